@@ -1,0 +1,304 @@
+//! Domain names in wire format (RFC 1035 §3.1).
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+/// The longest name on the wire, its root label included (RFC 1035 §2.3.4).
+pub const MAX_NAME: usize = 255;
+/// The longest label, its length octet not counted.
+pub const MAX_LABEL: usize = 63;
+
+/// An absolute domain name: uncompressed labels with their length octets, the root label last.
+///
+/// Its case is kept as written; comparison, order and hash ignore ASCII case (RFC 4343).
+#[derive(Clone)]
+pub struct Name(Box<[u8]>);
+
+/// Why a text is not a domain name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameError {
+    /// Two dots in a row, or a leading dot.
+    EmptyLabel,
+    /// A label of more than 63 octets.
+    LabelTooLong,
+    /// More than 255 octets on the wire.
+    NameTooLong,
+    /// A backslash at the end, or `\DDD` that is not a number up to 255.
+    BadEscape,
+    /// A relative name where no origin is known.
+    Relative,
+    /// The text is empty.
+    Empty,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NameError::EmptyLabel => "the name has an empty label (two dots in a row, or a leading dot)",
+            NameError::LabelTooLong => "a label is longer than 63 octets",
+            NameError::NameTooLong => "the name is longer than 255 octets",
+            NameError::BadEscape => "a backslash must be followed by a character or three digits up to 255",
+            NameError::Relative => "the name is relative and no origin is known",
+            NameError::Empty => "the name is empty",
+        })
+    }
+}
+
+impl std::error::Error for NameError {}
+
+impl Name {
+    /// The root.
+    pub fn root() -> Name {
+        Name(Box::new([0]))
+    }
+
+    /// Reads presentation format: labels, `\X` and `\DDD` escapes, `@` for the origin. A name
+    /// without a final dot is relative to `origin`.
+    pub fn from_text(text: &str, origin: Option<&Name>) -> Result<Name, NameError> {
+        match text {
+            "" => return Err(NameError::Empty),
+            "." => return Ok(Name::root()),
+            "@" => return origin.cloned().ok_or(NameError::Relative),
+            _ => {}
+        }
+        let mut wire = Vec::with_capacity(text.len() + 2 + origin.map_or(0, |o| o.0.len()));
+        let mut label_at = 0;
+        wire.push(0);
+        let bytes = text.as_bytes();
+        let mut i = 0;
+        let mut absolute = false;
+        while i < bytes.len() {
+            let octet = match bytes[i] {
+                b'.' => {
+                    if wire.len() == label_at + 1 {
+                        return Err(NameError::EmptyLabel);
+                    }
+                    i += 1;
+                    if i == bytes.len() {
+                        absolute = true;
+                        break;
+                    }
+                    label_at = wire.len();
+                    wire.push(0);
+                    continue;
+                }
+                b'\\' => {
+                    let rest = &bytes[i + 1..];
+                    match rest {
+                        [a, b, c, ..] if rest[..3].iter().all(u8::is_ascii_digit) => {
+                            let value = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
+                            i += 4;
+                            u8::try_from(value).map_err(|_| NameError::BadEscape)?
+                        }
+                        [digit, ..] if digit.is_ascii_digit() => return Err(NameError::BadEscape),
+                        [octet, ..] => {
+                            i += 2;
+                            *octet
+                        }
+                        [] => return Err(NameError::BadEscape),
+                    }
+                }
+                octet => {
+                    i += 1;
+                    octet
+                }
+            };
+            wire.push(octet);
+            wire[label_at] = u8::try_from(wire.len() - label_at - 1).unwrap_or(u8::MAX);
+            if usize::from(wire[label_at]) > MAX_LABEL {
+                return Err(NameError::LabelTooLong);
+            }
+        }
+        if absolute {
+            wire.push(0);
+        } else {
+            wire.extend_from_slice(&origin.ok_or(NameError::Relative)?.0);
+        }
+        if wire.len() > MAX_NAME {
+            return Err(NameError::NameTooLong);
+        }
+        Ok(Name(wire.into()))
+    }
+
+    /// Takes an uncompressed wire-format name; `None` unless `wire` is exactly one.
+    pub fn from_wire(wire: &[u8]) -> Option<Name> {
+        let mut i = 0;
+        while i < wire.len() && wire.len() <= MAX_NAME {
+            match usize::from(wire[i]) {
+                0 => return (i + 1 == wire.len()).then(|| Name(wire.into())),
+                length if length <= MAX_LABEL => i += 1 + length,
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// The octets on the wire, root label included; 1 … 255 of them.
+    pub fn as_wire(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same name in lower case: the form the name table is keyed by.
+    pub fn to_lowercase(&self) -> Name {
+        Name(self.0.to_ascii_lowercase().into())
+    }
+
+    /// The labels, leftmost first, the root label not among them.
+    pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (length, tail) = rest.split_first()?;
+            if *length == 0 {
+                return None;
+            }
+            let (label, tail) = tail.split_at(usize::from(*length));
+            rest = tail;
+            Some(label)
+        })
+    }
+
+    /// The name without its leftmost label; `None` at the root.
+    pub fn parent(&self) -> Option<Name> {
+        let length = usize::from(self.0[0]);
+        (length > 0).then(|| Name(self.0[1 + length..].into()))
+    }
+
+    /// True when the name is `ancestor` or below it.
+    pub fn is_within(&self, ancestor: &Name) -> bool {
+        let mut start = 0;
+        loop {
+            let rest = &self.0[start..];
+            if rest.len() == ancestor.0.len() {
+                return rest.eq_ignore_ascii_case(&ancestor.0);
+            }
+            if rest.len() < ancestor.0.len() || rest[0] == 0 {
+                return false;
+            }
+            start += 1 + usize::from(rest[0]);
+        }
+    }
+
+    /// True for `*.something`.
+    pub fn is_wildcard(&self) -> bool {
+        self.0.starts_with(b"\x01*")
+    }
+
+    /// The name as an operator writes it below `origin`: `@`, `www`, or absolute with its dot.
+    pub fn relative_to(&self, origin: &Name) -> String {
+        if self == origin {
+            return "@".to_owned();
+        }
+        let text = self.to_string();
+        if !self.is_within(origin) || origin.0.len() == 1 {
+            return text;
+        }
+        let tail = origin.to_string().len() + 1;
+        text[..text.len() - tail].to_owned()
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Name) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Name {}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for octet in &self.0 {
+            state.write_u8(octet.to_ascii_lowercase());
+        }
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Name) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    /// Canonical DNS name order (RFC 4034 §6.1): by label from the right, case ignored.
+    fn cmp(&self, other: &Name) -> std::cmp::Ordering {
+        let lower = |name: &Name| name.labels().map(<[u8]>::to_ascii_lowercase).collect::<Vec<_>>();
+        lower(self).iter().rev().cmp(lower(other).iter().rev())
+    }
+}
+
+impl fmt::Display for Name {
+    /// Presentation format with the final dot; octets that need it are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() == 1 {
+            return f.write_str(".");
+        }
+        for label in self.labels() {
+            for octet in label {
+                match octet {
+                    b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => write!(f, "\\{}", *octet as char)?,
+                    0x21..=0x7e => write!(f, "{}", *octet as char)?,
+                    other => write!(f, "\\{other:03}")?,
+                }
+            }
+            f.write_str(".")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Name({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_text(text, None).unwrap()
+    }
+
+    #[test]
+    fn text_and_wire_agree() {
+        assert_eq!(name("www.Example.").as_wire(), b"\x03www\x07Example\0");
+        assert_eq!(name(r"a\.b.\099\\.").as_wire(), b"\x03a.b\x02c\\\0");
+        assert_eq!(name(r"a\.b.\099\\.").to_string(), r"a\.b.c\\.");
+        assert_eq!(Name::from_text("www", Some(&name("example."))).unwrap(), name("WWW.example."));
+        assert_eq!(Name::from_text("@", Some(&name("example."))).unwrap(), name("example."));
+        assert_eq!(Name::from_wire(b"\x03www\0"), Some(name("www.")));
+        assert_eq!(Name::from_wire(b"\x03www\0\0"), None);
+        assert_eq!(Name::from_wire(b"\x03ww"), None);
+    }
+
+    #[test]
+    fn bad_names_say_why() {
+        let long = format!("{}.", "a".repeat(64));
+        let deep = "abcdefg.".repeat(32);
+        for (text, why) in [
+            ("", NameError::Empty),
+            ("a..b.", NameError::EmptyLabel),
+            (".a.", NameError::EmptyLabel),
+            ("a", NameError::Relative),
+            (r"a\", NameError::BadEscape),
+            (r"\999.", NameError::BadEscape),
+            (r"\12.", NameError::BadEscape),
+            (&long, NameError::LabelTooLong),
+            (&deep, NameError::NameTooLong),
+        ] {
+            assert_eq!(Name::from_text(text, None), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn ancestry_ignores_case_and_respects_labels() {
+        assert!(name("a.Example.").is_within(&name("eXample.")));
+        assert!(name("example.").is_within(&name("example.")));
+        assert!(!name("anexample.").is_within(&name("example.")));
+        assert!(name("example.").is_within(&Name::root()));
+        assert_eq!(name("www.gtm.example.").relative_to(&name("gtm.example.")), "www");
+        assert_eq!(name("other.").relative_to(&name("gtm.example.")), "other.");
+    }
+}

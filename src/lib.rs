@@ -1,0 +1,7 @@
+#![doc = "Meridian: an authoritative DNS server that steers traffic."]
+
+pub mod config;
+pub mod diag;
+pub mod dns;
+pub mod model;
+pub mod zone;

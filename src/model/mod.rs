@@ -1,0 +1,14 @@
+//! The words of the design as types: regions, services, pools, endpoints, checks, maps.
+//!
+//! Everything here is checked already (parse, don't validate): ids are dense indexes into the
+//! tables of [`crate::config::Config`], weights and durations are in range, names are absolute.
+
+mod check;
+mod geography;
+mod ids;
+mod service;
+
+pub use check::{CheckKind, CheckSpec, HttpSpec, ProbeTarget, StatusRange};
+pub use geography::{Coordinates, Entry, MapSpec, Prefix, PrefixError, Region, RegionOrder, RegionSet};
+pub use ids::{CheckId, EndpointId, MapId, RegionId, ServiceId, TargetId, ZoneId};
+pub use service::{Endpoint, Expect, Families, Family, FamilyRule, Need, Pool, Route, RoutingTest, Service, Target, Weight};

@@ -1,0 +1,240 @@
+//! Services, their pools and endpoints.
+
+use std::net::IpAddr;
+
+use super::{MapId, Prefix, RegionId, TargetId, ZoneId};
+use crate::diag::At;
+use crate::dns::{Name, RrType, Ttl};
+
+/// A weight, 0 … 1 000 000; 0 is standby.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Weight(u32);
+
+impl Weight {
+    /// The largest weight.
+    pub const MAX: u32 = 1_000_000;
+    /// The weight of what has none written.
+    pub const ONE: Weight = Weight(1);
+
+    /// `None` above [`Weight::MAX`].
+    pub const fn new(weight: u32) -> Option<Weight> {
+        if weight > Weight::MAX { None } else { Some(Weight(weight)) }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+/// One `[services.NAME]`: a steered owner name in a zone.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// The zone it is in.
+    pub zone: ZoneId,
+    /// Its owner name, absolute; may be a wildcard or the apex.
+    pub name: Name,
+    /// Where the zone file defines it.
+    pub at: At,
+    /// How a region is chosen.
+    pub route: Route,
+    /// The map, where the route uses one.
+    pub map: Option<MapId>,
+    /// TTL while everything consulted is settled.
+    pub ttl: Ttl,
+    /// TTL in doubt, and on the lower steps of the ladder.
+    pub ttl_min: Ttl,
+    /// How many endpoints an answer has, 1 … 8.
+    pub answers: u8,
+    /// Whether a region's families move together.
+    pub family: FamilyRule,
+    /// At most one per region, in the order of their regions; never empty.
+    pub pools: Vec<Pool>,
+    /// Addresses of a last resort outside every region.
+    pub fallback: Vec<IpAddr>,
+}
+
+impl Service {
+    /// The families any pool offers: types outside it are NODATA, whatever the health.
+    pub fn families(&self) -> Families {
+        self.pools.iter().fold(Families::default(), |all, pool| all.union(pool.families()))
+    }
+
+    /// True when every endpoint is a CNAME target, so that the name is an alias for every type.
+    pub fn is_alias(&self) -> bool {
+        self.pools.iter().flat_map(|p| &p.endpoints).all(|e| matches!(e.target, Target::Name(_)))
+    }
+}
+
+/// How a region is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// The client's region order, step by step.
+    Nearest,
+    /// Every available pool by weight.
+    Weighted,
+    /// Lowest priority number first, equal ones by weight.
+    Priority,
+}
+
+/// Whether a region's address families move together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FamilyRule {
+    /// A region is available when it is up in every family it offers.
+    Same,
+    /// Families are independent.
+    Split,
+}
+
+/// A service's endpoints in one region.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// The region.
+    pub region: RegionId,
+    /// Its share among pools that are equally good.
+    pub weight: Weight,
+    /// For `route = "priority"`: 1 is tried first.
+    pub priority: u32,
+    /// Share of the pool's endpoint weight that must be up, 0 … 1.
+    pub min_up: f64,
+    /// Never empty.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Pool {
+    /// The families its endpoints offer; a CNAME target counts for both.
+    pub fn families(&self) -> Families {
+        self.endpoints.iter().fold(Families::default(), |all, e| all.union(e.target.families()))
+    }
+}
+
+/// One address or target name in a pool.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// What is handed out.
+    pub target: Target,
+    /// Its share inside the pool.
+    pub weight: Weight,
+    /// The (check, address) pairs it is judged by; empty is always up.
+    pub probes: Vec<TargetId>,
+    /// How many of them must be up.
+    pub need: Need,
+}
+
+/// How many of an endpoint's checks must be up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Every one.
+    All,
+    /// One is enough.
+    Any,
+}
+
+/// What an endpoint hands out: an address, or an alias for a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// An A or AAAA record.
+    Address(IpAddr),
+    /// A CNAME record.
+    Name(Name),
+}
+
+impl Target {
+    /// The families it offers; a CNAME target counts for both.
+    pub fn families(&self) -> Families {
+        match self {
+            Target::Address(IpAddr::V4(_)) => Families { v4: true, v6: false },
+            Target::Address(IpAddr::V6(_)) => Families { v4: false, v6: true },
+            Target::Name(_) => Families { v4: true, v6: true },
+        }
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Address(address) => address.fmt(f),
+            Target::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4: A records.
+    V4,
+    /// IPv6: AAAA records.
+    V6,
+}
+
+impl Family {
+    /// Both, IPv4 first.
+    pub const BOTH: [Family; 2] = [Family::V4, Family::V6];
+
+    /// 0 for IPv4, 1 for IPv6.
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The family a query type asks for.
+    pub fn of(rtype: RrType) -> Option<Family> {
+        match rtype {
+            RrType::A => Some(Family::V4),
+            RrType::AAAA => Some(Family::V6),
+            _ => None,
+        }
+    }
+}
+
+/// A set of address families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Families {
+    /// IPv4 is in it.
+    pub v4: bool,
+    /// IPv6 is in it.
+    pub v6: bool,
+}
+
+impl Families {
+    /// Families in either.
+    pub fn union(self, other: Families) -> Families {
+        Families { v4: self.v4 || other.v4, v6: self.v6 || other.v6 }
+    }
+
+    /// True when `family` is in it.
+    pub fn contains(self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.v4,
+            Family::V6 => self.v6,
+        }
+    }
+}
+
+/// One `[[tests]]` of a zone file: what a client is to get.
+#[derive(Debug, Clone)]
+pub struct RoutingTest {
+    /// Where the zone file has it.
+    pub at: At,
+    /// The client's prefix.
+    pub client: Prefix,
+    /// The name asked, absolute.
+    pub name: Name,
+    /// The type asked; A where none is written and the service has IPv4, else AAAA.
+    pub rtype: Option<RrType>,
+    /// Regions taken as down.
+    pub down: Vec<RegionId>,
+    /// The region, or the address or target that is to be among the answers.
+    pub expect: Expect,
+}
+
+/// What a [`RoutingTest`] expects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// The answer comes from this region.
+    Region(RegionId),
+    /// This address or target is among the answers.
+    Target(Target),
+    /// No records of that type.
+    NoData,
+}
