@@ -4,4 +4,5 @@ pub mod config;
 pub mod diag;
 pub mod dns;
 pub mod model;
+pub mod steer;
 pub mod zone;
