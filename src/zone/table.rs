@@ -45,7 +45,7 @@ pub struct NameTable {
 
 /// One owner name.
 #[derive(Debug, Clone, Copy)]
-pub struct Node {
+struct Node {
     name: u32,
     rrsets: u32,
     service: u32,
