@@ -3,6 +3,7 @@
 pub mod config;
 pub mod diag;
 pub mod dns;
+pub mod health;
 pub mod model;
 pub mod steer;
 pub mod zone;
