@@ -208,7 +208,7 @@ impl BindError {
             BindFailure::InUse(Some(holder)) => format!("stop process {} ({}), or choose another port", holder.pid, holder.name),
             BindFailure::InUse(None) => {
                 let flag = if self.transport == Transport::Udp { 'u' } else { 't' };
-                format!("`ss -ln{flag}p 'sport = {port}'`, as root, names the process")
+                format!("`ss -ln{flag}p 'sport = :{port}'`, as root, names the process")
             }
             BindFailure::Covered(wildcard) => {
                 format!("remove one of the two from `listen`: {wildcard} receives what {address} would")
@@ -349,7 +349,7 @@ mod tests {
         let (message, hint) = explained("[fe80::1]:53", libc::EINVAL);
         assert!(message.ends_with("needs its interface") && hint.contains("[fe80::1%2]:53"), "{hint}");
         let (message, hint) = explained("203.0.113.77:1", libc::EADDRINUSE);
-        assert!(message.ends_with("in use by another process") && hint.contains("`ss -lnup 'sport = 1'`"), "{hint}");
+        assert!(message.ends_with("in use by another process") && hint.contains("`ss -lnup 'sport = :1'`"), "{hint}");
         let (message, _) = explained("0.0.0.0:53", libc::ENOBUFS);
         assert!(message.contains("No buffer space"), "{message}");
     }
