@@ -3,6 +3,8 @@
 pub mod config;
 pub mod diag;
 pub mod dns;
+pub mod health;
 pub mod loader;
 pub mod model;
+pub mod steer;
 pub mod zone;

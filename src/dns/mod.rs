@@ -2,6 +2,12 @@
 
 mod name;
 mod numbers;
+mod prefix;
+mod query;
+mod writer;
 
 pub use name::{MAX_LABEL, MAX_NAME, Name, NameError};
 pub use numbers::{Class, Opcode, Rcode, RrType, Ttl};
+pub use prefix::{Prefix, PrefixError};
+pub use query::{Ecs, Edns, HEADER, Request, Unanswerable};
+pub use writer::{QNAME, Section, UDP_SIZE, Writer, header_only};

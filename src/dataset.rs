@@ -1,0 +1,76 @@
+//! What queries are answered from: a [`Dataset`] compiled from the files, and the [`Snapshot`] of it that is published.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::config::Config;
+use crate::dns::{Name, Prefix};
+use crate::geo::{GeoMap, Locations};
+use crate::model::{ServiceId, ZoneId};
+use crate::steer::Plan;
+use crate::zone::{NameTable, ZoneInput};
+
+/// Everything compiled from the files; immutable.
+#[derive(Debug)]
+pub struct Dataset {
+    /// What the files say; its zones' records are in `names` and no longer here.
+    pub config: Config,
+    /// Every owner name.
+    pub names: NameTable,
+    /// By [`crate::model::MapId`].
+    pub maps: Vec<GeoMap>,
+    /// Where addresses are; what the maps were compiled from.
+    pub locations: Arc<Locations>,
+}
+
+impl Dataset {
+    /// Compiles what the files say.
+    pub fn compile(mut config: Config, locations: Arc<Locations>) -> Dataset {
+        let zones: Vec<ZoneInput<'_>> = config
+            .zones
+            .iter()
+            .map(|zone| ZoneInput {
+                origin: &zone.origin,
+                records: &zone.records,
+                services: zone.services.clone().map(|i| (&config.services[i].name, ServiceId::from_index(i))).collect(),
+            })
+            .collect();
+        let names = NameTable::build(&zones);
+        for zone in &mut config.zones {
+            zone.records = Default::default();
+        }
+        let maps = config.maps.iter().map(|map| GeoMap::compile(map, &config.regions, &locations)).collect();
+        Dataset { config, names, maps, locations }
+    }
+
+    /// The service that answers `name`, by its own name or a wildcard.
+    pub fn service_at(&self, name: &Name) -> Option<ServiceId> {
+        match self.names.lookup(name.to_lowercase().as_wire(), crate::dns::RrType::A) {
+            crate::zone::Lookup::Service(_, service) => Some(service),
+            _ => None,
+        }
+    }
+
+    /// The origin of a zone.
+    pub fn origin(&self, zone: ZoneId) -> &Name {
+        &self.config.zones[zone.index()].origin
+    }
+
+    /// True when `client` may ask `why`.
+    pub fn may_ask_why(&self, client: std::net::IpAddr) -> bool {
+        self.config.server.why_from.iter().any(|prefix: &Prefix| prefix.contains(client.to_canonical()))
+    }
+}
+
+/// What is published: a dataset and what is handed out now for each of its services; immutable.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The files' part.
+    pub dataset: Arc<Dataset>,
+    /// By [`ServiceId`].
+    pub plans: Vec<Arc<Plan>>,
+}
+
+/// The snapshot in force. The publisher alone stores; readers never wait.
+pub type Published = ArcSwap<Snapshot>;

@@ -1,0 +1,361 @@
+//! Reads a query in place: header, question, and the OPT record with its options.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Class, MAX_LABEL, MAX_NAME, Rcode, RrType};
+use crate::model::Prefix;
+
+/// Octets of a message header (RFC 1035 §4.1.1).
+pub const HEADER: usize = 12;
+
+/// A query that can be answered, if only with an error.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'q> {
+    /// Its id.
+    pub id: u16,
+    /// Recursion desired; copied into the answer.
+    pub rd: bool,
+    /// Checking disabled; copied into the answer.
+    pub cd: bool,
+    /// The question as sent: name, type, class.
+    pub question: &'q [u8],
+    /// The type asked.
+    pub qtype: RrType,
+    /// The class asked.
+    pub qclass: Class,
+    /// The OPT record, where there is one.
+    pub edns: Option<Edns<'q>>,
+    /// What is wrong with the rest of the message: FORMERR or BADVERS.
+    pub error: Option<Rcode>,
+}
+
+impl<'q> Request<'q> {
+    /// The name asked, in the case it came in.
+    pub fn qname(&self) -> &'q [u8] {
+        &self.question[..self.question.len() - 4]
+    }
+}
+
+/// The OPT record of a query (RFC 6891).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Edns<'q> {
+    /// The UDP payload size the sender takes.
+    pub udp_size: u16,
+    /// DNSSEC OK; copied into the answer.
+    pub dnssec_ok: bool,
+    /// NSID is asked for (RFC 5001).
+    pub nsid: bool,
+    /// A valid Client Subnet option.
+    pub ecs: Option<Ecs<'q>>,
+}
+
+/// A valid Client Subnet option of a query (RFC 7871 §6).
+#[derive(Debug, Clone, Copy)]
+pub struct Ecs<'q> {
+    /// The option's data: family, source, scope 0, address octets.
+    pub data: &'q [u8],
+    /// The client's prefix; `None` at source length 0, where the client asks not to be located.
+    pub prefix: Option<Prefix>,
+}
+
+/// Why a message gets no full answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unanswerable {
+    /// Fewer than 12 octets: nothing to answer to.
+    Short,
+    /// QR = 1: a response is never answered, or two servers could talk for ever.
+    NotAQuery,
+    /// Answered with the header alone: the opcode (NOTIMP), or no readable question (FORMERR).
+    HeaderOnly(Rcode),
+}
+
+impl<'q> Request<'q> {
+    /// Reads `message`. Of a message whose question can be read, what is wrong further on is in
+    /// [`Request::error`], so that the answer can echo the question.
+    pub fn parse(message: &'q [u8]) -> Result<Request<'q>, Unanswerable> {
+        if message.len() < HEADER {
+            return Err(Unanswerable::Short);
+        }
+        let word = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
+        if message[2] & 0x80 != 0 {
+            return Err(Unanswerable::NotAQuery);
+        }
+        if message[2] & 0x78 != 0 {
+            return Err(Unanswerable::HeaderOnly(Rcode::NOTIMP));
+        }
+        let format_error = Unanswerable::HeaderOnly(Rcode::FORMERR);
+        if word(4) != 1 {
+            return Err(format_error);
+        }
+        let end = HEADER + question_name_len(&message[HEADER..]).ok_or(format_error)?;
+        if message.len() < end + 4 {
+            return Err(format_error);
+        }
+        let mut request = Request {
+            id: word(0),
+            rd: message[2] & 1 != 0,
+            cd: message[3] & 0x10 != 0,
+            question: &message[HEADER..end + 4],
+            qtype: RrType(word(end)),
+            qclass: Class(word(end + 2)),
+            edns: None,
+            error: None,
+        };
+        let other = u32::from(word(6)) + u32::from(word(8));
+        let records = Rest { message, at: end + 4, other, additional: u32::from(word(10)) };
+        if let Err(rcode) = records.read(&mut request.edns) {
+            request.error = Some(rcode);
+        }
+        Ok(request)
+    }
+}
+
+/// The length of an uncompressed name. Nothing comes before a question but the header, so a pointer
+/// in its name has nothing to point at.
+fn question_name_len(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let length = usize::from(*bytes.get(at)?);
+        at += 1 + length;
+        if length > MAX_LABEL || at > MAX_NAME {
+            return None;
+        }
+        if length == 0 {
+            return Some(at);
+        }
+    }
+}
+
+/// The records behind the question.
+struct Rest<'q> {
+    message: &'q [u8],
+    at: usize,
+    /// Records in the answer and authority sections (IXFR has one, RFC 1995 §3).
+    other: u32,
+    additional: u32,
+}
+
+impl<'q> Rest<'q> {
+    /// Reads the OPT record. "If a query message with more than one OPT RR is received, a FORMERR
+    /// MUST be returned" (RFC 6891 §6.1.1).
+    fn read(mut self, edns: &mut Option<Edns<'q>>) -> Result<(), Rcode> {
+        for _ in 0..self.other {
+            if self.record()?.rtype == RrType::OPT {
+                return Err(Rcode::FORMERR);
+            }
+        }
+        let mut options = None;
+        for _ in 0..self.additional {
+            let record = self.record()?;
+            if record.rtype != RrType::OPT {
+                continue;
+            }
+            if edns.is_some() || !record.at_root {
+                return Err(Rcode::FORMERR);
+            }
+            *edns = Some(Edns { udp_size: record.class, dnssec_ok: record.ttl & 0x8000 != 0, ..Edns::default() });
+            options = Some((record.ttl >> 16 & 0xff, record.rdata));
+        }
+        if self.at != self.message.len() {
+            return Err(Rcode::FORMERR);
+        }
+        let (Some(edns), Some((version, options))) = (edns, options) else { return Ok(()) };
+        // "If the VERSION is not supported ... BADVERS" comes before any option is understood (RFC 6891 §6.1.3).
+        if version != 0 {
+            return Err(Rcode::BADVERS);
+        }
+        edns.read_options(options)
+    }
+
+    fn record(&mut self) -> Result<Opt<'q>, Rcode> {
+        let start = self.at;
+        let name = skip_name(&self.message[start..]).ok_or(Rcode::FORMERR)?;
+        let fixed = self.message.get(start + name..start + name + 10).ok_or(Rcode::FORMERR)?;
+        let word = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
+        let rdata_at = start + name + 10;
+        self.at = rdata_at + usize::from(word(8));
+        Ok(Opt {
+            at_root: self.message[start] == 0,
+            rtype: RrType(word(0)),
+            class: word(2),
+            ttl: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+            rdata: self.message.get(rdata_at..self.at).ok_or(Rcode::FORMERR)?,
+        })
+    }
+}
+
+/// A record's parts, as far as an OPT record needs them.
+struct Opt<'q> {
+    at_root: bool,
+    rtype: RrType,
+    class: u16,
+    ttl: u32,
+    rdata: &'q [u8],
+}
+
+/// The length of a name that may end in a compression pointer, which is not followed: only where the
+/// next field starts matters.
+fn skip_name(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match *bytes.get(at)? {
+            0 => return Some(at + 1),
+            pointer if pointer & 0xc0 == 0xc0 => return (bytes.len() > at + 1).then_some(at + 2),
+            length if usize::from(length) <= MAX_LABEL && at < MAX_NAME => at += 1 + usize::from(length),
+            _ => return None,
+        }
+    }
+}
+
+/// Option codes (IANA "DNS EDNS0 Option Codes").
+pub(super) const OPTION_NSID: u16 = 3;
+pub(super) const OPTION_ECS: u16 = 8;
+
+impl<'q> Edns<'q> {
+    fn read_options(&mut self, mut options: &'q [u8]) -> Result<(), Rcode> {
+        while !options.is_empty() {
+            let [c0, c1, l0, l1, rest @ ..] = options else { return Err(Rcode::FORMERR) };
+            let length = usize::from(u16::from_be_bytes([*l0, *l1]));
+            if rest.len() < length {
+                return Err(Rcode::FORMERR);
+            }
+            let (data, rest) = rest.split_at(length);
+            match u16::from_be_bytes([*c0, *c1]) {
+                OPTION_NSID => self.nsid = true,
+                OPTION_ECS => self.ecs = Some(Ecs::parse(data).ok_or(Rcode::FORMERR)?),
+                _ => {}
+            }
+            options = rest;
+        }
+        Ok(())
+    }
+}
+
+impl<'q> Ecs<'q> {
+    /// `None` for what RFC 7871 §7.1.2 has answered with FORMERR: a wrong length or family, a scope
+    /// in a query, bits set past the source length.
+    pub fn parse(data: &'q [u8]) -> Option<Ecs<'q>> {
+        let [f0, f1, source, scope, address @ ..] = data else { return None };
+        if *scope != 0 || address.len() != usize::from(source.div_ceil(8)) {
+            return None;
+        }
+        let address: IpAddr = match u16::from_be_bytes([*f0, *f1]) {
+            0 if *source == 0 => return Some(Ecs { data, prefix: None }),
+            1 if *source <= 32 => {
+                let mut octets = [0; 4];
+                octets[..address.len()].copy_from_slice(address);
+                Ipv4Addr::from(octets).into()
+            }
+            2 if *source <= 128 => {
+                let mut octets = [0; 16];
+                octets[..address.len()].copy_from_slice(address);
+                Ipv6Addr::from(octets).into()
+            }
+            _ => return None,
+        };
+        let prefix = Prefix::new(address, *source).ok()?;
+        Some(Ecs { data, prefix: (*source > 0).then_some(prefix) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(tail: &[u8], counts: [u8; 4]) -> Vec<u8> {
+        let mut message = vec![0, 1, 1, 0, 0, counts[0], 0, counts[1], 0, counts[2], 0, counts[3]];
+        message.extend_from_slice(b"\x03www\x01e\0\0\x01\0\x01");
+        message.extend_from_slice(tail);
+        message
+    }
+
+    fn opt(options: &[u8]) -> Vec<u8> {
+        let mut record = vec![0, 0, 41, 4, 0xd0, 0, 0, 0x80, 0, 0, options.len() as u8];
+        record.extend_from_slice(options);
+        record
+    }
+
+    fn ecs(data: &[u8]) -> Vec<u8> {
+        let mut option = vec![0, 8, 0, data.len() as u8];
+        option.extend_from_slice(data);
+        opt(&option)
+    }
+
+    #[test]
+    fn reads_question_and_edns() {
+        let message = query(&ecs(&[0, 1, 24, 0, 203, 0, 113]), [1, 0, 0, 1]);
+        let request = Request::parse(&message).unwrap();
+        assert_eq!(
+            (request.qname(), request.qtype, request.qclass, request.error),
+            (&b"\x03www\x01e\0"[..], RrType::A, Class::IN, None)
+        );
+        let edns = request.edns.unwrap();
+        assert!(edns.dnssec_ok && edns.udp_size == 1232);
+        assert_eq!(edns.ecs.unwrap().prefix.unwrap().to_string(), "203.0.113.0/24");
+    }
+
+    #[test]
+    fn what_has_no_question_to_echo() {
+        let head = |tail: &[u8]| [&[0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], tail].concat();
+        let formerr = Err(Unanswerable::HeaderOnly(Rcode::FORMERR));
+        let long = [b"\x3f".to_vec(), vec![b'a'; 63]].concat().repeat(4);
+        for (what, message, expected) in [
+            ("truncated header", vec![0; 11], Err(Unanswerable::Short)),
+            ("a response", vec![0, 1, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0], Err(Unanswerable::NotAQuery)),
+            ("another opcode", vec![0, 1, 0x28, 0, 0, 1, 0, 0, 0, 0, 0, 0], Err(Unanswerable::HeaderOnly(Rcode::NOTIMP))),
+            ("no question", vec![0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], formerr),
+            ("two questions", query(b"", [2, 0, 0, 0]), formerr),
+            ("a label cut off", head(b"\x03ww"), formerr),
+            ("a pointer to itself", head(b"\xc0\x0c\0\x01\0\x01"), formerr),
+            ("a forward pointer", head(b"\xc0\x20\0\x01\0\x01"), formerr),
+            ("a label of 64 octets", head(&[&[64][..], &[b'a'; 64], b"\0\0\x01\0\x01"].concat()), formerr),
+            ("a name over 255 octets", head(&[&long[..], b"\0\0\x01\0\x01"].concat()), formerr),
+            ("no type", head(b"\x01a\0\0"), formerr),
+        ] {
+            assert_eq!(Request::parse(&message).map(|_| ()), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_behind_the_question() {
+        let plain = opt(&[]);
+        let version_1 = [0, 0, 41, 4, 0xd0, 0, 1, 0, 0, 0, 2, 0xff, 0xff];
+        let not_at_root = [&[1, b'a'][..], &plain].concat();
+        for (what, tail, counts, expected) in [
+            ("two OPTs", [plain.clone(), plain.clone()].concat(), [1, 0, 0, 2], Some(Rcode::FORMERR)),
+            ("OPT in the answer section", plain.clone(), [1, 1, 0, 0], Some(Rcode::FORMERR)),
+            ("OPT not at the root", not_at_root, [1, 0, 0, 1], Some(Rcode::FORMERR)),
+            ("octets behind the last record", [plain.clone(), vec![0]].concat(), [1, 0, 0, 1], Some(Rcode::FORMERR)),
+            ("a record that is not there", vec![], [1, 0, 0, 1], Some(Rcode::FORMERR)),
+            ("an option cut off", opt(&[0, 8, 0, 9, 1]), [1, 0, 0, 1], Some(Rcode::FORMERR)),
+            ("version 1, before its options", version_1.to_vec(), [1, 0, 0, 1], Some(Rcode::BADVERS)),
+            ("an unknown option", opt(&[0xff, 0, 0, 1, 9]), [1, 0, 0, 1], None),
+        ] {
+            assert_eq!(Request::parse(&query(&tail, counts)).unwrap().error, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_bad_client_subnet() {
+        for (what, data) in [
+            ("shorter than 4 octets", &[0, 1, 0][..]),
+            ("a scope in a query", &[0, 1, 24, 24, 203, 0, 113]),
+            ("family 0 with a source", &[0, 0, 8, 0, 10]),
+            ("family 3", &[0, 3, 0, 0]),
+            ("source 33 of IPv4", &[0, 1, 33, 0, 1, 2, 3, 4, 5]),
+            ("source 129 of IPv6", &[0, 2, 129, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            ("an octet too few", &[0, 1, 24, 0, 203, 0]),
+            ("an octet too many", &[0, 1, 24, 0, 203, 0, 113, 0]),
+            ("bits past the source", &[0, 1, 23, 0, 203, 0, 113]),
+        ] {
+            assert!(Ecs::parse(data).is_none(), "{what}");
+            let message = query(&ecs(data), [1, 0, 0, 1]);
+            let request = Request::parse(&message).unwrap();
+            assert_eq!(request.error, Some(Rcode::FORMERR), "{what}");
+            assert!(request.edns.unwrap().ecs.is_none(), "{what}");
+        }
+        for data in [&[0, 0, 0, 0][..], &[0, 1, 0, 0], &[0, 2, 0, 0]] {
+            assert!(Ecs::parse(data).unwrap().prefix.is_none());
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Writes a response: the echoed header and question, RRsets copied from their blocks, and the OPT record.
+
+use super::Rcode;
+use super::query::{HEADER, OPTION_ECS, OPTION_NSID, Request};
+
+/// A response being written. RRsets go in whole or not at all; room for the OPT record is set aside
+/// from the start.
+pub struct Writer<'o> {
+    out: &'o mut [u8],
+    at: usize,
+    /// Where sections end: the limit less the OPT record.
+    end: usize,
+    counts: [u16; 3],
+    /// Authoritative answer.
+    pub aa: bool,
+    /// Truncated.
+    pub tc: bool,
+    /// Response code.
+    pub rcode: Rcode,
+    /// ECS scope prefix length.
+    pub scope: u8,
+}
+
+/// A section of a response.
+#[derive(Debug, Clone, Copy)]
+pub enum Section {
+    /// Records that answer the question.
+    Answer = 0,
+    /// NS of a referral, SOA of a negative answer.
+    Authority = 1,
+    /// Addresses of names in the others.
+    Additional = 2,
+}
+
+/// The question's name, where an answer's owner points.
+pub const QNAME: u16 = HEADER as u16;
+
+impl<'o> Writer<'o> {
+    /// Starts the response to `request` in `out`, at most `limit` octets. `nsid` is answered where it was asked for.
+    pub fn new(request: &Request<'_>, nsid: Option<&[u8]>, limit: usize, out: &'o mut [u8]) -> Writer<'o> {
+        let limit = limit.min(out.len());
+        let mut writer = Writer {
+            out,
+            at: HEADER,
+            end: limit - opt_len(request, nsid),
+            counts: [0; 3],
+            aa: false,
+            tc: false,
+            rcode: Rcode::NOERROR,
+            scope: 0,
+        };
+        writer.put(request.question);
+        writer
+    }
+
+    /// How far the response has come, in octets from its start.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Copies the RRs of `block`, patching owners to `owner` (an offset in the message), TTLs to `ttl`
+    /// where it is given, and the octets at `pointers` to `origin`. False, and nothing written, where
+    /// they do not fit.
+    pub fn rrset(
+        &mut self,
+        section: Section,
+        count: u16,
+        block: &[u8],
+        owner: u16,
+        ttl: Option<u32>,
+        pointers: (&[u16], u16),
+    ) -> bool {
+        if self.end - self.at < block.len() {
+            return false;
+        }
+        let start = self.at;
+        self.put(block);
+        let (pointers, origin) = pointers;
+        for pointer in pointers {
+            self.patch(start + usize::from(*pointer), 0xc000 | origin);
+        }
+        if owner != QNAME || ttl.is_some() {
+            let mut rr = start;
+            while rr < self.at {
+                self.patch(rr, 0xc000 | owner);
+                if let Some(ttl) = ttl {
+                    self.out[rr + 6..rr + 10].copy_from_slice(&ttl.to_be_bytes());
+                }
+                rr += 12 + usize::from(u16::from_be_bytes([self.out[rr + 10], self.out[rr + 11]]));
+            }
+        }
+        self.counts[section as usize] += count;
+        true
+    }
+
+    /// Takes the response back to the bare question, for a truncated answer that starts anew.
+    pub fn clear(&mut self, request: &Request<'_>) {
+        self.at = HEADER + request.question.len();
+        self.counts = [0; 3];
+    }
+
+    /// The octets written so far.
+    pub fn written(&self) -> &[u8] {
+        &self.out[..self.at]
+    }
+
+    /// Writes the OPT record and the header; returns the response's length.
+    pub fn finish(mut self, request: &Request<'_>, nsid: Option<&[u8]>) -> usize {
+        if let Some(edns) = &request.edns {
+            self.end = self.out.len();
+            let options = opt_len(request, nsid) - OPT_FIXED;
+            let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
+            self.put(&[0, 0, 41]);
+            self.put(&UDP_SIZE.to_be_bytes());
+            self.put(&[(self.rcode.0 >> 4) as u8, 0, dnssec_ok, 0]);
+            self.put(&(options as u16).to_be_bytes());
+            if let (true, Some(nsid)) = (edns.nsid, nsid) {
+                self.put(&OPTION_NSID.to_be_bytes());
+                self.put(&(nsid.len() as u16).to_be_bytes());
+                self.put(nsid);
+            }
+            if let Some(ecs) = &edns.ecs {
+                self.put(&OPTION_ECS.to_be_bytes());
+                self.put(&(ecs.data.len() as u16).to_be_bytes());
+                let scope_at = self.at + 3;
+                self.put(ecs.data);
+                self.out[scope_at] = self.scope;
+            }
+        }
+        let bit = |set: bool, value: u8| if set { value } else { 0 };
+        self.out[..2].copy_from_slice(&request.id.to_be_bytes());
+        self.out[2] = 0x80 | bit(self.aa, 4) | bit(self.tc, 2) | bit(request.rd, 1);
+        self.out[3] = bit(request.cd, 0x10) | (self.rcode.0 & 0xf) as u8;
+        let [answer, authority, additional] = self.counts;
+        for (at, count) in [1, answer, authority, additional + u16::from(request.edns.is_some())].into_iter().enumerate() {
+            self.patch(4 + 2 * at, count);
+        }
+        self.at
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.out[self.at..self.at + bytes.len()].copy_from_slice(bytes);
+        self.at += bytes.len();
+    }
+
+    fn patch(&mut self, at: usize, value: u16) {
+        self.out[at..at + 2].copy_from_slice(&value.to_be_bytes());
+    }
+}
+
+/// The response to a message without a readable question: its header alone.
+pub fn header_only(message: &[u8], rcode: Rcode, out: &mut [u8]) -> usize {
+    out[..HEADER].fill(0);
+    out[..2].copy_from_slice(&message[..2]);
+    out[2] = 0x80 | (message[2] & 0x79);
+    out[3] = (message[3] & 0x10) | rcode.0 as u8;
+    HEADER
+}
+
+/// The UDP payload size we announce and the most we send: it passes any path without fragments (RFC 9715).
+pub const UDP_SIZE: u16 = 1232;
+
+const OPT_FIXED: usize = 11;
+
+fn opt_len(request: &Request<'_>, nsid: Option<&[u8]>) -> usize {
+    let Some(edns) = &request.edns else { return 0 };
+    let nsid = if edns.nsid { nsid.map_or(0, |id| 4 + id.len()) } else { 0 };
+    OPT_FIXED + nsid + edns.ecs.map_or(0, |ecs| 4 + ecs.data.len())
+}

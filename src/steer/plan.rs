@@ -1,0 +1,366 @@
+//! What is handed out now for one service.
+
+use crate::dns::{RrType, Ttl};
+use crate::model::{Endpoint, Families, Family, FamilyRule, Pool, RegionId, Route, Service, Target};
+use std::net::IpAddr;
+
+/// The steps of availability, best first. For each client, inside its border, the first that has a
+/// pool decides; the answer is never empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Rung {
+    /// Up, weight above 0.
+    Up = 0,
+    /// Up, but shed by load.
+    Shed = 1,
+    /// Below `min_up`, with survivors in every family the pool offers.
+    Survivors = 2,
+    /// Below `min_up`, with survivors in one of its families.
+    SomeSurvivors = 3,
+    /// Up, but standby by weight 0.
+    Standby = 4,
+    /// The service's `fallback` addresses.
+    Fallback = 5,
+    /// Nothing is up: every pool that has weight, as if all were up.
+    AsIfUp = 6,
+    /// Every pool.
+    Every = 7,
+}
+
+impl Rung {
+    /// All rungs, best first.
+    pub const ALL: [Rung; 8] =
+        [Rung::Up, Rung::Shed, Rung::Survivors, Rung::SomeSurvivors, Rung::Standby, Rung::Fallback, Rung::AsIfUp, Rung::Every];
+
+    /// The best rung of a bit set; `None` of an empty one.
+    pub fn best(set: u8) -> Option<Rung> {
+        Rung::ALL.get(set.trailing_zeros() as usize).copied()
+    }
+
+    /// Its bit in a set.
+    pub fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
+    /// True for the rungs that mean something is wrong: answers get `ttl_min`, are counted, and the
+    /// change is logged.
+    pub fn is_degraded(self) -> bool {
+        self >= Rung::Survivors
+    }
+
+    /// Words for messages, metrics and `why`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rung::Up => "up",
+            Rung::Shed => "shed by load",
+            Rung::Survivors | Rung::SomeSurvivors => "survivors below min_up",
+            Rung::Standby => "standby",
+            Rung::Fallback => "fallback",
+            Rung::AsIfUp => "all down, as if all were up",
+            Rung::Every => "all down, every pool",
+        }
+    }
+}
+
+/// An endpoint as health sees it, its checks combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointState {
+    /// Whether it is up.
+    pub up: bool,
+    /// Whether that is settled; otherwise in doubt.
+    pub settled: bool,
+}
+
+impl EndpointState {
+    /// What an endpoint without checks is.
+    pub const UP: EndpointState = EndpointState { up: true, settled: true };
+    /// Down, and no doubt about it.
+    pub const DOWN: EndpointState = EndpointState { up: false, settled: true };
+}
+
+/// What is handed out now for one service: compiled once per change, read by every query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// How a region is chosen.
+    pub route: Route,
+    /// One per pool, in the service's order.
+    pub pools: Box<[PoolPlan]>,
+    /// TTL while what was consulted is settled.
+    pub ttl: Ttl,
+    /// TTL in doubt and on degraded rungs.
+    pub ttl_min: Ttl,
+    /// Families that have records at all.
+    pub families: Families,
+    /// Every endpoint is a CNAME target.
+    pub alias: bool,
+    /// Pool index by region; `NO_POOL` where the service has none.
+    by_region: Box<[u16]>,
+    /// Pool indexes, lowest priority number first.
+    by_priority: Box<[u16]>,
+    /// The rungs that have a pool, per family.
+    any: [u8; 2],
+    fallback: [Ring; 2],
+    rrs: Rrs,
+}
+
+const NO_POOL: u16 = u16::MAX;
+
+/// One pool in a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolPlan {
+    /// Its region.
+    pub region: RegionId,
+    /// Its weight among equals.
+    pub weight: u32,
+    /// Its priority number.
+    pub priority: u32,
+    /// The rungs it stands on, per family.
+    pub rungs: [u8; 2],
+    /// An endpoint of it is in doubt.
+    pub doubt: bool,
+    /// Endpoints usable now, per family.
+    usable: [Ring; 2],
+    /// All its endpoints, per family.
+    all: [Ring; 2],
+}
+
+/// Endpoints to pick from by weight: a stretch of [`Rrs`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ring {
+    first: u32,
+    /// How many endpoints can be picked.
+    pub len: u16,
+    /// How many RRs an answer has.
+    pub answers: u8,
+}
+
+/// The RRs of a plan, each ring laid out so that the answer that starts at endpoint `i` is one slice:
+/// the ring's endpoints, and the first `answers − 1` of them once more.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Rrs {
+    bytes: Vec<u8>,
+    /// Per laid-out RR: where it starts, and the weights of its ring's endpoints up to and with it.
+    slots: Vec<Slot>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Slot {
+    start: u32,
+    cumulative: u64,
+}
+
+impl Plan {
+    /// Compiles `service` with its endpoints' states. `regions` is how many regions there are.
+    pub fn compile(service: &Service, regions: usize, state: &dyn Fn(&Pool, &Endpoint) -> EndpointState) -> Plan {
+        let mut rrs = Rrs::default();
+        let layout = Layout { ttl: service.ttl, answers: service.answers };
+        let pools: Box<[PoolPlan]> =
+            service.pools.iter().map(|pool| pool_plan(service, pool, state, &layout, &mut rrs)).collect();
+        let fallback = Family::BOTH.map(|family| {
+            let addresses: Vec<_> =
+                service.fallback.iter().map(|a| Target::Address(*a)).filter(|t| t.families().contains(family)).collect();
+            layout.ring(&mut rrs, addresses.iter().map(|target| (target, 1)))
+        });
+        let any = Family::BOTH.map(|family| {
+            let pools = pools.iter().fold(0, |any, pool| any | pool.rungs[family.index()]);
+            pools | if fallback[family.index()].len > 0 { Rung::Fallback.bit() } else { 0 }
+        });
+        let mut by_region = vec![NO_POOL; regions].into_boxed_slice();
+        for (index, pool) in pools.iter().enumerate() {
+            by_region[pool.region.index()] = index as u16;
+        }
+        let mut by_priority: Box<[u16]> = (0..pools.len() as u16).collect();
+        by_priority.sort_by_key(|index| pools[usize::from(*index)].priority);
+        rrs.bytes.shrink_to_fit();
+        rrs.slots.shrink_to_fit();
+        Plan {
+            route: service.route,
+            pools,
+            ttl: service.ttl,
+            ttl_min: service.ttl_min,
+            families: service.families(),
+            alias: service.is_alias(),
+            by_region,
+            by_priority,
+            any,
+            fallback,
+            rrs,
+        }
+    }
+
+    /// The service's pool in `region`.
+    pub fn pool(&self, region: RegionId) -> Option<&PoolPlan> {
+        self.pools.get(usize::from(*self.by_region.get(region.index())?))
+    }
+
+    /// Pools, lowest priority number first.
+    pub fn by_priority(&self) -> impl Iterator<Item = &PoolPlan> {
+        self.by_priority.iter().map(|index| &self.pools[usize::from(*index)])
+    }
+
+    /// The rungs that have something for `family`, for clients without a border.
+    pub fn rungs(&self, family: Family) -> u8 {
+        self.any[family.index()]
+    }
+
+    /// The best rung for clients without a border; `None` for a family the service has nowhere.
+    pub fn rung(&self, family: Family) -> Option<Rung> {
+        Rung::best(self.rungs(family))
+    }
+
+    /// The `fallback` addresses.
+    pub fn fallback(&self, family: Family) -> &Ring {
+        &self.fallback[family.index()]
+    }
+
+    /// The RRs of the answer that starts at `slot` of `ring`: owners `C0 0C`, TTL [`Plan::ttl`].
+    pub fn answer(&self, ring: &Ring, slot: usize) -> &[u8] {
+        let first = ring.first as usize + slot;
+        let end = self.rrs.slots.get(first + usize::from(ring.answers)).map_or(self.rrs.bytes.len(), |s| s.start as usize);
+        &self.rrs.bytes[self.rrs.slots[first].start as usize..end]
+    }
+
+    /// Picks a slot of `ring` by weight, exactly in the long run; `ring` is not empty.
+    pub fn pick(&self, ring: &Ring, rng: &mut fastrand::Rng) -> usize {
+        if ring.len == 1 {
+            return 0;
+        }
+        let slots = &self.rrs.slots[ring.first as usize..][..usize::from(ring.len)];
+        let ticket = below(slots[slots.len() - 1].cumulative, rng);
+        slots.partition_point(|slot| slot.cumulative <= ticket)
+    }
+}
+
+/// A number below `bound` (at least 1) without a rejection loop: the bias of the multiplication is under bound / 2⁶⁴.
+pub(super) fn below(bound: u64, rng: &mut fastrand::Rng) -> u64 {
+    ((u128::from(rng.u64(..)) * u128::from(bound)) >> 64) as u64
+}
+
+impl PoolPlan {
+    /// What the pool hands out on `rung`.
+    pub fn ring(&self, family: Family, rung: Rung) -> &Ring {
+        let usable = &self.usable[family.index()];
+        if rung <= Rung::Standby && usable.len > 0 { usable } else { &self.all[family.index()] }
+    }
+}
+
+fn pool_plan(
+    service: &Service,
+    pool: &Pool,
+    state: &dyn Fn(&Pool, &Endpoint) -> EndpointState,
+    layout: &Layout,
+    rrs: &mut Rrs,
+) -> PoolPlan {
+    let states: Vec<EndpointState> = pool.endpoints.iter().map(|endpoint| state(pool, endpoint)).collect();
+    let offered = pool.families();
+    let judged = Family::BOTH.map(|family| judge(pool, &states, family));
+    let offers = |family: &Family| offered.contains(*family);
+    let all_up = Family::BOTH.iter().filter(|f| offers(f)).all(|f| judged[f.index()].up);
+    let all_survive = Family::BOTH.iter().filter(|f| offers(f)).all(|f| judged[f.index()].survivors);
+    let some_survive = judged.iter().any(|j| j.survivors);
+    let rungs = Family::BOTH.map(|family| {
+        if !offers(&family) {
+            return 0;
+        }
+        let own = judged[family.index()];
+        let view = match service.family {
+            FamilyRule::Same => Judged { up: all_up, survivors: all_survive },
+            FamilyRule::Split => own,
+        };
+        let some = service.family == FamilyRule::Same && some_survive;
+        rung_set(view, some, pool.weight.get() > 0)
+    });
+    let mut ring = |family: Family, usable: bool| {
+        let endpoints: Vec<_> = pool
+            .endpoints
+            .iter()
+            .zip(&states)
+            .filter(|(endpoint, state)| endpoint.target.families().contains(family) && (state.up || !usable))
+            .map(|(endpoint, _)| (&endpoint.target, endpoint.weight.get()))
+            .collect();
+        // Endpoints of weight 0 are standby inside their pool.
+        let active = endpoints.iter().any(|(_, weight)| *weight > 0);
+        layout.ring(rrs, endpoints.into_iter().filter(|(_, weight)| *weight > 0 || !active).map(|(t, w)| (t, w.max(1))))
+    };
+    let all = Family::BOTH.map(|family| ring(family, false));
+    let every_up = states.iter().all(|s| s.up);
+    let usable = if every_up { all } else { Family::BOTH.map(|family| ring(family, true)) };
+    PoolPlan {
+        region: pool.region,
+        weight: pool.weight.get(),
+        priority: pool.priority,
+        rungs,
+        doubt: states.iter().any(|s| !s.settled),
+        usable,
+        all,
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Judged {
+    up: bool,
+    survivors: bool,
+}
+
+/// A pool is up in a family when the weight of its up endpoints is at least `min_up` of the total
+/// there, and at least one is up.
+fn judge(pool: &Pool, states: &[EndpointState], family: Family) -> Judged {
+    let (mut up, mut total, mut survivors) = (0u64, 0u64, false);
+    let members = || pool.endpoints.iter().zip(states).filter(|(e, _)| e.target.families().contains(family));
+    let weightless = members().all(|(e, _)| e.weight.get() == 0);
+    for (endpoint, state) in members() {
+        let weight = if weightless { 1 } else { u64::from(endpoint.weight.get()) };
+        total += weight;
+        if state.up {
+            up += weight;
+            survivors = true;
+        }
+    }
+    Judged { up: survivors && up as f64 >= pool.min_up * total as f64, survivors }
+}
+
+fn rung_set(view: Judged, some_survive: bool, weighted: bool) -> u8 {
+    let own = match (view.up, view.survivors, some_survive) {
+        (true, _, _) if weighted => Rung::Up.bit(),
+        (true, _, _) => Rung::Standby.bit(),
+        (_, true, _) => Rung::Survivors.bit(),
+        (_, _, true) => Rung::SomeSurvivors.bit(),
+        _ => 0,
+    };
+    own | Rung::Every.bit() | if weighted { Rung::AsIfUp.bit() } else { 0 }
+}
+
+/// How RRs are laid out.
+struct Layout {
+    ttl: Ttl,
+    answers: u8,
+}
+
+impl Layout {
+    fn ring<'a>(&self, rrs: &mut Rrs, endpoints: impl Iterator<Item = (&'a Target, u32)>) -> Ring {
+        let endpoints: Vec<_> = endpoints.collect();
+        let answers = usize::from(self.answers).min(endpoints.len());
+        let ring = Ring { first: rrs.slots.len() as u32, len: endpoints.len() as u16, answers: answers as u8 };
+        let mut cumulative = 0;
+        for (target, weight) in endpoints.iter().chain(endpoints.iter().take(answers.saturating_sub(1))) {
+            cumulative += u64::from(*weight);
+            rrs.slots.push(Slot { start: rrs.bytes.len() as u32, cumulative });
+            self.push_rr(&mut rrs.bytes, target);
+        }
+        ring
+    }
+
+    fn push_rr(&self, bytes: &mut Vec<u8>, target: &Target) {
+        let (rtype, rdata): (RrType, &[u8]) = match target {
+            Target::Address(IpAddr::V4(v4)) => (RrType::A, &v4.octets()),
+            Target::Address(IpAddr::V6(v6)) => (RrType::AAAA, &v6.octets()),
+            Target::Name(name) => (RrType::CNAME, name.as_wire()),
+        };
+        bytes.extend_from_slice(&[0xc0, 12]);
+        bytes.extend_from_slice(&rtype.0.to_be_bytes());
+        bytes.extend_from_slice(&[0, 1]);
+        bytes.extend_from_slice(&self.ttl.secs().to_be_bytes());
+        bytes.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(rdata);
+    }
+}

@@ -1,0 +1,118 @@
+use super::*;
+use crate::dns::Ttl;
+
+fn name(text: &str) -> Name {
+    Name::from_text(text, None).unwrap()
+}
+
+fn records(list: &[(&str, RrType, &[u8])]) -> Records {
+    let mut records = Records::default();
+    for (owner, rtype, rdata) in list {
+        records.push(name(owner).as_wire(), *rtype, Ttl::from_secs(60).unwrap(), rdata, (&"z".into(), 1, 1));
+    }
+    records
+}
+
+const SOA: &[u8] = b"\x02ns\x01e\0\x01h\x01e\0\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0\x14";
+const NS: &[u8] = b"\x02ns\x01e\0";
+
+fn zone_e() -> Records {
+    records(&[
+        ("e.", RrType::SOA, SOA),
+        ("e.", RrType::NS, NS),
+        ("ns.e.", RrType::A, &[192, 0, 2, 53]),
+        ("A.e.", RrType::A, &[192, 0, 2, 1]),
+        ("a.e.", RrType::A, &[192, 0, 2, 2]),
+        ("a.e.", RrType::A, &[192, 0, 2, 1]),
+        ("x.ent.e.", RrType::A, &[192, 0, 2, 3]),
+        ("*.w.e.", RrType::TXT, b"\x01w"),
+        ("alias.e.", RrType::CNAME, b"\x01a\x01e\0"),
+        ("cut.e.", RrType::NS, b"\x02ns\x03cut\x01e\0"),
+        ("cut.e.", RrType::DS, b"\0\x01\x08\x02ab"),
+        ("ns.cut.e.", RrType::A, &[192, 0, 2, 54]),
+        ("d.e.", RrType::DNAME, b"\x05other\0"),
+    ])
+}
+
+fn table(records: &Records) -> NameTable {
+    let (origin, service) = (name("e."), name("www.e."));
+    NameTable::build(&[ZoneInput { origin: &origin, records, services: vec![(&service, ServiceId(7))] }])
+}
+
+fn shape(table: &NameTable, qname: &str, qtype: RrType) -> String {
+    match table.lookup(name(qname).to_lowercase().as_wire(), qtype) {
+        Lookup::Outside => "outside".into(),
+        Lookup::Hit(_, set) => format!("hit {} {}", set.rtype, set.count),
+        Lookup::Cname(..) => "cname".into(),
+        Lookup::Dname(_, _, len) => format!("dname {len}"),
+        Lookup::Service(_, id) => format!("service {}", id.0),
+        Lookup::NoData(zone) => format!("nodata {}", zone.0),
+        Lookup::NxDomain(zone) => format!("nxdomain {}", zone.0),
+        Lookup::Referral(_, set, len) => format!("referral {} {len}", set.count),
+    }
+}
+
+#[test]
+fn every_outcome_of_a_lookup() {
+    let records = zone_e();
+    let table = table(&records);
+    for (qname, qtype, expected) in [
+        ("a.e.", RrType::A, "hit A 2"),
+        ("a.e.", RrType::AAAA, "nodata 0"),
+        ("e.", RrType::SOA, "hit SOA 1"),
+        ("e.", RrType::DS, "nodata 0"),
+        ("ent.e.", RrType::A, "nodata 0"),
+        ("y.ent.e.", RrType::A, "nxdomain 0"),
+        ("no.e.", RrType::A, "nxdomain 0"),
+        ("q.w.e.", RrType::TXT, "hit TXT 1"),
+        ("p.q.w.e.", RrType::TXT, "hit TXT 1"),
+        ("q.w.e.", RrType::A, "nodata 0"),
+        ("w.e.", RrType::TXT, "nodata 0"),
+        ("alias.e.", RrType::A, "cname"),
+        ("alias.e.", RrType::CNAME, "hit CNAME 1"),
+        ("cut.e.", RrType::A, "referral 1 7"),
+        ("cut.e.", RrType::NS, "referral 1 7"),
+        ("cut.e.", RrType::DS, "hit DS 1"),
+        ("ns.cut.e.", RrType::A, "referral 1 7"),
+        ("ns.cut.e.", RrType::DS, "referral 1 7"),
+        ("deep.er.cut.e.", RrType::A, "referral 1 7"),
+        ("d.e.", RrType::DNAME, "hit DNAME 1"),
+        ("d.e.", RrType::A, "nodata 0"),
+        ("x.d.e.", RrType::A, "dname 5"),
+        ("www.e.", RrType::A, "service 7"),
+        ("x.www.e.", RrType::A, "nxdomain 0"),
+        ("f.", RrType::A, "outside"),
+        (".", RrType::NS, "outside"),
+    ] {
+        assert_eq!(shape(&table, qname, qtype), expected, "{qname} {qtype}");
+    }
+}
+
+#[test]
+fn a_child_zone_takes_over_and_its_parent_answers_ds() {
+    let parent = zone_e();
+    let child = records(&[("cut.e.", RrType::SOA, SOA), ("cut.e.", RrType::NS, NS), ("www.cut.e.", RrType::A, &[192, 0, 2, 9])]);
+    let (e, cut) = (name("e."), name("cut.e."));
+    let table = NameTable::build(&[
+        ZoneInput { origin: &e, records: &parent, services: vec![] },
+        ZoneInput { origin: &cut, records: &child, services: vec![] },
+    ]);
+    assert_eq!(shape(&table, "www.cut.e.", RrType::A), "hit A 1");
+    assert_eq!(shape(&table, "no.cut.e.", RrType::A), "nxdomain 1");
+    assert_eq!(shape(&table, "cut.e.", RrType::NS), "hit NS 1");
+    assert_eq!(shape(&table, "cut.e.", RrType::DS), "hit DS 1");
+}
+
+#[test]
+fn names_in_rdata_are_shortened_to_the_origin() {
+    let records = zone_e();
+    let table = table(&records);
+    let Lookup::Hit(_, soa) = table.lookup(b"\x01e\0", RrType::SOA) else { panic!("no SOA") };
+    assert_eq!(table.pointers(&soa), [15, 19]);
+    assert_eq!(&table.block(&soa)[12..21], b"\x02ns\xc0\0\x01h\xc0\0");
+    let Lookup::Hit(_, ns) = table.lookup(b"\x01e\0", RrType::NS) else { panic!("no NS") };
+    let addresses: Vec<_> = table.target_addresses(&ns, 0).collect();
+    assert_eq!((addresses.len(), addresses[0].1), (1, false));
+    let Lookup::Referral(_, cut, _) = table.lookup(b"\x03cut\x01e\0", RrType::A) else { panic!("no cut") };
+    assert!(table.target_addresses(&cut, 0).all(|(set, glue)| glue && set.rtype == RrType::A));
+}
