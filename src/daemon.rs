@@ -98,10 +98,10 @@ fn load(config: &Path) -> Result<Start, Failure> {
         return Ok(Start { dataset: Arc::new(dataset), built, last_good: false });
     }
     let text = render_text(&built.diagnostics, &built.sources, false);
-    let state = loader::find_state(config).unwrap_or_else(state_directory);
     let refused = |why: &dyn fmt::Display| {
-        Failure::Files(format!("{text}meridian: not started, since there are no last good files to serve: {why}"))
+        Failure::Files(format!("{text}meridian: not started, and no last good files to serve instead: {why}"))
     };
+    let state = loader::find_state(config).or_else(state_directory).ok_or_else(|| refused(&"there is no state directory"))?;
     let mut kept = loader::build_last_good(&state).map_err(|why| refused(&why))?;
     let Some(dataset) = kept.dataset.take() else {
         return Err(refused(&render_text(&kept.diagnostics, &kept.sources, false)));
@@ -110,9 +110,9 @@ fn load(config: &Path) -> Result<Start, Failure> {
     Ok(Start { dataset: Arc::new(dataset), built: kept, last_good: true })
 }
 
-/// The state directory of a configuration that cannot be read at all: what systemd made for us, or the default.
-fn state_directory() -> PathBuf {
-    std::env::var_os("STATE_DIRECTORY").map_or_else(|| "/var/lib/meridian".into(), PathBuf::from)
+/// The state directory where the configuration names none: the one that systemd made for us.
+fn state_directory() -> Option<PathBuf> {
+    std::env::var_os("STATE_DIRECTORY").map(PathBuf::from)
 }
 
 fn warn_of(built: &Built) {
@@ -383,7 +383,7 @@ impl Daemon {
 
     /// Keeps the inputs for a start with broken files; a disk that refuses is said and does no harm.
     fn keep_last_good(&self, inputs: Option<Inputs>) {
-        let state = self.published.load().dataset.config.server.state.clone();
+        let state = self.published.load().dataset.config.server.state.clone().or_else(state_directory);
         let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.last_good), state) else { return };
         tokio::task::spawn_blocking(move || {
             if let Err(why) = loader::save(&state, &inputs) {

@@ -159,6 +159,8 @@ impl Publisher {
                 let changes = self.health.end_first_round(now);
                 self.first_round = false;
                 self.take(changes, &mut effects);
+                // The first answer is given from what the round found.
+                self.publish(now, &mut effects);
             }
             Event::Reload(dataset) => {
                 self.reload(dataset, now, &mut effects);

@@ -210,7 +210,9 @@ impl World {
     fn ask(&mut self, question: &str) -> Result<(), String> {
         let (question, expected) = question.split_once(": ").ok_or("no expectation")?;
         let words: Vec<&str> = question.split_whitespace().collect();
-        let [name, rtype, "from", client, ref times @ ..] = words[..] else { return Err("ask NAME TYPE from CLIENT: …".into()) };
+        let [name, rtype, "from", client, ref times @ ..] = words[..] else {
+            return Err("ask NAME TYPE from CLIENT: …".into());
+        };
         let name = Name::from_text(name, Some(&self.dataset.config.zones[0].origin)).map_err(|e| e.to_string())?;
         let rtype = rtype.parse().map_err(|()| "no such type".to_owned())?;
         let client: Prefix = client.parse().map_err(|_| "no such client".to_owned())?;
