@@ -3,5 +3,6 @@
 pub mod config;
 pub mod diag;
 pub mod dns;
+pub mod geo;
 pub mod model;
 pub mod zone;
