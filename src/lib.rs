@@ -1,5 +1,6 @@
 #![doc = "Meridian: an authoritative DNS server that steers traffic."]
 
+pub mod cli;
 pub mod config;
 pub mod diag;
 pub mod dns;
