@@ -33,6 +33,8 @@ const GEO_WATCH: Duration = Duration::from_secs(1);
 /// How long a changed location database must have been quiet before it is read.
 const GEO_QUIET: Duration = Duration::from_secs(5);
 
+/// Hears of the start, once queries are answered.
+type Starter = Box<dyn FnOnce(&Snapshot) + Send>;
 /// Hears what every publication changed; called after the queries see it.
 type Observer = Box<dyn FnMut(&Snapshot, &[Change]) + Send>;
 
@@ -40,7 +42,7 @@ type Observer = Box<dyn FnMut(&Snapshot, &[Change]) + Send>;
 #[derive(Default)]
 pub struct Hooks {
     /// Called once, when queries are answered.
-    pub started: Option<Box<dyn FnOnce(&Snapshot) + Send>>,
+    pub started: Option<Starter>,
     /// Called at every publication.
     pub published: Option<Observer>,
 }

@@ -85,12 +85,16 @@ fn greet(listen: SocketAddr, zone_file: &str) {
     let dig = format!("dig @{} -p {}", listen.ip(), listen.port());
     println!("Meridian serves demo.example on {listen}. Ask it from another terminal:\n");
     for Region { name, address, client } in &REGIONS {
-        println!("  {dig} www.demo.example +subnet={client} +short      # near {name}: {address}");
+        println!("  {:84} # near {name}: {address}", format!("{dig} +short www.demo.example +subnet={client}"));
     }
-    println!("  {dig} weighted.demo.example +short                       # dublin 80 %, ashburn 20 %");
-    println!("  {dig} primary.demo.example +short                        # dublin; ashburn stands by");
-    println!("  {dig} CH TXT www.demo.example +subnet=203.0.113.0/24 +short   # why that answer\n");
-    println!("  {zone_file}   # edit it, then press r\n");
+    for (question, what) in [
+        ("weighted.demo.example", "dublin 80 %, ashburn 20 %"),
+        ("primary.demo.example", "dublin; ashburn stands by"),
+        ("CH TXT www.demo.example +subnet=203.0.113.0/24", "why that answer"),
+    ] {
+        println!("  {dig} +short {question:50} # {what}");
+    }
+    println!("\nThe zone file, to edit (then press r): {zone_file}");
     println!("Keys: 1 fails or heals dublin, 2 ashburn, 3 tokyo; r reloads the files; q ends the demo.\n");
 }
 
@@ -160,7 +164,7 @@ async fn serve(region: &'static Region) -> Result<JoinHandle<()>, String> {
 
 /// Reads keys until `q` or the end of input; without a keyboard the demo runs until a signal.
 fn keys(mut toys: Vec<Toy>, runtime: &tokio::runtime::Runtime, watch: &Mutex<Watch>) {
-    for key in std::io::stdin().bytes().map_while(Result::ok) {
+    for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
         match key {
             b'1'..=b'3' => toggle(&mut toys[usize::from(key - b'1')], runtime, watch),
             b'r' => {

@@ -10,7 +10,7 @@ use crate::geo::build::build as build_mmdb;
 
 /// Makes `output` of the plan `input`. What is wrong with the plan goes to standard error; `output`
 /// is replaced in one step, and only by a whole file.
-pub fn build(input: &Path, output: &Path) -> ExitCode {
+pub(super) fn build(input: &Path, output: &Path) -> ExitCode {
     let mut sources = Sources::new();
     match make(input, output, &mut sources) {
         Ok(size) => {
