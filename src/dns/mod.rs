@@ -6,7 +6,7 @@ mod prefix;
 mod query;
 mod writer;
 
-pub use name::{MAX_LABEL, MAX_NAME, Name, NameError};
+pub use name::{MAX_LABEL, MAX_NAME, Name, NameError, unescape};
 pub use numbers::{Class, Opcode, Rcode, RrType, Ttl};
 pub use prefix::{Prefix, PrefixError};
 pub use query::{Ecs, Edns, HEADER, Request, Unanswerable};

@@ -55,14 +55,28 @@ impl Name {
     /// Reads presentation format: labels, `\X` and `\DDD` escapes, `@` for the origin. A name
     /// without a final dot is relative to `origin`.
     pub fn from_text(text: &str, origin: Option<&Name>) -> Result<Name, NameError> {
+        let mut wire = Vec::with_capacity(text.len() + 2 + origin.map_or(0, |o| o.0.len()));
+        Name::append_text(text, origin, &mut wire)?;
+        Ok(Name(wire.into()))
+    }
+
+    /// As [`Name::from_text`], appending the wire format to `wire`: a reader of many names makes no
+    /// allocation for each. After an error `wire` holds part of the name.
+    pub fn append_text(text: &str, origin: Option<&Name>, wire: &mut Vec<u8>) -> Result<(), NameError> {
+        let start = wire.len();
         match text {
             "" => return Err(NameError::Empty),
-            "." => return Ok(Name::root()),
-            "@" => return origin.cloned().ok_or(NameError::Relative),
+            "." => {
+                wire.push(0);
+                return Ok(());
+            }
+            "@" => {
+                wire.extend_from_slice(&origin.ok_or(NameError::Relative)?.0);
+                return Ok(());
+            }
             _ => {}
         }
-        let mut wire = Vec::with_capacity(text.len() + 2 + origin.map_or(0, |o| o.0.len()));
-        let mut label_at = 0;
+        let mut label_at = start;
         wire.push(0);
         let bytes = text.as_bytes();
         let mut i = 0;
@@ -83,20 +97,9 @@ impl Name {
                     continue;
                 }
                 b'\\' => {
-                    let rest = &bytes[i + 1..];
-                    match rest {
-                        [a, b, c, ..] if rest[..3].iter().all(u8::is_ascii_digit) => {
-                            let value = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
-                            i += 4;
-                            u8::try_from(value).map_err(|_| NameError::BadEscape)?
-                        }
-                        [digit, ..] if digit.is_ascii_digit() => return Err(NameError::BadEscape),
-                        [octet, ..] => {
-                            i += 2;
-                            *octet
-                        }
-                        [] => return Err(NameError::BadEscape),
-                    }
+                    let (octet, length) = unescape(&bytes[i + 1..]).ok_or(NameError::BadEscape)?;
+                    i += 1 + length;
+                    octet
                 }
                 octet => {
                     i += 1;
@@ -108,16 +111,19 @@ impl Name {
             if usize::from(wire[label_at]) > MAX_LABEL {
                 return Err(NameError::LabelTooLong);
             }
+            if wire.len() - start > MAX_NAME {
+                return Err(NameError::NameTooLong);
+            }
         }
         if absolute {
             wire.push(0);
         } else {
             wire.extend_from_slice(&origin.ok_or(NameError::Relative)?.0);
         }
-        if wire.len() > MAX_NAME {
+        if wire.len() - start > MAX_NAME {
             return Err(NameError::NameTooLong);
         }
-        Ok(Name(wire.into()))
+        Ok(())
     }
 
     /// Takes an uncompressed wire-format name; `None` unless `wire` is exactly one.
@@ -194,6 +200,20 @@ impl Name {
         }
         let tail = origin.to_string().len() + 1;
         text[..text.len() - tail].to_owned()
+    }
+}
+
+/// The octet that stands after a backslash, `X` or `DDD`, and how many octets it took (RFC 1035 §5.1);
+/// `None` where nothing follows or `DDD` is not three digits up to 255.
+pub fn unescape(after: &[u8]) -> Option<(u8, usize)> {
+    match after {
+        [a, b, c, ..] if after[..3].iter().all(u8::is_ascii_digit) => {
+            let value = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
+            Some((u8::try_from(value).ok()?, 3))
+        }
+        [digit, ..] if digit.is_ascii_digit() => None,
+        [octet, ..] => Some((*octet, 1)),
+        [] => None,
     }
 }
 

@@ -1,7 +1,12 @@
 //! Zone data: master-file text → [`Records`] → checks → the name tree that queries are looked up in.
 
+mod lexer;
+mod parser;
+mod rdata;
 mod records;
+mod svcb;
 mod table;
 
+pub use parser::parse;
 pub use records::{Include, Input, Record, Records};
 pub use table::{Apex, Lookup, NameTable, RR_FIXED, Rrset, ZoneInput, rrs, target_offset};

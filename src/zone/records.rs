@@ -141,6 +141,11 @@ impl Records {
         });
     }
 
+    /// Octets of names and rdata stored so far: what [`Records::push`] limits to 4 GiB.
+    pub(super) fn stored(&self) -> usize {
+        self.arena.len()
+    }
+
     fn store(&mut self, bytes: &[u8]) -> u32 {
         let at = u32::try_from(self.arena.len()).expect("a zone's text is limited below 4 GiB");
         self.arena.extend_from_slice(bytes);
