@@ -68,14 +68,12 @@ pub(super) fn zone(
     t.finish(out);
 
     let origin = origin?;
-    let input = records_input(&document, path, inline, file, files, out);
-    let records = input.map(|input| zone::parse(&input, &origin.value, files, out));
+    let records = records(&document, path, inline, file, &origin.value, files, out);
     let defaults = ZoneDefaults { origin: origin.value, ttl, ttl_min: ttl_min.map(|t| t.value), map };
     let services = services.map(|t| services::services(&t, &defaults, context, out)).unwrap_or_default();
-    let records = records?;
-    let tests =
-        routing_tests::tests(tests.unwrap_or_default(), &defaults.origin, &services.names, &records, context.regions, out);
-    Some(ZoneDraft { origin: defaults.origin, at: origin.at, records, services: services.list, tests })
+    let owners = records.as_ref().filter(|_| tests.is_some()).map(|records| routing_tests::owners(&services.names, records));
+    let tests = routing_tests::tests(&tests.unwrap_or_default(), &defaults.origin, owners.as_ref(), context.regions, out);
+    Some(ZoneDraft { origin: defaults.origin, at: origin.at, records: records?, services: services.list, tests })
 }
 
 /// Reads `zone`: a name, taken as absolute with or without its final dot.
@@ -89,6 +87,22 @@ fn origin(item: &Item<'_>, out: &mut Diagnostics) -> Option<Located<Name>> {
     };
     item.error(out, "bad-zone-name", problem).hint("write the name that is delegated to this server, such as \"gtm.example\"");
     None
+}
+
+/// The records of the zone; `None` where any of them is wrong.
+fn records(
+    document: &Document,
+    path: &Path,
+    inline: Option<Item<'_>>,
+    file: Option<Item<'_>>,
+    origin: &Name,
+    files: &mut Files<'_>,
+    out: &mut Diagnostics,
+) -> Option<Records> {
+    let input = records_input(document, path, inline, file, files, out)?;
+    let before = out.errors();
+    let records = zone::parse(&input, origin, files, out);
+    (out.errors() == before).then_some(records)
 }
 
 /// The master-file text of the zone, from `records` or `records_file`.
