@@ -41,9 +41,11 @@ pub(super) struct ZoneDraft {
     pub(super) records: Records,
     pub(super) services: Vec<Service>,
     pub(super) tests: Vec<RoutingTest>,
+    /// The file was read without an error.
+    pub(super) complete: bool,
 }
 
-/// Reads one zone file; `None` where its origin or its records are not known, which is reported.
+/// Reads one zone file; `None` where its origin is not known, which is reported.
 pub(super) fn zone(
     path: &Path,
     text: Arc<str>,
@@ -51,6 +53,7 @@ pub(super) fn zone(
     files: &mut Files<'_>,
     out: &mut Diagnostics,
 ) -> Option<ZoneDraft> {
+    let before = out.errors();
     let document = Document::new(path.display().to_string().into(), text);
     let entries = document.parse(out)?;
     let mut t = document.root(&entries);
@@ -71,9 +74,11 @@ pub(super) fn zone(
     let records = records(&document, path, inline, file, &origin.value, files, out);
     let defaults = ZoneDefaults { origin: origin.value, ttl, ttl_min: ttl_min.map(|t| t.value), map };
     let services = services.map(|t| services::services(&t, &defaults, context, out)).unwrap_or_default();
-    let owners = records.as_ref().filter(|_| tests.is_some()).map(|records| routing_tests::owners(&services.names, records));
+    let owners = records.as_ref().ok().filter(|_| tests.is_some()).map(|records| routing_tests::owners(&services.names, records));
     let tests = routing_tests::tests(&tests.unwrap_or_default(), &defaults.origin, owners.as_ref(), context.regions, out);
-    Some(ZoneDraft { origin: defaults.origin, at: origin.at, records: records?, services: services.list, tests })
+    let complete = records.is_ok() && out.errors() == before;
+    let records = records.unwrap_or_else(|partial| partial);
+    Some(ZoneDraft { origin: defaults.origin, at: origin.at, records, services: services.list, tests, complete })
 }
 
 /// Reads `zone`: a name, taken as absolute with or without its final dot.
@@ -89,7 +94,7 @@ fn origin(item: &Item<'_>, out: &mut Diagnostics) -> Option<Located<Name>> {
     None
 }
 
-/// The records of the zone; `None` where any of them is wrong.
+/// The records of the zone; those that could be read are the error where any is wrong.
 fn records(
     document: &Document,
     path: &Path,
@@ -98,11 +103,11 @@ fn records(
     origin: &Name,
     files: &mut Files<'_>,
     out: &mut Diagnostics,
-) -> Option<Records> {
-    let input = records_input(document, path, inline, file, files, out)?;
+) -> Result<Records, Records> {
     let before = out.errors();
+    let Some(input) = records_input(document, path, inline, file, files, out) else { return Err(Records::default()) };
     let records = zone::parse(&input, origin, files, out);
-    (out.errors() == before).then_some(records)
+    if out.errors() == before { Ok(records) } else { Err(records) }
 }
 
 /// The master-file text of the zone, from `records` or `records_file`.
