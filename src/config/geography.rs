@@ -30,6 +30,11 @@ pub(super) fn region(name: &str, item: &Item<'_>, out: &mut Diagnostics) -> Opti
     t.finish(out).then(|| Region { name: name.to_owned(), coordinates, metro, labels, bias })
 }
 
+/// A region of which only the name is known: it stands in messages for one that is wrong.
+pub(super) fn named(name: &str) -> Region {
+    Region { name: name.to_owned(), coordinates: None, metro: None, labels: BTreeMap::new(), bias: 0 }
+}
+
 fn bias(item: &Item<'_>, out: &mut Diagnostics) -> Option<i8> {
     let DeValue::Integer(_) = item.value else {
         item.wrong_type(out, "a whole number from -99 to 99");

@@ -30,7 +30,7 @@ use std::time::Duration;
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::Name;
 use crate::model::{CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, Service, TargetId, ZoneId};
-use crate::zone::Records;
+use crate::zone::{self, Records, ZoneUnderCheck};
 
 use checks::Targets;
 use document::{Document, Item, Table};
@@ -170,6 +170,7 @@ pub fn load(source: &mut dyn Source, config_path: &Path, sources: &mut Sources, 
     let directory = config_path.parent().unwrap_or(Path::new(""));
     let (mut main, zones) = read_main(document.root(&entries), directory, source, out);
     let drafts = zones.map(|(zones, at)| read_zones(source, &zones, at, &mut main, sources, out)).unwrap_or_default();
+    check_zones(&drafts, &main, out);
     if out.has_errors() { None } else { main.into_config(drafts) }
 }
 
@@ -284,6 +285,22 @@ fn read_zones(
     drafts
 }
 
+/// The rules of DNS, for each zone and for all beside each other.
+fn check_zones(drafts: &[ZoneDraft], main: &Main, out: &mut Diagnostics) {
+    let region =
+        |(i, region): (usize, &Option<Region>)| region.clone().unwrap_or_else(|| geography::named(main.region_names.name(i)));
+    let regions: Vec<Region> = main.regions.iter().enumerate().map(region).collect();
+    let under_check = |draft| {
+        let ZoneDraft { origin, at, records, services, complete, .. } = draft;
+        ZoneUnderCheck { origin, at, records, services, regions: &regions, complete: *complete }
+    };
+    let zones: Vec<_> = drafts.iter().map(under_check).collect();
+    for zone in &zones {
+        zone::check(zone, out);
+    }
+    zone::check_overlap(&zones, out);
+}
+
 impl Main {
     /// Gives zones and services their ids; `None` only where a part is missing.
     fn into_config(self, drafts: Vec<ZoneDraft>) -> Option<Config> {
@@ -391,7 +408,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
+        #![proptest_config(ProptestConfig::with_cases(256))]
 
         /// Whatever becomes of the files, loading them ends in words.
         #[test]

@@ -11,23 +11,29 @@ use crate::dns::{Name, RrType};
 use crate::model::{Expect, RegionId, RoutingTest, Target};
 use crate::zone::Records;
 
-/// Reads the tests of the zone `origin`, whose names are those of `services` and `records`.
+/// Every name of a zone that a test can ask for.
+pub(super) fn owners(services: &[Name], records: &Records) -> HashSet<Name> {
+    services.iter().cloned().chain(records.iter().map(|record| record.owner_name())).collect()
+}
+
+/// Reads the tests of the zone `origin`. Where its records are wrong, its `owners` are not known.
 pub(super) fn tests(
-    items: Vec<Item<'_>>,
+    items: &[Item<'_>],
     origin: &Name,
-    services: &[Name],
-    records: &Records,
+    owners: Option<&HashSet<Name>>,
     regions: &Names,
     out: &mut Diagnostics,
 ) -> Vec<RoutingTest> {
-    if items.is_empty() {
-        return Vec::new();
-    }
-    let owners: HashSet<Name> = services.iter().cloned().chain(records.iter().map(|record| record.owner_name())).collect();
-    items.iter().filter_map(|item| test(item, origin, &owners, regions, out)).collect()
+    items.iter().filter_map(|item| test(item, origin, owners, regions, out)).collect()
 }
 
-fn test(item: &Item<'_>, origin: &Name, owners: &HashSet<Name>, regions: &Names, out: &mut Diagnostics) -> Option<RoutingTest> {
+fn test(
+    item: &Item<'_>,
+    origin: &Name,
+    owners: Option<&HashSet<Name>>,
+    regions: &Names,
+    out: &mut Diagnostics,
+) -> Option<RoutingTest> {
     let mut t: Table<'_> = item.table(out)?;
     let read_region = name_of(regions);
     let region = |item: &Item<'_>, out: &mut Diagnostics| read_region(item, out).map(RegionId::from_index);
@@ -43,7 +49,7 @@ fn test(item: &Item<'_>, origin: &Name, owners: &HashSet<Name>, regions: &Names,
     Some(RoutingTest { at: item.at(), client: client?, name: name?, rtype, down, expect: expect? })
 }
 
-fn asked(item: &Item<'_>, origin: &Name, owners: &HashSet<Name>, out: &mut Diagnostics) -> Option<Name> {
+fn asked(item: &Item<'_>, origin: &Name, owners: Option<&HashSet<Name>>, out: &mut Diagnostics) -> Option<Name> {
     let text = item.string(out, "a name of the zone")?;
     let name = match Name::from_text(text, Some(origin)) {
         Ok(name) if name.is_within(origin) => name,
@@ -57,9 +63,7 @@ fn asked(item: &Item<'_>, origin: &Name, owners: &HashSet<Name>, out: &mut Diagn
             return None;
         }
     };
-    if exists(&name, owners) {
-        return Some(name);
-    }
+    let Some(owners) = owners.filter(|owners| !exists(&name, owners)) else { return Some(name) };
     let known: Vec<String> = owners.iter().map(|owner| owner.relative_to(origin)).collect();
     let diagnostic = item.error(out, "unknown-name", format!("the zone has no service or record \"{text}\""));
     match did_you_mean(text, known.iter().map(String::as_str)) {

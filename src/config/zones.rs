@@ -41,9 +41,11 @@ pub(super) struct ZoneDraft {
     pub(super) records: Records,
     pub(super) services: Vec<Service>,
     pub(super) tests: Vec<RoutingTest>,
+    /// The file was read without an error.
+    pub(super) complete: bool,
 }
 
-/// Reads one zone file; `None` where its origin or its records are not known, which is reported.
+/// Reads one zone file; `None` where its origin is not known, which is reported.
 pub(super) fn zone(
     path: &Path,
     text: Arc<str>,
@@ -51,6 +53,7 @@ pub(super) fn zone(
     files: &mut Files<'_>,
     out: &mut Diagnostics,
 ) -> Option<ZoneDraft> {
+    let before = out.errors();
     let document = Document::new(path.display().to_string().into(), text);
     let entries = document.parse(out)?;
     let mut t = document.root(&entries);
@@ -68,14 +71,14 @@ pub(super) fn zone(
     t.finish(out);
 
     let origin = origin?;
-    let input = records_input(&document, path, inline, file, files, out);
-    let records = input.map(|input| zone::parse(&input, &origin.value, files, out));
+    let records = records(&document, path, inline, file, &origin.value, files, out);
     let defaults = ZoneDefaults { origin: origin.value, ttl, ttl_min: ttl_min.map(|t| t.value), map };
     let services = services.map(|t| services::services(&t, &defaults, context, out)).unwrap_or_default();
-    let records = records?;
-    let tests =
-        routing_tests::tests(tests.unwrap_or_default(), &defaults.origin, &services.names, &records, context.regions, out);
-    Some(ZoneDraft { origin: defaults.origin, at: origin.at, records, services: services.list, tests })
+    let owners = records.as_ref().ok().filter(|_| tests.is_some()).map(|records| routing_tests::owners(&services.names, records));
+    let tests = routing_tests::tests(&tests.unwrap_or_default(), &defaults.origin, owners.as_ref(), context.regions, out);
+    let complete = records.is_ok() && out.errors() == before;
+    let records = records.unwrap_or_else(|partial| partial);
+    Some(ZoneDraft { origin: defaults.origin, at: origin.at, records, services: services.list, tests, complete })
 }
 
 /// Reads `zone`: a name, taken as absolute with or without its final dot.
@@ -89,6 +92,22 @@ fn origin(item: &Item<'_>, out: &mut Diagnostics) -> Option<Located<Name>> {
     };
     item.error(out, "bad-zone-name", problem).hint("write the name that is delegated to this server, such as \"gtm.example\"");
     None
+}
+
+/// The records of the zone; those that could be read are the error where any is wrong.
+fn records(
+    document: &Document,
+    path: &Path,
+    inline: Option<Item<'_>>,
+    file: Option<Item<'_>>,
+    origin: &Name,
+    files: &mut Files<'_>,
+    out: &mut Diagnostics,
+) -> Result<Records, Records> {
+    let before = out.errors();
+    let Some(input) = records_input(document, path, inline, file, files, out) else { return Err(Records::default()) };
+    let records = zone::parse(&input, origin, files, out);
+    if out.errors() == before { Ok(records) } else { Err(records) }
 }
 
 /// The master-file text of the zone, from `records` or `records_file`.
