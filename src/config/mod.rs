@@ -1,13 +1,73 @@
-//! Configuration: text → spec (the files' shape, with spans) → [`Config`] (checked, names resolved).
+//! Configuration: text → tables with positions → [`Config`] (checked, names resolved).
+//!
+//! [`load`] reads `meridian.toml` and the zone files through a [`Source`], touching no file itself.
+//! Parse, don't validate: what it returns needs no second look, and what is wrong it reports with
+//! file, line and column, all of it and not only the first.
+//!
+//! ```text
+//! document   TOML with positions; tables that know which keys were asked for
+//! kinds      what a value may be: ranges, durations, addresses, names
+//! server, geography, checks        the sections of meridian.toml
+//! zones, services, routing_tests   a zone file
+//! ```
 
+mod checks;
+mod document;
+mod geography;
+mod kinds;
+mod names;
+mod routing_tests;
+mod server;
+mod services;
+mod zones;
+
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::diag::At;
+use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::Name;
-use crate::model::{CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, Service, TargetId};
-use crate::zone::Records;
+use crate::model::{CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, Service, TargetId, ZoneId};
+use crate::zone::{self, Records, ZoneUnderCheck};
+
+use checks::Targets;
+use document::{Document, Item, Table};
+use names::Names;
+use zones::{Context, Files, ZoneDraft};
+
+/// Where files come from: the disk, or the copies of the last good ones.
+pub trait Source {
+    /// The whole text of `path`.
+    fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable>;
+    /// The zone files in `directory`: each `*.toml` that is not hidden, in the order of their names.
+    fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable>;
+    /// Reads an MMDB and keeps it for whoever compiles the maps; here only its being there counts.
+    fn database(&mut self, path: &Path) -> Result<(), Unreadable>;
+}
+
+/// Why a file cannot be read.
+#[derive(Debug, Clone)]
+pub struct Unreadable {
+    /// Name of the rule, for the diagnostic.
+    pub rule: &'static str,
+    /// A sentence that names the file.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Where in the file itself, if the trouble is inside it.
+    pub position: Option<At>,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(at) = &self.position {
+            write!(f, "{at}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
 
 /// Everything the files say, checked: what a dataset is compiled from.
 #[derive(Debug, Clone)]
@@ -43,8 +103,8 @@ pub struct ServerSpec {
     pub listen: Vec<SocketAddr>,
     /// Directory of zone files.
     pub zones: PathBuf,
-    /// State directory.
-    pub state: PathBuf,
+    /// State directory; where none is written, systemd's `$STATE_DIRECTORY` decides.
+    pub state: Option<PathBuf>,
     /// UDP workers; 0 is one per core.
     pub workers: usize,
     /// Limits of TCP.
@@ -88,4 +148,284 @@ pub struct ZoneSpec {
     pub records: Records,
     /// Its services: a range of [`Config::services`].
     pub services: std::ops::Range<usize>,
+}
+
+/// Reads `config_path` and every zone file. `None` where anything is wrong, all of which is in
+/// `out` then; warnings are there either way. The text of every file read goes into `sources`.
+pub fn load(source: &mut dyn Source, config_path: &Path, sources: &mut Sources, out: &mut Diagnostics) -> Option<Config> {
+    let file: Arc<str> = config_path.display().to_string().into();
+    let text = match source.text(config_path) {
+        Ok(text) => text,
+        Err(mut problem) => {
+            if problem.rule == "missing-file" {
+                problem.hint = Some("name the configuration with --config FILE".to_owned());
+            }
+            report(problem, At::file(file), "", out);
+            return None;
+        }
+    };
+    sources.insert(file.clone(), text.clone());
+    let document = Document::new(file, text);
+    let entries = document.parse(out)?;
+    let directory = config_path.parent().unwrap_or(Path::new(""));
+    let (mut main, zones) = read_main(document.root(&entries), directory, source, out);
+    let drafts = zones.map(|(zones, at)| read_zones(source, &zones, at, &mut main, sources, out)).unwrap_or_default();
+    check_zones(&drafts, &main, out);
+    if out.has_errors() { None } else { main.into_config(drafts) }
+}
+
+/// `[server] state` of a `meridian.toml` that may be broken everywhere else: where to look for the
+/// last good files. Relative to `directory`.
+pub fn find_state(text: &str, directory: &Path) -> Option<PathBuf> {
+    let state = |text: &str| {
+        let (root, _) = toml::de::DeTable::parse_recoverable(text);
+        let state = root.get_ref().get("server")?.get_ref().get("state")?.get_ref().as_str()?;
+        (!state.is_empty()).then(|| directory.join(state))
+    };
+    // What is broken before the section, or after it, may swallow it: then it is read alone.
+    let alone = || {
+        let section = &text[text.match_indices("[server]").find(|(i, _)| *i == 0 || text.as_bytes()[i - 1] == b'\n')?.0..];
+        let end = section.match_indices("\n[").next().map_or(section.len(), |(i, _)| i);
+        state(&section[..end])
+    };
+    state(text).or_else(alone)
+}
+
+/// What `meridian.toml` says; a part that is wrong, and reported, is `None`.
+struct Main {
+    server: Option<ServerSpec>,
+    admin: Option<SocketAddr>,
+    geo: GeoSpec,
+    region_names: Names,
+    regions: Vec<Option<Region>>,
+    map_names: Names,
+    maps: Vec<Option<MapSpec>>,
+    check_names: Names,
+    checks: Vec<Option<CheckSpec>>,
+    targets: Targets,
+}
+
+/// Reads every section of `meridian.toml`, and where the zone files are.
+fn read_main(
+    mut root: Table<'_>,
+    directory: &Path,
+    source: &mut dyn Source,
+    out: &mut Diagnostics,
+) -> (Main, Option<(PathBuf, At)>) {
+    let section = root.table(out, "regions");
+    let (region_names, items) = names::collect(section, "region", "unknown-region", out);
+    let regions: Vec<_> = items.iter().enumerate().map(|(i, item)| geography::region(region_names.name(i), item, out)).collect();
+
+    let section = root.table(out, "maps");
+    let (map_names, items) = names::collect(section, "map", "unknown-map", out);
+    let read_map = |(i, item): (usize, &Item<'_>)| geography::map(map_names.name(i), item, &region_names, out);
+    let maps: Vec<_> = items.iter().enumerate().map(read_map).collect();
+    if let Some(regions) = regions.iter().cloned().collect::<Option<Vec<Region>>>() {
+        for (map, item) in maps.iter().zip(&items).filter_map(|(map, item)| Some((map.as_ref()?, item))) {
+            geography::warn_without_coordinates(map, item, &regions, out);
+        }
+    }
+
+    let section = root.table(out, "checks");
+    let (check_names, items) = names::collect(section, "check", "unknown-check", out);
+    let checks: Vec<_> = items.iter().enumerate().map(|(i, item)| checks::check(check_names.name(i), item, out)).collect();
+
+    let mut targets = Targets::default();
+    let sanity = |item: &Item<'_>, out: &mut Diagnostics| checks::sanity(item, &check_names, &checks, &mut targets, out);
+    let hint = "write [server] with at least node = \"…\"";
+    let server = root.required(out, "server", hint, |item, out| Some(server::server(item.table(out)?, directory, sanity, out)));
+    let (server, listen, zones) = server.map_or((None, Vec::new(), None), |server| (server.spec, server.listen, server.zones));
+    if let Some(server) = &server {
+        let used: Vec<_> = server.sanity.iter().map(|target| targets.check(*target)).collect();
+        checks::warn_unused_addresses(&items, &used, out);
+    }
+    let admin = root.table(out, "admin").and_then(|t| server::admin(t, &listen, out));
+    let geo = root.table(out, "geo").map(|t| server::geo(t, directory, source, out)).unwrap_or_default();
+    root.finish(out);
+    (Main { server, admin, geo, region_names, regions, map_names, maps, check_names, checks, targets }, zones)
+}
+
+/// Reads every zone file in `directory`, which is named at `at`.
+fn read_zones(
+    source: &mut dyn Source,
+    directory: &Path,
+    at: At,
+    main: &mut Main,
+    sources: &mut Sources,
+    out: &mut Diagnostics,
+) -> Vec<ZoneDraft> {
+    let files = match source.zone_files(directory) {
+        Ok(files) => files,
+        Err(problem) => {
+            report(problem, at, "server.zones", out);
+            return Vec::new();
+        }
+    };
+    if files.is_empty() {
+        let message = format!("the directory {} has no zone file, so every query would be refused", directory.display());
+        out.error("empty-zones-directory", at, "server.zones", message)
+            .hint("put a file such as gtm.example.toml into it; hidden files and other endings are not read");
+    }
+    let mut context = Context {
+        regions: &main.region_names,
+        maps: &main.map_names,
+        map_specs: &main.maps,
+        checks: &main.check_names,
+        targets: &mut main.targets,
+    };
+    let mut drafts = Vec::new();
+    for path in files {
+        let mut files = Files { source, sources };
+        match files.read(&path) {
+            Ok(text) => drafts.extend(zones::zone(&path, text, &mut context, &mut files, out)),
+            Err(problem) => report(problem, At::file(path.display().to_string()), "", out),
+        }
+    }
+    drafts.sort_by(|a, b| a.origin.cmp(&b.origin));
+    drafts
+}
+
+/// The rules of DNS, for each zone and for all beside each other.
+fn check_zones(drafts: &[ZoneDraft], main: &Main, out: &mut Diagnostics) {
+    let region =
+        |(i, region): (usize, &Option<Region>)| region.clone().unwrap_or_else(|| geography::named(main.region_names.name(i)));
+    let regions: Vec<Region> = main.regions.iter().enumerate().map(region).collect();
+    let under_check = |draft| {
+        let ZoneDraft { origin, at, records, services, complete, .. } = draft;
+        ZoneUnderCheck { origin, at, records, services, regions: &regions, complete: *complete }
+    };
+    let zones: Vec<_> = drafts.iter().map(under_check).collect();
+    for zone in &zones {
+        zone::check(zone, out);
+    }
+    zone::check_overlap(&zones, out);
+}
+
+impl Main {
+    /// Gives zones and services their ids; `None` only where a part is missing.
+    fn into_config(self, drafts: Vec<ZoneDraft>) -> Option<Config> {
+        let mut config = Config {
+            server: self.server?,
+            admin: self.admin,
+            geo: self.geo,
+            regions: self.regions.into_iter().collect::<Option<_>>()?,
+            maps: self.maps.into_iter().collect::<Option<_>>()?,
+            checks: self.checks.into_iter().collect::<Option<_>>()?,
+            targets: self.targets.into_list(),
+            zones: Vec::new(),
+            services: Vec::new(),
+            tests: Vec::new(),
+        };
+        for (i, draft) in drafts.into_iter().enumerate() {
+            let first = config.services.len();
+            let zone = ZoneId::from_index(i);
+            config.services.extend(draft.services.into_iter().map(|service| Service { zone, ..service }));
+            config.tests.extend(draft.tests);
+            let services = first..config.services.len();
+            config.zones.push(ZoneSpec { origin: draft.origin, at: draft.at, records: draft.records, services });
+        }
+        Some(config)
+    }
+}
+
+fn report(problem: Unreadable, at: At, key: impl Into<String>, out: &mut Diagnostics) {
+    let diagnostic = out.error(problem.rule, problem.position.unwrap_or(at), key, problem.message);
+    diagnostic.hint = problem.hint;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAIN: &str = include_str!("../../meridian.toml");
+    const ZONE: &str = include_str!("../../zones/gtm.example.toml");
+
+    struct Memory(Vec<(&'static str, String)>);
+
+    impl Source for Memory {
+        fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable> {
+            let found = self.0.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| text.as_str().into());
+            let message = format!("there is no file {}", path.display());
+            found.ok_or(Unreadable { rule: "missing-file", message, hint: None, position: None })
+        }
+
+        fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable> {
+            let inside = |name: &&str| Path::new(name).parent() == Some(directory) && name.ends_with(".toml");
+            Ok(self.0.iter().map(|(name, _)| *name).filter(inside).map(PathBuf::from).collect())
+        }
+
+        fn database(&mut self, _: &Path) -> Result<(), Unreadable> {
+            Ok(())
+        }
+    }
+
+    fn load_texts(files: &[(&'static str, &str)]) -> (Option<Config>, Diagnostics) {
+        let mut memory = Memory(files.iter().map(|(name, text)| (*name, (*text).to_owned())).collect());
+        let (mut sources, mut out) = (Sources::new(), Diagnostics::default());
+        let config = load(&mut memory, Path::new("meridian.toml"), &mut sources, &mut out);
+        assert_eq!(config.is_none(), out.has_errors());
+        // Every position is inside its file, so that every message has its frame.
+        for diagnostic in out.iter().filter(|d| d.at.line > 0) {
+            let text = &sources[&diagnostic.at.file];
+            let line = text.split('\n').nth(diagnostic.at.line as usize - 1).unwrap_or_else(|| panic!("{diagnostic}"));
+            assert!(diagnostic.at.column as usize <= line.chars().count() + 1, "{diagnostic}");
+        }
+        (config, out)
+    }
+
+    fn positions(out: &Diagnostics) -> Vec<(String, u32, u32)> {
+        out.iter().map(|d| (d.at.file.to_string(), d.at.line, d.at.column)).collect()
+    }
+
+    /// The records of a zone with a bad address in each way of writing them.
+    #[test]
+    fn record_errors_point_into_the_toml_file() {
+        let main = "[server]\nnode = \"n\"\n";
+        let soa = "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n";
+        let at = |zone: &str| positions(&load_texts(&[("meridian.toml", main), ("zones/z.toml", zone)]).1);
+        let inline = |line, column| vec![("zones/z.toml".to_owned(), line, column)];
+        assert_eq!(at(&format!("zone = \"z.example\"\nrecords = '''\n{soa}x 60 A 1.2.3\n'''\n")), inline(6, 8));
+        assert_eq!(at(&format!("zone = \"z.example\"\nrecords = '''x 60 A 1.2.3\n{soa}'''\n")), inline(2, 21));
+        assert_eq!(at(&format!("zone = \"z.example\"\r\nrecords = \"\"\"\r\n{soa}x 60 A 1.2.3\"\"\"\n")), inline(6, 8));
+        let escaped = format!("zone = \"z.example\"\nrecords = \"{}x 60 A 1.2.3\\n\"\n", soa.replace('\n', "\\n"));
+        assert_eq!(at(&escaped), [("zones/z.toml (records)".to_owned(), 4, 8)]);
+    }
+
+    #[test]
+    fn an_include_that_includes_itself_is_shown_with_its_way() {
+        let files = [
+            ("meridian.toml", "[server]\nnode = \"n\"\n"),
+            ("zones/z.toml", "zone = \"z.example\"\nrecords_file = \"z.zone\"\n"),
+            ("zones/z.zone", "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n$INCLUDE a\n$INCLUDE b\n"),
+            ("zones/a", "$INCLUDE b\n"),
+            ("zones/b", "$INCLUDE ./a\n"),
+        ];
+        let (_, out) = load_texts(&files);
+        let messages: Vec<_> = out.iter().map(ToString::to_string).collect();
+        assert_eq!(messages.len(), 2, "{messages:?}");
+        assert!(messages[0].contains("zones/a → zones/b → zones/a"), "{messages:?}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Whatever becomes of the files, loading them ends in words.
+        #[test]
+        fn damaged_files_never_panic(
+            in_zone: bool,
+            cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..20, "[ -~\n]{0,6}|\\PC{0,3}"), 1..6),
+        ) {
+            let mut text: Vec<char> = if in_zone { ZONE } else { MAIN }.lines().filter(|l| !l.starts_with('#')).flat_map(|l| l.chars().chain(['\n'])).collect();
+            for (at, length, insert) in cuts {
+                let at = at.index(text.len());
+                let end = (at + length).min(text.len());
+                text.splice(at..end, insert.chars());
+            }
+            let text: String = text.into_iter().collect();
+            let (main, zone) = if in_zone { (MAIN, text.as_str()) } else { (text.as_str(), ZONE) };
+            load_texts(&[("meridian.toml", main), ("zones/gtm.example.toml", zone)]);
+            find_state(&text, Path::new(""));
+        }
+    }
 }

@@ -11,6 +11,9 @@ use super::{At, Diagnostic, Diagnostics, Severity};
 /// The text of every file read, by the name diagnostics use for it; what code frames are cut from.
 pub type Sources = BTreeMap<Arc<str>, Arc<str>>;
 
+/// The largest frame, in octets of text: longer lines say nothing to a reader.
+const MAX_FRAME: usize = 4000;
+
 /// Every diagnostic with its code frame, then one line that counts them.
 pub fn render_text(diagnostics: &Diagnostics, sources: &Sources, color: bool) -> String {
     let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
@@ -47,16 +50,19 @@ pub fn render_json(diagnostics: &Diagnostics) -> serde_json::Value {
 
 fn render_one(handler: &GraphicalReportHandler, diagnostic: &Diagnostic, sources: &Sources, out: &mut String) {
     let _ = writeln!(out, "{}", header(diagnostic));
-    let Some((text, span)) = sources.get(&diagnostic.at.file).and_then(|text| Some((text, byte_span(text, &diagnostic.at)?)))
-    else {
+    let framed = sources.get(&diagnostic.at.file).and_then(|text| {
+        let span = byte_span(text, &diagnostic.at)?;
+        // A frame needs no more than the lines around the mark: a 100 MB file is not handed on whole.
+        let window = window(text, span.start);
+        (window.0.len() <= MAX_FRAME).then_some((window, span))
+    });
+    let Some(((window, window_start, first_line), span)) = framed else {
         if let Some(hint) = &diagnostic.hint {
             let _ = writeln!(out, "  help: {hint}");
         }
         out.push('\n');
         return;
     };
-    // A frame needs no more than the lines around the mark: a 100 MB file is not handed on whole.
-    let (window, window_start, first_line) = window(text, span.start);
     let label = LabeledSpan::at(span.start - window_start..(span.end - window_start).min(window.len()), "here");
     let severity = match diagnostic.severity {
         Severity::Error => miette::Severity::Error,
@@ -104,6 +110,17 @@ fn window(text: &str, position: usize) -> (&str, usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_no_one_can_read_gets_no_frame() {
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.error("toml-syntax", At::new("z.toml", 1, 1, 1), "", "is nonsense");
+        let sources = Sources::from([(Arc::from("z.toml"), Arc::from("x".repeat(1 << 20)))]);
+        assert_eq!(
+            render_text(&diagnostics, &sources, false),
+            "z.toml:1:1: error[toml-syntax]: is nonsense\n\n1 error, 0 warnings\n"
+        );
+    }
 
     #[test]
     fn a_frame_shows_the_line_and_marks_the_value() {

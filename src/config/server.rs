@@ -1,0 +1,134 @@
+//! `[server]`, `[admin]` and `[geo]`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::document::{Item, Located, Table};
+use super::kinds::{boolean, distinct, duration, integer, list, path, prefix, socket, text};
+use super::{GeoSpec, ServerSpec, Source, TcpLimits, report};
+use crate::diag::{At, Diagnostics};
+use crate::model::{Prefix, TargetId};
+
+/// `[server]` and where the parts stand that later rules speak of.
+pub(super) struct Server {
+    /// `None` where anything is wrong with the section.
+    pub(super) spec: Option<ServerSpec>,
+    pub(super) listen: Vec<Located<SocketAddr>>,
+    /// The directory of zone files, and where it is named.
+    pub(super) zones: Option<(PathBuf, At)>,
+}
+
+/// Reads `[server]`; paths are relative to `directory`. `sanity` reads the list of that name.
+pub(super) fn server<'d>(
+    mut t: Table<'d>,
+    directory: &Path,
+    sanity: impl FnOnce(&Item<'d>, &mut Diagnostics) -> Option<Vec<TargetId>>,
+    out: &mut Diagnostics,
+) -> Server {
+    let seconds = Duration::from_secs;
+    let at = t.at();
+    let node = t.required(out, "node", "name this server: node = \"fra1\"", node_name);
+    let listen = t.optional(out, "listen", listen);
+    let zones = match t.item("zones") {
+        Some(item) => path(directory)(&item, out).map(|zones| (zones, item.at())),
+        None => Some((directory.join("zones"), at)),
+    };
+    let state = t.optional(out, "state", path(directory));
+    let workers = t.optional(out, "workers", integer(0..=1024, "")).unwrap_or(0);
+    let connections = t.optional(out, "tcp_connections", integer(1..=1_000_000, "")).unwrap_or(1000);
+    let per_address = t.optional(out, "tcp_connections_per_address", integer(1..=1_000_000, "")).unwrap_or(30);
+    let idle_timeout = t.optional(out, "tcp_idle_timeout", duration(seconds(1)..=seconds(3600))).unwrap_or(seconds(10));
+    let sanity = t.optional(out, "sanity", sanity).unwrap_or_default();
+    let why_from = t.optional(out, "why_from", distinct(prefix, "prefix")).unwrap_or_else(loopback);
+    let identity = t.optional(out, "identity", boolean).unwrap_or(true);
+    let tcp = TcpLimits { connections: connections as usize, connections_per_address: per_address as usize, idle_timeout };
+    let addresses = listen.as_ref().map_or_else(every_address, |listen| listen.iter().map(|l| l.value).collect());
+    let spec = |(node, zones)| ServerSpec {
+        node,
+        listen: addresses,
+        zones,
+        state,
+        workers: workers as usize,
+        tcp,
+        sanity,
+        why_from,
+        identity,
+    };
+    let complete = t.finish(out).then_some(node).flatten().zip(zones.as_ref().map(|(zones, _)| zones.clone()));
+    Server { spec: complete.map(spec), listen: listen.unwrap_or_default(), zones }
+}
+
+/// Reads `[admin] listen`, which must not be one of the `taken` addresses.
+pub(super) fn admin(mut t: Table<'_>, taken: &[Located<SocketAddr>], out: &mut Diagnostics) -> Option<SocketAddr> {
+    let hint = "write listen = \"127.0.0.1:8053\", or leave [admin] out to have no HTTP interface";
+    let listen = t.required(out, "listen", hint, |item, out| {
+        let address = socket(item, out)?;
+        if let Some(other) = taken.iter().find(|other| other.value == address && address.port() != 0) {
+            item.error(out, "duplicate-listen-address", format!("{address} is taken by [server] listen at {}", other.at))
+                .hint("give the HTTP interface a port of its own");
+            return None;
+        }
+        Some(address)
+    });
+    t.finish(out);
+    listen
+}
+
+/// Reads `[geo]`; paths are relative to `directory`.
+pub(super) fn geo(mut t: Table<'_>, directory: &Path, source: &mut dyn Source, out: &mut Diagnostics) -> GeoSpec {
+    let mut database = |key| {
+        t.optional(out, key, |item, out| {
+            let file = path(directory)(item, out)?;
+            match source.database(&file) {
+                Ok(()) => Some((file, item.at())),
+                Err(problem) => {
+                    report(problem, item.at(), item.path.clone(), out);
+                    None
+                }
+            }
+        })
+    };
+    let spec = GeoSpec { city: database("city"), asn: database("asn") };
+    t.finish(out);
+    spec
+}
+
+/// The default of `listen`: every address of the host.
+fn every_address() -> Vec<SocketAddr> {
+    vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 53))]
+}
+
+fn loopback() -> Vec<Prefix> {
+    let prefix = |address: IpAddr, length| Prefix::truncating(address, length).expect("the lengths are those of the families");
+    vec![prefix(Ipv4Addr::LOCALHOST.into(), 8), prefix(Ipv6Addr::LOCALHOST.into(), 128)]
+}
+
+/// NSID carries it (RFC 5001 sets no limit; 64 octets keep answers small), and TXT strings do.
+fn node_name(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
+    let node = text(item, out)?;
+    if node.len() > 64 || !node.bytes().all(|b| b.is_ascii_graphic()) {
+        item.error(out, "bad-name", format!("{} is not a node name", item.written()))
+            .hint("use up to 64 letters, digits and punctuation, without spaces");
+        return None;
+    }
+    Some(node)
+}
+
+fn listen(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<Located<SocketAddr>>> {
+    let sockets = list(|item, out| Some(Located { value: socket(item, out)?, at: item.at() }))(item, out)?;
+    if sockets.is_empty() {
+        item.error(out, "empty-value", "the list is empty: the server would listen nowhere")
+            .hint("leave `listen` out to listen on every address, port 53");
+        return None;
+    }
+    for (i, socket) in sockets.iter().enumerate() {
+        // Port 0 is a new port each time.
+        if socket.value.port() != 0 && sockets[..i].iter().any(|other| other.value == socket.value) {
+            let message = format!("{} is listed twice", socket.value);
+            out.error("duplicate-listen-address", socket.at.clone(), item.path.clone(), message).hint("list each address once");
+            return None;
+        }
+    }
+    Some(sockets)
+}

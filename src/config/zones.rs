@@ -1,0 +1,188 @@
+//! Zone files: `zone`, its records, `[services.*]`, `[[tests]]`.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::checks::Targets;
+use super::document::{Document, Item, Located};
+use super::kinds::{integer, name_of, text};
+use super::names::Names;
+use super::{Source, Unreadable, report, routing_tests, services};
+use crate::diag::{At, Diagnostics, Sources};
+use crate::dns::Name;
+use crate::model::{MapSpec, RoutingTest, Service};
+use crate::zone::{self, Include, Input, Records};
+
+/// The longest TTL of a service: steering ends where caches keep answers for days.
+pub(super) const MAX_TTL: u32 = 86_400;
+
+/// What zone files refer to.
+pub(super) struct Context<'c> {
+    pub(super) regions: &'c Names,
+    pub(super) maps: &'c Names,
+    /// By map; `None` for one that is wrong and has been reported.
+    pub(super) map_specs: &'c [Option<MapSpec>],
+    pub(super) checks: &'c Names,
+    pub(super) targets: &'c mut Targets,
+}
+
+/// What the services of a zone inherit.
+pub(super) struct ZoneDefaults {
+    pub(super) origin: Name,
+    pub(super) ttl: u32,
+    pub(super) ttl_min: Option<u32>,
+    pub(super) map: Option<usize>,
+}
+
+/// One zone file as read; ids of the zone and its services are given once all zones are known.
+pub(super) struct ZoneDraft {
+    pub(super) origin: Name,
+    pub(super) at: At,
+    pub(super) records: Records,
+    pub(super) services: Vec<Service>,
+    pub(super) tests: Vec<RoutingTest>,
+    /// The file was read without an error.
+    pub(super) complete: bool,
+}
+
+/// Reads one zone file; `None` where its origin is not known, which is reported.
+pub(super) fn zone(
+    path: &Path,
+    text: Arc<str>,
+    context: &mut Context<'_>,
+    files: &mut Files<'_>,
+    out: &mut Diagnostics,
+) -> Option<ZoneDraft> {
+    let before = out.errors();
+    let document = Document::new(path.display().to_string().into(), text);
+    let entries = document.parse(out)?;
+    let mut t = document.root(&entries);
+    let origin = t.required(out, "zone", "name the zone: zone = \"gtm.example\"", origin);
+    let ttl = t.optional(out, "ttl", integer(0..=MAX_TTL, "seconds")).unwrap_or(services::DEFAULT_TTL);
+    let ttl_min = t.located(out, "ttl_min", integer(0..=MAX_TTL, "seconds"));
+    if let Some(ttl_min) = ttl_min.as_ref().filter(|_| t.sound()) {
+        services::check_ttl_min(ttl_min, ttl, "ttl_min", out);
+    }
+    let map = t.optional(out, "map", name_of(context.maps)).or_else(|| context.maps.find("default"));
+    let inline = t.item("records");
+    let file = t.item("records_file");
+    let services = t.table(out, "services");
+    let tests = t.optional(out, "tests", |item, out| item.elements(out));
+    t.finish(out);
+
+    let origin = origin?;
+    let records = records(&document, path, inline, file, &origin.value, files, out);
+    let defaults = ZoneDefaults { origin: origin.value, ttl, ttl_min: ttl_min.map(|t| t.value), map };
+    let services = services.map(|t| services::services(&t, &defaults, context, out)).unwrap_or_default();
+    let owners = records.as_ref().ok().filter(|_| tests.is_some()).map(|records| routing_tests::owners(&services.names, records));
+    let tests = routing_tests::tests(&tests.unwrap_or_default(), &defaults.origin, owners.as_ref(), context.regions, out);
+    let complete = records.is_ok() && out.errors() == before;
+    let records = records.unwrap_or_else(|partial| partial);
+    Some(ZoneDraft { origin: defaults.origin, at: origin.at, records, services: services.list, tests, complete })
+}
+
+/// Reads `zone`: a name, taken as absolute with or without its final dot.
+fn origin(item: &Item<'_>, out: &mut Diagnostics) -> Option<Located<Name>> {
+    let text = text(item, out)?;
+    let odd = text.chars().find(|c| !(c.is_ascii_alphanumeric() || "-_./".contains(*c)));
+    let problem = match (odd, Name::from_text(&text, Some(&Name::root()))) {
+        (None, Ok(value)) => return Some(Located { value, at: item.at() }),
+        (Some(odd), _) => format!("\"{text}\" is not the name of a zone: it contains {odd:?}"),
+        (None, Err(problem)) => format!("\"{text}\" is not the name of a zone: {problem}"),
+    };
+    item.error(out, "bad-zone-name", problem).hint("write the name that is delegated to this server, such as \"gtm.example\"");
+    None
+}
+
+/// The records of the zone; those that could be read are the error where any is wrong.
+fn records(
+    document: &Document,
+    path: &Path,
+    inline: Option<Item<'_>>,
+    file: Option<Item<'_>>,
+    origin: &Name,
+    files: &mut Files<'_>,
+    out: &mut Diagnostics,
+) -> Result<Records, Records> {
+    let before = out.errors();
+    let Some(input) = records_input(document, path, inline, file, files, out) else { return Err(Records::default()) };
+    let records = zone::parse(&input, origin, files, out);
+    if out.errors() == before { Ok(records) } else { Err(records) }
+}
+
+/// The master-file text of the zone, from `records` or `records_file`.
+fn records_input(
+    document: &Document,
+    path: &Path,
+    inline: Option<Item<'_>>,
+    file: Option<Item<'_>>,
+    files: &mut Files<'_>,
+    out: &mut Diagnostics,
+) -> Option<Input> {
+    match (inline, file) {
+        (Some(_), Some(file)) => {
+            out.error("records-twice", file.key_at(), "records_file", "the zone has both `records` and `records_file`")
+                .hint("keep one; a master file can take in others with $INCLUDE");
+            None
+        }
+        (Some(inline), None) => inline_input(document, &inline, files, out),
+        (None, Some(file)) => {
+            let name = text(&file, out)?;
+            let path = path.parent().unwrap_or(Path::new("")).join(name);
+            match files.read(&path) {
+                Ok(text) => Some(Input { file: path.display().to_string().into(), text, line_offset: 0, column_offset: 0 }),
+                Err(problem) => {
+                    report(problem, file.at(), "records_file", out);
+                    None
+                }
+            }
+        }
+        (None, None) => {
+            out.error("missing-key", At::file(document.file.clone()), "records", "the zone has no records").hint(
+                "write at least its SOA and NS records into `records = '''…'''`, or name a master file with `records_file`",
+            );
+            None
+        }
+    }
+}
+
+/// The text of `records` and where it stands in its file. A literal string stands there letter by
+/// letter. A string with escapes does not: it gets a name of its own, so that lines still count.
+fn inline_input(document: &Document, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<Input> {
+    let text: Arc<str> = item.string(out, "the text of a master file")?.into();
+    let raw = &document.text[item.span.clone()];
+    if raw.starts_with('"') && raw.contains('\\') {
+        let file: Arc<str> = format!("{} (records)", document.file).into();
+        files.sources.insert(file.clone(), text.clone());
+        return Some(Input { file, text, line_offset: 0, column_offset: 0 });
+    }
+    // A newline right after the opening of a multi-line string is not part of it (TOML 1.0 "String").
+    let opening = ["'''\r\n", "'''\n", "'''", "\"\"\"\r\n", "\"\"\"\n", "\"\"\""].into_iter().find(|o| raw.starts_with(o));
+    let start = item.span.start + opening.map_or(1, str::len);
+    let at = document.at(start..start);
+    Some(Input { file: document.file.clone(), text, line_offset: at.line - 1, column_offset: at.column - 1 })
+}
+
+/// The files of one zone: reads them from the source, and keeps their text for code frames.
+pub(super) struct Files<'s> {
+    pub(super) source: &'s mut dyn Source,
+    pub(super) sources: &'s mut Sources,
+}
+
+impl Files<'_> {
+    pub(super) fn read(&mut self, path: &Path) -> Result<Arc<str>, Unreadable> {
+        let text = self.source.text(path)?;
+        self.sources.insert(path.display().to_string().into(), text.clone());
+        Ok(text)
+    }
+}
+
+impl Include for Files<'_> {
+    /// A file has one name, however it is written: that tells one that includes itself.
+    fn read(&mut self, path: &str, from: &str) -> Result<Input, String> {
+        let path = Path::new(from).parent().unwrap_or(Path::new("")).join(path);
+        let path: PathBuf = path.components().filter(|component| *component != Component::CurDir).collect();
+        let text = Files::read(self, &path).map_err(|problem| problem.to_string())?;
+        Ok(Input { file: path.display().to_string().into(), text, line_offset: 0, column_offset: 0 })
+    }
+}

@@ -1,0 +1,102 @@
+//! Which history a target keeps across a reload.
+//!
+//! Ids are dense and change with the files; what stays is the (check definition, address) pair.
+
+use std::collections::HashMap;
+
+use crate::model::{CheckSpec, ProbeTarget, Target, TargetId};
+
+/// What a target of the new configuration takes from the old one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carry {
+    /// Nothing: it was not probed before.
+    New,
+    /// Everything: the same check definition on the same address.
+    Same(TargetId),
+    /// The last verdict, until its first outcome: the check of that name was changed.
+    Changed(TargetId),
+}
+
+/// For each of the new targets, in their order, what it takes from the old ones.
+///
+/// A check that was only renamed is the same; where several fit, the one of the same name does.
+pub fn match_targets(
+    (old_checks, old_targets): (&[CheckSpec], &[ProbeTarget]),
+    (new_checks, new_targets): (&[CheckSpec], &[ProbeTarget]),
+) -> Vec<Carry> {
+    let mut by_target: HashMap<&Target, Vec<(TargetId, &CheckSpec)>> = HashMap::new();
+    for (index, old) in old_targets.iter().enumerate() {
+        let id = TargetId::from_index(index);
+        by_target.entry(&old.target).or_default().push((id, &old_checks[old.check.index()]));
+    }
+    let carry = |new: &ProbeTarget| {
+        let check = &new_checks[new.check.index()];
+        let candidates = by_target.get(&new.target).map_or(&[][..], Vec::as_slice);
+        let named = candidates.iter().find(|(_, old)| old.name == check.name);
+        match named {
+            Some((id, old)) if same_definition(old, check) => return Carry::Same(*id),
+            _ => {}
+        }
+        if let Some((id, _)) = candidates.iter().find(|(_, old)| same_definition(old, check)) {
+            return Carry::Same(*id);
+        }
+        named.map_or(Carry::New, |(id, _)| Carry::Changed(*id))
+    };
+    new_targets.iter().map(carry).collect()
+}
+
+/// Equal but for the name.
+fn same_definition(a: &CheckSpec, b: &CheckSpec) -> bool {
+    a.kind == b.kind
+        && a.address == b.address
+        && a.port == b.port
+        && (a.interval, a.timeout) == (b.interval, b.timeout)
+        && (a.fall, a.rise, a.forgive) == (b.fall, b.rise, b.forgive)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{CheckId, CheckKind};
+
+    fn check(name: &str, port: u16) -> CheckSpec {
+        CheckSpec {
+            name: name.into(),
+            kind: CheckKind::Tcp,
+            address: None,
+            port,
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            fall: 3,
+            rise: 4,
+            forgive: 5,
+        }
+    }
+
+    fn target(check: u16, address: &str) -> ProbeTarget {
+        ProbeTarget { check: CheckId(check), target: Target::Address(address.parse().unwrap()) }
+    }
+
+    #[test]
+    fn history_follows_definition_and_address() {
+        let old = ([check("mail", 25), check("web", 80)], [target(0, "192.0.2.1"), target(1, "192.0.2.1")]);
+        let new = (
+            [check("added", 9), check("post", 25), check("web", 8080)],
+            [target(2, "192.0.2.1"), target(1, "192.0.2.1"), target(1, "192.0.2.2"), target(0, "192.0.2.1")],
+        );
+        assert_eq!(
+            match_targets((&old.0, &old.1), (&new.0, &new.1)),
+            [Carry::Changed(TargetId(1)), Carry::Same(TargetId(0)), Carry::New, Carry::New]
+        );
+    }
+
+    #[test]
+    fn the_same_name_is_preferred_among_equal_definitions() {
+        let checks = [check("a", 80), check("b", 80)];
+        let targets = [target(0, "192.0.2.1"), target(1, "192.0.2.1")];
+        let swapped = [target(1, "192.0.2.1"), target(0, "192.0.2.1")];
+        assert_eq!(match_targets((&checks, &targets), (&checks, &swapped)), [Carry::Same(TargetId(1)), Carry::Same(TargetId(0))]);
+    }
+}

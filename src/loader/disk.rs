@@ -1,0 +1,226 @@
+//! The files as they are on the disk, each read once, whole, and only up to a limit.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Content, InputFile, is_zone_file};
+use crate::config::{Source, Unreadable};
+use crate::diag::At;
+
+/// TOML is parsed into a tree several times its size; data of this size belongs into `records_file`.
+const MAX_TOML: u64 = 64 << 20;
+/// Master files and MMDBs.
+const MAX_FILE: u64 = 1 << 30;
+
+/// Reads files and remembers them.
+#[derive(Default)]
+pub(super) struct Disk {
+    files: HashMap<PathBuf, Content>,
+    /// In the order they were read.
+    order: Vec<PathBuf>,
+    listed: Vec<PathBuf>,
+}
+
+impl Disk {
+    pub(super) fn inputs(&self) -> Vec<InputFile> {
+        let content = |path: &PathBuf| self.files.get(path).cloned();
+        self.order.iter().filter_map(|path| Some(InputFile { path: path.clone(), content: content(path)? })).collect()
+    }
+
+    /// A zone file that was listed and is not there: a dangling link, or it was removed just now.
+    fn explain_missing(&self, path: &Path, problem: &Problem) -> Option<Unreadable> {
+        let missing = matches!(problem, Problem::Io(error) if error.kind() == ErrorKind::NotFound);
+        if !missing || !self.listed.iter().any(|listed| listed == path) {
+            return None;
+        }
+        let (message, hint) = match fs::symlink_metadata(path) {
+            Ok(_) => ("is a link to a file that is not there", "mend or remove the link"),
+            Err(_) => ("was removed while the files were being read", "run it again once the change of the files is complete"),
+        };
+        let message = format!("{} {message}", path.display());
+        Some(Unreadable { rule: "missing-file", message, hint: Some(hint.to_owned()), position: None })
+    }
+
+    fn remember(&mut self, path: &Path, content: Content) {
+        self.order.push(path.to_owned());
+        self.files.insert(path.to_owned(), content);
+    }
+}
+
+impl Source for Disk {
+    fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable> {
+        if let Some(Content::Text(text)) = self.files.get(path) {
+            return Ok(text.clone());
+        }
+        let bytes =
+            read(path).map_err(|problem| self.explain_missing(path, &problem).unwrap_or_else(|| problem.explain(path)))?;
+        let text: Arc<str> = text(path, bytes)?.into();
+        self.remember(path, Content::Text(text.clone()));
+        Ok(text)
+    }
+
+    fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable> {
+        let list = || -> io::Result<Vec<PathBuf>> {
+            let entries = fs::read_dir(directory)?.map(|entry| Ok(directory.join(entry?.file_name())));
+            entries.collect()
+        };
+        let mut files = list().map_err(|error| unlistable(directory, &error))?;
+        files.retain(|path| is_zone_file(path));
+        files.sort();
+        self.listed.extend(files.iter().cloned());
+        Ok(files)
+    }
+
+    fn database(&mut self, path: &Path) -> Result<(), Unreadable> {
+        if !self.files.contains_key(path) {
+            let bytes = read(path).map_err(|problem| problem.explain(path))?;
+            self.remember(path, Content::Binary(Arc::new(bytes)));
+        }
+        Ok(())
+    }
+}
+
+/// Why a file was not read.
+#[derive(Debug)]
+pub(super) enum Problem {
+    Io(io::Error),
+    NotAFile(&'static str),
+    TooLarge(u64),
+    BadPath,
+}
+
+/// Reads a whole regular file; a pipe or a device could block or never end.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
+    if path.to_str().is_none() {
+        return Err(Problem::BadPath);
+    }
+    let kind = fs::metadata(path).map_err(Problem::Io)?.file_type();
+    if !kind.is_file() {
+        return Err(Problem::NotAFile(if kind.is_dir() { "a directory" } else { "a pipe or a device" }));
+    }
+    let limit = if path.extension().is_some_and(|extension| extension == "toml") { MAX_TOML } else { MAX_FILE };
+    let file = File::open(path).map_err(Problem::Io)?;
+    let size = file.metadata().map_err(Problem::Io)?.len();
+    if size > limit {
+        return Err(Problem::TooLarge(limit));
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    // One byte more shows a file that grew past the limit meanwhile.
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Problem::Io)?;
+    if bytes.len() as u64 > limit { Err(Problem::TooLarge(limit)) } else { Ok(bytes) }
+}
+
+impl Problem {
+    fn explain(self, path: &Path) -> Unreadable {
+        let path = path.display();
+        let (rule, message, hint) = match self {
+            Problem::Io(error) if error.kind() == ErrorKind::NotFound => (
+                "missing-file",
+                format!("there is no file {path}"),
+                "relative paths start at the directory of the file that names them",
+            ),
+            Problem::Io(error) if error.kind() == ErrorKind::PermissionDenied => (
+                "unreadable-file",
+                format!("the file {path} may not be read: permission denied"),
+                "the user that runs the server must be able to read it and to enter its directory",
+            ),
+            Problem::Io(error) => {
+                ("unreadable-file", format!("the file {path} cannot be read: {error}"), "look into the kernel log: disks fail")
+            }
+            Problem::NotAFile(what) => ("unreadable-file", format!("{path} is {what}, not a file"), "name a regular file"),
+            Problem::TooLarge(limit) if limit == MAX_TOML => (
+                "file-too-large",
+                format!("{path} is larger than {} MiB", limit >> 20),
+                "keep large data in a master file: records_file = \"…\"",
+            ),
+            Problem::TooLarge(limit) => (
+                "file-too-large",
+                format!("{path} is larger than {} MiB", limit >> 20),
+                "is it the right file? Split a zone that is with $INCLUDE",
+            ),
+            Problem::BadPath => (
+                "unreadable-file",
+                format!("the name of {path} is not valid UTF-8"),
+                "rename the file: letters, digits, dots and hyphens are safe",
+            ),
+        };
+        Unreadable { rule, message, hint: Some(hint.to_owned()), position: None }
+    }
+}
+
+/// The bytes as text, or where they stop being UTF-8.
+pub(super) fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Unreadable> {
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let (before, bad) = (&error.as_bytes()[..good], error.as_bytes()[good]);
+        let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+        let line = before.iter().filter(|b| **b == b'\n').count() as u32 + 1;
+        let column = String::from_utf8_lossy(&before[line_start..]).chars().count() as u32 + 1;
+        Unreadable {
+            rule: "not-utf8",
+            message: format!("the byte 0x{bad:02X} is not UTF-8 text"),
+            hint: Some("save the file as UTF-8: iconv -f latin1 -t utf-8 converts most old files".to_owned()),
+            position: Some(At::new(path.display().to_string(), line, column, 0)),
+        }
+    })
+}
+
+fn unlistable(directory: &Path, error: &io::Error) -> Unreadable {
+    let directory = directory.display();
+    let (rule, message, hint) = match error.kind() {
+        ErrorKind::NotFound => {
+            ("missing-zones-directory", format!("there is no directory {directory}"), "create it and put the zone files into it")
+        }
+        ErrorKind::NotADirectory => (
+            "missing-zones-directory",
+            format!("{directory} is not a directory"),
+            "name the directory of the zone files, not one of them",
+        ),
+        ErrorKind::PermissionDenied => (
+            "unreadable-file",
+            format!("the directory {directory} may not be read: permission denied"),
+            "the user that runs the server must be able to read and to enter it",
+        ),
+        _ => (
+            "unreadable-file",
+            format!("the directory {directory} cannot be read: {error}"),
+            "look into the kernel log: disks fail",
+        ),
+    };
+    Unreadable { rule, message, hint: Some(hint.to_owned()), position: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_of_not_reading_has_its_words() {
+        let explain = |kind: ErrorKind| Problem::Io(kind.into()).explain(Path::new("zones/a.zone"));
+        assert_eq!(explain(ErrorKind::NotFound).rule, "missing-file");
+        assert_eq!(explain(ErrorKind::PermissionDenied).message, "the file zones/a.zone may not be read: permission denied");
+        assert_eq!(explain(ErrorKind::Other).rule, "unreadable-file");
+        let unlistable = |kind: ErrorKind| unlistable(Path::new("zones"), &kind.into());
+        assert_eq!(unlistable(ErrorKind::PermissionDenied).message, "the directory zones may not be read: permission denied");
+    }
+
+    #[test]
+    fn a_zone_file_removed_after_it_was_listed_is_said_to_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.toml");
+        fs::write(&path, "zone = 1").unwrap();
+        let mut disk = Disk::default();
+        assert_eq!(disk.zone_files(directory.path()).unwrap(), std::slice::from_ref(&path));
+        fs::remove_file(&path).unwrap();
+        assert!(disk.text(&path).unwrap_err().message.ends_with("was removed while the files were being read"));
+    }
+
+    #[test]
+    fn the_first_byte_that_is_no_text_is_found() {
+        let problem = text(Path::new("a"), b"zone\n\xc3\xbc \xff\n".to_vec()).unwrap_err();
+        assert_eq!(problem.position, Some(At::new("a", 2, 3, 0)));
+    }
+}

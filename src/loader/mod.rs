@@ -1,0 +1,306 @@
+//! Reads the operator's files from the disk, and keeps copies of the last good ones.
+//!
+//! ```text
+//! load(meridian.toml) ─ Disk ─┐
+//!                             ├─ config::load ─ Outcome { loaded?, diagnostics, sources }
+//! load_last_good(state) ─ Copies ┘                  │
+//!                                save(state, loaded.inputs)
+//! ```
+//! What is kept is what was read: the bytes in memory, not the files as they are a moment later.
+
+mod build;
+mod disk;
+mod last_good;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::{self, Config, Source};
+use crate::diag::{At, Diagnostics, Sources};
+
+pub use build::{Built, Stamps, build, build_last_good, rebuild};
+pub use last_good::{LastGoodError, load_last_good, save};
+
+/// What came of reading the files.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The files' content, unless a diagnostic is an error.
+    pub loaded: Option<Loaded>,
+    /// Everything wrong with the files, by file and position.
+    pub diagnostics: Diagnostics,
+    /// The text of every file read, for code frames.
+    pub sources: Sources,
+}
+
+/// A good set of files.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What they say.
+    pub config: Config,
+    /// `[geo] city`; without it the embedded default is used.
+    pub city: Option<Database>,
+    /// `[geo] asn`.
+    pub asn: Option<Database>,
+    /// The files themselves, for [`save`].
+    pub inputs: Inputs,
+}
+
+/// The bytes of an MMDB, not looked into yet.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Where the configuration names it.
+    pub at: At,
+    /// Its path.
+    pub path: PathBuf,
+    /// Its content.
+    pub bytes: Arc<Vec<u8>>,
+}
+
+/// Every file a dataset was made from.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    config: PathBuf,
+    files: Vec<InputFile>,
+}
+
+#[derive(Debug, Clone)]
+struct InputFile {
+    path: PathBuf,
+    content: Content,
+}
+
+#[derive(Clone)]
+enum Content {
+    Text(Arc<str>),
+    Binary(Arc<Vec<u8>>),
+}
+
+impl Content {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Content::Text(text) => text.as_bytes(),
+            Content::Binary(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.bytes().len())
+    }
+}
+
+/// Reads `config_path` and everything it leads to.
+pub fn load(config_path: &Path) -> Outcome {
+    let mut disk = disk::Disk::default();
+    load_from(&mut disk, config_path, |disk| disk.inputs())
+}
+
+/// `[server] state` as far as it can be made out of a `meridian.toml` that may be broken.
+pub fn find_state(config_path: &Path) -> Option<PathBuf> {
+    let bytes = disk::read(config_path).ok()?;
+    config::find_state(&String::from_utf8_lossy(&bytes), config_path.parent().unwrap_or(Path::new("")))
+}
+
+/// True for the files in a zones directory that are zone files.
+fn is_zone_file(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    !hidden && path.extension().is_some_and(|extension| extension == "toml")
+}
+
+fn load_from<S: Source>(source: &mut S, config_path: &Path, files: impl FnOnce(&mut S) -> Vec<InputFile>) -> Outcome {
+    let mut diagnostics = Diagnostics::default();
+    let mut sources = Sources::new();
+    let config = config::load(source, config_path, &mut sources, &mut diagnostics);
+    diagnostics.sort();
+    let loaded = config.map(|config| {
+        let inputs = Inputs { config: config_path.to_owned(), files: files(source) };
+        let database = |named: &Option<(PathBuf, At)>| {
+            let (path, at) = named.as_ref()?;
+            let bytes = inputs.files.iter().find_map(|file| match &file.content {
+                Content::Binary(bytes) if file.path == *path => Some(bytes.clone()),
+                _ => None,
+            })?;
+            Some(Database { at: at.clone(), path: path.clone(), bytes })
+        };
+        Loaded { city: database(&config.geo.city), asn: database(&config.geo.asn), config, inputs }
+    });
+    Outcome { loaded, diagnostics, sources }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const MAIN: &str = "[server]\nnode = \"n\"\nstate = \"state\"\n[regions.a]\n[geo]\ncity = \"city.mmdb\"\n";
+    const ZONE: &str = "zone = \"z.example\"\nrecords_file = \"z.zone\"\n";
+    const RECORDS: &str = "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\n$INCLUDE more.zone\n";
+
+    fn files(directory: &Path) {
+        fs::create_dir_all(directory.join("zones")).unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.join(name), text).unwrap();
+        write("meridian.toml", MAIN);
+        write("city.mmdb", "not text: \u{0}");
+        write("zones/z.toml", ZONE);
+        write("zones/z.zone", RECORDS);
+        write("zones/more.zone", "ns1 60 A 192.0.2.53\n");
+    }
+
+    fn rules(outcome: &Outcome) -> Vec<&'static str> {
+        outcome.diagnostics.iter().map(|d| d.rule).collect()
+    }
+
+    fn good(directory: &Path) -> Loaded {
+        let outcome = load(&directory.join("meridian.toml"));
+        assert_eq!(rules(&outcome), Vec::<&str>::new(), "{:?}", outcome.diagnostics);
+        outcome.loaded.unwrap()
+    }
+
+    #[test]
+    fn last_good_files_stand_in_for_broken_ones() {
+        let directory = tempfile::tempdir().unwrap();
+        let (root, state) = (directory.path(), directory.path().join("state"));
+        files(root);
+        assert!(matches!(load_last_good(&state), Err(LastGoodError::None)));
+        let loaded = good(root);
+        assert_eq!(loaded.inputs.files.len(), 5);
+        save(&state, &loaded.inputs).unwrap();
+
+        fs::write(root.join("meridian.toml"), "[server\nstate = 1").unwrap();
+        fs::remove_dir_all(root.join("zones")).unwrap();
+        fs::remove_file(root.join("city.mmdb")).unwrap();
+        assert!(load(&root.join("meridian.toml")).loaded.is_none());
+        let kept = load_last_good(&state).unwrap();
+        assert_eq!(rules(&kept), Vec::<&str>::new(), "{:?}", kept.diagnostics);
+        let kept = kept.loaded.unwrap();
+        assert_eq!(kept.config.zones.len(), 1);
+        assert_eq!(kept.config.zones[0].records.len(), loaded.config.zones[0].records.len());
+        assert_eq!(kept.city.unwrap().bytes, loaded.city.unwrap().bytes);
+        assert_eq!(*kept.config.zones[0].at.file, *root.join("zones/z.toml").display().to_string());
+    }
+
+    #[test]
+    fn a_save_replaces_the_last_one_and_leaves_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let (root, state) = (directory.path(), directory.path().join("state"));
+        files(root);
+        save(&state, &good(root).inputs).unwrap();
+        fs::write(root.join("zones/more.zone"), "ns1 60 A 192.0.2.54\n").unwrap();
+        fs::write(state.join("last-good/files/.new-cut-short"), "half").unwrap();
+        save(&state, &good(root).inputs).unwrap();
+        assert_eq!(fs::read_dir(state.join("last-good/files")).unwrap().count(), 5);
+        let kept = load_last_good(&state).unwrap();
+        assert!(kept.sources.values().any(|text| text.contains("192.0.2.54")));
+        // Saving what was loaded from the copies changes nothing.
+        save(&state, &kept.loaded.unwrap().inputs).unwrap();
+        assert!(load_last_good(&state).unwrap().loaded.is_some());
+    }
+
+    #[test]
+    fn damaged_copies_are_refused_in_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let (root, state) = (directory.path(), directory.path().join("state"));
+        files(root);
+        let manifest = state.join("last-good/manifest.json");
+        let refusal = || match load_last_good(&state) {
+            Err(LastGoodError::Unusable(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        let inputs = good(root).inputs;
+        save(&state, &inputs).unwrap();
+        let text = fs::read_to_string(&manifest).unwrap();
+        for (bad, expected) in [
+            (text[..text.len() / 2].to_owned(), "is damaged"),
+            (String::new(), "is damaged"),
+            ("{}".to_owned(), "is damaged"),
+            (text.replacen("\"format\": 1", "\"format\": 9", 1), "has format 9"),
+            (text.replacen("\"sha256\": \"", "\"sha256\": \"../", 1), "the checksum of"),
+        ] {
+            fs::write(&manifest, bad).unwrap();
+            assert!(refusal().contains(expected), "{}", refusal());
+        }
+        fs::write(&manifest, &text).unwrap();
+        for copy in fs::read_dir(state.join("last-good/files")).unwrap() {
+            fs::write(copy.unwrap().path(), "other").unwrap();
+        }
+        assert!(refusal().contains("is damaged"));
+        // The next save mends the copies.
+        save(&state, &inputs).unwrap();
+        assert!(load_last_good(&state).unwrap().loaded.is_some());
+        fs::remove_dir_all(state.join("last-good/files")).unwrap();
+        assert!(refusal().contains("is gone"));
+    }
+
+    #[test]
+    fn a_state_directory_that_cannot_be_written_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        files(directory.path());
+        let state = directory.path().join("state");
+        fs::write(&state, "a file").unwrap();
+        assert!(save(&state, &good(directory.path()).inputs).is_err());
+    }
+
+    #[test]
+    fn the_state_directory_is_found_in_a_broken_configuration() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("meridian.toml");
+        for text in [
+            "[server]\nnode = \nstate = \"s\"\n",
+            "[[[\n[server]\nstate = \"s\"\nlisten = [\"\n",
+            "wrong = {\n[server]\nstate = \"s\"\n\u{0}",
+            "[server]\nstate = \"s\"\n[server]\nstate = \"t\"\n",
+        ] {
+            fs::write(&config, text).unwrap();
+            assert_eq!(find_state(&config), Some(directory.path().join("s")), "{text}");
+        }
+        fs::write(&config, b"[server]\nstate = \"s\" # \xff\n").unwrap();
+        assert_eq!(find_state(&config), Some(directory.path().join("s")));
+        fs::write(&config, "[server]\nstate = 7\n").unwrap();
+        assert_eq!(find_state(&config), None);
+        assert_eq!(find_state(&directory.path().join("none")), None);
+    }
+
+    #[test]
+    fn odd_files_are_refused_without_reading_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        files(root);
+        // Sparse, so that the test costs no disk.
+        fs::File::create(root.join("zones/huge.toml")).unwrap().set_len((64 << 20) + 1).unwrap();
+        fs::create_dir(root.join("zones/directory.toml")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", root.join("zones/zero.toml")).unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("zones/gone.toml")).unwrap();
+        std::os::unix::fs::symlink("loop.toml", root.join("zones/loop.toml")).unwrap();
+        let outcome = load(&root.join("meridian.toml"));
+        let messages: Vec<_> =
+            outcome.diagnostics.iter().map(|d| d.message.rsplit_once("zones/").unwrap().1.to_owned()).collect();
+        assert_eq!(messages.len(), 5, "{messages:?}");
+        assert_eq!(messages[0], "directory.toml is a directory, not a file");
+        assert_eq!(messages[1], "gone.toml is a link to a file that is not there");
+        assert_eq!(messages[2], "huge.toml is larger than 64 MiB");
+        assert!(messages[3].starts_with("loop.toml cannot be read"), "{messages:?}");
+        assert_eq!(messages[4], "zero.toml is a pipe or a device, not a file");
+    }
+
+    #[test]
+    fn nonsense_ends_soon_and_in_few_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        files(root);
+        let mut random = fastrand::Rng::with_seed(1);
+        let printable: String =
+            std::iter::repeat_with(|| if random.u8(..) < 8 { '\n' } else { random.char(' '..'~') }).take(8 << 20).collect();
+        fs::write(root.join("zones/nonsense.toml"), &printable).unwrap();
+        fs::write(root.join("zones/random.toml"), std::iter::repeat_with(|| random.u8(..)).take(1 << 20).collect::<Vec<_>>())
+            .unwrap();
+        fs::write(root.join("zones/nested.toml"), format!("a = {}", "[".repeat(1 << 20))).unwrap();
+        fs::write(root.join("zones/empty.toml"), "").unwrap();
+        let outcome = load(&root.join("meridian.toml"));
+        assert!(outcome.loaded.is_none());
+        assert!((4..100).contains(&outcome.diagnostics.errors()), "{}", outcome.diagnostics.errors());
+        let rendered = crate::diag::render_text(&outcome.diagnostics, &outcome.sources, false);
+        assert!(rendered.contains("more syntax errors are not shown"));
+    }
+}

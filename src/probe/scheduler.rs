@@ -1,0 +1,286 @@
+//! Runs every target at its time, with a bound on how many at once.
+//!
+//! There are two lanes, each with half of the bound. A target whose last probe ran into its timeout
+//! is slow and takes the other lane: so hung endpoints, however many, wait for each other and never
+//! delay those that answer. A target whose probe is still under way when it is due again sits that
+//! turn out.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, sleep_until};
+
+use super::timetable::{Timetable, phase};
+use super::{Clock, ProbeLimit, Prober};
+use crate::health::{FailReason, Outcome, Seen};
+use crate::model::{CheckSpec, ProbeTarget, Target, TargetId};
+
+/// A target to probe.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its id in its configuration.
+    pub id: TargetId,
+    /// How it is probed.
+    pub check: Arc<CheckSpec>,
+    /// What is probed.
+    pub target: Target,
+}
+
+/// What one probe saw.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The configuration that `target` is an id of: the number given with its jobs. Outcomes of
+    /// another configuration than the current one are to be dropped.
+    pub generation: u32,
+    /// Which target.
+    pub target: TargetId,
+    /// What was seen.
+    pub outcome: Outcome,
+}
+
+/// The running scheduler; dropping it ends it, and what is under way ends by its timeout.
+#[derive(Debug)]
+pub struct Scheduler {
+    commands: mpsc::UnboundedSender<(u32, Vec<Job>)>,
+}
+
+impl Job {
+    /// One for each of a configuration's targets, in their order.
+    pub fn all(checks: &[CheckSpec], targets: &[ProbeTarget]) -> Vec<Job> {
+        let checks: Vec<Arc<CheckSpec>> = checks.iter().cloned().map(Arc::new).collect();
+        let job = |(index, target): (usize, &ProbeTarget)| Job {
+            id: TargetId::from_index(index),
+            check: checks[target.check.index()].clone(),
+            target: target.target.clone(),
+        };
+        targets.iter().enumerate().map(job).collect()
+    }
+}
+
+impl Scheduler {
+    /// Starts probing `jobs`, the targets of configuration `generation`; outcomes go to `outcomes`.
+    /// To be called inside a tokio runtime.
+    pub fn spawn(
+        prober: Arc<Prober>,
+        limit: ProbeLimit,
+        generation: u32,
+        jobs: Vec<Job>,
+        outcomes: mpsc::Sender<Observed>,
+    ) -> Scheduler {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let mut running = Running {
+            clock: prober.clock(),
+            prober,
+            outcomes,
+            lanes: [Lane::new(limit.probes - limit.probes / 2), Lane::new(limit.probes / 2)],
+            slots: Vec::new(),
+            timetable: Timetable::default(),
+            crowded: false,
+        };
+        running.replace(generation, jobs);
+        tokio::spawn(running.run(inbox));
+        Scheduler { commands }
+    }
+
+    /// Probes the targets of configuration `generation` from now on. A target whose check and
+    /// address are the same keeps its turn, and the probe of it that is under way.
+    pub fn replace(&self, generation: u32, jobs: Vec<Job>) {
+        // The receiver lives as long as this sender does, unless the runtime is shutting down.
+        let _ = self.commands.send((generation, jobs));
+    }
+}
+
+/// The scheduler's task.
+struct Running {
+    clock: Clock,
+    prober: Arc<Prober>,
+    outcomes: mpsc::Sender<Observed>,
+    /// For targets that answer, and for slow ones.
+    lanes: [Lane; 2],
+    slots: Vec<Arc<Slot>>,
+    timetable: Timetable,
+    /// Probes of targets that answer had to wait; said once each time it begins.
+    crowded: bool,
+}
+
+/// Part of the bound, and who waits for it.
+struct Lane {
+    permits: Arc<Semaphore>,
+    waiting: VecDeque<usize>,
+}
+
+/// A target, shared with the probe of it that is under way.
+struct Slot {
+    check: Arc<CheckSpec>,
+    target: Target,
+    /// Generation and id, or [`GONE`].
+    address: AtomicU64,
+    /// Waiting or under way.
+    busy: AtomicBool,
+    /// The last probe ran into its timeout.
+    slow: AtomicBool,
+}
+
+/// The address of a slot whose target is not probed any more.
+const GONE: u64 = u64::MAX;
+
+impl Running {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<(u32, Vec<Job>)>) {
+        loop {
+            let due = self.timetable.next_due().map(|due| self.clock.instant(due));
+            let [answering, slow] = [0, 1].map(|lane| self.lanes[lane].next_permit());
+            tokio::select! {
+                command = inbox.recv() => match command {
+                    Some((generation, jobs)) => self.replace(generation, jobs),
+                    None => return,
+                },
+                () = until(due) => self.launch_due(),
+                Some(permit) = answering => self.launch_waiting(0, permit),
+                Some(permit) = slow => self.launch_waiting(1, permit),
+            }
+        }
+    }
+
+    fn launch_due(&mut self) {
+        let now = self.clock.now();
+        while let Some(index) = self.timetable.pop(now) {
+            let slot = &self.slots[index];
+            if slot.busy.swap(true, Ordering::Relaxed) {
+                continue;
+            }
+            let lane = usize::from(slot.slow.load(Ordering::Relaxed));
+            match self.lanes[lane].try_permit() {
+                Some(permit) => self.launch(index, permit),
+                None => {
+                    self.lanes[lane].waiting.push_back(index);
+                    self.say_crowded(lane);
+                }
+            }
+        }
+    }
+
+    fn launch_waiting(&mut self, lane: usize, permit: OwnedSemaphorePermit) {
+        if let Some(index) = self.lanes[lane].waiting.pop_front() {
+            self.launch(index, permit);
+        }
+        if lane == 0 && self.lanes[0].waiting.is_empty() {
+            self.crowded = false;
+        }
+    }
+
+    fn launch(&self, index: usize, permit: OwnedSemaphorePermit) {
+        let turn = Turn(self.slots[index].clone());
+        let (prober, outcomes) = (self.prober.clone(), self.outcomes.clone());
+        tokio::spawn(async move {
+            let outcome = prober.probe(&turn.0.check, &turn.0.target).await;
+            let slow = matches!(outcome.seen, Seen::Fail(FailReason::Timeout(_)));
+            turn.0.slow.store(slow, Ordering::Relaxed);
+            // Turn and permit are kept until the outcome is taken: a publisher that falls behind
+            // slows the probes down instead of filling memory.
+            if let Some((generation, target)) = turn.0.address() {
+                let _ = outcomes.send(Observed { generation, target, outcome }).await;
+            }
+            drop(permit);
+        });
+    }
+
+    fn say_crowded(&mut self, lane: usize) {
+        if lane == 0 && !std::mem::replace(&mut self.crowded, true) {
+            tracing::warn!("probes are late: as many are under way as the limit of descriptors allows");
+        }
+    }
+
+    fn replace(&mut self, generation: u32, jobs: Vec<Job>) {
+        let now = self.clock.now();
+        let old_slots = std::mem::take(&mut self.slots);
+        let old_timetable = std::mem::take(&mut self.timetable);
+        let waiting: Vec<usize> = self.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.waiting)).collect();
+        let mut old: HashMap<(&str, &Target), usize> = HashMap::with_capacity(old_slots.len());
+        for (index, slot) in old_slots.iter().enumerate() {
+            slot.address.store(GONE, Ordering::Relaxed);
+            old.insert((&slot.check.name, &slot.target), index);
+        }
+        waiting.into_iter().for_each(|index| old_slots[index].busy.store(false, Ordering::Relaxed));
+        let phases = phases(&jobs);
+        for (job, phase) in jobs.into_iter().zip(phases) {
+            let before = old.get(&(job.check.name.as_str(), &job.target)).copied();
+            let same = before.filter(|index| *old_slots[*index].check == *job.check);
+            let keeps_turn = before.filter(|index| old_slots[*index].check.interval == job.check.interval);
+            let next = keeps_turn.map_or(now + phase, |index| old_timetable.next_of(index));
+            self.timetable.push(job.check.interval, next);
+            let slot = same.map_or_else(|| Arc::new(Slot::new(job.check, job.target)), |index| old_slots[index].clone());
+            slot.address.store(u64::from(generation) << 32 | u64::from(job.id.0), Ordering::Relaxed);
+            self.slots.push(slot);
+        }
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How far into its interval each of `jobs` is due first.
+fn phases(jobs: &[Job]) -> Vec<Duration> {
+    let mut checks: HashMap<&str, (usize, usize)> = HashMap::new();
+    for job in jobs {
+        let order = checks.len();
+        checks.entry(&job.check.name).or_insert((order, 0)).1 += 1;
+    }
+    let mut phases = Vec::with_capacity(jobs.len());
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    for job in jobs {
+        let (order, count) = checks[job.check.name.as_str()];
+        let index = seen.entry(&job.check.name).or_default();
+        phases.push(phase(job.check.interval, order, *index, count));
+        *index += 1;
+    }
+    phases
+}
+
+impl Lane {
+    fn new(permits: usize) -> Lane {
+        Lane { permits: Arc::new(Semaphore::new(permits.max(1))), waiting: VecDeque::new() }
+    }
+
+    /// A permit, unless none is left or others wait for it.
+    fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
+        if self.waiting.is_empty() { self.permits.clone().try_acquire_owned().ok() } else { None }
+    }
+
+    /// The next permit, for those who wait; `None` at once where nobody does.
+    fn next_permit(&self) -> impl Future<Output = Option<OwnedSemaphorePermit>> + use<> {
+        let permits = (!self.waiting.is_empty()).then(|| self.permits.clone());
+        async move {
+            match permits {
+                Some(permits) => permits.acquire_owned().await.ok(),
+                None => None,
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn new(check: Arc<CheckSpec>, target: Target) -> Slot {
+        Slot { check, target, address: AtomicU64::new(GONE), busy: AtomicBool::new(false), slow: AtomicBool::new(false) }
+    }
+
+    fn address(&self) -> Option<(u32, TargetId)> {
+        let address = self.address.load(Ordering::Relaxed);
+        (address != GONE).then_some(((address >> 32) as u32, TargetId(address as u32)))
+    }
+}
+
+/// A target's turn: over when dropped, however the probe ends.
+struct Turn(Arc<Slot>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,106 @@
+//! Probes against real servers on loopback that misbehave in every way a server can.
+
+mod http;
+mod schedule;
+mod server;
+mod tls;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::{Clock, Prober};
+use crate::health::{FailReason, Outcome, Phase, ResolveFault, Seen};
+use crate::model::{CheckKind, CheckSpec, HttpSpec, StatusRange, Target};
+
+/// Long enough for a loaded machine; what runs into it on purpose sets a shorter one.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// For servers that never answer.
+const SHORT: Duration = Duration::from_millis(150);
+
+fn check(kind: CheckKind, port: u16) -> CheckSpec {
+    CheckSpec {
+        name: "test".into(),
+        kind,
+        address: None,
+        port,
+        interval: Duration::from_millis(100),
+        timeout: TIMEOUT,
+        fall: 3,
+        rise: 2,
+        forgive: 5,
+    }
+}
+
+fn http() -> HttpSpec {
+    HttpSpec {
+        method: "GET".into(),
+        path: "/healthz".into(),
+        host: None,
+        headers: Vec::new(),
+        expect_status: vec![StatusRange { first: 200, last: 299 }],
+    }
+}
+
+fn loopback() -> Target {
+    Target::Address(IpAddr::from([127, 0, 0, 1]))
+}
+
+/// Probes and proves that the timeout was kept.
+async fn probe(prober: &Prober, check: &CheckSpec, target: &Target) -> Outcome {
+    let begun = Instant::now();
+    let outcome = prober.probe(check, target).await;
+    assert!(begun.elapsed() < check.timeout + Duration::from_secs(3), "bounded time: {:?}", begun.elapsed());
+    outcome
+}
+
+async fn probe_port(kind: CheckKind, address: SocketAddr, timeout: Duration) -> Seen {
+    let check = CheckSpec { timeout, ..check(kind, address.port()) };
+    probe(&Prober::new(Clock::start()), &check, &loopback()).await.seen
+}
+
+/// A port that nothing listens on.
+async fn closed_port() -> SocketAddr {
+    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+#[tokio::test]
+async fn tcp_passes_and_is_refused() {
+    let listening = server::start(|_| async {}).await;
+    assert_eq!(probe_port(CheckKind::Tcp, listening, TIMEOUT).await, Seen::Pass);
+    assert_eq!(probe_port(CheckKind::Tcp, closed_port().await, TIMEOUT).await, Seen::Fail(FailReason::ConnectRefused));
+}
+
+#[tokio::test]
+async fn a_full_accept_queue_is_a_timeout_while_connecting() {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let fill = || std::net::TcpStream::connect_timeout(&address, SHORT);
+    let _queue: Vec<_> = (0..4).map(|_| fill()).collect();
+    let seen = probe_port(CheckKind::Tcp, address, SHORT).await;
+    assert_eq!(seen, Seen::Fail(FailReason::Timeout(Phase::Connect)));
+}
+
+#[tokio::test]
+async fn phases_are_timed() {
+    let address = server::start(|stream| server::answer(stream, "HTTP/1.1 204 No Content\r\n\r\n")).await;
+    let prober = Prober::new(Clock::start());
+    let outcome = probe(&prober, &check(CheckKind::Http(http()), address.port()), &loopback()).await;
+    assert_eq!(outcome.seen, Seen::Pass);
+    assert_eq!(outcome.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Connect, Phase::Response]);
+    assert!(outcome.phases.total() <= outcome.at.0);
+}
+
+#[test]
+fn a_target_name_that_does_not_resolve_fails() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let nowhere = Target::Name(crate::dns::Name::from_text("no-such-host.invalid.", None).unwrap());
+    let check = CheckSpec { timeout: SHORT, ..check(CheckKind::Tcp, 80) };
+    let seen = runtime.block_on(async { probe(&Prober::new(Clock::start()), &check, &nowhere).await.seen });
+    // The system's resolver may be at it for longer than the probe was.
+    runtime.shutdown_background();
+    // Without a resolver in reach the system takes longer than the check allows.
+    let slow = Seen::Fail(FailReason::Timeout(Phase::Resolve));
+    assert!(seen == Seen::Fail(FailReason::Resolve(ResolveFault::Failed)) || seen == slow, "{seen:?}");
+}

@@ -1,0 +1,121 @@
+//! When each target is due: evenly spread, without drift, without bursts. Pure: time is an argument.
+//!
+//! The `i`th of a check's `n` targets is due at `phase + i/n` of each interval, and the phases of
+//! the checks are spread by the golden ratio, so that a hundred checks of one target each do not
+//! fall on one instant either.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use crate::model::Moment;
+
+/// The golden ratio's fraction: its multiples modulo 1 never come close to each other.
+const GOLDEN: f64 = 0.618_033_988_749_895;
+
+/// The next probe of every target, by the target's index in the scheduler.
+#[derive(Debug, Default)]
+pub(super) struct Timetable {
+    due: BinaryHeap<Reverse<(Moment, usize)>>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    interval: Duration,
+    next: Moment,
+}
+
+impl Timetable {
+    /// Adds a target that is due at `first` and every `interval` from then on.
+    pub(super) fn push(&mut self, interval: Duration, first: Moment) {
+        self.due.push(Reverse((first, self.rows.len())));
+        self.rows.push(Row { interval, next: first });
+    }
+
+    /// When the next target is due.
+    pub(super) fn next_due(&self) -> Option<Moment> {
+        self.due.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// When target `index` is due next.
+    pub(super) fn next_of(&self, index: usize) -> Moment {
+        self.rows[index].next
+    }
+
+    /// The next target due at `now`, which becomes due again one interval later. Turns that were
+    /// missed by a whole interval (the machine slept) are left out, not made up for in a burst.
+    pub(super) fn pop(&mut self, now: Moment) -> Option<usize> {
+        loop {
+            let (due, index) = self.due.peek().filter(|Reverse((due, _))| *due <= now)?.0;
+            self.due.pop();
+            let row = &mut self.rows[index];
+            let interval = row.interval.max(Duration::from_millis(1));
+            let missed = now.since(due).as_nanos() / interval.as_nanos();
+            row.next = due + interval * (1 + missed.min(u128::from(u32::MAX) - 1) as u32);
+            self.due.push(Reverse((row.next, index)));
+            if missed == 0 {
+                return Some(index);
+            }
+        }
+    }
+}
+
+/// How far into its interval target `index` of `count` of the `check`th check is due.
+pub(super) fn phase(interval: Duration, check: usize, index: usize, count: usize) -> Duration {
+    let fraction = (check as f64 * GOLDEN + index as f64 / count.max(1) as f64).fract();
+    interval.mul_f64(fraction)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn at(millis: u64) -> Moment {
+        Moment(Duration::from_millis(millis))
+    }
+
+    /// Ten thousand targets of one check and a hundred checks of one target, at one interval.
+    fn crowded() -> Timetable {
+        let mut timetable = Timetable::default();
+        for index in 0..10_000 {
+            timetable.push(2 * SECOND, at(0) + phase(2 * SECOND, 0, index, 10_000));
+        }
+        for check in 1..101 {
+            timetable.push(2 * SECOND, at(0) + phase(2 * SECOND, check, 0, 1));
+        }
+        timetable
+    }
+
+    #[test]
+    fn every_slot_of_10_ms_is_within_twice_the_mean() {
+        let mut timetable = crowded();
+        let mean = 10_100 / 200;
+        for slot in 1..=400 {
+            let due = std::iter::from_fn(|| timetable.pop(at(slot * 10))).count();
+            assert!(due <= 2 * mean && due >= mean / 2, "{due} probes in slot {slot}");
+        }
+    }
+
+    #[test]
+    fn single_targets_of_many_checks_are_spread() {
+        let mut phases: Vec<_> = (0..100).map(|check| phase(SECOND, check, 0, 1)).collect();
+        phases.sort();
+        let widest = phases.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        assert!(widest < Duration::from_millis(30), "{widest:?}");
+    }
+
+    #[test]
+    fn a_late_turn_neither_drifts_nor_repeats() {
+        let mut timetable = Timetable::default();
+        timetable.push(SECOND, at(100));
+        assert_eq!(timetable.pop(at(99)), None);
+        assert_eq!(timetable.pop(at(300)), Some(0));
+        assert_eq!(timetable.next_due(), Some(at(1100)));
+        assert_eq!(timetable.pop(at(9500)), None, "eight turns missed: none is made up for");
+        assert_eq!(timetable.next_due(), Some(at(10_100)));
+        assert_eq!(timetable.pop(at(10_100)), Some(0));
+    }
+}

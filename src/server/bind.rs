@@ -1,0 +1,364 @@
+//! Takes the listen addresses, or says of each why not.
+//!
+//! Every UDP address has one socket per worker, between which the kernel spreads the clients
+//! (`SO_REUSEPORT`). The option would also let a second server of the same user share the port in
+//! silence, so the first socket of an address is bound without it, which fails when anybody holds
+//! the port, and only then opened to its siblings: the port is never free in between.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::holder::{self, Holder};
+use super::{IDLE, Transport, mmsg};
+
+/// Sockets that are bound and that nobody reads yet.
+#[derive(Debug)]
+pub struct Listeners {
+    /// In the order they were listed, with the port in use where 0 was asked for.
+    pub(super) addresses: Vec<SocketAddr>,
+    /// Address by address, as many as there are workers for each.
+    pub(super) udp: Vec<UdpSocket>,
+    /// One per address, listening, not blocking.
+    pub(super) tcp: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// The addresses, in the order they were listed; port 0 is replaced by the port in use.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// How many UDP sockets there are, and so UDP threads: one per worker and address.
+    pub fn udp_sockets(&self) -> usize {
+        self.udp.len()
+    }
+}
+
+/// An address that could not be taken, and why.
+#[derive(Debug)]
+pub struct BindError {
+    /// As it was listed.
+    pub address: SocketAddr,
+    /// With which transport.
+    pub transport: Transport,
+    /// Why.
+    pub failure: BindFailure,
+}
+
+/// Why an address could not be taken.
+#[derive(Debug)]
+pub enum BindFailure {
+    /// Another process has the port; which one, where that can be seen.
+    InUse(Option<Holder>),
+    /// This address is covered by a wildcard address that is listed as well.
+    Covered(SocketAddr),
+    /// The process may not.
+    Denied,
+    /// No interface of this machine has the address.
+    NotHere,
+    /// A link-local address, which means nothing without its interface.
+    NoInterface,
+    /// The machine does not speak this version of IP.
+    NoFamily,
+    /// Anything else.
+    Other(io::Error),
+}
+
+/// Connections that wait to be accepted, per address.
+const BACKLOG: i32 = 1024;
+
+/// How long a UDP thread waits for room in its socket's send buffer, before it gives the answers up.
+const SEND_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// How often a port is picked that must be free for both UDP and TCP.
+const PORT_PICKS: usize = 16;
+
+/// Binds every address for UDP, `workers` sockets each, and for TCP.
+///
+/// # Errors
+/// All that is wrong, not only the first thing.
+pub fn bind(addresses: &[SocketAddr], workers: NonZeroUsize) -> Result<Listeners, Vec<BindError>> {
+    let mut listeners = Listeners { addresses: Vec::new(), udp: Vec::new(), tcp: Vec::new() };
+    let mut errors = Vec::new();
+    for address in addresses {
+        if let Some(wildcard) = addresses.iter().find(|other| covers(other, address)) {
+            errors.push(BindError::new(*address, Transport::Udp, BindFailure::Covered(*wildcard)));
+            continue;
+        }
+        match bind_both(*address, workers) {
+            Ok((udp, tcp, taken)) => {
+                listeners.udp.extend(udp);
+                listeners.tcp.push(tcp);
+                listeners.addresses.push(taken);
+            }
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() { Ok(listeners) } else { Err(errors) }
+}
+
+/// True when `wildcard` is all addresses of `address`'s family, at the same port, and `address` is only one of them.
+fn covers(wildcard: &SocketAddr, address: &SocketAddr) -> bool {
+    wildcard.ip().is_unspecified()
+        && !address.ip().is_unspecified()
+        && wildcard.is_ipv4() == address.is_ipv4()
+        && wildcard.port() == address.port()
+        && address.port() != 0
+}
+
+/// Binds one address for UDP and TCP at one port.
+fn bind_both(address: SocketAddr, workers: NonZeroUsize) -> Result<(Vec<UdpSocket>, TcpListener, SocketAddr), Vec<BindError>> {
+    let mut picks = if address.port() == 0 { PORT_PICKS } else { 1 };
+    loop {
+        picks -= 1;
+        let udp = bind_udp(address, workers);
+        let taken = udp.as_ref().map_or(address, |(_, taken)| *taken);
+        // A port in use may be so for one transport or both. Every other failure is about the address, and said once.
+        let tcp = match &udp {
+            Err(error) if error.kind() != io::ErrorKind::AddrInUse => None,
+            _ => Some(bind_tcp(taken)),
+        };
+        match (udp, tcp) {
+            (Ok((sockets, taken)), Some(Ok(listener))) => return Ok((sockets, listener, taken)),
+            (Ok(_), Some(Err(error))) if picks > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+            (udp, tcp) => {
+                let udp = udp.err().map(|error| BindError::explain(address, Transport::Udp, error));
+                let tcp = tcp.and_then(Result::err).map(|error| BindError::explain(address, Transport::Tcp, error));
+                return Err(udp.into_iter().chain(tcp).collect());
+            }
+        }
+    }
+}
+
+fn bind_udp(address: SocketAddr, workers: NonZeroUsize) -> io::Result<(Vec<UdpSocket>, SocketAddr)> {
+    let first = udp_socket(address)?;
+    first.bind(&address.into())?;
+    first.set_reuse_port(true)?;
+    let first = UdpSocket::from(first);
+    let taken = first.local_addr()?;
+    let mut sockets = vec![first];
+    while sockets.len() < workers.get() {
+        let sibling = udp_socket(taken)?;
+        sibling.set_reuse_port(true)?;
+        sibling.bind(&taken.into())?;
+        sockets.push(sibling.into());
+    }
+    Ok((sockets, taken))
+}
+
+fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // So that `0.0.0.0` and `[::]` can both be listed.
+        socket.set_only_v6(true)?;
+    }
+    mmsg::prepare(&socket, address)?;
+    socket.set_read_timeout(Some(IDLE))?;
+    socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+    Ok(socket)
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // For TCP this does not share a port that is listened on; it passes over the connections of a server before us that
+    // are still being forgotten (TIME_WAIT).
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+impl BindError {
+    fn new(address: SocketAddr, transport: Transport, failure: BindFailure) -> BindError {
+        BindError { address, transport, failure }
+    }
+
+    /// Finds out what the kernel's error means for this address.
+    pub fn explain(address: SocketAddr, transport: Transport, error: io::Error) -> BindError {
+        let failure = match error.raw_os_error() {
+            Some(libc::EADDRINUSE) => BindFailure::InUse(holder::find(address, transport)),
+            Some(libc::EACCES | libc::EPERM) => BindFailure::Denied,
+            Some(libc::EADDRNOTAVAIL) if address.is_ipv6() && ipv6_is_switched_off() => BindFailure::NoFamily,
+            Some(libc::EADDRNOTAVAIL) => BindFailure::NotHere,
+            Some(libc::EAFNOSUPPORT) => BindFailure::NoFamily,
+            Some(libc::EINVAL) if needs_interface(address) => BindFailure::NoInterface,
+            _ => BindFailure::Other(error),
+        };
+        BindError::new(address, transport, failure)
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        let (address, port) = (self.address, self.address.port());
+        match &self.failure {
+            BindFailure::InUse(Some(holder)) if holder.name == "systemd-resolve" => {
+                "set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, \
+                 or list this machine's addresses one by one instead of the wildcard"
+                    .to_owned()
+            }
+            BindFailure::InUse(Some(holder)) => format!("stop process {} ({}), or choose another port", holder.pid, holder.name),
+            BindFailure::InUse(None) => {
+                let flag = if self.transport == Transport::Udp { 'u' } else { 't' };
+                format!("`ss -ln{flag}p 'sport = :{port}'`, as root, names the process")
+            }
+            BindFailure::Covered(wildcard) => {
+                format!("remove one of the two from `listen`: {wildcard} receives what {address} would")
+            }
+            BindFailure::Denied if port < 1024 => "ports below 1024 are privileged: run it as the systemd service, or give it \
+                 CAP_NET_BIND_SERVICE (setcap cap_net_bind_service=+ep /usr/bin/meridian), or choose a port above 1023"
+                .to_owned(),
+            BindFailure::Denied => {
+                "a security policy forbids it (SELinux, AppArmor, or SocketBindDeny= of the systemd unit)".to_owned()
+            }
+            BindFailure::NotHere => {
+                format!(
+                    "`ip address` shows those of this machine; an anycast address goes on lo first (ip address add {} dev lo)",
+                    address.ip()
+                )
+            }
+            BindFailure::NoInterface => {
+                format!("write it with the number that `ip link` shows for the interface, such as [{}%2]:{port}", address.ip())
+            }
+            BindFailure::NoFamily if address.is_ipv6() => {
+                "IPv6 is switched off here (ipv6.disable=1, the sysctl disable_ipv6, or RestrictAddressFamilies= of the systemd \
+                 unit): switch it on, or remove the address from `listen`"
+                    .to_owned()
+            }
+            BindFailure::NoFamily => "IPv4 is not available to this process: remove the address from `listen`".to_owned(),
+            BindFailure::Other(_) => "see the system's log for more".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for BindError {
+    /// What is wrong, without the hint.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen on {} ({}): ", self.address, self.transport)?;
+        match &self.failure {
+            BindFailure::InUse(Some(holder)) => write!(f, "the port is in use: {holder}"),
+            BindFailure::InUse(None) => f.write_str("the port is in use by another process"),
+            BindFailure::Covered(wildcard) => write!(f, "{wildcard} is listed too and covers it"),
+            BindFailure::Denied => f.write_str("permission denied"),
+            BindFailure::NotHere => f.write_str("no interface of this machine has that address"),
+            BindFailure::NoInterface => f.write_str("a link-local address needs its interface"),
+            BindFailure::NoFamily => f.write_str("this machine does not speak that version of IP"),
+            BindFailure::Other(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BindError {}
+
+fn needs_interface(address: SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0)
+}
+
+/// Whether a sysctl takes IPv6 addresses off all interfaces, or the loopback's own for `::1`.
+fn ipv6_is_switched_off() -> bool {
+    ["all", "lo"].iter().any(|interface| {
+        std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"))
+            .is_ok_and(|value| value.trim() == "1")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    const ONE: NonZeroUsize = NonZeroUsize::MIN;
+
+    fn loopback() -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, 0).into()
+    }
+
+    fn explained(address: &str, error: i32) -> (String, String) {
+        let error = BindError::explain(address.parse().unwrap(), Transport::Udp, io::Error::from_raw_os_error(error));
+        (error.to_string(), error.hint())
+    }
+
+    #[test]
+    fn udp_and_tcp_get_the_same_port_and_every_worker_a_socket() {
+        let listeners = bind(&[loopback(), (Ipv6Addr::LOCALHOST, 0).into()], NonZeroUsize::new(3).unwrap()).unwrap();
+        assert_eq!(listeners.udp.len(), 6);
+        for (address, (udp, tcp)) in listeners.addresses.iter().zip(listeners.udp.chunks(3).zip(&listeners.tcp)) {
+            assert_ne!(address.port(), 0);
+            assert!(udp.iter().all(|socket| socket.local_addr().unwrap() == *address));
+            assert_eq!(tcp.local_addr().unwrap(), *address);
+        }
+    }
+
+    #[test]
+    fn a_port_held_by_a_socket_that_would_share_it_is_still_found() {
+        let other = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+        other.set_reuse_port(true).unwrap();
+        other.bind(&loopback().into()).unwrap();
+        let address = other.local_addr().unwrap().as_socket().unwrap();
+        let errors = bind(&[address], ONE).unwrap_err();
+        assert_eq!(errors.len(), 1, "TCP is free: {errors:?}");
+        assert!(matches!(&errors[0].failure, BindFailure::InUse(Some(holder)) if holder.pid == std::process::id()), "{errors:?}");
+    }
+
+    #[test]
+    fn a_second_server_is_refused_and_both_transports_are_named() {
+        let first = bind(&[loopback()], ONE).unwrap();
+        let address = first.addresses[0];
+        let errors = bind(&[address, "203.0.113.77:5399".parse().unwrap()], ONE).unwrap_err();
+        let text: Vec<String> = errors.iter().map(BindError::to_string).collect();
+        assert_eq!(text.len(), 3, "{text:?}");
+        assert!(text[0].starts_with(&format!("cannot listen on {address} (UDP): the port is in use: process ")), "{}", text[0]);
+        assert!(text[1].starts_with(&format!("cannot listen on {address} (TCP): the port is in use: process ")), "{}", text[1]);
+        assert_eq!(text[2], "cannot listen on 203.0.113.77:5399 (UDP): no interface of this machine has that address");
+    }
+
+    #[test]
+    fn a_wildcard_meets_the_holder_of_one_address() {
+        let held = UdpSocket::bind("127.0.0.53:0").unwrap();
+        let errors = bind(&[(Ipv4Addr::UNSPECIFIED, held.local_addr().unwrap().port()).into()], ONE).unwrap_err();
+        assert!(errors[0].to_string().contains("127.0.0.53"), "{}", errors[0]);
+    }
+
+    #[test]
+    fn both_wildcards_can_be_listed_at_one_port_but_not_with_an_address_they_cover() {
+        let port = bind(&[(Ipv4Addr::UNSPECIFIED, 0).into()], ONE).unwrap().addresses[0].port();
+        let (v4, v6) = ((Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into());
+        assert_eq!(bind(&[v4, v6], ONE).unwrap().addresses, [v4, v6]);
+        let errors = bind(&[v4, (Ipv4Addr::LOCALHOST, port).into()], ONE).unwrap_err();
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].to_string().ends_with(&format!("0.0.0.0:{port} is listed too and covers it")), "{}", errors[0]);
+    }
+
+    #[test]
+    fn each_failure_has_its_own_words() {
+        let (message, hint) = explained("0.0.0.0:53", libc::EACCES);
+        assert_eq!(message, "cannot listen on 0.0.0.0:53 (UDP): permission denied");
+        assert!(hint.contains("CAP_NET_BIND_SERVICE") && hint.contains("above 1023"));
+        let (_, hint) = explained("0.0.0.0:5353", libc::EPERM);
+        assert!(hint.contains("SELinux"), "{hint}");
+        let (message, hint) = explained("[::]:53", libc::EAFNOSUPPORT);
+        assert!(message.ends_with("does not speak that version of IP") && hint.contains("IPv6 is switched off"), "{hint}");
+        let (message, hint) = explained("[fe80::1]:53", libc::EINVAL);
+        assert!(message.ends_with("needs its interface") && hint.contains("[fe80::1%2]:53"), "{hint}");
+        let (message, hint) = explained("203.0.113.77:1", libc::EADDRINUSE);
+        assert!(message.ends_with("in use by another process") && hint.contains("`ss -lnup 'sport = :1'`"), "{hint}");
+        let (message, _) = explained("0.0.0.0:53", libc::ENOBUFS);
+        assert!(message.contains("No buffer space"), "{message}");
+    }
+
+    #[test]
+    fn an_address_taken_is_given_back_when_another_one_fails() {
+        let port = UdpSocket::bind(loopback()).unwrap().local_addr().unwrap().port();
+        let good: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
+        bind(&[good, "203.0.113.77:5399".parse().unwrap()], ONE).unwrap_err();
+        assert_eq!(bind(&[good], ONE).unwrap().addresses, [good]);
+    }
+}

@@ -1,0 +1,95 @@
+//! What the transports count.
+
+use crate::metrics::Counter;
+
+/// The counters of every thread of a [`super::Server`].
+#[derive(Debug)]
+pub struct ServerCounters {
+    /// One per UDP thread.
+    pub udp: Vec<UdpCounters>,
+    /// Of the TCP thread.
+    pub tcp: TcpCounters,
+}
+
+/// What one UDP thread counts: datagrams.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct UdpCounters {
+    /// Taken from the socket.
+    pub received: Counter,
+    /// Answers handed to the kernel.
+    pub answered: Counter,
+    /// Not answered: the engine's word, longer than any query we announce room for, or from port 0.
+    pub dropped: Counter,
+    /// Answers that the kernel refused, or had no room for.
+    pub send_errors: Counter,
+    /// Panics survived; the datagrams of that batch went unanswered.
+    pub panics: Counter,
+    /// Rounds of the thread's loop: at least five a second while it is well.
+    pub turns: Counter,
+}
+
+/// What the TCP thread counts.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct TcpCounters {
+    /// Whole messages received.
+    pub received: Counter,
+    /// Answers written out, or at least begun.
+    pub answered: Counter,
+    /// Messages that deserved no answer; their connections were closed.
+    pub dropped: Counter,
+    /// Connections taken in.
+    pub accepted: Counter,
+    /// Of those, the ones that have ended.
+    pub closed: Counter,
+    /// Connections closed at once, since their address already had its share.
+    pub refused: Counter,
+    /// Connections closed to make room for a new one.
+    pub evicted: Counter,
+    /// Connections closed because they were idle, or too slow with a message in either direction.
+    pub timed_out: Counter,
+    /// Times that no connection could be accepted, for lack of file descriptors or memory.
+    pub accept_errors: Counter,
+    /// Rounds of the thread's clock: five a second while it is well.
+    pub turns: Counter,
+}
+
+impl ServerCounters {
+    pub(super) fn new(udp_threads: usize) -> ServerCounters {
+        ServerCounters { udp: (0..udp_threads).map(|_| UdpCounters::default()).collect(), tcp: TcpCounters::default() }
+    }
+
+    /// The sum of one counter over the UDP threads, e.g. `sum_udp(|c| &c.received)`.
+    pub fn sum_udp(&self, which: impl Fn(&UdpCounters) -> &Counter) -> u64 {
+        self.udp.iter().map(|counters| which(counters).get()).fold(0, u64::wrapping_add)
+    }
+
+    /// The turns of each thread, in the order they were started.
+    pub(super) fn turns(&self) -> impl Iterator<Item = u64> {
+        self.udp.iter().map(|counters| counters.turns.get()).chain([self.tcp.turns.get()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_threads_write_one_cache_line() {
+        let counters = ServerCounters::new(2);
+        let start = |c: &UdpCounters| std::ptr::from_ref(c).addr();
+        assert_eq!(start(&counters.udp[0]) % 128, 0);
+        assert_eq!(start(&counters.udp[1]) % 128, 0);
+        assert_eq!(size_of::<UdpCounters>(), 128);
+        assert_eq!(std::ptr::from_ref(&counters.tcp).addr() % 128, 0);
+    }
+
+    #[test]
+    fn a_sum_covers_every_thread() {
+        let counters = ServerCounters::new(3);
+        counters.udp.iter().for_each(|c| c.received.add(5));
+        assert_eq!(counters.sum_udp(|c| &c.received), 15);
+        assert_eq!(counters.sum_udp(|c| &c.dropped), 0);
+    }
+}

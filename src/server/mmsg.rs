@@ -1,0 +1,438 @@
+//! Many datagrams per system call, and the address each was sent to.
+//!
+//! This is the only module with `unsafe`: `recvmmsg` and `sendmmsg` want arrays of headers that
+//! point at buffers, and no library offers the sending side with ancillary data of each message's
+//! own. The addresses and ancillary data that the kernel writes are read as bytes, in safe code.
+//!
+//! A [`Batch`] is a row of slots. Slot `i` holds the `i`th datagram received, who sent it, what
+//! address it was sent to, and the space for its answer. A header of the incoming row points at
+//! slot `i` for ever; a header of the outgoing row is pointed at a slot when its answer is queued,
+//! so that queries without an answer leave no gap.
+
+#![allow(unsafe_code, reason = "recvmmsg, sendmmsg and two socket options have no safe interface")]
+
+use std::io;
+use std::mem::{offset_of, size_of};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+use libc::{c_int, c_uint, cmsghdr, iovec, mmsghdr};
+
+use super::UDP_BUFFER;
+
+/// Whether [`Batch::receive`] sleeps until there is a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// For the first one, as long as the socket's receive timeout; the others are taken only if they are there.
+    ForOne,
+    /// Not at all.
+    No,
+}
+
+/// A row of datagrams and their answers. Made on the thread that uses it.
+pub(super) struct Batch {
+    /// Reached by the kernel through pointers in the headers. In Rust only through `Vec::as_ptr` and `Vec::as_mut_ptr`,
+    /// which, other than indexing, leave those pointers valid.
+    slots: Vec<Slot>,
+    /// Header `i` points at slot `i`.
+    incoming: Vec<mmsghdr>,
+    /// The first `queued` point at slots whose answer is ready.
+    outgoing: Vec<mmsghdr>,
+    /// How many headers of `incoming` the kernel has written into since they were made ready.
+    received: usize,
+    queued: usize,
+    /// Room for ancillary data: 0 on a socket with an address of its own.
+    control_size: usize,
+}
+
+/// The longest datagram taken, in bytes. We announce room for [`UDP_BUFFER`] (RFC 6891 §6.2.4), and nobody shall send
+/// more than 1400 in any case (RFC 9715 §3.2).
+pub(super) const QUERY_SIZE: usize = 1400;
+
+/// One datagram and its answer.
+///
+/// Its size is an odd number of cache lines: the beginnings of the slots, which is all that short queries and answers
+/// touch, then spread over all sets of the first-level cache, and two slots never share a line.
+#[repr(C, align(64))]
+struct Slot {
+    query_at: iovec,
+    answer_at: iovec,
+    control: Control,
+    client: Address,
+    query: [u8; QUERY_SIZE],
+    answer: [u8; UDP_BUFFER],
+}
+
+const _: () = assert!(size_of::<Slot>() / 64 % 2 == 1);
+
+/// A `sockaddr_in` or `sockaddr_in6`, as bytes.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Address([u8; 32]);
+
+/// One control message with an `in_pktinfo` or `in6_pktinfo`, as bytes.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; 40]);
+
+const CONTROL_DATA: usize = size_of::<cmsghdr>();
+const _: () = assert!(CONTROL_DATA + size_of::<libc::in6_pktinfo>() <= size_of::<Control>());
+const _: () = assert!(size_of::<libc::sockaddr_in6>() <= size_of::<Address>());
+
+impl Batch {
+    /// A row of `size` slots, for a socket bound to an address of its own or to all of them (`wildcard`): with the latter
+    /// every datagram comes with the address it was sent to, and is answered from there.
+    pub(super) fn new(size: usize, wildcard: bool) -> Batch {
+        let mut batch = Batch {
+            slots: (0..size).map(|_| Slot::empty()).collect(),
+            incoming: vec![empty_header(); size],
+            outgoing: vec![empty_header(); size],
+            received: 0,
+            queued: 0,
+            control_size: if wildcard { size_of::<Control>() } else { 0 },
+        };
+        for i in 0..size {
+            batch.aim(i);
+        }
+        batch
+    }
+
+    /// Takes up to a row of datagrams from `socket` and forgets those of the time before. At least one, or an error: also
+    /// when none came within the socket's receive timeout.
+    pub(super) fn receive(&mut self, socket: &UdpSocket, wait: Wait) -> io::Result<usize> {
+        for i in 0..self.received {
+            self.restore(i);
+        }
+        (self.received, self.queued) = (0, 0);
+        let flags = match wait {
+            Wait::ForOne => libc::MSG_WAITFORONE,
+            Wait::No => libc::MSG_DONTWAIT,
+        };
+        let count = self.incoming.len() as c_uint;
+        // SAFETY: `incoming` has `count` headers. Each points at the name, vector and control buffer of its slot, with their
+        // true sizes (`aim`, `restore`); each vector points at the slot's query buffer with its true size. The slots live as
+        // long as `self`, their `Vec` never grows, and `&mut self` means that nobody holds a reference into them.
+        let result =
+            unsafe { libc::recvmmsg(socket.as_raw_fd(), self.incoming.as_mut_ptr(), count, flags as _, ptr::null_mut()) };
+        self.received = usize::try_from(result).map_err(|_| io::Error::last_os_error())?;
+        Ok(self.received)
+    }
+
+    /// The `i`th datagram received, its sender, and the space for its answer ([`UDP_BUFFER`] bytes). `None` when it
+    /// cannot be answered: it was longer than its slot, or came from port 0.
+    ///
+    /// # Panics
+    /// When fewer than `i + 1` were received.
+    pub(super) fn exchange(&mut self, i: usize) -> Option<(&[u8], SocketAddr, &mut [u8])> {
+        assert!(i < self.received);
+        let (flags, length) = (self.incoming[i].msg_hdr.msg_flags, self.incoming[i].msg_len as usize);
+        if flags & libc::MSG_TRUNC != 0 {
+            return None;
+        }
+        let Slot { query, answer, client, .. } = self.slot(i);
+        let client = client.decode().filter(|client| client.port() != 0)?;
+        Some((&query[..length], client, answer))
+    }
+
+    /// Queues the first `length` bytes of the `i`th answer space.
+    ///
+    /// # Panics
+    /// When that is more than the space, or more answers are queued than datagrams were received.
+    pub(super) fn reply(&mut self, i: usize, length: usize) {
+        assert!(i < self.received && self.queued < self.received && length <= UDP_BUFFER);
+        let (name_size, control_size) = (self.incoming[i].msg_hdr.msg_namelen, self.incoming[i].msg_hdr.msg_controllen);
+        let slot = self.slot(i);
+        slot.answer_at.iov_len = length;
+        if control_size != 0 {
+            slot.control.answer_from_there();
+        }
+        let slot = self.slot_pointer(i);
+        let header = &mut self.outgoing[self.queued].msg_hdr;
+        header.msg_name = slot.wrapping_byte_add(offset_of!(Slot, client)).cast();
+        header.msg_namelen = name_size;
+        header.msg_iov = slot.wrapping_byte_add(offset_of!(Slot, answer_at)).cast();
+        header.msg_iovlen = 1;
+        header.msg_control =
+            if control_size == 0 { ptr::null_mut() } else { slot.wrapping_byte_add(offset_of!(Slot, control)).cast() };
+        header.msg_controllen = control_size;
+        self.queued += 1;
+    }
+
+    /// How many answers are queued.
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Sends the queued answers, and returns how many the kernel took. One that it refuses is passed over. When the
+    /// socket's send buffer stays full for the socket's send timeout, the rest is given up: its clients ask again.
+    pub(super) fn send(&mut self, socket: &UdpSocket) -> usize {
+        let (mut done, mut sent) = (0, 0);
+        while done < self.queued {
+            let rest = &mut self.outgoing[done..self.queued];
+            // SAFETY: `rest` has that many headers, each aimed by `reply` at the name, vector and control buffer of a slot, with
+            // sizes that the kernel gave for them on receiving; each vector points at the slot's answer buffer (`aim`) and says
+            // at most its size (`reply`). The slots live as long as `self`, and nobody holds a reference into them.
+            let result = unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as c_uint, 0) };
+            match usize::try_from(result) {
+                Ok(count) => (done, sent) = (done + count.max(1), sent + count),
+                Err(_) => match io::Error::last_os_error().kind() {
+                    io::ErrorKind::Interrupted => {}
+                    io::ErrorKind::WouldBlock => break,
+                    _ => done += 1,
+                },
+            }
+        }
+        self.queued = 0;
+        sent
+    }
+
+    fn slot(&mut self, i: usize) -> &mut Slot {
+        let slot = self.slot_pointer(i);
+        // SAFETY: `slot` is an initialised element of the row. The kernel touches the row only during the calls in `receive`
+        // and `send`, which take `&mut self`, so not while this reference lives.
+        unsafe { &mut *slot }
+    }
+
+    /// Where slot `i` is: inside the row, whatever `i`.
+    fn slot_pointer(&mut self, i: usize) -> *mut Slot {
+        assert!(i < self.slots.len());
+        self.slots.as_mut_ptr().wrapping_add(i)
+    }
+
+    /// Points header `i` of the incoming row, and the vectors of slot `i`, at the slot's buffers.
+    fn aim(&mut self, i: usize) {
+        let slot = self.slot_pointer(i);
+        let query = slot.wrapping_byte_add(offset_of!(Slot, query)).cast();
+        let answer = slot.wrapping_byte_add(offset_of!(Slot, answer)).cast();
+        self.slot(i).query_at = iovec { iov_base: query, iov_len: QUERY_SIZE };
+        self.slot(i).answer_at = iovec { iov_base: answer, iov_len: 0 };
+        let header = &mut self.incoming[i].msg_hdr;
+        header.msg_name = slot.wrapping_byte_add(offset_of!(Slot, client)).cast();
+        header.msg_iov = slot.wrapping_byte_add(offset_of!(Slot, query_at)).cast();
+        header.msg_iovlen = 1;
+        header.msg_control = slot.wrapping_byte_add(offset_of!(Slot, control)).cast();
+        self.restore(i);
+    }
+
+    /// Gives header `i` of the incoming row its sizes back, which the kernel overwrites with those of what it received.
+    fn restore(&mut self, i: usize) {
+        let header = &mut self.incoming[i].msg_hdr;
+        header.msg_namelen = size_of::<Address>() as _;
+        header.msg_controllen = self.control_size as _;
+    }
+}
+
+impl Slot {
+    fn empty() -> Slot {
+        let nowhere = iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+        Slot {
+            query_at: nowhere,
+            answer_at: nowhere,
+            control: Control([0; 40]),
+            client: Address([0; 32]),
+            query: [0; QUERY_SIZE],
+            answer: [0; UDP_BUFFER],
+        }
+    }
+}
+
+impl Address {
+    /// The address that the kernel wrote; `None` for a family that is neither IPv4 nor IPv6.
+    fn decode(&self) -> Option<SocketAddr> {
+        let port = u16::from_be_bytes(self.bytes(2));
+        match c_int::from(u16::from_ne_bytes(self.bytes(0))) {
+            libc::AF_INET => Some(SocketAddrV4::new(Ipv4Addr::from(self.bytes::<4>(4)), port).into()),
+            libc::AF_INET6 => {
+                let scope = u32::from_ne_bytes(self.bytes(24));
+                Some(SocketAddrV6::new(Ipv6Addr::from(self.bytes::<16>(8)), port, 0, scope).into())
+            }
+            _ => None,
+        }
+    }
+
+    fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
+        self.0[at..at + N].try_into().expect("N bytes were cut out")
+    }
+}
+
+impl Control {
+    /// Turns "received on this interface for this local address" into "send from this local address".
+    ///
+    /// The interface is cleared, so that the answer takes the route to its client and not the way the query came: those
+    /// differ where routing is asymmetric, as on anycast hosts. A link-local IPv6 address means nothing without its
+    /// interface and keeps it (RFC 4007 §6).
+    fn answer_from_there(&mut self) {
+        let level = c_int::from_ne_bytes(self.bytes(offset_of!(cmsghdr, cmsg_level)));
+        let kind = c_int::from_ne_bytes(self.bytes(offset_of!(cmsghdr, cmsg_type)));
+        match (level, kind) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => self.clear(offset_of!(libc::in_pktinfo, ipi_ifindex)),
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let local: [u8; 16] = self.bytes(CONTROL_DATA + offset_of!(libc::in6_pktinfo, ipi6_addr));
+                if !Ipv6Addr::from(local).is_unicast_link_local() {
+                    self.clear(offset_of!(libc::in6_pktinfo, ipi6_ifindex));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Sets the four bytes at `field` of the data to 0.
+    fn clear(&mut self, field: usize) {
+        self.0[CONTROL_DATA + field..][..4].fill(0);
+    }
+
+    fn bytes<const N: usize>(&self, at: usize) -> [u8; N] {
+        self.0[at..at + N].try_into().expect("N bytes were cut out")
+    }
+}
+
+/// Sets the options of a UDP socket that decide what a [`Batch`] sees and how its answers travel.
+///
+/// On a wildcard socket the kernel adds the address asked to every datagram. What ICMP says of a path's MTU is ignored: our
+/// answers fit every path, so a small MTU learnt is a forged one, meant to make us fragment (RFC 9715 §3.1).
+pub(super) fn prepare(socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
+    let wildcard = c_int::from(address.ip().is_unspecified());
+    if address.is_ipv4() {
+        set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, wildcard)?;
+        set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
+    } else {
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, wildcard)?;
+        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
+    }
+}
+
+fn set_option(socket: &socket2::Socket, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+    let size = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: the value is read during the call only, and is as long as `size` says.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), size) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn empty_header() -> mmsghdr {
+    // SAFETY: a C structure of integers and pointers, for which all zeros are valid: "no name, no data, no control".
+    unsafe { std::mem::zeroed() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn sockets(server: &str) -> (UdpSocket, UdpSocket) {
+        let server: SocketAddr = server.parse().unwrap();
+        let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::DGRAM, None).unwrap();
+        prepare(&socket, server).unwrap();
+        socket.bind(&server.into()).unwrap();
+        let client = UdpSocket::bind((if server.is_ipv4() { "127.0.0.1" } else { "::1" }, 0)).unwrap();
+        let socket = UdpSocket::from(socket);
+        for socket in [&socket, &client] {
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        }
+        (socket, client)
+    }
+
+    /// Receives `count` datagrams, which have been sent, and queues each one's content as its answer.
+    fn echo(batch: &mut Batch, socket: &UdpSocket, count: usize) {
+        assert_eq!(batch.receive(socket, Wait::ForOne).unwrap(), count);
+        for i in 0..count {
+            let (query, _, answer) = batch.exchange(i).unwrap();
+            let length = query.len();
+            answer[..length].copy_from_slice(query);
+            batch.reply(i, length);
+        }
+    }
+
+    fn next(client: &UdpSocket) -> Vec<u8> {
+        let mut buffer = [0; 2000];
+        let length = client.recv(&mut buffer).unwrap();
+        buffer[..length].to_vec()
+    }
+
+    #[test]
+    fn an_answer_that_the_kernel_refuses_is_passed_over() {
+        let (socket, client) = sockets("127.0.0.1:0");
+        let mut batch = Batch::new(4, false);
+        for text in ["a", "b", "c"] {
+            client.send_to(text.as_bytes(), socket.local_addr().unwrap()).unwrap();
+        }
+        echo(&mut batch, &socket, 3);
+        batch.slot(1).client.0[2..4].fill(0);
+        assert_eq!(batch.send(&socket), 2);
+        assert_eq!((next(&client), next(&client)), (b"a".to_vec(), b"c".to_vec()));
+        batch.slot(0).client.0[2..4].fill(0);
+        assert_eq!(batch.send(&socket), 0, "nothing is sent twice");
+    }
+
+    #[test]
+    fn a_datagram_from_port_0_or_too_long_cannot_be_answered() {
+        let (socket, client) = sockets("127.0.0.1:0");
+        let mut batch = Batch::new(4, false);
+        for length in [QUERY_SIZE, QUERY_SIZE + 1, 0] {
+            client.send_to(&vec![7; length], socket.local_addr().unwrap()).unwrap();
+        }
+        assert_eq!(batch.receive(&socket, Wait::ForOne).unwrap(), 3);
+        let (query, from, answer) = batch.exchange(0).unwrap();
+        assert_eq!((query.len(), from, answer.len()), (QUERY_SIZE, client.local_addr().unwrap(), UDP_BUFFER));
+        assert!(batch.exchange(1).is_none());
+        assert_eq!(batch.exchange(2).unwrap().0, b"");
+        batch.slot(2).client.0[2..4].fill(0);
+        assert!(batch.exchange(2).is_none());
+    }
+
+    #[test]
+    fn a_row_takes_what_there_is_and_leaves_the_rest() {
+        let (socket, client) = sockets("[::1]:0");
+        let mut batch = Batch::new(2, false);
+        for n in 0..5 {
+            client.send_to(&[n; 3], socket.local_addr().unwrap()).unwrap();
+        }
+        for count in [2, 2, 1] {
+            echo(&mut batch, &socket, count);
+            assert_eq!(batch.send(&socket), count);
+        }
+        assert_eq!((0..5).map(|_| next(&client)[0]).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!(batch.receive(&socket, Wait::No).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_wildcard_socket_knows_the_address_asked_and_forgets_the_interface() {
+        for (server, asked, interface) in [("0.0.0.0:0", "127.0.0.9", CONTROL_DATA), ("[::]:0", "::1", CONTROL_DATA + 16)] {
+            let (socket, client) = sockets(server);
+            let mut batch = Batch::new(2, true);
+            client.connect((asked, socket.local_addr().unwrap().port())).unwrap();
+            client.send(b"q").unwrap();
+            assert_eq!(batch.receive(&socket, Wait::ForOne).unwrap(), 1);
+            assert_ne!(batch.slot(0).control.bytes::<4>(interface), [0; 4], "it came through lo");
+            batch.exchange(0).unwrap().2[0] = b'a';
+            batch.reply(0, 1);
+            assert_eq!(batch.slot(0).control.bytes::<4>(interface), [0; 4]);
+            assert_eq!(batch.send(&socket), 1);
+            assert_eq!(next(&client), b"a", "a connected socket hears only the address it asked");
+        }
+    }
+
+    #[test]
+    fn a_link_local_address_keeps_its_interface() {
+        let mut control = Control([0; 40]);
+        let interface = CONTROL_DATA + offset_of!(libc::in6_pktinfo, ipi6_ifindex);
+        for (address, kept) in [("fe80::1", 3), ("2001:db8::1", 0)] {
+            control.0[offset_of!(cmsghdr, cmsg_level)..][..4].copy_from_slice(&libc::IPPROTO_IPV6.to_ne_bytes());
+            control.0[offset_of!(cmsghdr, cmsg_type)..][..4].copy_from_slice(&libc::IPV6_PKTINFO.to_ne_bytes());
+            control.0[CONTROL_DATA..][..16].copy_from_slice(&address.parse::<Ipv6Addr>().unwrap().octets());
+            control.0[interface..][..4].copy_from_slice(&3u32.to_ne_bytes());
+            control.answer_from_there();
+            assert_eq!(u32::from_ne_bytes(control.bytes(interface)), kept, "{address}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "length <= UDP_BUFFER")]
+    fn an_answer_longer_than_its_space_is_never_handed_to_the_kernel() {
+        let (socket, client) = sockets("127.0.0.1:0");
+        let mut batch = Batch::new(1, false);
+        client.send_to(b"q", socket.local_addr().unwrap()).unwrap();
+        batch.receive(&socket, Wait::ForOne).unwrap();
+        batch.reply(0, UDP_BUFFER + 1);
+    }
+}

@@ -1,0 +1,151 @@
+//! The transports: sockets on one side, an [`Engine`] on the other.
+//!
+//! ```text
+//! bind ──► Listeners ──► Server::start ──► one thread per (worker, listen address): UDP, blocking, in batches
+//!                                     └──► one thread for TCP: every listener and connection on it
+//! ```
+//! A transport knows nothing of DNS but the two-byte length before a message on TCP. Every thread
+//! owns its engine, its buffers and its counters; the threads share a flag that tells them to
+//! leave, and nothing else.
+
+mod admission;
+mod bind;
+mod counters;
+mod holder;
+mod mmsg;
+pub mod notify;
+mod tcp;
+mod udp;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::config::TcpLimits;
+
+pub use crate::answer::{TCP_BUFFER, Transport, UDP_BUFFER};
+
+pub use bind::{BindError, BindFailure, Listeners, bind};
+pub use counters::{ServerCounters, TcpCounters, UdpCounters};
+pub use holder::Holder;
+
+/// How long a thread without work sleeps at most: then it looks for a newer snapshot and whether to leave.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// What a transport hands queries to; every thread owns one.
+pub trait Engine {
+    /// Takes up the newest snapshot. Called before each batch of queries, and at least five times a second without any,
+    /// so that an old snapshot is soon let go.
+    fn refresh(&mut self);
+
+    /// Answers one message into `out` ([`UDP_BUFFER`] or [`TCP_BUFFER`] bytes) and returns the answer's length;
+    /// `None` when the message deserves no answer: over UDP it is dropped, over TCP the connection is closed.
+    fn answer(&mut self, query: &[u8], client: SocketAddr, transport: Transport, out: &mut [u8]) -> Option<usize>;
+}
+
+/// The running threads. Dropping it stops them as [`Server::stop`] does.
+pub struct Server {
+    addresses: Vec<SocketAddr>,
+    counters: Arc<ServerCounters>,
+    threads: Vec<Thread>,
+    stop: Arc<AtomicBool>,
+    stop_tcp: watch::Sender<bool>,
+}
+
+/// One thread, and how often it had been round its loop when [`Server::stalled`] last asked.
+struct Thread {
+    handle: JoinHandle<()>,
+    turns: u64,
+}
+
+impl Server {
+    /// Starts to serve: one thread for each UDP socket of `listeners` and one for TCP. `engine` makes the engine of each
+    /// thread; its argument counts them from 0 in the order of the sockets, and TCP's is the last.
+    ///
+    /// # Errors
+    /// When a thread or TCP's event loop cannot be made; then nothing is left running.
+    pub fn start<E>(listeners: Listeners, limits: TcpLimits, mut engine: impl FnMut(usize) -> E) -> io::Result<Server>
+    where
+        E: Engine + Send + 'static,
+    {
+        let sockets = listeners.udp.len();
+        let (stop_tcp, stopped) = watch::channel(false);
+        let mut server = Server {
+            addresses: listeners.addresses,
+            counters: Arc::new(ServerCounters::new(sockets)),
+            threads: Vec::with_capacity(sockets + 1),
+            stop: Arc::new(AtomicBool::new(false)),
+            stop_tcp,
+        };
+        for (n, socket) in listeners.udp.into_iter().enumerate() {
+            let (engine, counters, stop) = (engine(n), server.counters.clone(), server.stop.clone());
+            server.spawn(format!("udp-{n}"), move || udp::serve(&socket, engine, &counters.udp[n], &stop))?;
+        }
+        let service = tcp::Service::new(limits, engine(sockets), server.counters.clone(), stopped);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let tcp = tcp::register(&runtime, listeners.tcp)?;
+        server.spawn("tcp".to_owned(), move || tcp::serve(&runtime, tcp, service))?;
+        Ok(server)
+    }
+
+    /// The addresses served, in the order they were listed; port 0 is replaced by the port in use.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What the threads count, for a scrape.
+    pub fn counters(&self) -> Arc<ServerCounters> {
+        self.counters.clone()
+    }
+
+    /// The threads that have not been round their loop since this was last asked, by name; a healthy one goes round at
+    /// least five times a second. Asked once per watchdog period, a thread named here is stuck or gone.
+    pub fn stalled(&mut self) -> Vec<&str> {
+        let turns = self.counters.turns();
+        let mut stalled = Vec::new();
+        for (thread, now) in self.threads.iter_mut().zip(turns) {
+            if thread.turns == now {
+                stalled.push(thread.handle.thread().name().unwrap_or("unnamed"));
+            }
+            thread.turns = now;
+        }
+        stalled
+    }
+
+    /// Stops serving: what is queued in the sockets is answered, open TCP exchanges get a second to finish, and the sockets
+    /// are closed. Returns when every thread has left.
+    pub fn stop(mut self) {
+        self.leave();
+    }
+
+    fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let handle = std::thread::Builder::new().name(name).spawn(body)?;
+        self.threads.push(Thread { handle, turns: 0 });
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.stop_tcp.send_replace(true);
+        for thread in self.threads.drain(..) {
+            let name = thread.handle.thread().name().unwrap_or("unnamed").to_owned();
+            if thread.handle.join().is_err() {
+                tracing::error!("thread {name} had ended by a panic");
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}

@@ -1,0 +1,318 @@
+//! DNS over TCP (RFC 7766): one thread, one event loop, one engine for all connections.
+//!
+//! A connection is a task that takes turns: answer every whole message that has come, in order
+//! and into one buffer; write that out; read more. A message has the idle timeout to arrive and
+//! again to leave, in all and not per byte, so a peer that trickles bytes is cut off like a silent one.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::admission::{Admission, Admitted, Ticket};
+use super::{Engine, IDLE, ServerCounters, TCP_BUFFER, TcpCounters, Transport};
+use crate::config::TcpLimits;
+
+/// How long open exchanges may take to finish when the server stops.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long nobody is accepted after the kernel had no descriptor or memory for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Space made for reading, in bytes: a burst of pipelined queries, or the beginning of a long message.
+const READ_SIZE: usize = 4096;
+
+/// Answers are written out when there are this many bytes of them, and buffers longer than this are not kept.
+const WRITE_SIZE: usize = 65536;
+
+/// What the connections share. It is made before its thread, and moves there.
+pub(super) struct Service<E> {
+    worker: Worker<E>,
+    limits: TcpLimits,
+    counters: Arc<ServerCounters>,
+    stop: watch::Receiver<bool>,
+}
+
+/// The engine and the space it answers into.
+struct Worker<E> {
+    engine: E,
+    answer: Box<[u8]>,
+}
+
+impl<E: Engine> Service<E> {
+    pub(super) fn new(limits: TcpLimits, engine: E, counters: Arc<ServerCounters>, stop: watch::Receiver<bool>) -> Service<E> {
+        let worker = Worker { engine, answer: vec![0; TCP_BUFFER].into_boxed_slice() };
+        Service { worker, limits, counters, stop }
+    }
+}
+
+/// Registers the listeners with the event loop.
+pub(super) fn register(runtime: &Runtime, listeners: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpListener>> {
+    let _context = runtime.enter();
+    listeners.into_iter().map(TcpListener::from_std).collect()
+}
+
+/// Serves `listeners` until told to stop; then open exchanges finish, within [`GRACE`].
+pub(super) fn serve<E: Engine + 'static>(runtime: &Runtime, listeners: Vec<TcpListener>, service: Service<E>) {
+    let shared = Rc::new(Shared {
+        admission: RefCell::new(Admission::new(service.limits)),
+        worker: RefCell::new(service.worker),
+        idle_timeout: service.limits.idle_timeout,
+        counters: service.counters,
+        stop: service.stop,
+    });
+    runtime.block_on(async {
+        let tasks = LocalSet::new();
+        tasks.run_until(accept_until_stopped(listeners, &shared)).await;
+        let _ = timeout(GRACE, tasks).await;
+    });
+}
+
+struct Shared<E> {
+    /// Borrowed only between two points of waiting, as is `admission`.
+    worker: RefCell<Worker<E>>,
+    admission: RefCell<Admission>,
+    idle_timeout: Duration,
+    counters: Arc<ServerCounters>,
+    stop: watch::Receiver<bool>,
+}
+
+impl<E> Shared<E> {
+    fn counters(&self) -> &TcpCounters {
+        &self.counters.tcp
+    }
+}
+
+async fn accept_until_stopped<E: Engine + 'static>(listeners: Vec<TcpListener>, shared: &Rc<Shared<E>>) {
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        accepting.spawn_local(accept(listener, shared.clone()));
+    }
+    let mut stop = shared.stop.clone();
+    let mut clock = tokio::time::interval(IDLE);
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = clock.tick() => {
+                shared.counters().turns.increment();
+                shared.worker.borrow_mut().engine.refresh();
+            }
+        }
+    }
+}
+
+async fn accept<E: Engine + 'static>(listener: TcpListener, shared: Rc<Shared<E>>) {
+    let mut failing = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, client)) => {
+                failing = false;
+                take_in(stream, client, &shared);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                shared.counters().accept_errors.increment();
+                if !failing {
+                    tracing::warn!("cannot accept TCP connections: {error}; trying on");
+                }
+                failing = true;
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Errors of a connection that was gone before it was accepted (accept(2), "Error handling").
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use libc::{
+        ECONNABORTED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH, ENONET, ENOPROTOOPT, EOPNOTSUPP, EPROTO,
+    };
+    matches!(
+        error.raw_os_error(),
+        Some(
+            ECONNABORTED
+                | ECONNRESET
+                | EHOSTDOWN
+                | EHOSTUNREACH
+                | EINTR
+                | ENETDOWN
+                | ENETUNREACH
+                | ENONET
+                | ENOPROTOOPT
+                | EOPNOTSUPP
+                | EPROTO
+        )
+    )
+}
+
+/// Starts a connection's task, or closes the connection where its client has its share.
+fn take_in<E: Engine + 'static>(stream: TcpStream, client: SocketAddr, shared: &Rc<Shared<E>>) {
+    let Some(Admitted { ticket, evict, instead }) = shared.admission.borrow_mut().admit(client.ip(), Instant::now()) else {
+        shared.counters().refused.increment();
+        return;
+    };
+    shared.counters().accepted.increment();
+    shared.counters().evicted.add(u64::from(instead));
+    let place = Place { ticket, shared: shared.clone() };
+    tokio::task::spawn_local(async move {
+        let mut connection = Connection { stream, client, place, input: Vec::new(), output: Vec::new() };
+        let end = tokio::select! {
+            biased;
+            () = evict.notified() => End::Closed,
+            end = connection.serve() => end,
+        };
+        if matches!(end, End::TimedOut) {
+            connection.place.shared.counters().timed_out.increment();
+        }
+    });
+}
+
+/// A connection's place among the open ones, given back however its task ends.
+struct Place<E> {
+    ticket: Ticket,
+    shared: Rc<Shared<E>>,
+}
+
+impl<E> Drop for Place<E> {
+    fn drop(&mut self) {
+        self.shared.admission.borrow_mut().leave(self.ticket);
+        self.shared.counters().closed.increment();
+    }
+}
+
+struct Connection<E> {
+    stream: TcpStream,
+    client: SocketAddr,
+    place: Place<E>,
+    /// Bytes read and not yet answered.
+    input: Vec<u8>,
+    /// Answers not yet written.
+    output: Vec<u8>,
+}
+
+/// How a connection ended.
+enum End {
+    /// By its client, the network, a message that deserved no answer, or the server's end.
+    Closed,
+    /// The client was idle or slow.
+    TimedOut,
+}
+
+/// What the messages in the input have come to.
+enum Answered {
+    /// All whole ones have been answered.
+    All,
+    /// There are more, but enough answers to write first.
+    Some,
+    /// One deserved no answer.
+    Hostile,
+}
+
+impl<E: Engine> Connection<E> {
+    async fn serve(&mut self) -> End {
+        // Answers to pipelined queries shall not wait for each other's acknowledgement.
+        let _ = self.stream.set_nodelay(true);
+        let idle_timeout = self.place.shared.idle_timeout;
+        let mut deadline = Instant::now() + idle_timeout;
+        loop {
+            let answered = self.answer();
+            if !self.output.is_empty() {
+                match timeout(idle_timeout, self.stream.write_all(&self.output)).await {
+                    Ok(Ok(())) => self.output.clear(),
+                    Ok(Err(_)) => return End::Closed,
+                    Err(_) => return End::TimedOut,
+                }
+                let now = Instant::now();
+                self.place.shared.admission.borrow_mut().useful(self.place.ticket, now);
+                deadline = now + idle_timeout;
+            }
+            match answered {
+                Answered::All => {}
+                Answered::Some => continue,
+                Answered::Hostile => return End::Closed,
+            }
+            let waiting = self.input.is_empty();
+            if let Some(end) = self.read(deadline).await {
+                return end;
+            }
+            if waiting {
+                deadline = Instant::now() + idle_timeout;
+            }
+        }
+    }
+
+    /// Answers whole messages in the order they came (RFC 7766 §7 allows any order; this one serves every client).
+    fn answer(&mut self) -> Answered {
+        let shared = &*self.place.shared;
+        let mut worker = shared.worker.borrow_mut();
+        let Worker { engine, answer } = &mut *worker;
+        engine.refresh();
+        let mut done = 0;
+        let answered = loop {
+            let Some(query) = first_message(&self.input[done..]) else { break Answered::All };
+            if self.output.len() >= WRITE_SIZE {
+                break Answered::Some;
+            }
+            done += 2 + query.len();
+            shared.counters().received.increment();
+            let Some(length) = engine.answer(query, self.client, Transport::Tcp, answer) else {
+                shared.counters().dropped.increment();
+                break Answered::Hostile;
+            };
+            self.output.extend(u16::try_from(length).expect("the answer fits its space").to_be_bytes());
+            self.output.extend(&answer[..length]);
+            shared.counters().answered.increment();
+        };
+        self.input.drain(..done);
+        answered
+    }
+
+    /// Waits for bytes until `deadline`; `Some` when there will be none. A connection that is in the middle of no message
+    /// ends when the server stops.
+    async fn read(&mut self, deadline: Instant) -> Option<End> {
+        self.make_space();
+        let mut stop = self.place.shared.stop.clone();
+        let waiting = self.input.is_empty();
+        tokio::select! {
+            biased;
+            read = timeout_at(deadline, self.stream.read_buf(&mut self.input)) => match read {
+                Ok(Ok(0) | Err(_)) => Some(End::Closed),
+                Ok(Ok(_)) => None,
+                Err(_) => Some(End::TimedOut),
+            },
+            _ = stop.wait_for(|stop| *stop), if waiting => Some(End::Closed),
+        }
+    }
+
+    /// Sees that there is space to read into: for the rest of the message that has begun, at least for [`READ_SIZE`].
+    fn make_space(&mut self) {
+        if self.output.capacity() > WRITE_SIZE {
+            self.output = Vec::new();
+        }
+        if self.input.is_empty() && self.input.capacity() > 2 * READ_SIZE {
+            self.input = Vec::new();
+        }
+        let announced = announced_length(&self.input).unwrap_or(0);
+        let missing = (2 + announced).saturating_sub(self.input.len());
+        self.input.reserve(missing.max(READ_SIZE));
+    }
+}
+
+/// The length that the first message says it has (RFC 1035 §4.2.2).
+fn announced_length(input: &[u8]) -> Option<usize> {
+    input.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length)))
+}
+
+/// The first message, once it is whole.
+fn first_message(input: &[u8]) -> Option<&[u8]> {
+    input.get(2..2 + announced_length(input)?)
+}

@@ -1,0 +1,88 @@
+//! One UDP socket and the thread that blocks on it.
+//!
+//! The thread takes what is there, up to [`BATCH`] datagrams with one system call, answers each
+//! into its own slot and sends all answers with a second call. It has no event loop: a thread has
+//! one socket, so it sleeps in the kernel's receive call, which is the shortest way to wake up.
+
+use std::any::Any;
+use std::io;
+use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::mmsg::{Batch, Wait};
+use super::{Engine, Transport, UdpCounters};
+
+/// Datagrams per system call. Above 8 it makes no measurable difference to throughput, and a slot is 2.7 kB of cache;
+/// 64 lets a thread that was kept from running catch up in few calls.
+pub(super) const BATCH: usize = 64;
+
+/// Batches that a thread answers at most when it shall leave: more than a socket's queue holds, and yet an end under a flood.
+const DRAIN: usize = 256;
+
+/// How long a thread pauses after an error of its socket that is not one of a peer's making.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Serves one socket until `stop`, then answers what is left in its queue.
+///
+/// A panic of the engine costs the rest of its batch and is counted; the thread goes on, since a socket that nobody reads
+/// would swallow its share of all queries.
+pub(super) fn serve(socket: &UdpSocket, mut engine: impl Engine, counters: &UdpCounters, stop: &AtomicBool) {
+    let wildcard = socket.local_addr().is_ok_and(|address| address.ip().is_unspecified());
+    let mut batch = Batch::new(BATCH, wildcard);
+    while guarded(counters, || serve_until(stop, socket, &mut batch, &mut engine, counters)).is_err() {}
+    for _ in 0..DRAIN {
+        if let Ok(Err(_)) = guarded(counters, || turn(Wait::No, socket, &mut batch, &mut engine, counters)) {
+            break;
+        }
+    }
+}
+
+/// Runs `work`, and counts a panic in it.
+fn guarded<T>(counters: &UdpCounters, work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+    // The engine may be left half way through an answer: its buffers are overwritten by the next one, and the batch starts
+    // anew with the next receive.
+    catch_unwind(AssertUnwindSafe(work)).inspect_err(|_| counters.panics.increment())
+}
+
+fn serve_until(stop: &AtomicBool, socket: &UdpSocket, batch: &mut Batch, engine: &mut impl Engine, counters: &UdpCounters) {
+    while !stop.load(Ordering::Relaxed) {
+        counters.turns.increment();
+        match turn(Wait::ForOne, socket, batch, engine, counters) {
+            Ok(()) => {}
+            Err(error) if is_silence(&error) => engine.refresh(),
+            Err(_) => std::thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Receives a batch, answers it, sends the answers.
+fn turn(wait: Wait, socket: &UdpSocket, batch: &mut Batch, engine: &mut impl Engine, counters: &UdpCounters) -> io::Result<()> {
+    let received = batch.receive(socket, wait)?;
+    engine.refresh();
+    for i in 0..received {
+        let Some((query, client, out)) = batch.exchange(i) else { continue };
+        if let Some(length) = engine.answer(query, client, Transport::Udp, out) {
+            batch.reply(i, length);
+        }
+    }
+    let queued = batch.queued();
+    let sent = batch.send(socket);
+    counters.received.add(received as u64);
+    counters.dropped.add((received - queued) as u64);
+    counters.answered.add(sent as u64);
+    counters.send_errors.add((queued - sent) as u64);
+    Ok(())
+}
+
+/// Nothing came in time, a signal came instead, or an ICMP message about an earlier answer did.
+fn is_silence(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable, TimedOut, WouldBlock,
+    };
+    matches!(
+        error.kind(),
+        WouldBlock | TimedOut | Interrupted | ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable
+    )
+}

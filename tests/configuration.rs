@@ -1,0 +1,189 @@
+//! The files the project ships and documents are good ones.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use meridian::diag::render_text;
+use meridian::loader::{self, Loaded};
+
+fn load(config: &Path) -> Loaded {
+    let outcome = loader::load(config);
+    let rendered = render_text(&outcome.diagnostics, &outcome.sources, false);
+    assert!(outcome.diagnostics.iter().next().is_none(), "{rendered}");
+    outcome.loaded.expect("loads without an error")
+}
+
+#[test]
+fn the_commented_defaults_and_the_example_zone_load_without_a_word() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let loaded = load(&root.join("meridian.toml"));
+    assert_eq!(loaded.config.zones.len(), fs::read_dir(root.join("zones")).unwrap().count());
+    assert_eq!(loaded.config.regions.len(), 3);
+    assert!(loaded.config.tests.len() >= 4);
+}
+
+/// Every commented key of the reference has the default that it states.
+#[test]
+fn the_commented_keys_are_keys_and_state_their_defaults() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let as_written = load(&root.join("meridian.toml")).config;
+    let directory = tempfile::tempdir().unwrap();
+    let uncomment = |text: &str, leave: &[&str]| {
+        let bare = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let key =
+            |line: &str| line.strip_prefix("# ")?.split_once('=').map(|(key, _)| key.trim().to_owned()).filter(|key| bare(key));
+        let line = |line: &str| match key(line) {
+            Some(key) if !leave.contains(&key.as_str()) => line[2..].to_owned(),
+            _ => line.to_owned(),
+        };
+        text.lines().map(line).collect::<Vec<_>>().join("\n")
+    };
+    // These have no default to state, or speak of files that are not there.
+    let leave = ["sanity", "address", "state", "city", "asn", "within", "asns", "subdivisions", "headers", "fallback"];
+    let main = uncomment(&fs::read_to_string(root.join("meridian.toml")).unwrap(), &leave);
+    let zone = uncomment(&fs::read_to_string(root.join("zones/gtm.example.toml")).unwrap(), &leave);
+    assert!(main.contains("\ninterval = \"2s\"") && zone.contains("\nttl = 20"));
+    fs::create_dir(directory.path().join("zones")).unwrap();
+    fs::write(directory.path().join("meridian.toml"), main).unwrap();
+    fs::write(directory.path().join("zones/gtm.example.toml"), zone).unwrap();
+    let spelled_out = load(&directory.path().join("meridian.toml")).config;
+    assert_eq!(as_written.checks, spelled_out.checks);
+    let server = |config: &meridian::config::Config| {
+        let s = &config.server;
+        format!("{:?}", (&s.listen, s.workers, s.tcp, &s.sanity, &s.why_from, s.identity))
+    };
+    assert_eq!(server(&as_written), server(&spelled_out));
+    let services = |config: &meridian::config::Config| {
+        config
+            .services
+            .iter()
+            .map(|s| format!("{:?}", (&s.name, s.route, s.map, s.ttl, s.ttl_min, s.answers, s.family, &s.pools)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(services(&as_written), services(&spelled_out));
+    let map = |config: &meridian::config::Config| format!("{:?}", (config.maps[0].by_distance, config.maps[0].distance_steps));
+    assert_eq!(map(&as_written), map(&spelled_out));
+}
+
+const CONTRACT: &str = r#"
+[server]
+node    = "fra1"                       # this node's name: NSID, metrics, logs
+listen  = ["0.0.0.0:53", "[::]:53"]    # UDP and TCP on each
+zones   = "zones"                      # directory: each *.toml in it is a zone
+state   = "/var/lib/meridian"          # overrides, unit owners, last good files, health history
+workers = 0                            # UDP workers; 0 = one per core
+
+[admin]
+listen = "127.0.0.1:8053"              # HTTP: API, /metrics, dashboard
+
+[geo]
+city = "geoip/city.mmdb"               # any MMDB in the GeoIP2 City or Country layout
+asn  = "geoip/asn.mmdb"                # optional
+
+[maps.default]                         # sources, most specific first
+networks     = { "10.0.0.0/8" = ["eu-west"] }          # 1 longest prefix
+asns         = { "64500" = ["us-east"] }               # 2
+subdivisions = { "US-CA" = ["us-east"] }               # 3
+countries    = { CN = { only = ["ap-east"] } }         # 4   a list is a preference, { only = … } a border
+continents   = { EU = ["eu-west", "us-east"] }         # 5
+by_distance  = true                                    # 6 great circle, where client and regions have coordinates
+rest         = ["us-east", "eu-west", "ap-east"]       # 7 unknown location, and the tail of every shorter list
+
+[regions.eu-west]
+latitude = 53.35
+longitude = -6.26
+metro = "dublin"
+labels = { provider = "cloud-a" }
+
+[checks.web]
+type = "https"
+port = 443
+path = "/healthz"
+host = "www.example.com"
+expect_status = ["2xx"]
+interval = "2s"
+timeout = "1s"
+fall = 3
+rise = 4
+"#;
+
+const CONTRACT_ZONE: &str = r#"
+zone = "gtm.example"
+ttl  = 20                    # of services
+records = '''
+@    3600 SOA ns1 hostmaster 2026112001 3600 600 604800 20
+@    3600 NS  ns1
+ns1  3600 A   192.0.2.53
+'''
+# or records_file = "gtm.example.zone"   (RFC 1035 master file, relative to this file)
+
+[services.www]               # www.gtm.example; "@" is the apex, "*.app" a wildcard
+route  = "nearest"
+checks = ["web"]
+[services.www.pools]
+eu-west = { weight = 100, endpoints = ["192.0.2.10", "192.0.2.11", "2001:db8::10"] }
+us-east = { weight = 100, endpoints = [{ address = "198.51.100.10", weight = 3 }, { address = "198.51.100.11", weight = 1 }, "2001:db8:1::10"] }
+
+[[tests]]                    # run by `meridian verify`: a zone file carries its own unit tests
+client = "203.0.113.0/24"
+name   = "www"
+down   = ["eu-west"]
+expect = "us-east"
+"#;
+
+/// The documented example, letter by letter, with the regions and files it leaves out. Its border
+/// around `ap-east`, where `www` has no pool, is the one thing verify has to say.
+#[test]
+fn the_documented_configuration_reads_as_documented() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::create_dir(path("zones")).unwrap();
+    fs::create_dir(path("geoip")).unwrap();
+    fs::write(path("geoip/city.mmdb"), "city").unwrap();
+    fs::write(path("geoip/asn.mmdb"), "asn").unwrap();
+    let places =
+        "[regions.us-east]\nlatitude = 38.95\nlongitude = -77.45\n[regions.ap-east]\nlatitude = 22.32\nlongitude = 114.17\n";
+    fs::write(path("meridian.toml"), format!("{CONTRACT}{places}")).unwrap();
+    fs::write(path("zones/gtm.example.toml"), CONTRACT_ZONE).unwrap();
+    let outcome = loader::load(&path("meridian.toml"));
+    let rules: Vec<_> = outcome.diagnostics.iter().map(|d| d.rule).collect();
+    assert_eq!(rules, ["no-pool-inside-border"]);
+
+    let pool = "ap-east = { weight = 100, endpoints = [\"203.0.113.10\", \"2001:db8:2::10\"] }\n[[tests]]";
+    fs::write(path("zones/gtm.example.toml"), CONTRACT_ZONE.replacen("[[tests]]", pool, 1)).unwrap();
+    let loaded = load(&path("meridian.toml"));
+    let config = loaded.config;
+    assert_eq!(config.regions.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["ap-east", "eu-west", "us-east"]);
+    assert_eq!(config.server.state.as_deref(), Some(Path::new("/var/lib/meridian")));
+    assert_eq!(loaded.city.unwrap().bytes.as_slice(), b"city");
+    assert_eq!(loaded.asn.unwrap().bytes.as_slice(), b"asn");
+    let check = &config.checks[0];
+    assert_eq!(
+        (check.interval, check.timeout, check.fall, check.rise, check.forgive),
+        (Duration::from_secs(2), Duration::from_secs(1), 3, 4, 5)
+    );
+    let www = &config.services[0];
+    assert_eq!((www.name.to_string().as_str(), www.ttl.secs(), www.ttl_min.secs()), ("www.gtm.example.", 20, 5));
+    assert_eq!(www.pools.iter().map(|pool| pool.endpoints.len()).collect::<Vec<_>>(), [2, 3, 3]);
+    assert_eq!(config.targets.len(), 8);
+}
+
+/// The sparest configurations in use: regions without coordinates, no map, no checks.
+#[test]
+fn a_configuration_without_map_or_coordinates_loads() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::create_dir(path("zones")).unwrap();
+    fs::write(path("meridian.toml"), "[server]\nnode = \"fo\"\nlisten = [\"127.0.0.1:5300\"]\nworkers = 1\n[admin]\nlisten = \"127.0.0.1:5301\"\n[regions.a]\n[regions.b]\n[checks.web]\ntype = \"http\"\nport = 80\npath = \"/\"\ninterval = \"100ms\"\ntimeout = \"100ms\"\nfall = 2\nrise = 2\n").unwrap();
+    let zone = "zone = \"bench.test\"\nttl = 5\nttl_min = 1\nrecords_file = \"data/zone.db\"\n[services.fo]\nroute = \"priority\"\nchecks = [\"web\"]\n[services.fo.pools]\na = { priority = 1, endpoints = [\"127.0.0.2\"] }\nb = { priority = 2, endpoints = [\"127.0.0.3\"] }\n";
+    fs::write(path("zones/bench.test.toml"), zone).unwrap();
+    fs::create_dir(path("zones/data")).unwrap();
+    fs::write(path("zones/data/zone.db"), "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n").unwrap();
+    let outcome = loader::load(&path("meridian.toml"));
+    let rules: Vec<_> = outcome.diagnostics.iter().map(|d| d.rule).collect();
+    assert_eq!(rules, ["slow-timeout", "quick-fall"]);
+    let config = outcome.loaded.unwrap().config;
+    assert_eq!(config.services[0].map, None);
+    assert_eq!(config.targets.len(), 2);
+}
