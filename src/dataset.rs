@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config::Config;
-use crate::dns::{Name, Prefix};
+use crate::dns::{Name, RrType};
 use crate::geo::{GeoMap, Locations};
 use crate::model::{ServiceId, ZoneId};
 use crate::steer::Plan;
-use crate::zone::{NameTable, ZoneInput};
+use crate::zone::{Lookup, NameTable, ZoneInput};
 
 /// Everything compiled from the files; immutable.
 #[derive(Debug)]
@@ -46,8 +46,8 @@ impl Dataset {
 
     /// The service that answers `name`, by its own name or a wildcard.
     pub fn service_at(&self, name: &Name) -> Option<ServiceId> {
-        match self.names.lookup(name.to_lowercase().as_wire(), crate::dns::RrType::A) {
-            crate::zone::Lookup::Service(_, service) => Some(service),
+        match self.names.lookup(name.to_lowercase().as_wire(), RrType::A)? {
+            (_, Lookup::Service(service)) => Some(service),
             _ => None,
         }
     }
@@ -59,7 +59,7 @@ impl Dataset {
 
     /// True when `client` may ask `why`.
     pub fn may_ask_why(&self, client: std::net::IpAddr) -> bool {
-        self.config.server.why_from.iter().any(|prefix: &Prefix| prefix.contains(client.to_canonical()))
+        self.config.server.why_from.iter().any(|prefix| prefix.contains(client.to_canonical()))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The `meridian` command.
+//! The `meridian` command; see [`meridian::cli`].
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    meridian::cli::run(std::env::args_os())
 }

@@ -2,8 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Class, MAX_LABEL, MAX_NAME, Rcode, RrType};
-use crate::model::Prefix;
+use super::{Class, MAX_LABEL, MAX_NAME, Prefix, Rcode, RrType};
 
 /// Octets of a message header (RFC 1035 §4.1.1).
 pub const HEADER: usize = 12;

@@ -48,3 +48,61 @@ impl TargetSpec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::At;
+    use crate::dns::{Name, Ttl};
+    use crate::model::{CheckId, CheckKind, Endpoint, FamilyRule, Need, Pool, Route, Target, Weight, ZoneId};
+
+    fn pool(region: u16, probes: &[u32]) -> Pool {
+        let endpoint = Endpoint {
+            target: Target::Address([192, 0, 2, 1].into()),
+            weight: Weight::ONE,
+            probes: probes.iter().map(|target| TargetId(*target)).collect(),
+            need: Need::All,
+        };
+        Pool {
+            region: RegionId(region),
+            weight: Weight::ONE,
+            priority: 1,
+            min_up: 0.5,
+            endpoints: vec![endpoint.clone(), endpoint],
+        }
+    }
+
+    #[test]
+    fn a_target_belongs_to_the_regions_of_its_endpoints() {
+        let check = CheckSpec {
+            name: "web".into(),
+            kind: CheckKind::Tcp,
+            address: None,
+            port: 80,
+            interval: Duration::from_secs(2),
+            timeout: Duration::from_secs(1),
+            fall: 3,
+            rise: 4,
+            forgive: 5,
+        };
+        let target = |last| ProbeTarget { check: CheckId(0), target: Target::Address([192, 0, 2, last].into()) };
+        let service = Service {
+            zone: ZoneId(0),
+            name: Name::root(),
+            at: At::file("gtm.example.toml"),
+            route: Route::Weighted,
+            map: None,
+            ttl: Ttl::from_secs(20).unwrap(),
+            ttl_min: Ttl::from_secs(5).unwrap(),
+            family: FamilyRule::Same,
+            answers: 1,
+            pools: vec![pool(0, &[0]), pool(1, &[0, 1])],
+            fallback: Vec::new(),
+        };
+        let specs = TargetSpec::all(&[check], &[target(1), target(2), target(3)], &[service], &[TargetId(2)]);
+        let regions: Vec<_> = specs.iter().map(|spec| spec.regions.as_slice()).collect();
+        assert_eq!(regions, [&[RegionId(0), RegionId(1)][..], &[RegionId(1)], &[]]);
+        assert_eq!(specs.iter().map(|spec| spec.sanity).collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(specs[0].thresholds, Thresholds { fall: 3, rise: 4, forgive: 5 });
+    }
+}

@@ -8,6 +8,7 @@
 //! ```
 //! What is kept is what was read: the bytes in memory, not the files as they are a moment later.
 
+mod build;
 mod disk;
 mod last_good;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use crate::config::{self, Config, Source};
 use crate::diag::{At, Diagnostics, Sources};
 
+pub use build::{Built, Stamps, build, build_last_good, rebuild};
 pub use last_good::{LastGoodError, load_last_good, save};
 
 /// What came of reading the files.

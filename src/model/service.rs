@@ -187,6 +187,15 @@ impl Family {
     }
 }
 
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        })
+    }
+}
+
 /// A set of address families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Families {

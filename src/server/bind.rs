@@ -183,7 +183,7 @@ impl BindError {
     }
 
     /// Finds out what the kernel's error means for this address.
-    fn explain(address: SocketAddr, transport: Transport, error: io::Error) -> BindError {
+    pub fn explain(address: SocketAddr, transport: Transport, error: io::Error) -> BindError {
         let failure = match error.raw_os_error() {
             Some(libc::EADDRINUSE) => BindFailure::InUse(holder::find(address, transport)),
             Some(libc::EACCES | libc::EPERM) => BindFailure::Denied,

@@ -19,7 +19,7 @@ use std::ptr;
 
 use libc::{c_int, c_uint, cmsghdr, iovec, mmsghdr};
 
-use super::UDP_ANSWER_SIZE;
+use super::UDP_BUFFER;
 
 /// Whether [`Batch::receive`] sleeps until there is a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) struct Batch {
     control_size: usize,
 }
 
-/// The longest datagram taken, in bytes. We announce room for [`UDP_ANSWER_SIZE`] (RFC 6891 §6.2.4), and nobody shall send
+/// The longest datagram taken, in bytes. We announce room for [`UDP_BUFFER`] (RFC 6891 §6.2.4), and nobody shall send
 /// more than 1400 in any case (RFC 9715 §3.2).
 pub(super) const QUERY_SIZE: usize = 1400;
 
@@ -61,7 +61,7 @@ struct Slot {
     control: Control,
     client: Address,
     query: [u8; QUERY_SIZE],
-    answer: [u8; UDP_ANSWER_SIZE],
+    answer: [u8; UDP_BUFFER],
 }
 
 const _: () = assert!(size_of::<Slot>() / 64 % 2 == 1);
@@ -119,7 +119,7 @@ impl Batch {
         Ok(self.received)
     }
 
-    /// The `i`th datagram received, its sender, and the space for its answer ([`UDP_ANSWER_SIZE`] bytes). `None` when it
+    /// The `i`th datagram received, its sender, and the space for its answer ([`UDP_BUFFER`] bytes). `None` when it
     /// cannot be answered: it was longer than its slot, or came from port 0.
     ///
     /// # Panics
@@ -140,7 +140,7 @@ impl Batch {
     /// # Panics
     /// When that is more than the space, or more answers are queued than datagrams were received.
     pub(super) fn reply(&mut self, i: usize, length: usize) {
-        assert!(i < self.received && self.queued < self.received && length <= UDP_ANSWER_SIZE);
+        assert!(i < self.received && self.queued < self.received && length <= UDP_BUFFER);
         let (name_size, control_size) = (self.incoming[i].msg_hdr.msg_namelen, self.incoming[i].msg_hdr.msg_controllen);
         let slot = self.slot(i);
         slot.answer_at.iov_len = length;
@@ -232,7 +232,7 @@ impl Slot {
             control: Control([0; 40]),
             client: Address([0; 32]),
             query: [0; QUERY_SIZE],
-            answer: [0; UDP_ANSWER_SIZE],
+            answer: [0; UDP_BUFFER],
         }
     }
 }
@@ -373,7 +373,7 @@ mod tests {
         }
         assert_eq!(batch.receive(&socket, Wait::ForOne).unwrap(), 3);
         let (query, from, answer) = batch.exchange(0).unwrap();
-        assert_eq!((query.len(), from, answer.len()), (QUERY_SIZE, client.local_addr().unwrap(), UDP_ANSWER_SIZE));
+        assert_eq!((query.len(), from, answer.len()), (QUERY_SIZE, client.local_addr().unwrap(), UDP_BUFFER));
         assert!(batch.exchange(1).is_none());
         assert_eq!(batch.exchange(2).unwrap().0, b"");
         batch.slot(2).client.0[2..4].fill(0);
@@ -427,12 +427,12 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "length <= UDP_ANSWER_SIZE")]
+    #[should_panic(expected = "length <= UDP_BUFFER")]
     fn an_answer_longer_than_its_space_is_never_handed_to_the_kernel() {
         let (socket, client) = sockets("127.0.0.1:0");
         let mut batch = Batch::new(1, false);
         client.send_to(b"q", socket.local_addr().unwrap()).unwrap();
         batch.receive(&socket, Wait::ForOne).unwrap();
-        batch.reply(0, UDP_ANSWER_SIZE + 1);
+        batch.reply(0, UDP_BUFFER + 1);
     }
 }

@@ -31,15 +31,11 @@ use tokio::sync::watch;
 
 use crate::config::TcpLimits;
 
+pub use crate::answer::{TCP_BUFFER, Transport, UDP_BUFFER};
+
 pub use bind::{BindError, BindFailure, Listeners, bind};
 pub use counters::{ServerCounters, TcpCounters, UdpCounters};
 pub use holder::Holder;
-
-/// The space for an answer over UDP, in bytes: what IPv6's least MTU of 1280 carries (the DNS flag day's figure of 2020).
-pub const UDP_ANSWER_SIZE: usize = 1232;
-
-/// The space for an answer over TCP, in bytes: what its two-byte length can say.
-pub const TCP_ANSWER_SIZE: usize = 65535;
 
 /// How long a thread without work sleeps at most: then it looks for a newer snapshot and whether to leave.
 const IDLE: Duration = Duration::from_millis(200);
@@ -50,27 +46,9 @@ pub trait Engine {
     /// so that an old snapshot is soon let go.
     fn refresh(&mut self);
 
-    /// Answers one message into `out` ([`UDP_ANSWER_SIZE`] or [`TCP_ANSWER_SIZE`] bytes) and returns the answer's length;
+    /// Answers one message into `out` ([`UDP_BUFFER`] or [`TCP_BUFFER`] bytes) and returns the answer's length;
     /// `None` when the message deserves no answer: over UDP it is dropped, over TCP the connection is closed.
     fn answer(&mut self, query: &[u8], client: SocketAddr, transport: Transport, out: &mut [u8]) -> Option<usize>;
-}
-
-/// How a query came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// One datagram, one query.
-    Udp,
-    /// A stream of queries, each behind its length.
-    Tcp,
-}
-
-impl std::fmt::Display for Transport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Transport::Udp => "UDP",
-            Transport::Tcp => "TCP",
-        })
-    }
 }
 
 /// The running threads. Dropping it stops them as [`Server::stop`] does.

@@ -19,7 +19,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::admission::{Admission, Admitted, Ticket};
-use super::{Engine, IDLE, ServerCounters, TCP_ANSWER_SIZE, TcpCounters, Transport};
+use super::{Engine, IDLE, ServerCounters, TCP_BUFFER, TcpCounters, Transport};
 use crate::config::TcpLimits;
 
 /// How long open exchanges may take to finish when the server stops.
@@ -50,7 +50,7 @@ struct Worker<E> {
 
 impl<E: Engine> Service<E> {
     pub(super) fn new(limits: TcpLimits, engine: E, counters: Arc<ServerCounters>, stop: watch::Receiver<bool>) -> Service<E> {
-        let worker = Worker { engine, answer: vec![0; TCP_ANSWER_SIZE].into_boxed_slice() };
+        let worker = Worker { engine, answer: vec![0; TCP_BUFFER].into_boxed_slice() };
         Service { worker, limits, counters, stop }
     }
 }

@@ -7,5 +7,5 @@
 mod plan;
 mod select;
 
-pub use plan::{EndpointState, Plan, PoolPlan, Ring, Rrs, Rung};
+pub use plan::{Plan, PoolPlan, Ring, Rrs, Rung};
 pub use select::{Asked, Selection, Trace, Verdict, select};

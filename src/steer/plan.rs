@@ -1,6 +1,7 @@
 //! What is handed out now for one service.
 
 use crate::dns::{RrType, Ttl};
+use crate::health::State;
 use crate::model::{Endpoint, Families, Family, FamilyRule, Pool, RegionId, Route, Service, Target};
 use std::net::IpAddr;
 
@@ -60,22 +61,20 @@ impl Rung {
             Rung::Every => "all down, every pool",
         }
     }
-}
 
-/// An endpoint as health sees it, its checks combined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EndpointState {
-    /// Whether it is up.
-    pub up: bool,
-    /// Whether that is settled; otherwise in doubt.
-    pub settled: bool,
-}
-
-impl EndpointState {
-    /// What an endpoint without checks is.
-    pub const UP: EndpointState = EndpointState { up: true, settled: true };
-    /// Down, and no doubt about it.
-    pub const DOWN: EndpointState = EndpointState { up: false, settled: true };
+    /// Its name as a metric's label.
+    pub fn as_label(self) -> &'static str {
+        match self {
+            Rung::Up => "up",
+            Rung::Shed => "shed",
+            Rung::Survivors => "survivors",
+            Rung::SomeSurvivors => "some_survivors",
+            Rung::Standby => "standby",
+            Rung::Fallback => "fallback",
+            Rung::AsIfUp => "as_if_up",
+            Rung::Every => "every",
+        }
+    }
 }
 
 /// What is handed out now for one service: compiled once per change, read by every query.
@@ -118,6 +117,10 @@ pub struct PoolPlan {
     pub rungs: [u8; 2],
     /// An endpoint of it is in doubt.
     pub doubt: bool,
+    /// How many of its endpoints are up, for `why`.
+    pub up: u16,
+    /// How many endpoints it has.
+    pub endpoints: u16,
     /// Endpoints usable now, per family.
     usable: [Ring; 2],
     /// All its endpoints, per family.
@@ -151,7 +154,7 @@ struct Slot {
 
 impl Plan {
     /// Compiles `service` with its endpoints' states. `regions` is how many regions there are.
-    pub fn compile(service: &Service, regions: usize, state: &dyn Fn(&Pool, &Endpoint) -> EndpointState) -> Plan {
+    pub fn compile(service: &Service, regions: usize, state: &dyn Fn(&Pool, &Endpoint) -> State) -> Plan {
         let mut rrs = Rrs::default();
         let layout = Layout { ttl: service.ttl, answers: service.answers };
         let pools: Box<[PoolPlan]> =
@@ -247,11 +250,11 @@ impl PoolPlan {
 fn pool_plan(
     service: &Service,
     pool: &Pool,
-    state: &dyn Fn(&Pool, &Endpoint) -> EndpointState,
+    state: &dyn Fn(&Pool, &Endpoint) -> State,
     layout: &Layout,
     rrs: &mut Rrs,
 ) -> PoolPlan {
-    let states: Vec<EndpointState> = pool.endpoints.iter().map(|endpoint| state(pool, endpoint)).collect();
+    let states: Vec<State> = pool.endpoints.iter().map(|endpoint| state(pool, endpoint)).collect();
     let offered = pool.families();
     let judged = Family::BOTH.map(|family| judge(pool, &states, family));
     let offers = |family: &Family| offered.contains(*family);
@@ -291,6 +294,8 @@ fn pool_plan(
         priority: pool.priority,
         rungs,
         doubt: states.iter().any(|s| !s.settled),
+        up: states.iter().filter(|s| s.up).count() as u16,
+        endpoints: states.len() as u16,
         usable,
         all,
     }
@@ -304,7 +309,7 @@ struct Judged {
 
 /// A pool is up in a family when the weight of its up endpoints is at least `min_up` of the total
 /// there, and at least one is up.
-fn judge(pool: &Pool, states: &[EndpointState], family: Family) -> Judged {
+fn judge(pool: &Pool, states: &[State], family: Family) -> Judged {
     let (mut up, mut total, mut survivors) = (0u64, 0u64, false);
     let members = || pool.endpoints.iter().zip(states).filter(|(e, _)| e.target.families().contains(family));
     let weightless = members().all(|(e, _)| e.weight.get() == 0);

@@ -131,7 +131,7 @@ impl<'a> Lexer<'a> {
             }
         }
         // What an open parenthesis swallowed is no fault of its own.
-        open.last().map(|token| (Fault::OpenParenthesis, *token)).or(fault)
+        open.first().map(|token| (Fault::OpenParenthesis, *token)).or(fault)
     }
 
     /// A string in quotes, which end on its line.

@@ -1,5 +1,6 @@
 //! Zone data: master-file text → [`Records`] → checks → the name tree that queries are looked up in.
 
+mod checks;
 mod lexer;
 mod parser;
 mod rdata;
@@ -7,6 +8,7 @@ mod records;
 mod svcb;
 mod table;
 
+pub use checks::{CHECKS, ZoneCheck, ZoneUnderCheck, check, check_overlap};
 pub use parser::parse;
 pub use records::{Include, Input, Record, Records};
 pub use table::{Apex, Lookup, NameTable, RR_FIXED, Rrset, ZoneInput, rrs, target_offset};

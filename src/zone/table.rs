@@ -91,25 +91,23 @@ pub struct Apex {
     parent: Option<(ZoneId, Option<Rrset>)>,
 }
 
-/// What there is for a name and type.
+/// What there is for a name and type in the zone it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub enum Lookup {
-    /// No zone of ours.
-    Outside,
     /// A static RRset of the type asked.
-    Hit(ZoneId, Rrset),
+    Hit(Rrset),
     /// A static CNAME, and another type was asked.
-    Cname(ZoneId, Rrset),
+    Cname(Rrset),
     /// A DNAME above the name; with it the length of its owner.
-    Dname(ZoneId, Rrset, u8),
+    Dname(Rrset, u8),
     /// A service, which decides itself what types it has.
-    Service(ZoneId, ServiceId),
+    Service(ServiceId),
     /// The name exists, the type does not.
-    NoData(ZoneId),
+    NoData,
     /// The name does not exist.
-    NxDomain(ZoneId),
+    NxDomain,
     /// A delegation; with the NS RRset the length of the cut's name.
-    Referral(ZoneId, Rrset, u8),
+    Referral(Rrset, u8),
 }
 
 /// A zone on its way into the table.
@@ -137,19 +135,20 @@ impl NameTable {
         table
     }
 
-    /// Finds what there is for `qname` (lower-cased wire format) and `qtype`.
-    pub fn lookup(&self, qname: &[u8], qtype: RrType) -> Lookup {
+    /// Finds the zone of `qname` (lower-cased wire format) and what it has for `qtype`; `None` outside our zones.
+    pub fn lookup(&self, qname: &[u8], qtype: RrType) -> Option<(ZoneId, Lookup)> {
         if let Some(node) = self.find(qname) {
-            return self.at_name(&self.nodes[node as usize], node, qtype);
+            return Some(self.at_name(node, qtype));
         }
         let mut rest = qname;
         while rest[0] != 0 {
             rest = &rest[1 + usize::from(rest[0])..];
             if let Some(node) = self.find(rest) {
-                return self.below(&self.nodes[node as usize], qtype);
+                let encloser = &self.nodes[node as usize];
+                return Some((ZoneId(encloser.zone), self.below(encloser, qtype)));
             }
         }
-        Lookup::Outside
+        None
     }
 
     /// The apex of a zone.
@@ -175,16 +174,17 @@ impl NameTable {
         }
     }
 
-    /// The address RRsets of the in-zone target of RR `index` of an NS, MX or SRV RRset, and
-    /// whether that target lies below a cut (then they are glue).
+    /// The address RRsets of the in-zone target of RR `index` of an NS, MX or SRV RRset, and whether
+    /// they are in-domain glue (RFC 9471 §2.1): the target lies below the cut that the RRset is.
     pub fn target_addresses(&self, rrset: &Rrset, index: usize) -> impl Iterator<Item = (&Rrset, bool)> {
         let node = match self.extras.get(rrset.extra as usize) {
             Some(extra) if extra.links != NONE => self.nodes.get(self.links[extra.links as usize + index] as usize),
             _ => None,
         };
         node.into_iter().flat_map(|node| {
-            let glue = node.cut != NONE;
-            self.rrsets_of(node).iter().filter(|s| matches!(s.rtype, RrType::A | RrType::AAAA)).map(move |s| (s, glue))
+            let cut = self.nodes.get(node.cut as usize).and_then(|cut| self.rrset_of(cut, RrType::NS));
+            let in_domain = cut.is_some_and(|cut| cut.block == rrset.block);
+            self.rrsets_of(node).iter().filter(|s| matches!(s.rtype, RrType::A | RrType::AAAA)).map(move |s| (s, in_domain))
         })
     }
 
@@ -203,40 +203,37 @@ impl NameTable {
         self.nodes.is_empty()
     }
 
-    fn at_name(&self, node: &Node, id: u32, qtype: RrType) -> Lookup {
+    fn at_name(&self, id: u32, qtype: RrType) -> (ZoneId, Lookup) {
+        let node = &self.nodes[id as usize];
         let zone = ZoneId(node.zone);
         if node.cut != NONE {
             // "the DS RRset ... is in the parent" (RFC 4035 §3.1.4.1): asked at the cut, it is ours to answer.
             if node.cut == id && qtype == RrType::DS {
-                return self.rrset_of(node, qtype).map_or(Lookup::NoData(zone), |set| Lookup::Hit(zone, *set));
+                return (zone, self.rrset_of(node, qtype).map_or(Lookup::NoData, |set| Lookup::Hit(*set)));
             }
             if let Some(lookup) = self.cut_above(node, id) {
-                return lookup;
+                return (zone, lookup);
             }
         }
         if qtype == RrType::DS
             && let Apex { node: apex, parent: Some((parent, ds)), .. } = self.zones[node.zone as usize]
             && apex == id
         {
-            return ds.map_or(Lookup::NoData(parent), |set| Lookup::Hit(parent, set));
+            return (parent, ds.map_or(Lookup::NoData, Lookup::Hit));
         }
-        self.at_node(node, qtype)
+        (zone, self.at_node(node, qtype))
     }
 
     fn at_node(&self, node: &Node, qtype: RrType) -> Lookup {
-        let zone = ZoneId(node.zone);
         for set in self.rrsets_of(node) {
             if set.rtype == qtype {
-                return Lookup::Hit(zone, *set);
+                return Lookup::Hit(*set);
             }
             if set.rtype == RrType::CNAME {
-                return Lookup::Cname(zone, *set);
+                return Lookup::Cname(*set);
             }
         }
-        if node.service != NONE {
-            return Lookup::Service(zone, ServiceId(node.service));
-        }
-        Lookup::NoData(zone)
+        if node.service != NONE { Lookup::Service(ServiceId(node.service)) } else { Lookup::NoData }
     }
 
     /// For a name that is not there: `encloser` is its closest encloser.
@@ -248,21 +245,20 @@ impl NameTable {
         }
         match self.nodes.get(encloser.wildcard as usize) {
             Some(wildcard) => self.at_node(wildcard, qtype),
-            None => Lookup::NxDomain(ZoneId(encloser.zone)),
+            None => Lookup::NxDomain,
         }
     }
 
     /// What the topmost cut or DNAME over `node` says; `None` where the name asked is the DNAME's own.
     fn cut_above(&self, node: &Node, asked: u32) -> Option<Lookup> {
         let cut = &self.nodes[node.cut as usize];
-        let zone = ZoneId(node.zone);
         let is_apex = self.zones[node.zone as usize].node == node.cut;
         if !is_apex && let Some(set) = self.rrset_of(cut, RrType::NS) {
-            return Some(Lookup::Referral(zone, *set, cut.name_len));
+            return Some(Lookup::Referral(*set, cut.name_len));
         }
         let set = self.rrset_of(cut, RrType::DNAME).expect("a cut has NS or DNAME");
         // "a DNAME record ... does not redirect the owner name itself" (RFC 6672 §2.3).
-        (node.cut != asked).then_some(Lookup::Dname(zone, *set, cut.name_len))
+        (node.cut != asked).then_some(Lookup::Dname(*set, cut.name_len))
     }
 
     fn find(&self, name: &[u8]) -> Option<u32> {
@@ -469,17 +465,18 @@ impl Builder<'_> {
             let set = self.table.rrsets[index];
             let Some(skip) = target_offset(set.rtype) else { continue };
             let pointers = self.table.pointers(&set);
-            let links: Vec<u32> = rrs(self.table.block(&set))
-                .map(|(start, rdata)| {
-                    let end = start + RR_FIXED + rdata.len();
-                    let mut target = rdata[skip..].to_ascii_lowercase();
-                    if pointers.iter().any(|p| usize::from(*p) + 2 == end) {
-                        target.truncate(target.len() - 2);
-                        target.extend_from_slice(&self.origin);
-                    }
-                    self.table.find(&target).filter(|node| *node >= self.apex).unwrap_or(NONE)
-                })
-                .collect();
+            let mut links: Vec<u32> = Vec::with_capacity(usize::from(set.count));
+            for (start, rdata) in rrs(self.table.block(&set)) {
+                let end = start + RR_FIXED + rdata.len();
+                let mut target = rdata[skip..].to_ascii_lowercase();
+                if pointers.iter().any(|p| usize::from(*p) + 2 == end) {
+                    target.truncate(target.len() - 2);
+                    target.extend_from_slice(&self.origin);
+                }
+                // A target's addresses go along once.
+                let node = self.table.find(&target).filter(|node| *node >= self.apex && !links.contains(node));
+                links.push(node.unwrap_or(NONE));
+            }
             let at = self.table.links.len() as u32;
             self.table.links.extend(links);
             match self.table.extras.get_mut(set.extra as usize) {

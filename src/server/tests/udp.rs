@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use proptest::prelude::*;
 
 use super::*;
-use crate::server::UDP_ANSWER_SIZE;
+use crate::server::UDP_BUFFER;
 use crate::server::mmsg::QUERY_SIZE;
 
 #[test]
@@ -77,7 +77,7 @@ fn what_is_too_long_for_a_query_is_dropped_and_counted() {
     }
     assert_eq!(receive(&client), answer(1, "www", Transport::Udp));
     client.send(&query(2, "huge")).unwrap();
-    assert_eq!(receive(&client).len(), UDP_ANSWER_SIZE);
+    assert_eq!(receive(&client).len(), UDP_BUFFER);
     eventually(&server, |c| c.udp[0].received.get() == 4 && c.udp[0].dropped.get() == 2);
 }
 
@@ -119,7 +119,7 @@ fn stopping_an_idle_server_is_quick() {
 
 /// The same service with one datagram per system call and nothing unsafe: what the batches are held to.
 fn twin(socket: &UdpSocket, stop: &AtomicBool) {
-    let (mut engine, mut buffer, mut out) = (Parrot::default(), vec![0; 65536], vec![0; UDP_ANSWER_SIZE]);
+    let (mut engine, mut buffer, mut out) = (Parrot::default(), vec![0; 65536], vec![0; UDP_BUFFER]);
     while !stop.load(Ordering::Relaxed) {
         let Ok((length, client)) = socket.recv_from(&mut buffer) else { continue };
         if length <= QUERY_SIZE
@@ -145,7 +145,7 @@ fn ask(client: &UdpSocket, queries: &[Vec<u8>]) -> Vec<Vec<u8>> {
 }
 
 fn any_datagram() -> impl Strategy<Value = Vec<u8>> {
-    let length = prop_oneof![4 => 0..64usize, 1 => 0..1600usize, 1 => QUERY_SIZE - 2..QUERY_SIZE + 3, 1 => Just(UDP_ANSWER_SIZE)];
+    let length = prop_oneof![4 => 0..64usize, 1 => 0..1600usize, 1 => QUERY_SIZE - 2..QUERY_SIZE + 3, 1 => Just(UDP_BUFFER)];
     length.prop_flat_map(|length| prop::collection::vec(any::<u8>(), length)).prop_filter("wants to panic", |datagram| {
         !datagram.get(12..).is_some_and(|content| content.starts_with(b"panic") || content.starts_with(b"slow"))
     })

@@ -1,13 +1,16 @@
 use super::*;
 use crate::diag::At;
 use crate::dns::Name;
+use crate::health::State;
 use crate::model::{Endpoint, FamilyRule, Need, Pool, Service, Target, Weight, ZoneId};
-use crate::steer::EndpointState;
+
+/// Region, weight, priority, endpoints.
+type Pools<'a> = &'a [(u16, u32, u32, &'a [&'a str])];
 
 const REGIONS: [&str; 4] = ["a", "b", "c", "d"];
 
 /// Pools as text: region, weight, priority, endpoints (an address, `*weight`, `-` down, `?` in doubt).
-fn service(route: Route, family: FamilyRule, answers: u8, pools: &[(u16, u32, u32, &[&str])]) -> (Service, Vec<EndpointState>) {
+fn service(route: Route, family: FamilyRule, answers: u8, pools: Pools<'_>) -> (Service, Vec<State>) {
     let mut states = Vec::new();
     let pools = pools
         .iter()
@@ -19,7 +22,7 @@ fn service(route: Route, family: FamilyRule, answers: u8, pools: &[(u16, u32, u3
             endpoints: endpoints
                 .iter()
                 .map(|text| {
-                    states.push(EndpointState { up: !text.contains('-'), settled: !text.contains('?') });
+                    states.push(State { up: !text.contains('-'), settled: !text.contains('?') });
                     let text = text.replace(['-', '?'], "");
                     let (address, weight) = text.split_once('*').unwrap_or((&text, "1"));
                     let target = match address.parse() {
@@ -47,7 +50,7 @@ fn service(route: Route, family: FamilyRule, answers: u8, pools: &[(u16, u32, u3
     (service, states)
 }
 
-fn compile((service, states): &(Service, Vec<EndpointState>)) -> Plan {
+fn compile((service, states): &(Service, Vec<State>)) -> Plan {
     let endpoints: Vec<*const Endpoint> = service.pools.iter().flat_map(|p| &p.endpoints).map(std::ptr::from_ref).collect();
     Plan::compile(service, REGIONS.len(), &|_, endpoint| {
         states[endpoints.iter().position(|e| std::ptr::eq(*e, endpoint)).unwrap()]
@@ -76,7 +79,7 @@ fn pick(plan: &Plan, family: Family, order: Option<&RegionOrder>) -> String {
 #[test]
 fn nearest_goes_down_the_ladder() {
     let near_first = order(&[&[0], &[1], &[2], &[3]]);
-    let cases: &[(&[(u16, u32, u32, &[&str])], &str)] = &[
+    let cases: &[(Pools<'_>, &str)] = &[
         (&[(0, 1, 1, &["192.0.2.1"]), (1, 1, 1, &["192.0.2.2"])], "a Up 20 1"),
         (&[(1, 1, 1, &["192.0.2.2"]), (2, 1, 1, &["192.0.2.3"])], "b Up 20 2"),
         (&[(0, 1, 1, &["192.0.2.1-"]), (1, 1, 1, &["192.0.2.2"])], "b Up 20 2"),
@@ -100,8 +103,7 @@ fn nearest_goes_down_the_ladder() {
 
 #[test]
 fn families_move_together_unless_split() {
-    let pools: &[(u16, u32, u32, &[&str])] =
-        &[(0, 1, 1, &["192.0.2.1", "2001:db8::1-"]), (1, 1, 1, &["192.0.2.2", "2001:db8::2"])];
+    let pools: Pools<'_> = &[(0, 1, 1, &["192.0.2.1", "2001:db8::1-"]), (1, 1, 1, &["192.0.2.2", "2001:db8::2"])];
     let near_first = order(&[&[0], &[1]]);
     let same = compile(&service(Route::Nearest, FamilyRule::Same, 1, pools));
     assert_eq!(pick(&same, Family::V4, Some(&near_first)), "b Up 20 2");
@@ -113,8 +115,7 @@ fn families_move_together_unless_split() {
 
 #[test]
 fn a_dead_family_everywhere_leaves_the_other_its_survivors() {
-    let pools: &[(u16, u32, u32, &[&str])] =
-        &[(0, 1, 1, &["192.0.2.1-", "192.0.2.2", "2001:db8::1-"]), (1, 1, 1, &["192.0.2.3-", "2001:db8::2-"])];
+    let pools: Pools<'_> = &[(0, 1, 1, &["192.0.2.1-", "192.0.2.2", "2001:db8::1-"]), (1, 1, 1, &["192.0.2.3-", "2001:db8::2-"])];
     let plan = compile(&service(Route::Nearest, FamilyRule::Same, 1, pools));
     let near_first = order(&[&[1], &[0]]);
     assert_eq!(pick(&plan, Family::V4, Some(&near_first)), "a SomeSurvivors 5 2");
@@ -123,7 +124,7 @@ fn a_dead_family_everywhere_leaves_the_other_its_survivors() {
 
 #[test]
 fn a_border_is_never_crossed() {
-    let pools: &[(u16, u32, u32, &[&str])] = &[(0, 1, 1, &["192.0.2.1"]), (1, 1, 1, &["192.0.2.2-"])];
+    let pools: Pools<'_> = &[(0, 1, 1, &["192.0.2.1"]), (1, 1, 1, &["192.0.2.2-"])];
     for route in [Route::Nearest, Route::Weighted, Route::Priority] {
         let plan = compile(&service(route, FamilyRule::Same, 1, pools));
         let bordered = RegionOrder { steps: vec![vec![RegionId(1)]], border: Some([RegionId(1)].into_iter().collect()) };
@@ -143,7 +144,7 @@ fn the_fallback_comes_before_dead_pools_and_knows_no_border() {
 
 #[test]
 fn priority_takes_the_lowest_number_that_stands() {
-    let pools: &[(u16, u32, u32, &[&str])] =
+    let pools: Pools<'_> =
         &[(0, 1, 2, &["192.0.2.1"]), (1, 1, 1, &["192.0.2.2-?"]), (2, 1, 3, &["192.0.2.3?"]), (3, 1, 1, &["192.0.2.4-"])];
     let plan = compile(&service(Route::Priority, FamilyRule::Same, 1, pools));
     assert_eq!(pick(&plan, Family::V4, None), "a Up 5 1");
@@ -151,7 +152,7 @@ fn priority_takes_the_lowest_number_that_stands() {
 
 #[test]
 fn several_answers_are_neighbours_on_the_ring() {
-    let pools: &[(u16, u32, u32, &[&str])] = &[(0, 1, 1, &["192.0.2.1*0", "192.0.2.2", "192.0.2.3-", "192.0.2.4"])];
+    let pools: Pools<'_> = &[(0, 1, 1, &["192.0.2.1*0", "192.0.2.2", "192.0.2.3-", "192.0.2.4"])];
     let plan = compile(&service(Route::Weighted, FamilyRule::Same, 3, pools));
     let asked = Asked { family: Family::V4, order: None, border: None };
     let mut seen = std::collections::BTreeSet::new();
@@ -181,7 +182,7 @@ fn assert_shares(plan: &Plan, order: Option<&RegionOrder>, expected: &[(u8, f64)
 
 #[test]
 fn weights_are_exact_in_the_long_run() {
-    let pools: &[(u16, u32, u32, &[&str])] = &[
+    let pools: Pools<'_> = &[
         (0, 70, 1, &["192.0.2.1*3", "192.0.2.2"]),
         (1, 20, 1, &["192.0.2.3"]),
         (2, 10, 1, &["192.0.2.4"]),

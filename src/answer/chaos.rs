@@ -1,0 +1,58 @@
+//! Class CH: what operators ask the server about itself, and `why` an answer is what it is.
+
+use super::{Query, Transport, explain};
+use crate::dataset::Snapshot;
+use crate::dns::{Name, Prefix, QNAME, Rcode, Request, RrType, Section, Writer};
+
+/// Answers a class CH query whose lower-cased name is `qname`.
+pub(super) fn answer(snapshot: &Snapshot, request: &Request<'_>, query: &Query<'_>, qname: &[u8], writer: &mut Writer<'_>) {
+    let server = &snapshot.dataset.config.server;
+    let lines = match qname {
+        b"\x02id\x06server\0" | b"\x08hostname\x04bind\0" if server.identity => vec![server.node.clone()],
+        b"\x07version\x04bind\0" | b"\x07version\x06server\0" if server.identity => {
+            vec![concat!("meridian ", env!("CARGO_PKG_VERSION")).to_owned()]
+        }
+        _ => match why(snapshot, request, query, qname, writer) {
+            Some(lines) => lines,
+            None => return,
+        },
+    };
+    writer.aa = true;
+    if matches!(request.qtype, RrType::TXT | RrType::ANY) {
+        let block: Vec<u8> = lines.iter().flat_map(|line| txt(line)).collect();
+        writer.tc |= !writer.rrset(Section::Answer, lines.len() as u16, &block, QNAME, None, (&[], 0));
+    }
+}
+
+/// The explanation of a class IN name, for clients inside `why_from`. It is large and made on demand,
+/// so over UDP it goes to loopback only, where no source address is forged; others are sent to TCP.
+fn why(
+    snapshot: &Snapshot,
+    request: &Request<'_>,
+    query: &Query<'_>,
+    qname: &[u8],
+    writer: &mut Writer<'_>,
+) -> Option<Vec<String>> {
+    let name = Name::from_wire(qname).filter(|_| snapshot.dataset.may_ask_why(query.client));
+    let known = name.filter(|_| snapshot.dataset.names.lookup(qname, RrType::A).is_some());
+    let Some(name) = known else {
+        writer.rcode = Rcode::REFUSED;
+        return None;
+    };
+    if query.transport == Transport::Udp && !query.client.to_canonical().is_loopback() {
+        writer.tc = true;
+        return None;
+    }
+    let ecs = request.edns.and_then(|edns| edns.ecs).and_then(|ecs| ecs.prefix);
+    let client = ecs.unwrap_or_else(|| Prefix::host(query.client.to_canonical()));
+    Some(explain(snapshot, &name, None, client, 0).lines())
+}
+
+/// One TXT RR with `text` in strings of at most 255 octets, TTL 0.
+fn txt(text: &str) -> Vec<u8> {
+    let strings: Vec<u8> = text.as_bytes().chunks(255).flat_map(|chunk| [&[chunk.len() as u8], chunk].concat()).collect();
+    let mut rr = vec![0xc0, 12, 0, 16, 0, 3, 0, 0, 0, 0];
+    rr.extend_from_slice(&(strings.len() as u16).to_be_bytes());
+    rr.extend_from_slice(&strings);
+    rr
+}

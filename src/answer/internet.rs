@@ -1,0 +1,271 @@
+//! Class IN: static records, services, referrals and negative answers.
+
+use super::{Query, Worker};
+use crate::dataset::Snapshot;
+use crate::dns::{HEADER, MAX_NAME, Prefix, QNAME, Rcode, Request, RrType, Section, Writer};
+use crate::model::{Family, Route, ServiceId, ZoneId};
+use crate::steer::{Asked, Selection, Trace, select};
+use crate::zone::{Lookup, NameTable, RR_FIXED, Rrset, rrs, target_offset};
+
+/// CNAMEs and DNAMEs followed for one query.
+const MAX_CHASE: usize = 8;
+/// Compression pointers reach no further (RFC 1035 §4.1.4: 14 bits).
+const MAX_POINTER: usize = 0x3fff;
+
+/// Answers a class IN query whose lower-cased name is `qname`.
+pub(super) fn answer(
+    snapshot: &Snapshot,
+    worker: &mut Worker,
+    request: &Request<'_>,
+    query: &Query<'_>,
+    qname: &[u8],
+    writer: &mut Writer<'_>,
+) {
+    let mut name = NameBuffer { octets: [0; MAX_NAME], len: qname.len() };
+    name.octets[..qname.len()].copy_from_slice(qname);
+    let Some((zone, lookup)) = snapshot.dataset.names.lookup(qname, request.qtype) else {
+        writer.rcode = Rcode::REFUSED;
+        return;
+    };
+    let mut name = NameBuffer { octets: [0; MAX_NAME], len: 0 };
+    name.set(&[qname]);
+    let names = &snapshot.dataset.names;
+    // Every name of the zone ends in its origin, the question's too.
+    let origin = (HEADER + qname.len() - names.origin(zone).len()) as u16;
+    Answer { snapshot, names, worker, request, query, writer, zone, origin, owner: QNAME, name }.resolve(lookup);
+}
+
+/// Runs the selection that [`answer`] runs for a service, for a client at `client`, with a trace.
+/// `None` where the service has no records of that type; with the selection comes the ECS scope.
+pub(super) fn steer<'s>(
+    snapshot: &'s Snapshot,
+    service: ServiceId,
+    qtype: RrType,
+    client: Prefix,
+    rng: &mut fastrand::Rng,
+    trace: &mut impl Trace,
+) -> Option<(Selection<'s>, u8)> {
+    let plan = &snapshot.plans[service.index()];
+    let family = match Family::of(qtype) {
+        Some(family) if plan.families.contains(family) => family,
+        // An alias is one for every type, and its target counts for both families.
+        _ if plan.alias => Family::V4,
+        _ => return None,
+    };
+    let map = snapshot.dataset.config.services[service.index()].map.map(|map| &snapshot.dataset.maps[map.index()]);
+    let (asked, scope) = match (plan.route, map) {
+        (_, None) => (Asked { family, order: None, border: None }, 0),
+        (Route::Nearest, Some(map)) => {
+            let located = map.lookup(client);
+            let order = map.order(located.order);
+            (Asked { family, order: Some(order), border: order.border.as_ref() }, located.scope)
+        }
+        (Route::Weighted | Route::Priority, Some(map)) => {
+            let (border, scope) = map.border(client);
+            (Asked { family, order: None, border }, scope)
+        }
+    };
+    select(plan, &asked, rng, trace).map(|selection| (selection, scope))
+}
+
+struct Answer<'a, 'o> {
+    snapshot: &'a Snapshot,
+    names: &'a NameTable,
+    worker: &'a mut Worker,
+    request: &'a Request<'a>,
+    query: &'a Query<'a>,
+    writer: &'a mut Writer<'o>,
+    zone: ZoneId,
+    /// Where the zone's origin stands in the message.
+    origin: u16,
+    /// The name being resolved, lower-cased: the question's, then the targets of CNAMEs.
+    name: NameBuffer,
+    /// Where that name stands in the message.
+    owner: u16,
+}
+
+impl Answer<'_, '_> {
+    fn resolve(&mut self, mut lookup: Lookup) {
+        self.writer.aa = true;
+        for _ in 0..MAX_CHASE {
+            let followed = match lookup {
+                Lookup::Cname(set) if self.request.qtype != RrType::ANY => self.follow_cname(&set),
+                Lookup::Dname(set, length) if self.owner == QNAME => self.follow_dname(&set, usize::from(length)),
+                _ => break,
+            };
+            if !followed {
+                return;
+            }
+            // Chased inside the zone only, since a resolver believes nothing else of us; at a cut, a
+            // DNAME and a service it asks again (RFC 7871 §7.2.1).
+            match self.names.lookup(self.name.as_wire(), self.request.qtype) {
+                Some((zone, Lookup::Hit(_) | Lookup::Cname(_) | Lookup::NoData | Lookup::NxDomain)) if zone != self.zone => {
+                    return;
+                }
+                None | Some((_, Lookup::Referral(..) | Lookup::Dname(..) | Lookup::Service(_))) => return,
+                Some((_, next)) => lookup = next,
+            }
+        }
+        match lookup {
+            Lookup::Hit(set) => self.hit(&set),
+            Lookup::Cname(set) if self.request.qtype == RrType::ANY => self.hit(&set),
+            // A chain longer than we follow, or a DNAME at its end: the resolver asks again.
+            Lookup::Cname(_) | Lookup::Dname(..) => {}
+            Lookup::Service(service) => self.serve(service),
+            Lookup::NoData => self.no_data(),
+            Lookup::NxDomain => {
+                self.writer.rcode = Rcode::NXDOMAIN;
+                self.negative();
+            }
+            Lookup::Referral(cut, length) => self.refer(&cut, usize::from(length)),
+        }
+    }
+
+    fn hit(&mut self, set: &Rrset) {
+        let start = self.writer.position();
+        if self.put(Section::Answer, set, self.owner) {
+            self.additional(set, start);
+        }
+    }
+
+    fn serve(&mut self, service: ServiceId) {
+        let ecs = self.request.edns.and_then(|edns| edns.ecs).and_then(|ecs| ecs.prefix);
+        let client = ecs.unwrap_or_else(|| Prefix::host(self.query.client));
+        let steered = steer(self.snapshot, service, self.request.qtype, client, &mut self.worker.rng, &mut ());
+        let Some((selection, scope)) = steered else { return self.no_data() };
+        self.worker.counters.rungs[selection.rung as usize].add(1);
+        if ecs.is_some() {
+            self.writer.scope = scope;
+        }
+        let plan = &self.snapshot.plans[service.index()];
+        let ttl = (selection.ttl != plan.ttl).then_some(selection.ttl.secs());
+        let fits = self.writer.rrset(Section::Answer, selection.count.into(), selection.rrs, QNAME, ttl, (&[], 0));
+        self.writer.tc |= !fits;
+    }
+
+    /// The name exists without the type asked.
+    fn no_data(&mut self) {
+        if self.request.qtype == RrType::ANY {
+            let fits = self.writer.rrset(Section::Answer, 1, RFC8482, self.owner, None, (&[], 0));
+            self.writer.tc |= !fits;
+        } else {
+            self.negative();
+        }
+    }
+
+    fn negative(&mut self) {
+        let soa = self.names.apex(self.zone).negative_soa;
+        self.put(Section::Authority, &soa, self.origin);
+    }
+
+    /// A delegation: NS, then the addresses of its servers. "If an authoritative server is unable to
+    /// fit all in-domain glue ... it MUST set the TC flag" (RFC 9471 §3.1).
+    fn refer(&mut self, cut: &Rrset, length: usize) {
+        self.writer.aa = false;
+        let start = self.writer.position();
+        let owner = (HEADER + self.request.qname().len() - length) as u16;
+        if self.put(Section::Authority, cut, owner) {
+            self.additional(cut, start);
+        }
+    }
+
+    /// The addresses of the in-zone targets of an NS, MX or SRV RRset written at `start`. Only
+    /// in-domain glue is worth a truncated answer; the rest is left out silently.
+    fn additional(&mut self, set: &Rrset, start: usize) {
+        let Some(skip) = target_offset(set.rtype) else { return };
+        for in_domain in [true, false] {
+            for (index, (rr, _)) in rrs(self.names.block(set)).enumerate() {
+                let owner = start + rr + RR_FIXED + skip;
+                for (addresses, _) in self.names.target_addresses(set, index).filter(|(_, glue)| *glue == in_domain) {
+                    let block = self.names.block(addresses);
+                    let fits = owner <= MAX_POINTER
+                        && self.writer.rrset(Section::Additional, addresses.count, block, owner as u16, None, (&[], 0));
+                    if !fits {
+                        self.writer.tc |= in_domain;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes a CNAME and goes on with its target; false where that ends the answer.
+    fn follow_cname(&mut self, set: &Rrset) -> bool {
+        let start = self.writer.position();
+        if !self.put(Section::Answer, set, self.owner) {
+            return false;
+        }
+        self.owner = (start + RR_FIXED) as u16;
+        let target = &self.names.block(set)[RR_FIXED..];
+        if self.names.pointers(set).is_empty() {
+            self.name.set(&[target])
+        } else {
+            self.name.set(&[&target[..target.len() - 2], self.names.origin(self.zone)])
+        }
+    }
+
+    /// Writes a DNAME whose owner has `length` octets, and the CNAME it makes of the name (RFC 6672
+    /// §3.1); goes on with that one's target.
+    fn follow_dname(&mut self, set: &Rrset, length: usize) -> bool {
+        let owner = (HEADER + self.request.qname().len() - length) as u16;
+        if !self.put(Section::Answer, set, owner) {
+            return false;
+        }
+        let dname = self.names.block(set);
+        let (asked, target) = (self.request.qname(), &dname[RR_FIXED..]);
+        let kept = &asked[..asked.len() - length];
+        if !self.name.set(&[kept, target]) {
+            self.writer.rcode = Rcode::YXDOMAIN;
+            return false;
+        }
+        let mut cname = [0; RR_FIXED + MAX_NAME];
+        cname[..RR_FIXED].copy_from_slice(&dname[..RR_FIXED]);
+        cname[2..4].copy_from_slice(&RrType::CNAME.0.to_be_bytes());
+        let end = RR_FIXED + kept.len() + target.len();
+        cname[10..RR_FIXED].copy_from_slice(&((end - RR_FIXED) as u16).to_be_bytes());
+        cname[RR_FIXED..RR_FIXED + kept.len()].copy_from_slice(kept);
+        cname[RR_FIXED + kept.len()..end].copy_from_slice(target);
+        let start = self.writer.position();
+        self.owner = (start + RR_FIXED) as u16;
+        let fits = self.writer.rrset(Section::Answer, 1, &cname[..end], QNAME, None, (&[], 0));
+        self.writer.tc |= !fits;
+        fits
+    }
+
+    /// Writes an RRset; where it does not fit, the answer is truncated.
+    fn put(&mut self, section: Section, set: &Rrset, owner: u16) -> bool {
+        let pointers = (self.names.pointers(set), self.origin);
+        let fits = self.writer.rrset(section, set.count, self.names.block(set), owner, None, pointers);
+        self.writer.tc |= !fits;
+        fits
+    }
+}
+
+/// HINFO "RFC8482" "", an hour long: the answer to ANY (RFC 8482 §4.2).
+const RFC8482: &[u8] = b"\xc0\x0c\0\x0d\0\x01\0\0\x0e\x10\0\x09\x07RFC8482\0";
+
+/// A lower-cased name in wire format.
+struct NameBuffer {
+    octets: [u8; MAX_NAME],
+    len: usize,
+}
+
+impl NameBuffer {
+    fn as_wire(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
+
+    /// Takes `parts` joined; false, and nothing taken, above 255 octets.
+    fn set(&mut self, parts: &[&[u8]]) -> bool {
+        if parts.iter().map(|part| part.len()).sum::<usize>() > MAX_NAME {
+            return false;
+        }
+        self.len = 0;
+        for part in parts {
+            self.octets[self.len..self.len + part.len()].copy_from_slice(part);
+            self.len += part.len();
+        }
+        self.octets[..self.len].make_ascii_lowercase();
+        true
+    }
+}

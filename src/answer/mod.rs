@@ -1,0 +1,117 @@
+//! One function is the server: [`respond`], bytes in, bytes out. The transports are its callers.
+//!
+//! It allocates nothing, locks nothing and makes no system call; class CH alone, where operators ask
+//! the server about itself, may allocate.
+
+mod chaos;
+mod internet;
+mod why;
+mod worker;
+
+use std::net::IpAddr;
+
+use crate::dataset::Snapshot;
+use crate::dns::{Class, MAX_NAME, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer, header_only};
+
+pub use why::{Explanation, Possible, Step, explain, query_message};
+pub use worker::{Counters, Worker};
+
+/// One message as a transport received it.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'q> {
+    /// The message.
+    pub bytes: &'q [u8],
+    /// Who sent it.
+    pub client: IpAddr,
+    /// How.
+    pub transport: Transport,
+}
+
+/// How a message came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// In a datagram: the answer is at most 1232 octets, or what the client takes if that is less.
+    Udp,
+    /// Over a stream: the answer is at most 65535 octets.
+    Tcp,
+}
+
+impl std::fmt::Display for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Transport::Udp => "UDP",
+            Transport::Tcp => "TCP",
+        })
+    }
+}
+
+/// What becomes of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Response {
+    /// The answer is the first `n` octets of the buffer.
+    Send(usize),
+    /// There is no answer to send.
+    Drop(DropReason),
+}
+
+/// Why a message gets no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropReason {
+    /// Fewer octets than a header.
+    Short,
+    /// It is a response.
+    NotAQuery,
+}
+
+/// The smallest buffer [`respond`] takes for each transport.
+pub const UDP_BUFFER: usize = UDP_SIZE as usize;
+/// See [`UDP_BUFFER`].
+pub const TCP_BUFFER: usize = 65_535;
+
+/// Answers `query` from `snapshot` into `out`, which has at least [`UDP_BUFFER`] or [`TCP_BUFFER`] octets.
+pub fn respond(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, out: &mut [u8]) -> Response {
+    worker.counters.count_query(query.transport);
+    let request = match Request::parse(query.bytes) {
+        Ok(request) => request,
+        Err(Unanswerable::HeaderOnly(rcode)) => {
+            worker.counters.count_rcode(rcode);
+            return Response::Send(header_only(query.bytes, rcode, out));
+        }
+        Err(Unanswerable::Short) => return worker.counters.count_drop(DropReason::Short),
+        Err(Unanswerable::NotAQuery) => return worker.counters.count_drop(DropReason::NotAQuery),
+    };
+    let server = &snapshot.dataset.config.server;
+    let nsid = server.identity.then_some(server.node.as_bytes());
+    let mut writer = Writer::new(&request, nsid, limit(&request, query.transport), out);
+    let mut lowered = [0; MAX_NAME];
+    let qname = &mut lowered[..request.qname().len()];
+    qname.copy_from_slice(request.qname());
+    qname.make_ascii_lowercase();
+    match request.error {
+        Some(rcode) => writer.rcode = rcode,
+        None if matches!(request.qtype, RrType::AXFR | RrType::IXFR) => writer.rcode = Rcode::REFUSED,
+        None if request.qclass == Class::IN => internet::answer(snapshot, worker, &request, query, qname, &mut writer),
+        None if request.qclass == Class::CH => chaos::answer(snapshot, &request, query, qname, &mut writer),
+        None => writer.rcode = Rcode::REFUSED,
+    }
+    worker.counters.count_rcode(writer.rcode);
+    if writer.tc {
+        worker.counters.truncated.add(1);
+    }
+    Response::Send(writer.finish(&request, nsid))
+}
+
+/// The most octets the answer may have. "Values lower than 512 MUST be treated as equal to 512" (RFC 6891 §6.2.3).
+fn limit(request: &Request<'_>, transport: Transport) -> usize {
+    match (transport, &request.edns) {
+        (Transport::Tcp, _) => TCP_BUFFER,
+        (Transport::Udp, None) => PLAIN_UDP,
+        (Transport::Udp, Some(edns)) => usize::from(edns.udp_size.min(UDP_SIZE)).max(PLAIN_UDP),
+    }
+}
+
+/// The most octets of a datagram without EDNS (RFC 1035 §4.2.1).
+const PLAIN_UDP: usize = 512;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! Why a client gets the answer it gets, from the code that gives it: the query is put to
+//! [`respond`], and the selection is run once more from the same seed with a trace.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use hickory_proto::op::Message;
+
+use super::{Query, Response, TCP_BUFFER, Transport, Worker, internet, respond};
+use crate::dataset::{Dataset, Snapshot};
+use crate::dns::{Name, Prefix, RrType};
+use crate::geo::{Location, Source};
+use crate::model::{Family, RegionId, Route, ServiceId};
+use crate::steer::{Plan, Ring, Rung, Selection, Trace, Verdict};
+use crate::zone::{Lookup, rrs};
+
+/// Why one client gets what it gets for one name and type.
+#[derive(Debug, Clone)]
+pub struct Explanation {
+    /// The name asked.
+    pub name: Name,
+    /// The type asked.
+    pub rtype: RrType,
+    /// The client's prefix.
+    pub client: Prefix,
+    /// The source of the map that gave the order.
+    pub located_by: Source,
+    /// What is known of where the client is.
+    pub location: Location,
+    /// The AS the client is in.
+    pub asn: Option<u32>,
+    /// The client's region order, flattened; names.
+    pub order: Vec<String>,
+    /// ECS scope prefix length.
+    pub scope: u8,
+    /// The region the answer comes from; `None` for static records and the fallback.
+    pub region: Option<String>,
+    /// The rung of the ladder the answer comes from; `None` for static records.
+    pub rung: Option<Rung>,
+    /// Addresses, targets, or other rdata in presentation format.
+    pub answers: Vec<String>,
+    /// TTL of the answers, or of the negative answer; seconds.
+    pub ttl: u32,
+    /// Response code.
+    pub rcode: String,
+    /// Every region considered, in order.
+    pub steps: Vec<Step>,
+    /// What the draws by weight could have given this client.
+    pub possible: Possible,
+}
+
+/// All that a client can get; more than one of each only where chance decides.
+#[derive(Debug, Clone, Default)]
+pub struct Possible {
+    /// Regions.
+    pub regions: Vec<RegionId>,
+    /// Addresses and target names.
+    pub targets: Vec<String>,
+}
+
+/// One region considered.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its name.
+    pub region: String,
+    /// What was decided: `taken`, `not drawn`, `no pool`, or the state that had it passed over.
+    pub verdict: &'static str,
+    /// The numbers behind it.
+    pub detail: String,
+}
+
+/// Explains what `client` gets for `name`. Without `rtype`, the address family that the service has
+/// (IPv4 where it has both). `seed` starts the draws by weight.
+pub fn explain(snapshot: &Snapshot, name: &Name, rtype: Option<RrType>, client: Prefix, seed: u64) -> Explanation {
+    let dataset = &snapshot.dataset;
+    let service = dataset.service_at(name);
+    let families = service.map(|service| dataset.config.services[service.index()].families());
+    let only_v6 = families.is_some_and(|f| f.v6 && !f.v4);
+    let rtype = rtype.unwrap_or(if only_v6 { RrType::AAAA } else { RrType::A });
+    let mut explanation = Explanation {
+        name: name.clone(),
+        rtype,
+        client,
+        located_by: Source::None,
+        location: Location::default(),
+        asn: None,
+        order: Vec::new(),
+        scope: 0,
+        region: None,
+        rung: None,
+        answers: Vec::new(),
+        ttl: 0,
+        rcode: String::new(),
+        steps: Vec::new(),
+        possible: Possible::default(),
+    };
+    explanation.ask(snapshot, seed);
+    let steered = matches!(dataset.names.lookup(name.to_lowercase().as_wire(), rtype), Some((_, Lookup::Service(_))));
+    if let Some(service) = service.filter(|_| steered) {
+        explanation.locate(dataset, service);
+        explanation.trace(snapshot, service, seed);
+    }
+    explanation
+}
+
+impl Explanation {
+    /// The object that `why --json` prints; its keys are a contract.
+    pub fn json(&self) -> serde_json::Value {
+        let location = &self.location;
+        serde_json::json!({
+            "name": self.name.to_string(),
+            "type": self.rtype.to_string(),
+            "client": self.client.to_string(),
+            "located_by": self.located_by.as_str(),
+            "location": {
+                "continent": location.continent.map(|code| code.to_string()),
+                "country": location.country.map(|code| code.to_string()),
+                "subdivision": location.subdivision.map(|code| code.to_string()),
+                "latitude": location.coordinates.map(|c| c.latitude),
+                "longitude": location.coordinates.map(|c| c.longitude),
+                "asn": self.asn,
+            },
+            "order": self.order,
+            "scope": self.scope,
+            "region": self.region,
+            "answers": self.answers,
+            "ttl": self.ttl,
+            "rcode": self.rcode,
+            "steps": self.steps.iter().map(|step| serde_json::json!({
+                "region": step.region,
+                "verdict": step.verdict,
+                "detail": step.detail,
+            })).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The same for people.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("{} {} for {}: {}", self.name, self.rtype, self.client, self.outcome())];
+        if self.rung.is_some() {
+            lines.push(format!("located by {}{}, scope /{}", self.located_by.as_str(), self.place(), self.scope));
+        }
+        if !self.order.is_empty() {
+            lines.push(format!("order: {}", self.order.join(", ")));
+        }
+        lines.extend(self.steps.iter().map(|step| match step.detail.as_str() {
+            "" => format!("{}: {}", step.region, step.verdict),
+            detail => format!("{}: {}, {detail}", step.region, step.verdict),
+        }));
+        lines
+    }
+
+    fn outcome(&self) -> String {
+        let answers = match (self.answers.is_empty(), self.rcode.as_str()) {
+            (false, _) => self.answers.join(" "),
+            (true, "NOERROR") => "no records of that type".to_owned(),
+            (true, _) => "no answer".to_owned(),
+        };
+        let from = match (&self.region, self.rung) {
+            (Some(region), Some(rung)) if rung.is_degraded() => format!(" from {region} ({})", rung.as_str()),
+            (Some(region), _) => format!(" from {region}"),
+            (None, Some(_)) => " from the fallback".to_owned(),
+            (None, None) => String::new(),
+        };
+        format!("{} {answers}{from}, TTL {}", self.rcode, self.ttl)
+    }
+
+    fn place(&self) -> String {
+        let location = &self.location;
+        let codes = [location.continent.map(|c| c.to_string()), location.country.map(|c| c.to_string())];
+        let parts = codes.into_iter().chain([
+            location.subdivision.map(|s| s.to_string()),
+            location.coordinates.map(|c| format!("{:.2},{:.2}", c.latitude, c.longitude)),
+            self.asn.map(|asn| format!("AS{asn}")),
+        ]);
+        let known: Vec<String> = parts.flatten().collect();
+        if known.is_empty() { " (place unknown)".to_owned() } else { format!(" ({})", known.join(" ")) }
+    }
+
+    /// Puts the query to the server and reads its answer.
+    fn ask(&mut self, snapshot: &Snapshot, seed: u64) {
+        let message = query_message(&self.name, self.rtype, self.client);
+        let query = Query { bytes: &message, client: self.client.address(), transport: Transport::Tcp };
+        let mut out = vec![0; TCP_BUFFER];
+        let Response::Send(length) = respond(snapshot, &mut Worker::new(seed), &query, &mut out) else { return };
+        let answer = Message::from_vec(&out[..length]).expect("a property test holds every answer to this parser");
+        self.rcode = crate::dns::Rcode(answer.metadata.response_code.into()).to_string();
+        self.answers = answer.answers.iter().map(|record| record.data.to_string()).collect();
+        self.ttl = answer.answers.iter().chain(&answer.authorities).map(|record| record.ttl).min().unwrap_or(0);
+        // Octet 4 of the option's data is the scope; the option is the last thing in our answers.
+        if answer.edns.is_some() {
+            let address = usize::from(self.client.length().div_ceil(8));
+            self.scope = out[length - address - 1];
+        }
+    }
+
+    fn locate(&mut self, dataset: &Dataset, service: ServiceId) {
+        let Some(map) = dataset.config.services[service.index()].map else { return };
+        let (spec, map) = (&dataset.config.maps[map.index()], &dataset.maps[map.index()]);
+        let explained = map.explain(spec, &dataset.config.regions, &dataset.locations, self.client);
+        self.located_by = explained.located_by;
+        self.location = explained.location;
+        self.asn = explained.asn;
+        self.order = map.order(map.lookup(self.client).order).steps.iter().flatten().map(|r| region_name(dataset, *r)).collect();
+    }
+
+    fn trace(&mut self, snapshot: &Snapshot, service: ServiceId, seed: u64) {
+        let mut considered = Considered(Vec::new());
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let steered = internet::steer(snapshot, service, self.rtype, self.client, &mut rng, &mut considered);
+        let Some((selection, _)) = steered else { return };
+        self.region = selection.region.map(|region| region_name(&snapshot.dataset, region));
+        self.rung = Some(selection.rung);
+        let plan = &snapshot.plans[service.index()];
+        let family = Family::of(self.rtype).unwrap_or(Family::V4);
+        if selection.region.is_none() {
+            self.possible.targets = targets(plan, plan.fallback(family));
+        }
+        for (region, verdict) in considered.0 {
+            if let (Verdict::Taken | Verdict::NotDrawn, Some(pool)) = (verdict, plan.pool(region)) {
+                self.possible.regions.push(region);
+                self.possible.targets.extend(targets(plan, pool.ring(family, selection.rung)));
+            }
+            let (verdict, detail) = describe(plan, family, &selection, region, verdict);
+            self.steps.push(Step { region: region_name(&snapshot.dataset, region), verdict, detail });
+        }
+    }
+}
+
+struct Considered(Vec<(RegionId, Verdict)>);
+
+impl Trace for Considered {
+    fn considered(&mut self, region: RegionId, verdict: Verdict) {
+        self.0.push((region, verdict));
+    }
+}
+
+fn describe(
+    plan: &Plan,
+    family: Family,
+    selection: &Selection<'_>,
+    region: RegionId,
+    verdict: Verdict,
+) -> (&'static str, String) {
+    let Some(pool) = plan.pool(region) else { return ("no pool", String::new()) };
+    let doubt = if pool.doubt { ", in doubt" } else { "" };
+    let state = Rung::best(pool.rungs[family.index()]).filter(|rung| *rung < Rung::AsIfUp).map_or("down", Rung::as_str);
+    let health = format!("{} of {} endpoints up{doubt}", pool.up, pool.endpoints);
+    let weights = match plan.route {
+        Route::Priority => format!(", priority {}, weight {}", pool.priority, pool.weight),
+        Route::Nearest | Route::Weighted => format!(", weight {}", pool.weight),
+    };
+    match verdict {
+        Verdict::Taken => ("taken", format!("{}: {health}{weights}", selection.rung.as_str())),
+        Verdict::NotDrawn => ("not drawn", format!("as good, the draw by weight went elsewhere: {health}{weights}")),
+        Verdict::PassedOver => (state, format!("{health}{weights}")),
+        Verdict::NoPool => ("no pool", String::new()),
+    }
+}
+
+/// Every address or target name of a ring.
+fn targets(plan: &Plan, ring: &Ring) -> Vec<String> {
+    let target = |slot| {
+        let rr = plan.answer(ring, slot);
+        let (_, rdata) = rrs(rr).next()?;
+        Some(match RrType(u16::from_be_bytes([rr[2], rr[3]])) {
+            RrType::A => Ipv4Addr::from(<[u8; 4]>::try_from(rdata).ok()?).to_string(),
+            RrType::AAAA => Ipv6Addr::from(<[u8; 16]>::try_from(rdata).ok()?).to_string(),
+            _ => Name::from_wire(rdata)?.to_string(),
+        })
+    };
+    (0..usize::from(ring.len)).filter_map(target).collect()
+}
+
+fn region_name(dataset: &Dataset, region: RegionId) -> String {
+    dataset.config.regions[region.index()].name.clone()
+}
+
+/// A query for `name` and `rtype` with `client` in a Client Subnet option.
+pub fn query_message(name: &Name, rtype: RrType, client: Prefix) -> Vec<u8> {
+    let mut message = vec![0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    message.extend_from_slice(name.as_wire());
+    message.extend_from_slice(&rtype.0.to_be_bytes());
+    message.extend_from_slice(&[0, 1]);
+    let octets = match client.address() {
+        std::net::IpAddr::V4(v4) => v4.octets().to_vec(),
+        std::net::IpAddr::V6(v6) => v6.octets().to_vec(),
+    };
+    let family = if client.address().is_ipv4() { 1 } else { 2 };
+    let address = &octets[..usize::from(client.length().div_ceil(8))];
+    let length = 4 + address.len() as u8;
+    message.extend_from_slice(&[0, 0, 41, 0xff, 0xff, 0, 0, 0, 0, 0, length + 4, 0, 8, 0, length, 0, family, client.length(), 0]);
+    message.extend_from_slice(address);
+    message
+}

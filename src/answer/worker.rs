@@ -1,0 +1,55 @@
+//! What belongs to one thread that answers: its randomness and its counters.
+
+use std::sync::Arc;
+
+use super::{DropReason, Response, Transport};
+use crate::dns::Rcode;
+use crate::metrics::Counter;
+use crate::steer::Rung;
+
+/// One thread's own state; never shared.
+#[derive(Debug)]
+pub struct Worker {
+    /// Draws by weight.
+    pub rng: fastrand::Rng,
+    /// What it counts; read by others, written by it alone.
+    pub counters: Arc<Counters>,
+}
+
+impl Worker {
+    /// A worker whose draws start at `seed`.
+    pub fn new(seed: u64) -> Worker {
+        Worker { rng: fastrand::Rng::with_seed(seed), counters: Arc::default() }
+    }
+}
+
+/// What one worker counts. On cache lines of its own: no other worker writes near it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Counters {
+    /// Messages by transport: UDP, TCP.
+    pub queries: [Counter; 2],
+    /// Answers by response code 0 … 15, and BADVERS.
+    pub rcodes: [Counter; 17],
+    /// Messages without an answer: too short, a response.
+    pub dropped: [Counter; 2],
+    /// Answers with TC set.
+    pub truncated: Counter,
+    /// Answers of services, by the rung they came from.
+    pub rungs: [Counter; Rung::ALL.len()],
+}
+
+impl Counters {
+    pub(super) fn count_query(&self, transport: Transport) {
+        self.queries[transport as usize].add(1);
+    }
+
+    pub(super) fn count_rcode(&self, rcode: Rcode) {
+        self.rcodes[usize::from(rcode.0).min(16)].add(1);
+    }
+
+    pub(super) fn count_drop(&self, reason: DropReason) -> Response {
+        self.dropped[reason as usize].add(1);
+        Response::Drop(reason)
+    }
+}

@@ -1,0 +1,282 @@
+//! `meridian demo`: three toy regions on loopback, a server, and keys to fail and heal them.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use axum::Router;
+use axum::routing::get;
+use nix::sys::signal::{Signal, raise};
+use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
+use tokio::task::JoinHandle;
+
+use crate::answer::explain;
+use crate::daemon::{self, Hooks};
+use crate::dataset::Snapshot;
+use crate::dns::{Name, Prefix};
+use crate::publisher::Change;
+
+/// Where the toy regions serve HTTP.
+const PORT: u16 = 18080;
+
+/// A toy region: its name, its address, and the documentation prefix whose clients are near it.
+struct Region {
+    name: &'static str,
+    address: Ipv4Addr,
+    client: &'static str,
+}
+
+const REGIONS: [Region; 3] = [
+    Region { name: "dublin", address: Ipv4Addr::new(127, 0, 0, 11), client: "203.0.113.0/24" },
+    Region { name: "ashburn", address: Ipv4Addr::new(127, 0, 0, 12), client: "192.0.2.0/24" },
+    Region { name: "tokyo", address: Ipv4Addr::new(127, 0, 0, 13), client: "198.51.100.0/24" },
+];
+
+/// Runs the demo until `q`, SIGINT or SIGTERM.
+pub(super) fn run(listen: SocketAddr) -> ExitCode {
+    match start(listen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("meridian demo: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(listen: SocketAddr) -> Result<(), String> {
+    let directory =
+        tempfile::Builder::new().prefix("meridian-demo-").tempdir().map_err(|e| format!("no temporary directory: {e}"))?;
+    let write = |name: &str, text: String| {
+        std::fs::write(directory.path().join(name), text).map_err(|e| format!("{}: {e}", directory.path().join(name).display()))
+    };
+    std::fs::create_dir(directory.path().join("zones")).map_err(|e| format!("{}: {e}", directory.path().display()))?;
+    write("meridian.toml", CONFIGURATION.replace("LISTEN", &listen.to_string()).replace("PORT", &PORT.to_string()))?;
+    write("zones/demo.example.toml", ZONE.to_owned())?;
+
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|e| e.to_string())?;
+    let mut toys = Vec::new();
+    for region in &REGIONS {
+        toys.push(Toy { region, serving: Some(runtime.block_on(serve(region))?) });
+    }
+    let watch = Arc::new(Mutex::new(Watch { last: BTreeMap::new(), since: Instant::now() }));
+    let zone_file = directory.path().join("zones/demo.example.toml").display().to_string();
+    let (at_start, at_change) = (watch.clone(), watch.clone());
+    let hooks = Hooks {
+        started: Some(Box::new(move |snapshot| {
+            greet(listen, &zone_file);
+            lock(&at_start).look(snapshot);
+            std::thread::spawn(move || keys(toys, &runtime, &watch));
+        })),
+        published: Some(Box::new(move |snapshot, changes| lock(&at_change).report(snapshot, changes))),
+    };
+    let terminal = raw_mode();
+    let result = daemon::run(&directory.path().join("meridian.toml"), hooks).map_err(|failure| failure.to_string());
+    if let Some(terminal) = terminal {
+        let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &terminal);
+    }
+    result
+}
+
+fn greet(listen: SocketAddr, zone_file: &str) {
+    let dig = format!("dig @{} -p {}", listen.ip(), listen.port());
+    println!("Meridian serves demo.example on {listen}. Ask it from another terminal:\n");
+    for Region { name, address, client } in &REGIONS {
+        println!("  {:84} # near {name}: {address}", format!("{dig} +short www.demo.example +subnet={client}"));
+    }
+    for (question, what) in [
+        ("weighted.demo.example", "dublin 80 %, ashburn 20 %"),
+        ("primary.demo.example", "dublin; ashburn stands by"),
+        ("CH TXT www.demo.example +subnet=203.0.113.0/24", "why that answer"),
+    ] {
+        println!("  {dig} +short {question:50} # {what}");
+    }
+    println!("\nThe zone file, to edit (then press r): {zone_file}");
+    println!("Keys: 1 fails or heals dublin, 2 ashburn, 3 tokyo; r reloads the files; q ends the demo.\n");
+}
+
+/// What the clients got when last looked at, and when a region was last failed or healed.
+struct Watch {
+    last: BTreeMap<(&'static str, &'static str), String>,
+    since: Instant,
+}
+
+impl Watch {
+    /// The answers of this moment that differ from the last look.
+    fn look(&mut self, snapshot: &Snapshot) -> Vec<String> {
+        let mut changed = Vec::new();
+        for name in ["www.demo.example.", "primary.demo.example."] {
+            for region in &REGIONS {
+                let (Ok(owner), Ok(client)) = (Name::from_text(name, None), region.client.parse::<Prefix>()) else { continue };
+                let explanation = explain(snapshot, &owner, None, client, 0);
+                let answer = explanation.answers.join(" ");
+                let from = explanation.region.unwrap_or_default();
+                let new = format!("{answer} ({from})");
+                if let Some(old) = self.last.insert((name, region.client), new.clone())
+                    && old != new
+                {
+                    changed.push(format!(
+                        "{name} for {} near {}: {old} -> {new}, TTL {}",
+                        region.client, region.name, explanation.ttl
+                    ));
+                }
+            }
+        }
+        changed
+    }
+
+    fn report(&mut self, snapshot: &Snapshot, changes: &[Change]) {
+        let seconds = self.since.elapsed().as_secs_f64();
+        for change in changes {
+            if let Change::Target { .. } | Change::IsolationBegan | Change::IsolationEnded(_) = change {
+                println!("  +{seconds:.3} s  {change}");
+            }
+        }
+        for change in self.look(snapshot) {
+            println!("  +{seconds:.3} s  {change}");
+        }
+    }
+}
+
+fn lock(watch: &Mutex<Watch>) -> std::sync::MutexGuard<'_, Watch> {
+    watch.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A toy region's HTTP server; `None` while it is failed.
+struct Toy {
+    region: &'static Region,
+    serving: Option<JoinHandle<()>>,
+}
+
+async fn serve(region: &'static Region) -> Result<JoinHandle<()>, String> {
+    let address = SocketAddr::new(IpAddr::V4(region.address), PORT);
+    let listener =
+        tokio::net::TcpListener::bind(address).await.map_err(|e| format!("the toy region {} on {address}: {e}", region.name))?;
+    let page = format!("{}\n", region.name);
+    let routes = Router::new().fallback(get(move || async move { page }));
+    Ok(tokio::spawn(async move {
+        let _ = axum::serve(listener, routes).await;
+    }))
+}
+
+/// Reads keys until `q` or the end of input; without a keyboard the demo runs until a signal.
+fn keys(mut toys: Vec<Toy>, runtime: &tokio::runtime::Runtime, watch: &Mutex<Watch>) {
+    for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
+        match key {
+            b'1'..=b'3' => toggle(&mut toys[usize::from(key - b'1')], runtime, watch),
+            b'r' => {
+                println!("reloading the files");
+                let _ = raise(Signal::SIGHUP);
+            }
+            b'q' | 4 => {
+                let _ = raise(Signal::SIGTERM);
+                return;
+            }
+            _ => {}
+        }
+    }
+    runtime.block_on(std::future::pending())
+}
+
+fn toggle(toy: &mut Toy, runtime: &tokio::runtime::Runtime, watch: &Mutex<Watch>) {
+    let Region { name, address, .. } = toy.region;
+    lock(watch).since = Instant::now();
+    match toy.serving.take() {
+        Some(serving) => {
+            serving.abort();
+            println!("{name} ({address}) fails now");
+        }
+        None => match runtime.block_on(serve(toy.region)) {
+            Ok(serving) => {
+                toy.serving = Some(serving);
+                println!("{name} ({address}) works again");
+            }
+            Err(why) => println!("{why}"),
+        },
+    }
+}
+
+/// Lets keys through one by one and unechoed; returns what to restore. Nothing without a terminal.
+fn raw_mode() -> Option<Termios> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    let before = termios::tcgetattr(std::io::stdin()).ok()?;
+    let mut raw = before.clone();
+    raw.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+    termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &raw).ok()?;
+    Some(before)
+}
+
+const CONFIGURATION: &str = r#"# The demo's configuration; meridian.toml in the repository explains every key.
+[server]
+node   = "demo"
+listen = ["LISTEN"]
+zones  = "zones"
+state  = "state"
+
+[maps.default]
+by_distance = true
+rest        = ["dublin", "ashburn", "tokyo"]
+
+[regions.dublin]
+latitude  = 53.35
+longitude = -6.26
+
+[regions.ashburn]
+latitude  = 39.04
+longitude = -77.49
+
+[regions.tokyo]
+latitude  = 35.68
+longitude = 139.69
+
+[checks.web]
+type     = "http"
+port     = PORT
+path     = "/"
+interval = "1s"
+timeout  = "500ms"
+fall     = 3
+rise     = 2
+"#;
+
+const ZONE: &str = r#"zone = "demo.example"
+ttl  = 20
+records = '''
+@    3600 SOA ns1 hostmaster 1 3600 600 604800 20
+@    3600 NS  ns1
+ns1  3600 A   127.0.0.1
+'''
+
+[services.www]                 # each client to the nearest region that is up
+route  = "nearest"
+checks = ["web"]
+[services.www.pools]
+dublin  = { endpoints = ["127.0.0.11"] }
+ashburn = { endpoints = ["127.0.0.12"] }
+tokyo   = { endpoints = ["127.0.0.13"] }
+
+[services.weighted]            # edit the weights and press r
+route  = "weighted"
+checks = ["web"]
+[services.weighted.pools]
+dublin  = { weight = 80, endpoints = ["127.0.0.11"] }
+ashburn = { weight = 20, endpoints = ["127.0.0.12"] }
+
+[services.primary]             # ashburn only while dublin is down
+route  = "priority"
+checks = ["web"]
+[services.primary.pools]
+dublin  = { priority = 1, endpoints = ["127.0.0.11"] }
+ashburn = { priority = 2, endpoints = ["127.0.0.12"] }
+
+[[tests]]
+client = "203.0.113.0/24"
+name   = "www"
+down   = ["dublin"]
+expect = "ashburn"
+"#;

@@ -1,0 +1,132 @@
+//! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
+
+mod demo;
+mod geoip;
+mod log;
+mod serve;
+mod verify;
+mod why;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::dns::{Prefix, RrType};
+
+/// An authoritative DNS server that answers service names with the nearest healthy region.
+#[derive(Debug, Parser)]
+#[command(name = "meridian", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server. SIGHUP reloads the files, SIGTERM ends it after the queries under way.
+    Serve {
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Say everything that is wrong with the files, and run their [[tests]]; exit 1 if there is any error.
+    Verify {
+        #[command(flatten)]
+        files: Files,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Explain which answer a client gets, and why.
+    Why {
+        /// The name asked, e.g. www.gtm.example.
+        name: String,
+        /// The type asked; for a service, the address family that it has.
+        #[arg(value_parser = parse_type)]
+        rtype: Option<RrType>,
+        /// The client's address or prefix, e.g. 203.0.113.0/24.
+        #[arg(long, value_name = "IP[/LEN]")]
+        client: Prefix,
+        /// Regions to take as down, separated by commas. Without it everything is taken as up.
+        #[arg(long, value_delimiter = ',', value_name = "REGION", conflicts_with = "server")]
+        down: Vec<String>,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Ask a running server's admin address, e.g. http://127.0.0.1:8053, and so with health as it is now.
+        #[arg(long, value_name = "URL", conflicts_with = "config")]
+        server: Option<String>,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Make location databases.
+    Geoip {
+        #[command(subcommand)]
+        command: Geoip,
+    },
+    /// Run three toy regions and a server on loopback, to try failover by hand.
+    Demo {
+        /// Address and port of the DNS server.
+        #[arg(long, default_value = "127.0.0.1:5300", value_name = "ADDRESS:PORT")]
+        listen: std::net::SocketAddr,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Geoip {
+    /// Make an MMDB from rows of network,continent,country,subdivision,city,latitude,longitude,asn.
+    Build {
+        /// The rows; the first line names the columns.
+        input: PathBuf,
+        /// The MMDB to write.
+        output: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Files {
+    /// The configuration; by default ./meridian.toml, then /etc/meridian/meridian.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Files {
+    /// The configuration named, or the first default that exists, or the first default.
+    fn config(&self) -> PathBuf {
+        const DEFAULTS: [&str; 2] = ["meridian.toml", "/etc/meridian/meridian.toml"];
+        let default = || DEFAULTS.into_iter().find(|path| Path::new(path).exists()).unwrap_or(DEFAULTS[0]).into();
+        self.config.clone().unwrap_or_else(default)
+    }
+}
+
+/// Runs the command that `arguments` name, the program's own name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(usage) => {
+            // Help and version are not errors and go to standard output with code 0.
+            let _ = usage.print();
+            return ExitCode::from(usage.exit_code().clamp(0, 2) as u8);
+        }
+    };
+    match arguments.command {
+        Command::Serve { files } => serve::run(&files.config()),
+        Command::Verify { files, json } => verify::run(&files.config(), json),
+        Command::Why { name, rtype, client, down, json, server, files } => {
+            let question = why::Question { name, rtype, client, down };
+            match server {
+                Some(url) => why::ask_server(&question, &url, json),
+                None => why::from_files(&question, &files.config(), json),
+            }
+        }
+        Command::Geoip { command: Geoip::Build { input, output } } => geoip::build(&input, &output),
+        Command::Demo { listen } => demo::run(listen),
+    }
+}
+
+fn parse_type(text: &str) -> Result<RrType, String> {
+    text.parse().map_err(|()| format!("{text} is not a DNS type"))
+}

@@ -1,0 +1,17 @@
+//! `meridian serve`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::daemon::{self, Hooks};
+
+pub(super) fn run(config: &Path) -> ExitCode {
+    super::log::start();
+    match daemon::run(config, Hooks::default()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `meridian why`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::answer::explain;
+use crate::diag::{did_you_mean, render_text};
+use crate::dns::{Name, Prefix, RrType};
+use crate::loader;
+use crate::model::RegionId;
+use crate::simulate::what_if;
+
+/// What is asked.
+pub(super) struct Question {
+    /// A name, taken as absolute.
+    pub(super) name: String,
+    /// A type.
+    pub(super) rtype: Option<RrType>,
+    /// The client.
+    pub(super) client: Prefix,
+    /// Names of regions taken as down.
+    pub(super) down: Vec<String>,
+}
+
+/// Explains from the files, with everything up but the regions named.
+pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> ExitCode {
+    let built = loader::build(config);
+    let Some(dataset) = built.dataset else {
+        eprint!("{}", render_text(&built.diagnostics, &built.sources, std::io::stderr().is_terminal()));
+        return ExitCode::FAILURE;
+    };
+    let name = match Name::from_text(&question.name, Some(&Name::root())) {
+        Ok(name) => name,
+        Err(why) => return fail(&format!("{}: {why}", question.name)),
+    };
+    let regions = &dataset.config.regions;
+    let mut down = Vec::new();
+    for wanted in &question.down {
+        match regions.iter().position(|region| region.name == *wanted) {
+            Some(index) => down.push(RegionId::from_index(index)),
+            None => {
+                let near = did_you_mean(wanted, regions.iter().map(|region| region.name.as_str()));
+                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                return fail(&format!("--down: there is no region {wanted}{hint}"));
+            }
+        }
+    }
+    let dataset = Arc::new(dataset);
+    let explanation = explain(&what_if(&dataset, &down), &name, question.rtype, question.client, 0);
+    if json {
+        println!("{:#}", explanation.json());
+    } else {
+        println!("{}", explanation.lines().join("\n"));
+    }
+    ExitCode::SUCCESS
+}
+
+/// Asks a running server through its admin address.
+pub(super) fn ask_server(question: &Question, url: &str, json: bool) -> ExitCode {
+    let kind = question.rtype.map_or_else(String::new, |rtype| format!("&type={rtype}"));
+    let format = if json { "json" } else { "text" };
+    let path = format!("/why?name={}&client={}{kind}&format={format}", percent_encode(&question.name), question.client);
+    match crate::control::get(url, &path) {
+        Ok(body) => {
+            println!("{}", body.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(why) => fail(&why),
+    }
+}
+
+/// Everything but unreserved characters (RFC 3986 §2.3) as `%XX`.
+fn percent_encode(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("meridian why: {message}");
+    ExitCode::FAILURE
+}

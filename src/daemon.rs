@@ -1,0 +1,501 @@
+//! The running server: load → bind → first round → serve → notify → signals → drain.
+//!
+//! One tokio runtime carries the probes, the control API and the loop below, which feeds the
+//! publisher; queries are answered by the transports' own threads, which only ever read what is
+//! published.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::answer::{Query, Response, Worker, respond};
+use crate::control::{self, Control, Request};
+use crate::dataset::{Dataset, Published, Snapshot};
+use crate::diag::render_text;
+use crate::loader::{self, Built, Inputs, Stamps};
+use crate::model::Moment;
+use crate::probe::{self, Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
+use crate::publisher::{Change, Effect, Event, Publisher};
+use crate::server::{self, BindError, Engine, Server, Transport, notify};
+
+/// How long the first round may take before the sockets answer.
+const FIRST_ROUND: Duration = Duration::from_secs(5);
+/// How often the location databases are looked at for a change.
+const GEO_WATCH: Duration = Duration::from_secs(1);
+/// How long a changed location database must have been quiet before it is read.
+const GEO_QUIET: Duration = Duration::from_secs(5);
+
+/// Hears of the start, once queries are answered.
+type Starter = Box<dyn FnOnce(&Snapshot) + Send>;
+/// Hears what every publication changed; called after the queries see it.
+type Observer = Box<dyn FnMut(&Snapshot, &[Change]) + Send>;
+
+/// What a caller wants to hear of a running server.
+#[derive(Default)]
+pub struct Hooks {
+    /// Called once, when queries are answered.
+    pub started: Option<Starter>,
+    /// Called at every publication.
+    pub published: Option<Observer>,
+}
+
+/// Why the server did not start.
+#[derive(Debug)]
+pub enum Failure {
+    /// The files are wrong and no last good ones are kept; all diagnostics.
+    Files(String),
+    /// Listen addresses that cannot be had.
+    Bind(Vec<BindError>),
+    /// The operating system refused something else.
+    System(&'static str, std::io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Files(text) => f.write_str(text.trim_end()),
+            Failure::System(what, error) => write!(f, "meridian: cannot {what}: {error}"),
+            Failure::Bind(errors) => {
+                for (index, error) in errors.iter().enumerate() {
+                    let separator = if index > 0 { "\n" } else { "" };
+                    write!(f, "{separator}meridian: {error} ({})", error.hint())?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Runs the server with the files at `config` until SIGTERM or SIGINT.
+pub fn run(config: &Path, hooks: Hooks) -> Result<(), Failure> {
+    let start = load(config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::System("start the runtime", error))?;
+    runtime.block_on(serve(config.to_owned(), start, hooks))
+}
+
+/// What the server starts from.
+struct Start {
+    dataset: Arc<Dataset>,
+    built: Built,
+    /// The files themselves are broken.
+    last_good: bool,
+}
+
+fn load(config: &Path) -> Result<Start, Failure> {
+    let mut built = loader::build(config);
+    if let Some(dataset) = built.dataset.take() {
+        warn_of(&built);
+        return Ok(Start { dataset: Arc::new(dataset), built, last_good: false });
+    }
+    let text = render_text(&built.diagnostics, &built.sources, false);
+    let refused = |why: &dyn fmt::Display| {
+        Failure::Files(format!("{text}meridian: not started, and no last good files to serve instead: {why}"))
+    };
+    let state = loader::find_state(config).or_else(state_directory).ok_or_else(|| refused(&"there is no state directory"))?;
+    let mut kept = loader::build_last_good(&state).map_err(|why| refused(&why))?;
+    let Some(dataset) = kept.dataset.take() else {
+        return Err(refused(&render_text(&kept.diagnostics, &kept.sources, false)));
+    };
+    tracing::error!("THE FILES ARE BROKEN; serving the last good ones, and not ready until they are mended and reloaded\n{text}");
+    Ok(Start { dataset: Arc::new(dataset), built: kept, last_good: true })
+}
+
+/// The state directory where the configuration names none: the one that systemd made for us.
+fn state_directory() -> Option<PathBuf> {
+    std::env::var_os("STATE_DIRECTORY").map(PathBuf::from)
+}
+
+fn warn_of(built: &Built) {
+    for diagnostic in built.diagnostics.iter() {
+        tracing::warn!("{diagnostic}");
+    }
+}
+
+async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failure> {
+    let signals = Signals::new().map_err(|error| Failure::System("handle signals", error))?;
+    let server_spec = &start.dataset.config.server;
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let workers = NonZeroUsize::new(server_spec.workers).unwrap_or(cores);
+    let listeners = server::bind(&server_spec.listen, workers).map_err(Failure::Bind)?;
+    let admin = match start.dataset.config.admin {
+        Some(address) => Some(control::bind(address).await.map_err(|error| Failure::Bind(vec![error]))?),
+        None => None,
+    };
+
+    let clock = Clock::start();
+    let limit = ProbeLimit::of_process().map_err(|error| Failure::System("read the limit of open files", error))?;
+    let prober = Arc::new(Prober::new(clock));
+    let jobs = Job::all(&start.dataset.config.checks, &start.dataset.config.targets);
+    let mut publisher = Publisher::new(start.dataset.clone());
+    say_unrouted(&start.dataset);
+    first_round(&prober, limit, &mut publisher, &jobs).await;
+    let published = Arc::new(Published::new(publisher.snapshot()));
+    let mut counters = Vec::new();
+    let limits = start.dataset.config.server.tcp;
+    let server = Server::start(listeners, limits, |_| {
+        let worker = Worker::new(seed());
+        counters.push(worker.counters.clone());
+        Queries { published: published.clone(), current: published.load_full(), worker }
+    })
+    .map_err(|error| Failure::System("start the transports", error))?;
+
+    let (requests, control) = mpsc::channel(64);
+    if let Some(listener) = admin {
+        let shared = Control { published: published.clone(), counters, server: server.counters(), requests };
+        tokio::spawn(control::serve(listener, shared));
+    }
+    let (sender, outcomes) = mpsc::channel(4096);
+    let scheduler = Scheduler::spawn(prober, limit, publisher.generation(), jobs, sender);
+    let daemon = Daemon {
+        config,
+        clock,
+        publisher,
+        published,
+        scheduler,
+        server,
+        observer: hooks.published,
+        last_good: start.last_good,
+        stamps: start.built.stamps.clone(),
+        geo_changed: None,
+        ready: None,
+        reload: None,
+        reload_again: false,
+    };
+    daemon.keep_last_good(start.built.inputs);
+    daemon.say_started();
+    if let Some(started) = hooks.started {
+        started(&daemon.published.load());
+    }
+    daemon.run(signals, outcomes, control).await;
+    Ok(())
+}
+
+/// Probes every target to a verdict before anything is answered.
+async fn first_round(prober: &Arc<Prober>, limit: ProbeLimit, publisher: &mut Publisher, jobs: &[Job]) {
+    let generation = publisher.generation();
+    for (target, outcome) in probe::first_round(prober, limit, jobs, FIRST_ROUND).await {
+        say(&publisher.handle(Event::Outcome { generation, target, outcome }, prober.clock().now()));
+    }
+    say(&publisher.handle(Event::FirstRoundEnded, prober.clock().now()));
+}
+
+/// A family that this node has no route for is not judged; said once.
+fn say_unrouted(dataset: &Dataset) {
+    for family in probe::unrouted(dataset.config.targets.iter().map(|target| &target.target)) {
+        tracing::warn!("this node has no route to {family} addresses: endpoints there are not judged and count as up");
+    }
+}
+
+/// A start for a worker's draws: the standard library's hash keys come from the system's randomness.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn say(effects: &[Effect]) {
+    for effect in effects {
+        match effect {
+            Effect::Say(change) if change.is_bad() => tracing::warn!("{change}"),
+            Effect::Say(change) => tracing::info!("{change}"),
+            Effect::Publish(_) => {}
+        }
+    }
+}
+
+/// The loop's state.
+struct Daemon {
+    config: PathBuf,
+    clock: Clock,
+    publisher: Publisher,
+    published: Arc<Published>,
+    scheduler: Scheduler,
+    server: Server,
+    observer: Option<Observer>,
+    /// The files are broken; what is served are the last good ones.
+    last_good: bool,
+    /// The location databases as they were read.
+    stamps: Stamps,
+    /// They look different since then.
+    geo_changed: Option<(Stamps, Instant)>,
+    /// What was last said of being ready.
+    ready: Option<bool>,
+    reload: Option<JoinHandle<Built>>,
+    /// Another reload was asked for while one is under way.
+    reload_again: bool,
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+impl Daemon {
+    async fn run(mut self, mut signals: Signals, mut outcomes: mpsc::Receiver<Observed>, mut control: mpsc::Receiver<Request>) {
+        let mut watchdog = notify::watchdog_period().map(tokio::time::interval);
+        let mut geo = tokio::time::interval(GEO_WATCH);
+        let mut batch = Vec::with_capacity(256);
+        loop {
+            self.say_ready();
+            let deadline = self.publisher.next_deadline().map(|at| self.clock.instant(at));
+            tokio::select! {
+                received = outcomes.recv_many(&mut batch, 256) => {
+                    if received == 0 {
+                        tracing::error!("the scheduler of probes has ended; leaving, to be restarted");
+                        break;
+                    }
+                    for Observed { generation, target, outcome } in batch.drain(..) {
+                        self.handle(Event::Outcome { generation, target, outcome });
+                    }
+                }
+                () = sleep_until(deadline) => self.handle(Event::Tick),
+                Some(request) = control.recv() => self.answer(request),
+                _ = signals.hangup.recv() => self.start_reload("SIGHUP"),
+                built = finished(&mut self.reload) => self.finish_reload(built),
+                _ = geo.tick() => self.watch_geo(),
+                () = tick(&mut watchdog) => self.feed_watchdog(),
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+            }
+        }
+        notify::stopping("answering what is queued");
+        tracing::info!("stopping: answering what is queued");
+        tokio::task::block_in_place(|| self.server.stop());
+        tracing::info!("stopped");
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    fn handle(&mut self, event: Event) {
+        let effects = self.publisher.handle(event, self.now());
+        if effects.is_empty() {
+            return;
+        }
+        let mut changes = Vec::new();
+        let mut snapshot = None;
+        say(&effects);
+        for effect in effects {
+            match effect {
+                Effect::Say(change) => changes.push(change),
+                Effect::Publish(new) => snapshot = Some(new),
+            }
+        }
+        if let Some(snapshot) = snapshot {
+            self.published.store(snapshot.clone());
+            if let Some(observer) = &mut self.observer {
+                observer(&snapshot, &changes);
+            }
+        }
+    }
+
+    /// Reads and compiles the files on a thread of their own; queries and probes go on.
+    fn start_reload(&mut self, why: &str) {
+        if self.reload.is_some() {
+            self.reload_again = true;
+            return;
+        }
+        tracing::info!("reloading: {why}");
+        notify::reloading("reading the files");
+        let config = self.config.clone();
+        let locations = self.published.load().dataset.locations.clone();
+        let stamps = self.stamps.clone();
+        self.reload = Some(tokio::task::spawn_blocking(move || loader::rebuild(&config, &stamps, &locations)));
+    }
+
+    /// All or nothing: the new dataset, or every diagnostic and the old one.
+    fn finish_reload(&mut self, built: Option<Built>) {
+        self.reload = None;
+        match built {
+            Some(Built { dataset: Some(dataset), diagnostics, inputs, stamps, .. }) => {
+                let dataset = Arc::new(dataset);
+                diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}"));
+                self.warn_of_fixed(&dataset);
+                self.last_good = false;
+                self.stamps = stamps;
+                self.geo_changed = None;
+                self.handle(Event::Reload(dataset.clone()));
+                let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
+                self.scheduler.replace(self.publisher.generation(), jobs);
+                self.keep_last_good(inputs);
+                tracing::info!("reloaded: {}", self.summary());
+            }
+            Some(built) => {
+                let text = render_text(&built.diagnostics, &built.sources, false);
+                tracing::error!("reload refused, serving what was served before\n{text}");
+            }
+            None => tracing::error!("reload failed: it ended by a panic; serving what was served before"),
+        }
+        self.ready = None;
+        if std::mem::take(&mut self.reload_again) {
+            self.start_reload("asked for again meanwhile");
+        }
+    }
+
+    /// What only a restart changes.
+    fn warn_of_fixed(&self, new: &Dataset) {
+        let (old, new) = (&self.published.load().dataset.config, &new.config);
+        let server =
+            (&old.server.listen, old.server.workers, old.server.tcp) != (&new.server.listen, new.server.workers, new.server.tcp);
+        if server || old.admin != new.admin {
+            tracing::warn!("listen, workers, tcp_* and [admin] of the new files take effect at the next restart");
+        }
+    }
+
+    /// A location database was replaced on disk: once it is quiet, the files are read anew.
+    fn watch_geo(&mut self) {
+        let seen = self.stamps.look();
+        if seen == self.stamps {
+            self.geo_changed = None;
+            return;
+        }
+        match &self.geo_changed {
+            Some((stamps, since)) if *stamps == seen => {
+                if since.elapsed() >= GEO_QUIET && self.reload.is_none() {
+                    // Whatever comes of it, this state of the disk is not tried twice.
+                    self.stamps = seen;
+                    self.start_reload("a location database changed on disk");
+                }
+            }
+            _ => self.geo_changed = Some((seen, Instant::now())),
+        }
+    }
+
+    /// Keeps the inputs for a start with broken files; a disk that refuses is said and does no harm.
+    fn keep_last_good(&self, inputs: Option<Inputs>) {
+        let state = self.published.load().dataset.config.server.state.clone().or_else(state_directory);
+        let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.last_good), state) else { return };
+        tokio::task::spawn_blocking(move || {
+            if let Err(why) = loader::save(&state, &inputs) {
+                let state = state.display();
+                tracing::warn!("the last good files cannot be kept in {state}: {why}; a restart with broken files will fail");
+            }
+        });
+    }
+
+    fn answer(&self, request: Request) {
+        match request {
+            Request::Status(reply) => {
+                let _ =
+                    reply.send(control::Status::new(&self.published.load().dataset, self.publisher.health(), self.not_ready()));
+            }
+        }
+    }
+
+    /// Why this node should not be sent queries; `None` when it is ready.
+    fn not_ready(&self) -> Option<&'static str> {
+        if self.last_good {
+            Some("serving the last good files, since the files are broken")
+        } else if !self.publisher.is_ready() {
+            Some("isolated: no endpoint anywhere passes")
+        } else {
+            None
+        }
+    }
+
+    fn say_started(&self) {
+        for address in self.server.addresses() {
+            tracing::info!("listening on {address}, UDP and TCP");
+        }
+        tracing::info!("started: {}", self.summary());
+    }
+
+    /// systemd's READY means "started", whether or not this node should get queries; STATUS says that.
+    fn say_ready(&mut self) {
+        let ready = self.not_ready().is_none();
+        if self.reload.is_some() || self.ready.replace(ready) == Some(ready) {
+            return;
+        }
+        match self.not_ready() {
+            None => notify::ready(&format!("ready: {}", self.summary())),
+            Some(why) => notify::ready(&format!("NOT READY: {why}")),
+        }
+    }
+
+    fn feed_watchdog(&mut self) {
+        let stalled = self.server.stalled();
+        if stalled.is_empty() {
+            notify::watchdog();
+        } else {
+            tracing::error!("threads are stuck: {}; the watchdog is not fed", stalled.join(", "));
+        }
+    }
+
+    fn summary(&self) -> String {
+        let snapshot = self.published.load();
+        let config = &snapshot.dataset.config;
+        let (zones, services, names) = (config.zones.len(), config.services.len(), snapshot.dataset.names.len());
+        let (regions, targets) = (config.regions.len(), config.targets.len());
+        format!("{zones} zones, {names} names, {services} services in {regions} regions, {targets} probe targets")
+    }
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn tick(interval: &mut Option<tokio::time::Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The reload under way, once it has ended; `None` where it panicked.
+async fn finished(reload: &mut Option<JoinHandle<Built>>) -> Option<Built> {
+    match reload {
+        Some(handle) => handle.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+/// The engine of one transport thread.
+struct Queries {
+    published: Arc<Published>,
+    current: Arc<Snapshot>,
+    worker: Worker,
+}
+
+impl Engine for Queries {
+    fn refresh(&mut self) {
+        let newest = self.published.load();
+        if !Arc::ptr_eq(&newest, &self.current) {
+            self.current = Arc::clone(&newest);
+        }
+    }
+
+    fn answer(&mut self, query: &[u8], client: std::net::SocketAddr, transport: Transport, out: &mut [u8]) -> Option<usize> {
+        let query = Query { bytes: query, client: client.ip(), transport };
+        match respond(&self.current, &mut self.worker, &query, out) {
+            Response::Send(length) => Some(length),
+            Response::Drop(_) => None,
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! Sorted runs of addresses with one value each: the flat tables that everything in `geo` is.
+//!
+//! A table covers the whole address space with *runs*: a run starts at its start and ends where the
+//! next one starts, and neighbours have different values (equal ones are merged while the table
+//! is built). An index narrows a search to one /16 (in IPv6 to less, where many runs share one), so
+//! that a lookup reads two index entries, a few neighbouring starts and a value.
+//!
+//! ```text
+//! index   [ 0 | 0 | 2 | … ]        run that holds the first address of each /16
+//! starts  [ 0.0.0.0 | 1.0.0.0 | 1.0.128.0 | … ]
+//! values  [    7    |    3    |     7     | … ]
+//! ```
+//!
+//! The *scope* of an address is the length of the largest prefix around it that stays inside its
+//! run. No prefixes are stored: a prefix of length L holds the address but not the last one before
+//! the run when these two differ somewhere in their first L bits, and likewise at the run's end.
+
+/// What a table says about an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The value of the run that holds it.
+    pub(super) value: u32,
+    /// Length of the largest prefix around the address with that value throughout.
+    pub(super) scope: u8,
+}
+
+/// How many /16s there are, in either family.
+const BUCKETS: usize = 1 << 16;
+
+/// IPv4 runs.
+#[derive(Debug)]
+pub(super) struct V4Runs {
+    starts: Box<[u32]>,
+    values: Box<[u32]>,
+    /// By /16, and one more: the run that holds its first address; the last entry is the last run.
+    index: Box<[u32]>,
+}
+
+impl V4Runs {
+    /// The value at `address` and the scope of it.
+    pub(super) fn find(&self, address: u32) -> Found {
+        let bucket = (address >> 16) as usize;
+        let (first, last) = (self.index[bucket] as usize, self.index[bucket + 1] as usize);
+        let run = first + self.starts[first + 1..=last].partition_point(|start| *start <= address);
+        let before = match self.starts[run] {
+            0 => 0,
+            start => 1 + (address ^ (start - 1)).leading_zeros(),
+        };
+        let after = self.starts.get(run + 1).map_or(0, |next| 1 + (address ^ next).leading_zeros());
+        Found { value: self.values[run], scope: before.max(after) as u8 }
+    }
+
+    /// Every run in order: its first address and its value.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.starts.iter().copied().zip(self.values.iter().copied())
+    }
+
+    /// How many runs there are.
+    pub(super) fn len(&self) -> usize {
+        self.starts.len()
+    }
+}
+
+/// Builds [`V4Runs`] from starts in ascending order, the first of them 0.
+#[derive(Debug, Default)]
+pub(super) struct V4Builder {
+    starts: Vec<u32>,
+    values: Vec<u32>,
+}
+
+impl V4Builder {
+    /// From `start` on the value is `value`.
+    pub(super) fn push(&mut self, start: u32, value: u32) {
+        debug_assert!(self.starts.last().map_or(start == 0, |last| *last < start));
+        if self.values.last() != Some(&value) {
+            self.starts.push(start);
+            self.values.push(value);
+        }
+    }
+
+    /// The table; value 0 everywhere when nothing was pushed.
+    pub(super) fn finish(mut self) -> V4Runs {
+        if self.starts.is_empty() {
+            self.push(0, 0);
+        }
+        let place = |run| ((self.starts[run] >> 16) as usize, self.starts[run] & 0xffff != 0);
+        let index = index_of(self.starts.len(), BUCKETS, place);
+        V4Runs { starts: self.starts.into(), values: self.values.into(), index }
+    }
+}
+
+impl FromIterator<(u32, u32)> for V4Runs {
+    /// Of starts in ascending order, the first of them 0, and values; equal neighbours are merged.
+    fn from_iter<I: IntoIterator<Item = (u32, u32)>>(runs: I) -> V4Runs {
+        let mut builder = V4Builder::default();
+        runs.into_iter().for_each(|(start, value)| builder.push(start, value));
+        builder.finish()
+    }
+}
+
+/// IPv6 runs.
+///
+/// Nearly all of them start at a /64 or above, so only the high halves are stored for all and the
+/// low halves for the few that have one: a third less memory, and twice the starts in a cache line.
+#[derive(Debug)]
+pub(super) struct V6Runs {
+    /// The first 64 bits of each start.
+    highs: Box<[u64]>,
+    /// The last 64 bits of the starts that have any set, by run.
+    lows: Box<[(u32, u64)]>,
+    values: Box<[u32]>,
+    /// By /16: its slots.
+    slots: Box<[Slots]>,
+    /// By slot, and one more: the run that holds its first address; the last entry is the last run.
+    index: Box<[u32]>,
+}
+
+/// The slots of one /16: IPv6 is crowded into a few of them, and a crowded one is split by as many
+/// of the next 16 bits as make about one run a slot.
+#[derive(Debug, Clone, Copy)]
+struct Slots {
+    /// The number of the first; its others follow, and those of the next /16 follow these.
+    first: u32,
+    /// The next 16 bits shifted right by this are the slot's number in the /16.
+    shift: u32,
+}
+
+impl Slots {
+    /// The slot of the address with these first 64 bits.
+    fn slot(self, high: u64) -> usize {
+        self.first as usize + (u32::from((high >> 32) as u16) >> self.shift) as usize
+    }
+}
+
+impl V6Runs {
+    /// The value at `address` and the scope of it.
+    pub(super) fn find(&self, address: u128) -> Found {
+        let high = (address >> 64) as u64;
+        let slot = self.slots[(high >> 48) as usize].slot(high);
+        let (first, last) = (self.index[slot] as usize, self.index[slot + 1] as usize);
+        let mut run = first + self.highs[first + 1..=last].partition_point(|start| *start <= high);
+        if self.highs[run] == high && self.start(run) > address {
+            run = self.last_before(first, run, address);
+        }
+        let before = match self.start(run) {
+            0 => 0,
+            start => 1 + (address ^ (start - 1)).leading_zeros(),
+        };
+        let after = if run + 1 < self.highs.len() { 1 + (address ^ self.start(run + 1)).leading_zeros() } else { 0 };
+        Found { value: self.values[run], scope: before.max(after) as u8 }
+    }
+
+    /// Every run in order: its first address and its value.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u128, u32)> {
+        let mut lows = self.lows.iter().peekable();
+        self.highs.iter().zip(&self.values).zip(0u32..).map(move |((high, value), run)| {
+            let low = lows.next_if(|(at, _)| *at == run).map_or(0, |(_, low)| *low);
+            (u128::from(*high) << 64 | u128::from(low), *value)
+        })
+    }
+
+    /// The last run of `first..run` that starts at or before `address`, where several start inside
+    /// the address's /64.
+    fn last_before(&self, first: usize, run: usize, address: u128) -> usize {
+        let (mut low, mut high) = (first, run);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if self.start(middle) <= address { low = middle } else { high = middle }
+        }
+        low
+    }
+
+    fn start(&self, run: usize) -> u128 {
+        let low = match self.lows.binary_search_by_key(&(run as u32), |(at, _)| *at) {
+            Ok(found) => self.lows[found].1,
+            Err(_) => 0,
+        };
+        u128::from(self.highs[run]) << 64 | u128::from(low)
+    }
+}
+
+/// Builds [`V6Runs`] from starts in ascending order, the first of them 0.
+#[derive(Debug, Default)]
+pub(super) struct V6Builder {
+    highs: Vec<u64>,
+    lows: Vec<(u32, u64)>,
+    values: Vec<u32>,
+}
+
+impl V6Builder {
+    /// From `start` on the value is `value`.
+    pub(super) fn push(&mut self, start: u128, value: u32) {
+        if self.values.last() != Some(&value) {
+            self.cut(start, value);
+        }
+    }
+
+    /// The same, and the run begins here even where the one before has the same value.
+    pub(super) fn cut(&mut self, start: u128, value: u32) {
+        debug_assert!(!self.highs.is_empty() || start == 0);
+        let low = start as u64;
+        if low != 0 {
+            self.lows.push((self.highs.len() as u32, low));
+        }
+        self.highs.push((start >> 64) as u64);
+        self.values.push(value);
+    }
+
+    /// The table; value 0 everywhere when nothing was pushed.
+    pub(super) fn finish(mut self) -> V6Runs {
+        if self.highs.is_empty() {
+            self.push(0, 0);
+        }
+        let mut crowds = vec![0usize; BUCKETS];
+        self.highs.iter().for_each(|high| crowds[(high >> 48) as usize] += 1);
+        let mut count = 0;
+        let slots: Box<[Slots]> = crowds
+            .iter()
+            .map(|crowd| {
+                let bits = crowd.next_power_of_two().trailing_zeros().min(16);
+                count += 1 << bits;
+                Slots { first: count - (1 << bits), shift: 16 - bits }
+            })
+            .collect();
+        let mut lows = self.lows.iter().peekable();
+        let index = index_of(self.highs.len(), count as usize, |run| {
+            let has_low = lows.next_if(|(at, _)| *at as usize == run).is_some();
+            let (high, slots) = (self.highs[run], slots[(self.highs[run] >> 48) as usize]);
+            (slots.slot(high), has_low || high << (32 - slots.shift) != 0)
+        });
+        V6Runs { highs: self.highs.into(), lows: self.lows.into(), values: self.values.into(), slots, index }
+    }
+}
+
+/// Two lists of runs as one: from each start on, the values of both. Both begin at address 0.
+pub(super) fn zip_runs<A: Copy, B: Copy>(
+    a: impl Iterator<Item = (u128, A)>,
+    b: impl Iterator<Item = (u128, B)>,
+) -> impl Iterator<Item = (u128, (A, B))> {
+    let (mut a, mut b) = (a.peekable(), b.peekable());
+    let (mut left, mut right) = (None, None);
+    std::iter::from_fn(move || {
+        let start = match (a.peek(), b.peek()) {
+            (Some((a, _)), Some((b, _))) => *a.min(b),
+            (Some((start, _)), None) | (None, Some((start, _))) => *start,
+            (None, None) => return None,
+        };
+        left = a.next_if(|(at, _)| *at == start).map(|(_, value)| value).or(left);
+        right = b.next_if(|(at, _)| *at == start).map(|(_, value)| value).or(right);
+        Some((start, (left?, right?)))
+    })
+}
+
+/// The index of `runs` runs over `slots` slots of the address space. `place` is asked once for each
+/// run, in order: the slot it starts in, and whether it starts past that slot's first address.
+fn index_of(runs: usize, slots: usize, mut place: impl FnMut(usize) -> (usize, bool)) -> Box<[u32]> {
+    let mut index = Vec::with_capacity(slots + 1);
+    for run in 0..runs {
+        let (slot, past) = place(run);
+        // Every slot up to here begins inside the run before; this one too, when the run starts past that.
+        index.resize(index.len().max(slot + usize::from(past)), (run as u32).saturating_sub(1));
+    }
+    index.resize(slots + 1, runs as u32 - 1);
+    index.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Addresses that collide often: few bits set, in every part of the address.
+    fn address() -> impl Strategy<Value = u128> {
+        proptest::collection::vec(prop_oneof![0u32..6, 14u32..18, 28u32..36, 60u32..68, 124u32..128], 0..5)
+            .prop_map(|bits| bits.into_iter().fold(0, |all, bit| all | 1u128 << bit))
+    }
+
+    /// The value at `address` by a plain search, and its scope by trying every length.
+    fn plain(runs: &BTreeMap<u128, u32>, address: u128, bits: u32) -> Found {
+        let at = |a: u128| *runs.range(..=a).next_back().unwrap().1;
+        let same = |length: u32| {
+            let size = if length == 0 && bits == 128 { u128::MAX } else { (1u128 << (bits - length)) - 1 };
+            let first = address & !size;
+            at(first) == at(address) && runs.range(first..=first + size).all(|(_, value)| *value == at(address))
+        };
+        let scope = (0..=bits).find(|length| same(*length)).unwrap();
+        Found { value: at(address), scope: scope as u8 }
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_a_plain_search_finds(
+            starts in proptest::collection::btree_map(address(), 0u32..3, 0..12),
+            asked in proptest::collection::vec(address(), 8),
+        ) {
+            let mut runs = starts;
+            runs.entry(0).or_insert(0);
+            let mut v6 = V6Builder::default();
+            runs.iter().for_each(|(start, value)| v6.push(*start, *value));
+            let v6 = v6.finish();
+            let four: BTreeMap<u128, u32> = runs.iter().map(|(a, v)| (a >> 96, *v)).collect();
+            let v4: V4Runs = four.iter().map(|(start, value)| (*start as u32, *value)).collect();
+            for asked in asked.iter().flat_map(|a| [*a, a.wrapping_sub(1), !a]) {
+                prop_assert_eq!(v6.find(asked), plain(&runs, asked, 128));
+                prop_assert_eq!(v4.find((asked >> 96) as u32), plain(&four, asked >> 96, 32));
+            }
+            let read: BTreeMap<u128, u32> = v6.iter().collect();
+            for (start, value) in read {
+                prop_assert_eq!(plain(&runs, start, 128).value, value);
+            }
+        }
+    }
+
+    #[test]
+    fn one_run_has_scope_zero() {
+        assert_eq!(V4Builder::default().finish().find(77), Found { value: 0, scope: 0 });
+        assert_eq!(V6Builder::default().finish().find(77), Found { value: 0, scope: 0 });
+    }
+
+    #[test]
+    fn a_cut_bounds_the_scope_of_equal_neighbours() {
+        let mut runs = V6Builder::default();
+        runs.push(0, 5);
+        runs.cut(1 << 127, 5);
+        let runs = runs.finish();
+        assert_eq!(runs.find(3), Found { value: 5, scope: 1 });
+        assert_eq!(runs.find(1 << 127), Found { value: 5, scope: 1 });
+    }
+}

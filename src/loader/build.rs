@@ -1,0 +1,96 @@
+//! From files to a [`Dataset`]: what they say, joined with what the location databases say.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{Inputs, LastGoodError, Outcome};
+use crate::config::Config;
+use crate::dataset::Dataset;
+use crate::diag::{Diagnostics, Sources};
+use crate::geo::{Database, EMBEDDED, Locations};
+
+/// What came of building a dataset.
+#[derive(Debug)]
+pub struct Built {
+    /// The dataset, unless a diagnostic is an error.
+    pub dataset: Option<Dataset>,
+    /// Everything wrong with the files, by file and position.
+    pub diagnostics: Diagnostics,
+    /// The text of every file read, for code frames.
+    pub sources: Sources,
+    /// The files, for [`super::save`]; with a dataset only.
+    pub inputs: Option<Inputs>,
+    /// The location databases as they were when they were read.
+    pub stamps: Stamps,
+}
+
+/// Reads `config` and everything it leads to, and compiles it.
+pub fn build(config: &Path) -> Built {
+    compile(super::load(config), None)
+}
+
+/// The same; where the location databases are those of `stamps`, what was read of them is used again.
+pub fn rebuild(config: &Path, stamps: &Stamps, locations: &Arc<Locations>) -> Built {
+    compile(super::load(config), Some((stamps, locations)))
+}
+
+/// Builds from the copies of the last good files in `state`.
+pub fn build_last_good(state: &Path) -> Result<Built, LastGoodError> {
+    super::load_last_good(state).map(|outcome| compile(outcome, None))
+}
+
+fn compile(outcome: Outcome, before: Option<(&Stamps, &Arc<Locations>)>) -> Built {
+    let Outcome { loaded, mut diagnostics, sources } = outcome;
+    let mut built =
+        Built { dataset: None, diagnostics: Diagnostics::default(), sources, inputs: None, stamps: Stamps::default() };
+    if let Some(loaded) = loaded.filter(|_| !diagnostics.has_errors()) {
+        // Looked at before they are read: a change in between shows as a change, and is read again.
+        built.stamps = Stamps::of(&loaded.config);
+        let locations = match before {
+            Some((stamps, locations)) if *stamps == built.stamps => Ok(locations.clone()),
+            _ => {
+                let city = loaded.city.as_ref().map_or(EMBEDDED, |database| &database.bytes);
+                let asn = loaded.asn.as_ref().map(|database| database.bytes.as_slice());
+                Locations::read(Some(city), asn).map(Arc::new)
+            }
+        };
+        match locations {
+            Ok(locations) => {
+                built.dataset = Some(Dataset::compile(loaded.config, locations));
+                built.inputs = Some(loaded.inputs);
+            }
+            Err(error) => {
+                let (key, database) = match error.database {
+                    Database::City => ("geo.city", loaded.city),
+                    Database::Asn => ("geo.asn", loaded.asn),
+                };
+                let database = database.expect("the embedded database is held to be good by a test");
+                let message = format!("{}: {error}", database.path.display());
+                diagnostics.error("bad-mmdb", database.at, key, message).hint(
+                    "replace it by a complete MMDB in the GeoIP2 City, Country or ASN layout (geoip/README.md names sources), \
+                     or remove the key",
+                );
+            }
+        }
+    }
+    built.diagnostics = diagnostics;
+    built
+}
+
+/// What the location databases looked like on disk: path, time of change and length of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stamps(Vec<(PathBuf, Option<(SystemTime, u64)>)>);
+
+impl Stamps {
+    fn of(config: &Config) -> Stamps {
+        let named = [&config.geo.city, &config.geo.asn].into_iter().flatten();
+        Stamps(named.map(|(path, _)| (path.clone(), None)).collect()).look()
+    }
+
+    /// How the same files look now.
+    pub fn look(&self) -> Stamps {
+        let look = |path: &PathBuf| std::fs::metadata(path).and_then(|m| Ok((m.modified()?, m.len()))).ok();
+        Stamps(self.0.iter().map(|(path, _)| (path.clone(), look(path))).collect())
+    }
+}

@@ -1,0 +1,157 @@
+//! What is wrong with a zone's records and services: a table, one row a rule.
+//!
+//! The rules are DNS's own and those that follow from serving services beside records. What needs
+//! maps or checks (unknown regions, weights, families) is the configuration's to say.
+
+mod delegations;
+mod index;
+mod loops;
+mod overlap;
+mod rrsets;
+mod services;
+mod targets;
+
+use index::Index;
+pub use overlap::check_overlap;
+
+use super::Records;
+use crate::diag::{At, Diagnostics, Severity};
+use crate::dns::Name;
+use crate::model::{Region, Service};
+
+/// One rule.
+pub struct ZoneCheck {
+    /// Its stable name.
+    pub rule: &'static str,
+    /// What breaking it means.
+    pub severity: Severity,
+    /// The rule in one line.
+    pub about: &'static str,
+    /// It finds what is not there, so it says nothing of a zone that was read in part.
+    pub needs_all: bool,
+    run: fn(&Index<'_>, &mut Report<'_>),
+}
+
+/// A zone as the checks see it.
+#[derive(Clone, Copy)]
+pub struct ZoneUnderCheck<'a> {
+    /// Its apex.
+    pub origin: &'a Name,
+    /// Where `zone = ` stands.
+    pub at: &'a At,
+    /// Its records.
+    pub records: &'a Records,
+    /// Its services.
+    pub services: &'a [Service],
+    /// Every region, for their names in messages.
+    pub regions: &'a [Region],
+    /// Records and services were read without errors. Where not, what seems missing may only be unread.
+    pub complete: bool,
+}
+
+/// Every rule, in the order they are checked.
+pub const CHECKS: &[ZoneCheck] = &[
+    absence("soa-missing", "a zone has a SOA record at its apex", rrsets::soa_missing),
+    error("soa-twice", "a zone has one SOA record", rrsets::soa_twice),
+    error("soa-not-at-apex", "a SOA record stands at the apex only", rrsets::soa_not_at_apex),
+    absence("ns-missing", "a zone has NS records at its apex", rrsets::ns_missing),
+    error("out-of-zone", "every name is the zone's or below it", rrsets::out_of_zone),
+    error("cname-at-apex", "a CNAME cannot stand beside the apex's SOA and NS", rrsets::cname_at_apex),
+    error("cname-and-other-data", "a name with a CNAME has no other records (RFC 1034 §3.6.2)", rrsets::cname_and_other_data),
+    error("cname-twice", "a name has one CNAME (RFC 2181 §10.1)", rrsets::cname_twice),
+    error("dname-twice", "a name has one DNAME (RFC 6672 §2.4)", rrsets::dname_twice),
+    error("data-below-dname", "there are no names below a DNAME (RFC 6672 §2.4)", delegations::data_below_dname),
+    error("wildcard-delegation", "no NS or DNAME stands at a wildcard (RFC 4592 §4)", rrsets::wildcard_delegation),
+    warning("mixed-ttls", "the records of an RRset have one TTL (RFC 2181 §5.2)", rrsets::mixed_ttls),
+    warning("duplicate-record", "a record is written once", rrsets::duplicate_record),
+    error("rrset-too-large", "an RRset fits a message", rrsets::rrset_too_large),
+    error("target-is-cname", "NS, MX and SRV targets are no aliases (RFC 2181 §10.3)", targets::target_is_cname),
+    error("ns-target-is-service", "a name server's address is a static record", targets::ns_target_is_service),
+    absence("target-without-address", "NS, MX and SRV targets in the zone have addresses", targets::target_without_address),
+    absence("glue-missing", "name servers below their own delegation have glue (RFC 1034 §4.2.1)", delegations::glue_missing),
+    error("data-below-delegation", "what is delegated holds nothing but glue", delegations::data_below_delegation),
+    error("service-twice", "a name has one service", services::service_twice),
+    error("service-beside-records", "a service's name has no static A, AAAA or CNAME", services::service_beside_records),
+    error(
+        "cname-endpoint-at-apex",
+        "a CNAME endpoint cannot stand beside the apex's SOA and NS",
+        services::cname_endpoint_at_apex,
+    ),
+    error(
+        "cname-endpoint-beside-records",
+        "a service with CNAME endpoints has no static records of its name",
+        services::cname_endpoint_beside_records,
+    ),
+    error("cname-endpoint-answers", "a service with CNAME endpoints has answers = 1", services::cname_endpoint_answers),
+    error("cname-loop", "no chain of CNAMEs, through services or not, comes back to its start", loops::cname_loop),
+];
+
+/// Checks one zone by every rule of [`CHECKS`].
+pub fn check(zone: &ZoneUnderCheck<'_>, diagnostics: &mut Diagnostics) {
+    let index = Index::new(zone);
+    for check in CHECKS.iter().filter(|check| zone.complete || !check.needs_all) {
+        let mut report = Report { diagnostics, rule: check.rule, severity: check.severity, found: 0 };
+        (check.run)(&index, &mut report);
+        report.close(zone);
+    }
+}
+
+const fn error(rule: &'static str, about: &'static str, run: fn(&Index<'_>, &mut Report<'_>)) -> ZoneCheck {
+    ZoneCheck { rule, severity: Severity::Error, about, needs_all: false, run }
+}
+
+const fn warning(rule: &'static str, about: &'static str, run: fn(&Index<'_>, &mut Report<'_>)) -> ZoneCheck {
+    ZoneCheck { rule, severity: Severity::Warning, about, needs_all: false, run }
+}
+
+const fn absence(rule: &'static str, about: &'static str, run: fn(&Index<'_>, &mut Report<'_>)) -> ZoneCheck {
+    ZoneCheck { rule, severity: Severity::Error, about, needs_all: true, run }
+}
+
+/// What one rule finds.
+struct Report<'d> {
+    diagnostics: &'d mut Diagnostics,
+    rule: &'static str,
+    severity: Severity,
+    found: usize,
+}
+
+/// One place where a rule is broken.
+struct Finding {
+    at: At,
+    key: String,
+    message: String,
+    hint: &'static str,
+}
+
+impl Report<'_> {
+    /// Findings of one rule in one zone that are shown.
+    const SHOWN: usize = 50;
+
+    fn add(&mut self, finding: impl FnOnce() -> Finding) {
+        self.found += 1;
+        if self.found <= Report::SHOWN {
+            self.push(finding());
+        }
+    }
+
+    fn push(&mut self, Finding { at, key, message, hint }: Finding) {
+        let diagnostic = match self.severity {
+            Severity::Error => self.diagnostics.error(self.rule, at, key, message),
+            Severity::Warning => self.diagnostics.warning(self.rule, at, key, message),
+        };
+        if !hint.is_empty() {
+            diagnostic.hint(hint);
+        }
+    }
+
+    fn close(mut self, zone: &ZoneUnderCheck<'_>) {
+        if self.found > Report::SHOWN {
+            let message = format!("{} more of these in the zone are not shown", self.found - Report::SHOWN);
+            self.push(Finding { at: zone.at.clone(), key: "zone".to_owned(), message, hint: "" });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Rules about what a zone hands to others: delegations and DNAMEs.
+
+use hashbrown::HashTable;
+
+use super::Report;
+use super::index::{Index, Kinds, hash, is_within};
+use super::targets::for_each_target;
+use crate::dns::RrType;
+
+pub(super) fn data_below_dname(index: &Index<'_>, report: &mut Report<'_>) {
+    // "Resource records MUST NOT exist at any subdomain of the owner of a DNAME RR" (RFC 6672 §2.4).
+    if !index.has_dnames {
+        return;
+    }
+    const HINT: &str = "the DNAME renames everything below it: remove one of the two";
+    for owner in &index.owners {
+        if let Some(dname) = index.dname_above(index.owner_name(owner)) {
+            let record = index.zone.records.get(owner.first as usize);
+            report.add(|| index.at_record(&record, format!("a record below the DNAME of {}", index.shown(dname)), HINT));
+        }
+    }
+    for service in services_inside(index) {
+        if let Some(dname) = index.dname_above(service.name.as_wire()) {
+            report.add(|| index.at_service(service, format!("a service below the DNAME of {}", index.shown(dname)), HINT));
+        }
+    }
+}
+
+pub(super) fn glue_missing(index: &Index<'_>, report: &mut Report<'_>) {
+    for_each_target(index, |record, target| {
+        // Only the addresses of servers inside what they serve cannot be found anywhere else.
+        if record.rtype != RrType::NS || index.is_apex(record.owner) || !is_within(target, record.owner) {
+            return;
+        }
+        let has_glue = index.find(target).is_some_and(|(_, owner)| owner.kinds.any(Kinds::A.or(Kinds::AAAA)));
+        if !has_glue && index.service(target).is_none() {
+            report.add(|| {
+                let message = format!("the name server {} is inside what it serves and has no glue", index.shown(target));
+                index.at_record(record, message, "write its A or AAAA records in this zone too")
+            });
+        }
+    });
+}
+
+pub(super) fn data_below_delegation(index: &Index<'_>, report: &mut Report<'_>) {
+    if !index.has_cuts {
+        return;
+    }
+    let servers = name_servers(index);
+    for owner in &index.owners {
+        let name = index.owner_name(owner);
+        let Some(cut) = index.cut(name) else { continue };
+        let at_cut = name.len() == cut.len();
+        let is_glue = || servers.find(hash(name), |server| server.eq_ignore_ascii_case(name)).is_some();
+        let foreign = index.records(owner).map(|(_, record)| record).find(|record| match record.rtype {
+            RrType::A | RrType::AAAA => !is_glue(),
+            // "the parent zone's … DS RRset" and what proves it (RFC 4035 §2.4, §2.6).
+            RrType::NS | RrType::DS | RrType::NSEC | RrType::RRSIG => !at_cut,
+            _ => true,
+        });
+        if let Some(record) = foreign {
+            report.add(|| {
+                let message = match at_cut {
+                    true => "a record at a delegation: the servers it is delegated to answer for the name".to_owned(),
+                    false => {
+                        format!("a record below the delegation of {}, and not the address of a name server", index.shown(cut))
+                    }
+                };
+                index.at_record(&record, message, "move it into the delegated zone, or remove the NS records")
+            });
+        }
+    }
+    for service in services_inside(index) {
+        if let Some(cut) = index.cut(service.name.as_wire()) {
+            report.add(|| {
+                let message = format!("a service at or below the delegation of {}", index.shown(cut));
+                index.at_service(service, message, "move it into the delegated zone, or remove the NS records")
+            });
+        }
+    }
+}
+
+/// The targets of all NS records: whose addresses are glue.
+fn name_servers<'a>(index: &Index<'a>) -> HashTable<&'a [u8]> {
+    let mut servers: HashTable<&'a [u8]> = HashTable::new();
+    for_each_target(index, |record, target| {
+        let known = |server: &&[u8]| server.eq_ignore_ascii_case(target);
+        if record.rtype == RrType::NS && servers.find(hash(target), known).is_none() {
+            servers.insert_unique(hash(target), target, |server| hash(server));
+        }
+    });
+    servers
+}
+
+fn services_inside<'a>(index: &Index<'a>) -> impl Iterator<Item = &'a crate::model::Service> {
+    let origin = index.zone.origin;
+    index.zone.services.iter().filter(move |service| service.name.is_within(origin))
+}

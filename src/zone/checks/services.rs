@@ -1,0 +1,73 @@
+//! Rules about services among static records.
+
+use super::Report;
+use super::index::{Index, Kinds};
+use super::targets::cname_endpoint;
+
+pub(super) fn service_twice(index: &Index<'_>, report: &mut Report<'_>) {
+    for (at, service) in index.zone.services.iter().enumerate() {
+        if let Some((first, other)) = index.service(service.name.as_wire())
+            && first != at
+        {
+            report.add(|| {
+                let message = format!("the name {} has a service already, at {}", service.name, other.at);
+                index.at_service(service, message, "names that differ in case only are the same name (RFC 4343)")
+            });
+        }
+    }
+}
+
+pub(super) fn service_beside_records(index: &Index<'_>, report: &mut Report<'_>) {
+    for service in index.zone.services {
+        let record = index
+            .find(service.name.as_wire())
+            .and_then(|(_, owner)| index.first_of(owner, Kinds::A.or(Kinds::AAAA).or(Kinds::CNAME)));
+        if let Some(record) = record {
+            report.add(|| {
+                let message = format!("a service beside the {} record of {}", record.rtype, record.at());
+                index.at_service(service, message, "remove the record: the service answers for the name")
+            });
+        }
+    }
+}
+
+pub(super) fn cname_endpoint_at_apex(index: &Index<'_>, report: &mut Report<'_>) {
+    for service in index.zone.services.iter().filter(|service| index.is_apex(service.name.as_wire())) {
+        if let Some((region, target)) = cname_endpoint(index, service) {
+            report.add(|| {
+                let message = format!("the pool {region} has the CNAME endpoint {target} at the apex, where SOA and NS are");
+                index.at_service(service, message, "give the apex address endpoints")
+            });
+        }
+    }
+}
+
+pub(super) fn cname_endpoint_beside_records(index: &Index<'_>, report: &mut Report<'_>) {
+    // Addresses and CNAMEs are the finding of another rule, and so is everything at the apex.
+    let others = Kinds::NS.or(Kinds::SOA).or(Kinds::DNAME).or(Kinds::OTHER);
+    for service in index.zone.services.iter().filter(|service| !index.is_apex(service.name.as_wire())) {
+        let record = index.find(service.name.as_wire()).and_then(|(_, owner)| index.first_of(owner, others));
+        if let (Some(record), Some((region, target))) = (record, cname_endpoint(index, service)) {
+            report.add(|| {
+                let beside = format!("beside the {} record of {}", record.rtype, record.at());
+                let message = format!("the pool {region} has the CNAME endpoint {target} {beside}");
+                index.at_service(
+                    service,
+                    message,
+                    "a name with a CNAME takes every other type from its target: remove the record",
+                )
+            });
+        }
+    }
+}
+
+pub(super) fn cname_endpoint_answers(index: &Index<'_>, report: &mut Report<'_>) {
+    for service in index.zone.services.iter().filter(|service| service.answers > 1) {
+        if let Some((region, target)) = cname_endpoint(index, service) {
+            report.add(|| {
+                let message = format!("answers = {}, and the pool {region} has the CNAME endpoint {target}", service.answers);
+                index.at_service(service, message, "a name has one CNAME: write answers = 1")
+            });
+        }
+    }
+}

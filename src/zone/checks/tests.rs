@@ -1,0 +1,385 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::dns::Ttl;
+use crate::model::{Endpoint, FamilyRule, Need, Pool, RegionId, Route, Target, Weight, ZoneId};
+use crate::zone::{Include, Input, parse};
+
+struct NoFiles;
+
+impl Include for NoFiles {
+    fn read(&mut self, _: &str, _: &str) -> Result<Input, String> {
+        Err("there are no files".to_owned())
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::from_text(text, None).unwrap()
+}
+
+fn records(origin: &str, text: &str) -> Records {
+    let mut diagnostics = Diagnostics::default();
+    let input = Input { file: "z".into(), text: text.into(), line_offset: 0, column_offset: 0 };
+    let records = parse(&input, &name(origin), &mut NoFiles, &mut diagnostics);
+    assert!(!diagnostics.has_errors(), "{:?}", diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>());
+    records
+}
+
+/// A service with one pool in the first region; an endpoint that ends in a dot is a name.
+fn service(line: u32, owner: &str, endpoints: &[&str]) -> Service {
+    let endpoint = |text: &&str| Endpoint {
+        target: match text.parse() {
+            Ok(address) => Target::Address(address),
+            Err(_) => Target::Name(name(text)),
+        },
+        weight: Weight::ONE,
+        probes: Vec::new(),
+        need: Need::All,
+    };
+    Service {
+        zone: ZoneId(0),
+        name: Name::from_text(owner, Some(&name("gtm.example."))).unwrap(),
+        at: At::new("z.toml", line, 1, 3),
+        route: Route::Weighted,
+        map: None,
+        ttl: Ttl::from_secs(20).unwrap(),
+        ttl_min: Ttl::from_secs(5).unwrap(),
+        answers: 1,
+        family: FamilyRule::Same,
+        pools: vec![Pool {
+            region: RegionId(0),
+            weight: Weight::ONE,
+            priority: 1,
+            min_up: 0.5,
+            endpoints: endpoints.iter().map(endpoint).collect(),
+        }],
+        fallback: Vec::new(),
+    }
+}
+
+fn region() -> Region {
+    Region { name: "eu-west".to_owned(), coordinates: None, metro: None, labels: Default::default(), bias: 0 }
+}
+
+fn check_records(records: &Records, services: &[Service], complete: bool) -> Vec<String> {
+    let (origin, at) = (name("gtm.example."), At::new("z.toml", 1, 1, 4));
+    let regions = [region()];
+    let zone = ZoneUnderCheck { origin: &origin, at: &at, records, services, regions: &regions, complete };
+    let mut diagnostics = Diagnostics::default();
+    check(&zone, &mut diagnostics);
+    diagnostics.iter().map(ToString::to_string).collect()
+}
+
+/// What is found in `text` after an apex that is as it must be, in lines 1 and 2, and ns1 in line 3.
+fn found(text: &str, services: &[Service]) -> Vec<String> {
+    let apex = "$TTL 60\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nns1 A 192.0.2.53\n";
+    check_records(&records("gtm.example.", &format!("{apex}{text}")), services, true)
+}
+
+const A: &[&str] = &["192.0.2.1"];
+
+#[test]
+fn a_zone_that_is_right_gives_nothing() {
+    let text = "www TXT x\n@ MX 10 mail\nmail A 192.0.2.1\n AAAA ::1\n@ MX 0 .\n_x._tcp SRV 0 0 0 .\n\
+        _y._tcp SRV 0 0 1 www\n_z._tcp SRV 0 0 1 far.example.\n_w._tcp SRV 0 0 1 x.y.wild\n*.wild A 192.0.2.2\n\
+        sub NS ns.sub\n NS ns1\n NS ns.other\nns.sub A 192.0.2.3\nsub DS 1 13 2 00\nother NS ns.sub\n\
+        ns.other A 192.0.2.4\nsub2 NS ns.other\nd DNAME other.example.\nal CNAME www\n al2 CNAME x.example.\n\
+        m2 MX 1 x.sub\nm3 MX 1 x.svc\nc CNAME c2\nc2 CNAME www\n";
+    let services = [
+        service(9, "www", A),
+        service(10, "@", A),
+        service(11, "*.svc", A),
+        service(12, "alias", &["www.gtm.example.", "x.example."]),
+    ];
+    assert_eq!(found(&text.replace(" al2", "al2"), &services), [] as [&str; 0]);
+}
+
+#[test]
+fn every_rule_finds_what_breaks_it() {
+    let alias = &["x.example."][..];
+    let mut several = service(9, "www", alias);
+    several.answers = 2;
+    let cases: Vec<(&str, Vec<Service>, &str)> = vec![
+        ("@ SOA ns1 h 2 2 3 4 5", vec![], "z:5:1: error[soa-twice]: @ SOA: a second SOA beside that of z:2:1 (keep one of them)"),
+        (
+            "a SOA ns1 h 2 2 3 4 5",
+            vec![],
+            "z:5:1: error[soa-not-at-apex]: a SOA: a SOA record below the apex gtm.example. (a zone of its own needs a zone file of its own)",
+        ),
+        (
+            "a.example. A 192.0.2.1",
+            vec![],
+            "z:5:1: error[out-of-zone]: a.example. A: a.example. is not in the zone gtm.example. (a name is relative to the \
+             zone unless it ends in a dot)",
+        ),
+        (
+            "",
+            vec![service(9, "xgtm.example.", A)],
+            "z.toml:9:1: error[out-of-zone]: services.xgtm.example.: xgtm.example. is not in the zone gtm.example. (a name is \
+             relative to the zone unless it ends in a dot)",
+        ),
+        (
+            "@ CNAME a.example.",
+            vec![],
+            "z:5:1: error[cname-at-apex]: @ CNAME: a CNAME at the apex, where SOA and NS are (write addresses, or a service \
+             with address endpoints as [services.\"@\"])",
+        ),
+        (
+            "a A 192.0.2.1\nA CNAME b.example.",
+            vec![],
+            "z:6:1: error[cname-and-other-data]: A CNAME: a CNAME beside the A record of z:5:1 (a name with a CNAME takes \
+             every other type from its target: keep one or the other)",
+        ),
+        (
+            "a DNAME c.example.\na CNAME b.example.",
+            vec![],
+            "z:6:1: error[cname-and-other-data]: a CNAME: a CNAME beside the DNAME record of z:5:1 (a name with a CNAME takes \
+             every other type from its target: keep one or the other)",
+        ),
+        (
+            "a CNAME b.example.\na CNAME c.example.",
+            vec![],
+            "z:6:1: error[cname-twice]: a CNAME: a second CNAME beside that of z:5:1 (keep one; to share by weight write a \
+             service with name endpoints)",
+        ),
+        (
+            "a DNAME b.example.\na DNAME c.example.",
+            vec![],
+            "z:6:1: error[dname-twice]: a DNAME: a second DNAME beside that of z:5:1 (keep one of them)",
+        ),
+        (
+            "a DNAME b.example.\nx.a TXT x",
+            vec![],
+            "z:6:1: error[data-below-dname]: x.a TXT: a record below the DNAME of a (the DNAME renames everything below it: \
+             remove one of the two)",
+        ),
+        (
+            "a DNAME b.example.",
+            vec![service(9, "x.A", A)],
+            "z.toml:9:1: error[data-below-dname]: services.x.A: a service below the DNAME of A (the DNAME renames everything \
+             below it: remove one of the two)",
+        ),
+        (
+            "*.a NS ns.example.",
+            vec![],
+            "z:5:1: error[wildcard-delegation]: *.a NS: a NS record at a wildcard, which means different things to different \
+             resolvers (write it for each name)",
+        ),
+        (
+            "a 60 A 192.0.2.1\na 30 A 192.0.2.2",
+            vec![],
+            "z:6:1: warning[mixed-ttls]: a A: the records of this RRset have TTLs from 30 to 60; 30 is used for all (give them one TTL)",
+        ),
+        (
+            "a MX 1 M.example.\na MX 2 m.example.\na MX 1 m.example.",
+            vec![],
+            "z:7:1: warning[duplicate-record]: a MX: the same record as that of z:5:1; it is served once (remove one of them)",
+        ),
+        (
+            "a MX 1 b\nb CNAME c.example.",
+            vec![],
+            "z:5:1: error[target-is-cname]: a MX: the target b is a CNAME (point at the name that has the addresses)",
+        ),
+        (
+            "a SRV 1 2 3 b.w\n*.w CNAME c.example.",
+            vec![],
+            "z:5:1: error[target-is-cname]: a SRV: the target b.w is a CNAME (point at the name that has the addresses)",
+        ),
+        (
+            "a NS b.d\nd DNAME c.example.",
+            vec![],
+            "z:5:1: error[target-is-cname]: a NS: the target b.d is below a DNAME (point at the name that has the addresses)",
+        ),
+        (
+            "a MX 1 www",
+            vec![service(9, "www", alias)],
+            "z:5:1: error[target-is-cname]: a MX: the target www is a service with CNAME endpoints (point at the name that \
+             has the addresses)",
+        ),
+        (
+            "a NS WWW",
+            vec![service(9, "www", A)],
+            "z:5:1: error[ns-target-is-service]: a NS: the name server WWW is the service www (a name server's address must \
+             be the same for everyone: write A or AAAA records for it)",
+        ),
+        (
+            "a MX 1 192.0.2.1",
+            vec![],
+            "z:5:1: error[target-without-address]: a MX: the target 192.0.2.1 is in this zone and has no address (write A or \
+             AAAA records for it; a name of another zone ends in a dot)",
+        ),
+        (
+            // The empty non-terminal hides the wildcard (RFC 4592 §2.2.2).
+            "a SRV 1 2 3 e.w\n*.w A 192.0.2.1\nx.e.w A 192.0.2.1",
+            vec![],
+            "z:5:1: error[target-without-address]: a SRV: the target e.w is in this zone and has no address (write A or AAAA \
+             records for it; a name of another zone ends in a dot)",
+        ),
+        (
+            "a NS ns.a",
+            vec![],
+            "z:5:1: error[glue-missing]: a NS: the name server ns.a is inside what it serves and has no glue (write its A or \
+             AAAA records in this zone too)",
+        ),
+        (
+            "a NS ns.example.\nx.a A 192.0.2.1",
+            vec![],
+            "z:6:1: error[data-below-delegation]: x.a A: a record below the delegation of a, and not the address of a name \
+             server (move it into the delegated zone, or remove the NS records)",
+        ),
+        (
+            "a NS ns.example.\na TXT x",
+            vec![],
+            "z:6:1: error[data-below-delegation]: a TXT: a record at a delegation: the servers it is delegated to answer for \
+             the name (move it into the delegated zone, or remove the NS records)",
+        ),
+        (
+            "a NS ns.example.",
+            vec![service(9, "x.a", A)],
+            "z.toml:9:1: error[data-below-delegation]: services.x.a: a service at or below the delegation of a (move it into \
+             the delegated zone, or remove the NS records)",
+        ),
+        (
+            "",
+            vec![service(9, "www", A), service(12, "WWW", A)],
+            "z.toml:12:1: error[service-twice]: services.WWW: the name WWW.gtm.example. has a service already, at z.toml:9:1 \
+             (names that differ in case only are the same name (RFC 4343))",
+        ),
+        (
+            "www TXT x\nwww AAAA ::1",
+            vec![service(9, "www", A)],
+            "z.toml:9:1: error[service-beside-records]: services.www: a service beside the AAAA record of z:6:1 (remove the \
+             record: the service answers for the name)",
+        ),
+        (
+            "",
+            vec![service(9, "@", alias)],
+            "z.toml:9:1: error[cname-endpoint-at-apex]: services.@: the pool eu-west has the CNAME endpoint x.example. at the \
+             apex, where SOA and NS are (give the apex address endpoints)",
+        ),
+        (
+            "www TXT x",
+            vec![service(9, "www", alias)],
+            "z.toml:9:1: error[cname-endpoint-beside-records]: services.www: the pool eu-west has the CNAME endpoint \
+             x.example. beside the TXT record of z:5:1 (a name with a CNAME takes every other type from its target: remove \
+             the record)",
+        ),
+        (
+            "",
+            vec![several],
+            "z.toml:9:1: error[cname-endpoint-answers]: services.www: answers = 2, and the pool eu-west has the CNAME endpoint \
+             x.example. (a name has one CNAME: write answers = 1)",
+        ),
+        (
+            "a CNAME b\nb CNAME A",
+            vec![],
+            "z:5:1: error[cname-loop]: a CNAME: a loop of CNAMEs: a → b → a (one of them must lead to an address)",
+        ),
+        (
+            "*.w CNAME x.w",
+            vec![],
+            "z:5:1: error[cname-loop]: *.w CNAME: a loop of CNAMEs: *.w → *.w (one of them must lead to an address)",
+        ),
+        (
+            "a CNAME www",
+            vec![service(9, "www", &["x.example.", "a.gtm.example."])],
+            "z:5:1: error[cname-loop]: a CNAME: a loop of CNAMEs: a → service www → a (one of them must lead to an address)",
+        ),
+        (
+            "",
+            vec![service(9, "www", &["www.gtm.example."])],
+            "z.toml:9:1: error[cname-loop]: services.www: a loop of CNAMEs: service www → service www (one of them must lead \
+             to an address)",
+        ),
+    ];
+    for (text, services, message) in &cases {
+        assert_eq!(found(text, services), [*message], "{text}");
+    }
+    let elsewhere = ["soa-missing", "ns-missing", "rrset-too-large"];
+    for check in CHECKS.iter().filter(|check| !elsewhere.contains(&check.rule)) {
+        let mark = format!("[{}]", check.rule);
+        assert!(cases.iter().any(|(.., message)| message.contains(&mark)), "no case for {}", check.rule);
+    }
+}
+
+#[test]
+fn an_apex_needs_soa_and_ns_where_the_zone_was_read_whole() {
+    let zone = records("gtm.example.", "a 1 A 192.0.2.1\n@ 1 NS b.a\na 1 NS c.a");
+    let missing = "z.toml:1:1: error[soa-missing]: zone: the zone gtm.example. has no SOA record at its apex (write one, like: @ \
+                   3600 SOA ns1 hostmaster 1 3600 600 604800 20)";
+    let no_servers = "z.toml:1:1: error[ns-missing]: zone: the zone gtm.example. has no NS record at its apex (write one for each \
+                      server of the zone, like: @ 3600 NS ns1)";
+    assert_eq!(check_records(&Records::default(), &[], true), [missing, no_servers]);
+    assert_eq!(check_records(&Records::default(), &[], false), [] as [&str; 0]);
+    assert_eq!(check_records(&zone, &[], false).len(), 1, "the A record at the delegation is there, whatever was not read");
+}
+
+#[test]
+fn an_rrset_that_no_message_can_carry_is_refused() {
+    let text: String = (0..4063).map(|i| format!("a A 10.0.{}.{}\n", i / 256, i % 256)).collect();
+    assert_eq!(
+        found(&text, &[]),
+        ["z:5:1: error[rrset-too-large]: a A: the 4063 records of this RRset take 65008 octets, and a message has room for \
+          65000 (spread them over several names)"]
+    );
+}
+
+#[test]
+fn many_findings_of_one_rule_are_counted_and_not_all_shown() {
+    let text: String = (0..60).map(|i| format!("a{i}.example. A 192.0.2.1\n")).collect();
+    let found = found(&text, &[]);
+    assert_eq!(found.len(), 51);
+    assert_eq!(found[50], "z.toml:1:1: error[out-of-zone]: zone: 10 more of these in the zone are not shown");
+}
+
+#[test]
+fn a_long_chain_is_walked_without_recursion_and_shown_in_part() {
+    let mut text: String = (0..50_000).map(|i| format!("a{i} CNAME a{}\n", i + 1)).collect();
+    assert_eq!(found(&text, &[]), [] as [&str; 0]);
+    text.push_str("a50000 CNAME a0\n");
+    assert_eq!(
+        found(&text, &[]),
+        ["z:5:1: error[cname-loop]: a0 CNAME: a loop of CNAMEs: a0 → a1 → a2 → a3 → a4 → a5 → a6 → a7 → … → a0 (one of them \
+          must lead to an address)"]
+    );
+}
+
+#[test]
+fn zones_may_lie_inside_each_other_only_where_they_are_delegated() {
+    let texts = [
+        ("example.", "@ 1 NS a.\nb 1 NS a.\nx.c 1 NS a."),
+        ("b.example.", ""),
+        ("y.X.c.example.", ""),
+        ("c.example.", ""),
+        ("B.example.", ""),
+        ("d.y.x.c.example.", ""),
+        ("other.", ""),
+    ];
+    let parts: Vec<(Name, At, Records)> = texts
+        .iter()
+        .enumerate()
+        .map(|(at, (origin, text))| (name(origin), At::new(Arc::from(format!("{at}.toml")), 1, 1, 4), records(origin, text)))
+        .collect();
+    let zones: Vec<_> = parts
+        .iter()
+        .map(|(origin, at, records)| ZoneUnderCheck { origin, at, records, services: &[], regions: &[], complete: true })
+        .collect();
+    let mut diagnostics = Diagnostics::default();
+    check_overlap(&zones, &mut diagnostics);
+    let found: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "4.toml:1:1: error[zone-twice]: zone: B.example. is a zone already, in 1.toml:1:1 (keep one of the two files, or merge them)",
+            "2.toml:1:1: error[zone-not-delegated]: zone: y.X.c.example. lies inside the zone c.example. of 3.toml:1:1, which \
+             does not delegate it (write NS records for y.X in c.example., or move this zone's records there)",
+            "3.toml:1:1: error[zone-not-delegated]: zone: c.example. lies inside the zone example. of 0.toml:1:1, which does \
+             not delegate it (write NS records for c in example., or move this zone's records there)",
+            "5.toml:1:1: error[zone-not-delegated]: zone: d.y.x.c.example. lies inside the zone y.X.c.example. of 2.toml:1:1, \
+             which does not delegate it (write NS records for d in y.X.c.example., or move this zone's records there)",
+        ]
+    );
+    diagnostics = Diagnostics::default();
+    check_overlap(&[zones[0], zones[1], zones[2], zones[6]], &mut diagnostics);
+    assert_eq!(diagnostics.iter().count(), 0, "delegated at the origin, or above it");
+}
