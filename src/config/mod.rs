@@ -291,10 +291,10 @@ fn check_zones(drafts: &[ZoneDraft], main: &Main, out: &mut Diagnostics) {
         |(i, region): (usize, &Option<Region>)| region.clone().unwrap_or_else(|| geography::named(main.region_names.name(i)));
     let regions: Vec<Region> = main.regions.iter().enumerate().map(region).collect();
     let under_check = |draft| {
-        let ZoneDraft { origin, at, records, services, complete, .. } = draft;
-        ZoneUnderCheck { origin, at, records, services, regions: &regions, complete: *complete }
+        let &ZoneDraft { ref origin, ref at, ref records, ref services, complete, .. } = draft;
+        ZoneUnderCheck { origin, at, records, services, regions: &regions, complete }
     };
-    let zones: Vec<_> = drafts.iter().map(under_check).collect();
+    let zones: Vec<ZoneUnderCheck<'_>> = drafts.iter().map(under_check).collect();
     for zone in &zones {
         zone::check(zone, out);
     }
