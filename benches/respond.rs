@@ -99,7 +99,9 @@ fn answers(criterion: &mut Criterion) {
         let bytes = query_message(&name, rtype, "203.0.113.0/24".parse().expect("a prefix"));
         let client = "192.0.2.1".parse().expect("an address");
         group.bench_function(label, |bencher| {
-            bencher.iter(|| respond(&snapshot, &mut worker, black_box(&Query { bytes: &bytes, client, transport: Transport::Udp }), &mut out));
+            bencher.iter(|| {
+                respond(&snapshot, &mut worker, black_box(&Query { bytes: &bytes, client, transport: Transport::Udp }), &mut out)
+            });
         });
     }
     group.finish();
