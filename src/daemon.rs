@@ -39,6 +39,9 @@ type Starter = Box<dyn FnOnce(&Snapshot) + Send>;
 /// Hears what every publication changed; called after the queries see it.
 type Observer = Box<dyn FnMut(&Snapshot, &[Change]) + Send>;
 
+/// Hears how each reload ended: a summary of what is served now, or every diagnostic.
+type Reloader = Box<dyn FnMut(Result<&str, &str>) + Send>;
+
 /// What a caller wants to hear of a running server.
 #[derive(Default)]
 pub struct Hooks {
@@ -46,6 +49,8 @@ pub struct Hooks {
     pub started: Option<Starter>,
     /// Called at every publication.
     pub published: Option<Observer>,
+    /// Called at the end of every reload.
+    pub reloaded: Option<Reloader>,
 }
 
 /// Why the server did not start.
@@ -169,6 +174,7 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         scheduler,
         server,
         observer: hooks.published,
+        reloader: hooks.reloaded,
         last_good: start.last_good,
         stamps: start.built.stamps.clone(),
         geo_changed: None,
@@ -206,7 +212,7 @@ async fn probe_new_targets(prober: &Arc<Prober>, limit: ProbeLimit, old: &Datase
 /// A family that this node has no route for is not judged; said once.
 fn say_unrouted(dataset: &Dataset) {
     for family in probe::unrouted(dataset.config.targets.iter().map(|target| &target.target)) {
-        tracing::warn!("this node has no route to {family} addresses: endpoints there are not judged and count as up");
+        tracing::warn!("this node has no default route for {family}: endpoints it cannot reach without one are not judged");
     }
 }
 
@@ -236,6 +242,7 @@ struct Daemon {
     scheduler: Scheduler,
     server: Server,
     observer: Option<Observer>,
+    reloader: Option<Reloader>,
     /// The files are broken; what is served are the last good ones.
     last_good: bool,
     /// The location databases as they were read.
@@ -363,17 +370,29 @@ impl Daemon {
                 let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
                 self.scheduler.replace(self.publisher.generation(), jobs);
                 self.keep_last_good(inputs);
-                tracing::info!("reloaded: {}", self.summary());
+                let summary = self.summary();
+                tracing::info!("reloaded: {summary}");
+                self.tell_reloaded(Ok(&summary));
             }
             Ok((built, _)) => {
                 let text = render_text(&built.diagnostics, &built.sources, false);
                 tracing::error!("reload refused, serving what was served before\n{text}");
+                self.tell_reloaded(Err(&text));
             }
-            Err(why) => tracing::error!("reload failed, serving what was served before: {why}"),
+            Err(why) => {
+                tracing::error!("reload failed, serving what was served before: {why}");
+                self.tell_reloaded(Err(&why.to_string()));
+            }
         }
         self.ready = None;
         if std::mem::take(&mut self.reload_again) {
             self.start_reload("asked for again meanwhile");
+        }
+    }
+
+    fn tell_reloaded(&mut self, result: Result<&str, &str>) {
+        if let Some(reloader) = &mut self.reloader {
+            reloader(result);
         }
     }
 
@@ -469,9 +488,11 @@ impl Daemon {
     fn summary(&self) -> String {
         let snapshot = self.published.load();
         let config = &snapshot.dataset.config;
-        let (zones, services, names) = (config.zones.len(), config.services.len(), snapshot.dataset.names.len());
-        let (regions, targets) = (config.regions.len(), config.targets.len());
-        format!("{zones} zones, {names} names, {services} services in {regions} regions, {targets} probe targets")
+        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let zones = [counted(config.zones.len(), "zone"), counted(snapshot.dataset.names.len(), "name")].join(", ");
+        let services = counted(config.services.len(), "service");
+        let (regions, targets) = (counted(config.regions.len(), "region"), counted(config.targets.len(), "probe target"));
+        format!("{zones}, {services} in {regions}, {targets}")
     }
 }
 

@@ -72,6 +72,10 @@ fn start(listen: SocketAddr) -> Result<(), String> {
             std::thread::spawn(move || keys(toys, &runtime, &watch));
         })),
         published: Some(Box::new(move |snapshot, changes| lock(&at_change).report(snapshot, changes))),
+        reloaded: Some(Box::new(|result| match result {
+            Ok(summary) => println!("reloaded: {summary}"),
+            Err(why) => println!("not reloaded, the files as they were before go on serving:\n{why}"),
+        })),
     };
     let terminal = raw_mode();
     let result = daemon::run(&directory.path().join("meridian.toml"), hooks).map_err(|failure| failure.to_string());
@@ -92,7 +96,7 @@ fn greet(listen: SocketAddr, zone_file: &str) {
         ("primary.demo.example", "dublin; ashburn stands by"),
         ("CH TXT www.demo.example +subnet=203.0.113.0/24", "why that answer"),
     ] {
-        println!("  {dig} +short {question:50} # {what}");
+        println!("  {dig} +short {question:54} # {what}");
     }
     println!("\nThe zone file, to edit (then press r): {zone_file}");
     println!("Keys: 1 fails or heals dublin, 2 ashburn, 3 tokyo; r reloads the files; q ends the demo.\n");

@@ -10,6 +10,7 @@ mod verify;
 mod why;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -125,6 +126,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Geoip { command: Geoip::Build { input, output } } => geoip::build(&input, &output),
         Command::Demo { listen } => demo::run(listen),
     }
+}
+
+/// Prints to standard output. Whoever reads it may have seen enough (`… | head`), which is no error.
+fn print(text: impl std::fmt::Display) {
+    let _ = write!(io::stdout(), "{text}");
 }
 
 fn parse_type(text: &str) -> Result<RrType, String> {

@@ -20,11 +20,12 @@ pub(super) fn run(config: &Path, json: bool) -> ExitCode {
     if json {
         let mut object = render_json(&diagnostics);
         object["tests"] = tests.into();
-        println!("{object:#}");
+        super::print(format_args!("{object:#}\n"));
     } else {
-        print!("{}", render_text(&diagnostics, &sources, std::io::stdout().is_terminal()));
+        super::print(render_text(&diagnostics, &sources, std::io::stdout().is_terminal()));
         if !diagnostics.has_errors() {
-            println!("{} is good; {tests} routing test{} passed", config.display(), if tests == 1 { "" } else { "s" });
+            let plural = if tests == 1 { "" } else { "s" };
+            super::print(format_args!("{} is good; {tests} routing test{plural} passed\n", config.display()));
         }
     }
     if diagnostics.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
