@@ -82,7 +82,10 @@ pub fn run(config: &Path, hooks: Hooks) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::System("start the runtime", error))?;
-    runtime.block_on(serve(config.to_owned(), start, hooks))
+    let served = runtime.block_on(serve(config.to_owned(), start, hooks));
+    // A reload under way is of no use any more, and nothing else is left to wait for.
+    runtime.shutdown_background();
+    served
 }
 
 /// What the server starts from.
@@ -158,7 +161,7 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     }
     let (sender, outcomes) = mpsc::channel(4096);
     let scheduler = Scheduler::spawn(prober, limit, publisher.generation(), jobs, sender);
-    let daemon = Daemon {
+    let mut daemon = Daemon {
         config,
         clock,
         publisher,
@@ -169,9 +172,11 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         last_good: start.last_good,
         stamps: start.built.stamps.clone(),
         geo_changed: None,
+        geo_tried: start.last_good.then(|| start.built.stamps.look()),
         ready: None,
         reload: None,
         reload_again: false,
+        keeping: None,
     };
     daemon.keep_last_good(start.built.inputs);
     daemon.say_started();
@@ -228,11 +233,15 @@ struct Daemon {
     stamps: Stamps,
     /// They look different since then.
     geo_changed: Option<(Stamps, Instant)>,
+    /// How they looked when a change was last tried: one that was refused is not tried again unasked.
+    geo_tried: Option<Stamps>,
     /// What was last said of being ready.
     ready: Option<bool>,
     reload: Option<JoinHandle<Built>>,
     /// Another reload was asked for while one is under way.
     reload_again: bool,
+    /// The last good files are being written.
+    keeping: Option<JoinHandle<()>>,
 }
 
 struct Signals {
@@ -282,6 +291,9 @@ impl Daemon {
         notify::stopping("answering what is queued");
         tracing::info!("stopping: answering what is queued");
         tokio::task::block_in_place(|| self.server.stop());
+        if let Some(keeping) = self.keeping {
+            let _ = keeping.await;
+        }
         tracing::info!("stopped");
     }
 
@@ -335,7 +347,7 @@ impl Daemon {
                 self.warn_of_fixed(&dataset);
                 self.last_good = false;
                 self.stamps = stamps;
-                self.geo_changed = None;
+                (self.geo_changed, self.geo_tried) = (None, None);
                 self.handle(Event::Reload(dataset.clone()));
                 let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
                 self.scheduler.replace(self.publisher.generation(), jobs);
@@ -367,15 +379,14 @@ impl Daemon {
     /// A location database was replaced on disk: once it is quiet, the files are read anew.
     fn watch_geo(&mut self) {
         let seen = self.stamps.look();
-        if seen == self.stamps {
+        if seen == self.stamps || self.geo_tried.as_ref() == Some(&seen) {
             self.geo_changed = None;
             return;
         }
         match &self.geo_changed {
             Some((stamps, since)) if *stamps == seen => {
                 if since.elapsed() >= GEO_QUIET && self.reload.is_none() {
-                    // Whatever comes of it, this state of the disk is not tried twice.
-                    self.stamps = seen;
+                    self.geo_tried = Some(seen);
                     self.start_reload("a location database changed on disk");
                 }
             }
@@ -383,16 +394,24 @@ impl Daemon {
         }
     }
 
-    /// Keeps the inputs for a start with broken files; a disk that refuses is said and does no harm.
-    fn keep_last_good(&self, inputs: Option<Inputs>) {
+    /// Keeps the inputs for a start with broken files; a disk that refuses is said and does no harm. One set is written
+    /// after the other, so that the newest stays.
+    fn keep_last_good(&mut self, inputs: Option<Inputs>) {
         let state = self.published.load().dataset.config.server.state.clone().or_else(state_directory);
         let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.last_good), state) else { return };
-        tokio::task::spawn_blocking(move || {
+        let keep = move || {
             if let Err(why) = loader::save(&state, &inputs) {
                 let state = state.display();
                 tracing::warn!("the last good files cannot be kept in {state}: {why}; a restart with broken files will fail");
             }
-        });
+        };
+        let before = self.keeping.take();
+        self.keeping = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            let _ = tokio::task::spawn_blocking(keep).await;
+        }));
     }
 
     fn answer(&self, request: Request) {
