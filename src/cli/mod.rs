@@ -2,6 +2,14 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
 
+/// `println!` without its panic where the reader has gone: `meridian verify | head` is no failure.
+macro_rules! say {
+    ($($what:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($what)*);
+    }};
+}
+
 mod demo;
 mod geoip;
 mod log;

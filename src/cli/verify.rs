@@ -20,11 +20,11 @@ pub(super) fn run(config: &Path, json: bool) -> ExitCode {
     if json {
         let mut object = render_json(&diagnostics);
         object["tests"] = tests.into();
-        println!("{object:#}");
+        say!("{object:#}");
     } else {
-        print!("{}", render_text(&diagnostics, &sources, std::io::stdout().is_terminal()));
+        say!("{}", render_text(&diagnostics, &sources, std::io::stdout().is_terminal()).trim_end());
         if !diagnostics.has_errors() {
-            println!("{} is good; {tests} routing test{} passed", config.display(), if tests == 1 { "" } else { "s" });
+            say!("{} is good; {tests} routing test{} passed", config.display(), if tests == 1 { "" } else { "s" });
         }
     }
     if diagnostics.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
