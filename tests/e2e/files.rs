@@ -31,7 +31,7 @@ fn a_good_file_takes_effect_and_no_query_is_lost() {
     for round in 0..10u8 {
         let (old, new) = (format!("192.0.2.{}", 10 + round), format!("192.0.2.{}", 11 + round));
         site.edit(ZONE_FILE, &format!("\"{old}\", \"2001:db8::10\""), &format!("\"{new}\", \"2001:db8::10\""));
-        server.reload("reloaded: 1 zones");
+        server.reload("reloaded: 1 zone");
         assert_eq!(www(&server), new);
     }
     let answers = clients.stop();
@@ -43,7 +43,7 @@ fn a_good_file_takes_effect_and_no_query_is_lost() {
     server.reload("reloaded: 2 zones");
     assert_eq!(dig(server.net.dns(), &["ns.new.example", "+short"]), "192.0.2.1\n");
     std::fs::remove_file(site.path("zones/new.example.toml")).unwrap();
-    server.reload("reloaded: 1 zones");
+    server.reload("reloaded: 1 zone");
     assert!(dig(server.net.dns(), &["ns.new.example"]).contains("status: REFUSED"));
 }
 
@@ -102,7 +102,7 @@ fn a_zone_file_that_is_gone_takes_its_zone_along() {
     site.write("zones/other.toml", other);
     let mut server = site.start();
     std::fs::remove_file(site.path(ZONE_FILE)).unwrap();
-    server.reload("reloaded: 1 zones");
+    server.reload("reloaded: 1 zone");
     assert!(dig(server.net.dns(), &["www.gtm.example"]).contains("status: REFUSED"));
     assert_eq!(dig(server.net.dns(), &["ns.other.example", "+short"]), "192.0.2.1\n");
     // The last one, and the directory: more likely a mishap than a wish.

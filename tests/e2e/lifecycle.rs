@@ -30,7 +30,7 @@ fn the_service_manager_hears_of_start_reload_life_and_end() {
     };
     let mut server = site.start_as(&mut serve);
     let ready = next("WATCHDOG=1");
-    assert!(ready.starts_with("READY=1\nSTATUS=ready: 1 zones"), "{ready}");
+    assert!(ready.starts_with("READY=1\nSTATUS=ready: 1 zone"), "{ready}");
     assert_eq!(next(""), "WATCHDOG=1\n");
     assert_eq!(next(""), "WATCHDOG=1\n", "again and again");
     for (text, status) in [("zone = ", "STATUS=ready: "), (crate::support::ZONE, "STATUS=ready: ")] {

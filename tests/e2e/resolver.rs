@@ -140,13 +140,13 @@ fn a_dead_region_leaves_the_clients_of_unbound_within_the_bound() {
     let mut world = World::start(site, "iterator", "");
     let near = net.host(11).to_string();
     let far = net.host(12).to_string();
-    assert_eq!(world.first("app.gtm.example").rdata, [near.clone()]);
+    assert_eq!(world.first("app.gtm.example").rdata, std::slice::from_ref(&near));
 
     let clients = Hammer::start(world.resolver, "app.gtm.example", Duration::from_millis(100));
     std::thread::sleep(Duration::from_millis(1500));
     let revive = dublin.kill();
     let killed = Instant::now();
-    world.server.says(&format!("service app.gtm.example. A region dublin is down, was up"));
+    world.server.says("service app.gtm.example. A region dublin is down, was up");
     let detected = killed.elapsed();
     std::thread::sleep(Duration::from_secs(4));
     let toy = revive();
