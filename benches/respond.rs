@@ -1,37 +1,16 @@
 //! What one answer costs: `cargo bench --bench respond`.
 
-use std::collections::BTreeMap;
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use meridian::answer::{Query, Transport, UDP_BUFFER, Worker, query_message, respond};
-use meridian::config::{self, Source, Unreadable};
-use meridian::dataset::{Dataset, Snapshot};
-use meridian::diag::{Diagnostics, Sources};
 use meridian::dns::{Name, RrType};
-use meridian::geo::{EMBEDDED, Locations};
-use meridian::publisher::Publisher;
-
-const CONFIGURATION: &str = r#"
-[server]
-node = "bench"
-[maps.default]
-by_distance = true
-rest = ["dublin", "ashburn", "tokyo"]
-[regions.dublin]
-latitude = 53.35
-longitude = -6.26
-[regions.ashburn]
-latitude = 39.04
-longitude = -77.49
-[regions.tokyo]
-latitude = 35.68
-longitude = 139.69
-"#;
 
 const ZONE: &str = r#"
+--- zones/bench.example.toml
 zone = "bench.example"
 records = '''
 $TTL 60
@@ -57,33 +36,8 @@ ashburn = { weight = 20, endpoints = ["192.0.2.20"] }
 tokyo   = { weight = 10, endpoints = ["192.0.2.30"] }
 "#;
 
-struct Files(BTreeMap<&'static str, &'static str>);
-
-impl Source for Files {
-    fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable> {
-        Ok(self.0[path.to_str().expect("the paths are ASCII")].into())
-    }
-
-    fn zone_files(&mut self, _: &Path) -> Result<Vec<PathBuf>, Unreadable> {
-        Ok(vec!["zones/bench.toml".into()])
-    }
-
-    fn database(&mut self, _: &Path) -> Result<(), Unreadable> {
-        Ok(())
-    }
-}
-
-fn snapshot() -> Arc<Snapshot> {
-    let mut files = Files(BTreeMap::from([("meridian.toml", CONFIGURATION), ("zones/bench.toml", ZONE)]));
-    let mut diagnostics = Diagnostics::default();
-    let config = config::load(&mut files, Path::new("meridian.toml"), &mut Sources::new(), &mut diagnostics);
-    let config = config.unwrap_or_else(|| panic!("{:?}", diagnostics.iter().collect::<Vec<_>>()));
-    let locations = Arc::new(Locations::read(Some(EMBEDDED), None).expect("the embedded database is good"));
-    Publisher::new(Arc::new(Dataset::compile(config, locations))).snapshot()
-}
-
 fn answers(criterion: &mut Criterion) {
-    let snapshot = snapshot();
+    let snapshot = common::snapshot(&[common::CONFIGURATION, ZONE].concat());
     let mut worker = Worker::new(1);
     let mut out = [0; UDP_BUFFER];
     let mut group = criterion.benchmark_group("respond");

@@ -20,10 +20,11 @@ use crate::answer::{Query, Response, Worker, respond};
 use crate::control::{self, Control, Request};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
+use crate::health::Outcome;
 use crate::loader::{self, Built, Inputs, Stamps};
-use crate::model::Moment;
+use crate::model::{Moment, TargetId};
 use crate::probe::{self, Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
-use crate::publisher::{Change, Effect, Event, Publisher};
+use crate::publisher::{Change, Effect, Event, Publisher, new_targets};
 use crate::server::{self, BindError, Engine, Server, Transport, notify};
 
 /// How long the first round may take before the sockets answer.
@@ -162,12 +163,14 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         tokio::spawn(control::serve(listener, shared));
     }
     let (sender, outcomes) = mpsc::channel(4096);
-    let scheduler = Scheduler::spawn(prober, limit, publisher.generation(), jobs, sender);
+    let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender);
     let daemon = Daemon {
         config,
         clock,
         publisher,
         published,
+        prober,
+        limit,
         scheduler,
         server,
         observer: hooks.published,
@@ -195,6 +198,15 @@ async fn first_round(prober: &Arc<Prober>, limit: ProbeLimit, publisher: &mut Pu
         say(&publisher.handle(Event::Outcome { generation, target, outcome }, prober.clock().now()));
     }
     say(&publisher.handle(Event::FirstRoundEnded, prober.clock().now()));
+}
+
+/// Probes the targets that only the new files have, so that a dead endpoint is not handed out first
+/// and found out later.
+async fn probe_new_targets(prober: &Arc<Prober>, limit: ProbeLimit, old: &Dataset, new: &Dataset) -> Vec<(TargetId, Outcome)> {
+    let wanted = new_targets(old, new);
+    let mut jobs = Job::all(&new.config.checks, &new.config.targets);
+    jobs.retain(|job| wanted.binary_search(&job.id).is_ok());
+    probe::first_round(prober, limit, &jobs, FIRST_ROUND).await
 }
 
 /// A family that this node has no route for is not judged; said once.
@@ -225,6 +237,8 @@ struct Daemon {
     clock: Clock,
     publisher: Publisher,
     published: Arc<Published>,
+    prober: Arc<Prober>,
+    limit: ProbeLimit,
     scheduler: Scheduler,
     server: Server,
     observer: Option<Observer>,
@@ -237,7 +251,7 @@ struct Daemon {
     geo_changed: Option<(Stamps, Instant)>,
     /// What was last said of being ready.
     ready: Option<bool>,
-    reload: Option<JoinHandle<Built>>,
+    reload: Option<JoinHandle<Reloaded>>,
     /// Another reload was asked for while one is under way.
     reload_again: bool,
 }
@@ -279,7 +293,7 @@ impl Daemon {
                 () = sleep_until(deadline) => self.handle(Event::Tick),
                 Some(request) = control.recv() => self.answer(request),
                 _ = signals.hangup.recv() => self.start_reload("SIGHUP"),
-                built = finished(&mut self.reload) => self.finish_reload(built),
+                reloaded = finished(&mut self.reload) => self.finish_reload(reloaded),
                 _ = geo.tick() => self.watch_geo(),
                 () = tick(&mut watchdog) => self.feed_watchdog(),
                 _ = signals.terminate.recv() => break,
@@ -318,7 +332,8 @@ impl Daemon {
         }
     }
 
-    /// Reads and compiles the files on a thread of their own; queries and probes go on.
+    /// Reads and compiles the files on a thread of their own, and probes what is new in them; queries
+    /// and probes go on.
     fn start_reload(&mut self, why: &str) {
         if self.reload.is_some() {
             self.reload_again = true;
@@ -326,24 +341,32 @@ impl Daemon {
         }
         tracing::info!("reloading: {why}");
         notify::reloading("reading the files");
-        let config = self.config.clone();
-        let locations = self.published.load().dataset.locations.clone();
-        let stamps = self.stamps.clone();
-        self.reload = Some(tokio::task::spawn_blocking(move || loader::rebuild(&config, &stamps, &locations)));
+        let (config, stamps) = (self.config.clone(), self.stamps.clone());
+        let (prober, limit) = (self.prober.clone(), self.limit);
+        let old = self.published.load().dataset.clone();
+        self.reload = Some(tokio::spawn(async move {
+            let locations = old.locations.clone();
+            let built = tokio::task::spawn_blocking(move || loader::rebuild(&config, &stamps, &locations)).await?;
+            let first_round = match &built.dataset {
+                Some(new) => probe_new_targets(&prober, limit, &old, new).await,
+                None => Vec::new(),
+            };
+            Ok((built, first_round))
+        }));
     }
 
     /// All or nothing: the new dataset, or every diagnostic and the old one.
-    fn finish_reload(&mut self, built: Option<Built>) {
+    fn finish_reload(&mut self, reloaded: Reloaded) {
         self.reload = None;
-        match built {
-            Some(Built { dataset: Some(dataset), diagnostics, inputs, stamps, .. }) => {
+        match reloaded {
+            Ok((Built { dataset: Some(dataset), diagnostics, inputs, stamps, .. }, first_round)) => {
                 let dataset = Arc::new(dataset);
                 diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}"));
                 self.warn_of_fixed(&dataset);
                 self.last_good = false;
                 self.stamps = stamps;
                 self.geo_changed = None;
-                self.handle(Event::Reload(dataset.clone()));
+                self.handle(Event::Reload { dataset: dataset.clone(), first_round });
                 let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
                 self.scheduler.replace(self.publisher.generation(), jobs);
                 self.keep_last_good(inputs);
@@ -351,14 +374,14 @@ impl Daemon {
                 tracing::info!("reloaded: {summary}");
                 self.tell_reloaded(Ok(&summary));
             }
-            Some(built) => {
+            Ok((built, _)) => {
                 let text = render_text(&built.diagnostics, &built.sources, false);
                 tracing::error!("reload refused, serving what was served before\n{text}");
                 self.tell_reloaded(Err(&text));
             }
-            None => {
-                tracing::error!("reload failed: it ended by a panic; serving what was served before");
-                self.tell_reloaded(Err("reading the files ended by a panic"));
+            Err(why) => {
+                tracing::error!("reload failed, serving what was served before: {why}");
+                self.tell_reloaded(Err(&why.to_string()));
             }
         }
         self.ready = None;
@@ -489,10 +512,14 @@ async fn tick(interval: &mut Option<tokio::time::Interval>) {
     }
 }
 
-/// The reload under way, once it has ended; `None` where it panicked.
-async fn finished(reload: &mut Option<JoinHandle<Built>>) -> Option<Built> {
+/// What came of a reload: the files' content and the first round of what is new in it. The error is
+/// a panic on the way.
+type Reloaded = Result<(Built, Vec<(TargetId, Outcome)>), tokio::task::JoinError>;
+
+/// The reload under way, once it has ended.
+async fn finished(reload: &mut Option<JoinHandle<Reloaded>>) -> Reloaded {
     match reload {
-        Some(handle) => handle.await.ok(),
+        Some(handle) => handle.await.and_then(|reloaded| reloaded),
         None => std::future::pending().await,
     }
 }

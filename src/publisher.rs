@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dataset::{Dataset, Snapshot};
-use crate::health::{self, Cause, End, Health, Outcome, TargetSpec, match_targets};
+use crate::health::{self, Carry, Cause, End, Health, Outcome, TargetSpec, match_targets};
 use crate::model::{Family, Moment, RegionId, Service, ServiceId, TargetId};
 use crate::steer::{Plan, Rung};
 
@@ -35,7 +35,12 @@ pub enum Event {
     /// Every target has been probed to a verdict, or the time for that is over.
     FirstRoundEnded,
     /// New files were accepted.
-    Reload(Arc<Dataset>),
+    Reload {
+        /// What they say.
+        dataset: Arc<Dataset>,
+        /// What probes of its new targets saw, each to a verdict.
+        first_round: Vec<(TargetId, Outcome)>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -162,8 +167,8 @@ impl Publisher {
                 // The first answer is given from what the round found.
                 self.publish(now, &mut effects);
             }
-            Event::Reload(dataset) => {
-                self.reload(dataset, now, &mut effects);
+            Event::Reload { dataset, first_round } => {
+                self.reload(dataset, first_round, now, &mut effects);
                 return effects;
             }
             Event::Tick => {
@@ -209,18 +214,21 @@ impl Publisher {
         }
     }
 
-    /// Takes up a new dataset: health follows by (check definition, address).
-    fn reload(&mut self, dataset: Arc<Dataset>, now: Moment, effects: &mut Vec<Effect>) {
-        let (old, new) = (&self.dataset.config, &dataset.config);
-        let carry = match_targets((&old.checks, &old.targets), (&new.checks, &new.targets));
+    /// Takes up a new dataset: health follows by (check definition, address), and what is new starts
+    /// from its own first round.
+    fn reload(&mut self, dataset: Arc<Dataset>, first_round: Vec<(TargetId, Outcome)>, now: Moment, effects: &mut Vec<Effect>) {
         let mut health = new_health(&dataset);
-        health.carry_over(&self.health, &carry);
+        health.carry_over(&self.health, &carry(&self.dataset, &dataset));
         self.health = health;
         self.used_by = used_by(&dataset);
-        self.plans = compile_all(&dataset, &self.health);
         self.dataset = dataset;
-        self.dirty.clear();
         self.generation += 1;
+        for (target, outcome) in first_round {
+            let changes = self.health.record(target, outcome, now);
+            self.take(changes, effects);
+        }
+        self.plans = compile_all(&self.dataset, &self.health);
+        self.dirty.clear();
         self.published = Some(now);
         effects.push(Effect::Publish(self.snapshot()));
     }
@@ -239,6 +247,19 @@ impl Publisher {
             services: self.used_by[transition.target.index()].len(),
         }
     }
+}
+
+/// What each target of `new` takes over from `old`.
+fn carry(old: &Dataset, new: &Dataset) -> Vec<Carry> {
+    let (old, new) = (&old.config, &new.config);
+    match_targets((&old.checks, &old.targets), (&new.checks, &new.targets))
+}
+
+/// The targets of `new` that `old` has no health of: to be probed before `new` is published.
+pub fn new_targets(old: &Dataset, new: &Dataset) -> Vec<TargetId> {
+    let carried = carry(old, new);
+    let unknown = carried.iter().enumerate().filter(|(_, carry)| matches!(carry, Carry::New));
+    unknown.map(|(index, _)| TargetId::from_index(index)).collect()
 }
 
 fn new_health(dataset: &Dataset) -> Health {

@@ -12,77 +12,9 @@ use meridian::dataset::Snapshot;
 use meridian::dns::{Name, RrType};
 use proptest::prelude::*;
 
-const ZONE: &str = r#"
---- zones/gtm.example.toml
-zone = "gtm.example"
-ttl  = 20
-records = '''
-@       3600 SOA   ns1 hostmaster 1 3600 600 604800 30
-@       3600 NS    ns1
-@       3600 NS    ns.elsewhere.example.
-@       300  MX    10 mail
-@       300  MX    20 mail.elsewhere.example.
-ns1     3600 A     192.0.2.53
-ns1     3600 AAAA  2001:db8::53
-mail    300  A     192.0.2.25
-TeXt    300  TXT   "one" "two"
-www     300  TXT   "beside a service"
-c1      300  CNAME c2
-c2      300  CNAME text
-out     300  CNAME www.elsewhere.example.
-dangle  300  CNAME nothing
-tosvc   300  CNAME www
-l1      300  CNAME l2
-l2      300  CNAME l3
-l3      300  CNAME l4
-l4      300  CNAME l5
-l5      300  CNAME l6
-l6      300  CNAME l7
-l7      300  CNAME l8
-l8      300  CNAME l9
-l9      300  CNAME text
-a.ent   300  A     192.0.2.9
-*.wild  300  A     192.0.2.7
-x.wild  300  TXT   "x"
-_s._tcp 300  SRV   0 0 80 mail
-cut     3600 NS    ns.cut
-cut     3600 NS    ns1
-cut     3600 DS    1 8 2 0000000000000000000000000000000000000000000000000000000000000000
-ns.cut  3600 A     192.0.2.99
-d       300  DNAME target
-a.target 300 A     192.0.2.66
-big     300  TXT   "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
-big     300  TXT   "1123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
-big     300  TXT   "2123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
-'''
+use common::targets::respond_to_anything;
 
-[services.www]
-route = "nearest"
-[services.www.pools]
-dublin  = { endpoints = ["192.0.2.10", "2001:db8::10"] }
-ashburn = { endpoints = ["192.0.2.20", "2001:db8::20"] }
-tokyo   = { endpoints = ["192.0.2.30", "2001:db8::30"] }
-
-[services.v4]
-route = "weighted"
-[services.v4.pools]
-dublin  = { endpoints = ["192.0.2.10"] }
-ashburn = { weight = 0, endpoints = ["192.0.2.20"] }
-tokyo   = { weight = 0, endpoints = ["192.0.2.30"] }
-
-[services.alias]
-route = "priority"
-[services.alias.pools]
-dublin = { priority = 1, endpoints = ["lb.cloud.example."] }
-tokyo  = { priority = 2, endpoints = ["lb2.cloud.example."] }
-
-[services."*.app"]
-route = "weighted"
-answers = 2
-[services."*.app".pools]
-dublin = { endpoints = ["192.0.2.1", "192.0.2.2"] }
-tokyo  = { weight = 0, endpoints = ["192.0.2.3"] }
-"#;
+const ZONE: &str = include_str!("answers.zone");
 
 fn gtm() -> Arc<Snapshot> {
     common::snapshot(&[common::CONFIGURATION, ZONE].concat())
@@ -222,22 +154,14 @@ fn aliases_are_chased_through_static_names_only() {
             RrType::A,
             "NXDOMAIN AA | dangle.gtm.example. 300 CNAME nothing.gtm.example.; / auth gtm.example. 30 SOA ns1.gtm.example. hostmaster.gtm.example. 1 3600 600 604800 30",
         ),
-        (
-            "a.d.gtm.example.",
-            RrType::A,
-            "NOERROR AA | d.gtm.example. 300 DNAME target.gtm.example.; a.d.gtm.example. 300 CNAME a.target.gtm.example.; a.target.gtm.example. 300 A 192.0.2.66",
-        ),
     ] {
-        let got = ask(&snapshot, &Ask::new(name, rtype)).replace("Unknown(39)", "DNAME");
-        let got = if name == "a.d.gtm.example." {
-            got.split(" | ").next().unwrap().to_owned()
-                + " | d.gtm.example. 300 DNAME target.gtm.example.; "
-                + got.split("; ").skip(1).collect::<Vec<_>>().join("; ").as_str()
-        } else {
-            got
-        };
+        let got = ask(&snapshot, &Ask::new(name, rtype));
         assert_eq!(got, expected, "{name} {rtype}");
     }
+    let dname = ask(&snapshot, &Ask::new("a.d.gtm.example.", RrType::A));
+    assert!(dname.starts_with("NOERROR AA | d.gtm.example. 300 DNAME"), "{dname}");
+    let made = "; a.d.gtm.example. 300 CNAME a.target.gtm.example.; a.target.gtm.example. 300 A 192.0.2.66";
+    assert!(dname.ends_with(made), "{dname}");
     let chain = ask(&snapshot, &Ask::new("l1.gtm.example.", RrType::TXT));
     assert_eq!(chain.matches("CNAME").count(), 8, "{chain}");
     assert!(!chain.contains("TXT"), "{chain}");
@@ -472,24 +396,7 @@ proptest! {
     }
 }
 
-/// The fuzz target: any octets at all. Shared with `fuzz/`.
-fn respond_to_anything(snapshot: &Snapshot, worker: &mut Worker, bytes: &[u8], out: &mut [u8]) {
-    for transport in [Transport::Udp, Transport::Tcp] {
-        let query = Query { bytes, client: "192.0.2.1".parse().unwrap(), transport };
-        match respond(snapshot, worker, &query, out) {
-            Response::Drop(reason) => assert!(bytes.len() < 12 || (bytes[2] & 0x80 != 0 && reason == DropReason::NotAQuery)),
-            Response::Send(length) => {
-                assert!(bytes[2] & 0x80 == 0, "QR = 1 is never answered");
-                assert!(length <= if transport == Transport::Udp { 1232 } else { 65535 });
-                assert_eq!(out[..2], bytes[..2]);
-                assert!(out[2] & 0x80 != 0);
-                Message::from_vec(&out[..length]).unwrap_or_else(|e| panic!("{e}: {bytes:02x?} -> {:02x?}", &out[..length]));
-            }
-        }
-    }
-}
-
-/// Mutated queries and noise for a bounded time; `fuzz/` goes on from here for hours.
+/// Mutated queries and noise for a bounded time; `tests/fuzz/` goes on from here for hours.
 #[test]
 fn any_octets_do_no_harm() {
     let snapshot = gtm();

@@ -144,7 +144,7 @@ impl<'d> Item<'d> {
             DeValue::Table(_) => "a table",
         };
         let message = match self.value {
-            DeValue::Table(_) | DeValue::Array(_) => format!("is {kind}, but {expected} is expected"),
+            DeValue::Table(_) | DeValue::Array(_) => format!("{kind} stands here, but {expected} is expected"),
             _ => format!("{} is {kind}, but {expected} is expected", self.written()),
         };
         let at = if matches!(self.value, DeValue::Table(_)) { self.key_at() } else { self.at() };

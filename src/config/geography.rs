@@ -21,8 +21,13 @@ pub(super) fn region(name: &str, item: &Item<'_>, out: &mut Diagnostics) -> Opti
     let coordinates = match (latitude, longitude) {
         (Some(latitude), Some(longitude)) => Some(Coordinates { latitude: latitude.value, longitude: longitude.value }),
         (Some(alone), None) | (None, Some(alone)) if t.sound() => {
-            out.error("half-coordinates", alone.at, item.path.clone(), "has one of `latitude` and `longitude` without the other")
-                .hint("give both, or neither");
+            out.error(
+                "half-coordinates",
+                alone.at,
+                item.path.clone(),
+                "the region has one of `latitude` and `longitude` without the other",
+            )
+            .hint("give both, or neither");
             None
         }
         _ => None,

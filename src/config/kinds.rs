@@ -20,7 +20,7 @@ use crate::model::{Prefix, PrefixError};
 pub(super) fn text(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
     let text = item.string(out, "a string")?;
     if text.is_empty() {
-        item.error(out, "empty-value", "is empty");
+        item.error(out, "empty-value", "the value is empty");
         return None;
     }
     Some(text.to_owned())

@@ -41,7 +41,7 @@ pub struct ZoneUnderCheck<'a> {
     pub at: &'a At,
     /// Its records.
     pub records: &'a Records,
-    /// Its services.
+    /// Its services; the configuration's reader lets no two of one name through, nor one outside the zone.
     pub services: &'a [Service],
     /// Every region, for their names in messages.
     pub regions: &'a [Region],
@@ -70,7 +70,6 @@ pub const CHECKS: &[ZoneCheck] = &[
     absence("target-without-address", "NS, MX and SRV targets in the zone have addresses", targets::target_without_address),
     absence("glue-missing", "name servers below their own delegation have glue (RFC 1034 §4.2.1)", delegations::glue_missing),
     error("data-below-delegation", "what is delegated holds nothing but glue", delegations::data_below_delegation),
-    error("service-twice", "a name has one service", services::service_twice),
     error("service-beside-records", "a service's name has no static A, AAAA or CNAME", services::service_beside_records),
     error(
         "cname-endpoint-at-apex",

@@ -320,8 +320,11 @@ fn head(source: &Source<'_>, tokens: &mut &[Token]) -> Result<Head, Bad> {
         let (token, word) = (*token, source.text(*token));
         *tokens = rest;
         if word.starts_with(|c: char| c.is_ascii_digit()) && ttl.is_none() {
-            let read = rdata::seconds(word);
-            ttl = Some(read.map_err(|why| bad(token, "bad-ttl", format!("the TTL {} {why}", quote(word))).hint(COLUMN))?);
+            ttl = Some(rdata::seconds(word).map_err(|why| {
+                let wrong = bad(token, "bad-ttl", format!("the TTL {} {why}", quote(word)));
+                // A number it is: no word that slipped into the place of the TTL.
+                if word.bytes().all(|b| b.is_ascii_digit()) { wrong } else { wrong.hint(COLUMN) }
+            })?);
         } else if word.eq_ignore_ascii_case("IN") && class.is_none() {
             class = Some(Class::IN);
         } else if let Ok(rtype) = word.parse::<RrType>() {
@@ -395,7 +398,9 @@ fn key(source: &Source<'_>, owner: &[u8], zone: &Name) -> String {
         None if source.inherits_owner => String::new(),
         None => source.text(*first).chars().filter(|c| !c.is_control()).take(60).collect(),
     };
-    let rtype = rest.iter().take(3).find_map(|token| source.text(*token).parse::<RrType>().ok());
+    let before_type = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) || word.parse::<Class>().is_ok();
+    let rtype =
+        rest.iter().map(|token| source.text(*token)).find(|word| !before_type(word)).and_then(|word| word.parse::<RrType>().ok());
     match rtype {
         Some(rtype) if shown.is_empty() => rtype.to_string(),
         Some(rtype) => format!("{shown} {rtype}"),

@@ -425,7 +425,8 @@ impl Builder<'_> {
             let mut rdatas: Vec<&[u8]> = Vec::with_capacity(set.len());
             for index in set {
                 let rdata = records.get(*index).rdata;
-                if !rdatas.contains(&rdata) {
+                let rtype = records.get(*index).rtype;
+                if !rdatas.iter().any(|known| same_rdata(rtype, known, rdata)) {
                     rdatas.push(rdata);
                 }
             }
@@ -551,6 +552,18 @@ impl NameTable {
             }
         }
         self.blocks.extend_from_slice(rest);
+    }
+}
+
+/// True for duplicates: names in rdata compare without case (RFC 4343 §3).
+fn same_rdata(rtype: RrType, a: &[u8], b: &[u8]) -> bool {
+    let name_at = match rtype {
+        RrType::CNAME | RrType::DNAME | RrType::PTR => 0,
+        _ => target_offset(rtype).unwrap_or(usize::MAX),
+    };
+    match (a.split_at_checked(name_at), b.split_at_checked(name_at)) {
+        (Some((a, a_name)), Some((b, b_name))) => a == b && a_name.eq_ignore_ascii_case(b_name),
+        _ => a == b,
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn data_below_dname(index: &Index<'_>, report: &mut Report<'_>) {
             report.add(|| index.at_record(&record, format!("a record below the DNAME of {}", index.shown(dname)), HINT));
         }
     }
-    for service in services_inside(index) {
+    for service in index.zone.services {
         if let Some(dname) = index.dname_above(service.name.as_wire()) {
             report.add(|| index.at_service(service, format!("a service below the DNAME of {}", index.shown(dname)), HINT));
         }
@@ -70,7 +70,7 @@ pub(super) fn data_below_delegation(index: &Index<'_>, report: &mut Report<'_>) 
             });
         }
     }
-    for service in services_inside(index) {
+    for service in index.zone.services {
         if let Some(cut) = index.cut(service.name.as_wire()) {
             report.add(|| {
                 let message = format!("a service at or below the delegation of {}", index.shown(cut));
@@ -90,9 +90,4 @@ fn name_servers<'a>(index: &Index<'a>) -> HashTable<&'a [u8]> {
         }
     });
     servers
-}
-
-fn services_inside<'a>(index: &Index<'a>) -> impl Iterator<Item = &'a crate::model::Service> {
-    let origin = index.zone.origin;
-    index.zone.services.iter().filter(move |service| service.name.is_within(origin))
 }

@@ -121,11 +121,8 @@ impl<'a> Index<'a> {
         index.add_records();
         for (at, service) in zone.services.iter().enumerate() {
             index.has_wildcards |= service.name.is_wildcard();
-            let name = service.name.as_wire();
-            if index.service(name).is_none() {
-                let hash_of = |at: &u32| hash(zone.services[*at as usize].name.as_wire());
-                index.services.insert_unique(hash(name), at as u32, hash_of);
-            }
+            let hash_of = |at: &u32| hash(zone.services[*at as usize].name.as_wire());
+            index.services.insert_unique(hash(service.name.as_wire()), at as u32, hash_of);
         }
         if index.has_wildcards {
             index.add_existing();
@@ -169,7 +166,7 @@ impl<'a> Index<'a> {
         Some((owner, &self.owners[owner]))
     }
 
-    /// The first service of that name.
+    /// The service of that name.
     pub(super) fn service(&self, name: &[u8]) -> Option<(usize, &'a Service)> {
         let services = self.zone.services;
         let same = |at: &u32| services[*at as usize].name.as_wire().eq_ignore_ascii_case(name);

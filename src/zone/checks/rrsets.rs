@@ -37,14 +37,12 @@ pub(super) fn ns_missing(index: &Index<'_>, report: &mut Report<'_>) {
 }
 
 pub(super) fn out_of_zone(index: &Index<'_>, report: &mut Report<'_>) {
-    let message = |name: String| format!("{name} is not in the zone {}", index.zone.origin);
-    const HINT: &str = "a name is relative to the zone unless it ends in a dot";
     for at in &index.outside {
         let record = index.zone.records.get(*at as usize);
-        report.add(|| index.at_record(&record, message(record.owner_name().to_string()), HINT));
-    }
-    for service in index.zone.services.iter().filter(|service| !service.name.is_within(index.zone.origin)) {
-        report.add(|| index.at_service(service, message(service.name.to_string()), HINT));
+        report.add(|| {
+            let message = format!("{} is not in the zone {}", record.owner_name(), index.zone.origin);
+            index.at_record(&record, message, "a name is relative to the zone unless it ends in a dot")
+        });
     }
 }
 

@@ -4,19 +4,6 @@ use super::Report;
 use super::index::{Index, Kinds};
 use super::targets::cname_endpoint;
 
-pub(super) fn service_twice(index: &Index<'_>, report: &mut Report<'_>) {
-    for (at, service) in index.zone.services.iter().enumerate() {
-        if let Some((first, other)) = index.service(service.name.as_wire())
-            && first != at
-        {
-            report.add(|| {
-                let message = format!("the name {} has a service already, at {}", service.name, other.at);
-                index.at_service(service, message, "names that differ in case only are the same name (RFC 4343)")
-            });
-        }
-    }
-}
-
 pub(super) fn service_beside_records(index: &Index<'_>, report: &mut Report<'_>) {
     for service in index.zone.services {
         let record = index

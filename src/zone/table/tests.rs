@@ -116,3 +116,18 @@ fn names_in_rdata_are_shortened_to_the_origin() {
     let Some((_, Lookup::Referral(cut, _))) = table.lookup(b"\x03cut\x01e\0", RrType::A) else { panic!("no cut") };
     assert!(table.target_addresses(&cut, 0).all(|(set, glue)| glue && set.rtype == RrType::A));
 }
+
+#[test]
+fn duplicates_that_differ_in_case_are_served_once() {
+    let records = records(&[
+        ("e.", RrType::SOA, SOA),
+        ("e.", RrType::NS, NS),
+        ("e.", RrType::NS, b"\x02NS\x01E\0"),
+        ("e.", RrType::MX, b"\0\x41\x02ns\x01e\0"),
+        ("e.", RrType::MX, b"\0\x61\x02ns\x01e\0"),
+        ("e.", RrType::MX, b"\0\x61\x02nS\x01e\0"),
+    ]);
+    let table = table(&records);
+    assert_eq!(shape(&table, "e.", RrType::NS), "hit NS 1");
+    assert_eq!(shape(&table, "e.", RrType::MX), "hit MX 2");
+}

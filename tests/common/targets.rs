@@ -1,0 +1,78 @@
+//! What the fuzz targets run: one function a parser, any octets in. `tests/answers.rs` and
+//! `tests/parsers.rs` run them for a bounded time; `tests/fuzz/` for as long as one likes.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use hickory_proto::op::Message;
+use meridian::answer::{DropReason, Query, Response, Transport, UDP_BUFFER, Worker, respond};
+use meridian::dataset::Snapshot;
+use meridian::diag::{Diagnostics, render_json, render_text};
+use meridian::dns::Name;
+use meridian::geo::Locations;
+use meridian::zone::{self, Include, Input};
+
+use super::Files;
+
+/// Puts any octets to the engine: no panic, no answer over the limit, QR = 1 never answered, and what is
+/// answered is a message.
+pub fn respond_to_anything(snapshot: &Snapshot, worker: &mut Worker, bytes: &[u8], out: &mut [u8]) {
+    let client: IpAddr = "192.0.2.1".parse().unwrap();
+    for transport in [Transport::Udp, Transport::Tcp] {
+        match respond(snapshot, worker, &Query { bytes, client, transport }, out) {
+            Response::Drop(reason) => assert!(bytes.len() < 12 || (bytes[2] & 0x80 != 0 && reason == DropReason::NotAQuery)),
+            Response::Send(length) => {
+                assert!(bytes[2] & 0x80 == 0, "QR = 1 is never answered");
+                assert!(length <= if transport == Transport::Udp { UDP_BUFFER } else { 65535 });
+                assert_eq!(out[..2], bytes[..2]);
+                assert!(out[2] & 0x80 != 0);
+                Message::from_vec(&out[..length]).unwrap_or_else(|e| panic!("{e}: {bytes:02x?} -> {:02x?}", &out[..length]));
+            }
+        }
+    }
+}
+
+/// Reads any text as a master file: no panic, and every record stands inside its limits.
+pub fn read_master_file(text: &str) {
+    struct NoFiles;
+    impl Include for NoFiles {
+        fn read(&mut self, path: &str, _: &str) -> Result<Input, String> {
+            Err(format!("there is no {path}"))
+        }
+    }
+    let input = Input { file: "fuzz.zone".into(), text: text.into(), line_offset: 0, column_offset: 0 };
+    let origin = Name::from_text("fuzz.example.", None).unwrap();
+    let mut diagnostics = Diagnostics::default();
+    let records = zone::parse(&input, &origin, &mut NoFiles, &mut diagnostics);
+    for record in records.iter() {
+        assert!(Name::from_wire(record.owner).is_some());
+    }
+    let sources = [(Arc::from("fuzz.zone"), Arc::from(text))].into();
+    render_text(&diagnostics, &sources, false);
+    render_json(&diagnostics);
+}
+
+/// Reads any text as `meridian.toml`, and as a zone file beside a good one.
+pub fn read_configuration(text: &str) {
+    let load = |main: &str, zone: &str| {
+        let files = [("meridian.toml", main), ("zones/fuzz.toml", zone)];
+        let files = Files(files.map(|(name, text)| (Path::new(name).to_owned(), Arc::from(text))).into());
+        let _ = files.load();
+    };
+    let good = super::CONFIGURATION.split_once('\n').unwrap().1;
+    load(text, "zone = \"fuzz.example\"\nrecords = '@ 60 SOA ns h 1 1 1 1 1'\n");
+    load(good, text);
+}
+
+/// Reads any octets as a location database.
+pub fn read_mmdb(bytes: &[u8]) {
+    let _ = Locations::read(Some(bytes), Some(bytes));
+}
+
+/// Reads any text as an address plan; what is accepted makes a database that can be read.
+pub fn read_address_plan(text: &str) {
+    if let Ok(mmdb) = meridian::geo::build::build("fuzz.csv", text) {
+        Locations::read(Some(&mmdb), None).map_or_else(|e| assert!(!e.to_string().is_empty()), drop);
+    }
+}

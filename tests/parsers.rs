@@ -1,0 +1,68 @@
+//! Every parser of files against damaged and arbitrary input, for a bounded time; the targets are those of `tests/fuzz/`.
+
+mod common;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::targets;
+
+/// How long each parser is tried.
+const TIME: Duration = Duration::from_secs(3);
+
+/// Mutates `seeds` until the time is over.
+fn mutate(seeds: &[Vec<u8>], mut target: impl FnMut(&[u8])) {
+    let mut rng = fastrand::Rng::with_seed(0x7061);
+    let until = Instant::now() + TIME;
+    let mut runs = 0;
+    while Instant::now() < until {
+        let mut bytes = seeds[rng.usize(..seeds.len())].clone();
+        for _ in 0..rng.usize(1..6) {
+            let at = rng.usize(..bytes.len().max(1));
+            match rng.u8(..5) {
+                0 => bytes[at] = rng.u8(..),
+                1 => bytes.truncate(at.max(1)),
+                2 => bytes.insert(at, b"\"'\\()[]{}\n@$;=.#0"[rng.usize(..17)]),
+                3 => {
+                    let from = rng.usize(..bytes.len());
+                    let piece = bytes[from..(from + rng.usize(1..40)).min(bytes.len())].to_vec();
+                    bytes.splice(at..at, piece);
+                }
+                _ => bytes[at] ^= 1 << rng.u8(..8),
+            }
+        }
+        target(&bytes);
+        runs += 1;
+    }
+    assert!(runs > 10, "too slow to be a test: {runs} runs in {TIME:?}");
+}
+
+fn shipped(names: &[&str]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()).collect()
+}
+
+#[test]
+fn master_files() {
+    let zone = include_str!("answers.zone");
+    let records = zone.split("'''").nth(1).unwrap().as_bytes().to_vec();
+    mutate(&[records], |bytes| targets::read_master_file(&String::from_utf8_lossy(bytes)));
+}
+
+#[test]
+fn configurations() {
+    let seeds = shipped(&["meridian.toml", "zones/gtm.example.toml"]);
+    mutate(&seeds, |bytes| targets::read_configuration(&String::from_utf8_lossy(bytes)));
+}
+
+#[test]
+fn location_databases() {
+    mutate(&shipped(&["geoip/world.mmdb"]), targets::read_mmdb);
+}
+
+#[test]
+fn address_plans() {
+    let plan =
+        b"network,continent,country,subdivision,city,latitude,longitude,asn\n10.0.0.0/8,EU,IE,IE-D,Dublin,53.3,-6.2,64500\n"
+            .to_vec();
+    mutate(&[plan], |bytes| targets::read_address_plan(&String::from_utf8_lossy(bytes)));
+}
