@@ -88,7 +88,10 @@ pub fn run(config: &Path, hooks: Hooks) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::System("start the runtime", error))?;
-    runtime.block_on(serve(config.to_owned(), start, hooks))
+    let served = runtime.block_on(serve(config.to_owned(), start, hooks));
+    // A reload under way is of no use any more, and nothing else is left to wait for.
+    runtime.shutdown_background();
+    served
 }
 
 /// What the server starts from.
@@ -131,11 +134,13 @@ fn warn_of(built: &Built) {
 
 async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failure> {
     let signals = Signals::new().map_err(|error| Failure::System("handle signals", error))?;
-    let server_spec = &start.dataset.config.server;
+    // The files' texts go here; only what is kept of them stays.
+    let Start { dataset, built: Built { inputs, stamps, .. }, last_good } = start;
+    let server_spec = &dataset.config.server;
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let workers = NonZeroUsize::new(server_spec.workers).unwrap_or(cores);
     let listeners = server::bind(&server_spec.listen, workers).map_err(Failure::Bind)?;
-    let admin = match start.dataset.config.admin {
+    let admin = match dataset.config.admin {
         Some(address) => Some(control::bind(address).await.map_err(|error| Failure::Bind(vec![error]))?),
         None => None,
     };
@@ -143,13 +148,13 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     let clock = Clock::start();
     let limit = ProbeLimit::of_process().map_err(|error| Failure::System("read the limit of open files", error))?;
     let prober = Arc::new(Prober::new(clock));
-    let jobs = Job::all(&start.dataset.config.checks, &start.dataset.config.targets);
-    let mut publisher = Publisher::new(start.dataset.clone());
-    say_unrouted(&start.dataset);
+    let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
+    let mut publisher = Publisher::new(dataset.clone());
+    say_unrouted(&dataset);
     first_round(&prober, limit, &mut publisher, &jobs).await;
     let published = Arc::new(Published::new(publisher.snapshot()));
     let mut counters = Vec::new();
-    let limits = start.dataset.config.server.tcp;
+    let limits = dataset.config.server.tcp;
     let server = Server::start(listeners, limits, |_| {
         let worker = Worker::new(seed());
         counters.push(worker.counters.clone());
@@ -164,7 +169,7 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     }
     let (sender, outcomes) = mpsc::channel(4096);
     let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender);
-    let daemon = Daemon {
+    let mut daemon = Daemon {
         config,
         clock,
         publisher,
@@ -175,14 +180,16 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         server,
         observer: hooks.published,
         reloader: hooks.reloaded,
-        last_good: start.last_good,
-        stamps: start.built.stamps.clone(),
+        last_good,
         geo_changed: None,
+        geo_tried: last_good.then(|| stamps.look()),
+        stamps,
         ready: None,
         reload: None,
         reload_again: false,
+        keeping: None,
     };
-    daemon.keep_last_good(start.built.inputs);
+    daemon.keep_last_good(inputs);
     daemon.say_started();
     if let Some(started) = hooks.started {
         started(&daemon.published.load());
@@ -249,11 +256,15 @@ struct Daemon {
     stamps: Stamps,
     /// They look different since then.
     geo_changed: Option<(Stamps, Instant)>,
+    /// How they looked when a change was last tried: one that was refused is not tried again unasked.
+    geo_tried: Option<Stamps>,
     /// What was last said of being ready.
     ready: Option<bool>,
     reload: Option<JoinHandle<Reloaded>>,
     /// Another reload was asked for while one is under way.
     reload_again: bool,
+    /// The last good files are being written.
+    keeping: Option<JoinHandle<()>>,
 }
 
 struct Signals {
@@ -303,6 +314,9 @@ impl Daemon {
         notify::stopping("answering what is queued");
         tracing::info!("stopping: answering what is queued");
         tokio::task::block_in_place(|| self.server.stop());
+        if let Some(keeping) = self.keeping {
+            let _ = keeping.await;
+        }
         tracing::info!("stopped");
     }
 
@@ -365,7 +379,7 @@ impl Daemon {
                 self.warn_of_fixed(&dataset);
                 self.last_good = false;
                 self.stamps = stamps;
-                self.geo_changed = None;
+                (self.geo_changed, self.geo_tried) = (None, None);
                 self.handle(Event::Reload { dataset: dataset.clone(), first_round });
                 let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
                 self.scheduler.replace(self.publisher.generation(), jobs);
@@ -409,15 +423,14 @@ impl Daemon {
     /// A location database was replaced on disk: once it is quiet, the files are read anew.
     fn watch_geo(&mut self) {
         let seen = self.stamps.look();
-        if seen == self.stamps {
+        if seen == self.stamps || self.geo_tried.as_ref() == Some(&seen) {
             self.geo_changed = None;
             return;
         }
         match &self.geo_changed {
             Some((stamps, since)) if *stamps == seen => {
                 if since.elapsed() >= GEO_QUIET && self.reload.is_none() {
-                    // Whatever comes of it, this state of the disk is not tried twice.
-                    self.stamps = seen;
+                    self.geo_tried = Some(seen);
                     self.start_reload("a location database changed on disk");
                 }
             }
@@ -425,16 +438,24 @@ impl Daemon {
         }
     }
 
-    /// Keeps the inputs for a start with broken files; a disk that refuses is said and does no harm.
-    fn keep_last_good(&self, inputs: Option<Inputs>) {
+    /// Keeps the inputs for a start with broken files; a disk that refuses is said and does no harm. One set is written
+    /// after the other, so that the newest stays.
+    fn keep_last_good(&mut self, inputs: Option<Inputs>) {
         let state = self.published.load().dataset.config.server.state.clone().or_else(state_directory);
         let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.last_good), state) else { return };
-        tokio::task::spawn_blocking(move || {
+        let keep = move || {
             if let Err(why) = loader::save(&state, &inputs) {
                 let state = state.display();
                 tracing::warn!("the last good files cannot be kept in {state}: {why}; a restart with broken files will fail");
             }
-        });
+        };
+        let before = self.keeping.take();
+        self.keeping = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            let _ = tokio::task::spawn_blocking(keep).await;
+        }));
     }
 
     fn answer(&self, request: Request) {

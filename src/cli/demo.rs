@@ -73,8 +73,8 @@ fn start(listen: SocketAddr) -> Result<(), String> {
         })),
         published: Some(Box::new(move |snapshot, changes| lock(&at_change).report(snapshot, changes))),
         reloaded: Some(Box::new(|result| match result {
-            Ok(summary) => println!("reloaded: {summary}"),
-            Err(why) => println!("not reloaded, the files as they were before go on serving:\n{why}"),
+            Ok(summary) => say!("reloaded: {summary}"),
+            Err(why) => say!("not reloaded, the files as they were before go on serving:\n{why}"),
         })),
     };
     let terminal = raw_mode();
@@ -87,19 +87,19 @@ fn start(listen: SocketAddr) -> Result<(), String> {
 
 fn greet(listen: SocketAddr, zone_file: &str) {
     let dig = format!("dig @{} -p {}", listen.ip(), listen.port());
-    println!("Meridian serves demo.example on {listen}. Ask it from another terminal:\n");
+    say!("Meridian serves demo.example on {listen}. Ask it from another terminal:\n");
     for Region { name, address, client } in &REGIONS {
-        println!("  {:84} # near {name}: {address}", format!("{dig} +short www.demo.example +subnet={client}"));
+        say!("  {:84} # near {name}: {address}", format!("{dig} +short www.demo.example +subnet={client}"));
     }
     for (question, what) in [
         ("weighted.demo.example", "dublin 80 %, ashburn 20 %"),
         ("primary.demo.example", "dublin; ashburn stands by"),
         ("CH TXT www.demo.example +subnet=203.0.113.0/24", "why that answer"),
     ] {
-        println!("  {dig} +short {question:54} # {what}");
+        say!("  {dig} +short {question:54} # {what}");
     }
-    println!("\nThe zone file, to edit (then press r): {zone_file}");
-    println!("Keys: 1 fails or heals dublin, 2 ashburn, 3 tokyo; r reloads the files; q ends the demo.\n");
+    say!("\nThe zone file, to edit (then press r): {zone_file}");
+    say!("Keys: 1 fails or heals dublin, 2 ashburn, 3 tokyo; r reloads the files; q ends the demo.\n");
 }
 
 /// What the clients got when last looked at, and when a region was last failed or healed.
@@ -136,11 +136,11 @@ impl Watch {
         let seconds = self.since.elapsed().as_secs_f64();
         for change in changes {
             if let Change::Target { .. } | Change::IsolationBegan | Change::IsolationEnded(_) = change {
-                println!("  +{seconds:.3} s  {change}");
+                say!("  +{seconds:.3} s  {change}");
             }
         }
         for change in self.look(snapshot) {
-            println!("  +{seconds:.3} s  {change}");
+            say!("  +{seconds:.3} s  {change}");
         }
     }
 }
@@ -172,7 +172,7 @@ fn keys(mut toys: Vec<Toy>, runtime: &tokio::runtime::Runtime, watch: &Mutex<Wat
         match key {
             b'1'..=b'3' => toggle(&mut toys[usize::from(key - b'1')], runtime, watch),
             b'r' => {
-                println!("reloading the files");
+                say!("reloading the files");
                 let _ = raise(Signal::SIGHUP);
             }
             b'q' | 4 => {
@@ -191,14 +191,14 @@ fn toggle(toy: &mut Toy, runtime: &tokio::runtime::Runtime, watch: &Mutex<Watch>
     match toy.serving.take() {
         Some(serving) => {
             serving.abort();
-            println!("{name} ({address}) fails now");
+            say!("{name} ({address}) fails now");
         }
         None => match runtime.block_on(serve(toy.region)) {
             Ok(serving) => {
                 toy.serving = Some(serving);
-                println!("{name} ({address}) works again");
+                say!("{name} ({address}) works again");
             }
-            Err(why) => println!("{why}"),
+            Err(why) => say!("{why}"),
         },
     }
 }

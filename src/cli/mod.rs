@@ -2,6 +2,14 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
 
+/// `println!` without its panic where the reader has gone: `meridian verify | head` is no failure.
+macro_rules! say {
+    ($($what:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($what)*);
+    }};
+}
+
 mod demo;
 mod geoip;
 mod log;
@@ -10,7 +18,6 @@ mod verify;
 mod why;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -126,11 +133,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Geoip { command: Geoip::Build { input, output } } => geoip::build(&input, &output),
         Command::Demo { listen } => demo::run(listen),
     }
-}
-
-/// Prints to standard output. Whoever reads it may have seen enough (`… | head`), which is no error.
-fn print(text: impl std::fmt::Display) {
-    let _ = write!(io::stdout(), "{text}");
 }
 
 fn parse_type(text: &str) -> Result<RrType, String> {

@@ -20,12 +20,11 @@ pub(super) fn run(config: &Path, json: bool) -> ExitCode {
     if json {
         let mut object = render_json(&diagnostics);
         object["tests"] = tests.into();
-        super::print(format_args!("{object:#}\n"));
+        say!("{object:#}");
     } else {
-        super::print(render_text(&diagnostics, &sources, std::io::stdout().is_terminal()));
+        say!("{}", render_text(&diagnostics, &sources, std::io::stdout().is_terminal()).trim_end());
         if !diagnostics.has_errors() {
-            let plural = if tests == 1 { "" } else { "s" };
-            super::print(format_args!("{} is good; {tests} routing test{plural} passed\n", config.display()));
+            say!("{} is good; {tests} routing test{} passed", config.display(), if tests == 1 { "" } else { "s" });
         }
     }
     if diagnostics.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }

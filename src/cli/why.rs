@@ -50,9 +50,9 @@ pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> Exit
     let dataset = Arc::new(dataset);
     let explanation = explain(&what_if(&dataset, &down), &name, question.rtype, question.client, 0);
     if json {
-        super::print(format_args!("{:#}\n", explanation.json()));
+        say!("{:#}", explanation.json());
     } else {
-        super::print(explanation.lines().join("\n") + "\n");
+        say!("{}", explanation.lines().join("\n"));
     }
     ExitCode::SUCCESS
 }
@@ -64,7 +64,7 @@ pub(super) fn ask_server(question: &Question, url: &str, json: bool) -> ExitCode
     let path = format!("/why?name={}&client={}{kind}&format={format}", percent_encode(&question.name), question.client);
     match crate::control::get(url, &path) {
         Ok(body) => {
-            super::print(format_args!("{}\n", body.trim_end()));
+            say!("{}", body.trim_end());
             ExitCode::SUCCESS
         }
         Err(why) => fail(&why),

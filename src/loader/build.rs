@@ -37,7 +37,10 @@ pub fn rebuild(config: &Path, stamps: &Stamps, locations: &Arc<Locations>) -> Bu
 
 /// Builds from the copies of the last good files in `state`.
 pub fn build_last_good(state: &Path) -> Result<Built, LastGoodError> {
-    super::load_last_good(state).map(|outcome| compile(outcome, None))
+    let mut built = compile(super::load_last_good(state)?, None);
+    // What was read are the copies: nothing is known of the databases on the disk, and a reload reads them.
+    built.stamps = built.stamps.unseen();
+    Ok(built)
 }
 
 fn compile(outcome: Outcome, before: Option<(&Stamps, &Arc<Locations>)>) -> Built {
@@ -86,6 +89,11 @@ impl Stamps {
     fn of(config: &Config) -> Stamps {
         let named = [&config.geo.city, &config.geo.asn].into_iter().flatten();
         Stamps(named.map(|(path, _)| (path.clone(), None)).collect()).look()
+    }
+
+    /// The same files, unlike any that are there.
+    fn unseen(&self) -> Stamps {
+        Stamps(self.0.iter().map(|(path, _)| (path.clone(), None)).collect())
     }
 
     /// How the same files look now.

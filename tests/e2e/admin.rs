@@ -1,0 +1,142 @@
+//! The admin address over HTTP, and the command that asks it.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::support::{Site, Toy, dig, get, run, wait_for};
+
+/// Checks an exposition line by line (OpenMetrics 1.0, "Text Format"); values by name and labels.
+fn parse_metrics(text: &str) -> BTreeMap<String, f64> {
+    let body = text.strip_suffix("# EOF\n").expect("the end is marked");
+    let mut kinds: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut values = BTreeMap::new();
+    for line in body.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (family, kind) = rest.split_once(' ').expect("a name and a type");
+            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            assert!(kinds.insert(family, kind).is_none(), "one TYPE line per family: {line}");
+        } else if !line.starts_with("# HELP ") {
+            let (series, value) = line.rsplit_once(' ').expect("a value");
+            let name = series.split('{').next().unwrap();
+            let family = name.strip_suffix("_total").unwrap_or(name);
+            let kind = *kinds.get(family).unwrap_or_else(|| panic!("typed before its first value: {line}"));
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            assert!(values.insert(series.to_owned(), value.parse().expect("a number")).is_none(), "twice: {line}");
+        }
+    }
+    values
+}
+
+#[test]
+fn metrics_count_what_was_asked() {
+    let site = Site::new();
+    let server = site.start();
+    for _ in 0..3 {
+        dig(server.net.dns(), &["www.gtm.example"]);
+    }
+    dig(server.net.dns(), &["nothing.gtm.example", "+tcp"]);
+    let (status, text) = get(server.net.admin(), "/metrics");
+    assert_eq!(status, 200);
+    let metrics = parse_metrics(&text);
+    for (series, value) in [
+        ("meridian_queries_total{transport=\"udp\"}", 3.0),
+        ("meridian_queries_total{transport=\"tcp\"}", 1.0),
+        ("meridian_responses_total{rcode=\"NOERROR\"}", 3.0),
+        ("meridian_responses_total{rcode=\"NXDOMAIN\"}", 1.0),
+        ("meridian_service_answers_total{rung=\"up\"}", 3.0),
+        ("meridian_tcp_connections_accepted_total", 1.0),
+        ("meridian_ready", 1.0),
+        ("meridian_isolated", 0.0),
+    ] {
+        assert_eq!(metrics.get(series), Some(&value), "{series}: {text}");
+    }
+}
+
+#[test]
+fn health_shows_every_target_and_what_its_last_probe_saw() {
+    let site = Site::with_app();
+    let net = site.net;
+    let [dublin, _ashburn, _tokyo] = Toy::regions(net);
+    let mut server = site.start();
+    assert_eq!(get(net.admin(), "/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(get(net.admin(), "/readyz"), (200, "ready\n".to_owned()));
+    drop(dublin);
+    server.says("region dublin is down, was up");
+    let settled = |health: &Value| health["targets"].as_array().unwrap().iter().all(|target| target["settled"] == true);
+    let health = wait_for("everything is settled", || {
+        let health: Value = serde_json::from_str(&get(net.admin(), "/health").1).unwrap();
+        Some(health).filter(settled)
+    });
+    assert_eq!((&health["not_ready"], &health["isolated"]), (&Value::Null, &Value::Bool(false)));
+    let up: BTreeMap<_, _> = health["targets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| (t["target"].as_str().unwrap(), t["up"].as_bool().unwrap()))
+        .collect();
+    let address = |host| net.host(host).to_string();
+    assert_eq!(up, BTreeMap::from([(&*address(11), false), (&*address(12), true), (&*address(13), true)]));
+    let (_, text) = get(net.admin(), "/metrics");
+    let metrics = parse_metrics(&text);
+    assert_eq!(metrics[&format!("meridian_target_up{{check=\"web\",target=\"{}\"}}", address(11))], 0.0);
+    assert_eq!(metrics[&format!("meridian_target_up{{check=\"web\",target=\"{}\"}}", address(12))], 1.0);
+}
+
+#[test]
+fn our_own_network_failing_is_not_ready_and_empties_nothing() {
+    let site = Site::with_app();
+    let net = site.net;
+    let toys = Toy::regions(net);
+    let mut server = site.start();
+    drop(toys);
+    server.says("isolated: no endpoint anywhere passes");
+    assert_eq!(get(net.admin(), "/readyz"), (503, "not ready: isolated: no endpoint anywhere passes\n".to_owned()));
+    assert_eq!(dig(net.dns(), &["app.gtm.example", "+short"]).trim(), net.host(11).to_string());
+    let _toys = Toy::regions(net);
+    server.says("isolation is over");
+    wait_for("it is ready again", || (get(net.admin(), "/readyz").0 == 200).then_some(()));
+}
+
+#[test]
+fn why_over_http_knows_health_and_the_command_asks_it() {
+    let site = Site::with_app();
+    let net = site.net;
+    let [dublin, _ashburn, _tokyo] = Toy::regions(net);
+    let mut server = site.start();
+    drop(dublin);
+    server.says("region dublin is down, was up");
+    let path = "/why?name=app.gtm.example&client=203.0.113.0/24";
+    let (status, body) = get(net.admin(), path);
+    let why: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &why["region"], &why["steps"][0]["verdict"]), (200, &"ashburn".into(), &"down".into()), "{why}");
+    assert_eq!(why["answers"][0], net.host(12).to_string());
+
+    let url = net.admin_url();
+    let command = |extra: &[&str]| {
+        run(site.directory(), &[&["why", "app.gtm.example", "A", "--client", "203.0.113.0/24", "--server", &url], extra].concat())
+    };
+    let json = command(&["--json"]);
+    assert_eq!(json.code, Some(0), "{json:?}");
+    let asked: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!((&asked["region"], &asked["order"], &asked["scope"]), (&why["region"], &why["order"], &why["scope"]));
+    let text = command(&[]);
+    assert!(text.stdout.contains("dublin: down, 0 of 1 endpoints up"), "{text:?}");
+
+    for (wrong, said) in [
+        ("/why?name=app.gtm.example", "client"),
+        ("/why?name=app.gtm.example&client=203.0.113.0/33", "client 203.0.113.0/33"),
+        ("/why?name=app..example&client=203.0.113.1", "name app..example"),
+        ("/why?name=app.gtm.example&client=203.0.113.1&type=NOTYPE", "NOTYPE"),
+        ("/why?name=app.gtm.example&client=203.0.113.1&tpye=A", "tpye"),
+    ] {
+        let (status, body) = get(net.admin(), wrong);
+        assert_eq!(status, 400, "{wrong}: {body}");
+        assert!(body.contains(said), "{wrong}: {body}");
+    }
+    assert_eq!(get(net.admin(), "/nothing").0, 404);
+    drop(server);
+    let nobody = command(&[]);
+    assert_eq!(nobody.code, Some(1));
+    assert!(nobody.stderr.contains(&url) && nobody.stderr.contains("refused"), "{nobody:?}");
+}

@@ -1,0 +1,54 @@
+//! `meridian demo` without a terminal.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Net, Process, command, dig, wait_for};
+
+/// One test, since the demo's toy regions have fixed addresses.
+#[test]
+fn the_demo_serves_fails_and_heals_a_region_by_key_and_ends() {
+    let listen = Net::new().dns();
+    let www = || dig(listen, &["www.demo.example", "+subnet=203.0.113.0/24", "+short"]);
+    let start = |stdin: Stdio| {
+        let mut demo = command(env!("CARGO_BIN_EXE_meridian"));
+        demo.args(["demo", "--listen", &listen.to_string()]).stdin(stdin);
+        let mut demo = Process::spawn(&mut demo);
+        demo.wait_log("Keys: 1 fails or heals dublin", 0);
+        demo
+    };
+
+    let mut demo = start(Stdio::piped());
+    let printed = demo.log();
+    let commands: Vec<_> = printed.lines().filter_map(|line| line.trim().strip_prefix("dig ")).collect();
+    assert!(commands.len() >= 5, "{printed}");
+    for line in commands {
+        // Run as printed, but for the comment.
+        let output =
+            command("sh").args(["-c", &format!("dig +tries=1 +time=5 {}", line.split('#').next().unwrap())]).output().unwrap();
+        let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && answer.contains("127.0.0.1"), "{line}: {answer}");
+        if let Some((_, address)) = line.split_once("# near ").and_then(|(_, near)| near.split_once(": ")) {
+            assert_eq!(answer.trim(), address, "{line}");
+        }
+    }
+    let said = demo.log().len();
+    demo.stdin().write_all(b"1").unwrap();
+    let said = demo.wait_log("127.0.0.11 (dublin) -> 127.0.0.12 (ashburn)", said);
+    assert_eq!(www(), "127.0.0.12\n");
+    demo.stdin().write_all(b"1").unwrap();
+    demo.wait_log("127.0.0.12 (ashburn) -> 127.0.0.11 (dublin)", said);
+    assert_eq!(www(), "127.0.0.11\n");
+    demo.stdin().write_all(b"q").unwrap();
+    let (code, log) = demo.end();
+    assert_eq!(code, Some(0), "{log}");
+
+    // Without a keyboard it runs until a signal.
+    let demo = start(Stdio::null());
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    wait_for("it answers", || (www() == "127.0.0.11\n").then_some(()));
+    demo.signal(Signal::SIGTERM);
+    assert_eq!(demo.end().0, Some(0));
+}

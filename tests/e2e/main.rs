@@ -1,0 +1,22 @@
+//! The real binary from end to end: its command line, its sockets, its signals and its files, asked by
+//! `dig`, `kdig` and `unbound`.
+//!
+//! Every test has loopback addresses of its own ([`support::Net`]), so that all run at once on fixed
+//! ports. Processes started here are killed when their handle is dropped, and by the kernel should the
+//! test itself be killed.
+
+#![allow(clippy::print_stderr, reason = "a test that cannot run here says so")]
+
+mod support;
+
+mod admin;
+mod commands;
+mod demo;
+mod files;
+mod last_good;
+mod lifecycle;
+mod locations;
+mod packets;
+mod queries;
+mod resolver;
+mod start;
