@@ -1,0 +1,256 @@
+//! The pages and the product do not part: examples load, links lead somewhere, and the tables of
+//! rules, metrics and false alarms are those of the code.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::Files;
+use meridian::dataset::Dataset;
+use meridian::diag::{Diagnostics, Sources, render_text};
+use meridian::geo::{EMBEDDED, Locations};
+use meridian::health::{Step, Thresholds, Tracker};
+use meridian::model::Moment;
+use meridian::simulate::run_tests;
+
+fn root() -> PathBuf {
+    env!("CARGO_MANIFEST_DIR").into()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every page, by its path from the root.
+fn pages() -> BTreeMap<PathBuf, String> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| Path::new("docs").join(entry.unwrap().file_name()));
+    let fixed = ["README.md", "ARCHITECTURE.md", "geoip/README.md"].map(PathBuf::from);
+    let pages: BTreeMap<_, _> = docs.chain(fixed).map(|path| (path.clone(), read(path))).collect();
+    assert!(pages.len() >= 10, "{:?}", pages.keys());
+    pages
+}
+
+/// The fenced blocks of a page that are whole files: their first line is `# ` and the file's name.
+fn example_files(page: &str) -> BTreeMap<PathBuf, Arc<str>> {
+    let blocks = page.split("\n```toml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap());
+    let name = |block: &str| block.lines().next()?.strip_prefix("# ").filter(|name| name.ends_with(".toml")).map(PathBuf::from);
+    blocks.filter_map(|block| Some((name(block)?, format!("{block}\n").into()))).collect()
+}
+
+/// Zone files without a `meridian.toml` on their page go with that of the README.
+#[test]
+fn examples_load_without_a_word_and_pass_their_tests() {
+    let main = example_files(&read("README.md"))[Path::new("meridian.toml")].clone();
+    let locations = Arc::new(Locations::read(Some(EMBEDDED), None).unwrap());
+    let (mut zones, mut tests) = (0, 0);
+    for (page, text) in pages() {
+        let mut files = example_files(&text);
+        if files.is_empty() {
+            continue;
+        }
+        files.entry("meridian.toml".into()).or_insert_with(|| main.clone());
+        zones += files.len() - 1;
+        let config = Files(files).load().unwrap_or_else(|diagnostics| panic!("{}\n{diagnostics}", page.display()));
+        let dataset = Arc::new(Dataset::compile(config, locations.clone()));
+        let mut diagnostics = Diagnostics::default();
+        tests += run_tests(&dataset, &mut diagnostics);
+        assert!(!diagnostics.has_errors(), "{}\n{}", page.display(), render_text(&diagnostics, &Sources::new(), false));
+    }
+    assert!(zones >= 4 && tests >= 5, "{zones} zones, {tests} tests");
+}
+
+/// How a heading is named in links: lower case, blanks as hyphens, without punctuation.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let slug = |heading: &str| {
+        let kept = heading.trim().to_lowercase().replace(' ', "-");
+        kept.chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_').collect()
+    };
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| slug(line.trim_start_matches('#')));
+    let named = text.split("<a id=\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+    headings.chain(named).collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let (mut links, mut broken) = (0, Vec::new());
+    for (page, text) in pages() {
+        for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            if target.starts_with("http") {
+                continue;
+            }
+            links += 1;
+            let (file, anchor) = target.split_once('#').map_or((target, None), |(file, anchor)| (file, Some(anchor)));
+            let path = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let there = root().join(&path).exists();
+            if !there || anchor.is_some_and(|anchor| !anchors(&read(&path)).contains(anchor)) {
+                broken.push(format!("{}: {target}", page.display()));
+            }
+        }
+    }
+    assert!(links >= 30, "{links}");
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// What stands in backquotes in the first cell of each table row of `text`.
+fn first_cells(text: &str) -> BTreeSet<String> {
+    let cells = text.lines().filter_map(|line| line.strip_prefix("| `")).map(|row| row.split(" |").next().unwrap());
+    cells
+        .flat_map(|cell| cell.split('`').step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .filter(|rule| !rule.is_empty())
+        .collect()
+}
+
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let is_test = path.file_stem().is_some_and(|stem| stem == "tests");
+        if path.is_dir() && !is_test {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {
+            found.push(path);
+        }
+    }
+}
+
+/// The strings in the code of some modules, tests left out.
+fn strings(modules: &[&str]) -> BTreeSet<String> {
+    let mut files = Vec::new();
+    for module in modules {
+        let path = root().join("src").join(module);
+        if path.is_dir() { rust_files(&path, &mut files) } else { files.push(path) }
+    }
+    let mut found = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        found.extend(lines.flat_map(|line| line.split('"').skip(1).step_by(2)).map(str::to_owned));
+    }
+    found
+}
+
+#[test]
+fn every_rule_is_in_the_table_and_the_table_names_no_other() {
+    let page = read("docs/zone-files.md");
+    let documented = first_cells(page.split("## Rules").nth(1).expect("a section of rules"));
+    let modules = ["config", "zone", "loader", "simulate", "geo/build.rs", "cli/geoip.rs"];
+    let strings = strings(&modules);
+    // Hyphenated words in the code of these modules are rules, but for these.
+    const OTHERS: [&str; 5] = ["200-299", "content-length", "last-good", "no-default-alpn", "transfer-encoding"];
+    let is_word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let looks_like_a_rule = |text: &str| text.contains('-') && text.split('-').all(is_word) && !OTHERS.contains(&text);
+    let in_code: BTreeSet<String> = strings.iter().filter(|text| looks_like_a_rule(text)).cloned().collect();
+    assert!(in_code.len() >= 100, "{in_code:?}");
+    let undocumented: Vec<_> = in_code.difference(&documented).collect();
+    assert!(undocumented.is_empty(), "not in docs/zone-files.md: {undocumented:?}");
+    let unknown: Vec<_> = documented.iter().filter(|rule| !strings.contains(*rule)).collect();
+    assert!(unknown.is_empty(), "in docs/zone-files.md and not in the code: {unknown:?}");
+
+    // What operators have been shown is in the table too, however the code spells it.
+    let mut shown = BTreeSet::new();
+    for case in fs::read_dir(root().join("tests/bad")).unwrap() {
+        let expected = fs::read_to_string(case.unwrap().path().join("expected.txt")).unwrap();
+        for rest in ["error[", "warning["].iter().flat_map(|kind| expected.split(kind).skip(1)) {
+            shown.insert(rest.split(']').next().unwrap().to_owned());
+        }
+    }
+    assert!(shown.len() >= 50, "{shown:?}");
+    let missing: Vec<_> = shown.difference(&documented).collect();
+    assert!(missing.is_empty(), "not in docs/zone-files.md: {missing:?}");
+}
+
+/// Names of metrics in `text`, without the suffix that counters get.
+fn metric_names(text: &str) -> BTreeSet<String> {
+    let is_part = |c: &char| c.is_ascii_lowercase() || *c == '_';
+    let names = text.split("meridian_").skip(1).map(|rest| rest.chars().take_while(is_part).collect::<String>());
+    names.map(|name| name.trim_end_matches("_total").to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn every_metric_is_documented_and_no_other() {
+    let in_code = metric_names(&read("src/control/metrics.rs"));
+    assert!(in_code.len() >= 10, "{in_code:?}");
+    assert_eq!(metric_names(&read("docs/running.md")), in_code);
+    for (page, text) in pages() {
+        assert!(metric_names(&text).is_subset(&in_code), "{}", page.display());
+    }
+}
+
+/// The mean number of probes after which an endpoint that loses a share `lost` of them goes down: the
+/// equations of its Markov chain, whose states and steps are the tracker's own.
+fn probes_to_fall(thresholds: &Thresholds, lost: f64) -> f64 {
+    let at = Moment(Duration::ZERO);
+    let mut states = vec![Tracker::assumed(true)];
+    let mut rows: Vec<[Option<usize>; 2]> = Vec::new();
+    while let Some(&state) = states.get(rows.len()) {
+        let (mut passed, mut failed) = (state, state);
+        passed.pass(thresholds, at);
+        let fell = failed.fail(thresholds, at) == Step::Fell;
+        let mut number = |next: Tracker| {
+            states.iter().position(|known| *known == next).unwrap_or_else(|| {
+                states.push(next);
+                states.len() - 1
+            })
+        };
+        rows.push([Some(number(passed)), (!fell).then(|| number(failed))]);
+    }
+    // T(state) = 1 + (1 − lost)·T(passed) + lost·T(failed), T(down) = 0: solved by elimination, from the last state up.
+    let size = rows.len();
+    let mut matrix = vec![vec![0.0; size + 1]; size];
+    for (index, [passed, failed]) in rows.iter().enumerate() {
+        matrix[index][index] += 1.0;
+        matrix[index][size] = 1.0;
+        for (next, share) in [(passed, 1.0 - lost), (failed, lost)] {
+            if let Some(next) = next {
+                matrix[index][*next] -= share;
+            }
+        }
+    }
+    for pivot in (0..size).rev() {
+        let row = matrix[pivot].clone();
+        for other in matrix.iter_mut().take(pivot) {
+            let factor = other[pivot] / row[pivot];
+            other.iter_mut().zip(&row).for_each(|(cell, value)| *cell -= factor * value);
+        }
+    }
+    matrix[0][size] / matrix[0][0]
+}
+
+/// Two significant digits, in the largest unit of which there are two.
+fn in_words(seconds: f64) -> String {
+    const UNITS: [(f64, &str); 4] = [(31_557_600.0, "years"), (86_400.0, "days"), (3600.0, "hours"), (60.0, "minutes")];
+    let (unit, name) = UNITS.into_iter().find(|(unit, _)| seconds >= 2.0 * unit).unwrap_or(UNITS[3]);
+    let value = seconds / unit;
+    let step = 10f64.powf(value.log10().floor() - 1.0);
+    let rounded = (value / step).round() * step;
+    if value < 10.0 { format!("{rounded:.1} {name}") } else { format!("{rounded:.0} {name}") }
+}
+
+#[test]
+fn the_table_of_chance_alarms_is_the_machines_own() {
+    let page = read("docs/health.md");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 6).collect();
+    assert!(rows.len() >= 10, "{rows:?}");
+    let mut wrong = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let interval = cells[1].trim_matches('`');
+        let seconds = interval.strip_suffix("ms").map_or_else(
+            || interval.trim_end_matches('s').parse::<f64>().unwrap(),
+            |millis| millis.parse::<f64>().unwrap() / 1000.0,
+        );
+        let (fall, forgive) = (cells[2].parse().unwrap(), cells[3].parse().unwrap());
+        let thresholds = Thresholds { fall, rise: 4, forgive };
+        let mean = |lost| in_words(seconds * probes_to_fall(&thresholds, lost));
+        let computed = format!("| `{interval}` | {fall} | {forgive} | {} | {} |", mean(0.001), mean(0.01));
+        if row != computed {
+            wrong.push(format!("{row}\nis {computed}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
