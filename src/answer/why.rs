@@ -197,9 +197,14 @@ impl Explanation {
         let Some(map) = dataset.config.services[service.index()].map else { return };
         let (spec, map) = (&dataset.config.maps[map.index()], &dataset.maps[map.index()]);
         let explained = map.explain(spec, &dataset.config.regions, &dataset.locations, self.client);
-        self.located_by = explained.located_by;
         self.location = explained.location;
         self.asn = explained.asn;
+        // The other routes look at a map's borders only: without one the place decides nothing.
+        let nearest = dataset.config.services[service.index()].route == Route::Nearest;
+        if !nearest && map.border(self.client).0.is_none() {
+            return;
+        }
+        self.located_by = explained.located_by;
         self.order = map.order(map.lookup(self.client).order).steps.iter().flatten().map(|r| region_name(dataset, *r)).collect();
     }
 
