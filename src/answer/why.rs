@@ -223,7 +223,7 @@ impl Explanation {
         for (region, verdict) in considered.0 {
             if let (Verdict::Taken | Verdict::NotDrawn, Some(pool)) = (verdict, plan.pool(region)) {
                 self.possible.regions.push(region);
-                self.possible.targets.extend(targets(plan, pool.ring(family, selection.rung)));
+                self.possible.targets.extend(targets(plan, plan.ring(pool, family, selection.rung)));
             }
             let (verdict, detail) = describe(plan, family, &selection, region, verdict);
             self.steps.push(Step { region: region_name(&snapshot.dataset, region), verdict, detail });
@@ -263,7 +263,7 @@ fn describe(
 }
 
 /// Every address or target name of a ring.
-fn targets(plan: &Plan, ring: &Ring) -> Vec<String> {
+fn targets(plan: &Plan, ring: Ring) -> Vec<String> {
     let target = |slot| {
         let rr = plan.answer(ring, slot);
         let (_, rdata) = rrs(rr).next()?;

@@ -2,7 +2,7 @@
 
 use crate::dns::{RrType, Ttl};
 use crate::health::State;
-use crate::model::{Endpoint, Families, Family, FamilyRule, Pool, RegionId, Route, Service, Target};
+use crate::model::{Endpoint, Families, Family, FamilyRule, MapId, Pool, RegionId, Route, Service, Target};
 use std::net::IpAddr;
 
 /// The steps of availability, best first. For each client, inside its border, the first that has a
@@ -78,28 +78,36 @@ impl Rung {
 }
 
 /// What is handed out now for one service: compiled once per change, read by every query.
+///
+/// With many services a query finds its plan in no cache, so what nearly every query reads comes
+/// first and fits one cache line; a pool fits another, and the RRs of its answer a third.
 #[derive(Debug, Clone, PartialEq)]
+#[repr(C, align(64))]
 pub struct Plan {
-    /// How a region is chosen.
-    pub route: Route,
     /// One per pool, in the service's order.
     pub pools: Box<[PoolPlan]>,
+    rrs: Rrs,
+    /// The map of the clients' orders and borders.
+    pub map: Option<MapId>,
     /// TTL while what was consulted is settled.
     pub ttl: Ttl,
-    /// TTL in doubt and on degraded rungs.
-    pub ttl_min: Ttl,
+    /// The rungs that have a pool, per family.
+    any: [u8; 2],
+    /// How a region is chosen.
+    pub route: Route,
     /// Families that have records at all.
     pub families: Families,
     /// Every endpoint is a CNAME target.
     pub alias: bool,
+    /// TTL in doubt and on degraded rungs.
+    pub ttl_min: Ttl,
     /// Pool index by region; `NO_POOL` where the service has none.
     by_region: Box<[u16]>,
     /// Pool indexes, lowest priority number first.
     by_priority: Box<[u16]>,
-    /// The rungs that have a pool, per family.
-    any: [u8; 2],
+    /// All endpoints of each pool, per family, up or not.
+    all: Box<[[Ring; 2]]>,
     fallback: [Ring; 2],
-    rrs: Rrs,
 }
 
 const NO_POOL: u16 = u16::MAX;
@@ -123,14 +131,15 @@ pub struct PoolPlan {
     pub endpoints: u16,
     /// Endpoints usable now, per family.
     usable: [Ring; 2],
-    /// All its endpoints, per family.
-    all: [Ring; 2],
 }
 
 /// Endpoints to pick from by weight: a stretch of [`Rrs`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ring {
     first: u32,
+    /// Where the RRs of the answer that starts at its first endpoint are.
+    start: u32,
+    length: u16,
     /// How many endpoints can be picked.
     pub len: u16,
     /// How many RRs an answer has.
@@ -141,9 +150,9 @@ pub struct Ring {
 /// the ring's endpoints, and the first `answers − 1` of them once more.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rrs {
-    bytes: Vec<u8>,
+    bytes: Box<[u8]>,
     /// Per laid-out RR: where it starts, and the weights of its ring's endpoints up to and with it.
-    slots: Vec<Slot>,
+    slots: Box<[Slot]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -155,14 +164,13 @@ struct Slot {
 impl Plan {
     /// Compiles `service` with its endpoints' states. `regions` is how many regions there are.
     pub fn compile(service: &Service, regions: usize, state: &dyn Fn(&Pool, &Endpoint) -> State) -> Plan {
-        let mut rrs = Rrs::default();
-        let layout = Layout { ttl: service.ttl, answers: service.answers };
-        let pools: Box<[PoolPlan]> =
-            service.pools.iter().map(|pool| pool_plan(service, pool, state, &layout, &mut rrs)).collect();
+        let mut layout = Layout { ttl: service.ttl, answers: service.answers, bytes: Vec::new(), slots: Vec::new() };
+        let (pools, all): (Vec<PoolPlan>, Vec<[Ring; 2]>) =
+            service.pools.iter().map(|pool| pool_plan(service, pool, state, &mut layout)).unzip();
         let fallback = Family::BOTH.map(|family| {
             let addresses: Vec<_> =
                 service.fallback.iter().map(|a| Target::Address(*a)).filter(|t| t.families().contains(family)).collect();
-            layout.ring(&mut rrs, addresses.iter().map(|target| (target, 1)))
+            layout.ring(addresses.iter().map(|target| (target, 1)))
         });
         let any = Family::BOTH.map(|family| {
             let pools = pools.iter().fold(0, |any, pool| any | pool.rungs[family.index()]);
@@ -174,11 +182,11 @@ impl Plan {
         }
         let mut by_priority: Box<[u16]> = (0..pools.len() as u16).collect();
         by_priority.sort_by_key(|index| pools[usize::from(*index)].priority);
-        rrs.bytes.shrink_to_fit();
-        rrs.slots.shrink_to_fit();
         Plan {
             route: service.route,
-            pools,
+            map: service.map,
+            pools: pools.into(),
+            all: all.into(),
             ttl: service.ttl,
             ttl_min: service.ttl_min,
             families: service.families(),
@@ -187,13 +195,27 @@ impl Plan {
             by_priority,
             any,
             fallback,
-            rrs,
+            rrs: Rrs { bytes: layout.bytes.into(), slots: layout.slots.into() },
         }
     }
 
     /// The service's pool in `region`.
     pub fn pool(&self, region: RegionId) -> Option<&PoolPlan> {
-        self.pools.get(usize::from(*self.by_region.get(region.index())?))
+        // Pools are in the order of their regions: a service that is everywhere needs no table.
+        match self.pools.get(region.index()) {
+            Some(pool) if pool.region == region => Some(pool),
+            _ => self.pools.get(usize::from(*self.by_region.get(region.index())?)),
+        }
+    }
+
+    /// What `pool`, one of this plan's, hands out on `rung`.
+    pub fn ring(&self, pool: &PoolPlan, family: Family, rung: Rung) -> Ring {
+        let usable = pool.usable[family.index()];
+        if rung <= Rung::Standby && usable.len > 0 {
+            return usable;
+        }
+        let index = self.pools.iter().position(|own| own.region == pool.region).unwrap_or_default();
+        self.all[index][family.index()]
     }
 
     /// Pools, lowest priority number first.
@@ -212,19 +234,22 @@ impl Plan {
     }
 
     /// The `fallback` addresses.
-    pub fn fallback(&self, family: Family) -> &Ring {
-        &self.fallback[family.index()]
+    pub fn fallback(&self, family: Family) -> Ring {
+        self.fallback[family.index()]
     }
 
     /// The RRs of the answer that starts at `slot` of `ring`: owners `C0 0C`, TTL [`Plan::ttl`].
-    pub fn answer(&self, ring: &Ring, slot: usize) -> &[u8] {
+    pub fn answer(&self, ring: Ring, slot: usize) -> &[u8] {
+        if slot == 0 {
+            return &self.rrs.bytes[ring.start as usize..][..usize::from(ring.length)];
+        }
         let first = ring.first as usize + slot;
         let end = self.rrs.slots.get(first + usize::from(ring.answers)).map_or(self.rrs.bytes.len(), |s| s.start as usize);
         &self.rrs.bytes[self.rrs.slots[first].start as usize..end]
     }
 
     /// Picks a slot of `ring` by weight, exactly in the long run; `ring` is not empty.
-    pub fn pick(&self, ring: &Ring, rng: &mut fastrand::Rng) -> usize {
+    pub fn pick(&self, ring: Ring, rng: &mut fastrand::Rng) -> usize {
         if ring.len == 1 {
             return 0;
         }
@@ -239,21 +264,13 @@ pub(super) fn below(bound: u64, rng: &mut fastrand::Rng) -> u64 {
     ((u128::from(rng.u64(..)) * u128::from(bound)) >> 64) as u64
 }
 
-impl PoolPlan {
-    /// What the pool hands out on `rung`.
-    pub fn ring(&self, family: Family, rung: Rung) -> &Ring {
-        let usable = &self.usable[family.index()];
-        if rung <= Rung::Standby && usable.len > 0 { usable } else { &self.all[family.index()] }
-    }
-}
-
+/// A pool's plan, and the rings of all its endpoints.
 fn pool_plan(
     service: &Service,
     pool: &Pool,
     state: &dyn Fn(&Pool, &Endpoint) -> State,
-    layout: &Layout,
-    rrs: &mut Rrs,
-) -> PoolPlan {
+    layout: &mut Layout,
+) -> (PoolPlan, [Ring; 2]) {
     let states: Vec<State> = pool.endpoints.iter().map(|endpoint| state(pool, endpoint)).collect();
     let offered = pool.families();
     let judged = Family::BOTH.map(|family| judge(pool, &states, family));
@@ -283,12 +300,12 @@ fn pool_plan(
             .collect();
         // Endpoints of weight 0 are standby inside their pool.
         let active = endpoints.iter().any(|(_, weight)| *weight > 0);
-        layout.ring(rrs, endpoints.into_iter().filter(|(_, weight)| *weight > 0 || !active).map(|(t, w)| (t, w.max(1))))
+        layout.ring(endpoints.into_iter().filter(|(_, weight)| *weight > 0 || !active).map(|(t, w)| (t, w.max(1))))
     };
     let all = Family::BOTH.map(|family| ring(family, false));
     let every_up = states.iter().all(|s| s.up);
     let usable = if every_up { all } else { Family::BOTH.map(|family| ring(family, true)) };
-    PoolPlan {
+    let plan = PoolPlan {
         region: pool.region,
         weight: pool.weight.get(),
         priority: pool.priority,
@@ -297,8 +314,8 @@ fn pool_plan(
         up: states.iter().filter(|s| s.up).count() as u16,
         endpoints: states.len() as u16,
         usable,
-        all,
-    }
+    };
+    (plan, all)
 }
 
 #[derive(Clone, Copy)]
@@ -335,37 +352,46 @@ fn rung_set(view: Judged, some_survive: bool, weighted: bool) -> u8 {
     own | Rung::Every.bit() | if weighted { Rung::AsIfUp.bit() } else { 0 }
 }
 
-/// How RRs are laid out.
+/// Lays RRs out.
 struct Layout {
     ttl: Ttl,
     answers: u8,
+    bytes: Vec<u8>,
+    slots: Vec<Slot>,
 }
 
 impl Layout {
-    fn ring<'a>(&self, rrs: &mut Rrs, endpoints: impl Iterator<Item = (&'a Target, u32)>) -> Ring {
+    fn ring<'a>(&mut self, endpoints: impl Iterator<Item = (&'a Target, u32)>) -> Ring {
         let endpoints: Vec<_> = endpoints.collect();
         let answers = usize::from(self.answers).min(endpoints.len());
-        let ring = Ring { first: rrs.slots.len() as u32, len: endpoints.len() as u16, answers: answers as u8 };
+        let (first, start) = (self.slots.len(), self.bytes.len());
         let mut cumulative = 0;
         for (target, weight) in endpoints.iter().chain(endpoints.iter().take(answers.saturating_sub(1))) {
             cumulative += u64::from(*weight);
-            rrs.slots.push(Slot { start: rrs.bytes.len() as u32, cumulative });
-            self.push_rr(&mut rrs.bytes, target);
+            self.slots.push(Slot { start: self.bytes.len() as u32, cumulative });
+            self.push_rr(target);
         }
-        ring
+        let end = self.slots.get(first + answers).map_or(self.bytes.len(), |slot| slot.start as usize);
+        Ring {
+            first: first as u32,
+            start: start as u32,
+            length: (end - start) as u16,
+            len: endpoints.len() as u16,
+            answers: answers as u8,
+        }
     }
 
-    fn push_rr(&self, bytes: &mut Vec<u8>, target: &Target) {
+    fn push_rr(&mut self, target: &Target) {
         let (rtype, rdata): (RrType, &[u8]) = match target {
             Target::Address(IpAddr::V4(v4)) => (RrType::A, &v4.octets()),
             Target::Address(IpAddr::V6(v6)) => (RrType::AAAA, &v6.octets()),
             Target::Name(name) => (RrType::CNAME, name.as_wire()),
         };
-        bytes.extend_from_slice(&[0xc0, 12]);
-        bytes.extend_from_slice(&rtype.0.to_be_bytes());
-        bytes.extend_from_slice(&[0, 1]);
-        bytes.extend_from_slice(&self.ttl.secs().to_be_bytes());
-        bytes.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
-        bytes.extend_from_slice(rdata);
+        self.bytes.extend_from_slice(&[0xc0, 12]);
+        self.bytes.extend_from_slice(&rtype.0.to_be_bytes());
+        self.bytes.extend_from_slice(&[0, 1]);
+        self.bytes.extend_from_slice(&self.ttl.secs().to_be_bytes());
+        self.bytes.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
+        self.bytes.extend_from_slice(rdata);
     }
 }

@@ -72,7 +72,7 @@ pub fn select<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng, tr
         (Route::Nearest | Route::Weighted, _) => draw.among(&|| plan.pools.iter()),
     }?;
     let doubt = draw.doubt || pool.doubt;
-    let ring = pool.ring(asked.family, rung);
+    let ring = plan.ring(pool, asked.family, rung);
     let slot = plan.pick(ring, rng);
     Some(Selection {
         region: Some(pool.region),
