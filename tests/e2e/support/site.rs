@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -11,7 +12,7 @@ use super::{Done, Net, Process, command, run};
 /// A directory with `meridian.toml`, `zones/gtm.example.toml` and room for more.
 pub(crate) struct Site {
     pub(crate) net: Net,
-    directory: TempDir,
+    directory: Arc<TempDir>,
 }
 
 /// NET is replaced by the first three octets of the test's addresses.
@@ -89,7 +90,7 @@ tokyo   = { endpoints = ["NET.13"] }
 impl Site {
     /// Static regions only.
     pub(crate) fn new() -> Site {
-        let site = Site { net: Net::new(), directory: TempDir::new().expect("a temporary directory") };
+        let site = Site { net: Net::new(), directory: Arc::new(TempDir::new().expect("a temporary directory")) };
         site.write("meridian.toml", CONFIGURATION);
         site.write("zones/gtm.example.toml", ZONE);
         site
@@ -150,7 +151,7 @@ impl Site {
     pub(crate) fn start_as(&self, serve: &mut Command) -> Meridian {
         let mut process = Process::spawn(serve);
         let said = process.wait_log("started: ", 0);
-        Meridian { net: self.net, process, said }
+        Meridian { net: self.net, process, said, _directory: self.directory.clone() }
     }
 
     /// Runs `meridian` with `arguments` and this site's configuration.
@@ -167,6 +168,8 @@ pub(crate) struct Meridian {
     pub(crate) process: Process,
     /// How much of the log earlier waits have taken.
     said: usize,
+    /// Dropped after the process that writes to it.
+    _directory: Arc<TempDir>,
 }
 
 impl Meridian {
