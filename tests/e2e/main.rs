@@ -12,6 +12,7 @@ mod support;
 mod admin;
 mod commands;
 mod demo;
+mod figures;
 mod files;
 mod last_good;
 mod lifecycle;
