@@ -194,6 +194,8 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     if let Some(started) = hooks.started {
         started(&daemon.published.load());
     }
+    // A reload replaces it; nothing of it is to stay then.
+    drop(dataset);
     daemon.run(signals, outcomes, control).await;
     Ok(())
 }
