@@ -11,13 +11,15 @@ use axum::Router;
 use axum::routing::get;
 use nix::sys::signal::{Signal, raise};
 use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::answer::explain;
-use crate::daemon::{self, Hooks};
+use crate::daemon::{self, Failure, Hooks};
 use crate::dataset::Snapshot;
 use crate::dns::{Name, Prefix};
 use crate::publisher::Change;
+use crate::server::{BindError, Transport};
 
 /// Where the toy regions serve HTTP.
 const PORT: u16 = 18080;
@@ -38,7 +40,11 @@ const REGIONS: [Region; 3] = [
 /// Runs the demo until `q`, SIGINT or SIGTERM.
 pub(super) fn run(listen: SocketAddr) -> ExitCode {
     match start(listen) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
         Err(why) => {
             eprintln!("meridian demo: {why}");
             ExitCode::FAILURE
@@ -46,7 +52,8 @@ pub(super) fn run(listen: SocketAddr) -> ExitCode {
     }
 }
 
-fn start(listen: SocketAddr) -> Result<(), String> {
+/// What became of the server; a sentence where it did not come to that.
+fn start(listen: SocketAddr) -> Result<Result<(), Failure>, String> {
     let directory =
         tempfile::Builder::new().prefix("meridian-demo-").tempdir().map_err(|e| format!("no temporary directory: {e}"))?;
     let write = |name: &str, text: String| {
@@ -58,6 +65,8 @@ fn start(listen: SocketAddr) -> Result<(), String> {
 
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|e| e.to_string())?;
+    // For as long as the process: it must not be dropped within the server's, which drops the hooks when it cannot start.
+    let runtime: &'static Runtime = Box::leak(Box::new(runtime));
     let mut toys = Vec::new();
     for region in &REGIONS {
         toys.push(Toy { region, serving: Some(runtime.block_on(serve(region))?) });
@@ -69,7 +78,7 @@ fn start(listen: SocketAddr) -> Result<(), String> {
         started: Some(Box::new(move |snapshot| {
             greet(listen, &zone_file);
             lock(&at_start).look(snapshot);
-            std::thread::spawn(move || keys(toys, &runtime, &watch));
+            std::thread::spawn(move || keys(toys, runtime, &watch));
         })),
         published: Some(Box::new(move |snapshot, changes| lock(&at_change).report(snapshot, changes))),
         reloaded: Some(Box::new(|result| match result {
@@ -78,11 +87,11 @@ fn start(listen: SocketAddr) -> Result<(), String> {
         })),
     };
     let terminal = raw_mode();
-    let result = daemon::run(&directory.path().join("meridian.toml"), hooks).map_err(|failure| failure.to_string());
+    let result = daemon::run(&directory.path().join("meridian.toml"), hooks);
     if let Some(terminal) = terminal {
         let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &terminal);
     }
-    result
+    Ok(result)
 }
 
 fn greet(listen: SocketAddr, zone_file: &str) {
@@ -157,8 +166,10 @@ struct Toy {
 
 async fn serve(region: &'static Region) -> Result<JoinHandle<()>, String> {
     let address = SocketAddr::new(IpAddr::V4(region.address), PORT);
-    let listener =
-        tokio::net::TcpListener::bind(address).await.map_err(|e| format!("the toy region {} on {address}: {e}", region.name))?;
+    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| {
+        let error = BindError::explain(address, Transport::Tcp, error);
+        format!("the toy region {}: {error} ({})", region.name, error.hint())
+    })?;
     let page = format!("{}\n", region.name);
     let routes = Router::new().fallback(get(move || async move { page }));
     Ok(tokio::spawn(async move {
@@ -167,7 +178,7 @@ async fn serve(region: &'static Region) -> Result<JoinHandle<()>, String> {
 }
 
 /// Reads keys until `q` or the end of input; without a keyboard the demo runs until a signal.
-fn keys(mut toys: Vec<Toy>, runtime: &tokio::runtime::Runtime, watch: &Mutex<Watch>) {
+fn keys(mut toys: Vec<Toy>, runtime: &Runtime, watch: &Mutex<Watch>) {
     for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
         match key {
             b'1'..=b'3' => toggle(&mut toys[usize::from(key - b'1')], runtime, watch),
@@ -185,12 +196,14 @@ fn keys(mut toys: Vec<Toy>, runtime: &tokio::runtime::Runtime, watch: &Mutex<Wat
     runtime.block_on(std::future::pending())
 }
 
-fn toggle(toy: &mut Toy, runtime: &tokio::runtime::Runtime, watch: &Mutex<Watch>) {
+fn toggle(toy: &mut Toy, runtime: &Runtime, watch: &Mutex<Watch>) {
     let Region { name, address, .. } = toy.region;
     lock(watch).since = Instant::now();
     match toy.serving.take() {
         Some(serving) => {
             serving.abort();
+            // Its port is free once it has ended: the next key may come at once.
+            let _ = runtime.block_on(serving);
             say!("{name} ({address}) fails now");
         }
         None => match runtime.block_on(serve(toy.region)) {

@@ -18,10 +18,9 @@ pub fn get(base: &str, path: &str) -> Result<String, String> {
 }
 
 async fn fetch(base: &str, path: &str) -> Result<String, String> {
-    let uri: Uri = format!("{}{path}", base.trim_end_matches('/')).parse().map_err(|e| format!("{base}: {e}"))?;
-    let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else {
-        return Err(format!("{base} is not of the form http://ADDRESS:PORT"));
-    };
+    let form = || format!("{base} is not of the form http://ADDRESS:PORT");
+    let uri: Uri = format!("{}{path}", base.trim_end_matches('/')).parse().map_err(|_| form())?;
+    let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else { return Err(form()) };
     let failed = |what: &dyn std::fmt::Display| format!("{base}: {what}");
     let port = uri.port_u16().unwrap_or(80);
     let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|e| failed(&e))?;

@@ -135,6 +135,10 @@ fn why_over_http_knows_health_and_the_command_asks_it() {
         assert!(body.contains(said), "{wrong}: {body}");
     }
     assert_eq!(get(net.admin(), "/nothing").0, 404);
+    for wrong in [&*net.admin().to_string(), "https://127.0.0.1", "localhost"] {
+        let done = run(site.directory(), &["why", "app.gtm.example", "--client", "203.0.113.1", "--server", wrong]);
+        assert_eq!(done.stderr, format!("meridian why: {wrong} is not of the form http://ADDRESS:PORT\n"));
+    }
     drop(server);
     let nobody = command(&[]);
     assert_eq!(nobody.code, Some(1));

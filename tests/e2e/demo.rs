@@ -1,17 +1,22 @@
 //! `meridian demo` without a terminal.
 
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::path::Path;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Net, Process, command, dig, wait_for};
+use crate::support::{Net, Process, command, dig, run, wait_for};
 
 /// One test, since the demo's toy regions have fixed addresses.
 #[test]
 fn the_demo_serves_fails_and_heals_a_region_by_key_and_ends() {
     let listen = Net::new().dns();
     let www = || dig(listen, &["www.demo.example", "+subnet=203.0.113.0/24", "+short"]);
+    // Somebody may be looking at a demo of their own.
+    let free = |host| TcpListener::bind((Ipv4Addr::new(127, 0, 0, host), 18080)).is_ok();
+    wait_for("the toy regions' addresses are free", || [11, 12, 13].into_iter().all(free).then_some(()));
     let start = |stdin: Stdio| {
         let mut demo = command(env!("CARGO_BIN_EXE_meridian"));
         demo.args(["demo", "--listen", &listen.to_string()]).stdin(stdin);
@@ -39,11 +44,25 @@ fn the_demo_serves_fails_and_heals_a_region_by_key_and_ends() {
     let said = demo.wait_log("127.0.0.11 (dublin) -> 127.0.0.12 (ashburn)", said);
     assert_eq!(www(), "127.0.0.12\n");
     demo.stdin().write_all(b"1").unwrap();
-    demo.wait_log("127.0.0.12 (ashburn) -> 127.0.0.11 (dublin)", said);
+    let said = demo.wait_log("127.0.0.12 (ashburn) -> 127.0.0.11 (dublin)", said);
     assert_eq!(www(), "127.0.0.11\n");
+    demo.stdin().write_all(b"22").unwrap();
+    let said = demo.wait_log("ashburn (127.0.0.12) fails now", said);
+    demo.wait_log("ashburn (127.0.0.12) works again", said);
+    // The addresses are taken now: a second demo ends, in words.
+    let done = run(Path::new("/"), &["demo", "--listen", &Net::new().dns().to_string()]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let says = "meridian demo: the toy region dublin: cannot listen on 127.0.0.11:18080 (TCP): the port is in use";
+    assert!(done.stderr.starts_with(says), "{done:?}");
     demo.stdin().write_all(b"q").unwrap();
     let (code, log) = demo.end();
     assert_eq!(code, Some(0), "{log}");
+
+    let holder = UdpSocket::bind(listen).unwrap();
+    let done = run(Path::new("/"), &["demo", "--listen", &listen.to_string()]);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.starts_with(&format!("meridian: cannot listen on {listen} (UDP): the port is in use")), "{done:?}");
+    drop(holder);
 
     // Without a keyboard it runs until a signal.
     let demo = start(Stdio::null());
