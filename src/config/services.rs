@@ -316,15 +316,27 @@ impl Reader<'_, '_> {
             return;
         };
         let Some(spec) = &self.context.map_specs[map] else { return };
+        let families = |inside: &dyn Fn(RegionId) -> bool| {
+            let pools = pools.iter().filter(|pool| inside(pool.value.region));
+            pools.fold(Families::default(), |all, pool| all.union(pool.value.families()))
+        };
+        let offered = families(&|_| true);
         let mut reported: Vec<&[RegionId]> = Vec::new();
         for (entry, only) in borders(spec) {
-            if reported.contains(&only) || pools.iter().any(|pool| only.contains(&pool.value.region)) {
+            let inside = families(&|region| only.contains(&region));
+            if reported.contains(&only) || inside == offered {
                 continue;
             }
             reported.push(only);
+            // Only with family = "split" may a border hold pools and yet none of a family.
+            let lacking = match (inside.v4, inside.v6) {
+                (false, false) => "",
+                (true, _) => "IPv6 ",
+                (_, true) => "IPv4 ",
+            };
             let names: Vec<_> = only.iter().map(|region| self.context.regions.name(region.index())).collect();
             let message = format!(
-                "the service has no pool inside the border maps.{}.{entry} (only {}): its clients would have no answer",
+                "the service has no {lacking}pool inside the border maps.{}.{entry} (only {}): its clients would have no answer",
                 spec.name,
                 names.join(", ")
             );
