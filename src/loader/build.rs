@@ -27,29 +27,28 @@ pub struct Built {
 
 /// Reads `config` and everything it leads to, and compiles it.
 pub fn build(config: &Path) -> Built {
-    compile(super::load(config), None)
+    let (outcome, stamps) = super::load_stamped(config);
+    compile(outcome, stamps, None)
 }
 
 /// The same; where the location databases are those of `stamps`, what was read of them is used again.
 pub fn rebuild(config: &Path, stamps: &Stamps, locations: &Arc<Locations>) -> Built {
-    compile(super::load(config), Some((stamps, locations)))
+    let (outcome, read) = super::load_stamped(config);
+    compile(outcome, read, Some((stamps, locations)))
 }
 
 /// Builds from the copies of the last good files in `state`.
 pub fn build_last_good(state: &Path) -> Result<Built, LastGoodError> {
-    let mut built = compile(super::load_last_good(state)?, None);
+    let outcome = super::load_last_good(state)?;
     // What was read are the copies: nothing is known of the databases on the disk, and a reload reads them.
-    built.stamps = built.stamps.unseen();
-    Ok(built)
+    let stamps = outcome.loaded.as_ref().map_or_else(Stamps::default, |loaded| Stamps::unseen(&loaded.config));
+    Ok(compile(outcome, stamps, None))
 }
 
-fn compile(outcome: Outcome, before: Option<(&Stamps, &Arc<Locations>)>) -> Built {
+fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Stamps, &Arc<Locations>)>) -> Built {
     let Outcome { loaded, mut diagnostics, sources } = outcome;
-    let mut built =
-        Built { dataset: None, diagnostics: Diagnostics::default(), sources, inputs: None, stamps: Stamps::default() };
+    let mut built = Built { dataset: None, diagnostics: Diagnostics::default(), sources, inputs: None, stamps };
     if let Some(loaded) = loaded.filter(|_| !diagnostics.has_errors()) {
-        // Looked at before they are read: a change in between shows as a change, and is read again.
-        built.stamps = Stamps::of(&loaded.config);
         let locations = match before {
             Some((stamps, locations)) if *stamps == built.stamps => Ok(locations.clone()),
             _ => {
@@ -86,19 +85,24 @@ fn compile(outcome: Outcome, before: Option<(&Stamps, &Arc<Locations>)>) -> Buil
 pub struct Stamps(Vec<(PathBuf, Option<(SystemTime, u64)>)>);
 
 impl Stamps {
-    fn of(config: &Config) -> Stamps {
+    /// The databases that `config` names, unlike any that are there.
+    fn unseen(config: &Config) -> Stamps {
         let named = [&config.geo.city, &config.geo.asn].into_iter().flatten();
-        Stamps(named.map(|(path, _)| (path.clone(), None)).collect()).look()
+        Stamps(named.map(|(path, _)| (path.clone(), None)).collect())
     }
 
-    /// The same files, unlike any that are there.
-    fn unseen(&self) -> Stamps {
-        Stamps(self.0.iter().map(|(path, _)| (path.clone(), None)).collect())
+    /// Takes down how `path` looks. To be called before it is read: a change in between then shows as
+    /// a change, and is read again.
+    pub(super) fn add(&mut self, path: &Path) {
+        self.0.push((path.to_owned(), look(path)));
     }
 
     /// How the same files look now.
     pub fn look(&self) -> Stamps {
-        let look = |path: &PathBuf| std::fs::metadata(path).and_then(|m| Ok((m.modified()?, m.len()))).ok();
         Stamps(self.0.iter().map(|(path, _)| (path.clone(), look(path))).collect())
     }
+}
+
+fn look(path: &Path) -> Option<(SystemTime, u64)> {
+    std::fs::metadata(path).and_then(|m| Ok((m.modified()?, m.len()))).ok()
 }

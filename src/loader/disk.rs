@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Content, InputFile, is_zone_file};
+use super::{Content, InputFile, Stamps, is_zone_file};
 use crate::config::{Source, Unreadable};
 use crate::diag::At;
 
@@ -22,6 +22,8 @@ pub(super) struct Disk {
     /// In the order they were read.
     order: Vec<PathBuf>,
     listed: Vec<PathBuf>,
+    /// What the location databases looked like just before they were read.
+    pub(super) stamps: Stamps,
 }
 
 impl Disk {
@@ -76,6 +78,7 @@ impl Source for Disk {
 
     fn database(&mut self, path: &Path) -> Result<(), Unreadable> {
         if !self.files.contains_key(path) {
+            self.stamps.add(path);
             let bytes = read(path).map_err(|problem| problem.explain(path))?;
             self.remember(path, Content::Binary(Arc::new(bytes)));
         }
@@ -205,6 +208,18 @@ mod tests {
         assert_eq!(explain(ErrorKind::Other).rule, "unreadable-file");
         let unlistable = |kind: ErrorKind| unlistable(Path::new("zones"), &kind.into());
         assert_eq!(unlistable(ErrorKind::PermissionDenied).message, "the directory zones may not be read: permission denied");
+    }
+
+    #[test]
+    fn a_database_replaced_right_after_it_was_read_shows_as_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("city.mmdb");
+        fs::write(&path, "old").unwrap();
+        let mut disk = Disk::default();
+        disk.database(&path).unwrap();
+        assert_eq!(disk.stamps, disk.stamps.look());
+        fs::write(&path, "newer").unwrap();
+        assert_ne!(disk.stamps, disk.stamps.look());
     }
 
     #[test]

@@ -93,8 +93,14 @@ impl fmt::Debug for Content {
 
 /// Reads `config_path` and everything it leads to.
 pub fn load(config_path: &Path) -> Outcome {
+    load_stamped(config_path).0
+}
+
+/// The same, with what the location databases looked like just before they were read.
+fn load_stamped(config_path: &Path) -> (Outcome, Stamps) {
     let mut disk = disk::Disk::default();
-    load_from(&mut disk, config_path, |disk| disk.inputs())
+    let outcome = load_from(&mut disk, config_path, |disk| disk.inputs());
+    (outcome, disk.stamps)
 }
 
 /// `[server] state` as far as it can be made out of a `meridian.toml` that may be broken.
