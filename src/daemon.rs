@@ -4,9 +4,7 @@
 //! publisher; queries are answered by the transports' own threads, which only ever read what is
 //! published.
 
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -156,7 +154,7 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     let mut counters = Vec::new();
     let limits = dataset.config.server.tcp;
     let server = Server::start(listeners, limits, |_| {
-        let worker = Worker::new(seed());
+        let worker = Worker::new(server::seed());
         counters.push(worker.counters.clone());
         Queries { published: published.clone(), current: published.load_full(), worker }
     })
@@ -223,11 +221,6 @@ fn say_unrouted(dataset: &Dataset) {
     for family in probe::unrouted(dataset.config.targets.iter().map(|target| &target.target)) {
         tracing::warn!("this node has no default route for {family}: endpoints it cannot reach without one are not judged");
     }
-}
-
-/// A start for a worker's draws: the standard library's hash keys come from the system's randomness.
-fn seed() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 fn say(effects: &[Effect]) {

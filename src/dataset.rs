@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::config::Config;
 use crate::dns::{Name, RrType};
 use crate::geo::{GeoMap, Locations};
-use crate::model::{ServiceId, ZoneId};
+use crate::model::ServiceId;
 use crate::steer::Plan;
 use crate::zone::{Lookup, NameTable, ZoneInput};
 
@@ -50,11 +50,6 @@ impl Dataset {
             (_, Lookup::Service(service)) => Some(service),
             _ => None,
         }
-    }
-
-    /// The origin of a zone.
-    pub fn origin(&self, zone: ZoneId) -> &Name {
-        &self.config.zones[zone.index()].origin
     }
 
     /// True when `client` may ask `why`.

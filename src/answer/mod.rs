@@ -112,6 +112,3 @@ fn limit(request: &Request<'_>, transport: Transport) -> usize {
 
 /// The most octets of a datagram without EDNS (RFC 1035 §4.2.1).
 const PLAIN_UDP: usize = 512;
-
-#[cfg(test)]
-mod tests;

@@ -23,7 +23,7 @@ use crate::dataset::{Dataset, Published};
 use crate::dns::{Name, Prefix, RrType};
 use crate::health::Health;
 use crate::model::TargetId;
-use crate::server::{BindError, ServerCounters, Transport};
+use crate::server::{BindError, ServerCounters, Transport, seed};
 
 pub use client::get;
 
@@ -169,15 +169,9 @@ async fn why(State(control): State<Control>, Query(why): Query<Why>) -> Response
         Ok(rtype) => rtype,
         Err(()) => return bad(format!("type {} is not a DNS type", why.r#type.unwrap_or_default())),
     };
-    let explanation = explain(&control.published.load(), &name, rtype, client, fastrand_seed());
+    let explanation = explain(&control.published.load(), &name, rtype, client, seed());
     match why.format {
         Format::Json => Json(explanation.json()).into_response(),
         Format::Text => format!("{}\n", explanation.lines().join("\n")).into_response(),
     }
-}
-
-/// Draws by weight differ from call to call, as they do for clients.
-fn fastrand_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }

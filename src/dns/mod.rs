@@ -7,7 +7,7 @@ mod query;
 mod writer;
 
 pub use name::{MAX_LABEL, MAX_NAME, Name, NameError, unescape};
-pub use numbers::{Class, Opcode, Rcode, RrType, Ttl};
+pub use numbers::{Class, Rcode, RrType, Ttl};
 pub use prefix::{Prefix, PrefixError};
 pub use query::{Ecs, Edns, HEADER, Request, Unanswerable};
 pub use writer::{QNAME, Section, UDP_SIZE, Writer, header_only};

@@ -117,15 +117,6 @@ impl fmt::Display for Rcode {
     }
 }
 
-/// An opcode (RFC 1035 §4.1.1), 0 … 15.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opcode(pub u8);
-
-#[allow(missing_docs, reason = "each constant is the opcode of its name")]
-impl Opcode {
-    pub const QUERY: Opcode = Opcode(0);
-}
-
 /// A time to live in seconds, 0 … 2³¹−1 (RFC 2181 §8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ttl(u32);

@@ -93,17 +93,6 @@ impl<'o> Writer<'o> {
         true
     }
 
-    /// Takes the response back to the bare question, for a truncated answer that starts anew.
-    pub fn clear(&mut self, request: &Request<'_>) {
-        self.at = HEADER + request.question.len();
-        self.counts = [0; 3];
-    }
-
-    /// The octets written so far.
-    pub fn written(&self) -> &[u8] {
-        &self.out[..self.at]
-    }
-
     /// Writes the OPT record and the header; returns the response's length.
     pub fn finish(mut self, request: &Request<'_>, nsid: Option<&[u8]>) -> usize {
         if let Some(edns) = &request.edns {

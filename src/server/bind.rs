@@ -32,11 +32,6 @@ impl Listeners {
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
-
-    /// How many UDP sockets there are, and so UDP threads: one per worker and address.
-    pub fn udp_sockets(&self) -> usize {
-        self.udp.len()
-    }
 }
 
 /// An address that could not be taken, and why.

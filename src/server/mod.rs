@@ -20,6 +20,8 @@ mod udp;
 #[cfg(test)]
 mod tests;
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -39,6 +41,12 @@ pub use holder::Holder;
 
 /// How long a thread without work sleeps at most: then it looks for a newer snapshot and whether to leave.
 const IDLE: Duration = Duration::from_millis(200);
+
+/// A start for an engine's draws by weight, another at each call: the standard library's hash keys
+/// come from the system's randomness.
+pub fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
 
 /// What a transport hands queries to; every thread owns one.
 pub trait Engine {

@@ -188,11 +188,6 @@ impl NameTable {
         })
     }
 
-    /// The static RRset of `name` (lower-cased wire format) and `rtype`, whatever its place in the zone.
-    pub fn rrset(&self, name: &[u8], rtype: RrType) -> Option<&Rrset> {
-        self.rrset_of(&self.nodes[self.find(name)? as usize], rtype)
-    }
-
     /// How many names there are, empty non-terminals among them.
     pub fn len(&self) -> usize {
         self.nodes.len()
