@@ -31,7 +31,7 @@ pub(super) fn answer(
     name.set(&[qname]);
     let names = &snapshot.dataset.names;
     // Every name of the zone ends in its origin, the question's too.
-    let origin = (HEADER + qname.len() - names.origin(zone).len()) as u16;
+    let origin = (HEADER + qname.len() - usize::from(names.apex(zone).origin_len)) as u16;
     Answer { snapshot, names, worker, request, query, writer, zone, origin, owner: QNAME, name }.resolve(lookup);
 }
 
