@@ -25,9 +25,9 @@ mod record;
 mod resolve;
 mod runs;
 mod table;
-mod tree;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use location::{Code, Location, Locations, Subdivision};
 pub use map::{Explanation, GeoMap, Located, OrderId};

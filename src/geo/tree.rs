@@ -262,7 +262,8 @@ mod tests {
 
     #[test]
     fn a_slash_16_of_single_addresses_has_three_levels() {
-        let runs: BTreeMap<u32, u32> = (0..1 << 16).map(|low| (0x0a00_0000 | low, 1 + low % 2)).chain([(0, 0), (0x0a01_0000, 0)]).collect();
+        let runs: BTreeMap<u32, u32> =
+            (0..1 << 16).map(|low| (0x0a00_0000 | low, 1 + low % 2)).chain([(0, 0), (0x0a01_0000, 0)]).collect();
         let tree: V4Tree = runs.iter().map(|(start, value)| (*start, *value)).collect();
         for low in [0, 1, 9, 10, 289, 290, 8409, 8410, 65_534, 65_535] {
             assert_eq!(tree.find(0x0a00_0000 | low), Found { value: 1 + low % 2, scope: 32 });
