@@ -22,8 +22,8 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::Records;
-use crate::dns::{Name, RrType};
+use super::{Record, Records};
+use crate::dns::{MAX_NAME, Name, RrType};
 use crate::model::{ServiceId, ZoneId};
 
 /// No node, service or extra.
@@ -125,11 +125,13 @@ impl NameTable {
     /// parent before its child. They have passed the zone checks.
     pub fn build(zones: &[ZoneInput<'_>]) -> NameTable {
         let mut table = NameTable::default();
-        table.slots.reserve(zones.iter().map(|z| z.records.len() / 2 + z.services.len() + 1).sum(), |_| 0);
+        table.slots.reserve(zones.iter().map(|z| z.records.owner_runs() + z.services.len() + 1).sum(), |_| 0);
         for (index, zone) in zones.iter().enumerate() {
             let apex = table.nodes.len() as u32;
             let origin = zone.origin.to_lowercase().as_wire().to_vec();
-            Builder { table: &mut table, zone: index as u32, origin, apex, temporary: Vec::new() }.add(zone);
+            let builder =
+                Builder { table: &mut table, zone: index as u32, origin, apex, temporary: Vec::new(), last_parent: NONE };
+            builder.add(zone);
         }
         table.shrink();
         table
@@ -257,7 +259,11 @@ impl NameTable {
     }
 
     fn find(&self, name: &[u8]) -> Option<u32> {
-        self.slots.find(hash(name), |node| self.name(&self.nodes[*node as usize]) == name).copied()
+        self.find_hashed(hash(name), name)
+    }
+
+    fn find_hashed(&self, hash: u64, name: &[u8]) -> Option<u32> {
+        self.slots.find(hash, |node| self.name(&self.nodes[*node as usize]) == name).copied()
     }
 
     fn name(&self, node: &Node) -> &[u8] {
@@ -273,6 +279,10 @@ impl NameTable {
     }
 
     fn shrink(&mut self) {
+        // Where the records of many names are not written together, room was made for each of their places.
+        if self.slots.capacity() > 2 * self.slots.len() {
+            self.slots.shrink_to_fit(|node| hash(table_name(&self.nodes, &self.names, *node)));
+        }
         self.nodes.shrink_to_fit();
         self.rrsets.shrink_to_fit();
         self.names.shrink_to_fit();
@@ -321,6 +331,15 @@ struct Builder<'t> {
     apex: u32,
     /// Per node of this zone: its parent, and the first of its chain of records.
     temporary: Vec<Temporary>,
+    /// The parent found last: most names share it with the one before.
+    last_parent: u32,
+}
+
+/// Memory that is used again for every node.
+#[derive(Default)]
+struct Scratch<'z> {
+    chain: Vec<(u32, Record<'z>)>,
+    rdatas: Vec<&'z [u8]>,
 }
 
 #[derive(Clone, Copy)]
@@ -334,10 +353,14 @@ impl Builder<'_> {
         let parent = self.take_over();
         let mut next = vec![NONE; zone.records.len()];
         let mut last = (NONE, &[] as &[u8]);
+        let mut name = Vec::with_capacity(MAX_NAME);
         for (index, record) in zone.records.iter().enumerate() {
             // Most records follow one of the same owner, stored once: the same slice.
             if last.0 == NONE || !std::ptr::eq(last.1, record.owner) {
-                last = (self.node(&record.owner.to_ascii_lowercase()), record.owner);
+                name.clear();
+                name.extend_from_slice(record.owner);
+                name.make_ascii_lowercase();
+                last = (self.node(&name), record.owner);
             }
             let head = &mut self.temporary[(last.0 - self.apex) as usize].records;
             next[index] = std::mem::replace(head, index as u32);
@@ -347,8 +370,9 @@ impl Builder<'_> {
             self.table.nodes[node as usize].service = service.0;
         }
         let first_rrset = self.table.rrsets.len();
+        let mut scratch = Scratch::default();
         for node in self.apex..self.table.nodes.len() as u32 {
-            self.emit_rrsets(node, zone.records, &next);
+            self.emit_rrsets(node, zone.records, &next, &mut scratch);
         }
         self.link_cuts();
         self.link_targets(first_rrset);
@@ -378,11 +402,12 @@ impl Builder<'_> {
 
     /// The node of `name`, made with all its ancestors up to the apex where it is not there yet.
     fn node(&mut self, name: &[u8]) -> u32 {
-        if let Some(node) = self.table.find(name) {
+        let hash_of_name = hash(name);
+        if let Some(node) = self.table.find_hashed(hash_of_name, name) {
             return node;
         }
         let is_apex = name.len() == self.origin.len();
-        let parent = if is_apex { NONE } else { self.node(&name[1 + usize::from(name[0])..]) };
+        let parent = if is_apex { NONE } else { self.parent(&name[1 + usize::from(name[0])..]) };
         let id = self.table.nodes.len() as u32;
         let table = &mut *self.table;
         table.nodes.push(Node {
@@ -397,35 +422,42 @@ impl Builder<'_> {
         });
         table.names.extend_from_slice(name);
         self.temporary.push(Temporary { parent, records: NONE });
-        table.slots.insert_unique(hash(name), id, |node| hash(table_name(&table.nodes, &table.names, *node)));
+        table.slots.insert_unique(hash_of_name, id, |node| hash(table_name(&table.nodes, &table.names, *node)));
         if name.starts_with(b"\x01*") && !is_apex {
             table.nodes[parent as usize].wildcard = id;
         }
         id
     }
 
-    fn emit_rrsets(&mut self, node: u32, records: &Records, next: &[u32]) {
-        let mut chain = Vec::new();
+    fn parent(&mut self, name: &[u8]) -> u32 {
+        match self.table.nodes.get(self.last_parent as usize) {
+            Some(last) if self.table.name(last) == name => {}
+            _ => self.last_parent = self.node(name),
+        }
+        self.last_parent
+    }
+
+    fn emit_rrsets<'z>(&mut self, node: u32, records: &'z Records, next: &[u32], scratch: &mut Scratch<'z>) {
+        let Scratch { chain, rdatas } = scratch;
+        chain.clear();
         let mut record = self.temporary[(node - self.apex) as usize].records;
         while record != NONE {
-            chain.push(record as usize);
+            chain.push((record, records.get(record as usize)));
             record = next[record as usize];
         }
         // The chain is newest first; a stable order by type keeps the order of the file.
-        chain.reverse();
-        chain.sort_by_key(|index| records.get(*index).rtype);
+        chain.sort_by_key(|(index, record)| (record.rtype, *index));
         let first = self.table.rrsets.len();
-        for set in chain.chunk_by(|a, b| records.get(*a).rtype == records.get(*b).rtype) {
-            let ttl = set.iter().map(|i| records.get(*i).ttl).min().expect("chunks are not empty");
-            let mut rdatas: Vec<&[u8]> = Vec::with_capacity(set.len());
-            for index in set {
-                let rdata = records.get(*index).rdata;
-                let rtype = records.get(*index).rtype;
-                if !rdatas.iter().any(|known| same_rdata(rtype, known, rdata)) {
-                    rdatas.push(rdata);
+        for set in chain.chunk_by(|(_, a), (_, b)| a.rtype == b.rtype) {
+            let rtype = set[0].1.rtype;
+            let ttl = set.iter().map(|(_, record)| record.ttl).min().expect("chunks are not empty");
+            rdatas.clear();
+            for (_, record) in set {
+                if !rdatas.iter().any(|known| same_rdata(rtype, known, record.rdata)) {
+                    rdatas.push(record.rdata);
                 }
             }
-            let rrset = self.table.push_rrset(&self.origin, records.get(set[0]).rtype, ttl.secs(), &rdatas);
+            let rrset = self.table.push_rrset(&self.origin, rtype, ttl.secs(), rdatas);
             self.table.rrsets.push(rrset);
         }
         let node = &mut self.table.nodes[node as usize];
