@@ -11,6 +11,7 @@
 mod build;
 mod disk;
 mod last_good;
+pub mod memory;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
