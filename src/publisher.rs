@@ -147,7 +147,7 @@ impl Publisher {
 
     /// When to call [`Publisher::handle`] with a tick at the latest.
     pub fn next_deadline(&self) -> Option<Moment> {
-        let publish = if self.dirty.is_empty() { None } else { self.published.map(|at| at + COALESCE) };
+        let publish = if self.first_round || self.dirty.is_empty() { None } else { self.published.map(|at| at + COALESCE) };
         [self.health.next_deadline(), publish].into_iter().flatten().min()
     }
 
@@ -176,7 +176,8 @@ impl Publisher {
                 self.take(changes, &mut effects);
             }
         }
-        if !self.dirty.is_empty() && self.published.is_none_or(|at| now >= at + COALESCE) {
+        // Before the end of the first round nothing is answered: what it finds is compiled once, at its end.
+        if !self.first_round && !self.dirty.is_empty() && self.published.is_none_or(|at| now >= at + COALESCE) {
             self.publish(now, &mut effects);
         }
         effects

@@ -52,7 +52,7 @@ pub(super) fn steer<'s>(
         _ if plan.alias => Family::V4,
         _ => return None,
     };
-    let map = plan.map.map(|map| &snapshot.dataset.maps[map.index()]);
+    let map = plan.map.map(|map| &*snapshot.dataset.maps[map.index()]);
     let (asked, scope) = match (plan.route, map) {
         (_, None) => (Asked { family, order: None, border: None }, 0),
         (Route::Nearest, Some(map)) => {

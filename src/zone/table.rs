@@ -36,8 +36,9 @@ mod build;
 mod index;
 
 pub use build::ZoneInput;
-use index::{Index, hash};
+use index::Index;
 
+use super::records::hash;
 use crate::dns::RrType;
 use crate::memory;
 use crate::model::{ServiceId, ZoneId};

@@ -8,11 +8,12 @@ use std::collections::HashSet;
 
 use hashbrown::HashTable;
 
-use super::index::{Index, hash};
+use super::index::Index;
 use super::{Apex, CUT, FIXED, NONE, NameTable, SERVICE, WILDCARD, label_count, rrs, target_offset};
-use crate::dns::{MAX_NAME, Name, RrType};
+use crate::dns::{Name, RrType};
 use crate::memory::{self, LINE};
 use crate::model::{ServiceId, ZoneId};
+use crate::zone::records::hash;
 use crate::zone::{Record, Records};
 
 /// A zone on its way into the table.
@@ -135,8 +136,8 @@ impl<'z> Tree<'z> {
         let mut tree = Tree {
             origin: zone.origin.as_wire(),
             records: zone.records,
-            nodes: Vec::new(),
-            by_name: HashTable::new(),
+            nodes: Vec::with_capacity(zone.records.owner_runs() + zone.services.len() + 1),
+            by_name: HashTable::with_capacity(zone.records.owner_runs() + zone.services.len()),
             previous: vec![NONE; zone.records.len()],
             last_parent: NONE,
         };
@@ -145,7 +146,7 @@ impl<'z> Tree<'z> {
         for (index, record) in zone.records.iter().enumerate() {
             // Most records follow one of the same owner, stored once: the same slice.
             if last.0 == NONE || !std::ptr::eq(last.1, record.owner) {
-                last = (tree.node(record.owner), record.owner);
+                last = (tree.node_hashed(zone.records.owner_hash(index), record.owner), record.owner);
             }
             let node = &mut tree.nodes[last.0 as usize];
             tree.previous[index] = std::mem::replace(&mut node.last, index as u32);
@@ -162,7 +163,10 @@ impl<'z> Tree<'z> {
 
     /// The node of `name`, made with all its ancestors up to the apex where it is not there yet.
     fn node(&mut self, name: &'z [u8]) -> u32 {
-        let hash = hash_of(name);
+        self.node_hashed(hash(name), name)
+    }
+
+    fn node_hashed(&mut self, hash: u32, name: &'z [u8]) -> u32 {
         if let Some(node) = self.find_hashed(hash, name) {
             return node;
         }
@@ -199,7 +203,7 @@ impl<'z> Tree<'z> {
     }
 
     fn find(&self, name: &[u8]) -> Option<u32> {
-        self.find_hashed(hash_of(name), name)
+        self.find_hashed(hash(name), name)
     }
 
     fn find_hashed(&self, hash: u32, name: &[u8]) -> Option<u32> {
@@ -340,15 +344,6 @@ impl<'z> Tree<'z> {
         let kept = self.nodes.iter().zip(gone).filter(|(_, gone)| !gone);
         kept.map(|(node, _)| (node.hash, node.record)).collect()
     }
-}
-
-/// The hash of a name in any case.
-fn hash_of(name: &[u8]) -> u32 {
-    let mut lowered = [0; MAX_NAME];
-    let lowered = &mut lowered[..name.len()];
-    lowered.copy_from_slice(name);
-    lowered.make_ascii_lowercase();
-    hash(lowered)
 }
 
 /// `hash` in both halves: a hash table picks by the lowest bits and compares by the highest.

@@ -4,10 +4,6 @@
 //! their front and nothing is ever removed, so an entry that is free ends a search. With five entries
 //! to a line on average, one search in fifty looks at a second line.
 
-use std::hash::{BuildHasher, Hasher};
-
-use foldhash::fast::FixedState;
-
 use crate::memory::{self, LINE};
 
 /// Entries in a line.
@@ -83,15 +79,6 @@ impl Index {
     fn line(&self, hash: u32) -> usize {
         ((u64::from(hash) * self.lines.len() as u64) >> 32) as usize
     }
-}
-
-/// The hash of a name in lower-cased wire format.
-#[inline]
-pub(super) fn hash(name: &[u8]) -> u32 {
-    // A fixed seed: the index is filled by the operator only, so no stranger can choose its keys.
-    let mut hasher = FixedState::with_seed(0).build_hasher();
-    hasher.write(name);
-    hasher.finish() as u32
 }
 
 #[cfg(test)]
