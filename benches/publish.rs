@@ -54,7 +54,7 @@ pub(crate) fn configuration(services: usize) -> String {
     let mut text = "--- meridian.toml\n[server]\nnode = \"bench\"\nstate = \"state\"\n".to_owned();
     text.push_str("[checks.web]\ntype = \"tcp\"\nport = 80\nfall = 1\nrise = 1\n[maps.default]\nby_distance = true\n");
     for region in 0..REGIONS {
-        let _ = writeln!(text, "[regions.r{region:02}]\nlatitude = {}\nlongitude = {}", region * 8 % 60, region * 18);
+        let _ = writeln!(text, "[regions.r{region:02}]\nlatitude = {}\nlongitude = {}", region * 8 % 60, region * 9);
     }
     text.push_str("--- zones/bench.toml\nzone = \"bench.example\"\nrecords = '''\n$TTL 60\n@ SOA ns1 h 1 3600 600 86400 60\n");
     text.push_str("@ NS ns1\nns1 A 192.0.2.53\n'''\n");
