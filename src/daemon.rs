@@ -16,7 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::answer::{Query, Response, Worker, respond};
+use crate::answer::{Exchange, Query, Response, Worker, respond, respond_all};
 use crate::control::{self, Control, Request};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
@@ -26,7 +26,7 @@ use crate::memory;
 use crate::model::{Moment, TargetId};
 use crate::probe::{self, Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
 use crate::publisher::{Change, Effect, Event, Publisher, new_targets};
-use crate::server::{self, BindError, Engine, Server, Transport, notify};
+use crate::server::{self, BindError, Engine, Server, notify};
 
 use say::say;
 
@@ -585,11 +585,14 @@ impl Engine for Queries {
         }
     }
 
-    fn answer(&mut self, query: &[u8], client: std::net::SocketAddr, transport: Transport, out: &mut [u8]) -> Option<usize> {
-        let query = Query { bytes: query, client: client.ip(), transport };
-        match respond(&self.current, &mut self.worker, &query, out) {
+    fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Option<usize> {
+        match respond(&self.current, &mut self.worker, query, out) {
             Response::Send(length) => Some(length),
             Response::Drop(_) => None,
         }
+    }
+
+    fn answer_all(&mut self, exchanges: &mut [Exchange<'_>]) {
+        respond_all(&self.current, &mut self.worker, exchanges);
     }
 }

@@ -4,9 +4,10 @@ use super::{Query, Transport, explain};
 use crate::dataset::Snapshot;
 use crate::dns::{Name, Prefix, QNAME, Rcode, Request, RrType, Section, Writer};
 
-/// Answers a class CH query whose lower-cased name is `qname`.
-pub(super) fn answer(snapshot: &Snapshot, request: &Request<'_>, query: &Query<'_>, qname: &[u8], writer: &mut Writer<'_>) {
+/// Answers a class CH query.
+pub(super) fn answer(snapshot: &Snapshot, request: &Request<'_>, query: &Query<'_>, writer: &mut Writer<'_>) {
     let server = &snapshot.dataset.config.server;
+    let qname = &*request.qname().to_ascii_lowercase();
     let lines = match qname {
         b"\x02id\x06server\0" | b"\x08hostname\x04bind\0" if server.identity => vec![server.node.clone()],
         b"\x07version\x04bind\0" | b"\x07version\x06server\0" if server.identity => {

@@ -1,8 +1,10 @@
 //! Class IN: static records, services, referrals and negative answers.
 
+use super::ahead::Ahead;
 use super::{Query, Worker};
 use crate::dataset::Snapshot;
 use crate::dns::{HEADER, MAX_NAME, Prefix, QNAME, Rcode, Request, RrType, Section, Writer};
+use crate::geo::Located;
 use crate::model::{Family, Route, ServiceId, ZoneId};
 use crate::steer::{Asked, Selection, Trace, select};
 use crate::zone::{Lookup, NameTable, RR_FIXED, Rrset, rrs, target_offset};
@@ -12,36 +14,41 @@ const MAX_CHASE: usize = 8;
 /// Compression pointers reach no further (RFC 1035 §4.1.4: 14 bits).
 const MAX_POINTER: usize = 0x3fff;
 
-/// Answers a class IN query whose lower-cased name is `qname`.
+/// Answers a class IN query.
 pub(super) fn answer(
     snapshot: &Snapshot,
     worker: &mut Worker,
+    ahead: &Ahead<'_>,
     request: &Request<'_>,
     query: &Query<'_>,
-    qname: &[u8],
     writer: &mut Writer<'_>,
 ) {
-    let mut name = NameBuffer { octets: [0; MAX_NAME], len: qname.len() };
-    name.octets[..qname.len()].copy_from_slice(qname);
-    let Some((zone, lookup)) = snapshot.dataset.names.lookup(qname, request.qtype) else {
+    let names = &snapshot.dataset.names;
+    let Some((zone, lookup)) = ahead.lookup(names, request) else {
         writer.rcode = Rcode::REFUSED;
         return;
     };
-    let mut name = NameBuffer { octets: [0; MAX_NAME], len: 0 };
-    name.set(&[qname]);
-    let names = &snapshot.dataset.names;
     // Every name of the zone ends in its origin, the question's too.
-    let origin = (HEADER + qname.len() - usize::from(names.apex(zone).origin_len)) as u16;
-    Answer { snapshot, names, worker, request, query, writer, zone, origin, owner: QNAME, name }.resolve(lookup);
+    let origin = (HEADER + request.qname().len() - usize::from(names.apex(zone).origin_len)) as u16;
+    let located = ahead.located;
+    Answer { snapshot, names, worker, request, query, writer, zone, origin, owner: QNAME, located }.resolve(lookup);
 }
 
-/// Runs the selection that [`answer`] runs for a service, for a client at `client`, with a trace.
-/// `None` where the service has no records of that type; with the selection comes the ECS scope.
+/// The client that decides about a query: that of its Client Subnet, else its sender.
+#[inline]
+pub(super) fn client(request: &Request<'_>, query: &Query<'_>) -> Prefix {
+    let ecs = request.edns.as_ref().and_then(|edns| edns.ecs.as_ref()).and_then(|ecs| ecs.prefix);
+    ecs.unwrap_or_else(|| Prefix::host(query.client))
+}
+
+/// Runs the selection that [`answer`] runs for a service, for a client at `client` (`located` where that is
+/// known already), with a trace. `None` where the service has no records of that type; with the selection comes the ECS scope.
 pub(super) fn steer<'s>(
     snapshot: &'s Snapshot,
     service: ServiceId,
     qtype: RrType,
     client: Prefix,
+    located: Option<Located>,
     rng: &mut fastrand::Rng,
     trace: &mut impl Trace,
 ) -> Option<(Selection<'s>, u8)> {
@@ -56,7 +63,7 @@ pub(super) fn steer<'s>(
     let (asked, scope) = match (plan.route, map) {
         (_, None) => (Asked { family, order: None, border: None }, 0),
         (Route::Nearest, Some(map)) => {
-            let located = map.lookup(client);
+            let located = located.unwrap_or_else(|| map.lookup(client));
             let order = map.order(located.order);
             (Asked { family, order: Some(order), border: order.border.as_ref() }, located.scope)
         }
@@ -78,34 +85,16 @@ struct Answer<'a, 'o> {
     zone: ZoneId,
     /// Where the zone's origin stands in the message.
     origin: u16,
-    /// The name being resolved, lower-cased: the question's, then the targets of CNAMEs.
-    name: NameBuffer,
-    /// Where that name stands in the message.
+    /// Where the name being resolved stands in the message: the question's, then the targets of CNAMEs.
     owner: u16,
+    /// Where the client is, if that was looked up.
+    located: Option<Located>,
 }
 
 impl Answer<'_, '_> {
-    fn resolve(&mut self, mut lookup: Lookup) {
+    fn resolve(&mut self, found: Lookup) {
         self.writer.aa = true;
-        for _ in 0..MAX_CHASE {
-            let followed = match lookup {
-                Lookup::Cname(set) if self.request.qtype != RrType::ANY => self.follow_cname(&set),
-                Lookup::Dname(set, length) if self.owner == QNAME => self.follow_dname(&set, usize::from(length)),
-                _ => break,
-            };
-            if !followed {
-                return;
-            }
-            // Chased inside the zone only, since a resolver believes nothing else of us; at a cut, a
-            // DNAME and a service it asks again (RFC 7871 §7.2.1).
-            match self.names.lookup(self.name.as_wire(), self.request.qtype) {
-                Some((zone, Lookup::Hit(_) | Lookup::Cname(_) | Lookup::NoData | Lookup::NxDomain)) if zone != self.zone => {
-                    return;
-                }
-                None | Some((_, Lookup::Referral(..) | Lookup::Dname(..) | Lookup::Service(_))) => return,
-                Some((_, next)) => lookup = next,
-            }
-        }
+        let Some(lookup) = self.chase(found) else { return };
         match lookup {
             Lookup::Hit(set) => self.hit(&set),
             Lookup::Cname(set) if self.request.qtype == RrType::ANY => self.hit(&set),
@@ -121,6 +110,27 @@ impl Answer<'_, '_> {
         }
     }
 
+    /// Follows aliases to what is at their end; `None` where that ends the answer.
+    fn chase(&mut self, mut lookup: Lookup) -> Option<Lookup> {
+        for _ in 0..MAX_CHASE {
+            let name = match lookup {
+                Lookup::Cname(set) if self.request.qtype != RrType::ANY => self.follow_cname(&set)?,
+                Lookup::Dname(set, length) if self.owner == QNAME => self.follow_dname(&set, usize::from(length))?,
+                _ => break,
+            };
+            // Chased inside the zone only, since a resolver believes nothing else of us; at a cut, a
+            // DNAME and a service it asks again (RFC 7871 §7.2.1).
+            match self.names.lookup(name.as_wire(), self.request.qtype) {
+                Some((zone, Lookup::Hit(_) | Lookup::Cname(_) | Lookup::NoData | Lookup::NxDomain)) if zone != self.zone => {
+                    return None;
+                }
+                None | Some((_, Lookup::Referral(..) | Lookup::Dname(..) | Lookup::Service(_))) => return None,
+                Some((_, next)) => lookup = next,
+            }
+        }
+        Some(lookup)
+    }
+
     fn hit(&mut self, set: &Rrset) {
         let start = self.writer.position();
         if self.put(Section::Answer, set, self.owner) {
@@ -129,12 +139,13 @@ impl Answer<'_, '_> {
     }
 
     fn serve(&mut self, service: ServiceId) {
-        let ecs = self.request.edns.and_then(|edns| edns.ecs).and_then(|ecs| ecs.prefix);
-        let client = ecs.unwrap_or_else(|| Prefix::host(self.query.client));
-        let steered = steer(self.snapshot, service, self.request.qtype, client, &mut self.worker.rng, &mut ());
+        let client = client(self.request, self.query);
+        let rng = &mut self.worker.rng;
+        let steered = steer(self.snapshot, service, self.request.qtype, client, self.located, rng, &mut ());
         let Some((selection, scope)) = steered else { return self.no_data() };
         self.worker.counters.rungs[selection.rung as usize].add(1);
-        if ecs.is_some() {
+        // "a SCOPE PREFIX-LENGTH of 0" for a client that asks not to be located (RFC 7871 §7.2.1).
+        if self.request.edns.as_ref().is_some_and(|edns| edns.ecs.as_ref().is_some_and(|ecs| ecs.prefix.is_some())) {
             self.writer.scope = scope;
         }
         let plan = &self.snapshot.plans[service.index()];
@@ -189,35 +200,35 @@ impl Answer<'_, '_> {
         }
     }
 
-    /// Writes a CNAME and goes on with its target; false where that ends the answer.
-    fn follow_cname(&mut self, set: &Rrset) -> bool {
+    /// Writes a CNAME and returns its target; `None` where that ends the answer.
+    fn follow_cname(&mut self, set: &Rrset) -> Option<NameBuffer> {
         let start = self.writer.position();
         if !self.put(Section::Answer, set, self.owner) {
-            return false;
+            return None;
         }
         self.owner = (start + RR_FIXED) as u16;
         let target = &self.names.block(set)[RR_FIXED..];
-        if !set.has_pointers() {
-            self.name.set(&[target])
+        if set.has_pointers() {
+            NameBuffer::joined(&[&target[..target.len() - 2], self.names.origin(self.zone)])
         } else {
-            self.name.set(&[&target[..target.len() - 2], self.names.origin(self.zone)])
+            NameBuffer::joined(&[target])
         }
     }
 
     /// Writes a DNAME whose owner has `length` octets, and the CNAME it makes of the name (RFC 6672
-    /// §3.1); goes on with that one's target.
-    fn follow_dname(&mut self, set: &Rrset, length: usize) -> bool {
+    /// §3.1); returns that one's target, `None` where that ends the answer.
+    fn follow_dname(&mut self, set: &Rrset, length: usize) -> Option<NameBuffer> {
         let owner = (HEADER + self.request.qname().len() - length) as u16;
         if !self.put(Section::Answer, set, owner) {
-            return false;
+            return None;
         }
         let dname = self.names.block(set);
         let (asked, target) = (self.request.qname(), &dname[RR_FIXED..]);
         let kept = &asked[..asked.len() - length];
-        if !self.name.set(&[kept, target]) {
+        let Some(name) = NameBuffer::joined(&[kept, target]) else {
             self.writer.rcode = Rcode::YXDOMAIN;
-            return false;
-        }
+            return None;
+        };
         let mut cname = [0; RR_FIXED + MAX_NAME];
         cname[..RR_FIXED].copy_from_slice(&dname[..RR_FIXED]);
         cname[2..4].copy_from_slice(&RrType::CNAME.0.to_be_bytes());
@@ -229,7 +240,7 @@ impl Answer<'_, '_> {
         self.owner = (start + RR_FIXED) as u16;
         let fits = self.writer.rrset(Section::Answer, 1, &cname[..end], QNAME, None, (&[], 0));
         self.writer.tc |= !fits;
-        fits
+        fits.then_some(name)
     }
 
     /// Writes an RRset; where it does not fit, the answer is truncated.
@@ -244,28 +255,24 @@ impl Answer<'_, '_> {
 /// HINFO "RFC8482" "", an hour long: the answer to ANY (RFC 8482 §4.2).
 const RFC8482: &[u8] = b"\xc0\x0c\0\x0d\0\x01\0\0\x0e\x10\0\x09\x07RFC8482\0";
 
-/// A lower-cased name in wire format.
+/// A name in wire format.
 struct NameBuffer {
     octets: [u8; MAX_NAME],
     len: usize,
 }
 
 impl NameBuffer {
-    fn as_wire(&self) -> &[u8] {
-        &self.octets[..self.len]
+    /// `parts` joined; `None` above 255 octets.
+    fn joined(parts: &[&[u8]]) -> Option<NameBuffer> {
+        let mut name = NameBuffer { octets: [0; MAX_NAME], len: 0 };
+        for part in parts {
+            name.octets.get_mut(name.len..name.len + part.len())?.copy_from_slice(part);
+            name.len += part.len();
+        }
+        Some(name)
     }
 
-    /// Takes `parts` joined; false, and nothing taken, above 255 octets.
-    fn set(&mut self, parts: &[&[u8]]) -> bool {
-        if parts.iter().map(|part| part.len()).sum::<usize>() > MAX_NAME {
-            return false;
-        }
-        self.len = 0;
-        for part in parts {
-            self.octets[self.len..self.len + part.len()].copy_from_slice(part);
-            self.len += part.len();
-        }
-        self.octets[..self.len].make_ascii_lowercase();
-        true
+    fn as_wire(&self) -> &[u8] {
+        &self.octets[..self.len]
     }
 }

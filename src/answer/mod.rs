@@ -3,6 +3,7 @@
 //! It allocates nothing, locks nothing and makes no system call; class CH alone, where operators ask
 //! the server about itself, may allocate.
 
+mod ahead;
 mod chaos;
 mod internet;
 mod why;
@@ -11,8 +12,9 @@ mod worker;
 use std::net::IpAddr;
 
 use crate::dataset::Snapshot;
-use crate::dns::{Class, MAX_NAME, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer, header_only};
+use crate::dns::{Class, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer, header_only};
 
+use ahead::Ahead;
 pub use why::{Explanation, Possible, Step, explain, query_message};
 pub use worker::{Counters, Worker};
 
@@ -68,37 +70,62 @@ pub const UDP_BUFFER: usize = UDP_SIZE as usize;
 /// See [`UDP_BUFFER`].
 pub const TCP_BUFFER: usize = 65_535;
 
+/// A message and where its answer goes.
+#[derive(Debug)]
+pub struct Exchange<'m> {
+    /// The message.
+    pub query: Query<'m>,
+    /// Room for the answer: at least [`UDP_BUFFER`] or [`TCP_BUFFER`] octets.
+    pub out: &'m mut [u8],
+    /// The answer's length; `None` when the message deserves none.
+    pub answer: Option<usize>,
+}
+
 /// Answers `query` from `snapshot` into `out`, which has at least [`UDP_BUFFER`] or [`TCP_BUFFER`] octets.
 pub fn respond(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, out: &mut [u8]) -> Response {
+    finish(snapshot, worker, &Ahead::read(query), query, out)
+}
+
+/// Answers every one of `exchanges`, whose answers are `None`, as [`respond`] does, and sooner than one after the other: what their answers need
+/// is fetched from memory for all of them at once.
+pub fn respond_all(snapshot: &Snapshot, worker: &mut Worker, exchanges: &mut [Exchange<'_>]) {
+    for group in exchanges.chunks_mut(ahead::GROUP) {
+        let read = ahead::look_ahead(snapshot, group.iter().map(|exchange| exchange.query));
+        for (exchange, ahead) in group.iter_mut().zip(&read) {
+            exchange.answer = match finish(snapshot, worker, ahead, &exchange.query, exchange.out) {
+                Response::Send(length) => Some(length),
+                Response::Drop(_) => None,
+            };
+        }
+    }
+}
+
+fn finish(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Query<'_>, out: &mut [u8]) -> Response {
     worker.counters.count_query(query.transport);
-    let request = match Request::parse(query.bytes) {
+    let request = match &ahead.request {
         Ok(request) => request,
         Err(Unanswerable::HeaderOnly(rcode)) => {
-            worker.counters.count_rcode(rcode);
-            return Response::Send(header_only(query.bytes, rcode, out));
+            worker.counters.count_rcode(*rcode);
+            return Response::Send(header_only(query.bytes, *rcode, out));
         }
         Err(Unanswerable::Short) => return worker.counters.count_drop(DropReason::Short),
         Err(Unanswerable::NotAQuery) => return worker.counters.count_drop(DropReason::NotAQuery),
     };
     let server = &snapshot.dataset.config.server;
     let nsid = server.identity.then_some(server.node.as_bytes());
-    let mut writer = Writer::new(&request, nsid, limit(&request, query.transport), out);
-    let mut lowered = [0; MAX_NAME];
-    let qname = &mut lowered[..request.qname().len()];
-    qname.copy_from_slice(request.qname());
-    qname.make_ascii_lowercase();
+    let mut writer = Writer::new(request, nsid, limit(request, query.transport), out);
     match request.error {
         Some(rcode) => writer.rcode = rcode,
         None if matches!(request.qtype, RrType::AXFR | RrType::IXFR) => writer.rcode = Rcode::REFUSED,
-        None if request.qclass == Class::IN => internet::answer(snapshot, worker, &request, query, qname, &mut writer),
-        None if request.qclass == Class::CH => chaos::answer(snapshot, &request, query, qname, &mut writer),
+        None if request.qclass == Class::IN => internet::answer(snapshot, worker, ahead, request, query, &mut writer),
+        None if request.qclass == Class::CH => chaos::answer(snapshot, request, query, &mut writer),
         None => writer.rcode = Rcode::REFUSED,
     }
     worker.counters.count_rcode(writer.rcode);
     if writer.tc {
         worker.counters.truncated.add(1);
     }
-    Response::Send(writer.finish(&request, nsid))
+    Response::Send(writer.finish(request, nsid))
 }
 
 /// The most octets the answer may have. "Values lower than 512 MUST be treated as equal to 512" (RFC 6891 §6.2.3).

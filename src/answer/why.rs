@@ -211,7 +211,7 @@ impl Explanation {
     fn trace(&mut self, snapshot: &Snapshot, service: ServiceId, seed: u64) {
         let mut considered = Considered(Vec::new());
         let mut rng = fastrand::Rng::with_seed(seed);
-        let steered = internet::steer(snapshot, service, self.rtype, self.client, &mut rng, &mut considered);
+        let steered = internet::steer(snapshot, service, self.rtype, self.client, None, &mut rng, &mut considered);
         let Some((selection, _)) = steered else { return };
         self.region = selection.region.map(|region| region_name(&snapshot.dataset, region));
         self.rung = Some(selection.rung);

@@ -65,6 +65,13 @@ impl GeoMap {
         Located { order: OrderId(found.value), scope: found.scope }
     }
 
+    /// Has the memory fetched that [`GeoMap::lookup`] reads for `client`, in steps 0 … [`super::FETCH_STEPS`] − 1: each
+    /// needs what the one before it fetched, so that a batch of clients goes through each step together.
+    #[inline]
+    pub fn fetch(&self, client: Prefix, step: usize) {
+        self.table.fetch(client, step);
+    }
+
     /// The client's border alone (`None`: it may be sent anywhere), and the scope in which that
     /// holds; for routes that choose among regions by something else than the order.
     #[inline]

@@ -37,5 +37,8 @@ pub use resolve::Source;
 /// The MMDB that is used where `[geo] city` names none: coarse, and free. See `geoip/README.md`.
 pub const EMBEDDED: &[u8] = include_bytes!("../../geoip/world.mmdb");
 
+/// Steps in which the memory for a lookup is fetched; see [`GeoMap::fetch`].
+pub const FETCH_STEPS: usize = 3;
+
 /// Maps of our own data: a fixed hash, so that nothing here depends on chance.
 type FastMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::FixedState>;

@@ -15,6 +15,8 @@
 //! run. No prefixes are stored: a prefix of length L holds the address but not the last one before
 //! the run when these two differ somewhere in their first L bits, and likewise at the run's end.
 
+use crate::memory;
+
 /// What a table says about an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
@@ -119,6 +121,25 @@ impl Slots {
 }
 
 impl V6Runs {
+    /// Has the memory fetched that [`V6Runs::find`] reads for `address` at this step; each needs what the one before it
+    /// fetched.
+    pub(super) fn fetch(&self, address: u128, step: usize) {
+        let high = (address >> 64) as u64;
+        let slot = self.slots[(high >> 48) as usize].slot(high);
+        if step == 0 {
+            return memory::fetch(&self.index, slot);
+        }
+        let first = self.index[slot] as usize;
+        if step == 1 {
+            memory::fetch(&self.highs, first);
+            memory::fetch(&self.values, first);
+        } else {
+            // A crowded slot: its middle, where the search begins.
+            let last = self.index[slot + 1] as usize;
+            memory::fetch(&self.highs, first + (last - first) / 2);
+        }
+    }
+
     /// The value at `address` and the scope of it.
     pub(super) fn find(&self, address: u128) -> Found {
         let high = (address >> 64) as u64;

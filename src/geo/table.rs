@@ -39,6 +39,15 @@ impl Table {
         }
     }
 
+    /// Has the memory fetched that [`Table::find`] reads at this step.
+    #[inline]
+    pub(super) fn fetch(&self, client: Prefix, step: usize) {
+        match client.address() {
+            IpAddr::V4(address) => self.v4.fetch(address.to_bits(), step),
+            IpAddr::V6(address) => self.v6.fetch(address.to_bits(), step),
+        }
+    }
+
     /// The address that `client` is looked up by.
     pub(super) fn address_of(&self, client: Prefix) -> IpAddr {
         let IpAddr::V6(address) = client.address() else { return client.address() };

@@ -15,6 +15,7 @@
 //! need no look: its /16 has more than one value, so every scope in it is longer than that.
 
 use super::runs::Found;
+use crate::memory;
 
 /// Runs in a leaf.
 const RUNS: usize = 10;
@@ -26,7 +27,7 @@ const CHILDREN: usize = 29;
 pub(super) struct V4Tree {
     /// By /16: [`UNIFORM`] with scope and value, else the number of a line, [`NODE`] or not.
     slots: Box<[u32]>,
-    lines: Box<[Line]>,
+    lines: Vec<Line>,
 }
 
 /// The /16 has one value: 5 bits of scope and 26 of value follow.
@@ -72,6 +73,27 @@ impl V4Tree {
             last => 17 + (low ^ (last + 1)).leading_zeros(),
         };
         Found { value: leaf.value(run), scope: before.max(after) as u8 }
+    }
+
+    /// Has the memory fetched that [`V4Tree::find`] reads for `address` at this step; each needs what the one before it
+    /// fetched. Nothing is left to fetch after [`super::FETCH_STEPS`], but for a /16 of more than 290 runs.
+    #[inline]
+    pub(super) fn fetch(&self, address: u32, step: usize) {
+        let slot = (address >> 16) as usize;
+        if step == 0 {
+            return memory::fetch(&self.slots, slot);
+        }
+        let slot = self.slots[slot];
+        if slot & UNIFORM != 0 {
+            return;
+        }
+        let root = (slot & !NODE) as usize;
+        if step == 1 {
+            memory::fetch(&self.lines, root);
+        } else if slot & NODE != 0 {
+            let root = &self.lines[root];
+            memory::fetch(&self.lines, root.child(root.rank::<CHILDREN>(address as u16)));
+        }
     }
 
     /// Stretches of one value in order: first address and value. Neighbours may have the same one
@@ -150,7 +172,10 @@ impl FromIterator<(u32, u32)> for V4Tree {
             }
         }
         builder.run(first, u32::MAX, value.unwrap_or_default());
-        V4Tree { slots: builder.slots.into(), lines: builder.lines.into() }
+        let mut lines = Vec::with_capacity(builder.lines.len());
+        memory::prefer_large_pages(&lines);
+        lines.append(&mut builder.lines);
+        V4Tree { slots: builder.slots.into(), lines }
     }
 }
 

@@ -17,9 +17,10 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSo
 use std::os::fd::AsRawFd;
 use std::ptr;
 
+use arrayvec::ArrayVec;
 use libc::{c_int, c_uint, cmsghdr, iovec, mmsghdr};
 
-use super::UDP_BUFFER;
+use super::{Exchange, Query, Transport, UDP_BUFFER};
 
 /// Whether [`Batch::receive`] sleeps until there is a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +81,9 @@ const CONTROL_DATA: usize = size_of::<cmsghdr>();
 const _: () = assert!(CONTROL_DATA + size_of::<libc::in6_pktinfo>() <= size_of::<Control>());
 const _: () = assert!(size_of::<libc::sockaddr_in6>() <= size_of::<Address>());
 
+/// Datagrams handed over at a time.
+const GROUP: usize = 32;
+
 impl Batch {
     /// A row of `size` slots, for a socket bound to an address of its own or to all of them (`wildcard`): with the latter
     /// every datagram comes with the address it was sent to, and is answered from there.
@@ -119,27 +123,40 @@ impl Batch {
         Ok(self.received)
     }
 
-    /// The `i`th datagram received, its sender, and the space for its answer ([`UDP_BUFFER`] bytes). `None` when it
-    /// cannot be answered: it was longer than its slot, or came from port 0.
-    ///
-    /// # Panics
-    /// When fewer than `i + 1` were received.
-    pub(super) fn exchange(&mut self, i: usize) -> Option<(&[u8], SocketAddr, &mut [u8])> {
-        assert!(i < self.received);
-        let (flags, length) = (self.incoming[i].msg_hdr.msg_flags, self.incoming[i].msg_len as usize);
-        if flags & libc::MSG_TRUNC != 0 {
-            return None;
+    /// Hands every datagram received to `answer`, some at a time, and queues the answers that it gives. What
+    /// was longer than its slot, or came from port 0, cannot be answered and is passed over.
+    pub(super) fn answer(&mut self, mut answer: impl FnMut(&mut [Exchange<'_>])) {
+        for first in (0..self.received).step_by(GROUP) {
+            let mut indexes: ArrayVec<usize, GROUP> = ArrayVec::new();
+            let mut exchanges: ArrayVec<Exchange<'_>, GROUP> = ArrayVec::new();
+            for i in first..self.received.min(first + GROUP) {
+                let (flags, length) = (self.incoming[i].msg_hdr.msg_flags, self.incoming[i].msg_len as usize);
+                let slot = self.slot_pointer(i);
+                // SAFETY: as in `slot`; each slot is taken once, so that no two of these references meet, and none outlives
+                // this turn of the loop, in which `self` is left alone but for its headers.
+                let Slot { query, answer, client, .. } = unsafe { &mut *slot };
+                let client = client.decode().filter(|client| client.port() != 0);
+                if let (0, Some(client)) = (flags & libc::MSG_TRUNC, client) {
+                    indexes.push(i);
+                    let query = Query { bytes: &query[..length], client: client.ip(), transport: Transport::Udp };
+                    exchanges.push(Exchange { query, out: answer, answer: None });
+                }
+            }
+            answer(&mut exchanges);
+            let lengths: ArrayVec<Option<usize>, GROUP> = exchanges.iter().map(|exchange| exchange.answer).collect();
+            for (i, length) in indexes.into_iter().zip(lengths) {
+                if let Some(length) = length {
+                    self.reply(i, length);
+                }
+            }
         }
-        let Slot { query, answer, client, .. } = self.slot(i);
-        let client = client.decode().filter(|client| client.port() != 0)?;
-        Some((&query[..length], client, answer))
     }
 
     /// Queues the first `length` bytes of the `i`th answer space.
     ///
     /// # Panics
     /// When that is more than the space, or more answers are queued than datagrams were received.
-    pub(super) fn reply(&mut self, i: usize, length: usize) {
+    fn reply(&mut self, i: usize, length: usize) {
         assert!(i < self.received && self.queued < self.received && length <= UDP_BUFFER);
         let (name_size, control_size) = (self.incoming[i].msg_hdr.msg_namelen, self.incoming[i].msg_hdr.msg_controllen);
         let slot = self.slot(i);
@@ -335,12 +352,13 @@ mod tests {
     /// Receives `count` datagrams, which have been sent, and queues each one's content as its answer.
     fn echo(batch: &mut Batch, socket: &UdpSocket, count: usize) {
         assert_eq!(batch.receive(socket, Wait::ForOne).unwrap(), count);
-        for i in 0..count {
-            let (query, _, answer) = batch.exchange(i).unwrap();
-            let length = query.len();
-            answer[..length].copy_from_slice(query);
-            batch.reply(i, length);
-        }
+        batch.answer(|exchanges| {
+            for Exchange { query, out, answer, .. } in exchanges {
+                out[..query.bytes.len()].copy_from_slice(query.bytes);
+                *answer = Some(query.bytes.len());
+            }
+        });
+        assert_eq!(batch.queued(), count);
     }
 
     fn next(client: &UdpSocket) -> Vec<u8> {
@@ -372,12 +390,15 @@ mod tests {
             client.send_to(&vec![7; length], socket.local_addr().unwrap()).unwrap();
         }
         assert_eq!(batch.receive(&socket, Wait::ForOne).unwrap(), 3);
-        let (query, from, answer) = batch.exchange(0).unwrap();
-        assert_eq!((query.len(), from, answer.len()), (QUERY_SIZE, client.local_addr().unwrap(), UDP_BUFFER));
-        assert!(batch.exchange(1).is_none());
-        assert_eq!(batch.exchange(2).unwrap().0, b"");
+        let mut seen = Vec::new();
+        batch.answer(|exchanges| {
+            seen.extend(exchanges.iter().map(|exchange| (exchange.query.bytes.len(), exchange.query.client, exchange.out.len())));
+        });
+        let from = client.local_addr().unwrap().ip();
+        assert_eq!(seen, [(QUERY_SIZE, from, UDP_BUFFER), (0, from, UDP_BUFFER)]);
         batch.slot(2).client.0[2..4].fill(0);
-        assert!(batch.exchange(2).is_none());
+        batch.answer(|exchanges| assert_eq!(exchanges.len(), 1));
+        assert_eq!(batch.queued(), 0);
     }
 
     #[test]
@@ -404,8 +425,10 @@ mod tests {
             client.send(b"q").unwrap();
             assert_eq!(batch.receive(&socket, Wait::ForOne).unwrap(), 1);
             assert_ne!(batch.slot(0).control.bytes::<4>(interface), [0; 4], "it came through lo");
-            batch.exchange(0).unwrap().2[0] = b'a';
-            batch.reply(0, 1);
+            batch.answer(|exchanges| {
+                exchanges[0].out[0] = b'a';
+                exchanges[0].answer = Some(1);
+            });
             assert_eq!(batch.slot(0).control.bytes::<4>(interface), [0; 4]);
             assert_eq!(batch.send(&socket), 1);
             assert_eq!(next(&client), b"a", "a connected socket hears only the address it asked");

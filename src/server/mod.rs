@@ -33,7 +33,7 @@ use tokio::sync::watch;
 
 use crate::config::TcpLimits;
 
-pub use crate::answer::{TCP_BUFFER, Transport, UDP_BUFFER};
+pub use crate::answer::{Exchange, Query, TCP_BUFFER, Transport, UDP_BUFFER};
 
 pub use bind::{BindError, BindFailure, Listeners, bind};
 pub use counters::{ServerCounters, TcpCounters, UdpCounters};
@@ -56,7 +56,14 @@ pub trait Engine {
 
     /// Answers one message into `out` ([`UDP_BUFFER`] or [`TCP_BUFFER`] bytes) and returns the answer's length;
     /// `None` when the message deserves no answer: over UDP it is dropped, over TCP the connection is closed.
-    fn answer(&mut self, query: &[u8], client: SocketAddr, transport: Transport, out: &mut [u8]) -> Option<usize>;
+    fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Option<usize>;
+
+    /// Answers datagrams, those of a batch together; [`Exchange::answer`] is `None` in all of them.
+    fn answer_all(&mut self, exchanges: &mut [Exchange<'_>]) {
+        for Exchange { query, out, answer } in exchanges {
+            *answer = self.answer(query, out);
+        }
+    }
 }
 
 /// The running threads. Dropping it stops them as [`Server::stop`] does.

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::admission::{Admission, Admitted, Ticket};
-use super::{Engine, IDLE, ServerCounters, TCP_BUFFER, TcpCounters, Transport};
+use super::{Engine, IDLE, Query, ServerCounters, TCP_BUFFER, TcpCounters, Transport};
 use crate::config::TcpLimits;
 
 /// How long open exchanges may take to finish when the server stops.
@@ -164,7 +164,7 @@ fn take_in<E: Engine + 'static>(stream: TcpStream, client: SocketAddr, shared: &
     shared.counters().evicted.add(u64::from(instead));
     let place = Place { ticket, shared: shared.clone() };
     tokio::task::spawn_local(async move {
-        let mut connection = Connection { stream, client, place, input: Vec::new(), output: Vec::new() };
+        let mut connection = Connection { stream, client: client.ip(), place, input: Vec::new(), output: Vec::new() };
         let end = tokio::select! {
             biased;
             () = evict.notified() => End::Closed,
@@ -191,7 +191,7 @@ impl<E> Drop for Place<E> {
 
 struct Connection<E> {
     stream: TcpStream,
-    client: SocketAddr,
+    client: IpAddr,
     place: Place<E>,
     /// Bytes read and not yet answered.
     input: Vec<u8>,
@@ -264,7 +264,8 @@ impl<E: Engine> Connection<E> {
             }
             done += 2 + query.len();
             shared.counters().received.increment();
-            let Some(length) = engine.answer(query, self.client, Transport::Tcp, answer) else {
+            let query = Query { bytes: query, client: self.client, transport: Transport::Tcp };
+            let Some(length) = engine.answer(&query, answer) else {
                 shared.counters().dropped.increment();
                 break Answered::Hostile;
             };

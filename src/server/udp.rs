@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::mmsg::{Batch, Wait};
-use super::{Engine, Transport, UdpCounters};
+use super::{Engine, UdpCounters};
 
 /// Datagrams per system call. Above 8 it makes no measurable difference to throughput, and a slot is 2.7 kB of cache;
 /// 64 lets a thread that was kept from running catch up in few calls.
@@ -61,12 +61,7 @@ fn serve_until(stop: &AtomicBool, socket: &UdpSocket, batch: &mut Batch, engine:
 fn turn(wait: Wait, socket: &UdpSocket, batch: &mut Batch, engine: &mut impl Engine, counters: &UdpCounters) -> io::Result<()> {
     let received = batch.receive(socket, wait)?;
     engine.refresh();
-    for i in 0..received {
-        let Some((query, client, out)) = batch.exchange(i) else { continue };
-        if let Some(length) = engine.answer(query, client, Transport::Udp, out) {
-            batch.reply(i, length);
-        }
-    }
+    batch.answer(|exchanges| engine.answer_all(exchanges));
     let queued = batch.queued();
     let sent = batch.send(socket);
     counters.received.add(received as u64);

@@ -2,6 +2,7 @@
 
 use crate::dns::{RrType, Ttl};
 use crate::health::State;
+use crate::memory;
 use crate::model::{Endpoint, Families, Family, FamilyRule, MapId, Pool, RegionId, Route, Service, Target};
 use std::net::IpAddr;
 
@@ -205,6 +206,27 @@ impl Plan {
         match self.pools.get(region.index()) {
             Some(pool) if pool.region == region => Some(pool),
             _ => self.pools.get(usize::from(*self.by_region.get(region.index())?)),
+        }
+    }
+
+    /// Has the memory fetched of the pool in `region`, without one of the first.
+    #[inline]
+    pub fn fetch_pool(&self, region: Option<RegionId>) {
+        let index = match region {
+            None => 0,
+            // A service that is everywhere needs no table.
+            Some(region) if self.pools.len() == self.by_region.len() => region.index(),
+            Some(region) => self.by_region.get(region.index()).map_or(usize::MAX, |pool| usize::from(*pool)),
+        };
+        memory::fetch(&self.pools, index);
+    }
+
+    /// Has the memory fetched of what that pool hands out; to be called once the pool is there.
+    #[inline]
+    pub fn fetch_answer(&self, region: Option<RegionId>, family: Family) {
+        let pool = region.map_or(self.pools.first(), |region| self.pool(region));
+        if let Some(pool) = pool {
+            memory::fetch(&self.rrs.bytes, pool.usable[family.index()].start as usize);
         }
     }
 

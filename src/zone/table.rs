@@ -1,8 +1,8 @@
-//! The name table: every owner name of every zone, found by one hash of the lower-cased wire name.
+//! The name table: every owner name of every zone, found by one hash of the wire name that ignores case.
 //!
 //! ```text
-//! lower-cased name ──hash──▶ index line ──▶ record: zone │ name │ service │ RRset: RR, RR, … │ RRset …
-//!                                            └──▶ record of the topmost cut or DNAME above it, of the wildcard below it
+//! name ──hash──▶ index line ──▶ record: zone │ name │ service │ RRset: RR, RR, … │ RRset …
+//!                              └──▶ record of the topmost cut or DNAME above it, of the wildcard below it
 //! ```
 //!
 //! A name's record holds all there is about it in one stretch of one arena, its RRsets as they go on
@@ -125,7 +125,7 @@ pub enum Lookup {
 pub struct Key(u32);
 
 impl NameTable {
-    /// The key of a lower-cased wire-format name, whether it is there or not.
+    /// The key of a wire-format name in any case, whether it is there or not.
     #[inline]
     pub fn key(&self, qname: &[u8]) -> Key {
         Key(hash(qname))
@@ -146,7 +146,7 @@ impl NameTable {
         }
     }
 
-    /// Finds the zone of `qname` (lower-cased wire format) and what it has for `qtype`; `None` outside our zones.
+    /// Finds the zone of `qname` (wire format, any case) and what it has for `qtype`; `None` outside our zones.
     pub fn lookup(&self, qname: &[u8], qtype: RrType) -> Option<(ZoneId, Lookup)> {
         self.lookup_key(self.key(qname), qname, qtype)
     }
@@ -282,7 +282,7 @@ impl NameTable {
     fn find(&self, key: Key, name: &[u8]) -> Option<u32> {
         self.index.find(key.0, |record| {
             let record = &self.arena[record as usize..];
-            usize::from(record[4]) == name.len() && record[FIXED..].starts_with(name)
+            usize::from(record[4]) == name.len() && record[FIXED..FIXED + name.len()].eq_ignore_ascii_case(name)
         })
     }
 

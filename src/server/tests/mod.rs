@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Engine, Server, ServerCounters, Transport, bind};
+use super::{Query, Engine, Server, ServerCounters, Transport, bind};
 use crate::config::TcpLimits;
 
 /// Longer than anything here takes, also on a busy machine.
@@ -27,8 +27,8 @@ impl Engine for Parrot {
         self.refreshed.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn answer(&mut self, query: &[u8], client: SocketAddr, transport: Transport, out: &mut [u8]) -> Option<usize> {
-        assert_ne!(client.port(), 0);
+    fn answer(&mut self, asked: &Query<'_>, out: &mut [u8]) -> Option<usize> {
+        let query = asked.bytes;
         if query.len() < 12 || query[2] & 0x80 != 0 {
             return None;
         }
@@ -37,7 +37,7 @@ impl Engine for Parrot {
         if content.starts_with(b"slow") {
             std::thread::sleep(Duration::from_millis(400));
         }
-        let answer: Vec<u8> = query.iter().copied().chain(transport.to_string().into_bytes()).collect();
+        let answer: Vec<u8> = query.iter().copied().chain(asked.transport.to_string().into_bytes()).collect();
         let length = if content.starts_with(b"huge") { out.len() } else { answer.len().min(out.len()) };
         out[..answer.len().min(length)].copy_from_slice(&answer[..answer.len().min(length)]);
         out[2] |= 0x80;
