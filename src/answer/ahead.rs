@@ -24,7 +24,10 @@ pub(super) const GROUP: usize = 16;
 
 /// What is known about a query before it is answered.
 pub(super) struct Ahead<'q> {
-    pub(super) request: Result<Request<'q>, Unanswerable>,
+    /// The message as far as it could be read.
+    pub(super) request: Request<'q>,
+    /// Why it gets no full answer.
+    pub(super) unanswerable: Option<Unanswerable>,
     key: Option<Key>,
     found: Option<Option<(ZoneId, Lookup)>>,
     /// Where its client is, for a service that goes by that.
@@ -32,20 +35,26 @@ pub(super) struct Ahead<'q> {
 }
 
 impl<'q> Ahead<'q> {
+    const EMPTY: Ahead<'static> =
+        Ahead { request: Request::EMPTY, unanswerable: None, key: None, found: None, located: None };
+
     /// Reads the message.
     #[inline]
     pub(super) fn read(query: &Query<'q>) -> Ahead<'q> {
-        Ahead { request: Request::parse(query.bytes), key: None, found: None, located: None }
+        let mut ahead = Ahead::EMPTY;
+        ahead.unanswerable = ahead.request.read(query.bytes).err();
+        ahead
     }
 
     /// What the names have for the question.
     #[inline]
-    pub(super) fn lookup(&self, names: &NameTable, request: &Request<'_>) -> Option<(ZoneId, Lookup)> {
-        self.found.unwrap_or_else(|| names.lookup(request.qname(), request.qtype))
+    pub(super) fn lookup(&self, names: &NameTable) -> Option<(ZoneId, Lookup)> {
+        self.found.unwrap_or_else(|| names.lookup(self.request.qname(), self.request.qtype))
     }
 
     fn question(&self) -> Option<&Request<'q>> {
-        self.request.as_ref().ok().filter(|request| request.error.is_none() && request.qclass == Class::IN)
+        let complete = self.unanswerable.is_none() && self.request.error.is_none();
+        (complete && self.request.qclass == Class::IN).then_some(&self.request)
     }
 }
 
@@ -55,7 +64,9 @@ pub(super) fn look_ahead<'q>(snapshot: &Snapshot, queries: impl Iterator<Item = 
     let mut group: ArrayVec<Ahead<'q>, GROUP> = ArrayVec::new();
     let mut clients: ArrayVec<Prefix, GROUP> = ArrayVec::new();
     for query in queries {
-        let mut ahead = Ahead::read(&query);
+        group.push(Ahead::EMPTY);
+        let ahead = group.last_mut().expect("one was pushed");
+        ahead.unanswerable = ahead.request.read(query.bytes).err();
         if let Some(question) = ahead.question() {
             let key = names.key(question.qname());
             names.fetch_index(key);
@@ -64,7 +75,6 @@ pub(super) fn look_ahead<'q>(snapshot: &Snapshot, queries: impl Iterator<Item = 
         } else {
             clients.push(Prefix::host(query.client));
         }
-        group.push(ahead);
     }
     group.iter().filter_map(|ahead| ahead.key).for_each(|key| names.fetch_record(key));
     let mut steered: ArrayVec<(usize, &Plan), GROUP> = ArrayVec::new();

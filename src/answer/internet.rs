@@ -19,12 +19,12 @@ pub(super) fn answer(
     snapshot: &Snapshot,
     worker: &mut Worker,
     ahead: &Ahead<'_>,
-    request: &Request<'_>,
     query: &Query<'_>,
     writer: &mut Writer<'_>,
 ) {
     let names = &snapshot.dataset.names;
-    let Some((zone, lookup)) = ahead.lookup(names, request) else {
+    let request = &ahead.request;
+    let Some((zone, lookup)) = ahead.lookup(names) else {
         writer.rcode = Rcode::REFUSED;
         return;
     };

@@ -102,22 +102,23 @@ pub fn respond_all(snapshot: &Snapshot, worker: &mut Worker, exchanges: &mut [Ex
 
 fn finish(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Query<'_>, out: &mut [u8]) -> Response {
     worker.counters.count_query(query.transport);
-    let request = match &ahead.request {
-        Ok(request) => request,
-        Err(Unanswerable::HeaderOnly(rcode)) => {
-            worker.counters.count_rcode(*rcode);
-            return Response::Send(header_only(query.bytes, *rcode, out));
+    match ahead.unanswerable {
+        None => {}
+        Some(Unanswerable::HeaderOnly(rcode)) => {
+            worker.counters.count_rcode(rcode);
+            return Response::Send(header_only(query.bytes, rcode, out));
         }
-        Err(Unanswerable::Short) => return worker.counters.count_drop(DropReason::Short),
-        Err(Unanswerable::NotAQuery) => return worker.counters.count_drop(DropReason::NotAQuery),
-    };
+        Some(Unanswerable::Short) => return worker.counters.count_drop(DropReason::Short),
+        Some(Unanswerable::NotAQuery) => return worker.counters.count_drop(DropReason::NotAQuery),
+    }
+    let request = &ahead.request;
     let server = &snapshot.dataset.config.server;
     let nsid = server.identity.then_some(server.node.as_bytes());
     let mut writer = Writer::new(request, nsid, limit(request, query.transport), out);
     match request.error {
         Some(rcode) => writer.rcode = rcode,
         None if matches!(request.qtype, RrType::AXFR | RrType::IXFR) => writer.rcode = Rcode::REFUSED,
-        None if request.qclass == Class::IN => internet::answer(snapshot, worker, ahead, request, query, &mut writer),
+        None if request.qclass == Class::IN => internet::answer(snapshot, worker, ahead, query, &mut writer),
         None if request.qclass == Class::CH => chaos::answer(snapshot, request, query, &mut writer),
         None => writer.rcode = Rcode::REFUSED,
     }

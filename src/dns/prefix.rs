@@ -36,12 +36,14 @@ impl std::error::Error for PrefixError {}
 
 impl Prefix {
     /// `address`/`length`; an error when the length is too long or bits are set past it.
+    #[inline]
     pub fn new(address: IpAddr, length: u8) -> Result<Prefix, PrefixError> {
         let prefix = Prefix::truncating(address, length).ok_or(PrefixError::Length)?;
         if prefix.address == address { Ok(prefix) } else { Err(PrefixError::HostBits) }
     }
 
     /// `address`/`length` with the bits past it cleared; `None` when the length is too long.
+    #[inline]
     pub fn truncating(address: IpAddr, length: u8) -> Option<Prefix> {
         let address = match address {
             IpAddr::V4(v4) if length <= 32 => {

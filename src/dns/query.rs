@@ -69,43 +69,55 @@ pub enum Unanswerable {
 }
 
 impl<'q> Request<'q> {
+    /// A request for nothing, to be read into.
+    pub const EMPTY: Request<'static> = Request {
+        id: 0,
+        rd: false,
+        cd: false,
+        question: &[0, 0, 0, 0, 0],
+        qtype: RrType(0),
+        qclass: Class(0),
+        edns: None,
+        error: None,
+    };
+
     /// Reads `message`. Of a message whose question can be read, what is wrong further on is in
     /// [`Request::error`], so that the answer can echo the question.
     pub fn parse(message: &'q [u8]) -> Result<Request<'q>, Unanswerable> {
-        if message.len() < HEADER {
-            return Err(Unanswerable::Short);
-        }
-        let word = |at: usize| u16::from_be_bytes([message[at], message[at + 1]]);
-        if message[2] & 0x80 != 0 {
+        let mut request = Request::EMPTY;
+        request.read(message)?;
+        Ok(request)
+    }
+
+    /// As [`Request::parse`], into `self`, which is [`Request::EMPTY`]: a request is large enough for its copying to show.
+    #[inline]
+    pub fn read(&mut self, message: &'q [u8]) -> Result<(), Unanswerable> {
+        let Some(header) = message.first_chunk::<HEADER>() else { return Err(Unanswerable::Short) };
+        let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        if header[2] & 0x80 != 0 {
             return Err(Unanswerable::NotAQuery);
         }
-        if message[2] & 0x78 != 0 {
+        if header[2] & 0x78 != 0 {
             return Err(Unanswerable::HeaderOnly(Rcode::NOTIMP));
         }
         let format_error = Unanswerable::HeaderOnly(Rcode::FORMERR);
-        if word(4) != 1 {
+        if count(4) != 1 {
             return Err(format_error);
         }
-        let end = HEADER + question_name_len(&message[HEADER..]).ok_or(format_error)?;
-        if message.len() < end + 4 {
-            return Err(format_error);
-        }
-        let mut request = Request {
-            id: word(0),
-            rd: message[2] & 1 != 0,
-            cd: message[3] & 0x10 != 0,
-            question: &message[HEADER..end + 4],
-            qtype: RrType(word(end)),
-            qclass: Class(word(end + 2)),
-            edns: None,
-            error: None,
-        };
-        let other = u32::from(word(6)) + u32::from(word(8));
-        let records = Rest { message, at: end + 4, other, additional: u32::from(word(10)) };
-        if let Err(rcode) = records.read(&mut request.edns) {
-            request.error = Some(rcode);
-        }
-        Ok(request)
+        let name_end = HEADER + question_name_len(&message[HEADER..]).ok_or(format_error)?;
+        let end = name_end + 4;
+        let question = message.get(HEADER..end).ok_or(format_error)?;
+        let fixed: [u8; 4] = *question.last_chunk().ok_or(format_error)?;
+        self.id = count(0);
+        self.rd = header[2] & 1 != 0;
+        self.cd = header[3] & 0x10 != 0;
+        self.question = question;
+        self.qtype = RrType(u16::from_be_bytes([fixed[0], fixed[1]]));
+        self.qclass = Class(u16::from_be_bytes([fixed[2], fixed[3]]));
+        let other = u32::from(count(6)) + u32::from(count(8));
+        let records = Rest { message, at: end, other, additional: u32::from(count(10)) };
+        self.error = records.read(&mut self.edns).err();
+        Ok(())
     }
 }
 
@@ -233,23 +245,18 @@ impl<'q> Edns<'q> {
 impl<'q> Ecs<'q> {
     /// `None` for what RFC 7871 §7.1.2 has answered with FORMERR: a wrong length or family, a scope
     /// in a query, bits set past the source length.
+    #[inline]
     pub fn parse(data: &'q [u8]) -> Option<Ecs<'q>> {
         let [f0, f1, source, scope, address @ ..] = data else { return None };
         if *scope != 0 || address.len() != usize::from(source.div_ceil(8)) {
             return None;
         }
+        // The octets sent, then zeros.
+        let octets = address.iter().fold(0u128, |all, octet| all << 8 | u128::from(*octet));
         let address: IpAddr = match u16::from_be_bytes([*f0, *f1]) {
             0 if *source == 0 => return Some(Ecs { data, prefix: None }),
-            1 if *source <= 32 => {
-                let mut octets = [0; 4];
-                octets[..address.len()].copy_from_slice(address);
-                Ipv4Addr::from(octets).into()
-            }
-            2 if *source <= 128 => {
-                let mut octets = [0; 16];
-                octets[..address.len()].copy_from_slice(address);
-                Ipv6Addr::from(octets).into()
-            }
+            1 if *source <= 32 => Ipv4Addr::from_bits((octets as u32).checked_shl(32 - 8 * address.len() as u32).unwrap_or(0)).into(),
+            2 if *source <= 128 => Ipv6Addr::from_bits(octets.checked_shl(128 - 8 * address.len() as u32).unwrap_or(0)).into(),
             _ => return None,
         };
         let prefix = Prefix::new(address, *source).ok()?;

@@ -99,31 +99,30 @@ impl<'o> Writer<'o> {
             self.end = self.out.len();
             let options = opt_len(request, nsid) - OPT_FIXED;
             let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
-            self.put(&[0, 0, 41]);
-            self.put(&UDP_SIZE.to_be_bytes());
-            self.put(&[(self.rcode.0 >> 4) as u8, 0, dnssec_ok, 0]);
-            self.put(&(options as u16).to_be_bytes());
+            let ([size_high, size_low], [high, low]) = (UDP_SIZE.to_be_bytes(), (options as u16).to_be_bytes());
+            self.put(&[0, 0, 41, size_high, size_low, (self.rcode.0 >> 4) as u8, 0, dnssec_ok, 0, high, low]);
             if let (true, Some(nsid)) = (edns.nsid, nsid) {
                 self.put(&OPTION_NSID.to_be_bytes());
                 self.put(&(nsid.len() as u16).to_be_bytes());
                 self.put(nsid);
             }
             if let Some(ecs) = &edns.ecs {
-                self.put(&OPTION_ECS.to_be_bytes());
-                self.put(&(ecs.data.len() as u16).to_be_bytes());
+                self.put(&[0, OPTION_ECS as u8, 0, ecs.data.len() as u8]);
                 let scope_at = self.at + 3;
                 self.put(ecs.data);
                 self.out[scope_at] = self.scope;
             }
         }
         let bit = |set: bool, value: u8| if set { value } else { 0 };
-        self.out[..2].copy_from_slice(&request.id.to_be_bytes());
-        self.out[2] = 0x80 | bit(self.aa, 4) | bit(self.tc, 2) | bit(request.rd, 1);
-        self.out[3] = bit(request.cd, 0x10) | (self.rcode.0 & 0xf) as u8;
+        let flags = [
+            0x80 | bit(self.aa, 4) | bit(self.tc, 2) | bit(request.rd, 1),
+            bit(request.cd, 0x10) | (self.rcode.0 & 0xf) as u8,
+        ];
         let [answer, authority, additional] = self.counts;
-        for (at, count) in [1, answer, authority, additional + u16::from(request.edns.is_some())].into_iter().enumerate() {
-            self.patch(4 + 2 * at, count);
-        }
+        let counts = [1, answer, authority, additional + u16::from(request.edns.is_some())];
+        let header = [request.id, u16::from_be_bytes(flags), counts[0], counts[1], counts[2], counts[3]];
+        let header = header.map(u16::to_be_bytes);
+        self.out[..HEADER].copy_from_slice(header.as_flattened());
         self.at
     }
 
