@@ -82,9 +82,9 @@ fn questions_at_a_fixed_rate_are_all_asked_and_their_latency_is_known() {
     let settings = Settings { rate: Some(2000.0), questions: 1000, ..settings(server.net.dns(), &server) };
     let report = generator::run(&settings, &pool).unwrap();
     assert_eq!((report.wrong(), report.lost), (0, 0), "{}", report.json());
-    // The schedule takes half a second, however fast the answers come.
+    // The schedule takes half a second, however fast the answers come, and more where the machine holds the generator up.
     assert!(report.elapsed >= Duration::from_millis(499), "{:?}", report.elapsed);
-    assert!(report.answered == report.held || report.latency.quantile(0.5).is_some());
+    assert!(report.held > 0 || report.latency.quantile(0.5).is_some());
 }
 
 /// The check is no formality: a server that has another map is caught.

@@ -12,9 +12,7 @@ pub(crate) struct Slot {
     pub(crate) question: u32,
     /// The upper bits of its id: an answer that comes after the slot was given up is not taken for the next one's.
     round: u8,
-    pub(crate) outstanding: bool,
-    /// The generator was held up when it was due.
-    pub(crate) held: bool,
+    outstanding: bool,
 }
 
 /// A connected socket with its slots. An id is a slot's number and, above it, its round.
@@ -40,7 +38,7 @@ impl Lane {
         let socket = UdpSocket::from(socket);
         socket.connect(target)?;
         socket.set_nonblocking(true)?;
-        let empty = Slot { at: 0, question: 0, round: 0, outstanding: false, held: false };
+        let empty = Slot { at: 0, question: 0, round: 0, outstanding: false };
         Ok(Lane { socket, slots: vec![empty; slots], free: (0..slots as u16).rev().collect() })
     }
 
@@ -53,10 +51,10 @@ impl Lane {
     ///
     /// # Panics
     /// When none is free.
-    pub(crate) fn take(&mut self, question: u32, at: u64, held: bool) -> u16 {
+    pub(crate) fn take(&mut self, question: u32, at: u64) -> u16 {
         let number = self.free.pop().expect("the caller asked whether one is free");
         let slot = &mut self.slots[usize::from(number)];
-        *slot = Slot { at, question, round: slot.round.wrapping_add(1), outstanding: true, held };
+        *slot = Slot { at, question, round: slot.round.wrapping_add(1), outstanding: true };
         id(number, slot.round)
     }
 

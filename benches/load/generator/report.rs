@@ -14,7 +14,7 @@ pub(crate) struct Report {
     pub(crate) lost: u64,
     /// Answers to nothing that was outstanding.
     pub(crate) stray: u64,
-    /// Latencies left out because the generator itself was held up.
+    /// At a fixed rate: questions not asked, and latencies left out, because the generator itself was held up.
     pub(crate) held: u64,
     /// By kind of [`Wrong`].
     wrong: [u64; 5],

@@ -136,9 +136,12 @@ impl<'r> Generator<'r> {
             }
             let held = now - turn > HELD_UP;
             turn = now;
+            if held {
+                self.leave_out_due(now);
+            }
             let mut moved = 0;
             for lane in 0..self.lanes.len() {
-                moved += self.send(lane, now, held)?;
+                moved += self.send(lane, now)?;
                 moved += self.receive(lane, held)?;
             }
             self.sweep(now);
@@ -164,12 +167,13 @@ impl<'r> Generator<'r> {
     }
 
     /// Sends what is due on a lane; how many questions.
-    fn send(&mut self, lane: usize, now: u64, held: bool) -> io::Result<usize> {
+    fn send(&mut self, lane: usize, now: u64) -> io::Result<usize> {
         let (count, rate) = match self.settings.rate {
             // Half a window at a time, so that both sides work in batches.
             None if self.lanes[lane].free() * 2 < self.lanes[lane].slots.len() => return Ok(0),
             None => (self.lanes[lane].free(), None),
-            Some(rate) => (self.lanes[lane].free().min(self.due(now, rate)), Some(rate)),
+            // A few at a time, so that the lanes share them.
+            Some(rate) => (self.lanes[lane].free().min(self.due(now, rate)).min(16), Some(rate)),
         };
         let count = count.min(SIZE);
         for i in 0..count {
@@ -177,7 +181,7 @@ impl<'r> Generator<'r> {
             self.schedule.1 += 1;
             let question = self.pool.question(self.next);
             let message = self.outgoing.put(i, self.pool.message(question));
-            let id = self.lanes[lane].take(self.next as u32, at, held);
+            let id = self.lanes[lane].take(self.next as u32, at);
             message[..2].copy_from_slice(&id.to_be_bytes());
             self.next = if self.next + 1 == self.pool.len() { 0 } else { self.next + 1 };
         }
@@ -189,11 +193,20 @@ impl<'r> Generator<'r> {
         Ok(count)
     }
 
-    /// How many questions of the schedule have become due and were not asked; at most a few per turn, so
-    /// that the lanes share them.
+    /// How many questions of the schedule have become due and were not asked.
     fn due(&self, now: u64, rate: f64) -> usize {
         let all = ((now - self.schedule.0) as f64 * rate / 1e9) as u64 + 1;
-        all.saturating_sub(self.schedule.1).min(16) as usize
+        all.saturating_sub(self.schedule.1) as usize
+    }
+
+    /// Does not ask what became due while the generator was held up: all at once it would be a burst that
+    /// no client sends.
+    fn leave_out_due(&mut self, now: u64) {
+        if let Some(rate) = self.settings.rate {
+            let due = self.due(now, rate) as u64;
+            self.schedule.1 += due;
+            self.report.held += due;
+        }
     }
 
     /// Takes and checks the answers on a lane; how many datagrams.
@@ -212,7 +225,7 @@ impl<'r> Generator<'r> {
             } else {
                 self.report.answered += 1;
             }
-            if held || slot.held {
+            if held {
                 self.report.held += 1;
             } else {
                 self.report.latency.add(now.saturating_sub(slot.at));
