@@ -4,6 +4,7 @@
 //! publisher; queries are answered by the transports' own threads, which only ever read what is
 //! published.
 
+mod retired;
 mod say;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use crate::probe::{self, Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
 use crate::publisher::{Change, Effect, Event, Publisher, new_targets};
 use crate::server::{self, BindError, Engine, Server, notify};
 
+use retired::Retired;
 use say::say;
 
 /// How long the first round may take before the sockets answer.
@@ -85,7 +87,6 @@ impl fmt::Display for Failure {
 
 /// Runs the server with the files at `config` until SIGTERM or SIGINT.
 pub fn run(config: &Path, hooks: Hooks) -> Result<(), Failure> {
-    memory::map_large_vectors();
     let start = load(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -178,7 +179,7 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         clock,
         publisher,
         published,
-        retired: Vec::new(),
+        retired: Retired::default(),
         prober,
         limit,
         scheduler,
@@ -241,9 +242,7 @@ struct Daemon {
     clock: Clock,
     publisher: Publisher,
     published: Arc<Published>,
-    /// Snapshots that were replaced and that some thread may still look at. Whoever lets go of one last
-    /// frees it, which may take milliseconds: that is to be this loop, and no thread that answers.
-    retired: Vec<Arc<Snapshot>>,
+    retired: Retired,
     prober: Arc<Prober>,
     limit: ProbeLimit,
     scheduler: Scheduler,
@@ -353,14 +352,7 @@ impl Daemon {
 
     /// Frees the replaced snapshots that every thread has left, and gives a replaced dataset's memory back.
     fn free_retired(&mut self) {
-        let current = self.published.load();
-        let mut dataset_freed = false;
-        self.retired.retain(|old| {
-            let left = Arc::strong_count(old) == 1;
-            dataset_freed |= left && !Arc::ptr_eq(&old.dataset, &current.dataset);
-            !left
-        });
-        if dataset_freed {
+        if self.retired.free(&self.published.load().dataset) {
             memory::give_back();
         }
     }

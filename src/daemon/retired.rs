@@ -1,0 +1,70 @@
+//! Snapshots that were replaced and that some thread may still look at.
+
+use std::sync::Arc;
+
+use crate::dataset::{Dataset, Snapshot};
+
+/// Holds every replaced snapshot until nobody else does. Whoever lets go of one last frees it, and with
+/// it perhaps a whole dataset, which takes milliseconds: that is to be no thread that answers.
+#[derive(Default)]
+pub(super) struct Retired(Vec<Arc<Snapshot>>);
+
+impl Retired {
+    /// Takes a snapshot that no one will load any more.
+    pub(super) fn push(&mut self, replaced: Arc<Snapshot>) {
+        self.0.push(replaced);
+    }
+
+    /// Frees those that every thread has left; true where one of another dataset than `current` was among them.
+    pub(super) fn free(&mut self, current: &Arc<Dataset>) -> bool {
+        let mut dataset_freed = false;
+        self.0.retain(|old| {
+            let left = Arc::strong_count(old) == 1;
+            dataset_freed |= left && !Arc::ptr_eq(&old.dataset, current);
+            !left
+        });
+        dataset_freed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::loader;
+
+    fn snapshot(dataset: &Arc<Dataset>) -> Arc<Snapshot> {
+        Arc::new(Snapshot { dataset: dataset.clone(), plans: Vec::new() })
+    }
+
+    fn dataset() -> Arc<Dataset> {
+        let built = loader::build(&Path::new(env!("CARGO_MANIFEST_DIR")).join("meridian.toml"));
+        Arc::new(built.dataset.unwrap_or_else(|| panic!("{:?}", built.diagnostics)))
+    }
+
+    #[test]
+    fn a_replaced_snapshot_is_freed_when_the_last_reader_has_left() {
+        let (before, current) = (dataset(), dataset());
+        let published = crate::dataset::Published::new(snapshot(&before));
+        let (guard, reader) = (published.load(), published.load_full());
+        let mut retired = Retired::default();
+        retired.push(published.swap(snapshot(&before)));
+        retired.push(published.swap(snapshot(&current)));
+        let first = Arc::downgrade(&reader);
+        let dataset = Arc::downgrade(&before);
+        drop(before);
+
+        // One is read yet, by two; the other is freed, and the dataset stays.
+        retired.free(&current);
+        assert_eq!(retired.0.len(), 1);
+        drop(guard);
+        assert!(!retired.free(&current));
+        assert!(dataset.upgrade().is_some());
+        drop(reader);
+        assert!(first.upgrade().is_some(), "no reader frees it");
+        assert!(retired.free(&current));
+        assert!(first.upgrade().is_none() && dataset.upgrade().is_none());
+        assert!(!retired.free(&current));
+    }
+}
