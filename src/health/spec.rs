@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     use crate::diag::At;
     use crate::dns::{Name, Ttl};
-    use crate::model::{CheckId, CheckKind, Endpoint, FamilyRule, Need, Pool, Route, Target, Weight, ZoneId};
+    use crate::model::{CheckId, CheckKind, Endpoint, FamilyRule, Need, Pool, Resume, Route, Target, Weight, ZoneId};
 
     fn pool(region: u16, probes: &[u32]) -> Pool {
         let endpoint = Endpoint {
@@ -95,6 +95,8 @@ mod tests {
             ttl: Ttl::from_secs(20).unwrap(),
             ttl_min: Ttl::from_secs(5).unwrap(),
             family: FamilyRule::Same,
+            ramp: None,
+            resume: Resume::Auto,
             answers: 1,
             pools: vec![pool(0, &[0]), pool(1, &[0, 1])],
             fallback: Vec::new(),

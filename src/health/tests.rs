@@ -53,6 +53,10 @@ fn text(millis: u64, effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::Transition(t) => format!("{millis} {} {}: {}", t.target.0, if t.up { "up" } else { "down" }, t.cause),
         Effect::Doubt { .. } => return None,
+        Effect::Flapping { target, changes, until } => {
+            format!("{millis} {} flaps: {changes}, until {}", target.0, until.0.as_millis())
+        }
+        Effect::FlappingEnded(target) => format!("{millis} {} flaps no longer", target.0),
         Effect::IsolationBegan => format!("{millis} isolated"),
         Effect::IsolationEnded(end) => format!("{millis} ended {end:?}"),
     })

@@ -25,7 +25,7 @@ mod timetable;
 mod tls;
 
 pub use clock::Clock;
-pub use first_round::first_round;
+pub use first_round::{first_round, first_round_each};
 pub use http::MAX_HEAD;
 pub use limit::ProbeLimit;
 pub use prober::{MAX_ADDRESSES, Prober};

@@ -16,7 +16,7 @@ const DOWN: State = State { up: false, settled: true };
 pub fn what_if(dataset: &Arc<Dataset>, down: &[RegionId]) -> Snapshot {
     let regions = dataset.config.regions.len();
     let plan =
-        |service| Plan::compile(service, regions, &|pool, _| if down.contains(&pool.region) { DOWN } else { State::UNPROBED });
+        |service| Plan::compile(service, regions, &|pool, _| if down.contains(&pool.region) { DOWN } else { State::UNPROBED }, &[]);
     let plans = dataset.config.services.iter().map(|service| Arc::new(plan(service))).collect();
     Snapshot { dataset: dataset.clone(), plans }
 }
