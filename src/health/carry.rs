@@ -59,12 +59,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{CheckId, CheckKind};
+    use crate::model::{CheckId, CheckKind, TcpSpec};
 
     fn check(name: &str, port: u16) -> CheckSpec {
         CheckSpec {
             name: name.into(),
-            kind: CheckKind::Tcp,
+            kind: CheckKind::Tcp(TcpSpec::default()),
             address: None,
             port,
             interval: Duration::from_secs(2),

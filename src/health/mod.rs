@@ -12,6 +12,7 @@ mod carry;
 mod combine;
 mod isolation;
 mod outcome;
+mod reason;
 mod spec;
 mod table;
 mod tracker;
@@ -19,7 +20,10 @@ mod tracker;
 pub use carry::{Carry, match_targets};
 pub use combine::{State, combine};
 pub use isolation::{End, TIME_LIMIT};
-pub use outcome::{CertificateRule, FailReason, HttpFault, NotJudged, Outcome, Phase, Phases, ResolveFault, Seen, TlsFault};
+pub use outcome::{Evidence, NotJudged, Outcome, Phase, Phases, Seen, Warning};
+pub use reason::{
+    CertificateRule, DnsFault, ExecFault, FailReason, GrpcFault, HttpFault, JsonFault, PushFault, ResolveFault, TlsFault,
+};
 pub use spec::TargetSpec;
 pub use table::{Cause, Effect, Health, Transition};
 pub use tracker::{Step, Thresholds, Tracker};

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     use crate::diag::At;
     use crate::dns::{Name, Ttl};
-    use crate::model::{CheckId, CheckKind, Endpoint, FamilyRule, Need, Pool, Route, Target, Weight, ZoneId};
+    use crate::model::{CheckId, CheckKind, Endpoint, FamilyRule, Need, Pool, Route, Target, TcpSpec, Weight, ZoneId};
 
     fn pool(region: u16, probes: &[u32]) -> Pool {
         let endpoint = Endpoint {
@@ -76,7 +76,7 @@ mod tests {
     fn a_target_belongs_to_the_regions_of_its_endpoints() {
         let check = CheckSpec {
             name: "web".into(),
-            kind: CheckKind::Tcp,
+            kind: CheckKind::Tcp(TcpSpec::default()),
             address: None,
             port: 80,
             interval: Duration::from_secs(2),

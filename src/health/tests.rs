@@ -33,7 +33,7 @@ fn health(regions: &[u16]) -> Health {
 }
 
 fn outcome(seen: Seen, now: Moment) -> Outcome {
-    Outcome { at: now, seen, phases: Phases::default() }
+    Outcome::new(now, seen)
 }
 
 const REFUSED: Seen = Seen::Fail(FailReason::ConnectRefused);
