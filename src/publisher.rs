@@ -438,4 +438,3 @@ fn say_differences(dataset: &Dataset, service: ServiceId, old: &Plan, new: &Plan
         }
     }
 }
-

@@ -8,7 +8,7 @@ use std::time::Duration;
 use meridian::answer::explain;
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::Name;
-use meridian::health::{FailReason, Outcome, Phases, Seen};
+use meridian::health::{FailReason, Outcome, Seen};
 use meridian::model::{Moment, TargetId};
 use meridian::publisher::{Effect, Event, Publisher, new_targets};
 
@@ -39,7 +39,7 @@ fn at(seconds: u64) -> Moment {
 }
 
 fn failure(now: Moment) -> Outcome {
-    Outcome { at: now, seen: Seen::Fail(FailReason::ConnectRefused), phases: Phases::default() }
+    Outcome::new(now, Seen::Fail(FailReason::ConnectRefused))
 }
 
 fn target(dataset: &Dataset, address: &str) -> TargetId {

@@ -30,7 +30,7 @@ use meridian::answer::{Query, Response, TCP_BUFFER, Transport, Worker, query_mes
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Name, Prefix};
 use meridian::geo::{EMBEDDED, Locations};
-use meridian::health::{FailReason, Outcome, Phases, Seen};
+use meridian::health::{FailReason, Outcome, Seen};
 use meridian::model::{Moment, Target, TargetId};
 use meridian::publisher::{Effect, Event, Publisher};
 
@@ -193,7 +193,7 @@ impl World {
 
     fn probe(&mut self, target: usize) {
         let seen = if self.failing.contains(&target) { Seen::Fail(FailReason::ConnectRefused) } else { Seen::Pass };
-        let outcome = Outcome { at: Moment(self.now), seen, phases: Phases::default() };
+        let outcome = Outcome::new(Moment(self.now), seen);
         let generation = self.publisher.generation();
         self.event(Event::Outcome { generation, target: TargetId::from_index(target), outcome });
     }

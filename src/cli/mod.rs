@@ -143,9 +143,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 None => why::from_files(&question, &files.config(), json),
             }
         }
-        Command::Resume { service, region, server, files } => {
-            resume::run(&service, region.as_deref(), server, &files.config())
-        }
+        Command::Resume { service, region, server, files } => resume::run(&service, region.as_deref(), server, &files.config()),
         Command::Geoip { command: Geoip::Build { input, output } } => geoip::build(&input, &output),
         Command::Demo { listen } => demo::run(listen),
     }

@@ -61,7 +61,8 @@ pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> Exit
 pub(super) fn ask_server(question: &Question, url: &str, json: bool) -> ExitCode {
     let kind = question.rtype.map_or_else(String::new, |rtype| format!("&type={rtype}"));
     let format = if json { "json" } else { "text" };
-    let path = format!("/why?name={}&client={}{kind}&format={format}", crate::control::percent_encode(&question.name), question.client);
+    let path =
+        format!("/why?name={}&client={}{kind}&format={format}", crate::control::percent_encode(&question.name), question.client);
     match crate::control::get(url, &path) {
         Ok(body) => {
             say!("{}", body.trim_end());

@@ -15,8 +15,8 @@ use super::zones::{Context, MAX_TTL, ZoneDefaults};
 use crate::diag::Diagnostics;
 use crate::dns::{Name, Ttl};
 use crate::model::{
-    CheckId, Endpoint, Entry, Families, Family, FamilyRule, MapId, MapSpec, Need, Pool, Prefix, RegionId, Resume, Route, Service, Target,
-    TargetId, Weight, ZoneId,
+    CheckId, Endpoint, Entry, Families, Family, FamilyRule, MapId, MapSpec, Need, Pool, Prefix, RegionId, Resume, Route, Service,
+    Target, TargetId, Weight, ZoneId,
 };
 
 /// Short enough that a client leaves a dead region soon, long enough that resolvers' caches work.
@@ -325,7 +325,9 @@ impl Reader<'_, '_> {
             Route::Priority => some_two(&|a, b| a.priority == b.priority),
             Route::Nearest => {
                 let within = map.and_then(|map| self.context.map_specs[map].as_ref()).is_none_or(|map| map.within.is_some());
-                let metro = |pool: &Pool| self.context.region_specs[pool.region.index()].as_ref().and_then(|region| region.metro.as_deref());
+                let metro = |pool: &Pool| {
+                    self.context.region_specs[pool.region.index()].as_ref().and_then(|region| region.metro.as_deref())
+                };
                 within || some_two(&|a, b| metro(a).is_some() && metro(a) == metro(b))
             }
         }

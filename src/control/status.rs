@@ -44,9 +44,9 @@ pub struct TargetStatus {
     pub flapping_until: Option<String>,
     /// Its verdict is from before a restart, and no probe of it has ended since.
     pub restored: bool,
-    /// The load it reports, smoothed, 0 … 1; null where it reports none.
+    /// The load it reports, averaged, 0 … 1; null where it reports none.
     pub load: Option<f64>,
-    /// How many reports of load were none.
+    /// How many passes had no report of load that can be used.
     pub load_ignored: u64,
     /// What the last probe saw; null before the first.
     pub last: Option<ProbeStatus>,
@@ -61,6 +61,10 @@ pub struct ProbeStatus {
     pub verdict: &'static str,
     /// The same in words, with the reason.
     pub result: String,
+    /// The beginning of what the endpoint sent, of a failure where it tells why; else null.
+    pub evidence: Option<String>,
+    /// What will fail if nobody acts; else null.
+    pub warning: Option<String>,
     /// How long each phase took that it came to, in seconds.
     pub phases: serde_json::Map<String, serde_json::Value>,
 }
@@ -103,7 +107,7 @@ impl TargetStatus {
             passes: tracker.passes(),
             flapping_until: health.flapping_until(id).map(time),
             restored: health.is_restored(id),
-            load: load.smoothed(),
+            load: load.average(),
             load_ignored: load.ignored(),
             last: health.last_outcome(id).map(ProbeStatus::new),
         }
@@ -122,6 +126,8 @@ impl ProbeStatus {
             at: outcome.at.to_string(),
             verdict,
             result: outcome.seen.to_string(),
+            evidence: outcome.evidence.as_ref().map(ToString::to_string),
+            warning: outcome.warning.as_ref().map(ToString::to_string),
             phases: outcome.phases.iter().map(seconds).collect(),
         }
     }
@@ -133,6 +139,8 @@ fn phase_name(phase: health::Phase) -> &'static str {
         health::Phase::Connect => "connect",
         health::Phase::Tls => "tls",
         health::Phase::Response => "response",
+        health::Phase::Body => "body",
+        health::Phase::Run => "run",
     }
 }
 

@@ -46,12 +46,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{CheckId, CheckKind, CheckSpec, ProbeTarget};
+    use crate::model::{CheckId, CheckKind, CheckSpec, ProbeTarget, TcpSpec};
 
     fn check(name: &str, port: u16) -> CheckSpec {
         CheckSpec {
             name: name.into(),
-            kind: CheckKind::Tcp,
+            kind: CheckKind::Tcp(TcpSpec::default()),
             address: None,
             port,
             interval: Duration::from_secs(2),
@@ -84,6 +84,9 @@ mod tests {
         let checks = [check("a", 80), check("b", 80)];
         let targets = [target(0, "192.0.2.1"), target(1, "192.0.2.1")];
         let swapped = [target(1, "192.0.2.1"), target(0, "192.0.2.1")];
-        assert_eq!(match_targets(&Key::all(&checks, &targets), &Key::all(&checks, &swapped)), [Carry::Same(TargetId(1)), Carry::Same(TargetId(0))]);
+        assert_eq!(
+            match_targets(&Key::all(&checks, &targets), &Key::all(&checks, &swapped)),
+            [Carry::Same(TargetId(1)), Carry::Same(TargetId(0))]
+        );
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::combine::State;
 use super::flap::Flap;
-use super::load::Load;
-use super::outcome::{FailReason, Outcome};
+use super::load::AverageLoad;
+use super::outcome::Outcome;
+use super::reason::FailReason;
 use super::spec::TargetSpec;
 use super::table::Effect;
 use super::tracker::{Thresholds, Tracker};
@@ -32,7 +33,7 @@ pub(super) struct Entry {
     /// Some outcome was a pass or a failure.
     pub(super) judged: bool,
     pub(super) flap: Flap,
-    pub(super) load: Load,
+    pub(super) load: AverageLoad,
     pub(super) last: Option<Outcome>,
     pub(super) last_failure: Option<FailReason>,
 }
@@ -71,7 +72,7 @@ impl Entry {
             restored: false,
             judged: false,
             flap: Flap::default(),
-            load: Load::default(),
+            load: AverageLoad::default(),
             last: None,
             last_failure: None,
         }

@@ -1,45 +1,51 @@
 //! How loaded an endpoint says it is.
 
-/// The newest report's share of the smoothed load; a quarter lets a step show by half within three probes and by nine
-/// tenths within nine, while one odd report in between moves it little.
-pub const LOAD_SHARE: f64 = 0.25;
+use crate::model::Load;
 
-/// The load one target reports, 0 idle … 1 full, smoothed exponentially by [`LOAD_SHARE`].
+/// The newest report's share of the average; a quarter lets a step show by half within three probes and by nine tenths
+/// within nine, while one odd report in between moves it little.
+pub const LOAD_SHARE: f64 = 0.25;
+/// After so many passes in a row without a usable report the load is not known.
+pub const LOAD_SILENCE: u32 = 10;
+
+/// The load one target reports, averaged exponentially by [`LOAD_SHARE`].
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Load {
-    smoothed: Option<f64>,
+pub struct AverageLoad {
+    average: Option<f64>,
     ignored: u64,
+    silence: u32,
 }
 
-impl Load {
+impl AverageLoad {
     /// What was reported before a restart, unless it is no load.
-    pub(super) fn restored(load: Option<f64>) -> Load {
-        Load { smoothed: load.filter(|load| is_load(*load)), ignored: 0 }
+    pub(super) fn restored(load: Option<f64>) -> AverageLoad {
+        AverageLoad { average: load.filter(|load| (0.0..=1.0).contains(load)), ..AverageLoad::default() }
     }
 
-    /// A passing probe's report. What is no number from 0 to 1 is ignored and counted; without a report the endpoint
-    /// has stopped reporting, and what it reported before is forgotten.
-    pub(super) fn report(&mut self, reported: Option<f64>) {
-        match (reported, self.smoothed) {
-            (Some(load), _) if !is_load(load) => self.ignored += 1,
-            (Some(load), Some(smoothed)) => self.smoothed = Some(smoothed + LOAD_SHARE * (load - smoothed)),
-            (first_or_none, _) => self.smoothed = first_or_none,
-        }
+    /// The report of a pass that was to have one. Where there is none that can be used, what was
+    /// reported before holds for a while.
+    pub(super) fn report(&mut self, load: Option<Load>) {
+        let Some(load) = load.map(Load::share) else {
+            self.ignored += 1;
+            self.silence = self.silence.saturating_add(1);
+            if self.silence >= LOAD_SILENCE {
+                self.average = None;
+            }
+            return;
+        };
+        self.silence = 0;
+        self.average = Some(self.average.map_or(load, |average| average + LOAD_SHARE * (load - average)));
     }
 
-    /// The smoothed load, 0 … 1; `None` where none is reported.
-    pub fn smoothed(&self) -> Option<f64> {
-        self.smoothed
+    /// The average, 0 idle … 1 full; `None` where none is known.
+    pub fn average(&self) -> Option<f64> {
+        self.average
     }
 
-    /// How many reports were no load.
+    /// How many passes had no report that can be used: none, a negative one, or no number.
     pub fn ignored(&self) -> u64 {
         self.ignored
     }
-}
-
-fn is_load(load: f64) -> bool {
-    (0.0..=1.0).contains(&load)
 }
 
 #[cfg(test)]
@@ -48,28 +54,35 @@ mod tests {
 
     use super::*;
 
+    fn reported(loads: &[f64]) -> AverageLoad {
+        let mut average = AverageLoad::default();
+        loads.iter().for_each(|load| average.report(Load::new(*load)));
+        average
+    }
+
     #[test]
     fn a_step_shows_by_and_by() {
-        let mut load = Load::default();
-        load.report(Some(0.0));
-        (0..3).for_each(|_| load.report(Some(1.0)));
-        assert!((0.5..0.6).contains(&load.smoothed().unwrap()), "{load:?}");
-        (0..6).for_each(|_| load.report(Some(1.0)));
-        assert!(load.smoothed().unwrap() > 0.9, "{load:?}");
-        load.report(None);
-        assert_eq!(load.smoothed(), None);
+        let average = |loads: &[f64]| reported(loads).average().unwrap();
+        assert!((0.5..0.6).contains(&average(&[0.0, 1.0, 1.0, 1.0])));
+        assert!(average(&[0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]) > 0.9);
+        assert_eq!(average(&[0.5]), 0.5);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_counted_and_soon_believed() {
+        let nonsense = [f64::NAN; LOAD_SILENCE as usize];
+        let some = reported(&[&[0.5], &nonsense[1..]].concat());
+        assert_eq!((some.average(), some.ignored()), (Some(0.5), u64::from(LOAD_SILENCE) - 1));
+        let all = reported(&[&[0.5], &nonsense[..]].concat());
+        assert_eq!((all.average(), all.ignored()), (None, u64::from(LOAD_SILENCE)));
     }
 
     proptest! {
         #[test]
-        fn stays_between_idle_and_full(reports in prop::collection::vec(prop_oneof![any::<f64>(), 0.0..=1.0], 0..100)) {
-            let mut load = Load::default();
-            let wrong = reports.iter().filter(|report| !(**report >= 0.0 && **report <= 1.0)).count();
-            for report in reports {
-                load.report(Some(report));
-                prop_assert!(load.smoothed().is_none_or(|load| (0.0..=1.0).contains(&load)));
-            }
-            prop_assert_eq!(load.ignored(), wrong as u64);
+        fn stays_between_idle_and_full(loads in prop::collection::vec(prop_oneof![any::<f64>(), 0.0..=1.0], 0..100)) {
+            let average = reported(&loads);
+            prop_assert!(average.average().is_none_or(|load| (0.0..=1.0).contains(&load)));
+            prop_assert_eq!(average.ignored(), loads.iter().filter(|load| !(**load >= 0.0)).count() as u64);
         }
     }
 }

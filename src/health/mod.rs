@@ -15,6 +15,7 @@ mod isolation;
 mod key;
 mod load;
 mod outcome;
+mod reason;
 mod record;
 mod spec;
 mod table;
@@ -26,8 +27,11 @@ pub use entry::Cause;
 pub use flap::{FLAP_CHANGES, FLAP_HOLD, FLAP_PERIOD};
 pub use isolation::{End, TIME_LIMIT};
 pub use key::{Fingerprint, Key};
-pub use load::{LOAD_SHARE, Load};
-pub use outcome::{CertificateRule, FailReason, HttpFault, NotJudged, Outcome, Phase, Phases, ResolveFault, Seen, TlsFault};
+pub use load::{AverageLoad, LOAD_SHARE, LOAD_SILENCE};
+pub use outcome::{Evidence, NotJudged, Outcome, Phase, Phases, Seen, Warning};
+pub use reason::{
+    CertificateRule, DnsFault, ExecFault, FailReason, GrpcFault, HttpFault, JsonFault, PushFault, ResolveFault, TlsFault,
+};
 pub use record::{FRESH, Record};
 pub use spec::TargetSpec;
 pub use table::{Effect, Health, Transition};

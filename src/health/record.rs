@@ -15,7 +15,7 @@ use super::carry::Carry;
 use super::combine::State;
 use super::entry::Entry;
 use super::flap::{FLAP_HOLD, Flap};
-use super::load::Load;
+use super::load::AverageLoad;
 use super::table::Health;
 use super::tracker::Tracker;
 use crate::model::{Moment, TargetId};
@@ -38,7 +38,7 @@ pub struct Record {
     pub changes: Vec<Duration>,
     /// For how long it is still held down as flapping.
     pub hold: Option<Duration>,
-    /// Its smoothed load.
+    /// Its average load.
     pub load: Option<f64>,
 }
 
@@ -94,7 +94,7 @@ impl Entry {
             changed: self.changed.map(age),
             changes: self.flap.changes().iter().copied().map(age).collect(),
             hold: self.flap.hold().map(|until| until.since(now)),
-            load: self.load.smoothed(),
+            load: self.load.average(),
         }
     }
 
@@ -110,7 +110,7 @@ impl Entry {
                 record.hold.map(|left| now + left.min(FLAP_HOLD).saturating_sub(age)),
                 now,
             );
-            self.load = Load::restored(record.load);
+            self.load = AverageLoad::restored(record.load);
         }
         let up = record.up && self.flap.hold().is_none();
         self.tracker = Tracker::assumed(up);

@@ -13,8 +13,9 @@ use super::carry::Carry;
 use super::combine::{State, combine};
 use super::entry::{Cause, Entry};
 use super::isolation::{Change, End, Isolation};
-use super::load::Load;
-use super::outcome::{FailReason, Outcome, Seen};
+use super::load::AverageLoad;
+use super::outcome::{Outcome, Seen};
+use super::reason::FailReason;
 use super::spec::TargetSpec;
 use super::tracker::Tracker;
 use crate::model::{Endpoint, Moment, TargetId};
@@ -106,6 +107,9 @@ impl Health {
         let seen = outcome.seen;
         let Some(entry) = self.entries.get_mut(target.index()) else { return effects };
         entry.restored = false;
+        if entry.spec.reports_load && outcome.passed() {
+            entry.load.report(outcome.load);
+        }
         entry.last = Some(outcome);
         match seen {
             Seen::Pass => self.pass(target, now, &mut effects),
@@ -194,7 +198,7 @@ impl Health {
     }
 
     /// The load that a target reports.
-    pub fn load(&self, target: TargetId) -> &Load {
+    pub fn load(&self, target: TargetId) -> &AverageLoad {
         &self.entries[target.index()].load
     }
 

@@ -21,6 +21,7 @@ fn spec(region: u16, fall: u32) -> TargetSpec {
         timeout: Duration::from_millis(100),
         regions: vec![RegionId(region)],
         sanity: false,
+        reports_load: false,
     }
 }
 
@@ -33,7 +34,7 @@ fn health(regions: &[u16]) -> Health {
 }
 
 fn outcome(seen: Seen, now: Moment) -> Outcome {
-    Outcome { at: now, seen, phases: Phases::default() }
+    Outcome::new(now, seen)
 }
 
 const REFUSED: Seen = Seen::Fail(FailReason::ConnectRefused);

@@ -17,7 +17,7 @@ mod first_round;
 mod http;
 mod limit;
 mod prober;
-mod progress;
+mod report;
 mod route;
 mod scheduler;
 mod tcp;

@@ -195,12 +195,7 @@ struct Slot {
 impl Plan {
     /// Compiles `service` with its endpoints' states. `regions` is how many regions there are;
     /// `standings` has one for each pool, or none where nothing is to be said of any.
-    pub fn compile(
-        service: &Service,
-        regions: usize,
-        state: &dyn Fn(&Pool, &Endpoint) -> State,
-        standings: &[Standing],
-    ) -> Plan {
+    pub fn compile(service: &Service, regions: usize, state: &dyn Fn(&Pool, &Endpoint) -> State, standings: &[Standing]) -> Plan {
         let standing = |index: usize| standings.get(index).copied().unwrap_or_default();
         // While a weight grows all are counted in fractions, so that a weight of 1 can grow too.
         let scale = if standings.iter().any(|standing| standing.share < RAMP_STEPS) { RAMP_STEPS } else { 1 };
