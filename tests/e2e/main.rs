@@ -20,4 +20,5 @@ mod locations;
 mod packets;
 mod queries;
 mod resolver;
+mod restart;
 mod start;
