@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 
-use super::say;
+use super::say::say;
 use crate::dataset::Dataset;
 use crate::health::Outcome;
 use crate::model::TargetId;
@@ -62,7 +62,7 @@ pub(super) async fn first_round(
         say(&publisher.handle(Event::FirstRoundEnded, prober.clock().now()));
         return None;
     }
-    say(&publisher.flush(prober.clock().now()));
+    say(&publisher.answer_at_once(prober.clock().now()));
     let (sender, outcomes) = mpsc::unbounded_channel();
     let prober = prober.clone();
     tokio::spawn(async move {
