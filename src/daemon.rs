@@ -4,6 +4,8 @@
 //! publisher; queries are answered by the transports' own threads, which only ever read what is
 //! published.
 
+mod first_round;
+mod health;
 mod retired;
 mod say;
 
@@ -25,19 +27,23 @@ use crate::health::Outcome;
 use crate::loader::{self, Built, Inputs, Stamps};
 use crate::memory;
 use crate::model::{Moment, TargetId};
-use crate::probe::{self, Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
-use crate::publisher::{Change, Effect, Event, Publisher, new_targets};
+use crate::probe::{Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
+use crate::publisher::{Change, Effect, Event, Publisher};
 use crate::server::{self, BindError, Engine, Server, notify};
+use crate::state::Keeper;
+
+use first_round::Beside;
+use health::{keeper, next};
 
 use retired::Retired;
 use say::say;
 
-/// How long the first round may take before the sockets answer.
-const FIRST_ROUND: Duration = Duration::from_secs(5);
 /// How often the location databases are looked at for a change.
 const GEO_WATCH: Duration = Duration::from_secs(1);
 /// How long a changed location database must have been quiet before it is read.
 const GEO_QUIET: Duration = Duration::from_secs(5);
+/// How long the end waits for the last write of the history of health.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// Hears of the start, once queries are answered.
 type Starter = Box<dyn FnOnce(&Snapshot) + Send>;
@@ -154,9 +160,10 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     let limit = ProbeLimit::of_process().map_err(|error| Failure::System("read the limit of open files", error))?;
     let prober = Arc::new(Prober::new(clock));
     let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
-    let mut publisher = Publisher::new(dataset.clone());
-    say_unrouted(&dataset);
-    first_round(&prober, limit, &mut publisher, &jobs).await;
+    let state = dataset.config.server.state.clone().or_else(state_directory);
+    let (mut publisher, unknown) = first_round::begin(&dataset, state.as_deref(), &prober);
+    first_round::say_unrouted(&dataset);
+    let beside = first_round::first_round(&prober, limit, &mut publisher, &jobs, &unknown).await;
     let published = Arc::new(Published::new(publisher.snapshot()));
     let mut counters = Vec::new();
     let limits = dataset.config.server.tcp;
@@ -174,9 +181,18 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     }
     let (sender, outcomes) = mpsc::channel(4096);
     let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender);
+    let (persisted, writes) = mpsc::unbounded_channel();
+    let keeper = match state {
+        Some(ref state) => Some(keeper(state, &persisted).map_err(|error| Failure::System("start a thread", error))?),
+        None => None,
+    };
     let mut daemon = Daemon {
         config,
         clock,
+        beside,
+        keeper,
+        state,
+        persisted,
         publisher,
         published,
         retired: Retired::default(),
@@ -202,7 +218,7 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     }
     // A reload replaces it; nothing of it is to stay then.
     drop(dataset);
-    daemon.run(signals, outcomes, control).await;
+    daemon.run(signals, outcomes, control, writes).await;
     Ok(())
 }
 
@@ -211,35 +227,18 @@ fn kept(built: Built) -> (Option<Inputs>, Stamps) {
     (built.inputs, built.stamps)
 }
 
-/// Probes every target to a verdict before anything is answered.
-async fn first_round(prober: &Arc<Prober>, limit: ProbeLimit, publisher: &mut Publisher, jobs: &[Job]) {
-    let generation = publisher.generation();
-    for (target, outcome) in probe::first_round(prober, limit, jobs, FIRST_ROUND).await {
-        say(&publisher.handle(Event::Outcome { generation, target, outcome }, prober.clock().now()));
-    }
-    say(&publisher.handle(Event::FirstRoundEnded, prober.clock().now()));
-}
-
-/// Probes the targets that only the new files have, so that a dead endpoint is not handed out first
-/// and found out later.
-async fn probe_new_targets(prober: &Arc<Prober>, limit: ProbeLimit, old: &Dataset, new: &Dataset) -> Vec<(TargetId, Outcome)> {
-    let wanted = new_targets(old, new);
-    let mut jobs = Job::all(&new.config.checks, &new.config.targets);
-    jobs.retain(|job| wanted.binary_search(&job.id).is_ok());
-    probe::first_round(prober, limit, &jobs, FIRST_ROUND).await
-}
-
-/// A family that this node has no route for is not judged; said once.
-fn say_unrouted(dataset: &Dataset) {
-    for family in probe::unrouted(dataset.config.targets.iter().map(|target| &target.target)) {
-        tracing::warn!("this node has no default route for {family}: endpoints it cannot reach without one are not judged");
-    }
-}
-
 /// The loop's state.
 struct Daemon {
     config: PathBuf,
     clock: Clock,
+    /// The first round, where it runs beside the answers.
+    beside: Option<Beside>,
+    /// Writes the history of health, where there is a state directory.
+    keeper: Option<Keeper>,
+    /// The directory it writes to.
+    state: Option<PathBuf>,
+    /// What it reports to.
+    persisted: mpsc::UnboundedSender<Event>,
     publisher: Publisher,
     published: Arc<Published>,
     retired: Retired,
@@ -283,7 +282,13 @@ impl Signals {
 }
 
 impl Daemon {
-    async fn run(mut self, mut signals: Signals, mut outcomes: mpsc::Receiver<Observed>, mut control: mpsc::Receiver<Request>) {
+    async fn run(
+        mut self,
+        mut signals: Signals,
+        mut outcomes: mpsc::Receiver<Observed>,
+        mut control: mpsc::Receiver<Request>,
+        mut writes: mpsc::UnboundedReceiver<Event>,
+    ) {
         let mut watchdog = notify::watchdog_period().map(tokio::time::interval);
         let mut geo = tokio::time::interval(GEO_WATCH);
         let mut batch = Vec::with_capacity(256);
@@ -297,9 +302,11 @@ impl Daemon {
                         break;
                     }
                     for Observed { generation, target, outcome } in batch.drain(..) {
-                        self.handle(Event::Outcome { generation, target, outcome });
+                        self.observe(generation, target, outcome);
                     }
                 }
+                outcome = next(&mut self.beside) => self.observe_first(outcome),
+                Some(event) = writes.recv() => self.handle(event),
                 () = sleep_until(deadline) => self.handle(Event::Tick),
                 Some(request) = control.recv() => self.answer(request),
                 _ = signals.hangup.recv() => self.start_reload("SIGHUP"),
@@ -315,9 +322,13 @@ impl Daemon {
         }
         notify::stopping("answering what is queued");
         tracing::info!("stopping: answering what is queued");
+        let keeper = self.keeper.take().map(|keeper| self.write_last(keeper));
         tokio::task::block_in_place(|| self.server.stop());
         if let Some(keeping) = self.keeping {
             let _ = keeping.await;
+        }
+        if keeper.is_some_and(|keeper| !tokio::task::block_in_place(|| keeper.finish(LAST_WRITE))) {
+            tracing::warn!("the history of health is not written within {LAST_WRITE:?}; leaving without");
         }
         tracing::info!("stopped");
     }
@@ -338,6 +349,11 @@ impl Daemon {
             match effect {
                 Effect::Say(change) => changes.push(change),
                 Effect::Publish(new) => snapshot = Some(new),
+                Effect::Keep { id, history } => {
+                    if let Some(keeper) = &self.keeper {
+                        keeper.keep(id, history);
+                    }
+                }
             }
         }
         if let Some(snapshot) = snapshot {
@@ -373,7 +389,7 @@ impl Daemon {
             let before = old.clone();
             let built = tokio::task::spawn_blocking(move || loader::rebuild(&config, &stamps, &before)).await?;
             let first_round = match &built.dataset {
-                Some(new) => probe_new_targets(&prober, limit, &old, new).await,
+                Some(new) => first_round::probe_new_targets(&prober, limit, &old, new).await,
                 None => Vec::new(),
             };
             Ok((built, first_round))
@@ -390,6 +406,7 @@ impl Daemon {
                 self.warn_of_fixed(&dataset);
                 self.last_good = false;
                 self.stamps = stamps;
+                self.follow_state(&dataset);
                 (self.geo_changed, self.geo_tried) = (None, None);
                 self.handle(Event::Reload { dataset: dataset.clone(), first_round });
                 let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
@@ -475,11 +492,13 @@ impl Daemon {
         }));
     }
 
-    fn answer(&self, request: Request) {
+    fn answer(&mut self, request: Request) {
         match request {
             Request::Status(reply) => {
-                let _ =
-                    reply.send(control::Status::new(&self.published.load().dataset, self.publisher.health(), self.not_ready()));
+                let _ = reply.send(control::Status::new(&self.publisher, self.not_ready(), self.now()));
+            }
+            Request::Resume { service, region, reply } => {
+                let _ = reply.send(self.resume(&service, region.as_deref()));
             }
         }
     }
@@ -488,6 +507,8 @@ impl Daemon {
     fn not_ready(&self) -> Option<&'static str> {
         if self.last_good {
             Some("serving the last good files, since the files are broken")
+        } else if self.publisher.is_first_round() {
+            Some("the first round of probes after the start is under way")
         } else if !self.publisher.is_ready() {
             Some("isolated: no endpoint anywhere passes")
         } else {

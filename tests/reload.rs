@@ -9,7 +9,7 @@ use meridian::answer::explain;
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::Name;
 use meridian::geo::{EMBEDDED, Locations};
-use meridian::health::{FailReason, Outcome, Phases, Seen};
+use meridian::health::{FailReason, Outcome, Seen};
 use meridian::model::{Moment, TargetId};
 use meridian::publisher::{Effect, Event, Publisher, new_targets};
 
@@ -40,7 +40,7 @@ fn at(seconds: u64) -> Moment {
 }
 
 fn failure(now: Moment) -> Outcome {
-    Outcome { at: now, seen: Seen::Fail(FailReason::ConnectRefused), phases: Phases::default() }
+    Outcome::new(now, Seen::Fail(FailReason::ConnectRefused))
 }
 
 fn target(dataset: &Dataset, address: &str) -> TargetId {
@@ -51,7 +51,7 @@ fn target(dataset: &Dataset, address: &str) -> TargetId {
 fn published(effects: Vec<Effect>) -> Arc<Snapshot> {
     let mut snapshots = effects.into_iter().filter_map(|effect| match effect {
         Effect::Publish(snapshot) => Some(snapshot),
-        Effect::Say(_) => None,
+        Effect::Say(_) | Effect::Keep { .. } => None,
     });
     let last = snapshots.next_back().expect("something is published");
     assert!(snapshots.next().is_none(), "one event publishes once");

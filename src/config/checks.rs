@@ -1,70 +1,84 @@
-//! `[checks.*]` and the (check, address) pairs that are probed.
+//! `[checks.*]`: a table of options, and what they make for each type of check.
+//!
+//! ```text
+//! options   every option: types, default, range, reader
+//! values    what the options may hold
+//! targets   the (check, address) pairs that are probed
+//! ```
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+mod options;
+mod targets;
+mod values;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::document::{Item, Located, Table};
-use super::kinds::{address, boolean, distinct, duration, integer, list, name_of, one_of, text};
-use super::names::Names;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::Source;
+use super::document::{Item, Located};
+use super::kinds::one_of;
 use crate::diag::Diagnostics;
-use crate::model::{CheckId, CheckKind, CheckSpec, HttpSpec, ProbeTarget, StatusRange, Target, TargetId};
+use crate::dns::{Name, Rcode, RrType};
+use crate::model::{
+    CheckKind, CheckSpec, DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HttpSpec, IcmpSpec, LoadSource, PushSpec, Roots, TcpSpec,
+    TlsSpec,
+};
+
+use options::{Options, TYPES, Type};
+
+pub use options::{CheckOption, OptionDefault, check_options};
+pub(super) use targets::{Targets, sanity, warn_unused_addresses};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
-const MIN_INTERVAL: Duration = Duration::from_millis(100);
-const MAX_INTERVAL: Duration = Duration::from_secs(3600);
-const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 /// A probe that takes longer than this says enough, whatever the interval.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
-#[derive(Clone, Copy, PartialEq)]
-enum Type {
-    Http,
-    Https,
-    Tcp,
+/// Where the files are that a check names.
+pub(super) struct Files<'a> {
+    /// What relative paths are relative to.
+    pub(super) directory: &'a Path,
+    pub(super) source: &'a mut dyn Source,
 }
 
 /// Reads one `[checks.NAME]`.
-pub(super) fn check(name: &str, item: &Item<'_>, out: &mut Diagnostics) -> Option<CheckSpec> {
+pub(super) fn check(name: &str, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<CheckSpec> {
     let mut t = item.table(out)?;
-    let types = one_of(&[("http", Type::Http), ("https", Type::Https), ("tcp", Type::Tcp)]);
-    let kind = t.required(out, "type", "write type = \"http\", \"https\" or \"tcp\"", types);
-    let address = t.optional(out, "address", address);
-    let port = t.optional(out, "port", integer(1..=65535, ""));
-    let interval = t.optional(out, "interval", duration(MIN_INTERVAL..=MAX_INTERVAL)).unwrap_or(DEFAULT_INTERVAL);
-    let timeout = t.located(out, "timeout", duration(Duration::from_millis(1)..=MAX_TIMEOUT));
-    let fall = t.located(out, "fall", integer(1..=1000, ""));
-    let rise = t.optional(out, "rise", integer(1..=1000, "")).unwrap_or(4);
-    let forgive = t.optional(out, "forgive", integer(1..=1000, "")).unwrap_or(5);
-    let timing = Timing { interval, timeout, fall };
+    let names: Vec<_> = TYPES.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+    let hint = format!("write type = \"https\", or another one of {}", names.join(", "));
+    let kind = t.required(out, "type", &hint, one_of(TYPES));
+    let mut options = Options::read(&mut t, kind, out);
+    let timing = Timing {
+        interval: value(options.interval.take()).unwrap_or(DEFAULT_INTERVAL),
+        timeout: options.timeout.take(),
+        fall: options.fall.take(),
+    };
     if t.sound() {
         timing.warn(item, out);
     }
-    let exchange = http(&mut t, kind, out);
-    if port.is_none() && kind == Some(Type::Tcp) && t.item("port").is_none() {
-        out.error("missing-key", item.key_at(), t.key_path("port"), format!("`port` is missing in `{}`", item.path))
-            .hint("a tcp check has no usual port: write port = 5432, or whichever it is");
+    let no_port = |kind: Type| kind.has_port() && kind.usual_port().is_none();
+    if let Some(kind) = kind.filter(|kind| no_port(*kind) && t.item("port").is_none()) {
+        let hint = format!("a {} check has no usual port: write port = 5432, or whichever it is", kind.name());
+        out.error("missing-key", item.key_at(), t.key_path("port"), format!("`port` is missing in `{}`", item.path)).hint(hint);
         return None;
     }
     if !t.finish(out) {
         return None;
     }
-    let (http, verify_certificate) = exchange;
-    let (kind, usual_port) = match kind? {
-        Type::Tcp => (CheckKind::Tcp, 0),
-        Type::Http => (CheckKind::Http(http), 80),
-        Type::Https => (CheckKind::Https { http, verify_certificate }, 443),
-    };
+    let port = value(options.port.take()).or(kind?.usual_port()).unwrap_or(0);
+    let (address, rise, forgive) = (options.address.take(), options.rise.take(), options.forgive.take());
     Some(CheckSpec {
         name: name.to_owned(),
-        kind,
-        address,
-        port: port.map_or(usual_port, |port| port as u16),
-        interval,
-        timeout: timing.timeout.map_or(DEFAULT_TIMEOUT.min(interval / 2), |t| t.value),
+        kind: options.into_kind(kind?, item, files, out)?,
+        address: value(address),
+        port,
+        interval: timing.interval,
+        timeout: timing.timeout.map_or(DEFAULT_TIMEOUT.min(timing.interval / 2), |t| t.value),
         fall: timing.fall.map_or(3, |fall| fall.value),
-        rise,
-        forgive,
+        rise: value(rise).unwrap_or(4),
+        forgive: value(forgive).unwrap_or(5),
     })
 }
 
@@ -94,187 +108,124 @@ impl Timing {
     }
 }
 
-/// Reads the keys of HTTP, and reports those that this type of check has no use for.
-fn http(t: &mut Table<'_>, kind: Option<Type>, out: &mut Diagnostics) -> (HttpSpec, bool) {
-    let useless = |key: &'static str, t: &mut Table<'_>, out: &mut Diagnostics| {
-        let useless = match kind {
-            Some(Type::Tcp) => Some("tcp"),
-            Some(Type::Http) if key == "verify_certificate" => Some("http"),
-            _ => None,
-        };
-        if let (Some(kind), Some(item)) = (useless, t.item(key)) {
-            let message = format!("`{key}` does nothing in a check of type \"{kind}\"");
-            out.error("useless-key", item.key_at(), item.path, message).hint("remove it, or change the type of the check");
-        }
-    };
-    for key in ["path", "host", "method", "headers", "expect_status", "verify_certificate"] {
-        useless(key, t, out);
-    }
-    let exchange = HttpSpec {
-        path: t.optional(out, "path", path).unwrap_or_else(|| "/".to_owned()),
-        host: t.optional(out, "host", host),
-        method: t.optional(out, "method", method).unwrap_or_else(|| "GET".to_owned()),
-        headers: t.optional(out, "headers", headers).unwrap_or_default(),
-        expect_status: t.optional(out, "expect_status", statuses).unwrap_or_else(|| vec![StatusRange { first: 200, last: 299 }]),
-    };
-    (exchange, t.optional(out, "verify_certificate", boolean).unwrap_or(true))
+fn value<T>(option: Option<Located<T>>) -> Option<T> {
+    option.map(|located| located.value)
 }
 
-fn path(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
-    let path = text(item, out)?;
-    if path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
-        return Some(path);
-    }
-    let diagnostic = item.error(out, "bad-path", format!("{} is not the path of a URL", item.written()));
-    match path.starts_with('/') {
-        true => diagnostic.hint("percent-encode spaces, `#` and what is not ASCII"),
-        false => diagnostic.hint("it starts with a slash: \"/healthz\""),
-    };
-    None
-}
-
-fn host(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
-    let host = text(item, out)?;
-    let label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if host.parse::<IpAddr>().is_ok() || (host.len() <= 253 && host.split('.').all(label)) {
-        return Some(host);
-    }
-    let diagnostic = item.error(out, "bad-host", format!("{} is not a host name", item.written()));
-    if host.contains("://") {
-        diagnostic.hint("leave the scheme out, and put the path into `path`");
-    } else if host.contains(':') {
-        diagnostic.hint("leave the port out: it has a key of its own");
-    } else if host.ends_with('.') {
-        diagnostic.hint("leave the final dot out: servers compare the Host header without it");
-    }
-    None
-}
-
-/// A token of HTTP (RFC 9110 §5.6.2): a method or the name of a header.
-fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-fn method(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
-    let method = text(item, out)?;
-    let good = is_token(&method) && !method.bytes().any(|b| b.is_ascii_lowercase()) && method != "CONNECT";
-    if !good {
-        item.error(out, "bad-method", format!("{} is not a method a check can use", item.written()))
-            .hint("methods are in upper case: \"GET\", \"HEAD\", \"POST\"");
-    }
-    good.then_some(method)
-}
-
-fn headers(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<(String, String)>> {
-    let headers: Vec<_> = item.table(out)?.items().map(|(name, item)| header(name, &item, out)).collect();
-    headers.into_iter().collect()
-}
-
-fn header(name: &str, item: &Item<'_>, out: &mut Diagnostics) -> Option<(String, String)> {
-    let value = item.string(out, "a string")?;
-    let (message, hint) = if !is_token(name) {
-        (format!("{name:?} is not the name of a header"), "use letters, digits and hyphens")
-    } else if name.eq_ignore_ascii_case("host") {
-        ("the Host header has a key of its own".to_owned(), "write host = \"…\" in the check")
-    } else if ["connection", "content-length", "transfer-encoding"].contains(&name.to_ascii_lowercase().as_str()) {
-        (format!("the {name} header is set by the probe itself"), "remove it")
-    } else if !value.bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic()) {
-        (format!("{} cannot be the value of a header", item.written()), "use printable ASCII characters")
-    } else {
-        return Some((name.to_owned(), value.to_owned()));
-    };
-    out.error("bad-header", item.key_at(), item.path.clone(), message).hint(hint);
-    None
-}
-
-fn statuses(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<StatusRange>> {
-    let ranges = list(status)(item, out)?;
-    if ranges.is_empty() {
-        item.error(out, "empty-value", "the list is empty: no probe would ever pass")
-            .hint("write [\"2xx\"], or leave the key out");
-        return None;
-    }
-    Some(ranges)
-}
-
-/// `"204"`, `"2xx"` or `"200-299"`.
-fn status(item: &Item<'_>, out: &mut Diagnostics) -> Option<StatusRange> {
-    let text = item.string(out, "a status in quotes, such as \"2xx\",")?;
-    let code = |text: &str| text.parse().ok().filter(|code| text.len() == 3 && (100..=599).contains(code));
-    let range = match (text.strip_suffix("xx"), text.split_once('-')) {
-        (Some(class), _) if class.len() == 1 => code(&format!("{class}00")).map(|first| (first, first + 99)),
-        (_, Some((first, last))) => code(first).zip(code(last)).filter(|(first, last)| first <= last),
-        _ => code(text).map(|code| (code, code)),
-    };
-    let Some((first, last)) = range else {
-        item.error(out, "bad-status", format!("{} is not a status from 100 to 599", item.written()))
-            .hint("write one (\"204\"), a class (\"2xx\") or a range (\"200-399\")");
-        return None;
-    };
-    Some(StatusRange { first, last })
-}
-
-/// Every (check, address) pair met so far: services that use the same pair share its health.
-#[derive(Default)]
-pub(super) struct Targets {
-    ids: HashMap<ProbeTarget, TargetId>,
-    list: Vec<ProbeTarget>,
-}
-
-impl Targets {
-    pub(super) fn id(&mut self, check: CheckId, target: &Target) -> TargetId {
-        let probe = ProbeTarget { check, target: target.clone() };
-        *self.ids.entry(probe).or_insert_with_key(|probe| {
-            self.list.push(probe.clone());
-            TargetId::from_index(self.list.len() - 1)
+impl Options {
+    /// What a probe of type `kind` does.
+    fn into_kind(self, kind: Type, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<CheckKind> {
+        Some(match kind {
+            Type::Http => CheckKind::Http(self.into_http(item, out)?.0),
+            Type::Https => {
+                let (http, rest) = self.into_http(item, out)?;
+                CheckKind::Https(http, rest.into_tls(files, out)?)
+            }
+            Type::Tcp => CheckKind::Tcp(TcpSpec { send: value(self.send), expect: value(self.expect) }),
+            Type::Tls => CheckKind::Tls(self.into_tls(files, out)?),
+            Type::Icmp => CheckKind::Icmp(IcmpSpec { size: value(self.size).unwrap_or(56) }),
+            Type::Dns => CheckKind::Dns(DnsSpec {
+                name: value(self.query_name).unwrap_or_else(Name::root),
+                rr_type: value(self.query_type).unwrap_or(RrType::A),
+                transport: value(self.transport).unwrap_or(DnsTransport::Udp),
+                expect_rcode: value(self.expect_rcode).unwrap_or(Rcode::NOERROR),
+                expect_address: value(self.expect_address).unwrap_or_default(),
+            }),
+            Type::Grpc => self.into_grpc(files, out)?,
+            Type::Exec => CheckKind::Exec(ExecSpec { command: value(self.command)? }),
+            Type::Push => CheckKind::Push(PushSpec { expires: value(self.expires).unwrap_or(Duration::from_secs(30)) }),
         })
     }
 
-    /// The index of the check of a pair.
-    pub(super) fn check(&self, target: TargetId) -> usize {
-        self.list[target.index()].check.index()
-    }
-
-    pub(super) fn into_list(self) -> Vec<ProbeTarget> {
-        self.list
-    }
-}
-
-/// Reads `[server] sanity`: names of checks that bring their own address. A check that is wrong in
-/// itself has been reported and is `None`.
-pub(super) fn sanity(
-    item: &Item<'_>,
-    names: &Names,
-    checks: &[Option<CheckSpec>],
-    targets: &mut Targets,
-    out: &mut Diagnostics,
-) -> Option<Vec<TargetId>> {
-    let read = name_of(names);
-    let one = |item: &Item<'_>, out: &mut Diagnostics| {
-        let id = read(item, out)?;
-        let check = checks[id].as_ref()?;
-        let Some(address) = check.address else {
-            let message = format!("the check \"{}\" has no address, so there is nothing to probe", check.name);
-            item.error(out, "sanity-without-address", message).hint(format!(
-                "write address = \"…\" in [checks.{}]: something of our own network, such as its router",
-                check.name
-            ));
-            return None;
+    /// The exchange, and the options without those that went into it.
+    fn into_http(mut self, item: &Item<'_>, out: &mut Diagnostics) -> Option<(HttpSpec, Options)> {
+        let defaults = HttpSpec::default();
+        let load = match (self.load_header.take(), self.load_json.take()) {
+            (Some(_), Some(second)) => {
+                out.error(
+                    "excluding-keys",
+                    second.at,
+                    format!("{}.load_json", item.path),
+                    "`load_json` stands beside `load_header`",
+                )
+                .hint("a load is read from one place: remove one of them");
+                return None;
+            }
+            (Some(header), None) => Some(LoadSource::Header(header.value)),
+            (None, pointer) => value(pointer).map(LoadSource::Json),
         };
-        Some(targets.id(CheckId::from_index(id), &Target::Address(address)))
-    };
-    distinct(one, "check")(item, out)
+        let http = HttpSpec {
+            version: value(self.http_version.take()).unwrap_or(defaults.version),
+            method: value(self.method.take()).unwrap_or(defaults.method),
+            path: value(self.path.take()).unwrap_or(defaults.path),
+            host: value(self.host.take()),
+            headers: value(self.headers.take()).unwrap_or_default(),
+            expect_status: value(self.expect_status.take()).unwrap_or(defaults.expect_status),
+            expect_body: value(self.expect_body.take()),
+            json: value(self.json.take()).unwrap_or_default(),
+            follow_redirects: value(self.follow_redirects.take()).unwrap_or(0),
+            load,
+        };
+        if http.method == "HEAD" && http.reads_body() {
+            out.error("head-without-body", item.key_at(), item.path.clone(), "the answer to HEAD has no body to look into")
+                .hint("remove `method`, or what is expected of the body");
+            return None;
+        }
+        Some((http, self))
+    }
+
+    fn into_grpc(mut self, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<CheckKind> {
+        let (service, host) = (value(self.service.take()).unwrap_or_default(), value(self.host.take()));
+        let inside = value(self.tls.take()).unwrap_or(false);
+        let tls = self.into_tls(files, out)?;
+        Some(CheckKind::Grpc(GrpcSpec { service, host, tls: inside.then_some(tls) }))
+    }
+
+    fn into_tls(self, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<TlsSpec> {
+        let defaults = TlsSpec::default();
+        let roots = match self.ca_file {
+            Some(file) => Some(roots(&file, files, out)?),
+            None => None,
+        };
+        Some(TlsSpec {
+            server_name: value(self.server_name),
+            verify_certificate: value(self.verify_certificate).unwrap_or(true),
+            roots,
+            certificate_min_days: value(self.certificate_min_days).unwrap_or(defaults.certificate_min_days),
+            certificate_warn_days: value(self.certificate_warn_days).unwrap_or(defaults.certificate_warn_days),
+        })
+    }
 }
 
-/// Warns about addresses of checks that `sanity` does not use: endpoints bring their own.
-pub(super) fn warn_unused_addresses(items: &[Item<'_>], used: &[usize], out: &mut Diagnostics) {
-    for (_, item) in items.iter().enumerate().filter(|(i, _)| !used.contains(i)) {
-        let address = item.table(&mut Diagnostics::default()).and_then(|mut t| t.item("address"));
-        if let Some(address) = address {
-            out.warning("unused-address", address.key_at(), address.path, "only [server] sanity uses the address of a check")
-                .hint("endpoints are probed at their own addresses: remove it, or list the check in `sanity`");
+/// Reads a `ca_file`: at least one certificate in PEM, each good as a root.
+fn roots(file: &Located<PathBuf>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<Roots> {
+    let path = files.directory.join(&file.value);
+    let mut refuse = |rule, message: String, hint: String| {
+        out.error(rule, file.at.clone(), "ca_file", message).hint(hint);
+        None
+    };
+    let convert = "it must be PEM: openssl x509 -inform der -in FILE -out FILE.pem converts one certificate";
+    let text = match files.source.text(&path) {
+        Ok(text) => text,
+        Err(problem) if problem.rule == "not-utf8" => {
+            return refuse("bad-certificate", format!("{} is not a PEM file", path.display()), convert.to_owned());
+        }
+        Err(problem) => return refuse(problem.rule, problem.message, problem.hint.unwrap_or_default()),
+    };
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    let certificates = match certificates {
+        Ok(certificates) if !certificates.is_empty() => certificates,
+        Ok(_) => return refuse("bad-certificate", format!("{} holds no certificate", path.display()), convert.to_owned()),
+        Err(problem) => {
+            return refuse("bad-certificate", format!("{} is not a PEM file: {problem}", path.display()), convert.to_owned());
+        }
+    };
+    let mut store = RootCertStore::empty();
+    for (index, certificate) in certificates.iter().enumerate() {
+        if let Err(problem) = store.add(certificate.clone()) {
+            let message = format!("certificate {} in {} cannot be a root: {problem}", index + 1, path.display());
+            return refuse("bad-certificate", message, "name the certificates of authorities, not of servers".to_owned());
         }
     }
+    Some(Roots { file: path, certificates: certificates.into() })
 }

@@ -32,6 +32,8 @@ use crate::dns::Name;
 use crate::model::{CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, Service, TargetId, ZoneId};
 use crate::zone::{self, Records, ZoneUnderCheck};
 
+pub use checks::{CheckOption, OptionDefault, check_options};
+
 use checks::Targets;
 use document::{Document, Item, Table};
 use names::Names;
@@ -228,7 +230,9 @@ fn read_main(
 
     let section = root.table(out, "checks");
     let (check_names, items) = names::collect(section, "check", "unknown-check", out);
-    let checks: Vec<_> = items.iter().enumerate().map(|(i, item)| checks::check(check_names.name(i), item, out)).collect();
+    let mut files = checks::Files { directory, source };
+    let read_check = |(i, item): (usize, &Item<'_>)| checks::check(check_names.name(i), item, &mut files, out);
+    let checks: Vec<_> = items.iter().enumerate().map(read_check).collect();
 
     let mut targets = Targets::default();
     let sanity = |item: &Item<'_>, out: &mut Diagnostics| checks::sanity(item, &check_names, &checks, &mut targets, out);
@@ -268,6 +272,7 @@ fn read_zones(
     }
     let mut context = Context {
         regions: &main.region_names,
+        region_specs: &main.regions,
         maps: &main.map_names,
         map_specs: &main.maps,
         checks: &main.check_names,

@@ -52,16 +52,18 @@ fn sentences(effects: &[Effect]) -> Vec<(bool, String)> {
 fn said(effect: &Effect) -> Option<&Change> {
     match effect {
         Effect::Say(change) => Some(change),
-        Effect::Publish(_) => None,
+        Effect::Publish(_) | Effect::Keep { .. } => None,
     }
 }
 
 /// What follows the service's name in the sentence about a service or one of its pools.
 fn without_service<'s>(change: &Change, sentence: &'s str) -> Option<&'s str> {
     match change {
-        Change::Pool { service, .. } | Change::Service { service, .. } => {
-            sentence.strip_prefix("service ")?.strip_prefix(service.as_str())
-        }
+        Change::Pool { service, .. }
+        | Change::Service { service, .. }
+        | Change::Resumed { service, .. }
+        | Change::RampBegan { service, .. }
+        | Change::RampEnded { service, .. } => sentence.strip_prefix("service ")?.strip_prefix(service.as_str()),
         _ => None,
     }
 }
@@ -69,11 +71,13 @@ fn without_service<'s>(change: &Change, sentence: &'s str) -> Option<&'s str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publisher::Stand;
     use crate::steer::Rung;
 
     fn pool(service: usize, region: &str, new: Rung) -> Effect {
         let (service, region) = (format!("s{service}.example."), region.to_owned());
-        Effect::Say(Change::Pool { service, region, family: "A", old: Rung::Up, new })
+        let stand = |rung| Stand { rung, held: false };
+        Effect::Say(Change::Pool { service, region, family: "A", old: stand(Rung::Up), new: stand(new) })
     }
 
     fn said_of(effects: &[Effect]) -> Vec<String> {

@@ -1,14 +1,12 @@
-//! What one probe saw, and the closed list of reasons for which one fails.
-//!
-//! The `Display` texts are made to stand in one log sentence after "because" or a colon:
-//! `eu-west 192.0.2.10 is down: the connection was refused`.
+//! What one probe saw: a verdict, how long each phase took, and what tells why.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{Family, Moment};
+use super::reason::FailReason;
+use crate::model::{Family, Load, Moment};
 
-/// What one probe saw.
+/// What one probe saw. A pass owns no memory but the struct's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// When the probe ended.
@@ -17,6 +15,12 @@ pub struct Outcome {
     pub seen: Seen,
     /// How long each phase took, the one that failed included.
     pub phases: Phases,
+    /// Of a failure: the part of what the endpoint sent that tells why, where there is one.
+    pub evidence: Option<Evidence>,
+    /// How loaded the endpoint says it is, where the check asks and it says.
+    pub load: Option<Load>,
+    /// What is not a failure yet.
+    pub warning: Option<Warning>,
 }
 
 /// The verdict of one probe.
@@ -30,104 +34,6 @@ pub enum Seen {
     NotJudged(NotJudged),
 }
 
-/// Why a probe failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailReason {
-    /// Nothing listens on the port, or a firewall says so.
-    ConnectRefused,
-    /// The network or the host says that there is no way to it.
-    Unreachable,
-    /// The check's `timeout` ran out in this phase.
-    Timeout(Phase),
-    /// The peer closed or reset the connection in this phase.
-    Closed(Phase),
-    /// TLS: the certificate breaks this rule.
-    Certificate(CertificateRule),
-    /// TLS: anything else.
-    Tls(TlsFault),
-    /// HTTP: a status that the check does not expect.
-    Status(u16),
-    /// HTTP: the answer is not acceptable HTTP/1.1.
-    Http(HttpFault),
-    /// The target name did not resolve.
-    Resolve(ResolveFault),
-    /// The operating system's error, by its number, where none of the above fits.
-    System(i32),
-}
-
-/// The parts of a probe, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Resolving the target name; addresses skip it.
-    Resolve,
-    /// The TCP handshake.
-    Connect,
-    /// The TLS handshake.
-    Tls,
-    /// From the request's first byte to the end of the response's head.
-    Response,
-}
-
-/// How long each phase of a probe took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Phases([Option<Duration>; 4]);
-
-/// Which rule a certificate breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CertificateRule {
-    /// Its `notAfter` is past.
-    Expired,
-    /// Its `notBefore` is to come.
-    NotYetValid,
-    /// It is made for other names than the one asked.
-    Name,
-    /// No trusted root issued it; self-signed certificates are of this kind.
-    UnknownIssuer,
-    /// An authority's own certificate, presented as a server's: self-signed ones often are.
-    AuthorityAsServer,
-    /// A signature in its chain does not verify.
-    Signature,
-    /// It is not for TLS servers (extended key usage).
-    Purpose,
-    /// It was revoked.
-    Revoked,
-    /// It cannot be read.
-    Encoding,
-    /// Any other rule.
-    Other,
-}
-
-/// What went wrong in TLS, certificates aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsFault {
-    /// The peer sent a fatal alert, by its number (RFC 8446 §6).
-    Alert(u8),
-    /// What came back is not TLS.
-    NotTls,
-    /// No protocol version or cipher suite in common.
-    Incompatible,
-    /// Any other violation of the protocol.
-    Other,
-}
-
-/// What is wrong with an HTTP answer, status aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpFault {
-    /// What came back is not HTTP/1.1.
-    NotHttp,
-    /// The response's head is longer than the prober reads.
-    HeadTooLong,
-}
-
-/// Why a target name gave no address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResolveFault {
-    /// The resolver reported an error; "no such name" is one.
-    Failed,
-    /// The name exists without addresses.
-    NoAddress,
-}
-
 /// Why a probe says nothing about its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotJudged {
@@ -139,27 +45,87 @@ pub enum NotJudged {
     Check,
 }
 
+/// What passes now and will fail if nobody acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warning {
+    /// The certificate ends in this many days; 0 on its last day.
+    CertificateEndsIn(u32),
+}
+
+/// The parts of a probe, in their order; each type of check has some of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Resolving the target name; addresses skip it.
+    Resolve,
+    /// The TCP handshake.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// From the request's first byte to the answer: an HTTP response's head, a datagram, a first byte.
+    Response,
+    /// From there to the end of what is read of a body.
+    Body,
+    /// The run of an `exec` check's program.
+    Run,
+}
+
+/// How long each phase of a probe took, in whole microseconds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Phases([u32; Phase::ALL.len()]);
+
+/// A piece of what an endpoint sent, made fit to be shown: at most [`Evidence::MAX`] bytes of it,
+/// with what is no text replaced and control characters escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence(Box<str>);
+
 impl Outcome {
+    /// A verdict alone: no phases, nothing that tells why.
+    pub fn new(at: Moment, seen: Seen) -> Outcome {
+        Outcome { at, seen, phases: Phases::default(), evidence: None, load: None, warning: None }
+    }
+
     /// True when the probe passed.
     pub fn passed(&self) -> bool {
         self.seen == Seen::Pass
     }
 }
 
+impl Evidence {
+    /// How many bytes of what was sent are kept.
+    pub const MAX: usize = 200;
+
+    /// The first bytes of `sent`; `None` where nothing was.
+    pub fn of(sent: &[u8]) -> Option<Evidence> {
+        if sent.is_empty() {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&sent[..sent.len().min(Evidence::MAX)]);
+        let mut shown = String::with_capacity(text.len());
+        for c in text.chars() {
+            if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        }
+        Some(Evidence(shown.into_boxed_str()))
+    }
+}
+
 impl Phases {
+    const NONE: u32 = u32::MAX;
+
     /// How long `phase` took; `None` where the probe did not come to it.
     pub fn get(&self, phase: Phase) -> Option<Duration> {
-        self.0[phase as usize]
+        let micros = self.0[phase as usize];
+        (micros != Phases::NONE).then(|| Duration::from_micros(u64::from(micros)))
     }
 
     /// Adds to how long `phase` took: a target name's addresses are probed one after another.
     pub fn add(&mut self, phase: Phase, taken: Duration) {
-        *self.0[phase as usize].get_or_insert_default() += taken;
+        let total = self.get(phase).unwrap_or_default().saturating_add(taken);
+        self.0[phase as usize] = total.as_micros().min(u128::from(Phases::NONE) - 1) as u32;
     }
 
     /// All phases together.
     pub fn total(&self) -> Duration {
-        self.0.iter().flatten().sum()
+        self.iter().map(|(_, taken)| taken).sum()
     }
 
     /// The phases the probe came to, with how long each took.
@@ -168,9 +134,21 @@ impl Phases {
     }
 }
 
+impl Default for Phases {
+    fn default() -> Phases {
+        Phases([Phases::NONE; Phase::ALL.len()])
+    }
+}
+
+impl fmt::Debug for Phases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
 impl Phase {
     /// Every phase, in their order.
-    pub const ALL: [Phase; 4] = [Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Response];
+    pub const ALL: [Phase; 6] = [Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Response, Phase::Body, Phase::Run];
 }
 
 impl fmt::Display for Phase {
@@ -180,7 +158,15 @@ impl fmt::Display for Phase {
             Phase::Connect => "while connecting",
             Phase::Tls => "in the TLS handshake",
             Phase::Response => "while waiting for the response",
+            Phase::Body => "while reading the body",
+            Phase::Run => "while the program ran",
         })
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -191,72 +177,6 @@ impl fmt::Display for Seen {
             Seen::Fail(reason) => reason.fmt(f),
             Seen::NotJudged(why) => write!(f, "not judged: {why}"),
         }
-    }
-}
-
-impl fmt::Display for FailReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FailReason::ConnectRefused => f.write_str("the connection was refused"),
-            FailReason::Unreachable => f.write_str("the network has no way to it"),
-            FailReason::Timeout(phase) => write!(f, "the timeout ran out {phase}"),
-            FailReason::Closed(phase) => write!(f, "the connection was closed {phase}"),
-            FailReason::Certificate(rule) => write!(f, "the certificate {rule}"),
-            FailReason::Tls(fault) => fault.fmt(f),
-            FailReason::Status(status) => write!(f, "it answered with status {status}"),
-            FailReason::Http(fault) => fault.fmt(f),
-            FailReason::Resolve(fault) => fault.fmt(f),
-            FailReason::System(number) => write!(f, "{}", std::io::Error::from_raw_os_error(*number)),
-        }
-    }
-}
-
-impl fmt::Display for CertificateRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            CertificateRule::Expired => "has expired",
-            CertificateRule::NotYetValid => "is not valid yet",
-            CertificateRule::Name => "is for another name",
-            CertificateRule::UnknownIssuer => "is not issued by a trusted authority",
-            CertificateRule::AuthorityAsServer => "is an authority's own, not a server's",
-            CertificateRule::Signature => "has a signature that does not verify",
-            CertificateRule::Purpose => "is not for TLS servers",
-            CertificateRule::Revoked => "was revoked",
-            CertificateRule::Encoding => "cannot be read",
-            CertificateRule::Other => "is not acceptable",
-        })
-    }
-}
-
-impl fmt::Display for TlsFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TlsFault::Alert(number) => match alert_name(*number) {
-                Some(name) => write!(f, "it refused TLS with alert {name} ({number})"),
-                None => write!(f, "it refused TLS with alert {number}"),
-            },
-            TlsFault::NotTls => f.write_str("it does not speak TLS"),
-            TlsFault::Incompatible => f.write_str("it has no TLS version or cipher suite in common with us"),
-            TlsFault::Other => f.write_str("it broke the TLS protocol"),
-        }
-    }
-}
-
-impl fmt::Display for HttpFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            HttpFault::NotHttp => "it does not speak HTTP/1.1",
-            HttpFault::HeadTooLong => "the head of its response is too long",
-        })
-    }
-}
-
-impl fmt::Display for ResolveFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ResolveFault::Failed => "its name did not resolve",
-            ResolveFault::NoAddress => "its name has no address",
-        })
     }
 }
 
@@ -273,23 +193,14 @@ impl fmt::Display for NotJudged {
     }
 }
 
-/// The alerts a server refuses a handshake with (RFC 8446 §6).
-fn alert_name(number: u8) -> Option<&'static str> {
-    Some(match number {
-        10 => "unexpected_message",
-        40 => "handshake_failure",
-        42 => "bad_certificate",
-        47 => "illegal_parameter",
-        50 => "decode_error",
-        70 => "protocol_version",
-        71 => "insufficient_security",
-        80 => "internal_error",
-        109 => "missing_extension",
-        112 => "unrecognized_name",
-        116 => "certificate_required",
-        120 => "no_application_protocol",
-        _ => return None,
-    })
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::CertificateEndsIn(0) => f.write_str("the certificate expires within a day"),
+            Warning::CertificateEndsIn(1) => f.write_str("the certificate expires in 1 day"),
+            Warning::CertificateEndsIn(days) => write!(f, "the certificate expires in {days} days"),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -297,35 +208,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_read_as_the_end_of_a_sentence() {
-        let texts = [
-            FailReason::Timeout(Phase::Connect).to_string(),
-            FailReason::Certificate(CertificateRule::Expired).to_string(),
-            FailReason::Tls(TlsFault::Alert(40)).to_string(),
-            FailReason::Tls(TlsFault::Alert(255)).to_string(),
-            FailReason::Status(503).to_string(),
-            Seen::NotJudged(NotJudged::NoRoute(Family::V6)).to_string(),
-        ];
-        assert_eq!(
-            texts,
-            [
-                "the timeout ran out while connecting",
-                "the certificate has expired",
-                "it refused TLS with alert handshake_failure (40)",
-                "it refused TLS with alert 255",
-                "it answered with status 503",
-                "not judged: this node has no route for IPv6",
-            ]
-        );
-    }
-
-    #[test]
     fn phases_add_up() {
         let mut phases = Phases::default();
         phases.add(Phase::Connect, Duration::from_millis(3));
         phases.add(Phase::Response, Duration::from_millis(4));
-        assert_eq!(phases.total(), Duration::from_millis(7));
+        phases.add(Phase::Connect, Duration::from_micros(500));
+        assert_eq!(phases.total(), Duration::from_micros(7500));
         assert_eq!(phases.get(Phase::Tls), None);
         assert_eq!(phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Connect, Phase::Response]);
+        phases.add(Phase::Run, Duration::MAX);
+        assert!(phases.get(Phase::Run) > Some(Duration::from_secs(4000)), "the end of the range, not none");
+    }
+
+    #[test]
+    fn what_an_endpoint_sent_is_shown_without_harm() {
+        let shown = |sent: &[u8]| Evidence::of(sent).map(|evidence| evidence.to_string());
+        assert_eq!(shown(b"220 mail\r\n\x1b[2J\xff"), Some("220 mail\\r\\n\\u{1b}[2J\u{fffd}".to_owned()));
+        assert_eq!(shown(b""), None);
+        assert_eq!(shown(&[b'x'; 1000]).map(|text| text.len()), Some(Evidence::MAX));
+        assert_eq!(Seen::NotJudged(NotJudged::NoRoute(Family::V6)).to_string(), "not judged: this node has no route for IPv6");
+    }
+
+    #[test]
+    fn an_outcome_is_small() {
+        assert!(size_of::<Outcome>() <= 96, "{}", size_of::<Outcome>());
     }
 }

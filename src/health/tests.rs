@@ -7,6 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{Family, Moment, RegionId, TargetId};
 
+mod flapping;
+mod restart;
+
 const T: [TargetId; 6] = [TargetId(0), TargetId(1), TargetId(2), TargetId(3), TargetId(4), TargetId(5)];
 
 fn at(millis: u64) -> Moment {
@@ -21,6 +24,7 @@ fn spec(region: u16, fall: u32) -> TargetSpec {
         timeout: Duration::from_millis(100),
         regions: vec![RegionId(region)],
         sanity: false,
+        reports_load: false,
     }
 }
 
@@ -33,7 +37,7 @@ fn health(regions: &[u16]) -> Health {
 }
 
 fn outcome(seen: Seen, now: Moment) -> Outcome {
-    Outcome { at: now, seen, phases: Phases::default() }
+    Outcome::new(now, seen)
 }
 
 const REFUSED: Seen = Seen::Fail(FailReason::ConnectRefused);
@@ -53,6 +57,10 @@ fn text(millis: u64, effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::Transition(t) => format!("{millis} {} {}: {}", t.target.0, if t.up { "up" } else { "down" }, t.cause),
         Effect::Doubt { .. } => return None,
+        Effect::Flapping { target, changes, until } => {
+            format!("{millis} {} flaps: {changes}, until {}", target.0, until.0.as_millis())
+        }
+        Effect::FlappingEnded(target) => format!("{millis} {} flaps no longer", target.0),
         Effect::IsolationBegan => format!("{millis} isolated"),
         Effect::IsolationEnded(end) => format!("{millis} ended {end:?}"),
     })
@@ -282,7 +290,8 @@ proptest! {
             let thresholds = health.spec(T[target]).thresholds;
             if pass { trackers[target].pass(&thresholds, now) } else { trackers[target].fail(&thresholds, now) };
             for (index, tracker) in trackers.iter().enumerate() {
-                prop_assert_eq!(health.state(T[index]).up, tracker.is_up());
+                let held = health.flapping_until(T[index]).is_some();
+                prop_assert_eq!(health.state(T[index]).up, tracker.is_up() && !held);
             }
         }
     }

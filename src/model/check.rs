@@ -1,9 +1,17 @@
-//! How endpoints are probed.
+//! How endpoints are probed: what is common to all checks, and a spec for each type.
+
+mod matching;
+mod types;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{CheckId, Target};
+
+pub use matching::{JsonPointer, JsonRule, JsonTest, Load, Pattern, Scalar, StatusRange};
+pub use types::{
+    DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HttpSpec, HttpVersion, IcmpSpec, LoadSource, PushSpec, Roots, TcpSpec, TlsSpec,
+};
 
 /// One `[checks.NAME]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +22,7 @@ pub struct CheckSpec {
     pub kind: CheckKind,
     /// What `[server] sanity` probes with it; endpoints bring their own address.
     pub address: Option<IpAddr>,
-    /// TCP port probed.
+    /// Port probed, TCP or UDP as the type has it; 0 for the types that have none.
     pub port: u16,
     /// Time from one probe of an endpoint to the next; at least 100 ms.
     pub interval: Duration,
@@ -28,51 +36,34 @@ pub struct CheckSpec {
     pub forgive: u32,
 }
 
+impl CheckSpec {
+    /// True where a pass is to report the endpoint's load.
+    pub fn reports_load(&self) -> bool {
+        matches!(&self.kind, CheckKind::Http(http) | CheckKind::Https(http, _) if http.load.is_some())
+    }
+}
+
 /// What a probe does and what it expects.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CheckKind {
-    /// A TCP connection that opens.
-    Tcp,
-    /// An HTTP/1.1 exchange in the clear.
+    /// An HTTP exchange in the clear.
     Http(HttpSpec),
     /// The same inside TLS.
-    Https {
-        /// The exchange.
-        http: HttpSpec,
-        /// False accepts any certificate: the probe then proves reachability, not identity.
-        verify_certificate: bool,
-    },
-}
-
-/// An HTTP exchange.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HttpSpec {
-    /// Request method, e.g. `GET`.
-    pub method: String,
-    /// Request target, starting with `/`.
-    pub path: String,
-    /// Host header and TLS server name; `None` uses the endpoint's address or target name.
-    pub host: Option<String>,
-    /// Further request headers.
-    pub headers: Vec<(String, String)>,
-    /// Statuses that pass; never empty.
-    pub expect_status: Vec<StatusRange>,
-}
-
-/// An inclusive range of status codes: `"204"` is one, `"2xx"` a hundred.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StatusRange {
-    /// First status that passes, 100 … 599.
-    pub first: u16,
-    /// Last status that passes.
-    pub last: u16,
-}
-
-impl StatusRange {
-    /// True when `status` passes.
-    pub fn contains(&self, status: u16) -> bool {
-        (self.first..=self.last).contains(&status)
-    }
+    Https(HttpSpec, TlsSpec),
+    /// A TCP connection that opens, and what is said on it.
+    Tcp(TcpSpec),
+    /// A TLS handshake.
+    Tls(TlsSpec),
+    /// An ICMP echo.
+    Icmp(IcmpSpec),
+    /// A DNS query.
+    Dns(DnsSpec),
+    /// A call of gRPC's health service.
+    Grpc(GrpcSpec),
+    /// A program of the operator's.
+    Exec(ExecSpec),
+    /// The endpoint reports itself; nothing is sent to it.
+    Push(PushSpec),
 }
 
 /// A (check, address) pair: what is probed and what health is kept for, shared by every service

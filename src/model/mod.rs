@@ -10,8 +10,13 @@ mod moment;
 mod service;
 
 pub use crate::dns::{Prefix, PrefixError};
-pub use check::{CheckKind, CheckSpec, HttpSpec, ProbeTarget, StatusRange};
+pub use check::{
+    CheckKind, CheckSpec, DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HttpSpec, HttpVersion, IcmpSpec, JsonPointer, JsonRule,
+    JsonTest, Load, LoadSource, Pattern, ProbeTarget, PushSpec, Roots, Scalar, StatusRange, TcpSpec, TlsSpec,
+};
 pub use geography::{Coordinates, Entry, MapSpec, Region, RegionOrder, RegionSet};
 pub use ids::{CheckId, EndpointId, MapId, RegionId, ServiceId, TargetId, ZoneId};
 pub use moment::Moment;
-pub use service::{Endpoint, Expect, Families, Family, FamilyRule, Need, Pool, Route, RoutingTest, Service, Target, Weight};
+pub use service::{
+    Endpoint, Expect, Families, Family, FamilyRule, Need, Pool, Resume, Route, RoutingTest, Service, Target, Weight,
+};

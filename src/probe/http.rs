@@ -14,15 +14,49 @@ use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::tls;
+use super::prober::Attempt;
+use super::report::Report;
+use super::{route, tcp, tls};
 use crate::health::{FailReason, HttpFault, NotJudged, Phase, Seen};
-use crate::model::{Family, HttpSpec};
+use crate::model::{Family, HttpSpec, TlsSpec};
 
 /// The longest response head that is read, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
 
+/// An `http` check, or with `tls` an `https` one.
+pub(super) async fn probe(
+    http: &HttpSpec,
+    tls: Option<&TlsSpec>,
+    attempt: &Attempt<'_>,
+    report: &mut Report,
+) -> Result<(), Seen> {
+    let family = attempt.family();
+    let stream = tcp::connect(attempt.address).await?;
+    let host = host(http, attempt, if tls.is_some() { 443 } else { 80 });
+    let Some(tls) = tls else {
+        report.enter(Phase::Response);
+        return exchange(stream, http, &host, family).await;
+    };
+    report.enter(Phase::Tls);
+    // The request follows the handshake's last flight at once; it must not wait for its ACK.
+    stream.set_nodelay(true).map_err(|error| route::judge(&error, Phase::Tls, family))?;
+    let name = server_name(&host);
+    let stream = attempt.prober.tls().connect(stream, name, tls.verify_certificate, family).await?;
+    report.enter(Phase::Response);
+    exchange(stream, http, &host, family).await
+}
+
+/// The Host header: the check's as written, else the target with a port that is not the scheme's.
+fn host(http: &HttpSpec, attempt: &Attempt<'_>, scheme_port: u16) -> String {
+    match &http.host {
+        Some(host) => host.clone(),
+        None if attempt.address.port() == scheme_port => attempt.named.to_owned(),
+        None => format!("{}:{}", attempt.named, attempt.address.port()),
+    }
+}
+
 /// Sends the request of `http` for `host` and judges the status that comes back.
-pub(super) async fn exchange<S>(stream: S, http: &HttpSpec, host: &str, family: Family) -> Result<(), Seen>
+async fn exchange<S>(stream: S, http: &HttpSpec, host: &str, family: Family) -> Result<(), Seen>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -35,7 +69,7 @@ where
 }
 
 /// The server name of a Host header's value: without port and brackets.
-pub(super) fn server_name(host: &str) -> &str {
+fn server_name(host: &str) -> &str {
     if let Some((address, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return address;
     }
@@ -103,15 +137,12 @@ fn judge(error: &hyper::Error, family: Family) -> Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::StatusRange;
 
     fn spec(headers: &[(&str, &str)]) -> HttpSpec {
         HttpSpec {
-            method: "GET".into(),
             path: "/healthz?full=1".into(),
-            host: None,
             headers: headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-            expect_status: vec![StatusRange { first: 200, last: 299 }],
+            ..HttpSpec::default()
         }
     }
 

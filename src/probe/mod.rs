@@ -17,7 +17,7 @@ mod first_round;
 mod http;
 mod limit;
 mod prober;
-mod progress;
+mod report;
 mod route;
 mod scheduler;
 mod tcp;
@@ -25,7 +25,7 @@ mod timetable;
 mod tls;
 
 pub use clock::Clock;
-pub use first_round::first_round;
+pub use first_round::{first_round, first_round_each};
 pub use http::MAX_HEAD;
 pub use limit::ProbeLimit;
 pub use prober::{MAX_ADDRESSES, Prober};

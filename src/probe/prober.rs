@@ -8,12 +8,12 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::progress::Progress;
+use super::report::Report;
 use super::tls::Tls;
 use super::{Clock, http, tcp};
 use crate::dns::Name;
-use crate::health::{FailReason, Outcome, Phase, ResolveFault, Seen};
-use crate::model::{CheckKind, CheckSpec, HttpSpec, Target};
+use crate::health::{FailReason, NotJudged, Outcome, Phase, ResolveFault, Seen};
+use crate::model::{CheckKind, CheckSpec, Family, Target};
 
 /// How many of a target name's addresses are probed at most.
 pub const MAX_ADDRESSES: usize = 8;
@@ -35,16 +35,19 @@ impl fmt::Debug for Prober {
 }
 
 /// What one attempt at one address needs.
-struct Attempt<'a> {
-    check: &'a CheckSpec,
+pub(super) struct Attempt<'a> {
+    /// What all probes share.
+    pub(super) prober: &'a Prober,
     /// The target as a Host header names it, port not included.
-    named: &'a str,
-    address: SocketAddr,
-    deadline: Instant,
+    pub(super) named: &'a str,
+    /// What is probed; with port 0 where the type of the check has none.
+    pub(super) address: SocketAddr,
+    /// When the attempt is cut off.
+    pub(super) deadline: Instant,
 }
 
 impl Prober {
-    /// Trusts the system's root certificates (read when an `https` check first needs them).
+    /// Trusts the system's root certificates (read when a check first needs them).
     pub fn new(clock: Clock) -> Prober {
         Prober::with_roots(clock, Vec::new())
     }
@@ -59,42 +62,48 @@ impl Prober {
         self.clock
     }
 
+    /// Whom TLS trusts.
+    pub(super) fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
     /// Runs `check` on `target` once; takes at most the check's `timeout`.
     pub async fn probe(&self, check: &CheckSpec, target: &Target) -> Outcome {
-        if let CheckKind::Https { verify_certificate, .. } = &check.kind {
-            self.tls.prepare(*verify_certificate);
+        if let CheckKind::Https(_, tls) = &check.kind {
+            self.tls.prepare(tls.verify_certificate);
         }
         let deadline = Instant::now() + check.timeout;
-        let (seen, progress) = match target {
+        let (seen, report) = match target {
             Target::Address(address) => self.probe_address(check, *address, deadline).await,
             Target::Name(name) => self.probe_name(check, name, deadline).await,
         };
-        Outcome { at: self.clock.now(), seen, phases: progress.finish() }
+        report.finish(self.clock.now(), seen)
     }
 
-    async fn probe_address(&self, check: &CheckSpec, address: IpAddr, deadline: Instant) -> (Seen, Progress) {
-        let mut progress = Progress::start(Phase::Connect);
+    async fn probe_address(&self, check: &CheckSpec, address: IpAddr, deadline: Instant) -> (Seen, Report) {
+        let mut report = Report::start(Phase::Connect);
         let named = match address {
-            IpAddr::V4(v4) => v4.to_string(),
-            IpAddr::V6(v6) => format!("[{v6}]"),
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
         };
         let address = SocketAddr::new(address, check.port);
-        let seen = self.attempt(Attempt { check, named: &named, address, deadline }, &mut progress).await;
-        (seen, progress)
+        let attempt = Attempt { prober: self, named: &named, address, deadline };
+        let seen = attempt.run(&check.kind, &mut report).await;
+        (seen, report)
     }
 
     /// Resolves `name` and probes its addresses in the resolver's order until one passes. Each
     /// gets an equal share of the time that is left, so that a hung one leaves some to the others.
-    async fn probe_name(&self, check: &CheckSpec, name: &Name, deadline: Instant) -> (Seen, Progress) {
-        let mut progress = Progress::start(Phase::Resolve);
+    async fn probe_name(&self, check: &CheckSpec, name: &Name, deadline: Instant) -> (Seen, Report) {
+        let mut report = Report::start(Phase::Resolve);
         let text = name.to_string();
         let addresses = match timeout_at(deadline, self.resolve(text.clone(), check.port)).await {
-            Err(_) => return (Seen::Fail(FailReason::Timeout(Phase::Resolve)), progress),
-            Ok(Err(fault)) => return (Seen::Fail(FailReason::Resolve(fault)), progress),
+            Err(_) => return (Seen::Fail(FailReason::Timeout(Phase::Resolve)), report),
+            Ok(Err(fault)) => return (Seen::Fail(FailReason::Resolve(fault)), report),
             Ok(Ok(addresses)) => addresses,
         };
-        let seen = self.probe_addresses(check, text.trim_end_matches('.'), &addresses, deadline, &mut progress).await;
-        (seen, progress)
+        let seen = self.probe_addresses(check, text.trim_end_matches('.'), &addresses, deadline, &mut report).await;
+        (seen, report)
     }
 
     async fn probe_addresses(
@@ -103,26 +112,30 @@ impl Prober {
         named: &str,
         addresses: &[SocketAddr],
         deadline: Instant,
-        progress: &mut Progress,
+        report: &mut Report,
     ) -> Seen {
         let mut verdict = Seen::Fail(FailReason::Resolve(ResolveFault::NoAddress));
+        let mut evidence = None;
         for (index, address) in addresses.iter().enumerate() {
-            progress.enter(Phase::Connect);
+            report.begin_attempt();
             let now = Instant::now();
             let share = deadline.saturating_duration_since(now) / (addresses.len() - index) as u32;
-            let attempt = Attempt { check, named, address: *address, deadline: now + share };
-            let seen = self.attempt(attempt, progress).await;
+            let attempt = Attempt { prober: self, named, address: *address, deadline: now + share };
+            let seen = attempt.run(&check.kind, report).await;
+            let found = report.evidence.take();
             match (seen, verdict) {
                 (Seen::Pass, _) => return Seen::Pass,
                 // The first failure that is the endpoint's is told, rather than our missing route.
                 (_, Seen::Fail(_)) if index > 0 => {}
-                _ => verdict = seen,
+                _ => (verdict, evidence) = (seen, found),
             }
         }
+        report.evidence = evidence;
         verdict
     }
 
-    async fn resolve(&self, name: String, port: u16) -> Result<Vec<SocketAddr>, ResolveFault> {
+    /// The addresses of `name` by the system's resolver, each with `port`.
+    pub(super) async fn resolve(&self, name: String, port: u16) -> Result<Vec<SocketAddr>, ResolveFault> {
         let permit = self.lookups.clone().acquire_owned().await.map_err(|_| ResolveFault::Failed)?;
         // The permit lives as long as the lookup's thread does, which outlives a probe cut off.
         let lookup = tokio::spawn(async move {
@@ -136,47 +149,37 @@ impl Prober {
             Ok(Err(_)) | Err(_) => Err(ResolveFault::Failed),
         }
     }
-
-    async fn attempt(&self, attempt: Attempt<'_>, progress: &mut Progress) -> Seen {
-        match timeout_at(attempt.deadline, self.steps(&attempt, progress)).await {
-            Ok(Ok(())) => Seen::Pass,
-            Ok(Err(seen)) => seen,
-            Err(_) => Seen::Fail(FailReason::Timeout(progress.phase())),
-        }
-    }
-
-    /// Connect, TLS, exchange: as far as the check's type goes.
-    async fn steps(&self, attempt: &Attempt<'_>, progress: &mut Progress) -> Result<(), Seen> {
-        let family = tcp::family(&attempt.address);
-        let stream = tcp::connect(attempt.address).await?;
-        match &attempt.check.kind {
-            CheckKind::Tcp => Ok(()),
-            CheckKind::Http(http) => {
-                progress.enter(Phase::Response);
-                Box::pin(http::exchange(stream, http, &attempt.host(http, 80), family)).await
-            }
-            CheckKind::Https { http, verify_certificate } => {
-                progress.enter(Phase::Tls);
-                // The request follows the handshake's last flight at once; it must not wait for its ACK.
-                stream.set_nodelay(true).map_err(|error| super::route::judge(&error, Phase::Tls, family))?;
-                let host = attempt.host(http, 443);
-                let name = http::server_name(&host);
-                let stream = Box::pin(self.tls.connect(stream, name, *verify_certificate, family)).await?;
-                progress.enter(Phase::Response);
-                Box::pin(http::exchange(stream, http, &host, family)).await
-            }
-        }
-    }
 }
 
 impl Attempt<'_> {
-    /// The Host header: the check's as written, else the target with a port that is not the scheme's.
-    fn host(&self, http: &HttpSpec, scheme_port: u16) -> String {
-        match &http.host {
-            Some(host) => host.clone(),
-            None if self.address.port() == scheme_port => self.named.to_owned(),
-            None => format!("{}:{}", self.named, self.address.port()),
+    /// Probes the address, and ends at the deadline.
+    async fn run(&self, kind: &CheckKind, report: &mut Report) -> Seen {
+        match timeout_at(self.deadline, self.steps(kind, report)).await {
+            Ok(Ok(())) => Seen::Pass,
+            Ok(Err(seen)) => seen,
+            Err(_) => Seen::Fail(FailReason::Timeout(report.phase())),
         }
+    }
+
+    /// What the check's type does; each has a file of its own. The larger ones are boxed: the future
+    /// of every probe is as large as the largest that is not.
+    async fn steps(&self, kind: &CheckKind, report: &mut Report) -> Result<(), Seen> {
+        match kind {
+            CheckKind::Tcp(spec) => tcp::probe(spec, self, report).await,
+            CheckKind::Http(spec) => Box::pin(http::probe(spec, None, self, report)).await,
+            CheckKind::Https(spec, tls) => Box::pin(http::probe(spec, Some(tls), self, report)).await,
+            CheckKind::Tls(_)
+            | CheckKind::Icmp(_)
+            | CheckKind::Dns(_)
+            | CheckKind::Grpc(_)
+            | CheckKind::Exec(_)
+            | CheckKind::Push(_) => Err(Seen::NotJudged(NotJudged::Check)),
+        }
+    }
+
+    /// The family of the address.
+    pub(super) fn family(&self) -> Family {
+        tcp::family(&self.address)
     }
 }
 
@@ -185,12 +188,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::model::TcpSpec;
 
     /// Probes the addresses of `target.example.` with a `tcp` check of 400 ms.
     async fn probe(addresses: &[SocketAddr]) -> Seen {
         let check = CheckSpec {
             name: "test".into(),
-            kind: CheckKind::Tcp,
+            kind: CheckKind::Tcp(TcpSpec::default()),
             address: None,
             port: 80,
             interval: Duration::from_secs(1),
@@ -199,9 +203,9 @@ mod tests {
             rise: 2,
             forgive: 5,
         };
-        let mut progress = Progress::start(Phase::Connect);
+        let mut report = Report::start(Phase::Connect);
         let deadline = Instant::now() + check.timeout;
-        Prober::new(Clock::start()).probe_addresses(&check, "target.example", addresses, deadline, &mut progress).await
+        Prober::new(Clock::start()).probe_addresses(&check, "target.example", addresses, deadline, &mut report).await
     }
 
     #[tokio::test]

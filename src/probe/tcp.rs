@@ -4,9 +4,16 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 
+use super::prober::Attempt;
+use super::report::Report;
 use super::route;
 use crate::health::{Phase, Seen};
-use crate::model::Family;
+use crate::model::{Family, TcpSpec};
+
+/// A `tcp` check: the connection opens.
+pub(super) async fn probe(_spec: &TcpSpec, attempt: &Attempt<'_>, _report: &mut Report) -> Result<(), Seen> {
+    connect(attempt.address).await.map(drop)
+}
 
 /// Connects to `address`.
 ///

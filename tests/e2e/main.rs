@@ -21,4 +21,5 @@ mod locations;
 mod packets;
 mod queries;
 mod resolver;
+mod restart;
 mod start;

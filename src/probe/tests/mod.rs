@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Clock, Prober};
 use crate::health::{FailReason, Outcome, Phase, ResolveFault, Seen};
-use crate::model::{CheckKind, CheckSpec, HttpSpec, StatusRange, Target};
+use crate::model::{CheckKind, CheckSpec, HttpSpec, Target, TcpSpec};
 
 /// Long enough for a loaded machine; what runs into it on purpose sets a shorter one.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,13 +32,11 @@ fn check(kind: CheckKind, port: u16) -> CheckSpec {
 }
 
 fn http() -> HttpSpec {
-    HttpSpec {
-        method: "GET".into(),
-        path: "/healthz".into(),
-        host: None,
-        headers: Vec::new(),
-        expect_status: vec![StatusRange { first: 200, last: 299 }],
-    }
+    HttpSpec { path: "/healthz".into(), ..HttpSpec::default() }
+}
+
+fn tcp() -> CheckKind {
+    CheckKind::Tcp(TcpSpec::default())
 }
 
 fn loopback() -> Target {
@@ -66,8 +64,8 @@ async fn closed_port() -> SocketAddr {
 #[tokio::test]
 async fn tcp_passes_and_is_refused() {
     let listening = server::start(|_| async {}).await;
-    assert_eq!(probe_port(CheckKind::Tcp, listening, TIMEOUT).await, Seen::Pass);
-    assert_eq!(probe_port(CheckKind::Tcp, closed_port().await, TIMEOUT).await, Seen::Fail(FailReason::ConnectRefused));
+    assert_eq!(probe_port(tcp(), listening, TIMEOUT).await, Seen::Pass);
+    assert_eq!(probe_port(tcp(), closed_port().await, TIMEOUT).await, Seen::Fail(FailReason::ConnectRefused));
 }
 
 #[tokio::test]
@@ -78,7 +76,7 @@ async fn a_full_accept_queue_is_a_timeout_while_connecting() {
     let address = listener.local_addr().unwrap().as_socket().unwrap();
     let fill = || std::net::TcpStream::connect_timeout(&address, SHORT);
     let _queue: Vec<_> = (0..4).map(|_| fill()).collect();
-    let seen = probe_port(CheckKind::Tcp, address, SHORT).await;
+    let seen = probe_port(tcp(), address, SHORT).await;
     assert_eq!(seen, Seen::Fail(FailReason::Timeout(Phase::Connect)));
 }
 
@@ -96,7 +94,7 @@ async fn phases_are_timed() {
 fn a_target_name_that_does_not_resolve_fails() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let nowhere = Target::Name(crate::dns::Name::from_text("no-such-host.invalid.", None).unwrap());
-    let check = CheckSpec { timeout: SHORT, ..check(CheckKind::Tcp, 80) };
+    let check = CheckSpec { timeout: SHORT, ..check(tcp(), 80) };
     let seen = runtime.block_on(async { probe(&Prober::new(Clock::start()), &check, &nowhere).await.seen });
     // The system's resolver may be at it for longer than the probe was.
     runtime.shutdown_background();

@@ -13,6 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use super::server::{answer, banner, hang, start};
 use super::*;
 use crate::health::{CertificateRule, TlsFault};
+use crate::model::TlsSpec;
 
 const NAME: &str = "www.example.com";
 
@@ -73,7 +74,8 @@ async fn serve(config: ServerConfig) -> (SocketAddr, mpsc::UnboundedReceiver<Opt
 }
 
 fn https(host: Option<&str>, verify_certificate: bool) -> CheckKind {
-    CheckKind::Https { http: HttpSpec { host: host.map(str::to_owned), ..http() }, verify_certificate }
+    let http = HttpSpec { host: host.map(str::to_owned), ..http() };
+    CheckKind::Https(http, TlsSpec { verify_certificate, ..TlsSpec::default() })
 }
 
 async fn seen(roots: &CertifiedIssuer<'_, KeyPair>, kind: CheckKind, address: SocketAddr) -> Outcome {

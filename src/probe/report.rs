@@ -1,0 +1,52 @@
+//! What a probe has to say besides its verdict: where it is, how long each phase took, what it found.
+
+use tokio::time::Instant;
+
+use crate::health::{Evidence, Outcome, Phase, Phases, Seen, Warning};
+use crate::model::{Load, Moment};
+
+/// Kept outside the probe's future, so that it tells how far a probe came that was cut off.
+#[derive(Debug)]
+pub(super) struct Report {
+    phase: Phase,
+    entered: Instant,
+    phases: Phases,
+    /// What the endpoint sent that tells why it fails.
+    pub(super) evidence: Option<Evidence>,
+    /// The load that it told.
+    pub(super) load: Option<Load>,
+    /// What is not a failure yet.
+    pub(super) warning: Option<Warning>,
+}
+
+impl Report {
+    /// A probe that begins with `phase`.
+    pub(super) fn start(phase: Phase) -> Report {
+        Report { phase, entered: Instant::now(), phases: Phases::default(), evidence: None, load: None, warning: None }
+    }
+
+    /// The probe goes on to `phase`.
+    pub(super) fn enter(&mut self, phase: Phase) {
+        let now = Instant::now();
+        self.phases.add(self.phase, now - self.entered);
+        (self.phase, self.entered) = (phase, now);
+    }
+
+    /// The phase it is in.
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Forgets what was found, to try another address.
+    pub(super) fn begin_attempt(&mut self) {
+        self.enter(Phase::Connect);
+        (self.load, self.warning) = (None, None);
+    }
+
+    /// The probe ended.
+    pub(super) fn finish(mut self, at: Moment, seen: Seen) -> Outcome {
+        self.phases.add(self.phase, self.entered.elapsed());
+        let evidence = self.evidence.filter(|_| seen != Seen::Pass);
+        Outcome { at, seen, phases: self.phases, evidence, load: self.load, warning: self.warning }
+    }
+}
