@@ -330,23 +330,24 @@ impl Daemon {
         if effects.is_empty() {
             return;
         }
-        let mut changes = Vec::new();
-        let mut snapshot = None;
-        say(&effects);
-        for effect in effects {
-            match effect {
-                Effect::Say(change) => changes.push(change),
-                Effect::Publish(new) => snapshot = Some(new),
-            }
-        }
-        if let Some(snapshot) = snapshot {
+        let snapshot = effects.iter().rev().find_map(|effect| match effect {
+            Effect::Publish(new) => Some(new.clone()),
+            _ => None,
+        });
+        // Queries are answered by it first: what there is to say of thousands of services takes milliseconds.
+        if let Some(snapshot) = &snapshot {
             let replaced = self.published.swap(snapshot.clone());
             self.retired.push(replaced);
-            self.free_retired();
-            if let Some(observer) = &mut self.observer {
-                observer(&snapshot, &changes);
-            }
         }
+        say(&effects);
+        if let (Some(observer), Some(snapshot)) = (&mut self.observer, snapshot) {
+            let said = effects.into_iter().filter_map(|effect| match effect {
+                Effect::Say(change) => Some(change),
+                _ => None,
+            });
+            observer(&snapshot, &said.collect::<Vec<_>>());
+        }
+        self.free_retired();
     }
 
     /// Frees the replaced snapshots that every thread has left, and gives a replaced dataset's memory back.
