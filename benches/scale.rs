@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use meridian::dataset::{Dataset, Published};
-use meridian::health::{FailReason, Outcome, Phases, Seen};
-use meridian::loader::{self, Built, memory};
+use meridian::health::{FailReason, Outcome, Seen};
+use meridian::loader::{self, Built};
+use meridian::memory;
 use meridian::model::{Moment, TargetId};
 use meridian::publisher::{Effect, Event, Publisher};
 
 fn main() {
-    memory::prepare();
+    memory::map_large_vectors();
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
     let (services, regions) = (numbers.next().unwrap_or(10_000), numbers.next().unwrap_or(20));
     let directory = tempfile::tempdir().expect("a directory for the files");
@@ -85,7 +86,7 @@ impl World {
             let generation = self.publisher.generation();
             let mut round = Duration::ZERO;
             for target in targets {
-                let outcome = Outcome { at: now, seen, phases: Phases::default() };
+                let outcome = Outcome::new(now, seen);
                 round += self.event(Event::Outcome { generation, target: *target, outcome });
             }
             // What waits for its turn.

@@ -342,13 +342,21 @@ impl Daemon {
         if effects.is_empty() {
             return;
         }
-        let mut changes = Vec::new();
-        let mut snapshot = None;
+        let snapshot = effects.iter().rev().find_map(|effect| match effect {
+            Effect::Publish(new) => Some(new.clone()),
+            _ => None,
+        });
+        // Queries are answered by it first: what there is to say of thousands of services takes milliseconds.
+        if let Some(snapshot) = &snapshot {
+            let replaced = self.published.swap(snapshot.clone());
+            self.retired.push(replaced);
+        }
         say(&effects);
+        let mut changes = Vec::new();
         for effect in effects {
             match effect {
                 Effect::Say(change) => changes.push(change),
-                Effect::Publish(new) => snapshot = Some(new),
+                Effect::Publish(_) => {}
                 Effect::Keep { id, history } => {
                     if let Some(keeper) = &self.keeper {
                         keeper.keep(id, history);
@@ -356,14 +364,10 @@ impl Daemon {
                 }
             }
         }
-        if let Some(snapshot) = snapshot {
-            let replaced = self.published.swap(snapshot.clone());
-            self.retired.push(replaced);
-            self.free_retired();
-            if let Some(observer) = &mut self.observer {
-                observer(&snapshot, &changes);
-            }
+        if let (Some(observer), Some(snapshot)) = (&mut self.observer, snapshot) {
+            observer(&snapshot, &changes);
         }
+        self.free_retired();
     }
 
     /// Frees the replaced snapshots that every thread has left, and gives a replaced dataset's memory back.
