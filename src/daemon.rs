@@ -150,7 +150,7 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     let server_spec = &dataset.config.server;
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let workers = NonZeroUsize::new(server_spec.workers).unwrap_or(cores);
-    let listeners = server::bind(&server_spec.listen, workers).map_err(Failure::Bind)?;
+    let listeners = server::bind(&server_spec.listen, workers, server_spec.udp).map_err(Failure::Bind)?;
     let admin = match dataset.config.admin {
         Some(address) => Some(control::bind(address).await.map_err(|error| Failure::Bind(vec![error]))?),
         None => None,

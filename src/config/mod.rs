@@ -109,6 +109,8 @@ pub struct ServerSpec {
     pub state: Option<PathBuf>,
     /// UDP workers; 0 is one per core.
     pub workers: usize,
+    /// How UDP is served.
+    pub udp: UdpOptions,
     /// Limits of TCP.
     pub tcp: TcpLimits,
     /// Probes of our own network; see semantics "Isolation".
@@ -117,6 +119,25 @@ pub struct ServerSpec {
     pub why_from: Vec<Prefix>,
     /// Answers `id.server`, `hostname.bind` and `version.bind` in class CH, and NSID.
     pub identity: bool,
+}
+
+/// How UDP is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpOptions {
+    /// Datagrams taken from a socket with one system call, 1 to 1024.
+    pub batch: usize,
+    /// Octets of each socket's receive buffer; `None` leaves it to the kernel.
+    pub receive_buffer: Option<usize>,
+    /// Octets of each socket's send buffer; `None` leaves it to the kernel.
+    pub send_buffer: Option<usize>,
+    /// Each worker stays on a core of its own, as far as there are as many.
+    pub pin_workers: bool,
+}
+
+impl Default for UdpOptions {
+    fn default() -> UdpOptions {
+        UdpOptions { batch: 64, receive_buffer: None, send_buffer: None, pin_workers: false }
+    }
 }
 
 /// Limits of TCP.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::document::{Item, Located, Table};
 use super::kinds::{boolean, distinct, duration, integer, list, path, prefix, socket, text};
-use super::{GeoSpec, ServerSpec, Source, TcpLimits, report};
+use super::{GeoSpec, ServerSpec, Source, TcpLimits, UdpOptions, report};
 use crate::diag::{At, Diagnostics};
 use crate::model::{Prefix, TargetId};
 
@@ -36,6 +36,7 @@ pub(super) fn server<'d>(
     };
     let state = t.optional(out, "state", path(directory));
     let workers = t.optional(out, "workers", integer(0..=1024, "")).unwrap_or(0);
+    let udp = udp(&mut t, out);
     let connections = t.optional(out, "tcp_connections", integer(1..=1_000_000, "")).unwrap_or(1000);
     let per_address = t.optional(out, "tcp_connections_per_address", integer(1..=1_000_000, "")).unwrap_or(30);
     let idle_timeout = t.optional(out, "tcp_idle_timeout", duration(seconds(1)..=seconds(3600))).unwrap_or(seconds(10));
@@ -50,6 +51,7 @@ pub(super) fn server<'d>(
         zones,
         state,
         workers: workers as usize,
+        udp,
         tcp,
         sanity,
         why_from,
@@ -57,6 +59,19 @@ pub(super) fn server<'d>(
     };
     let complete = t.finish(out).then_some(node).flatten().zip(zones.as_ref().map(|(zones, _)| zones.clone()));
     Server { spec: complete.map(spec), listen: listen.unwrap_or_default(), zones }
+}
+
+fn udp(t: &mut Table<'_>, out: &mut Diagnostics) -> UdpOptions {
+    let default = UdpOptions::default();
+    // The least that the kernel gives, and what no more can be asked for in one 32-bit number.
+    let mut buffer = |key, out: &mut Diagnostics| t.optional(out, key, integer(4096..=1 << 30, "octets")).map(|octets| octets as usize);
+    let (receive_buffer, send_buffer) = (buffer("udp_receive_buffer", out), buffer("udp_send_buffer", out));
+    UdpOptions {
+        batch: t.optional(out, "udp_batch", integer(1..=1024, "datagrams")).map_or(default.batch, |batch| batch as usize),
+        receive_buffer,
+        send_buffer,
+        pin_workers: t.optional(out, "pin_workers", boolean).unwrap_or(default.pin_workers),
+    }
 }
 
 /// Reads `[admin] listen`, which must not be one of the `taken` addresses.

@@ -69,11 +69,13 @@ impl Collector for Scrape {
                 ("short", self.sum(|c| &c.dropped[0])),
                 ("not_a_query", self.sum(|c| &c.dropped[1])),
                 ("send_failed", udp.sum_udp(|c| &c.send_errors)),
+                ("overflow", udp.overflows()),
             ],
         )?;
         counter(out, "meridian_truncated", "Answers with TC set", self.sum(|c| &c.truncated))?;
         let rungs = Rung::ALL.map(|rung| (rung.as_label(), self.sum(|c| &c.rungs[rung as usize])));
         family(out, "meridian_service_answers", "Answers of services, by the rung of the ladder they came from", "rung", rungs)?;
+        self.encode_answers(out)?;
         counter(out, "meridian_tcp_connections_accepted", "TCP connections accepted", udp.tcp.accepted.get())?;
         counter(out, "meridian_tcp_connections_refused", "TCP connections over a limit", udp.tcp.refused.get())?;
         counter(out, "meridian_tcp_connections_timed_out", "TCP connections idle or too slow", udp.tcp.timed_out.get())?;

@@ -11,10 +11,13 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::holder::{self, Holder};
 use super::{IDLE, Transport, mmsg};
+use crate::config::UdpOptions;
 
 /// Sockets that are bound and that nobody reads yet.
 #[derive(Debug)]
@@ -25,9 +28,16 @@ pub struct Listeners {
     pub(super) udp: Vec<UdpSocket>,
     /// One per address, listening, not blocking.
     pub(super) tcp: Vec<TcpListener>,
+    /// How the UDP sockets are served.
+    pub(super) options: UdpOptions,
 }
 
 impl Listeners {
+    /// How many threads serve them: one for each UDP socket, and one for TCP.
+    pub fn threads(&self) -> usize {
+        self.udp.len() + 1
+    }
+
     /// The addresses, in the order they were listed; port 0 is replaced by the port in use.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -77,15 +87,15 @@ const PORT_PICKS: usize = 16;
 ///
 /// # Errors
 /// All that is wrong, not only the first thing.
-pub fn bind(addresses: &[SocketAddr], workers: NonZeroUsize) -> Result<Listeners, Vec<BindError>> {
-    let mut listeners = Listeners { addresses: Vec::new(), udp: Vec::new(), tcp: Vec::new() };
+pub fn bind(addresses: &[SocketAddr], workers: NonZeroUsize, options: UdpOptions) -> Result<Listeners, Vec<BindError>> {
+    let mut listeners = Listeners { addresses: Vec::new(), udp: Vec::new(), tcp: Vec::new(), options };
     let mut errors = Vec::new();
     for address in addresses {
         if let Some(wildcard) = addresses.iter().find(|other| covers(other, address)) {
             errors.push(BindError::new(*address, Transport::Udp, BindFailure::Covered(*wildcard)));
             continue;
         }
-        match bind_both(*address, workers) {
+        match bind_both(*address, workers, options) {
             Ok((udp, tcp, taken)) => {
                 listeners.udp.extend(udp);
                 listeners.tcp.push(tcp);
@@ -106,12 +116,14 @@ fn covers(wildcard: &SocketAddr, address: &SocketAddr) -> bool {
         && address.port() != 0
 }
 
+type Bound = (Vec<UdpSocket>, TcpListener, SocketAddr);
+
 /// Binds one address for UDP and TCP at one port.
-fn bind_both(address: SocketAddr, workers: NonZeroUsize) -> Result<(Vec<UdpSocket>, TcpListener, SocketAddr), Vec<BindError>> {
+fn bind_both(address: SocketAddr, workers: NonZeroUsize, options: UdpOptions) -> Result<Bound, Vec<BindError>> {
     let mut picks = if address.port() == 0 { PORT_PICKS } else { 1 };
     loop {
         picks -= 1;
-        let udp = bind_udp(address, workers);
+        let udp = bind_udp(address, workers, options);
         let taken = udp.as_ref().map_or(address, |(_, taken)| *taken);
         // A port in use may be so for one transport or both. Every other failure is about the address, and said once.
         let tcp = match &udp {
@@ -130,15 +142,19 @@ fn bind_both(address: SocketAddr, workers: NonZeroUsize) -> Result<(Vec<UdpSocke
     }
 }
 
-fn bind_udp(address: SocketAddr, workers: NonZeroUsize) -> io::Result<(Vec<UdpSocket>, SocketAddr)> {
-    let first = udp_socket(address)?;
+fn bind_udp(
+    address: SocketAddr,
+    workers: NonZeroUsize,
+    options: UdpOptions,
+) -> io::Result<(Vec<UdpSocket>, SocketAddr)> {
+    let first = udp_socket(address, options)?;
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;
     let first = UdpSocket::from(first);
     let taken = first.local_addr()?;
     let mut sockets = vec![first];
     while sockets.len() < workers.get() {
-        let sibling = udp_socket(taken)?;
+        let sibling = udp_socket(taken, options)?;
         sibling.set_reuse_port(true)?;
         sibling.bind(&taken.into())?;
         sockets.push(sibling.into());
@@ -146,7 +162,7 @@ fn bind_udp(address: SocketAddr, workers: NonZeroUsize) -> io::Result<(Vec<UdpSo
     Ok((sockets, taken))
 }
 
-fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
+fn udp_socket(address: SocketAddr, options: UdpOptions) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         // So that `0.0.0.0` and `[::]` can both be listed.
@@ -155,7 +171,25 @@ fn udp_socket(address: SocketAddr) -> io::Result<Socket> {
     mmsg::prepare(&socket, address)?;
     socket.set_read_timeout(Some(IDLE))?;
     socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+    // The kernel gives what it may: `net.core.rmem_max`, more to a process with CAP_NET_ADMIN. It keeps its books in
+    // twice the octets asked for.
+    if let Some(octets) = options.receive_buffer {
+        socket.set_recv_buffer_size(octets)?;
+        let _ = setsockopt(&socket, RcvBufForce, &octets);
+        say_smaller("udp_receive_buffer", "net.core.rmem_max", octets, socket.recv_buffer_size()? / 2);
+    }
+    if let Some(octets) = options.send_buffer {
+        socket.set_send_buffer_size(octets)?;
+        let _ = setsockopt(&socket, SndBufForce, &octets);
+        say_smaller("udp_send_buffer", "net.core.wmem_max", octets, socket.send_buffer_size()? / 2);
+    }
     Ok(socket)
+}
+
+fn say_smaller(key: &str, limit: &str, asked: usize, given: usize) {
+    if given < asked {
+        tracing::warn!("{key} is {given} octets, not {asked}: raise {limit}, or give the process CAP_NET_ADMIN");
+    }
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
@@ -281,9 +315,21 @@ mod tests {
         (error.to_string(), error.hint())
     }
 
+    fn plain(addresses: &[SocketAddr], workers: NonZeroUsize) -> Result<Listeners, Vec<BindError>> {
+        bind(addresses, workers, UdpOptions::default())
+    }
+
+    #[test]
+    fn buffers_are_as_large_as_asked_for_where_the_kernel_allows_it() {
+        let options = UdpOptions { receive_buffer: Some(65_536), send_buffer: Some(32_768), ..UdpOptions::default() };
+        let listeners = bind(&[loopback()], ONE, options).unwrap();
+        let socket = socket2::SockRef::from(&listeners.udp[0]);
+        assert_eq!((socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap()), (2 * 65_536, 2 * 32_768));
+    }
+
     #[test]
     fn udp_and_tcp_get_the_same_port_and_every_worker_a_socket() {
-        let listeners = bind(&[loopback(), (Ipv6Addr::LOCALHOST, 0).into()], NonZeroUsize::new(3).unwrap()).unwrap();
+        let listeners = plain(&[loopback(), (Ipv6Addr::LOCALHOST, 0).into()], NonZeroUsize::new(3).unwrap()).unwrap();
         assert_eq!(listeners.udp.len(), 6);
         for (address, (udp, tcp)) in listeners.addresses.iter().zip(listeners.udp.chunks(3).zip(&listeners.tcp)) {
             assert_ne!(address.port(), 0);
@@ -298,16 +344,16 @@ mod tests {
         other.set_reuse_port(true).unwrap();
         other.bind(&loopback().into()).unwrap();
         let address = other.local_addr().unwrap().as_socket().unwrap();
-        let errors = bind(&[address], ONE).unwrap_err();
+        let errors = plain(&[address], ONE).unwrap_err();
         assert_eq!(errors.len(), 1, "TCP is free: {errors:?}");
         assert!(matches!(&errors[0].failure, BindFailure::InUse(Some(holder)) if holder.pid == std::process::id()), "{errors:?}");
     }
 
     #[test]
     fn a_second_server_is_refused_and_both_transports_are_named() {
-        let first = bind(&[loopback()], ONE).unwrap();
+        let first = plain(&[loopback()], ONE).unwrap();
         let address = first.addresses[0];
-        let errors = bind(&[address, "203.0.113.77:5399".parse().unwrap()], ONE).unwrap_err();
+        let errors = plain(&[address, "203.0.113.77:5399".parse().unwrap()], ONE).unwrap_err();
         let text: Vec<String> = errors.iter().map(BindError::to_string).collect();
         assert_eq!(text.len(), 3, "{text:?}");
         assert!(text[0].starts_with(&format!("cannot listen on {address} (UDP): the port is in use: process ")), "{}", text[0]);
@@ -318,16 +364,16 @@ mod tests {
     #[test]
     fn a_wildcard_meets_the_holder_of_one_address() {
         let held = UdpSocket::bind("127.0.0.53:0").unwrap();
-        let errors = bind(&[(Ipv4Addr::UNSPECIFIED, held.local_addr().unwrap().port()).into()], ONE).unwrap_err();
+        let errors = plain(&[(Ipv4Addr::UNSPECIFIED, held.local_addr().unwrap().port()).into()], ONE).unwrap_err();
         assert!(errors[0].to_string().contains("127.0.0.53"), "{}", errors[0]);
     }
 
     #[test]
     fn both_wildcards_can_be_listed_at_one_port_but_not_with_an_address_they_cover() {
-        let port = bind(&[(Ipv4Addr::UNSPECIFIED, 0).into()], ONE).unwrap().addresses[0].port();
+        let port = plain(&[(Ipv4Addr::UNSPECIFIED, 0).into()], ONE).unwrap().addresses[0].port();
         let (v4, v6) = ((Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into());
-        assert_eq!(bind(&[v4, v6], ONE).unwrap().addresses, [v4, v6]);
-        let errors = bind(&[v4, (Ipv4Addr::LOCALHOST, port).into()], ONE).unwrap_err();
+        assert_eq!(plain(&[v4, v6], ONE).unwrap().addresses, [v4, v6]);
+        let errors = plain(&[v4, (Ipv4Addr::LOCALHOST, port).into()], ONE).unwrap_err();
         assert_eq!(errors.len(), 1);
         assert!(errors[0].to_string().ends_with(&format!("0.0.0.0:{port} is listed too and covers it")), "{}", errors[0]);
     }
@@ -353,7 +399,7 @@ mod tests {
     fn an_address_taken_is_given_back_when_another_one_fails() {
         let port = UdpSocket::bind(loopback()).unwrap().local_addr().unwrap().port();
         let good: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
-        bind(&[good, "203.0.113.77:5399".parse().unwrap()], ONE).unwrap_err();
-        assert_eq!(bind(&[good], ONE).unwrap().addresses, [good]);
+        plain(&[good, "203.0.113.77:5399".parse().unwrap()], ONE).unwrap_err();
+        assert_eq!(plain(&[good], ONE).unwrap().addresses, [good]);
     }
 }

@@ -1,5 +1,9 @@
 //! What the transports count.
 
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use super::mmsg;
 use crate::metrics::Counter;
 
 /// The counters of every thread of a [`super::Server`].
@@ -9,6 +13,8 @@ pub struct ServerCounters {
     pub udp: Vec<UdpCounters>,
     /// Of the TCP thread.
     pub tcp: TcpCounters,
+    /// The UDP threads' sockets, which the kernel counts for.
+    sockets: Vec<Arc<UdpSocket>>,
 }
 
 /// What one UDP thread counts: datagrams.
@@ -56,8 +62,15 @@ pub struct TcpCounters {
 }
 
 impl ServerCounters {
-    pub(super) fn new(udp_threads: usize) -> ServerCounters {
-        ServerCounters { udp: (0..udp_threads).map(|_| UdpCounters::default()).collect(), tcp: TcpCounters::default() }
+    pub(super) fn new(sockets: Vec<Arc<UdpSocket>>) -> ServerCounters {
+        let udp = sockets.iter().map(|_| UdpCounters::default()).collect();
+        ServerCounters { udp, tcp: TcpCounters::default(), sockets }
+    }
+
+    /// Datagrams that the kernel dropped since the start, because a socket's receive buffer was full: a system call for
+    /// each socket. Each socket's count wraps at 2³².
+    pub fn overflows(&self) -> u64 {
+        self.sockets.iter().map(|socket| u64::from(mmsg::drops(socket).unwrap_or(0))).sum()
     }
 
     /// The sum of one counter over the UDP threads, e.g. `sum_udp(|c| &c.received)`.
@@ -75,9 +88,13 @@ impl ServerCounters {
 mod tests {
     use super::*;
 
+    fn sockets(count: usize) -> Vec<Arc<UdpSocket>> {
+        (0..count).map(|_| Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap())).collect()
+    }
+
     #[test]
     fn no_two_threads_write_one_cache_line() {
-        let counters = ServerCounters::new(2);
+        let counters = ServerCounters::new(sockets(2));
         let start = |c: &UdpCounters| std::ptr::from_ref(c).addr();
         assert_eq!(start(&counters.udp[0]) % 128, 0);
         assert_eq!(start(&counters.udp[1]) % 128, 0);
@@ -87,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_sum_covers_every_thread() {
-        let counters = ServerCounters::new(3);
+        let counters = ServerCounters::new(sockets(3));
         counters.udp.iter().for_each(|c| c.received.add(5));
         assert_eq!(counters.sum_udp(|c| &c.received), 15);
         assert_eq!(counters.sum_udp(|c| &c.dropped), 0);

@@ -319,6 +319,21 @@ pub(super) fn prepare(socket: &socket2::Socket, address: SocketAddr) -> io::Resu
     }
 }
 
+/// Datagrams that the kernel had no room for in the socket's receive buffer, modulo 2³².
+pub(super) fn drops(socket: &UdpSocket) -> io::Result<u32> {
+    let mut memory = [0u32; SK_MEMINFO_VARS];
+    let mut size = size_of_val(&memory) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `size` bytes into `memory`, which is that long, and nobody else looks at it.
+    let result =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_MEMINFO, memory.as_mut_ptr().cast(), &raw mut size) };
+    if result == 0 { Ok(memory[SK_MEMINFO_DROPS]) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `SO_MEMINFO` of `asm-generic/socket.h`, and the array it gives (`linux/sock_diag.h`).
+const SO_MEMINFO: c_int = 55;
+const SK_MEMINFO_VARS: usize = 9;
+const SK_MEMINFO_DROPS: usize = 8;
+
 fn set_option(socket: &socket2::Socket, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     let size = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: the value is read during the call only, and is as long as `size` says.
@@ -433,6 +448,19 @@ mod tests {
             assert_eq!(batch.send(&socket), 1);
             assert_eq!(next(&client), b"a", "a connected socket hears only the address it asked");
         }
+    }
+
+    #[test]
+    fn what_the_kernel_has_no_room_for_is_counted() {
+        let (socket, client) = sockets("127.0.0.1:0");
+        assert_eq!(drops(&socket).unwrap(), 0);
+        socket2::SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
+        let sent = 200;
+        (0..sent).for_each(|_| assert_eq!(client.send_to(&[0; 512], socket.local_addr().unwrap()).unwrap(), 512));
+        let mut batch = Batch::new(256, false);
+        let received = batch.receive(&socket, Wait::No).unwrap();
+        assert!(received < sent);
+        assert_eq!(drops(&socket).unwrap() as usize, sent - received);
     }
 
     #[test]

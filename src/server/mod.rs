@@ -29,6 +29,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use tokio::sync::watch;
 
 use crate::config::TcpLimits;
@@ -91,20 +93,27 @@ impl Server {
     where
         E: Engine + Send + 'static,
     {
-        let sockets = listeners.udp.len();
+        let (options, sockets) = (listeners.options, listeners.udp.into_iter().map(Arc::new).collect::<Vec<_>>());
+        let cores = if options.pin_workers { allowed_cores()? } else { Vec::new() };
+        let workers = sockets.len() / listeners.addresses.len().max(1);
         let (stop_tcp, stopped) = watch::channel(false);
         let mut server = Server {
             addresses: listeners.addresses,
-            counters: Arc::new(ServerCounters::new(sockets)),
-            threads: Vec::with_capacity(sockets + 1),
+            counters: Arc::new(ServerCounters::new(sockets.clone())),
+            threads: Vec::with_capacity(sockets.len() + 1),
             stop: Arc::new(AtomicBool::new(false)),
             stop_tcp,
         };
-        for (n, socket) in listeners.udp.into_iter().enumerate() {
+        for (n, socket) in sockets.iter().cloned().enumerate() {
             let (engine, counters, stop) = (engine(n), server.counters.clone(), server.stop.clone());
-            server.spawn(format!("udp-{n}"), move || udp::serve(&socket, engine, &counters.udp[n], &stop))?;
+            // The sockets come address by address, each with one for every worker.
+            let core = cores.get(n % workers.max(1) % cores.len().max(1)).copied();
+            server.spawn(format!("udp-{n}"), move || {
+                core.inspect(|core| stay_on(*core));
+                udp::serve(&socket, options.batch, engine, &counters.udp[n], &stop);
+            })?;
         }
-        let service = tcp::Service::new(limits, engine(sockets), server.counters.clone(), stopped);
+        let service = tcp::Service::new(limits, engine(sockets.len()), server.counters.clone(), stopped);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let tcp = tcp::register(&runtime, listeners.tcp)?;
         server.spawn("tcp".to_owned(), move || tcp::serve(&runtime, tcp, service))?;
@@ -156,6 +165,20 @@ impl Server {
                 tracing::error!("thread {name} had ended by a panic");
             }
         }
+    }
+}
+
+/// The cores that this process may run on.
+fn allowed_cores() -> io::Result<Vec<usize>> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false)).collect())
+}
+
+/// Keeps the calling thread on `core`.
+fn stay_on(core: usize) {
+    let mut only = CpuSet::new();
+    if let Err(error) = only.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &only)) {
+        tracing::warn!("a worker cannot be kept on core {core}: {error}");
     }
 }
 

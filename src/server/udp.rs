@@ -1,6 +1,6 @@
 //! One UDP socket and the thread that blocks on it.
 //!
-//! The thread takes what is there, up to [`BATCH`] datagrams with one system call, answers each
+//! The thread takes what is there, up to a batch of datagrams with one system call, answers each
 //! into its own slot and sends all answers with a second call. It has no event loop: a thread has
 //! one socket, so it sleeps in the kernel's receive call, which is the shortest way to wake up.
 
@@ -14,10 +14,6 @@ use std::time::Duration;
 use super::mmsg::{Batch, Wait};
 use super::{Engine, UdpCounters};
 
-/// Datagrams per system call. Above 8 it makes no measurable difference to throughput, and a slot is 2.7 kB of cache;
-/// 64 lets a thread that was kept from running catch up in few calls.
-pub(super) const BATCH: usize = 64;
-
 /// Batches that a thread answers at most when it shall leave: more than a socket's queue holds, and yet an end under a flood.
 const DRAIN: usize = 256;
 
@@ -28,9 +24,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// A panic of the engine costs the rest of its batch and is counted; the thread goes on, since a socket that nobody reads
 /// would swallow its share of all queries.
-pub(super) fn serve(socket: &UdpSocket, mut engine: impl Engine, counters: &UdpCounters, stop: &AtomicBool) {
+pub(super) fn serve(socket: &UdpSocket, batch: usize, mut engine: impl Engine, counters: &UdpCounters, stop: &AtomicBool) {
     let wildcard = socket.local_addr().is_ok_and(|address| address.ip().is_unspecified());
-    let mut batch = Batch::new(BATCH, wildcard);
+    let mut batch = Batch::new(batch, wildcard);
     while guarded(counters, || serve_until(stop, socket, &mut batch, &mut engine, counters)).is_err() {}
     for _ in 0..DRAIN {
         if let Ok(Err(_)) = guarded(counters, || turn(Wait::No, socket, &mut batch, &mut engine, counters)) {

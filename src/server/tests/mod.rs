@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Query, Engine, Server, ServerCounters, Transport, bind};
-use crate::config::TcpLimits;
+use crate::config::{TcpLimits, UdpOptions};
 
 /// Longer than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ fn limits() -> TcpLimits {
 /// A server on `addresses` with `workers` each.
 fn start(addresses: &[&str], workers: usize, limits: TcpLimits) -> Server {
     let addresses: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    let listeners = bind(&addresses, NonZeroUsize::new(workers).unwrap()).unwrap();
+    let listeners = bind(&addresses, NonZeroUsize::new(workers).unwrap(), UdpOptions::default()).unwrap();
     Server::start(listeners, limits, |_| Parrot::default()).unwrap()
 }
 
@@ -113,7 +113,7 @@ fn threads_that_go_round_are_not_stalled_and_those_that_stand_still_are() {
 
 #[test]
 fn an_idle_server_still_takes_up_new_snapshots() {
-    let listeners = bind(&["127.0.0.1:0".parse().unwrap()], NonZeroUsize::MIN).unwrap();
+    let listeners = bind(&["127.0.0.1:0".parse().unwrap()], NonZeroUsize::MIN, UdpOptions::default()).unwrap();
     let mut per_thread = Vec::new();
     let server = Server::start(listeners, limits(), |_| {
         let engine = Parrot::default();

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::UdpOptions;
 use crate::server::UDP_BUFFER;
 use crate::server::mmsg::QUERY_SIZE;
 
@@ -57,14 +58,16 @@ fn ipv6_of_this_machine() -> Vec<(Ipv6Addr, u32)> {
 
 #[test]
 fn more_than_one_batch_was_waiting() {
-    let listeners = bind(&["127.0.0.1:0".parse().unwrap()], NonZeroUsize::MIN).unwrap();
-    let client = udp_client(listeners.addresses()[0]);
-    for id in 0..150 {
-        client.send(&query(id, "www")).unwrap();
-    }
-    let _server = Server::start(listeners, limits(), |_| Parrot::default()).unwrap();
-    for id in 0..150 {
-        assert_eq!(receive(&client), answer(id, "www", Transport::Udp));
+    for options in [UdpOptions::default(), UdpOptions { batch: 1, pin_workers: true, ..UdpOptions::default() }] {
+        let listeners = bind(&["127.0.0.1:0".parse().unwrap()], NonZeroUsize::MIN, options).unwrap();
+        let client = udp_client(listeners.addresses()[0]);
+        for id in 0..150 {
+            client.send(&query(id, "www")).unwrap();
+        }
+        let _server = Server::start(listeners, limits(), |_| Parrot::default()).unwrap();
+        for id in 0..150 {
+            assert_eq!(receive(&client), answer(id, "www", Transport::Udp));
+        }
     }
 }
 
@@ -123,7 +126,7 @@ fn twin(socket: &UdpSocket, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let Ok((length, client)) = socket.recv_from(&mut buffer) else { continue };
         if length <= QUERY_SIZE
-            && let Some(length) = engine.answer(&buffer[..length], client, Transport::Udp, &mut out)
+            && let Some(length) = engine.answer(&Query { bytes: &buffer[..length], client: client.ip(), transport: Transport::Udp }, &mut out)
         {
             socket.send_to(&out[..length], client).unwrap();
         }
