@@ -142,7 +142,7 @@ fn taken(built: Built) -> (Arc<Dataset>, loader::Stamps) {
 }
 
 fn snapshot_of(dataset: &Arc<Dataset>) -> meridian::dataset::Snapshot {
-    meridian::dataset::Snapshot { dataset: dataset.clone(), plans: Vec::new() }
+    meridian::dataset::Snapshot { dataset: dataset.clone(), plans: Vec::new(), tallies: Arc::default() }
 }
 
 fn target(dataset: &Dataset, address: &str) -> TargetId {

@@ -164,11 +164,12 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     let (mut publisher, unknown) = first_round::begin(&dataset, state.as_deref(), &prober);
     first_round::say_unrouted(&dataset);
     let beside = first_round::first_round(&prober, limit, &mut publisher, &jobs, &unknown).await;
+    publisher.count_for(listeners.threads());
     let published = Arc::new(Published::new(publisher.snapshot()));
     let mut counters = Vec::new();
     let limits = dataset.config.server.tcp;
-    let server = Server::start(listeners, limits, |_| {
-        let worker = Worker::new(server::seed());
+    let server = Server::start(listeners, limits, |number| {
+        let worker = Worker::numbered(server::seed(), number);
         counters.push(worker.counters.clone());
         Queries { published: published.clone(), current: published.load_full(), worker }
     })

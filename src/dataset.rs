@@ -7,7 +7,8 @@ use arc_swap::ArcSwap;
 use crate::config::Config;
 use crate::dns::{Name, RrType};
 use crate::geo::{GeoMap, Locations};
-use crate::model::{MapSpec, ServiceId};
+use crate::metrics::Tally;
+use crate::model::{MapSpec, RegionId, ServiceId};
 use crate::steer::Plan;
 use crate::zone::{Lookup, NameTable, ZoneInput};
 
@@ -77,6 +78,18 @@ pub struct Snapshot {
     pub dataset: Arc<Dataset>,
     /// By [`ServiceId`].
     pub plans: Vec<Arc<Plan>>,
+    /// By worker: where it counts the answers of each pool, by the numbers in the plans.
+    pub tallies: Arc<[Tally]>,
+}
+
+impl Snapshot {
+    /// Answers of `service` so far, by region and last those with its `fallback` addresses, summed over all workers.
+    pub fn answers_of(&self, service: ServiceId) -> impl Iterator<Item = (Option<RegionId>, u64)> {
+        let plan = &self.plans[service.index()];
+        let sum = |counter| self.tallies.iter().map(|tally| tally.get(counter)).fold(0, u64::wrapping_add);
+        let pools = plan.pools.iter().map(move |pool| (Some(pool.region), sum(pool.counter)));
+        pools.chain([(None, sum(plan.fallback_counter))])
+    }
 }
 
 /// The snapshot in force. The publisher alone stores; readers never wait.

@@ -9,6 +9,7 @@
 
 mod change;
 mod history;
+mod numbering;
 mod pools;
 
 use std::collections::BTreeSet;
@@ -25,6 +26,7 @@ pub use history::{History, KEEP_PAUSE, KEEP_PAUSE_IN_DOUBT, KEEP_PERIOD, PoolRec
 pub use pools::NotResumed;
 
 use history::Keeping;
+use numbering::Numbering;
 use pools::Pools;
 
 /// The least time between two snapshots.
@@ -95,6 +97,7 @@ pub struct Publisher {
     /// By [`TargetId`].
     used_by: Vec<Vec<ServiceId>>,
     pools: Pools,
+    numbering: Numbering,
     plans: Vec<Arc<Plan>>,
     dirty: BTreeSet<ServiceId>,
     /// Services of targets whose falls were undone since their plans were compiled.
@@ -121,6 +124,7 @@ impl Publisher {
             keys: keys(&dataset),
             used_by: used_by(&dataset),
             pools: Pools::new(&dataset.config),
+            numbering: Numbering::new(&dataset.config),
             plans: Vec::new(),
             dirty: BTreeSet::new(),
             undone: BTreeSet::new(),
@@ -155,6 +159,11 @@ impl Publisher {
     pub fn history(&self, now: Moment) -> Option<History> {
         let pools = || self.pools.records(&self.dataset.config, now);
         (!self.first_round).then(|| History { keys: self.keys.clone(), records: self.health.records(now), pools: pools() })
+    }
+
+    /// Has the answers of each pool counted by so many workers; at first by none.
+    pub fn count_for(&mut self, workers: usize) {
+        self.numbering.count_for(workers);
     }
 
     /// Counts accepted datasets; outcomes carry it.
@@ -199,7 +208,7 @@ impl Publisher {
 
     /// The snapshot of this moment.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::new(Snapshot { dataset: self.dataset.clone(), plans: self.plans.clone() })
+        Arc::new(Snapshot { dataset: self.dataset.clone(), plans: self.plans.clone(), tallies: self.numbering.tallies() })
     }
 
     /// When to call [`Publisher::handle`] with a tick at the latest.
@@ -334,6 +343,7 @@ impl Publisher {
         let mut pools = Pools::new(&dataset.config);
         pools.restore(&dataset.config, &self.pools.records(&self.dataset.config, now), Duration::ZERO, now);
         (self.health, self.keys, self.pools) = (health, keys, pools);
+        self.numbering.renumber(&self.dataset.config, &dataset.config);
         self.used_by = used_by(&dataset);
         self.dataset = dataset;
         self.keeping.changed = true;
@@ -354,7 +364,8 @@ impl Publisher {
         let undone = self.undone.remove(&id);
         let (standings, ramps) = self.pools.update(id, config, health, undone, now);
         let service = &config.services[id.index()];
-        let plan = Plan::compile(service, config.regions.len(), &|_, endpoint| health.endpoint(endpoint), &standings);
+        let mut plan = Plan::compile(service, config.regions.len(), &|_, endpoint| health.endpoint(endpoint), &standings);
+        plan.count_in(self.numbering.of(id));
         (plan, ramps)
     }
 

@@ -144,6 +144,9 @@ impl Answer<'_, '_> {
         let steered = steer(self.snapshot, service, self.request.qtype, client, self.located, rng, &mut ());
         let Some((selection, scope)) = steered else { return self.no_data() };
         self.worker.counters.rungs[selection.rung as usize].add(1);
+        if let Some(tally) = self.snapshot.tallies.get(self.worker.number) {
+            tally.count(selection.counter);
+        }
         // "a SCOPE PREFIX-LENGTH of 0" for a client that asks not to be located (RFC 7871 §7.2.1).
         if self.request.edns.as_ref().is_some_and(|edns| edns.ecs.as_ref().is_some_and(|ecs| ecs.prefix.is_some())) {
             self.writer.scope = scope;

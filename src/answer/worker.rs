@@ -12,6 +12,8 @@ use crate::steer::Rung;
 pub struct Worker {
     /// Draws by weight.
     pub rng: fastrand::Rng,
+    /// Its place among the workers, by which it finds its tally in a snapshot; past the last, it has none.
+    pub number: usize,
     /// What it counts; read by others, written by it alone.
     pub counters: Arc<Counters>,
 }
@@ -19,7 +21,12 @@ pub struct Worker {
 impl Worker {
     /// A worker whose draws start at `seed`.
     pub fn new(seed: u64) -> Worker {
-        Worker { rng: fastrand::Rng::with_seed(seed), counters: Arc::default() }
+        Worker { rng: fastrand::Rng::with_seed(seed), number: usize::MAX, counters: Arc::default() }
+    }
+
+    /// The same, with the tally of worker `number`.
+    pub fn numbered(seed: u64, number: usize) -> Worker {
+        Worker { number, ..Worker::new(seed) }
     }
 }
 

@@ -11,6 +11,7 @@ use super::{Control, Status, TargetStatus};
 use crate::answer::Counters;
 use crate::dns::Rcode;
 use crate::metrics::Counter;
+use crate::model::ServiceId;
 use crate::steer::Rung;
 
 /// All metrics in the OpenMetrics text format.
@@ -86,6 +87,22 @@ impl Collector for Scrape {
 }
 
 impl Scrape {
+    /// Pools that were never handed out have no line: there may be hundreds of thousands.
+    fn encode_answers(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let snapshot = self.control.published.load();
+        let config = &snapshot.dataset.config;
+        let help = "Answers of a service, by the region they sent clients to";
+        let mut family = out.encode_descriptor("meridian_answers", help, None, MetricType::Counter)?;
+        for (index, service) in config.services.iter().enumerate() {
+            for (region, count) in snapshot.answers_of(ServiceId::from_index(index)).filter(|(_, count)| *count > 0) {
+                let region = region.map_or("fallback", |region| &config.regions[region.index()].name);
+                let labels = [("service", service.name.to_string()), ("region", region.to_owned())];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode_health(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let targets = || self.status.targets.iter();
         let labels = |target: &TargetStatus| [("check", target.check.clone()), ("target", target.target.clone())];

@@ -35,7 +35,7 @@ mod tests {
     use crate::loader;
 
     fn snapshot(dataset: &Arc<Dataset>) -> Arc<Snapshot> {
-        Arc::new(Snapshot { dataset: dataset.clone(), plans: Vec::new() })
+        Arc::new(Snapshot { dataset: dataset.clone(), plans: Vec::new(), tallies: Arc::default() })
     }
 
     fn dataset() -> Arc<Dataset> {

@@ -19,7 +19,7 @@ pub fn what_if(dataset: &Arc<Dataset>, down: &[RegionId]) -> Snapshot {
         Plan::compile(service, regions, &|pool, _| if down.contains(&pool.region) { DOWN } else { State::UNPROBED }, &[])
     };
     let plans = dataset.config.services.iter().map(|service| Arc::new(plan(service))).collect();
-    Snapshot { dataset: dataset.clone(), plans }
+    Snapshot { dataset: dataset.clone(), plans, tallies: Arc::default() }
 }
 
 /// Runs every `[[tests]]`; an error for each that does not get what it expects. Returns how many ran.

@@ -3,6 +3,7 @@
 use crate::dns::{RrType, Ttl};
 use crate::health::State;
 use crate::memory;
+use crate::metrics::UNCOUNTED;
 use crate::model::{Endpoint, Families, Family, FamilyRule, MapId, Moment, Pool, RegionId, Route, Service, Target};
 use std::net::IpAddr;
 
@@ -109,6 +110,8 @@ pub struct Plan {
     /// All endpoints of each pool, per family, up or not.
     all: Box<[[Ring; 2]]>,
     fallback: [Ring; 2],
+    /// Where answers with the `fallback` addresses are counted.
+    pub fallback_counter: u32,
     /// By pool, where there is anything to say of one; read by `why` alone.
     notes: Box<[Note]>,
 }
@@ -161,6 +164,8 @@ pub struct PoolPlan {
     pub up: u16,
     /// How many endpoints it has.
     pub endpoints: u16,
+    /// Where its answers are counted; see [`Plan::count_in`].
+    pub counter: u32,
     /// Endpoints usable now, per family.
     usable: [Ring; 2],
 }
@@ -239,9 +244,17 @@ impl Plan {
             by_priority,
             any,
             fallback,
+            fallback_counter: UNCOUNTED,
             notes,
             rrs: Rrs { bytes: layout.bytes.into(), slots: layout.slots.into() },
         }
+    }
+
+    /// Counts the answers of each pool, and then those with the `fallback` addresses, in `counters`, by their
+    /// numbers in a [`crate::metrics::Tally`]; a new plan counts in none.
+    pub fn count_in(&mut self, counters: &[u32]) {
+        self.pools.iter_mut().zip(counters).for_each(|(pool, counter)| pool.counter = *counter);
+        self.fallback_counter = counters.get(self.pools.len()).copied().unwrap_or(UNCOUNTED);
     }
 
     /// Whether `pool` of `service` is up, for each family that it offers.
@@ -377,6 +390,7 @@ fn pool_plan(
         doubt: states.iter().any(|s| !s.settled),
         up: states.iter().filter(|s| s.up).count() as u16,
         endpoints: states.len() as u16,
+        counter: UNCOUNTED,
         usable,
     };
     layout.states = states;

@@ -24,6 +24,8 @@ pub struct Selection<'p> {
     pub rung: Rung,
     /// TTL to answer with.
     pub ttl: Ttl,
+    /// The number of the counter of such answers.
+    pub counter: u32,
     /// How many RRs there are.
     pub count: u8,
     /// The RRs: owners `C0 0C`, each with [`Plan::ttl`].
@@ -78,6 +80,7 @@ pub fn select<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng, tr
         region: Some(pool.region),
         rung,
         ttl: if doubt || rung.is_degraded() { plan.ttl_min } else { plan.ttl },
+        counter: pool.counter,
         count: ring.answers,
         rrs: plan.answer(ring, slot),
     })
@@ -92,7 +95,14 @@ fn rungs_inside(plan: &Plan, family: Family, border: &RegionSet) -> u8 {
 fn fallback<'p>(plan: &'p Plan, family: Family, rng: &mut fastrand::Rng) -> Selection<'p> {
     let ring = plan.fallback(family);
     let slot = plan.pick(ring, rng);
-    Selection { region: None, rung: Rung::Fallback, ttl: plan.ttl_min, count: ring.answers, rrs: plan.answer(ring, slot) }
+    Selection {
+        region: None,
+        rung: Rung::Fallback,
+        ttl: plan.ttl_min,
+        counter: plan.fallback_counter,
+        count: ring.answers,
+        rrs: plan.answer(ring, slot),
+    }
 }
 
 struct Draw<'p, 'a, T> {

@@ -1,0 +1,65 @@
+//! Counters by number: one for each pool of each service, for every worker.
+
+use std::sync::Arc;
+
+use super::Counter;
+
+/// Counters in a chunk: 4 KiB, so that a growing tally is added to and never moved.
+const CHUNK: usize = 512;
+
+/// Some of one worker's counters. On cache lines of its own: no other worker writes near it.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Chunk([Counter; CHUNK]);
+
+/// The number of a counter that is not there: nothing is counted.
+pub const UNCOUNTED: u32 = u32::MAX;
+
+/// One worker's counters by number. A clone counts in the same ones; one that has grown since has them too.
+#[derive(Debug, Clone, Default)]
+pub struct Tally(Arc<[Arc<Chunk>]>);
+
+impl Tally {
+    /// Adds 1 to counter `number`, if it is there; only for the worker that owns the tally.
+    #[inline]
+    pub fn count(&self, number: u32) {
+        if let Some(chunk) = self.0.get(number as usize / CHUNK) {
+            chunk.0[number as usize % CHUNK].increment();
+        }
+    }
+
+    /// What counter `number` has counted so far, from any thread.
+    pub fn get(&self, number: u32) -> u64 {
+        self.0.get(number as usize / CHUNK).map_or(0, |chunk| chunk.0[number as usize % CHUNK].get())
+    }
+
+    /// The same tally with at least `count` counters; the new ones are at 0.
+    pub fn grown(&self, count: usize) -> Tally {
+        let new = (self.0.len()..count.div_ceil(CHUNK)).map(|_| Arc::new(Chunk([const { Counter::new() }; CHUNK])));
+        Tally(self.0.iter().cloned().chain(new).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_grows_without_losing_a_count() {
+        let small = Tally::default().grown(1);
+        small.count(0);
+        small.count(UNCOUNTED);
+        let large = small.grown(CHUNK + 1);
+        small.count(0);
+        large.count(CHUNK as u32);
+        assert_eq!((large.get(0), large.get(CHUNK as u32), small.get(CHUNK as u32)), (2, 1, 0));
+        assert_eq!(large.get(UNCOUNTED), 0);
+    }
+
+    #[test]
+    fn no_two_workers_write_one_cache_line() {
+        let tallies = [Tally::default().grown(1), Tally::default().grown(1)];
+        assert!(tallies.iter().all(|tally| std::ptr::from_ref(&tally.0[0].0).addr() % 128 == 0));
+        assert_eq!(size_of::<Chunk>() % 128, 0);
+    }
+}
