@@ -76,7 +76,7 @@ fn v4_blocks(count: usize) -> Vec<u128> {
 /// The /32s of IPv6 that `count` networks are put into, out of the registries' large blocks.
 fn v6_blocks(random: &mut fastrand::Rng, count: usize) -> Vec<u128> {
     let mut blocks = BTreeSet::new();
-    while blocks.len() < count.div_ceil(8) {
+    while blocks.len() < count.div_ceil(2) {
         let registry = [0x2400u128, 0x2600, 0x2800, 0x2a00, 0x2c00][random.usize(..5)];
         blocks.insert(registry << 112 | u128::from(random.u16(..)) << 96);
     }
@@ -93,18 +93,18 @@ fn divide(random: &mut fastrand::Rng, blocks: &[u128], shape: Shape, count: usiz
 
 /// Splits the prefix of `shape.length` bits at `bits` into `count` networks.
 fn split(random: &mut fastrand::Rng, bits: u128, shape: Shape, count: usize, all: &mut Vec<Network>) {
+    let half = 1usize << (shape.longest - shape.length) >> 1;
+    // IPv6 has holes: in three of four splits everything is in one half.
+    let hole = shape.v6 && count <= half && random.u8(..4) > 0;
     match count {
         0 => {}
-        1 => {
+        1 if !hole => {
             let (country, city) = (random.u8(..ATLAS.len() as u8), random.u8(..50));
             all.push(Network { bits, length: shape.length, v6: shape.v6, country, city });
         }
         _ => {
-            let half = 1 << (shape.longest - shape.length - 1);
-            // IPv6 has holes: as often as not everything is in one half.
             let left =
-                if shape.v6 && count <= half && random.bool() { count * random.usize(..2) } else { random.usize(1..count) };
-            let left = left.clamp(count.saturating_sub(half), half);
+                if hole { count * random.usize(..2) } else { random.usize(1..count).clamp(count.saturating_sub(half), half) };
             let lower = Shape { length: shape.length + 1, ..shape };
             split(random, bits, lower, left, all);
             split(random, bits | 1 << (127 - shape.length), lower, count - left, all);
