@@ -59,6 +59,28 @@ pub enum CheckKind {
     Push(PushSpec),
 }
 
+impl CheckKind {
+    /// The type's name in the configuration.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            CheckKind::Http(_) => "http",
+            CheckKind::Https(..) => "https",
+            CheckKind::Tcp(_) => "tcp",
+            CheckKind::Tls(_) => "tls",
+            CheckKind::Icmp(_) => "icmp",
+            CheckKind::Dns(_) => "dns",
+            CheckKind::Grpc(_) => "grpc",
+            CheckKind::Exec(_) => "exec",
+            CheckKind::Push(_) => "push",
+        }
+    }
+
+    /// True where nothing is sent to the endpoint, which reports itself.
+    pub fn is_push(&self) -> bool {
+        matches!(self, CheckKind::Push(_))
+    }
+}
+
 /// A (check, address) pair: what is probed and what health is kept for, shared by every service
 /// that uses the pair.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

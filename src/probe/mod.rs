@@ -13,8 +13,12 @@
 //! only (about 100 KiB and milliseconds for each), reports no phases, and takes half as much CPU again.
 
 mod clock;
+mod dns;
+mod exec;
 mod first_round;
+mod grpc;
 mod http;
+mod icmp;
 mod limit;
 mod prober;
 mod report;
@@ -25,10 +29,13 @@ mod timetable;
 mod tls;
 
 pub use clock::Clock;
+pub use dns::{Heard, Question};
+pub use exec::MAX_OUTPUT;
 pub use first_round::first_round;
 pub use http::MAX_HEAD;
+pub use icmp::{EchoHeard, hear_v4, hear_v6};
 pub use limit::ProbeLimit;
-pub use prober::{MAX_ADDRESSES, Prober};
+pub use prober::{EXEC_PROCESSES, MAX_ADDRESSES, Prober};
 pub use route::{has_route, unrouted};
 pub use scheduler::{Job, Observed, Scheduler};
 

@@ -1,6 +1,10 @@
 //! Probes against real servers on loopback that misbehave in every way a server can.
 
+mod dns;
+mod exec;
+mod grpc;
 mod http;
+mod icmp;
 mod schedule;
 mod server;
 mod tls;

@@ -18,23 +18,23 @@ use crate::model::TlsSpec;
 const NAME: &str = "www.example.com";
 
 /// A server's certificate with its key.
-struct Identity {
+pub(super) struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: KeyPair,
 }
 
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+pub(super) fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn valid(names: &[&str]) -> CertificateParams {
+pub(super) fn valid(names: &[&str]) -> CertificateParams {
     CertificateParams::new(names.iter().map(|name| name.to_string()).collect::<Vec<_>>()).unwrap()
 }
 
-fn issued(authority: &CertifiedIssuer<'_, KeyPair>, params: CertificateParams) -> Identity {
+pub(super) fn issued(authority: &CertifiedIssuer<'_, KeyPair>, params: CertificateParams) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, authority).unwrap();
     Identity { chain: vec![certificate.der().clone()], key }
@@ -46,7 +46,7 @@ fn self_signed(params: CertificateParams) -> Identity {
     Identity { chain: vec![certificate.der().clone()], key }
 }
 
-fn config(identity: &Identity) -> ServerConfig {
+pub(super) fn config(identity: &Identity) -> ServerConfig {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.serialize_der()));
     ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
