@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::answer::{Query, Response, Worker, respond};
+use crate::config::ServerSpec;
 use crate::control::{self, Control, Request};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
@@ -145,7 +146,7 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
 
     let clock = Clock::start();
     let limit = ProbeLimit::of_process().map_err(|error| Failure::System("read the limit of open files", error))?;
-    let prober = Arc::new(Prober::new(clock));
+    let prober = Arc::new(Prober::new(clock).with_exec_processes(server_spec.exec_processes));
     let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
     let mut publisher = Publisher::new(dataset.clone());
     say_unrouted(&dataset);
@@ -408,10 +409,9 @@ impl Daemon {
     /// What only a restart changes.
     fn warn_of_fixed(&self, new: &Dataset) {
         let (old, new) = (&self.published.load().dataset.config, &new.config);
-        let server =
-            (&old.server.listen, old.server.workers, old.server.tcp) != (&new.server.listen, new.server.workers, new.server.tcp);
-        if server || old.admin != new.admin {
-            tracing::warn!("listen, workers, tcp_* and [admin] of the new files take effect at the next restart");
+        let fixed = |server: &ServerSpec| (server.listen.clone(), server.workers, server.tcp, server.exec_processes);
+        if fixed(&old.server) != fixed(&new.server) || old.admin != new.admin {
+            tracing::warn!("listen, workers, tcp_*, exec_processes and [admin] of the new files take effect at the next restart");
         }
     }
 

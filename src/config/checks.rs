@@ -10,6 +10,7 @@ mod options;
 mod targets;
 mod values;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use rustls::pki_types::pem::PemObject;
 use super::Source;
 use super::document::{Item, Located};
 use super::kinds::one_of;
-use crate::diag::Diagnostics;
+use super::report;
+use crate::diag::{At, Diagnostics};
 use crate::dns::{Name, Rcode, RrType};
 use crate::model::{
     CheckKind, CheckSpec, DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HttpSpec, IcmpSpec, LoadSource, PushSpec, Roots, TcpSpec,
@@ -36,6 +38,9 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 /// A probe that takes longer than this says enough, whatever the interval.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a report of a `push` check holds: several times what endpoints usually report at.
+const DEFAULT_EXPIRES: Duration = Duration::from_secs(30);
+
 /// Where the files are that a check names.
 pub(super) struct Files<'a> {
     /// What relative paths are relative to.
@@ -50,8 +55,11 @@ pub(super) fn check(name: &str, item: &Item<'_>, files: &mut Files<'_>, out: &mu
     let hint = format!("write type = \"https\", or another one of {}", names.join(", "));
     let kind = t.required(out, "type", &hint, one_of(TYPES));
     let mut options = Options::read(&mut t, kind, out);
+    let expires = options.expires.as_ref().map_or(DEFAULT_EXPIRES, |expires| expires.value);
+    // A report is no packet that may get lost: it counts at once, and so does silence.
+    let (interval, fall, rise) = if kind == Some(Type::Push) { (expires, 1, 1) } else { (DEFAULT_INTERVAL, 3, 4) };
     let timing = Timing {
-        interval: value(options.interval.take()).unwrap_or(DEFAULT_INTERVAL),
+        interval: value(options.interval.take()).unwrap_or(interval),
         timeout: options.timeout.take(),
         fall: options.fall.take(),
     };
@@ -68,7 +76,8 @@ pub(super) fn check(name: &str, item: &Item<'_>, files: &mut Files<'_>, out: &mu
         return None;
     }
     let port = value(options.port.take()).or(kind?.usual_port()).unwrap_or(0);
-    let (address, rise, forgive) = (options.address.take(), options.rise.take(), options.forgive.take());
+    let (address, forgive) = (options.address.take(), options.forgive.take());
+    let rise = value(options.rise.take()).unwrap_or(rise);
     Some(CheckSpec {
         name: name.to_owned(),
         kind: options.into_kind(kind?, item, files, out)?,
@@ -76,8 +85,8 @@ pub(super) fn check(name: &str, item: &Item<'_>, files: &mut Files<'_>, out: &mu
         port,
         interval: timing.interval,
         timeout: timing.timeout.map_or(DEFAULT_TIMEOUT.min(timing.interval / 2), |t| t.value),
-        fall: timing.fall.map_or(3, |fall| fall.value),
-        rise: value(rise).unwrap_or(4),
+        fall: timing.fall.map_or(fall, |fall| fall.value),
+        rise,
         forgive: value(forgive).unwrap_or(5),
     })
 }
@@ -124,16 +133,10 @@ impl Options {
             Type::Tcp => CheckKind::Tcp(TcpSpec { send: value(self.send), expect: value(self.expect) }),
             Type::Tls => CheckKind::Tls(self.into_tls(files, out)?),
             Type::Icmp => CheckKind::Icmp(IcmpSpec { size: value(self.size).unwrap_or(56) }),
-            Type::Dns => CheckKind::Dns(DnsSpec {
-                name: value(self.query_name).unwrap_or_else(Name::root),
-                rr_type: value(self.query_type).unwrap_or(RrType::A),
-                transport: value(self.transport).unwrap_or(DnsTransport::Udp),
-                expect_rcode: value(self.expect_rcode).unwrap_or(Rcode::NOERROR),
-                expect_address: value(self.expect_address).unwrap_or_default(),
-            }),
-            Type::Grpc => self.into_grpc(files, out)?,
-            Type::Exec => CheckKind::Exec(ExecSpec { command: value(self.command)? }),
-            Type::Push => CheckKind::Push(PushSpec { expires: value(self.expires).unwrap_or(Duration::from_secs(30)) }),
+            Type::Dns => self.into_dns(item, out)?,
+            Type::Grpc => self.into_grpc(item, files, out)?,
+            Type::Exec => CheckKind::Exec(ExecSpec { command: program(self.command?, item, files, out)? }),
+            Type::Push => CheckKind::Push(PushSpec { expires: value(self.expires).unwrap_or(DEFAULT_EXPIRES) }),
         })
     }
 
@@ -174,11 +177,55 @@ impl Options {
         Some((http, self))
     }
 
-    fn into_grpc(mut self, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<CheckKind> {
+    fn into_dns(self, item: &Item<'_>, out: &mut Diagnostics) -> Option<CheckKind> {
+        let rr_type = value(self.query_type).unwrap_or(RrType::A);
+        let expect_rcode = value(self.expect_rcode).unwrap_or(Rcode::NOERROR);
+        if let Some(Located { value: addresses, at }) = &self.expect_address {
+            let has_type = |address: &IpAddr| rr_type == if address.is_ipv4() { RrType::A } else { RrType::AAAA };
+            let problem = match addresses.iter().find(|address| !has_type(address)) {
+                _ if addresses.is_empty() => Some("the list is empty: no probe would ever pass".to_owned()),
+                _ if expect_rcode != Rcode::NOERROR => Some(format!("an answer of {expect_rcode} has no address")),
+                Some(address) => Some(format!("the answer to a query for {rr_type} never has {address}")),
+                None => None,
+            };
+            if let Some(problem) = problem {
+                out.error("never-passes", at.clone(), format!("{}.expect_address", item.path), problem).hint(
+                    "A records have IPv4 addresses, AAAA records have IPv6 ones; without the key any answer of the code passes",
+                );
+                return None;
+            }
+        }
+        Some(CheckKind::Dns(DnsSpec {
+            name: value(self.query_name).unwrap_or_else(Name::root),
+            rr_type,
+            transport: value(self.transport).unwrap_or(DnsTransport::Udp),
+            expect_rcode,
+            expect_address: value(self.expect_address).unwrap_or_default(),
+        }))
+    }
+
+    fn into_grpc(mut self, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<CheckKind> {
         let (service, host) = (value(self.service.take()).unwrap_or_default(), value(self.host.take()));
         let inside = value(self.tls.take()).unwrap_or(false);
+        if !inside && let Some((key, at)) = self.tls_key() {
+            out.error("useless-key", at, format!("{}.{key}", item.path), format!("`{key}` does nothing without TLS"))
+                .hint("write tls = true, or remove it");
+            return None;
+        }
         let tls = self.into_tls(files, out)?;
         Some(CheckKind::Grpc(GrpcSpec { service, host, tls: inside.then_some(tls) }))
+    }
+
+    /// The first key that is about TLS, and where it stands.
+    fn tls_key(&self) -> Option<(&'static str, At)> {
+        fn at<T>(key: &'static str, option: &Option<Located<T>>) -> Option<(&'static str, At)> {
+            option.as_ref().map(|located| (key, located.at.clone()))
+        }
+        at("server_name", &self.server_name)
+            .or_else(|| at("verify_certificate", &self.verify_certificate))
+            .or_else(|| at("ca_file", &self.ca_file))
+            .or_else(|| at("certificate_min_days", &self.certificate_min_days))
+            .or_else(|| at("certificate_warn_days", &self.certificate_warn_days))
     }
 
     fn into_tls(self, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<TlsSpec> {
@@ -194,6 +241,17 @@ impl Options {
             certificate_min_days: value(self.certificate_min_days).unwrap_or(defaults.certificate_min_days),
             certificate_warn_days: value(self.certificate_warn_days).unwrap_or(defaults.certificate_warn_days),
         })
+    }
+}
+
+/// A command whose program is there and may be run.
+fn program(command: Located<Vec<String>>, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<Vec<String>> {
+    match files.source.program(Path::new(&command.value[0])) {
+        Ok(()) => Some(command.value),
+        Err(problem) => {
+            report(problem, command.at, format!("{}.command", item.path), out);
+            None
+        }
     }
 }
 

@@ -231,10 +231,13 @@ pub(super) fn rr_type(item: &Item<'_>, out: &mut Diagnostics) -> Option<RrType> 
 /// A program and its arguments.
 pub(super) fn command(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<String>> {
     let words = list(|item: &Item<'_>, out: &mut Diagnostics| item.string(out, "a string").map(str::to_owned))(item, out)?;
-    if words.first().is_none_or(|program| !program.starts_with('/')) {
-        item.error(out, "bad-command", "the first word is the program's absolute path")
-            .hint("write [\"/usr/local/lib/check\", \"argument\"]; there is no shell, and no search path");
-        return None;
-    }
-    Some(words)
+    let problem = match words.first() {
+        None => "the list is empty: there is no program to run",
+        Some(program) if !program.starts_with('/') => "the first word must be the absolute path of a program",
+        _ if words.iter().any(|word| word.contains('\0')) => "a word holds a NUL character, which no program can be given",
+        _ => return Some(words),
+    };
+    item.error(out, "bad-command", problem)
+        .hint("write [\"/usr/local/lib/check\", \"argument\"]; there is no shell, and no search path");
+    None
 }
