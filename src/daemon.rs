@@ -4,6 +4,8 @@
 //! publisher; queries are answered by the transports' own threads, which only ever read what is
 //! published.
 
+mod first_round;
+
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -22,16 +24,19 @@ use crate::diag::render_text;
 use crate::health::Outcome;
 use crate::loader::{self, Built, Inputs, Stamps};
 use crate::model::{Moment, TargetId};
-use crate::probe::{self, Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
-use crate::publisher::{Change, Effect, Event, Publisher, new_targets};
+use crate::probe::{Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
+use crate::publisher::{Change, Effect, Event, NotResumed, Publisher};
 use crate::server::{self, BindError, Engine, Server, Transport, notify};
+use crate::state::Keeper;
 
-/// How long the first round may take before the sockets answer.
-const FIRST_ROUND: Duration = Duration::from_secs(5);
+use first_round::Beside;
+
 /// How often the location databases are looked at for a change.
 const GEO_WATCH: Duration = Duration::from_secs(1);
 /// How long a changed location database must have been quiet before it is read.
 const GEO_QUIET: Duration = Duration::from_secs(5);
+/// How long the end waits for the last write of the history of health.
+const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// Hears of the start, once queries are answered.
 type Starter = Box<dyn FnOnce(&Snapshot) + Send>;
@@ -148,9 +153,10 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     let limit = ProbeLimit::of_process().map_err(|error| Failure::System("read the limit of open files", error))?;
     let prober = Arc::new(Prober::new(clock).with_exec_processes(server_spec.exec_processes));
     let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
-    let mut publisher = Publisher::new(dataset.clone());
-    say_unrouted(&dataset);
-    first_round(&prober, limit, &mut publisher, &jobs).await;
+    let state = dataset.config.server.state.clone().or_else(state_directory);
+    let (mut publisher, unknown) = first_round::begin(&dataset, state.as_deref(), &prober);
+    first_round::say_unrouted(&dataset);
+    let beside = first_round::first_round(&prober, limit, &mut publisher, &jobs, &unknown).await;
     let published = Arc::new(Published::new(publisher.snapshot()));
     let mut counters = Vec::new();
     let limits = dataset.config.server.tcp;
@@ -168,9 +174,18 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     }
     let (sender, outcomes) = mpsc::channel(4096);
     let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender);
+    let (persisted, writes) = mpsc::unbounded_channel();
+    let keeper = match state {
+        Some(ref state) => Some(keeper(state, &persisted).map_err(|error| Failure::System("start a thread", error))?),
+        None => None,
+    };
     let mut daemon = Daemon {
         config,
         clock,
+        beside,
+        keeper,
+        state,
+        persisted,
         publisher,
         published,
         prober,
@@ -195,33 +210,15 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     }
     // A reload replaces it; nothing of it is to stay then.
     drop(dataset);
-    daemon.run(signals, outcomes, control).await;
+    daemon.run(signals, outcomes, control, writes).await;
     Ok(())
 }
 
-/// Probes every target to a verdict before anything is answered.
-async fn first_round(prober: &Arc<Prober>, limit: ProbeLimit, publisher: &mut Publisher, jobs: &[Job]) {
-    let generation = publisher.generation();
-    for (target, outcome) in probe::first_round(prober, limit, jobs, FIRST_ROUND).await {
-        say(&publisher.handle(Event::Outcome { generation, target, outcome }, prober.clock().now()));
-    }
-    say(&publisher.handle(Event::FirstRoundEnded, prober.clock().now()));
-}
-
-/// Probes the targets that only the new files have, so that a dead endpoint is not handed out first
-/// and found out later.
-async fn probe_new_targets(prober: &Arc<Prober>, limit: ProbeLimit, old: &Dataset, new: &Dataset) -> Vec<(TargetId, Outcome)> {
-    let wanted = new_targets(old, new);
-    let mut jobs = Job::all(&new.config.checks, &new.config.targets);
-    jobs.retain(|job| wanted.binary_search(&job.id).is_ok());
-    probe::first_round(prober, limit, &jobs, FIRST_ROUND).await
-}
-
-/// A family that this node has no route for is not judged; said once.
-fn say_unrouted(dataset: &Dataset) {
-    for family in probe::unrouted(dataset.config.targets.iter().map(|target| &target.target)) {
-        tracing::warn!("this node has no default route for {family}: endpoints it cannot reach without one are not judged");
-    }
+/// A keeper whose writes end as events of the loop.
+fn keeper(state: &Path, persisted: &mpsc::UnboundedSender<Event>) -> std::io::Result<Keeper> {
+    let persisted = persisted.clone();
+    // The loop may have ended meanwhile.
+    Keeper::start(state.to_owned(), move |id, result| drop(persisted.send(Event::Persisted { id, result })))
 }
 
 fn say(effects: &[Effect]) {
@@ -229,7 +226,7 @@ fn say(effects: &[Effect]) {
         match effect {
             Effect::Say(change) if change.is_bad() => tracing::warn!("{change}"),
             Effect::Say(change) => tracing::info!("{change}"),
-            Effect::Publish(_) => {}
+            Effect::Publish(_) | Effect::Keep { .. } => {}
         }
     }
 }
@@ -238,6 +235,14 @@ fn say(effects: &[Effect]) {
 struct Daemon {
     config: PathBuf,
     clock: Clock,
+    /// The first round, where it runs beside the answers.
+    beside: Option<Beside>,
+    /// Writes the history of health, where there is a state directory.
+    keeper: Option<Keeper>,
+    /// The directory it writes to.
+    state: Option<PathBuf>,
+    /// What it reports to.
+    persisted: mpsc::UnboundedSender<Event>,
     publisher: Publisher,
     published: Arc<Published>,
     prober: Arc<Prober>,
@@ -280,7 +285,13 @@ impl Signals {
 }
 
 impl Daemon {
-    async fn run(mut self, mut signals: Signals, mut outcomes: mpsc::Receiver<Observed>, mut control: mpsc::Receiver<Request>) {
+    async fn run(
+        mut self,
+        mut signals: Signals,
+        mut outcomes: mpsc::Receiver<Observed>,
+        mut control: mpsc::Receiver<Request>,
+        mut writes: mpsc::UnboundedReceiver<Event>,
+    ) {
         let mut watchdog = notify::watchdog_period().map(tokio::time::interval);
         let mut geo = tokio::time::interval(GEO_WATCH);
         let mut batch = Vec::with_capacity(256);
@@ -294,9 +305,11 @@ impl Daemon {
                         break;
                     }
                     for Observed { generation, target, outcome } in batch.drain(..) {
-                        self.handle(Event::Outcome { generation, target, outcome });
+                        self.observe(generation, target, outcome);
                     }
                 }
+                outcome = next(&mut self.beside) => self.observe_first(outcome),
+                Some(event) = writes.recv() => self.handle(event),
                 () = sleep_until(deadline) => self.handle(Event::Tick),
                 Some(request) = control.recv() => self.answer(request),
                 _ = signals.hangup.recv() => self.start_reload("SIGHUP"),
@@ -309,15 +322,50 @@ impl Daemon {
         }
         notify::stopping("answering what is queued");
         tracing::info!("stopping: answering what is queued");
+        let keeper = self.keeper.take().map(|keeper| self.write_last(keeper));
         tokio::task::block_in_place(|| self.server.stop());
         if let Some(keeping) = self.keeping {
             let _ = keeping.await;
+        }
+        if keeper.is_some_and(|keeper| !tokio::task::block_in_place(|| keeper.finish(LAST_WRITE))) {
+            tracing::warn!("the history of health is not written within {LAST_WRITE:?}; leaving without");
         }
         tracing::info!("stopped");
     }
 
     fn now(&self) -> Moment {
         self.clock.now()
+    }
+
+    fn observe(&mut self, generation: u32, target: TargetId, outcome: Outcome) {
+        if tracing::enabled!(tracing::Level::DEBUG) && generation == self.publisher.generation() {
+            let config = &self.publisher.dataset().config;
+            let probed = &config.targets[target.index()];
+            let check = &config.checks[probed.check.index()].name;
+            let seconds = outcome.phases.total().as_secs_f64();
+            tracing::debug!("endpoint {} check {check}: {} after {seconds:.6} s", probed.target, outcome.seen);
+        }
+        self.handle(Event::Outcome { generation, target, outcome });
+    }
+
+    /// An outcome of the first round beside the answers, or its end.
+    fn observe_first(&mut self, outcome: Option<(TargetId, Outcome)>) {
+        match outcome {
+            // It began with the start's configuration; those of a later one are probed by its reload.
+            Some((target, outcome)) => self.observe(0, target, outcome),
+            None => {
+                self.beside = None;
+                self.handle(Event::FirstRoundEnded);
+            }
+        }
+    }
+
+    /// Hands the keeper the last of the history; what it says of the write comes too late for the loop.
+    fn write_last(&mut self, keeper: Keeper) -> Keeper {
+        if let Some(history) = self.publisher.history(self.now()) {
+            keeper.keep(u64::MAX, history);
+        }
+        keeper
     }
 
     fn handle(&mut self, event: Event) {
@@ -332,6 +380,11 @@ impl Daemon {
             match effect {
                 Effect::Say(change) => changes.push(change),
                 Effect::Publish(new) => snapshot = Some(new),
+                Effect::Keep { id, history } => {
+                    if let Some(keeper) = &self.keeper {
+                        keeper.keep(id, history);
+                    }
+                }
             }
         }
         if let Some(snapshot) = snapshot {
@@ -358,7 +411,7 @@ impl Daemon {
             let locations = old.locations.clone();
             let built = tokio::task::spawn_blocking(move || loader::rebuild(&config, &stamps, &locations)).await?;
             let first_round = match &built.dataset {
-                Some(new) => probe_new_targets(&prober, limit, &old, new).await,
+                Some(new) => first_round::probe_new_targets(&prober, limit, &old, new).await,
                 None => Vec::new(),
             };
             Ok((built, first_round))
@@ -375,6 +428,7 @@ impl Daemon {
                 self.warn_of_fixed(&dataset);
                 self.last_good = false;
                 self.stamps = stamps;
+                self.follow_state(&dataset);
                 (self.geo_changed, self.geo_tried) = (None, None);
                 self.handle(Event::Reload { dataset: dataset.clone(), first_round });
                 let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
@@ -404,6 +458,21 @@ impl Daemon {
         if let Some(reloader) = &mut self.reloader {
             reloader(result);
         }
+    }
+
+    /// The history of health goes where the new files say.
+    fn follow_state(&mut self, new: &Dataset) {
+        let state = new.config.server.state.clone().or_else(state_directory);
+        if state == self.state {
+            return;
+        }
+        self.keeper = state.as_deref().and_then(|state| {
+            keeper(state, &self.persisted)
+                .inspect_err(|why| tracing::warn!("the history of health is not kept until the next reload: {why}"))
+                .ok()
+        });
+        self.state = state;
+        self.publisher.keep_history(self.keeper.is_some());
     }
 
     /// What only a restart changes.
@@ -453,19 +522,34 @@ impl Daemon {
         }));
     }
 
-    fn answer(&self, request: Request) {
+    fn answer(&mut self, request: Request) {
         match request {
             Request::Status(reply) => {
-                let _ =
-                    reply.send(control::Status::new(&self.published.load().dataset, self.publisher.health(), self.not_ready()));
+                let _ = reply.send(control::Status::new(&self.publisher, self.not_ready(), self.now()));
+            }
+            Request::Resume { service, region, reply } => {
+                let _ = reply.send(self.resume(&service, region.as_deref()));
             }
         }
+    }
+
+    /// Takes back what is held of a service, in one region or in all; which regions that were.
+    fn resume(&mut self, service: &str, region: Option<&str>) -> Result<Vec<String>, NotResumed> {
+        let held = self.publisher.held(service, region)?;
+        let mut regions = Vec::with_capacity(held.len());
+        for (service, region) in held {
+            self.handle(Event::Resume { service, region });
+            regions.push(self.publisher.dataset().config.regions[region.index()].name.clone());
+        }
+        Ok(regions)
     }
 
     /// Why this node should not be sent queries; `None` when it is ready.
     fn not_ready(&self) -> Option<&'static str> {
         if self.last_good {
             Some("serving the last good files, since the files are broken")
+        } else if self.publisher.is_first_round() {
+            Some("the first round of probes after the start is under way")
         } else if !self.publisher.is_ready() {
             Some("isolated: no endpoint anywhere passes")
         } else {
@@ -509,6 +593,14 @@ impl Daemon {
         let services = counted(config.services.len(), "service");
         let (regions, targets) = (counted(config.regions.len(), "region"), counted(config.targets.len(), "probe target"));
         format!("{zones}, {services} in {regions}, {targets}")
+    }
+}
+
+/// What the first round beside the answers saw next; `None` at its end.
+async fn next(beside: &mut Option<Beside>) -> Option<(TargetId, Outcome)> {
+    match beside {
+        Some(outcomes) => outcomes.recv().await,
+        None => std::future::pending().await,
     }
 }
 

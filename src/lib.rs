@@ -17,5 +17,6 @@ pub mod probe;
 pub mod publisher;
 pub mod server;
 pub mod simulate;
+pub mod state;
 pub mod steer;
 pub mod zone;

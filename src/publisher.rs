@@ -7,15 +7,25 @@
 //! says when it wants to be called again without one. Snapshots are published at once, and then at
 //! most one every [`COALESCE`].
 
+mod change;
+mod history;
+mod pools;
+
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dataset::{Dataset, Snapshot};
-use crate::health::{self, Carry, Cause, End, Health, Outcome, TargetSpec, match_targets};
-use crate::model::{Family, Moment, RegionId, Service, ServiceId, TargetId};
-use crate::steer::{Plan, Rung};
+use crate::health::{self, Carry, Cause, Health, Key, Outcome, TargetSpec, match_targets};
+use crate::model::{Family, Moment, RegionId, ServiceId, TargetId};
+use crate::steer::{Plan, Ramp, Rung};
+
+pub use change::{Change, Stand};
+pub use history::{History, KEEP_PAUSE, KEEP_PERIOD, PoolRecord};
+pub use pools::NotResumed;
+
+use history::Keeping;
+use pools::Pools;
 
 /// The least time between two snapshots.
 pub const COALESCE: Duration = Duration::from_millis(10);
@@ -41,6 +51,20 @@ pub enum Event {
         /// What probes of its new targets saw, each to a verdict.
         first_round: Vec<(TargetId, Outcome)>,
     },
+    /// An operator takes back a pool that is held; nothing happens where it is not.
+    Resume {
+        /// Its service.
+        service: ServiceId,
+        /// Its region.
+        region: RegionId,
+    },
+    /// A write of the history has ended.
+    Persisted {
+        /// Which.
+        id: u64,
+        /// Why it failed.
+        result: Result<(), String>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -52,54 +76,13 @@ pub enum Effect {
     Publish(Arc<Snapshot>),
     /// Say this once, in the log and on the event stream.
     Say(Change),
-}
-
-/// A change of state, as one sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// An endpoint's check went up or down.
-    Target {
-        /// Address or name probed.
-        target: String,
-        /// The check's name.
-        check: String,
-        /// What it is now.
-        up: bool,
-        /// Why.
-        cause: Cause,
-        /// Regions that have an endpoint there.
-        regions: Vec<String>,
-        /// How many services use it.
-        services: usize,
+    /// Write this to the state directory, and say how that ended: [`Event::Persisted`].
+    Keep {
+        /// The write's number.
+        id: u64,
+        /// What to write.
+        history: History,
     },
-    /// A region became available or unavailable for a service.
-    Pool {
-        /// Owner name.
-        service: String,
-        /// The region.
-        region: String,
-        /// `A` or `AAAA`.
-        family: &'static str,
-        /// The best rung it stood on.
-        old: Rung,
-        /// The best rung it stands on.
-        new: Rung,
-    },
-    /// The rung that answers a service's clients, borders left aside, changed.
-    Service {
-        /// Owner name.
-        service: String,
-        /// `A` or `AAAA`.
-        family: &'static str,
-        /// Before.
-        old: Rung,
-        /// Now.
-        new: Rung,
-    },
-    /// Our own network failed.
-    IsolationBegan,
-    /// Probes count again.
-    IsolationEnded(End),
 }
 
 /// Holds the state of the server; the one writer of snapshots.
@@ -107,22 +90,64 @@ pub enum Change {
 pub struct Publisher {
     dataset: Arc<Dataset>,
     health: Health,
+    /// By [`TargetId`]: what health is kept by.
+    keys: Arc<[Key]>,
     /// By [`TargetId`].
     used_by: Vec<Vec<ServiceId>>,
+    pools: Pools,
     plans: Vec<Arc<Plan>>,
     dirty: BTreeSet<ServiceId>,
+    /// Services of targets whose falls were undone since their plans were compiled.
+    undone: BTreeSet<ServiceId>,
     published: Option<Moment>,
     generation: u32,
     first_round: bool,
+    keeping: Keeping,
 }
 
 impl Publisher {
     /// Starts with everything up, before the first round.
     pub fn new(dataset: Arc<Dataset>) -> Publisher {
-        let health = new_health(&dataset);
-        let plans = compile_all(&dataset, &health);
-        let used_by = used_by(&dataset);
-        Publisher { dataset, health, used_by, plans, dirty: BTreeSet::new(), published: None, generation: 0, first_round: true }
+        let mut publisher = Publisher {
+            health: new_health(&dataset),
+            keys: keys(&dataset),
+            used_by: used_by(&dataset),
+            pools: Pools::new(&dataset.config),
+            plans: Vec::new(),
+            dirty: BTreeSet::new(),
+            undone: BTreeSet::new(),
+            published: None,
+            generation: 0,
+            first_round: true,
+            keeping: Keeping::default(),
+            dataset,
+        };
+        publisher.compile_all(Moment::default());
+        publisher
+    }
+
+    /// Starts from what was kept `age` ago, before the first round. Returns the targets that it says
+    /// nothing of, in order: they are to be probed before anything is answered.
+    pub fn restore(dataset: Arc<Dataset>, history: &History, age: Duration, now: Moment) -> (Publisher, Vec<TargetId>) {
+        let mut publisher = Publisher::new(dataset);
+        let carry = match_targets(&history.keys, &publisher.keys);
+        let unknown = publisher.health.restore(&history.records, &carry, age, now);
+        publisher.pools.restore(&publisher.dataset.config, &history.pools, age, now);
+        publisher.compile_all(now);
+        (publisher, unknown)
+    }
+
+    /// Whether there is somewhere to keep the history. If so, [`Effect::Keep`] is to be heeded from
+    /// the end of the first round on; what was under way elsewhere is given up.
+    pub fn keep_history(&mut self, on: bool) {
+        self.keeping.switch(on);
+    }
+
+    /// What there is to keep at this moment; nothing before the end of the first round, since it
+    /// would make what was restored look younger than it is.
+    pub fn history(&self, now: Moment) -> Option<History> {
+        let pools = || self.pools.records(&self.dataset.config, now);
+        (!self.first_round).then(|| History { keys: self.keys.clone(), records: self.health.records(now), pools: pools() })
     }
 
     /// Counts accepted datasets; outcomes carry it.
@@ -133,6 +158,26 @@ impl Publisher {
     /// True after the first round, while our own network works.
     pub fn is_ready(&self) -> bool {
         !self.first_round && !self.health.is_isolated()
+    }
+
+    /// True until the first round has ended.
+    pub fn is_first_round(&self) -> bool {
+        self.first_round
+    }
+
+    /// The held pools that an operator means by the owner name of a service, with a region or without.
+    pub fn held(&self, service: &str, region: Option<&str>) -> Result<Vec<(ServiceId, RegionId)>, NotResumed> {
+        self.pools.held(&self.dataset.config, service, region)
+    }
+
+    /// What the files say.
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.dataset
+    }
+
+    /// The pools that are not simply in use.
+    pub fn returning(&self, now: Moment) -> Vec<PoolRecord> {
+        self.pools.records(&self.dataset.config, now)
     }
 
     /// The health behind the plans.
@@ -148,7 +193,8 @@ impl Publisher {
     /// When to call [`Publisher::handle`] with a tick at the latest.
     pub fn next_deadline(&self) -> Option<Moment> {
         let publish = if self.dirty.is_empty() { None } else { self.published.map(|at| at + COALESCE) };
-        [self.health.next_deadline(), publish].into_iter().flatten().min()
+        let keep = self.keeping.due().filter(|_| !self.first_round);
+        [self.health.next_deadline(), self.pools.next_step(), publish, keep].into_iter().flatten().min()
     }
 
     /// Takes in one event; what follows from it, in order.
@@ -167,29 +213,74 @@ impl Publisher {
                 // The first answer is given from what the round found.
                 self.publish(now, &mut effects);
             }
-            Event::Reload { dataset, first_round } => {
-                self.reload(dataset, first_round, now, &mut effects);
-                return effects;
+            Event::Reload { dataset, first_round } => self.reload(dataset, first_round, now, &mut effects),
+            Event::Resume { service, region } => self.resume(service, region, now, &mut effects),
+            Event::Persisted { id, result } => {
+                if self.keeping.ended(id, result.is_err()) {
+                    effects.push(Effect::Say(result.map_or_else(Change::HistoryNotKept, |()| Change::HistoryKept)));
+                }
             }
             Event::Tick => {
                 let changes = self.health.tick(now);
                 self.take(changes, &mut effects);
             }
         }
+        self.dirty.extend(self.pools.due(now));
         if !self.dirty.is_empty() && self.published.is_none_or(|at| now >= at + COALESCE) {
             self.publish(now, &mut effects);
         }
+        self.keep(now, &mut effects);
         effects
+    }
+
+    /// Publishes what waits for its turn.
+    pub fn flush(&mut self, now: Moment) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.publish(now, &mut effects);
+        effects
+    }
+
+    fn keep(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.keeping.due().is_some_and(|due| due <= now)
+            && let Some(history) = self.history(now)
+        {
+            effects.push(Effect::Keep { id: self.keeping.begin(now), history });
+        }
+    }
+
+    fn resume(&mut self, service: ServiceId, region: RegionId, now: Moment, effects: &mut Vec<Effect>) {
+        let Some(ramp) = self.pools.resume(service, &self.dataset.config, region, now) else { return };
+        self.keeping.changed = true;
+        self.dirty.insert(service);
+        let (service, region) = self.names_of(service, region);
+        effects.push(Effect::Say(Change::Resumed { service: service.clone(), region: region.clone() }));
+        effects.extend(ramp.map(|ramp| Effect::Say(ramp_change(service, region, ramp))));
     }
 
     fn take(&mut self, changes: Vec<health::Effect>, effects: &mut Vec<Effect>) {
         for change in changes {
             match change {
                 health::Effect::Transition(transition) => {
+                    self.keeping.changed = true;
                     self.dirty.extend(&self.used_by[transition.target.index()]);
+                    if transition.cause == Cause::Undone {
+                        self.undone.extend(&self.used_by[transition.target.index()]);
+                    }
                     effects.push(Effect::Say(self.target_change(&transition)));
                 }
                 health::Effect::Doubt { target, .. } => self.dirty.extend(&self.used_by[target.index()]),
+                health::Effect::Flapping { target, changes, until } => {
+                    self.keeping.changed = true;
+                    self.dirty.extend(&self.used_by[target.index()]);
+                    let (target, check) = self.target_names(target);
+                    effects.push(Effect::Say(Change::Flapping { target, check, changes, until }));
+                }
+                health::Effect::FlappingEnded(target) => {
+                    self.keeping.changed = true;
+                    self.dirty.extend(&self.used_by[target.index()]);
+                    let (target, check) = self.target_names(target);
+                    effects.push(Effect::Say(Change::FlappingEnded { target, check }));
+                }
                 health::Effect::IsolationBegan => effects.push(Effect::Say(Change::IsolationBegan)),
                 health::Effect::IsolationEnded(end) => effects.push(Effect::Say(Change::IsolationEnded(end))),
             }
@@ -200,12 +291,16 @@ impl Publisher {
     fn publish(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let mut changed = false;
         for service in std::mem::take(&mut self.dirty) {
-            let plan = compile(&self.dataset, &self.health, &self.dataset.config.services[service.index()]);
+            let (plan, ramps) = self.compile(service, now);
             let old = &self.plans[service.index()];
             if **old != plan {
                 say_differences(&self.dataset, service, old, &plan, effects);
                 self.plans[service.index()] = Arc::new(plan);
                 changed = true;
+            }
+            for (region, ramp) in ramps {
+                let (service, region) = self.names_of(service, region);
+                effects.push(Effect::Say(ramp_change(service, region, ramp)));
             }
         }
         if changed {
@@ -217,30 +312,59 @@ impl Publisher {
     /// Takes up a new dataset: health follows by (check definition, address), and what is new starts
     /// from its own first round.
     fn reload(&mut self, dataset: Arc<Dataset>, first_round: Vec<(TargetId, Outcome)>, now: Moment, effects: &mut Vec<Effect>) {
-        let mut health = new_health(&dataset);
-        health.carry_over(&self.health, &carry(&self.dataset, &dataset));
-        self.health = health;
+        let (mut health, keys) = (new_health(&dataset), keys(&dataset));
+        health.carry_over(&self.health, &match_targets(&self.keys, &keys));
+        let mut pools = Pools::new(&dataset.config);
+        pools.restore(&dataset.config, &self.pools.records(&self.dataset.config, now), Duration::ZERO, now);
+        (self.health, self.keys, self.pools) = (health, keys, pools);
         self.used_by = used_by(&dataset);
         self.dataset = dataset;
+        self.keeping.changed = true;
         self.generation += 1;
         for (target, outcome) in first_round {
             let changes = self.health.record(target, outcome, now);
             self.take(changes, effects);
         }
-        self.plans = compile_all(&self.dataset, &self.health);
+        self.compile_all(now);
         self.dirty.clear();
         self.published = Some(now);
         effects.push(Effect::Publish(self.snapshot()));
     }
 
+    /// The plan of this moment, and the pools whose weight began to grow or has grown.
+    fn compile(&mut self, id: ServiceId, now: Moment) -> (Plan, Vec<(RegionId, Ramp)>) {
+        let (config, health) = (&self.dataset.config, &self.health);
+        let undone = self.undone.remove(&id);
+        let (standings, ramps) = self.pools.update(id, config, health, undone, now);
+        let service = &config.services[id.index()];
+        let plan = Plan::compile(service, config.regions.len(), &|_, endpoint| health.endpoint(endpoint), &standings);
+        (plan, ramps)
+    }
+
+    fn compile_all(&mut self, now: Moment) {
+        let services = 0..self.dataset.config.services.len();
+        self.plans = services.map(|index| Arc::new(self.compile(ServiceId::from_index(index), now).0)).collect();
+    }
+
+    fn names_of(&self, service: ServiceId, region: RegionId) -> (String, String) {
+        let config = &self.dataset.config;
+        (config.services[service.index()].name.to_string(), config.regions[region.index()].name.clone())
+    }
+
+    fn target_names(&self, target: TargetId) -> (String, String) {
+        let config = &self.dataset.config;
+        let target = &config.targets[target.index()];
+        (target.target.to_string(), config.checks[target.check.index()].name.clone())
+    }
+
     fn target_change(&self, transition: &health::Transition) -> Change {
         let config = &self.dataset.config;
-        let target = &config.targets[transition.target.index()];
+        let (target, check) = self.target_names(transition.target);
         let mut regions: BTreeSet<RegionId> = BTreeSet::new();
         regions.extend(&self.health.spec(transition.target).regions);
         Change::Target {
-            target: target.target.to_string(),
-            check: config.checks[target.check.index()].name.clone(),
+            target,
+            check,
             up: transition.up,
             cause: transition.cause,
             regions: regions.into_iter().map(|region| config.regions[region.index()].name.clone()).collect(),
@@ -249,15 +373,20 @@ impl Publisher {
     }
 }
 
-/// What each target of `new` takes over from `old`.
-fn carry(old: &Dataset, new: &Dataset) -> Vec<Carry> {
-    let (old, new) = (&old.config, &new.config);
-    match_targets((&old.checks, &old.targets), (&new.checks, &new.targets))
+fn keys(dataset: &Dataset) -> Arc<[Key]> {
+    Key::all(&dataset.config.checks, &dataset.config.targets)
+}
+
+fn ramp_change(service: String, region: String, ramp: Ramp) -> Change {
+    match ramp {
+        Ramp::Began(ramp) => Change::RampBegan { service, region, ramp },
+        Ramp::Ended => Change::RampEnded { service, region },
+    }
 }
 
 /// The targets of `new` that `old` has no health of: to be probed before `new` is published.
 pub fn new_targets(old: &Dataset, new: &Dataset) -> Vec<TargetId> {
-    let carried = carry(old, new);
+    let carried = match_targets(&keys(old), &keys(new));
     let unknown = carried.iter().enumerate().filter(|(_, carry)| matches!(carry, Carry::New));
     unknown.map(|(index, _)| TargetId::from_index(index)).collect()
 }
@@ -265,14 +394,6 @@ pub fn new_targets(old: &Dataset, new: &Dataset) -> Vec<TargetId> {
 fn new_health(dataset: &Dataset) -> Health {
     let config = &dataset.config;
     Health::new(TargetSpec::all(&config.checks, &config.targets, &config.services, &config.server.sanity))
-}
-
-fn compile(dataset: &Dataset, health: &Health, service: &Service) -> Plan {
-    Plan::compile(service, dataset.config.regions.len(), &|_, endpoint| health.endpoint(endpoint))
-}
-
-fn compile_all(dataset: &Dataset, health: &Health) -> Vec<Arc<Plan>> {
-    dataset.config.services.iter().map(|service| Arc::new(compile(dataset, health, service))).collect()
 }
 
 fn used_by(dataset: &Dataset) -> Vec<Vec<ServiceId>> {
@@ -289,6 +410,12 @@ fn used_by(dataset: &Dataset) -> Vec<Vec<ServiceId>> {
     used_by
 }
 
+/// Where the pool in `region` stands in a plan; `None` for a family that it does not offer.
+fn stand(plan: &Plan, region: RegionId, family: Family) -> Option<Stand> {
+    let rung = Rung::best(plan.pool(region)?.rungs[family.index()])?;
+    Some(Stand { rung, held: rung == Rung::Standby && plan.note(region)?.standing.held[family.index()] })
+}
+
 /// One sentence per pool and family whose rung changed, and one where the service's did.
 fn say_differences(dataset: &Dataset, service: ServiceId, old: &Plan, new: &Plan, effects: &mut Vec<Effect>) {
     let name = || dataset.config.services[service.index()].name.to_string();
@@ -296,12 +423,11 @@ fn say_differences(dataset: &Dataset, service: ServiceId, old: &Plan, new: &Plan
         if !new.families.contains(family) {
             continue;
         }
-        for (before, after) in old.pools.iter().zip(&new.pools) {
-            let rung = |set: u8| Rung::best(set);
-            if let (Some(old), Some(new)) = (rung(before.rungs[family.index()]), rung(after.rungs[family.index()]))
+        for pool in &new.pools {
+            if let (Some(old), Some(new)) = (stand(old, pool.region, family), stand(new, pool.region, family))
                 && old != new
             {
-                let region = dataset.config.regions[after.region.index()].name.clone();
+                let region = dataset.config.regions[pool.region.index()].name.clone();
                 effects.push(Effect::Say(Change::Pool { service: name(), region, family: label, old, new }));
             }
         }
@@ -311,48 +437,4 @@ fn say_differences(dataset: &Dataset, service: ServiceId, old: &Plan, new: &Plan
             effects.push(Effect::Say(Change::Service { service: name(), family: label, old, new }));
         }
     }
-}
-
-impl Change {
-    /// True for what someone should look at.
-    pub fn is_bad(&self) -> bool {
-        match self {
-            Change::Target { up, .. } => !up,
-            Change::Pool { old, new, .. } | Change::Service { old, new, .. } => new > old,
-            Change::IsolationBegan => true,
-            Change::IsolationEnded(_) => false,
-        }
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = |up: &bool| if *up { "up" } else { "down" };
-        match self {
-            Change::Target { target, check, up, cause, regions, services } => {
-                let plural = if *services == 1 { "" } else { "s" };
-                let regions = if regions.is_empty() { "no region".to_owned() } else { regions.join(", ") };
-                write!(f, "endpoint {target} check {check} is {}, was {}: {cause}; in {regions}, ", word(up), word(&!up))?;
-                write!(f, "used by {services} service{plural}")
-            }
-            Change::Pool { service, region, family, old, new } => {
-                write!(f, "service {service} {family} region {region} is {}, was {}", pool_word(*new), pool_word(*old))
-            }
-            Change::Service { service, family, old, new } => {
-                write!(f, "service {service} {family} is answered from {}, was {}", new.as_str(), old.as_str())
-            }
-            Change::IsolationBegan => f.write_str(
-                "isolated: no endpoint anywhere passes, so our own network is taken to be what failed; health is frozen and this node is not ready",
-            ),
-            Change::IsolationEnded(End::Pass) => f.write_str("isolation is over: a probe passed; outcomes count again"),
-            Change::IsolationEnded(End::TimeLimit) => {
-                f.write_str("isolation is over: it lasted 60 s, so the failures are taken to be real; outcomes count again")
-            }
-        }
-    }
-}
-
-/// A pool that stands only on the rungs of last resort is down.
-fn pool_word(rung: Rung) -> &'static str {
-    if rung >= Rung::AsIfUp { "down" } else { rung.as_str() }
 }

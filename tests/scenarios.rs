@@ -203,6 +203,7 @@ impl World {
             match effect {
                 Effect::Publish(snapshot) => self.snapshot = snapshot,
                 Effect::Say(change) => self.said.push(change.to_string()),
+                Effect::Keep { .. } => {}
             }
         }
     }

@@ -14,6 +14,7 @@ mod demo;
 mod geoip;
 mod log;
 mod probe;
+mod resume;
 mod serve;
 mod verify;
 mod why;
@@ -88,6 +89,18 @@ enum Command {
         #[command(flatten)]
         files: Files,
     },
+    /// Take back a region that a service with resume = "manual" holds out after it was down.
+    Resume {
+        /// The service's name, e.g. www.gtm.example.
+        service: String,
+        /// The region; every one that is held, where it is left out.
+        region: Option<String>,
+        /// The running server's admin address, e.g. http://127.0.0.1:8053; by default that of the configuration.
+        #[arg(long, value_name = "URL", conflicts_with = "config")]
+        server: Option<String>,
+        #[command(flatten)]
+        files: Files,
+    },
     /// Make location databases.
     Geoip {
         #[command(subcommand)]
@@ -157,6 +170,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             };
             probe::run(&subject, &files.config(), json)
         }
+        Command::Resume { service, region, server, files } => resume::run(&service, region.as_deref(), server, &files.config()),
         Command::Geoip { command: Geoip::Build { input, output } } => geoip::build(&input, &output),
         Command::Demo { listen } => demo::run(listen),
     }

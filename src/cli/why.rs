@@ -61,7 +61,8 @@ pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> Exit
 pub(super) fn ask_server(question: &Question, url: &str, json: bool) -> ExitCode {
     let kind = question.rtype.map_or_else(String::new, |rtype| format!("&type={rtype}"));
     let format = if json { "json" } else { "text" };
-    let path = format!("/why?name={}&client={}{kind}&format={format}", percent_encode(&question.name), question.client);
+    let path =
+        format!("/why?name={}&client={}{kind}&format={format}", crate::control::percent_encode(&question.name), question.client);
     match crate::control::get(url, &path) {
         Ok(body) => {
             say!("{}", body.trim_end());
@@ -69,12 +70,6 @@ pub(super) fn ask_server(question: &Question, url: &str, json: bool) -> ExitCode
         }
         Err(why) => fail(&why),
     }
-}
-
-/// Everything but unreserved characters (RFC 3986 §2.3) as `%XX`.
-fn percent_encode(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 fn fail(message: &str) -> ExitCode {

@@ -279,6 +279,7 @@ fn read_zones(
     }
     let mut context = Context {
         regions: &main.region_names,
+        region_specs: &main.regions,
         maps: &main.map_names,
         map_specs: &main.maps,
         checks: &main.check_names,

@@ -2,19 +2,21 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::checks::Targets;
 use super::document::{Item, Located, Table};
-use super::kinds::{address, distinct, integer, list, name_of, number, one_of};
+use super::kinds::{address, distinct, duration, integer, list, name_of, number, one_of};
 use super::names::Names;
 use super::zones::{Context, MAX_TTL, ZoneDefaults};
 use crate::diag::Diagnostics;
 use crate::dns::{Name, Ttl};
 use crate::model::{
-    CheckId, Endpoint, Entry, Families, Family, FamilyRule, MapId, MapSpec, Need, Pool, Prefix, RegionId, Route, Service, Target,
-    TargetId, Weight, ZoneId,
+    CheckId, Endpoint, Entry, Families, Family, FamilyRule, MapId, MapSpec, Need, Pool, Prefix, RegionId, Resume, Route, Service,
+    Target, TargetId, Weight, ZoneId,
 };
 
 /// Short enough that a client leaves a dead region soon, long enough that resolvers' caches work.
@@ -107,6 +109,9 @@ struct Probing {
 
 const NEEDS: &[(&str, Need)] = &[("all", Need::All), ("any", Need::Any)];
 const ROUTES: &[(&str, Route)] = &[("nearest", Route::Nearest), ("weighted", Route::Weighted), ("priority", Route::Priority)];
+const RESUMES: &[(&str, Resume)] = &[("auto", Resume::Auto), ("manual", Resume::Manual)];
+/// Shorter is no ramp, and longer is forgotten.
+const RAMP: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 const FAMILY_RULES: &[(&str, FamilyRule)] = &[("same", FamilyRule::Same), ("split", FamilyRule::Split)];
 
 impl Reader<'_, '_> {
@@ -125,6 +130,8 @@ impl Reader<'_, '_> {
         let answers = t.optional(out, "answers", integer(1..=8, "")).unwrap_or(1);
         let family = t.optional(out, "family", one_of(FAMILY_RULES)).unwrap_or(FamilyRule::Same);
         let min_up = t.optional(out, "min_up", number(0.0..=1.0, "")).unwrap_or(DEFAULT_MIN_UP);
+        let ramp = t.located(out, "ramp", duration(RAMP));
+        let resume = t.optional(out, "resume", one_of(RESUMES)).unwrap_or(Resume::Auto);
         let fallback = t.optional(out, "fallback", distinct(usable_address, "address")).unwrap_or_default();
         let probing = self.probing(&mut t, &Probing { checks: Vec::new(), need: Need::All }, out);
         let hint = format!("give it one: [{}.pools] with REGION = {{ endpoints = [\"192.0.2.1\"] }}", item.path);
@@ -138,6 +145,11 @@ impl Reader<'_, '_> {
         }
         let (route, pools) = (route?, pools?);
         self.check_map(route, map, &pools, item, out);
+        if let Some(ramp) = ramp.as_ref().filter(|_| !self.shares(route, map, &pools)) {
+            let message = "`ramp` does nothing: no two pools of this service ever share clients by weight";
+            out.warning("useless-key", ramp.at.clone(), format!("{}.ramp", item.path), message)
+                .hint("regions share in route = \"weighted\", at an equal `priority`, in a metro, or by `within` of the map");
+        }
         check_pools(&pools, family, item, out);
         Some(Service {
             zone: ZoneId(0),
@@ -149,6 +161,8 @@ impl Reader<'_, '_> {
             ttl_min: Ttl::from_secs(ttl_min).expect("in the range read"),
             answers: answers as u8,
             family,
+            ramp: ramp.map(|ramp| ramp.value),
+            resume,
             pools: pools.into_iter().map(|pool| pool.value).collect(),
             fallback,
         })
@@ -299,6 +313,24 @@ impl Reader<'_, '_> {
         };
         let probes = probes(&checks, &target, self.context.targets);
         Some(Endpoint { target, weight, probes, need: probing.need })
+    }
+
+    /// True where some client's region is chosen by weight.
+    fn shares(&self, route: Route, map: Option<usize>, pools: &[Located<Pool>]) -> bool {
+        let some_two = |alike: &dyn Fn(&Pool, &Pool) -> bool| {
+            pools.iter().enumerate().any(|(i, a)| pools[..i].iter().any(|b| alike(&a.value, &b.value)))
+        };
+        match route {
+            Route::Weighted => some_two(&|_, _| true),
+            Route::Priority => some_two(&|a, b| a.priority == b.priority),
+            Route::Nearest => {
+                let within = map.and_then(|map| self.context.map_specs[map].as_ref()).is_none_or(|map| map.within.is_some());
+                let metro = |pool: &Pool| {
+                    self.context.region_specs[pool.region.index()].as_ref().and_then(|region| region.metro.as_deref())
+                };
+                within || some_two(&|a, b| metro(a).is_some() && metro(a) == metro(b))
+            }
+        }
     }
 
     /// The rules between a service and its map.

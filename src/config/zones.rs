@@ -10,7 +10,7 @@ use super::names::Names;
 use super::{Source, Unreadable, report, routing_tests, services};
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::Name;
-use crate::model::{MapSpec, RoutingTest, Service};
+use crate::model::{MapSpec, Region, RoutingTest, Service};
 use crate::zone::{self, Include, Input, Records};
 
 /// The longest TTL of a service: steering ends where caches keep answers for days.
@@ -19,6 +19,8 @@ pub(super) const MAX_TTL: u32 = 86_400;
 /// What zone files refer to.
 pub(super) struct Context<'c> {
     pub(super) regions: &'c Names,
+    /// By region; `None` for one that is wrong and has been reported.
+    pub(super) region_specs: &'c [Option<Region>],
     pub(super) maps: &'c Names,
     /// By map; `None` for one that is wrong and has been reported.
     pub(super) map_specs: &'c [Option<MapSpec>],

@@ -1,31 +1,32 @@
-//! The admin address: `/healthz`, `/readyz`, `/metrics`, `/health` and `/why` over HTTP.
+//! The admin address: `/healthz`, `/readyz`, `/metrics`, `/health`, `/why` and `/resume` over HTTP.
 //!
 //! It reads what is published and what the workers count, and asks the publisher's loop for the
 //! rest; it writes nothing itself.
 
 mod client;
 mod metrics;
+mod status;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get as on_get;
+use axum::routing::{get as on_get, post as on_post};
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::answer::{Counters, explain};
-use crate::dataset::{Dataset, Published};
+use crate::dataset::Published;
 use crate::dns::{Name, Prefix, RrType};
-use crate::health::Health;
-use crate::model::TargetId;
+use crate::publisher::NotResumed;
 use crate::server::{BindError, ServerCounters, Transport, seed};
 
-pub use client::get;
+pub use client::{get, percent_encode, post};
+pub use status::{PoolStatus, ProbeStatus, Status, TargetStatus};
 
 /// What the API works with.
 #[derive(Clone)]
@@ -45,51 +46,15 @@ pub struct Control {
 pub enum Request {
     /// The state of this moment.
     Status(oneshot::Sender<Status>),
-}
-
-/// The state of a moment.
-#[derive(Debug, Clone, Serialize)]
-pub struct Status {
-    /// Why this node should not be sent queries; null when it is ready.
-    pub not_ready: Option<&'static str>,
-    /// True while our own network is taken to be what failed.
-    pub isolated: bool,
-    /// Every (check, address) pair.
-    pub targets: Vec<TargetStatus>,
-}
-
-/// The state of one (check, address) pair.
-#[derive(Debug, Clone, Serialize)]
-pub struct TargetStatus {
-    /// The check's name.
-    pub check: String,
-    /// The address or name probed.
-    pub target: String,
-    /// Up, after thresholds.
-    pub up: bool,
-    /// False is in doubt.
-    pub settled: bool,
-    /// What the last probe saw; null before the first.
-    pub last: Option<String>,
-}
-
-impl Status {
-    /// The state of `health`, of the targets of `dataset`.
-    pub fn new(dataset: &Dataset, health: &Health, not_ready: Option<&'static str>) -> Status {
-        let config = &dataset.config;
-        let status = |(index, target): (usize, &crate::model::ProbeTarget)| {
-            let id = TargetId::from_index(index);
-            let state = health.state(id);
-            TargetStatus {
-                check: config.checks[target.check.index()].name.clone(),
-                target: target.target.to_string(),
-                up: state.up,
-                settled: state.settled,
-                last: health.last_outcome(id).map(|outcome| outcome.seen.to_string()),
-            }
-        };
-        Status { not_ready, isolated: health.is_isolated(), targets: config.targets.iter().enumerate().map(status).collect() }
-    }
+    /// An operator takes back what is held.
+    Resume {
+        /// The owner name of a service.
+        service: String,
+        /// A region; all that are held where it is left out.
+        region: Option<String>,
+        /// The regions taken back.
+        reply: oneshot::Sender<Result<Vec<String>, NotResumed>>,
+    },
 }
 
 /// Takes the admin address.
@@ -105,6 +70,7 @@ pub async fn serve(listener: TcpListener, control: Control) {
         .route("/health", on_get(health))
         .route("/metrics", on_get(metrics))
         .route("/why", on_get(why))
+        .route("/resume", on_post(resume))
         .with_state(control);
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!("the admin address is not served any more: {error}");
@@ -112,10 +78,15 @@ pub async fn serve(listener: TcpListener, control: Control) {
 }
 
 async fn status(control: &Control) -> Result<Status, Response> {
+    ask(control, Request::Status).await
+}
+
+/// Puts a request to the publisher's loop.
+async fn ask<T>(control: &Control, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Response> {
     let gone = || (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
-    let (reply, status) = oneshot::channel();
-    control.requests.send(Request::Status(reply)).await.map_err(|_| gone())?;
-    status.await.map_err(|_| gone())
+    let (reply, answer) = oneshot::channel();
+    control.requests.send(request(reply)).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())
 }
 
 async fn readyz(State(control): State<Control>) -> Result<Response, Response> {
@@ -134,6 +105,29 @@ async fn metrics(State(control): State<Control>) -> Result<Response, Response> {
     let text = metrics::encode(&control, status);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// The parameters of `/resume`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resume {
+    service: String,
+    region: Option<String>,
+}
+
+/// The one path that changes something. A browser says on whose behalf it posts, and no page has any
+/// business here: not even one that a name made to look local.
+async fn resume(State(control): State<Control>, headers: HeaderMap, Query(what): Query<Resume>) -> Result<Response, Response> {
+    if headers.contains_key(header::ORIGIN) {
+        return Err((StatusCode::FORBIDDEN, "web pages may not change anything here\n").into_response());
+    }
+    let Resume { service, region } = what;
+    let resumed = ask(&control, |reply| Request::Resume { service: service.clone(), region, reply }).await?;
+    Ok(match resumed {
+        Ok(regions) => format!("resumed {service} in {}\n", regions.join(", ")).into_response(),
+        Err(why @ NotResumed::NotHeld(_)) => (StatusCode::CONFLICT, format!("{why}\n")).into_response(),
+        Err(why) => (StatusCode::NOT_FOUND, format!("{why}\n")).into_response(),
+    })
 }
 
 /// The parameters of `/why`.

@@ -1,10 +1,11 @@
-//! Which history a target keeps across a reload.
+//! Which history a target keeps across a reload, and across a restart.
 //!
 //! Ids are dense and change with the files; what stays is the (check definition, address) pair.
 
 use std::collections::HashMap;
 
-use crate::model::{CheckSpec, ProbeTarget, Target, TargetId};
+use super::Key;
+use crate::model::{Target, TargetId};
 
 /// What a target of the new configuration takes from the old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,41 +18,27 @@ pub enum Carry {
     Changed(TargetId),
 }
 
-/// For each of the new targets, in their order, what it takes from the old ones.
+/// For each of the `new` targets, in their order, what it takes from the `old` ones.
 ///
 /// A check that was only renamed is the same; where several fit, the one of the same name does.
-pub fn match_targets(
-    (old_checks, old_targets): (&[CheckSpec], &[ProbeTarget]),
-    (new_checks, new_targets): (&[CheckSpec], &[ProbeTarget]),
-) -> Vec<Carry> {
-    let mut by_target: HashMap<&Target, Vec<(TargetId, &CheckSpec)>> = HashMap::new();
-    for (index, old) in old_targets.iter().enumerate() {
-        let id = TargetId::from_index(index);
-        by_target.entry(&old.target).or_default().push((id, &old_checks[old.check.index()]));
+pub fn match_targets(old: &[Key], new: &[Key]) -> Vec<Carry> {
+    let mut by_target: HashMap<&Target, Vec<TargetId>> = HashMap::with_capacity(old.len());
+    for (index, key) in old.iter().enumerate() {
+        by_target.entry(&key.target).or_default().push(TargetId::from_index(index));
     }
-    let carry = |new: &ProbeTarget| {
-        let check = &new_checks[new.check.index()];
+    let carry = |new: &Key| {
         let candidates = by_target.get(&new.target).map_or(&[][..], Vec::as_slice);
-        let named = candidates.iter().find(|(_, old)| old.name == check.name);
+        let find = |fits: &dyn Fn(&Key) -> bool| candidates.iter().copied().find(|id| fits(&old[id.index()]));
+        let named = find(&|old| old.check == new.check);
         match named {
-            Some((id, old)) if same_definition(old, check) => return Carry::Same(*id),
-            _ => {}
+            Some(id) if old[id.index()].definition == new.definition => Carry::Same(id),
+            _ => match find(&|old| old.definition == new.definition) {
+                Some(id) => Carry::Same(id),
+                None => named.map_or(Carry::New, Carry::Changed),
+            },
         }
-        if let Some((id, _)) = candidates.iter().find(|(_, old)| same_definition(old, check)) {
-            return Carry::Same(*id);
-        }
-        named.map_or(Carry::New, |(id, _)| Carry::Changed(*id))
     };
-    new_targets.iter().map(carry).collect()
-}
-
-/// Equal but for the name.
-fn same_definition(a: &CheckSpec, b: &CheckSpec) -> bool {
-    a.kind == b.kind
-        && a.address == b.address
-        && a.port == b.port
-        && (a.interval, a.timeout) == (b.interval, b.timeout)
-        && (a.fall, a.rise, a.forgive) == (b.fall, b.rise, b.forgive)
+    new.iter().map(carry).collect()
 }
 
 #[cfg(test)]
@@ -59,7 +46,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{CheckId, CheckKind, TcpSpec};
+    use crate::model::{CheckId, CheckKind, CheckSpec, ProbeTarget, TcpSpec};
 
     fn check(name: &str, port: u16) -> CheckSpec {
         CheckSpec {
@@ -87,7 +74,7 @@ mod tests {
             [target(2, "192.0.2.1"), target(1, "192.0.2.1"), target(1, "192.0.2.2"), target(0, "192.0.2.1")],
         );
         assert_eq!(
-            match_targets((&old.0, &old.1), (&new.0, &new.1)),
+            match_targets(&Key::all(&old.0, &old.1), &Key::all(&new.0, &new.1)),
             [Carry::Changed(TargetId(1)), Carry::Same(TargetId(0)), Carry::New, Carry::New]
         );
     }
@@ -97,6 +84,9 @@ mod tests {
         let checks = [check("a", 80), check("b", 80)];
         let targets = [target(0, "192.0.2.1"), target(1, "192.0.2.1")];
         let swapped = [target(1, "192.0.2.1"), target(0, "192.0.2.1")];
-        assert_eq!(match_targets((&checks, &targets), (&checks, &swapped)), [Carry::Same(TargetId(1)), Carry::Same(TargetId(0))]);
+        assert_eq!(
+            match_targets(&Key::all(&checks, &targets), &Key::all(&checks, &swapped)),
+            [Carry::Same(TargetId(1)), Carry::Same(TargetId(0))]
+        );
     }
 }

@@ -2,30 +2,39 @@
 //!
 //! ```text
 //! outcome ─► isolation (is it ours?) ─► tracker (thresholds) ─► published state ─► combine ─► endpoint
-//!                                                 └── held back while isolation is suspected ──┘
+//!                                                 └── held back while isolation is suspected; held down while flapping
 //! ```
 //! Nothing here reads a clock: every call brings its time, and [`Health::next_deadline`] says when
-//! time alone will change something. History on disk, flap hold and ramp build on the same
-//! [`Health`], as further reasons to publish another state than the tracker's.
+//! time alone will change something. What outlives the process are [`Record`]s, by [`Key`].
 
 mod carry;
 mod combine;
+mod entry;
+mod flap;
 mod isolation;
+mod key;
+mod load;
 mod outcome;
 mod reason;
+mod record;
 mod spec;
 mod table;
 mod tracker;
 
 pub use carry::{Carry, match_targets};
 pub use combine::{State, combine};
+pub use entry::Cause;
+pub use flap::{FLAP_CHANGES, FLAP_HOLD, FLAP_PERIOD};
 pub use isolation::{End, TIME_LIMIT};
+pub use key::{Fingerprint, Key};
+pub use load::{AverageLoad, LOAD_SHARE, LOAD_SILENCE};
 pub use outcome::{Evidence, NotJudged, Outcome, Phase, Phases, Seen, Warning};
 pub use reason::{
     CertificateRule, DnsFault, ExecFault, FailReason, GrpcFault, HttpFault, JsonFault, PushFault, ResolveFault, TlsFault,
 };
+pub use record::{FRESH, Record};
 pub use spec::TargetSpec;
-pub use table::{Cause, Effect, Health, Transition};
+pub use table::{Effect, Health, Transition};
 pub use tracker::{Step, Thresholds, Tracker};
 
 #[cfg(test)]

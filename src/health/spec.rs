@@ -18,6 +18,8 @@ pub struct TargetSpec {
     pub regions: Vec<RegionId>,
     /// It is one of `[server] sanity`.
     pub sanity: bool,
+    /// A pass is to report a load.
+    pub reports_load: bool,
 }
 
 impl TargetSpec {
@@ -45,6 +47,7 @@ impl TargetSpec {
             timeout: check.timeout,
             regions: Vec::new(),
             sanity: false,
+            reports_load: check.reports_load(),
         }
     }
 }
@@ -54,7 +57,7 @@ mod tests {
     use super::*;
     use crate::diag::At;
     use crate::dns::{Name, Ttl};
-    use crate::model::{CheckId, CheckKind, Endpoint, FamilyRule, Need, Pool, Route, Target, TcpSpec, Weight, ZoneId};
+    use crate::model::{CheckId, CheckKind, Endpoint, FamilyRule, Need, Pool, Resume, Route, Target, TcpSpec, Weight, ZoneId};
 
     fn pool(region: u16, probes: &[u32]) -> Pool {
         let endpoint = Endpoint {
@@ -95,6 +98,8 @@ mod tests {
             ttl: Ttl::from_secs(20).unwrap(),
             ttl_min: Ttl::from_secs(5).unwrap(),
             family: FamilyRule::Same,
+            ramp: None,
+            resume: Resume::Auto,
             answers: 1,
             pools: vec![pool(0, &[0]), pool(1, &[0, 1])],
             fallback: Vec::new(),

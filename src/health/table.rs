@@ -1,53 +1,39 @@
 //! The health of every target: trackers, isolation, and what is published of them.
 //!
 //! A tracker always follows its outcomes at once. The *published* state follows the tracker, with
-//! one exception: a fall is held back while isolation is suspected (see `isolation.rs`). A held
-//! endpoint is published as up and in doubt; the next pass of anything takes it down.
+//! two exceptions. A fall is held back while isolation is suspected (see `isolation.rs`): the target
+//! is published as up and in doubt, and the next pass of anything takes it down. And what flaps (see
+//! `flap.rs`) is held down, and in doubt, until its hold is over; while isolated, not even then.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fmt;
 use std::time::Duration;
 
 use super::carry::Carry;
 use super::combine::{State, combine};
+use super::entry::{Cause, Entry};
 use super::isolation::{Change, End, Isolation};
+use super::load::AverageLoad;
 use super::outcome::{Outcome, Seen};
 use super::reason::FailReason;
 use super::spec::TargetSpec;
-use super::tracker::{Thresholds, Tracker};
+use super::tracker::Tracker;
 use crate::model::{Endpoint, Moment, TargetId};
 
 /// The health of every (check, address) pair of one configuration.
 #[derive(Debug, Clone)]
 pub struct Health {
     /// By [`TargetId`].
-    entries: Vec<Entry>,
-    isolation: Isolation,
+    pub(super) entries: Vec<Entry>,
+    pub(super) isolation: Isolation,
     /// Targets that failed since the last pass of anything; exactly those with `before`.
     silent: Vec<TargetId>,
     /// Targets whose fall is held back; exactly those with `held`.
     held: Vec<TargetId>,
-    /// When a transition may have settled, soonest first; entries that came to nothing are harmless.
-    settling: BinaryHeap<Reverse<(Moment, TargetId)>>,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    spec: TargetSpec,
-    tracker: Tracker,
-    /// What is published: the tracker's, unless held back; as of the last outcome or tick.
-    state: State,
-    /// The tracker as it was before its first failure in the running silence: what isolation restores.
-    before: Option<Tracker>,
-    /// Its fall is held back.
-    held: bool,
-    /// The verdict is inherited from a check that was changed since; the first outcome replaces it.
-    inherited: bool,
-    /// Some outcome was a pass or a failure.
-    judged: bool,
-    last: Option<Outcome>,
-    last_failure: Option<FailReason>,
+    /// Targets held down as flapping; one whose hold was undone is harmless.
+    pub(super) flapping: Vec<TargetId>,
+    /// When a transition may have settled or a hold is over, soonest first; entries that came to nothing are harmless.
+    pub(super) settling: BinaryHeap<Reverse<(Moment, TargetId)>>,
 }
 
 /// What an outcome or the passage of time changed.
@@ -62,6 +48,17 @@ pub enum Effect {
         /// True when it is in doubt now.
         in_doubt: bool,
     },
+    /// A target flaps, and is held down.
+    Flapping {
+        /// Which.
+        target: TargetId,
+        /// How often it changed within [`super::FLAP_PERIOD`].
+        changes: usize,
+        /// When the hold is over.
+        until: Moment,
+    },
+    /// A hold is over, and the target is down all the same.
+    FlappingEnded(TargetId),
     /// Our own network failed: states are kept until it ends.
     IsolationBegan,
     /// Outcomes count again.
@@ -79,25 +76,6 @@ pub struct Transition {
     pub cause: Cause,
 }
 
-/// Why a target went up or down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// Down: it failed.
-    Failed {
-        /// How its last probe failed.
-        reason: FailReason,
-        /// How many failures were counted: its `fall`.
-        fails: u32,
-    },
-    /// Up: it passed this many times in a row.
-    Passed {
-        /// Its `rise`; 1 for the first outcome of a changed check.
-        passes: u32,
-    },
-    /// Up: its fall was our own network's, see "Isolation".
-    Undone,
-}
-
 impl Health {
     /// Without history: everything is up until probed otherwise. `specs` by [`TargetId`].
     pub fn new(specs: Vec<TargetSpec>) -> Health {
@@ -106,7 +84,7 @@ impl Health {
         let sanity = specs.iter().enumerate().filter(|(_, spec)| spec.sanity);
         let isolation = Isolation::new(window, sanity.map(|(index, _)| TargetId::from_index(index)));
         let entries = specs.into_iter().map(Entry::new).collect();
-        Health { entries, isolation, silent: Vec::new(), held: Vec::new(), settling: BinaryHeap::new() }
+        Health { entries, isolation, silent: Vec::new(), held: Vec::new(), flapping: Vec::new(), settling: BinaryHeap::new() }
     }
 
     /// Takes over from the previous configuration what `carry` says, one entry per target of this
@@ -128,6 +106,10 @@ impl Health {
         let mut effects = self.tick(now);
         let seen = outcome.seen;
         let Some(entry) = self.entries.get_mut(target.index()) else { return effects };
+        entry.restored = false;
+        if entry.spec.reports_load && outcome.passed() {
+            entry.load.report(outcome.load);
+        }
         entry.last = Some(outcome);
         match seen {
             Seen::Pass => self.pass(target, now, &mut effects),
@@ -200,6 +182,31 @@ impl Health {
         &self.entries[target.index()].tracker
     }
 
+    /// When a target last went up or down; `None` before the first time.
+    pub fn changed(&self, target: TargetId) -> Option<Moment> {
+        self.entries[target.index()].changed
+    }
+
+    /// Until when a target is held down as flapping; `None` where it is not.
+    pub fn flapping_until(&self, target: TargetId) -> Option<Moment> {
+        self.entries[target.index()].flap.hold()
+    }
+
+    /// True while any target is held down as flapping.
+    pub fn any_flapping(&self) -> bool {
+        self.flapping.iter().any(|target| self.flapping_until(*target).is_some())
+    }
+
+    /// The load that a target reports.
+    pub fn load(&self, target: TargetId) -> &AverageLoad {
+        &self.entries[target.index()].load
+    }
+
+    /// True while a target's verdict is from before a restart, and nothing was seen of it since.
+    pub fn is_restored(&self, target: TargetId) -> bool {
+        self.entries[target.index()].restored
+    }
+
     /// How a target is judged.
     pub fn spec(&self, target: TargetId) -> &TargetSpec {
         &self.entries[target.index()].spec
@@ -261,7 +268,13 @@ impl Health {
     fn isolation_changed(&mut self, change: Change, now: Moment, effects: &mut Vec<Effect>) {
         match change {
             Change::None => {}
-            Change::Ended(end) => effects.push(Effect::IsolationEnded(end)),
+            Change::Ended(end) => {
+                effects.push(Effect::IsolationEnded(end));
+                // Holds that were over meanwhile end now.
+                for target in self.flapping.clone() {
+                    self.publish(target, now, effects);
+                }
+            }
             Change::Began => {
                 effects.push(Effect::IsolationBegan);
                 self.undo_silence(now, effects);
@@ -276,38 +289,83 @@ impl Health {
         for target in std::mem::take(&mut self.silent) {
             let entry = &mut self.entries[target.index()];
             match entry.before.take() {
-                Some(before) if !entry.fell_in_silence(before) || entry.fell_within(window, now) => entry.tracker = before,
-                _ => {}
+                Some(before) if !entry.fell_in_silence(before) || entry.fell_within(window, now) => {
+                    entry.flap.undo(entry.tracker.since().filter(|_| entry.fell_in_silence(before)));
+                    entry.tracker = before;
+                    self.publish_undone(target, now, effects);
+                }
+                _ => self.publish(target, now, effects),
             }
-            self.publish(target, now, effects);
         }
     }
 
     /// Brings what is published of a target in line with its tracker.
     fn publish(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
-        let suspected = self.isolation.is_suspected(now);
+        let isolated = self.isolation.is_isolated();
         let entry = &mut self.entries[target.index()];
-        let up = entry.tracker.is_up();
-        if entry.state.up && !up && suspected {
+        let released = !isolated && entry.flap.release(now);
+        let up = entry.tracker.is_up() && entry.flap.hold().is_none();
+        if entry.state.up && !up && self.isolation.is_suspected(now) {
             if !std::mem::replace(&mut entry.held, true) {
                 self.held.push(target);
             }
             entry.doubt(target, true, effects);
             return;
         }
-        if entry.state.up != up {
-            entry.tracker.stamp(now);
+        if released {
+            self.flapping.retain(|other| *other != target);
         }
-        let uncertain = self.isolation.is_watching() && entry.is_uncertain(self.isolation.window(), now);
-        let settled = !uncertain && entry.tracker.is_settled(entry.spec.interval, now);
         if entry.state.up == up {
-            entry.doubt(target, !settled, effects);
-            return;
+            if released {
+                effects.push(Effect::FlappingEnded(target));
+            }
+            return self.publish_doubt(target, now, effects);
         }
-        entry.state = State { up, settled };
-        effects.push(Effect::Transition(Transition { target, up, cause: entry.cause() }));
+        let cause = if released { Cause::Released } else { entry.cause() };
+        entry.tracker.stamp(now);
+        let hold = entry.flap.count(now);
+        if !(up && hold.is_some()) {
+            self.transit(target, up, cause, now, effects);
+        }
+        if let Some(until) = hold {
+            self.hold_down(target, until, now, effects);
+        }
+    }
+
+    /// The same for a target whose failures in the silence are undone: that is no change that counts.
+    fn publish_undone(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
+        let entry = &mut self.entries[target.index()];
+        let up = entry.tracker.is_up() && entry.flap.hold().is_none();
+        if entry.state.up == up {
+            return self.publish_doubt(target, now, effects);
+        }
+        entry.tracker.stamp(now);
+        self.transit(target, up, Cause::Undone, now, effects);
+    }
+
+    fn publish_doubt(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
+        let uncertain = self.isolation.is_watching();
+        let entry = &mut self.entries[target.index()];
+        let uncertain = uncertain && entry.is_uncertain(self.isolation.window(), now);
+        let settled = !uncertain && entry.is_settled(now);
+        entry.doubt(target, !settled, effects);
+    }
+
+    fn transit(&mut self, target: TargetId, up: bool, cause: Cause, now: Moment, effects: &mut Vec<Effect>) {
+        let entry = &mut self.entries[target.index()];
+        entry.changed = Some(now);
+        entry.state = State { up, settled: false };
+        effects.push(Effect::Transition(Transition { target, up, cause }));
         self.settling.push(Reverse((now + entry.spec.interval, target)));
         self.settling.push(Reverse((now + self.isolation.window(), target)));
+    }
+
+    fn hold_down(&mut self, target: TargetId, until: Moment, now: Moment, effects: &mut Vec<Effect>) {
+        let entry = &self.entries[target.index()];
+        effects.push(Effect::Flapping { target, changes: entry.flap.changes().len(), until });
+        self.flapping.push(target);
+        self.settling.push(Reverse((until, target)));
+        self.publish_doubt(target, now, effects);
     }
 
     /// No fall is held back any more; those that were.
@@ -323,6 +381,10 @@ impl Health {
         let entry = &mut self.entries[target.index()];
         let spec = std::mem::replace(entry, old.clone()).spec;
         entry.spec = spec;
+        if let Some(until) = entry.flap.hold() {
+            self.flapping.push(target);
+            self.settling.push(Reverse((until, target)));
+        }
         if let Some(since) = entry.tracker.since() {
             self.settling.push(Reverse((since + entry.spec.interval, target)));
             self.settling.push(Reverse((since + self.isolation.window(), target)));
@@ -333,75 +395,6 @@ impl Health {
         }
         if entry.held {
             self.held.push(target);
-        }
-    }
-}
-
-impl Entry {
-    fn new(spec: TargetSpec) -> Entry {
-        Entry {
-            spec,
-            tracker: Tracker::assumed(true),
-            state: State::UNPROBED,
-            before: None,
-            held: false,
-            inherited: false,
-            judged: false,
-            last: None,
-            last_failure: None,
-        }
-    }
-
-    fn inherit(&mut self, old: &Entry) {
-        self.tracker = Tracker::assumed(old.state.up);
-        self.state = State { up: old.state.up, settled: true };
-        self.inherited = true;
-    }
-
-    fn doubt(&mut self, target: TargetId, in_doubt: bool, effects: &mut Vec<Effect>) {
-        if self.state.settled == in_doubt {
-            self.state.settled = !in_doubt;
-            effects.push(Effect::Doubt { target, in_doubt });
-        }
-    }
-
-    /// It fell in the running silence, and not longer than the window ago: isolation would undo it.
-    fn is_uncertain(&self, window: Duration, now: Moment) -> bool {
-        self.before.is_some_and(|before| self.fell_in_silence(before)) && self.fell_within(window, now)
-    }
-
-    fn fell_in_silence(&self, before: Tracker) -> bool {
-        before.is_up() && !self.tracker.is_up()
-    }
-
-    fn fell_within(&self, window: Duration, now: Moment) -> bool {
-        self.tracker.since().is_some_and(|since| now.since(since) < window)
-    }
-
-    /// The check's thresholds; a verdict that is only inherited gives way to the first pass.
-    fn thresholds(&self) -> Thresholds {
-        let thresholds = self.spec.thresholds;
-        if self.inherited { Thresholds { rise: 1, ..thresholds } } else { thresholds }
-    }
-
-    /// Why the tracker is where it is, at a transition.
-    fn cause(&self) -> Cause {
-        match (self.tracker.is_up(), self.last_failure, &self.last) {
-            (false, Some(reason), _) => Cause::Failed { reason, fails: self.thresholds().fall },
-            (true, _, Some(last)) if last.passed() => Cause::Passed { passes: self.thresholds().rise },
-            _ => Cause::Undone,
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Failed { reason, fails: 1 } => write!(f, "{reason} (1 failure)"),
-            Cause::Failed { reason, fails } => write!(f, "{reason} ({fails} failures)"),
-            Cause::Passed { passes: 1 } => f.write_str("1 pass"),
-            Cause::Passed { passes } => write!(f, "{passes} passes in a row"),
-            Cause::Undone => f.write_str("its failures were our own network's"),
         }
     }
 }

@@ -21,6 +21,7 @@ fn spec(region: u16, fall: u32) -> TargetSpec {
         timeout: Duration::from_millis(100),
         regions: vec![RegionId(region)],
         sanity: false,
+        reports_load: false,
     }
 }
 
@@ -53,6 +54,10 @@ fn text(millis: u64, effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::Transition(t) => format!("{millis} {} {}: {}", t.target.0, if t.up { "up" } else { "down" }, t.cause),
         Effect::Doubt { .. } => return None,
+        Effect::Flapping { target, changes, until } => {
+            format!("{millis} {} flaps: {changes}, until {}", target.0, until.0.as_millis())
+        }
+        Effect::FlappingEnded(target) => format!("{millis} {} flaps no longer", target.0),
         Effect::IsolationBegan => format!("{millis} isolated"),
         Effect::IsolationEnded(end) => format!("{millis} ended {end:?}"),
     })

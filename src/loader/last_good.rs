@@ -194,7 +194,8 @@ fn keep(contents: &Path, sha256: &str, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+/// Puts a file in place whole or not at all: written aside, synced, renamed, and the directory synced.
+pub fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;

@@ -20,7 +20,7 @@ use crate::config::{self, Config, Source};
 use crate::diag::{At, Diagnostics, Sources};
 
 pub use build::{Built, Stamps, build, build_last_good, rebuild};
-pub use last_good::{LastGoodError, load_last_good, save};
+pub use last_good::{LastGoodError, load_last_good, save, write_atomically};
 
 /// What came of reading the files.
 #[derive(Debug)]

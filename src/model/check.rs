@@ -36,6 +36,13 @@ pub struct CheckSpec {
     pub forgive: u32,
 }
 
+impl CheckSpec {
+    /// True where a pass is to report the endpoint's load.
+    pub fn reports_load(&self) -> bool {
+        matches!(&self.kind, CheckKind::Http(http) | CheckKind::Https(http, _) if http.load.is_some())
+    }
+}
+
 /// What a probe does and what it expects.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CheckKind {

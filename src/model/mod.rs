@@ -17,4 +17,6 @@ pub use check::{
 pub use geography::{Coordinates, Entry, MapSpec, Region, RegionOrder, RegionSet};
 pub use ids::{CheckId, EndpointId, MapId, RegionId, ServiceId, TargetId, ZoneId};
 pub use moment::Moment;
-pub use service::{Endpoint, Expect, Families, Family, FamilyRule, Need, Pool, Route, RoutingTest, Service, Target, Weight};
+pub use service::{
+    Endpoint, Expect, Families, Family, FamilyRule, Need, Pool, Resume, Route, RoutingTest, Service, Target, Weight,
+};

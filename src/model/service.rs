@@ -1,6 +1,7 @@
 //! Services, their pools and endpoints.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::{MapId, Prefix, RegionId, TargetId, ZoneId};
 use crate::diag::At;
@@ -48,6 +49,10 @@ pub struct Service {
     pub answers: u8,
     /// Whether a region's families move together.
     pub family: FamilyRule,
+    /// How long the weight of a pool that returns grows; `None` is at once.
+    pub ramp: Option<Duration>,
+    /// Who decides that a pool that is up again is used again.
+    pub resume: Resume,
     /// At most one per region, in the order of their regions; never empty.
     pub pools: Vec<Pool>,
     /// Addresses of a last resort outside every region.
@@ -75,6 +80,15 @@ pub enum Route {
     Weighted,
     /// Lowest priority number first, equal ones by weight.
     Priority,
+}
+
+/// Who decides that a pool that was down and is up again is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Health does.
+    Auto,
+    /// An operator does; until then it is a standby.
+    Manual,
 }
 
 /// Whether a region's address families move together.

@@ -18,19 +18,31 @@ use crate::model::TargetId;
 /// The outcomes, in the order they came, are to be recorded one by one and then
 /// [`crate::health::Health::end_first_round`] called.
 pub async fn first_round(prober: &Arc<Prober>, limit: ProbeLimit, jobs: &[Job], within: Duration) -> Vec<(TargetId, Outcome)> {
+    let mut seen = Vec::new();
+    first_round_each(prober, limit, jobs, within, |target, outcome| seen.push((target, outcome))).await;
+    seen
+}
+
+/// The same for a first round beside the answers: `each` hears every outcome as it comes.
+pub async fn first_round_each(
+    prober: &Arc<Prober>,
+    limit: ProbeLimit,
+    jobs: &[Job],
+    within: Duration,
+    mut each: impl FnMut(TargetId, Outcome),
+) {
     let deadline = Instant::now() + within;
     let permits = Arc::new(Semaphore::new(limit.probes));
     let (sender, mut outcomes) = mpsc::unbounded_channel();
     let mut sender = Some(sender);
     let mut round = JoinSet::new();
     let mut jobs = jobs.iter();
-    let mut seen = Vec::new();
     loop {
         tokio::select! {
             biased;
             () = sleep_until(deadline) => break,
             outcome = outcomes.recv() => match outcome {
-                Some(outcome) => seen.push(outcome),
+                Some((target, outcome)) => each(target, outcome),
                 None => break,
             },
             permit = permits.clone().acquire_owned(), if sender.is_some() => match (jobs.next(), &sender) {
@@ -46,7 +58,6 @@ pub async fn first_round(prober: &Arc<Prober>, limit: ProbeLimit, jobs: &[Job], 
             },
         }
     }
-    seen
 }
 
 /// Probes one target until it is decided.

@@ -31,7 +31,7 @@ mod tls;
 pub use clock::Clock;
 pub use dns::{Heard, Question};
 pub use exec::MAX_OUTPUT;
-pub use first_round::first_round;
+pub use first_round::{first_round, first_round_each};
 pub use http::MAX_HEAD;
 pub use icmp::{EchoHeard, hear_v4, hear_v6};
 pub use limit::ProbeLimit;

@@ -15,8 +15,9 @@ const DOWN: State = State { up: false, settled: true };
 /// A snapshot in which every endpoint of the `down` regions is down and all others are up.
 pub fn what_if(dataset: &Arc<Dataset>, down: &[RegionId]) -> Snapshot {
     let regions = dataset.config.regions.len();
-    let plan =
-        |service| Plan::compile(service, regions, &|pool, _| if down.contains(&pool.region) { DOWN } else { State::UNPROBED });
+    let plan = |service| {
+        Plan::compile(service, regions, &|pool, _| if down.contains(&pool.region) { DOWN } else { State::UNPROBED }, &[])
+    };
     let plans = dataset.config.services.iter().map(|service| Arc::new(plan(service))).collect();
     Snapshot { dataset: dataset.clone(), plans }
 }

@@ -2,10 +2,13 @@
 //!
 //! [`Plan::compile`] turns a service and the state of its endpoints into a [`Plan`], once per change; [`select`]
 //! picks from the plan for one client. The ladder of availability ([`Rung`]) is compiled into one
-//! bit set per pool, so that a query finds the first rung that is not empty with one bit scan.
+//! bit set per pool, so that a query finds the first rung that is not empty with one bit scan. How pools
+//! that were down come back is kept by [`Returns`], and told to the plan as a [`Standing`] per pool.
 
 mod plan;
+mod returns;
 mod select;
 
-pub use plan::{Plan, PoolPlan, Ring, Rrs, Rung};
+pub use plan::{Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rrs, Rung, Standing};
+pub use returns::{Phase, Ramp, Return, Returns};
 pub use select::{Asked, Selection, Trace, Verdict, select};

@@ -2,7 +2,7 @@
 
 use crate::dns::{RrType, Ttl};
 use crate::health::State;
-use crate::model::{Endpoint, Families, Family, FamilyRule, MapId, Pool, RegionId, Route, Service, Target};
+use crate::model::{Endpoint, Families, Family, FamilyRule, MapId, Moment, Pool, RegionId, Route, Service, Target};
 use std::net::IpAddr;
 
 /// The steps of availability, best first. For each client, inside its border, the first that has a
@@ -18,7 +18,7 @@ pub enum Rung {
     Survivors = 2,
     /// Below `min_up`, with survivors in one of its families.
     SomeSurvivors = 3,
-    /// Up, but standby by weight 0.
+    /// Up, but standby by weight 0 or until an operator resumes it.
     Standby = 4,
     /// The service's `fallback` addresses.
     Fallback = 5,
@@ -108,6 +108,37 @@ pub struct Plan {
     /// All endpoints of each pool, per family, up or not.
     all: Box<[[Ring; 2]]>,
     fallback: [Ring; 2],
+    /// By pool; read by `why` alone.
+    notes: Box<[Note]>,
+}
+
+/// A ramp has so many steps, and a plan is compiled for each: enough to be smooth, few enough to be cheap.
+pub const RAMP_STEPS: u32 = 50;
+
+/// What is known of a pool besides the health of its endpoints.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Standing {
+    /// It awaits an operator's resume, per family.
+    pub held: [bool; 2],
+    /// Its share of its weight, 1 … [`RAMP_STEPS`]; the latter is all of it.
+    pub share: u32,
+    /// The latest time until which an endpoint of it is held down as flapping.
+    pub flapping_until: Option<Moment>,
+}
+
+impl Default for Standing {
+    fn default() -> Standing {
+        Standing { held: [false; 2], share: RAMP_STEPS, flapping_until: None }
+    }
+}
+
+/// What `why` says of a pool besides its health.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Note {
+    /// Its weight as configured; [`PoolPlan::weight`] is what is drawn by.
+    pub weight: u32,
+    /// What else is known of it.
+    pub standing: Standing,
 }
 
 const NO_POOL: u16 = u16::MAX;
@@ -162,11 +193,19 @@ struct Slot {
 }
 
 impl Plan {
-    /// Compiles `service` with its endpoints' states. `regions` is how many regions there are.
-    pub fn compile(service: &Service, regions: usize, state: &dyn Fn(&Pool, &Endpoint) -> State) -> Plan {
+    /// Compiles `service` with its endpoints' states. `regions` is how many regions there are;
+    /// `standings` has one for each pool, or none where nothing is to be said of any.
+    pub fn compile(service: &Service, regions: usize, state: &dyn Fn(&Pool, &Endpoint) -> State, standings: &[Standing]) -> Plan {
+        let standing = |index: usize| standings.get(index).copied().unwrap_or_default();
+        // While a weight grows all are counted in fractions, so that a weight of 1 can grow too.
+        let scale = if standings.iter().any(|standing| standing.share < RAMP_STEPS) { RAMP_STEPS } else { 1 };
+        let drawn = |weight: u32, share: u32| if scale == 1 { weight } else { weight * share };
+        let note = |(index, pool): (usize, &Pool)| Note { weight: pool.weight.get(), standing: standing(index) };
+        let notes: Box<[Note]> = service.pools.iter().enumerate().map(note).collect();
         let mut layout = Layout { ttl: service.ttl, answers: service.answers, bytes: Vec::new(), slots: Vec::new() };
-        let (pools, all): (Vec<PoolPlan>, Vec<[Ring; 2]>) =
-            service.pools.iter().map(|pool| pool_plan(service, pool, state, &mut layout)).unzip();
+        let (mut pools, all): (Vec<PoolPlan>, Vec<[Ring; 2]>) =
+            service.pools.iter().zip(&notes).map(|(pool, note)| pool_plan(service, pool, state, note, &mut layout)).unzip();
+        pools.iter_mut().zip(&notes).for_each(|(pool, note)| pool.weight = drawn(note.weight, note.standing.share));
         let fallback = Family::BOTH.map(|family| {
             let addresses: Vec<_> =
                 service.fallback.iter().map(|a| Target::Address(*a)).filter(|t| t.families().contains(family)).collect();
@@ -195,8 +234,15 @@ impl Plan {
             by_priority,
             any,
             fallback,
+            notes,
             rrs: Rrs { bytes: layout.bytes.into(), slots: layout.slots.into() },
         }
+    }
+
+    /// Whether `pool` of `service` is up, for each family that it offers.
+    pub fn is_up(service: &Service, pool: &Pool, state: &dyn Fn(&Endpoint) -> State) -> [Option<bool>; 2] {
+        let states: Vec<State> = pool.endpoints.iter().map(state).collect();
+        judge_families(service, pool, &states).map(|judged| judged.map(|judged| judged.up))
     }
 
     /// The service's pool in `region`.
@@ -216,6 +262,11 @@ impl Plan {
         }
         let index = self.pools.iter().position(|own| own.region == pool.region).unwrap_or_default();
         self.all[index][family.index()]
+    }
+
+    /// What else is known of the service's pool in `region`.
+    pub fn note(&self, region: RegionId) -> Option<&Note> {
+        self.notes.get(self.pools.binary_search_by_key(&region, |pool| pool.region).ok()?)
     }
 
     /// Pools, lowest priority number first.
@@ -269,26 +320,14 @@ fn pool_plan(
     service: &Service,
     pool: &Pool,
     state: &dyn Fn(&Pool, &Endpoint) -> State,
+    note: &Note,
     layout: &mut Layout,
 ) -> (PoolPlan, [Ring; 2]) {
     let states: Vec<State> = pool.endpoints.iter().map(|endpoint| state(pool, endpoint)).collect();
-    let offered = pool.families();
-    let judged = Family::BOTH.map(|family| judge(pool, &states, family));
-    let offers = |family: &Family| offered.contains(*family);
-    let all_up = Family::BOTH.iter().filter(|f| offers(f)).all(|f| judged[f.index()].up);
-    let all_survive = Family::BOTH.iter().filter(|f| offers(f)).all(|f| judged[f.index()].survivors);
-    let some_survive = judged.iter().any(|j| j.survivors);
+    let judged = judge_families(service, pool, &states);
     let rungs = Family::BOTH.map(|family| {
-        if !offers(&family) {
-            return 0;
-        }
-        let own = judged[family.index()];
-        let view = match service.family {
-            FamilyRule::Same => Judged { up: all_up, survivors: all_survive },
-            FamilyRule::Split => own,
-        };
-        let some = service.family == FamilyRule::Same && some_survive;
-        rung_set(view, some, pool.weight.get() > 0)
+        let held = note.standing.held[family.index()];
+        judged[family.index()].map_or(0, |own| rung_set(own, pool.weight.get() > 0, held))
     });
     let mut ring = |family: Family, usable: bool| {
         let endpoints: Vec<_> = pool
@@ -322,6 +361,21 @@ fn pool_plan(
 struct Judged {
     up: bool,
     survivors: bool,
+    /// Something of it is up, in this family or, where families move together, in another.
+    some_survive: bool,
+}
+
+/// The families that `pool` offers, each on its own or, with `family = "same"`, all alike.
+fn judge_families(service: &Service, pool: &Pool, states: &[State]) -> [Option<Judged>; 2] {
+    let offered = pool.families();
+    let own = Family::BOTH.map(|family| offered.contains(family).then(|| judge(pool, states, family)));
+    if service.family == FamilyRule::Split {
+        return own;
+    }
+    let all = |of: fn(&Judged) -> bool| own.iter().flatten().all(of);
+    let some_survive = own.iter().flatten().any(|judged| judged.survivors);
+    let same = Judged { up: all(|judged| judged.up), survivors: all(|judged| judged.survivors), some_survive };
+    own.map(|judged| judged.map(|_| same))
 }
 
 /// A pool is up in a family when the weight of its up endpoints is at least `min_up` of the total
@@ -338,12 +392,12 @@ fn judge(pool: &Pool, states: &[State], family: Family) -> Judged {
             survivors = true;
         }
     }
-    Judged { up: survivors && up as f64 >= pool.min_up * total as f64, survivors }
+    Judged { up: survivors && up as f64 >= pool.min_up * total as f64, survivors, some_survive: survivors }
 }
 
-fn rung_set(view: Judged, some_survive: bool, weighted: bool) -> u8 {
-    let own = match (view.up, view.survivors, some_survive) {
-        (true, _, _) if weighted => Rung::Up.bit(),
+fn rung_set(view: Judged, weighted: bool, held: bool) -> u8 {
+    let own = match (view.up, view.survivors, view.some_survive) {
+        (true, _, _) if weighted && !held => Rung::Up.bit(),
         (true, _, _) => Rung::Standby.bit(),
         (_, true, _) => Rung::Survivors.bit(),
         (_, _, true) => Rung::SomeSurvivors.bit(),

@@ -2,7 +2,7 @@ use super::*;
 use crate::diag::At;
 use crate::dns::Name;
 use crate::health::State;
-use crate::model::{Endpoint, FamilyRule, Need, Pool, Service, Target, Weight, ZoneId};
+use crate::model::{Endpoint, FamilyRule, Need, Pool, Resume, Service, Target, Weight, ZoneId};
 
 /// Region, weight, priority, endpoints.
 type Pools<'a> = &'a [(u16, u32, u32, &'a [&'a str])];
@@ -44,6 +44,8 @@ fn service(route: Route, family: FamilyRule, answers: u8, pools: Pools<'_>) -> (
         ttl_min: Ttl::from_secs(5).unwrap(),
         answers,
         family,
+        ramp: None,
+        resume: Resume::Auto,
         pools,
         fallback: vec![],
     };
@@ -52,9 +54,8 @@ fn service(route: Route, family: FamilyRule, answers: u8, pools: Pools<'_>) -> (
 
 fn compile((service, states): &(Service, Vec<State>)) -> Plan {
     let endpoints: Vec<*const Endpoint> = service.pools.iter().flat_map(|p| &p.endpoints).map(std::ptr::from_ref).collect();
-    Plan::compile(service, REGIONS.len(), &|_, endpoint| {
-        states[endpoints.iter().position(|e| std::ptr::eq(*e, endpoint)).unwrap()]
-    })
+    let state = |endpoint: &Endpoint| states[endpoints.iter().position(|e| std::ptr::eq(*e, endpoint)).unwrap()];
+    Plan::compile(service, REGIONS.len(), &|_, endpoint| state(endpoint), &[])
 }
 
 fn order(steps: &[&[u16]]) -> RegionOrder {

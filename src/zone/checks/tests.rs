@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::dns::Ttl;
-use crate::model::{Endpoint, FamilyRule, Need, Pool, RegionId, Route, Target, Weight, ZoneId};
+use crate::model::{Endpoint, FamilyRule, Need, Pool, RegionId, Resume, Route, Target, Weight, ZoneId};
 use crate::zone::{Include, Input, parse};
 
 struct NoFiles;
@@ -46,6 +46,8 @@ fn service(line: u32, owner: &str, endpoints: &[&str]) -> Service {
         ttl_min: Ttl::from_secs(5).unwrap(),
         answers: 1,
         family: FamilyRule::Same,
+        ramp: None,
+        resume: Resume::Auto,
         pools: vec![Pool {
             region: RegionId(0),
             weight: Weight::ONE,

@@ -1,0 +1,158 @@
+//! The state of a moment, as `/health` shows it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::dataset::Dataset;
+use crate::health::{self, Health, Outcome, Seen};
+use crate::model::{Moment, TargetId};
+use crate::publisher::{PoolRecord, Publisher};
+use crate::steer::{Phase, Return};
+
+/// The state of a moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// Why this node should not be sent queries; null when it is ready.
+    pub not_ready: Option<&'static str>,
+    /// True while our own network is taken to be what failed.
+    pub isolated: bool,
+    /// Every (check, address) pair.
+    pub targets: Vec<TargetStatus>,
+    /// Pools on their way back.
+    pub returning: Vec<PoolStatus>,
+}
+
+/// The state of one (check, address) pair.
+#[derive(Debug, Clone, Serialize)]
+pub struct TargetStatus {
+    /// The check's name.
+    pub check: String,
+    /// The address or name probed.
+    pub target: String,
+    /// Up, after thresholds.
+    pub up: bool,
+    /// False is in doubt.
+    pub settled: bool,
+    /// When it last went up or down, in RFC 3339; null before the first time.
+    pub since: Option<String>,
+    /// Failures counted against it while it is up.
+    pub fails: u32,
+    /// Passes counted for it, towards `rise` or `forgive`.
+    pub passes: u32,
+    /// Until when it is held down as flapping; null where it is not.
+    pub flapping_until: Option<String>,
+    /// Its verdict is from before a restart, and no probe of it has ended since.
+    pub restored: bool,
+    /// The load it reports, averaged, 0 … 1; null where it reports none.
+    pub load: Option<f64>,
+    /// How many passes had no report of load that can be used.
+    pub load_ignored: u64,
+    /// What the last probe saw; null before the first.
+    pub last: Option<ProbeStatus>,
+}
+
+/// What one probe saw.
+#[derive(Debug, Clone, Serialize)]
+pub struct ProbeStatus {
+    /// When it ended, in RFC 3339.
+    pub at: String,
+    /// `pass`, `fail` or `not judged`.
+    pub verdict: &'static str,
+    /// The same in words, with the reason.
+    pub result: String,
+    /// The beginning of what the endpoint sent, of a failure where it tells why; else null.
+    pub evidence: Option<String>,
+    /// What will fail if nobody acts; else null.
+    pub warning: Option<String>,
+    /// How long each phase took that it came to, in seconds.
+    pub phases: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A pool on its way back, in the families in which it is.
+#[derive(Debug, Clone, Serialize)]
+pub struct PoolStatus {
+    /// Owner name of the service.
+    pub service: String,
+    /// The region.
+    pub region: String,
+    /// For A: `in use`, `down`, `ramping`, `held`.
+    pub ipv4: &'static str,
+    /// The same for AAAA.
+    pub ipv6: &'static str,
+}
+
+impl Status {
+    /// The state at `now`.
+    pub fn new(publisher: &Publisher, not_ready: Option<&'static str>, now: Moment) -> Status {
+        let (dataset, health) = (publisher.dataset(), publisher.health());
+        let targets = (0..dataset.config.targets.len()).map(|index| TargetStatus::new(dataset, health, index)).collect();
+        let returning = publisher.returning(now).into_iter().map(PoolStatus::new).collect();
+        Status { not_ready, isolated: health.is_isolated(), targets, returning }
+    }
+}
+
+impl TargetStatus {
+    fn new(dataset: &Dataset, health: &Health, index: usize) -> TargetStatus {
+        let (id, target) = (TargetId::from_index(index), &dataset.config.targets[index]);
+        let (state, tracker, load) = (health.state(id), health.tracker(id), health.load(id));
+        let time = |moment: Moment| moment.to_string();
+        TargetStatus {
+            check: dataset.config.checks[target.check.index()].name.clone(),
+            target: target.target.to_string(),
+            up: state.up,
+            settled: state.settled,
+            since: health.changed(id).map(time),
+            fails: tracker.fails(),
+            passes: tracker.passes(),
+            flapping_until: health.flapping_until(id).map(time),
+            restored: health.is_restored(id),
+            load: load.average(),
+            load_ignored: load.ignored(),
+            last: health.last_outcome(id).map(ProbeStatus::new),
+        }
+    }
+}
+
+impl ProbeStatus {
+    fn new(outcome: &Outcome) -> ProbeStatus {
+        let verdict = match outcome.seen {
+            Seen::Pass => "pass",
+            Seen::Fail(_) => "fail",
+            Seen::NotJudged(_) => "not judged",
+        };
+        let seconds = |(phase, taken): (health::Phase, Duration)| (phase_name(phase).to_owned(), taken.as_secs_f64().into());
+        ProbeStatus {
+            at: outcome.at.to_string(),
+            verdict,
+            result: outcome.seen.to_string(),
+            evidence: outcome.evidence.as_ref().map(ToString::to_string),
+            warning: outcome.warning.as_ref().map(ToString::to_string),
+            phases: outcome.phases.iter().map(seconds).collect(),
+        }
+    }
+}
+
+fn phase_name(phase: health::Phase) -> &'static str {
+    match phase {
+        health::Phase::Resolve => "resolve",
+        health::Phase::Connect => "connect",
+        health::Phase::Tls => "tls",
+        health::Phase::Response => "response",
+        health::Phase::Body => "body",
+        health::Phase::Run => "run",
+    }
+}
+
+impl PoolStatus {
+    fn new(record: PoolRecord) -> PoolStatus {
+        let word = |own: &Return<_>| match own.phase {
+            _ if own.down => "down",
+            Phase::InUse => "in use",
+            Phase::Ramping(_) => "ramping",
+            Phase::Held => "held",
+        };
+        let [ipv4, ipv6] = record.families.each_ref().map(word);
+        PoolStatus { service: record.service, region: record.region, ipv4, ipv6 }
+    }
+}

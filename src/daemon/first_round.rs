@@ -1,0 +1,95 @@
+//! What is known before the first answer: from before a restart, or from a first round of probes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+
+use super::say;
+use crate::dataset::Dataset;
+use crate::health::Outcome;
+use crate::model::TargetId;
+use crate::probe::{self, Job, ProbeLimit, Prober};
+use crate::publisher::{Event, Publisher, new_targets};
+use crate::state;
+
+/// How long the first round may take.
+const FIRST_ROUND: Duration = Duration::from_secs(5);
+
+/// A first round beside the answers: closed at its end.
+pub(super) type Beside = mpsc::UnboundedReceiver<(TargetId, Outcome)>;
+
+/// The publisher as the state directory, where there is one, lets it begin; and the targets to probe
+/// before anything is answered.
+pub(super) fn begin(dataset: &Arc<Dataset>, state: Option<&Path>, prober: &Prober) -> (Publisher, Vec<TargetId>) {
+    let all = || (0..dataset.config.targets.len()).map(TargetId::from_index).collect();
+    let (mut publisher, unknown) = match state.map(|state| state::load(state, SystemTime::now())) {
+        Some(Ok(Some((history, age)))) => {
+            let (publisher, unknown) = Publisher::restore(dataset.clone(), &history, age, prober.clock().now());
+            let (targets, age) = (dataset.config.targets.len(), Duration::from_secs(age.as_secs()));
+            let known = targets - unknown.len();
+            let age = humantime::format_duration(age);
+            tracing::info!("health is known from before the restart, {age} ago, of {known} of {targets} probe targets");
+            (publisher, unknown)
+        }
+        kept => {
+            if let Some(Err(why)) = kept {
+                tracing::warn!("{why}");
+            }
+            (Publisher::new(dataset.clone()), all())
+        }
+    };
+    publisher.keep_history(state.is_some());
+    (publisher, unknown)
+}
+
+/// Probes the `unknown` targets to a verdict, before anything is answered. The others, where there
+/// are any, are probed beside the answers.
+pub(super) async fn first_round(
+    prober: &Arc<Prober>,
+    limit: ProbeLimit,
+    publisher: &mut Publisher,
+    jobs: &[Job],
+    unknown: &[TargetId],
+) -> Option<Beside> {
+    let (first, beside): (Vec<Job>, Vec<Job>) = jobs.iter().cloned().partition(|job| unknown.binary_search(&job.id).is_ok());
+    let generation = publisher.generation();
+    for (target, outcome) in probe::first_round(prober, limit, &first, FIRST_ROUND).await {
+        say(&publisher.handle(Event::Outcome { generation, target, outcome }, prober.clock().now()));
+    }
+    if beside.is_empty() {
+        say(&publisher.handle(Event::FirstRoundEnded, prober.clock().now()));
+        return None;
+    }
+    say(&publisher.flush(prober.clock().now()));
+    let (sender, outcomes) = mpsc::unbounded_channel();
+    let prober = prober.clone();
+    tokio::spawn(async move {
+        // Nobody listens once the server stops.
+        let send = |target, outcome| drop(sender.send((target, outcome)));
+        probe::first_round_each(&prober, limit, &beside, FIRST_ROUND, send).await;
+    });
+    Some(outcomes)
+}
+
+/// Probes the targets that only the new files have, so that a dead endpoint is not handed out first
+/// and found out later.
+pub(super) async fn probe_new_targets(
+    prober: &Arc<Prober>,
+    limit: ProbeLimit,
+    old: &Dataset,
+    new: &Dataset,
+) -> Vec<(TargetId, Outcome)> {
+    let wanted = new_targets(old, new);
+    let mut jobs = Job::all(&new.config.checks, &new.config.targets);
+    jobs.retain(|job| wanted.binary_search(&job.id).is_ok());
+    probe::first_round(prober, limit, &jobs, FIRST_ROUND).await
+}
+
+/// A family that this node has no route for is not judged; said once.
+pub(super) fn say_unrouted(dataset: &Dataset) {
+    for family in probe::unrouted(dataset.config.targets.iter().map(|target| &target.target)) {
+        tracing::warn!("this node has no default route for {family}: endpoints it cannot reach without one are not judged");
+    }
+}

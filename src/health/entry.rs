@@ -1,0 +1,140 @@
+//! What health keeps of one target.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::combine::State;
+use super::flap::Flap;
+use super::load::AverageLoad;
+use super::outcome::Outcome;
+use super::reason::FailReason;
+use super::spec::TargetSpec;
+use super::table::Effect;
+use super::tracker::{Thresholds, Tracker};
+use crate::model::{Moment, TargetId};
+
+/// One target's health.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) spec: TargetSpec,
+    pub(super) tracker: Tracker,
+    /// What is published: the tracker's, unless held back or held down; as of the last outcome or tick.
+    pub(super) state: State,
+    /// When it last went up or down; `None` before the first time.
+    pub(super) changed: Option<Moment>,
+    /// The tracker as it was before its first failure in the running silence: what isolation restores.
+    pub(super) before: Option<Tracker>,
+    /// Its fall is held back.
+    pub(super) held: bool,
+    /// The verdict is inherited from a check that was changed since; the first outcome replaces it.
+    pub(super) inherited: bool,
+    /// The verdict comes from before a restart, and nothing was seen since.
+    pub(super) restored: bool,
+    /// Some outcome was a pass or a failure.
+    pub(super) judged: bool,
+    pub(super) flap: Flap,
+    pub(super) load: AverageLoad,
+    pub(super) last: Option<Outcome>,
+    pub(super) last_failure: Option<FailReason>,
+}
+
+/// Why a target went up or down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Down: it failed.
+    Failed {
+        /// How its last probe failed.
+        reason: FailReason,
+        /// How many failures were counted: its `fall`.
+        fails: u32,
+    },
+    /// Up: it passed this many times in a row.
+    Passed {
+        /// Its `rise`; 1 for the first outcome of a changed check.
+        passes: u32,
+    },
+    /// Up: its fall was our own network's, see "Isolation".
+    Undone,
+    /// Up: it was held down as flapping, and has passed since.
+    Released,
+}
+
+impl Entry {
+    pub(super) fn new(spec: TargetSpec) -> Entry {
+        Entry {
+            spec,
+            tracker: Tracker::assumed(true),
+            state: State::UNPROBED,
+            changed: None,
+            before: None,
+            held: false,
+            inherited: false,
+            restored: false,
+            judged: false,
+            flap: Flap::default(),
+            load: AverageLoad::default(),
+            last: None,
+            last_failure: None,
+        }
+    }
+
+    pub(super) fn inherit(&mut self, old: &Entry) {
+        self.tracker = Tracker::assumed(old.state.up);
+        self.state = State { up: old.state.up, settled: true };
+        self.changed = old.changed;
+        self.inherited = true;
+    }
+
+    pub(super) fn doubt(&mut self, target: TargetId, in_doubt: bool, effects: &mut Vec<Effect>) {
+        if self.state.settled == in_doubt {
+            self.state.settled = !in_doubt;
+            effects.push(Effect::Doubt { target, in_doubt });
+        }
+    }
+
+    /// Nothing speaks against what is published. While it is held down as flapping, its end does.
+    pub(super) fn is_settled(&self, now: Moment) -> bool {
+        self.flap.hold().is_none() && self.tracker.is_settled(self.spec.interval, now)
+    }
+
+    /// It fell in the running silence, and not longer than the window ago: isolation would undo it.
+    pub(super) fn is_uncertain(&self, window: Duration, now: Moment) -> bool {
+        self.before.is_some_and(|before| self.fell_in_silence(before)) && self.fell_within(window, now)
+    }
+
+    pub(super) fn fell_in_silence(&self, before: Tracker) -> bool {
+        before.is_up() && !self.tracker.is_up()
+    }
+
+    pub(super) fn fell_within(&self, window: Duration, now: Moment) -> bool {
+        self.tracker.since().is_some_and(|since| now.since(since) < window)
+    }
+
+    /// The check's thresholds; a verdict that is only inherited gives way to the first pass.
+    pub(super) fn thresholds(&self) -> Thresholds {
+        let thresholds = self.spec.thresholds;
+        if self.inherited { Thresholds { rise: 1, ..thresholds } } else { thresholds }
+    }
+
+    /// Why the tracker is where it is, at a transition.
+    pub(super) fn cause(&self) -> Cause {
+        match (self.tracker.is_up(), self.last_failure, &self.last) {
+            (false, Some(reason), _) => Cause::Failed { reason, fails: self.thresholds().fall },
+            (true, _, Some(last)) if last.passed() => Cause::Passed { passes: self.thresholds().rise },
+            _ => Cause::Undone,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Failed { reason, fails: 1 } => write!(f, "{reason} (1 failure)"),
+            Cause::Failed { reason, fails } => write!(f, "{reason} ({fails} failures)"),
+            Cause::Passed { passes: 1 } => f.write_str("1 pass"),
+            Cause::Passed { passes } => write!(f, "{passes} passes in a row"),
+            Cause::Undone => f.write_str("its failures were our own network's"),
+            Cause::Released => f.write_str("it has passed, and is held for flapping no longer"),
+        }
+    }
+}

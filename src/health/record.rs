@@ -1,0 +1,122 @@
+//! What of health outlives the process.
+//!
+//! | in the history | younger than [`FRESH`] | older |
+//! |---|---|---|
+//! | up | up, in doubt if it was | not known: the first round finds out |
+//! | down | down, and needs `rise` passes | the same |
+//!
+//! Failures and passes that were counted are not kept. So the first lost probe after a restart never
+//! takes anything down that takes more than one, and what is down passes all of its `rise` again.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::carry::Carry;
+use super::combine::State;
+use super::entry::Entry;
+use super::flap::{FLAP_HOLD, Flap};
+use super::load::AverageLoad;
+use super::table::Health;
+use super::tracker::Tracker;
+use crate::model::{Moment, TargetId};
+
+/// The age up to which history is answered from; what is older is probed first.
+pub const FRESH: Duration = Duration::from_secs(600);
+
+/// What is kept of one target; its times are ages, at the time the record was made.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Record {
+    /// What was published.
+    pub up: bool,
+    /// The same.
+    pub settled: bool,
+    /// Some probe of it was judged.
+    pub judged: bool,
+    /// How long ago it last went up or down; `None` where it never did.
+    pub changed: Option<Duration>,
+    /// How long ago each change was that counts for flapping, oldest first.
+    pub changes: Vec<Duration>,
+    /// For how long it is still held down as flapping.
+    pub hold: Option<Duration>,
+    /// Its average load.
+    pub load: Option<f64>,
+}
+
+impl Health {
+    /// A record of every target, in their order.
+    pub fn records(&self, now: Moment) -> Vec<Record> {
+        self.entries.iter().map(|entry| entry.record(now)).collect()
+    }
+
+    /// Takes over `records`, made `age` ago, as `carry` says (see [`super::match_targets`]). To be
+    /// called before any outcome. Returns the targets whose health is not known from them, in order.
+    pub fn restore(&mut self, records: &[Record], carry: &[Carry], age: Duration, now: Moment) -> Vec<TargetId> {
+        let mut unknown = Vec::new();
+        for (index, carry) in carry.iter().enumerate().take(self.entries.len()) {
+            let target = TargetId::from_index(index);
+            let (record, same) = match carry {
+                Carry::New => (None, false),
+                Carry::Same(from) => (records.get(from.index()), true),
+                Carry::Changed(from) => (records.get(from.index()), false),
+            };
+            let known = record.is_some() && age < FRESH;
+            if !known {
+                unknown.push(target);
+            }
+            if let Some(record) = record.filter(|record| known || !record.up) {
+                self.entries[index].restore(record, same, age, now);
+                self.watch(target);
+            }
+        }
+        unknown
+    }
+
+    /// Looks at a restored target again when its doubt or hold may be over.
+    fn watch(&mut self, target: TargetId) {
+        let entry = &self.entries[target.index()];
+        if let Some(until) = entry.flap.hold() {
+            self.flapping.push(target);
+            self.settling.push(Reverse((until, target)));
+        }
+        if let Some(since) = entry.tracker.since().filter(|_| !entry.state.settled) {
+            self.settling.push(Reverse((since + entry.spec.interval, target)));
+        }
+    }
+}
+
+impl Entry {
+    fn record(&self, now: Moment) -> Record {
+        let age = |moment: Moment| now.since(moment);
+        Record {
+            up: self.state.up,
+            settled: self.state.settled,
+            judged: self.judged,
+            changed: self.changed.map(age),
+            changes: self.flap.changes().iter().copied().map(age).collect(),
+            hold: self.flap.hold().map(|until| until.since(now)),
+            load: self.load.average(),
+        }
+    }
+
+    /// The verdict, and with the `same` check the rest too. A verdict in doubt stays so for an interval.
+    fn restore(&mut self, record: &Record, same: bool, age: Duration, now: Moment) {
+        let moment = |ago: &Duration| now - age.saturating_add(*ago);
+        self.restored = true;
+        if same {
+            self.judged = record.judged;
+            self.changed = record.changed.as_ref().map(moment);
+            self.flap = Flap::restored(
+                record.changes.iter().map(moment).collect(),
+                record.hold.map(|left| now + left.min(FLAP_HOLD).saturating_sub(age)),
+                now,
+            );
+            self.load = AverageLoad::restored(record.load);
+        }
+        let up = record.up && self.flap.hold().is_none();
+        self.tracker = Tracker::assumed(up);
+        if !record.settled {
+            self.tracker.stamp(now);
+        }
+        self.state = State { up, settled: self.is_settled(now) };
+    }
+}

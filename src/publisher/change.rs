@@ -1,0 +1,185 @@
+//! What changed, as the one sentence that is said of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::health::{Cause, End, FLAP_PERIOD};
+use crate::model::Moment;
+use crate::steer::Rung;
+
+/// Where a pool stands for one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stand {
+    /// The best rung it stands on.
+    pub rung: Rung,
+    /// It awaits an operator's resume.
+    pub held: bool,
+}
+
+/// A change of state, as one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// An endpoint's check went up or down.
+    Target {
+        /// Address or name probed.
+        target: String,
+        /// The check's name.
+        check: String,
+        /// What it is now.
+        up: bool,
+        /// Why.
+        cause: Cause,
+        /// Regions that have an endpoint there.
+        regions: Vec<String>,
+        /// How many services use it.
+        services: usize,
+    },
+    /// A region became available or unavailable for a service.
+    Pool {
+        /// Owner name.
+        service: String,
+        /// The region.
+        region: String,
+        /// `A` or `AAAA`.
+        family: &'static str,
+        /// Where it stood.
+        old: Stand,
+        /// Where it stands.
+        new: Stand,
+    },
+    /// A target flaps, and is held down.
+    Flapping {
+        /// Address or name probed.
+        target: String,
+        /// The check's name.
+        check: String,
+        /// How often it went up or down of late.
+        changes: usize,
+        /// Until when it is held.
+        until: Moment,
+    },
+    /// A target that was held down as flapping is held no longer, and is down.
+    FlappingEnded {
+        /// Address or name probed.
+        target: String,
+        /// The check's name.
+        check: String,
+    },
+    /// The weight of a pool that returned grows.
+    RampBegan {
+        /// Owner name.
+        service: String,
+        /// The region.
+        region: String,
+        /// How long it takes.
+        ramp: Duration,
+    },
+    /// A pool that returned has its whole weight again.
+    RampEnded {
+        /// Owner name.
+        service: String,
+        /// The region.
+        region: String,
+    },
+    /// An operator took a held pool back.
+    Resumed {
+        /// Owner name.
+        service: String,
+        /// The region.
+        region: String,
+    },
+    /// The state directory does not take the history of health; a sentence says why.
+    HistoryNotKept(String),
+    /// It does again.
+    HistoryKept,
+    /// The rung that answers a service's clients, borders left aside, changed.
+    Service {
+        /// Owner name.
+        service: String,
+        /// `A` or `AAAA`.
+        family: &'static str,
+        /// Before.
+        old: Rung,
+        /// Now.
+        new: Rung,
+    },
+    /// Our own network failed.
+    IsolationBegan,
+    /// Probes count again.
+    IsolationEnded(End),
+}
+
+impl Change {
+    /// True for what someone should look at.
+    pub fn is_bad(&self) -> bool {
+        match self {
+            Change::Target { up, .. } => !up,
+            Change::Pool { old, new, .. } => new.rung > old.rung || new.held,
+            Change::Service { old, new, .. } => new > old,
+            Change::IsolationBegan | Change::Flapping { .. } | Change::HistoryNotKept(_) => true,
+            Change::IsolationEnded(_)
+            | Change::FlappingEnded { .. }
+            | Change::RampBegan { .. }
+            | Change::RampEnded { .. }
+            | Change::Resumed { .. }
+            | Change::HistoryKept => false,
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |up: &bool| if *up { "up" } else { "down" };
+        match self {
+            Change::Target { target, check, up, cause, regions, services } => {
+                let plural = if *services == 1 { "" } else { "s" };
+                let regions = if regions.is_empty() { "no region".to_owned() } else { regions.join(", ") };
+                write!(f, "endpoint {target} check {check} is {}, was {}: {cause}; in {regions}, ", word(up), word(&!up))?;
+                write!(f, "used by {services} service{plural}")
+            }
+            Change::Pool { service, region, family, old, new } => {
+                write!(f, "service {service} {family} region {region} is {new}, was {old}")
+            }
+            Change::Flapping { target, check, changes, until } => {
+                let minutes = FLAP_PERIOD.as_secs() / 60;
+                write!(f, "endpoint {target} check {check} is flapping: it went up or down {changes} times in {minutes} minutes; ")?;
+                write!(f, "it is held down until {until}")
+            }
+            Change::FlappingEnded { target, check } => {
+                write!(f, "endpoint {target} check {check} is held down for flapping no longer; it is down")
+            }
+            Change::RampBegan { service, region, ramp } => {
+                write!(f, "service {service} region {region} returns: its weight grows for {}", humantime::format_duration(*ramp))
+            }
+            Change::RampEnded { service, region } => {
+                write!(f, "service {service} region {region} has returned: its weight has grown to the whole")
+            }
+            Change::Resumed { service, region } => write!(f, "service {service} region {region} was resumed by an operator"),
+            Change::HistoryNotKept(why) => {
+                write!(f, "the history of health is not kept: {why}; a restart will begin with a first round")
+            }
+            Change::HistoryKept => f.write_str("the history of health is kept again"),
+            Change::Service { service, family, old, new } => {
+                write!(f, "service {service} {family} is answered from {}, was {}", new.as_str(), old.as_str())
+            }
+            Change::IsolationBegan => f.write_str(
+                "isolated: no endpoint anywhere passes, so our own network is taken to be what failed; health is frozen and this node is not ready",
+            ),
+            Change::IsolationEnded(End::Pass) => f.write_str("isolation is over: a probe passed; outcomes count again"),
+            Change::IsolationEnded(End::TimeLimit) => {
+                f.write_str("isolation is over: it lasted 60 s, so the failures are taken to be real; outcomes count again")
+            }
+        }
+    }
+}
+
+/// A pool that stands only on the rungs of last resort is down.
+impl fmt::Display for Stand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.rung {
+            _ if self.held => "held until it is resumed",
+            rung if rung >= Rung::AsIfUp => "down",
+            rung => rung.as_str(),
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! The state directory's part that changes while the server runs: `health.json`, the history of health.
+//!
+//! ```text
+//! Effect::Keep(history) ─► Keeper ─► its thread: encode, write, fsync, rename ─► Event::Persisted
+//! load(directory) ─► History and its age, or a sentence why not
+//! ```
+//! Everything is written by one thread, in turn; nobody waits for it but the end of the process, and
+//! that not for long. A file that cannot be used is set aside, never deleted.
+
+mod format;
+mod keeper;
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::publisher::History;
+
+pub use format::{decode, encode};
+pub use keeper::Keeper;
+
+/// The file in the state directory.
+pub const FILE: &str = "health.json";
+/// What a file that cannot be used is renamed to.
+pub const SET_ASIDE: &str = "health.json.bad";
+/// The largest file that is read, in octets: a million targets.
+pub const MAX_SIZE: u64 = 256 << 20;
+
+/// Reads the history kept in `directory`, and how old it is at `now`; `None` where none is. An error
+/// is one sentence; the file is then set aside, so that it is looked into and not met again.
+pub fn load(directory: &Path, now: SystemTime) -> Result<Option<(History, Duration)>, String> {
+    let path = directory.join(FILE);
+    let kept = match read(&path) {
+        Ok(Some(bytes)) => decode(&bytes, now),
+        Ok(None) => return Ok(None),
+        Err(why) => Err(why),
+    };
+    kept.map(Some).map_err(|why| {
+        let aside = match fs::rename(&path, directory.join(SET_ASIDE)) {
+            Ok(()) => format!("it is set aside as {SET_ASIDE}"),
+            Err(error) => format!("it cannot be set aside: {error}"),
+        };
+        format!("the history of health in {} is not used, since it {why}; {aside}", path.display())
+    })
+}
+
+/// A regular file's content; whatever else stands there is not opened, for a pipe would block.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        // In a directory that is not there, or is a file, nothing is kept.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) => return Err(unreadable(error)),
+    };
+    if !metadata.is_file() {
+        return Err("is no regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(format!("is larger than {} MiB", MAX_SIZE >> 20));
+    }
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests;
