@@ -75,6 +75,7 @@ pub(super) fn check(name: &str, item: &Item<'_>, files: &mut Files<'_>, out: &mu
     if !t.finish(out) {
         return None;
     }
+    let timeout = if kind == Some(Type::Push) { Duration::ZERO } else { DEFAULT_TIMEOUT.min(timing.interval / 2) };
     let port = value(options.port.take()).or(kind?.usual_port()).unwrap_or(0);
     let (address, forgive) = (options.address.take(), options.forgive.take());
     let rise = value(options.rise.take()).unwrap_or(rise);
@@ -84,7 +85,7 @@ pub(super) fn check(name: &str, item: &Item<'_>, files: &mut Files<'_>, out: &mu
         address: value(address),
         port,
         interval: timing.interval,
-        timeout: timing.timeout.map_or(DEFAULT_TIMEOUT.min(timing.interval / 2), |t| t.value),
+        timeout: timing.timeout.map_or(timeout, |timeout| timeout.value),
         fall: timing.fall.map_or(fall, |fall| fall.value),
         rise,
         forgive: value(forgive).unwrap_or(5),

@@ -79,7 +79,8 @@ pub struct Transition {
 impl Health {
     /// Without history: everything is up until probed otherwise. `specs` by [`TargetId`].
     pub fn new(specs: Vec<TargetSpec>) -> Health {
-        let longest = |of: fn(&TargetSpec) -> Duration| specs.iter().map(of).max().unwrap_or_default();
+        let probed = || specs.iter().filter(|spec| !spec.pushed);
+        let longest = |of: fn(&TargetSpec) -> Duration| probed().map(of).max().unwrap_or_default();
         let window = longest(|spec| spec.interval) + longest(|spec| spec.timeout);
         let sanity = specs.iter().enumerate().filter(|(_, spec)| spec.sanity);
         let isolation = Isolation::new(window, sanity.map(|(index, _)| TargetId::from_index(index)));
@@ -250,6 +251,9 @@ impl Health {
 
     /// Tells isolation of a loss, before it is applied to any state.
     fn lose(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
+        if self.entries[target.index()].spec.pushed {
+            return;
+        }
         let change = self.isolation.fail(target, &self.entries[target.index()].spec.regions, now);
         self.isolation_changed(change, now, effects);
     }

@@ -22,6 +22,7 @@ fn spec(region: u16, fall: u32) -> TargetSpec {
         regions: vec![RegionId(region)],
         sanity: false,
         reports_load: false,
+        pushed: false,
     }
 }
 

@@ -24,9 +24,9 @@ pub struct CheckSpec {
     pub address: Option<IpAddr>,
     /// Port probed, TCP or UDP as the type has it; 0 for the types that have none.
     pub port: u16,
-    /// Time from one probe of an endpoint to the next; at least 100 ms.
+    /// Time from one probe of an endpoint to the next, at least 100 ms; for `push`, how long a report holds.
     pub interval: Duration,
-    /// How long one probe may take in all.
+    /// How long one probe may take in all; nothing waits for a report, so zero for `push`.
     pub timeout: Duration,
     /// Failures (accumulated) that take an endpoint down; at least 1.
     pub fall: u32,
@@ -37,9 +37,12 @@ pub struct CheckSpec {
 }
 
 impl CheckSpec {
-    /// True where a pass is to report the endpoint's load.
+    /// True where a pass is to report the endpoint's load, or may.
     pub fn reports_load(&self) -> bool {
-        matches!(&self.kind, CheckKind::Http(http) | CheckKind::Https(http, _) if http.load.is_some())
+        match &self.kind {
+            CheckKind::Http(http) | CheckKind::Https(http, _) => http.load.is_some(),
+            kind => kind.is_push(),
+        }
     }
 }
 
