@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dataset::{Dataset, Snapshot};
-use crate::health::{self, Carry, Cause, End, Health, Outcome, TargetSpec, match_targets};
+use crate::health::{self, Carry, Cause, End, Health, Outcome, TargetSpec, Warning, match_targets};
 use crate::model::{Family, Moment, RegionId, Service, ServiceId, TargetId};
 use crate::steer::{Plan, Rung};
 
@@ -71,6 +71,15 @@ pub enum Change {
         regions: Vec<String>,
         /// How many services use it.
         services: usize,
+    },
+    /// What passes now and will fail if nobody acts; `None` where that is over.
+    Warned {
+        /// Address or name probed.
+        target: String,
+        /// The check's name.
+        check: String,
+        /// What it is.
+        warning: Option<Warning>,
     },
     /// A region became available or unavailable for a service.
     Pool {
@@ -190,6 +199,10 @@ impl Publisher {
                     effects.push(Effect::Say(self.target_change(&transition)));
                 }
                 health::Effect::Doubt { target, .. } => self.dirty.extend(&self.used_by[target.index()]),
+                health::Effect::Warned { target, warning } => {
+                    let (target, check) = self.names_of(target);
+                    effects.push(Effect::Say(Change::Warned { target, check, warning }));
+                }
                 health::Effect::IsolationBegan => effects.push(Effect::Say(Change::IsolationBegan)),
                 health::Effect::IsolationEnded(end) => effects.push(Effect::Say(Change::IsolationEnded(end))),
             }
@@ -233,14 +246,21 @@ impl Publisher {
         effects.push(Effect::Publish(self.snapshot()));
     }
 
+    /// What is probed, and by which check.
+    fn names_of(&self, target: TargetId) -> (String, String) {
+        let config = &self.dataset.config;
+        let target = &config.targets[target.index()];
+        (target.target.to_string(), config.checks[target.check.index()].name.clone())
+    }
+
     fn target_change(&self, transition: &health::Transition) -> Change {
         let config = &self.dataset.config;
-        let target = &config.targets[transition.target.index()];
+        let (target, check) = self.names_of(transition.target);
         let mut regions: BTreeSet<RegionId> = BTreeSet::new();
         regions.extend(&self.health.spec(transition.target).regions);
         Change::Target {
-            target: target.target.to_string(),
-            check: config.checks[target.check.index()].name.clone(),
+            target,
+            check,
             up: transition.up,
             cause: transition.cause,
             regions: regions.into_iter().map(|region| config.regions[region.index()].name.clone()).collect(),
@@ -319,6 +339,7 @@ impl Change {
         match self {
             Change::Target { up, .. } => !up,
             Change::Pool { old, new, .. } | Change::Service { old, new, .. } => new > old,
+            Change::Warned { warning, .. } => warning.is_some(),
             Change::IsolationBegan => true,
             Change::IsolationEnded(_) => false,
         }
@@ -335,6 +356,8 @@ impl fmt::Display for Change {
                 write!(f, "endpoint {target} check {check} is {}, was {}: {cause}; in {regions}, ", word(up), word(&!up))?;
                 write!(f, "used by {services} service{plural}")
             }
+            Change::Warned { target, check, warning: Some(warning) } => write!(f, "endpoint {target} check {check}: {warning}"),
+            Change::Warned { target, check, warning: None } => write!(f, "endpoint {target} check {check}: no warning any more"),
             Change::Pool { service, region, family, old, new } => {
                 write!(f, "service {service} {family} region {region} is {}, was {}", pool_word(*new), pool_word(*old))
             }

@@ -71,6 +71,12 @@ pub struct TargetStatus {
     pub settled: bool,
     /// What the last probe saw; null before the first.
     pub last: Option<String>,
+    /// Of a failed probe: the start of what the endpoint sent that tells why.
+    pub evidence: Option<String>,
+    /// How long the last probe took in all, in milliseconds.
+    pub took_ms: Option<f64>,
+    /// What passes now and will fail if nobody acts.
+    pub warning: Option<String>,
 }
 
 impl Status {
@@ -79,13 +85,16 @@ impl Status {
         let config = &dataset.config;
         let status = |(index, target): (usize, &crate::model::ProbeTarget)| {
             let id = TargetId::from_index(index);
-            let state = health.state(id);
+            let (state, last) = (health.state(id), health.last_outcome(id));
             TargetStatus {
                 check: config.checks[target.check.index()].name.clone(),
                 target: target.target.to_string(),
                 up: state.up,
                 settled: state.settled,
-                last: health.last_outcome(id).map(|outcome| outcome.seen.to_string()),
+                last: last.map(|outcome| outcome.seen.to_string()),
+                evidence: last.and_then(|outcome| Some(outcome.evidence.as_ref()?.to_string())),
+                took_ms: last.map(|outcome| outcome.phases.total().as_micros() as f64 / 1000.0),
+                warning: health.warning(id).map(|warning| warning.to_string()),
             }
         };
         Status { not_ready, isolated: health.is_isolated(), targets: config.targets.iter().enumerate().map(status).collect() }

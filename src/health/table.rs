@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::carry::Carry;
 use super::combine::{State, combine};
 use super::isolation::{Change, End, Isolation};
-use super::outcome::{Outcome, Seen};
+use super::outcome::{Outcome, Seen, Warning};
 use super::reason::FailReason;
 use super::spec::TargetSpec;
 use super::tracker::{Thresholds, Tracker};
@@ -48,6 +48,8 @@ struct Entry {
     judged: bool,
     last: Option<Outcome>,
     last_failure: Option<FailReason>,
+    /// Of the last pass.
+    warning: Option<Warning>,
 }
 
 /// What an outcome or the passage of time changed.
@@ -61,6 +63,13 @@ pub enum Effect {
         target: TargetId,
         /// True when it is in doubt now.
         in_doubt: bool,
+    },
+    /// What a target that passes is warned of changed; `None` where it is not any more.
+    Warned {
+        /// Which.
+        target: TargetId,
+        /// Of what.
+        warning: Option<Warning>,
     },
     /// Our own network failed: states are kept until it ends.
     IsolationBegan,
@@ -126,8 +135,11 @@ impl Health {
     /// Takes in one outcome; what changed, in the order it did. A `target` that is none is ignored.
     pub fn record(&mut self, target: TargetId, outcome: Outcome, now: Moment) -> Vec<Effect> {
         let mut effects = self.tick(now);
-        let seen = outcome.seen;
+        let (seen, warning) = (outcome.seen, outcome.warning);
         let Some(entry) = self.entries.get_mut(target.index()) else { return effects };
+        if seen == Seen::Pass && std::mem::replace(&mut entry.warning, warning) != warning {
+            effects.push(Effect::Warned { target, warning });
+        }
         entry.last = Some(outcome);
         match seen {
             Seen::Pass => self.pass(target, now, &mut effects),
@@ -193,6 +205,11 @@ impl Health {
     /// What the last probe of a target saw.
     pub fn last_outcome(&self, target: TargetId) -> Option<&Outcome> {
         self.entries[target.index()].last.as_ref()
+    }
+
+    /// What a target was warned of when it last passed.
+    pub fn warning(&self, target: TargetId) -> Option<Warning> {
+        self.entries[target.index()].warning
     }
 
     /// A target's thresholds machine, with what it has counted.
@@ -349,6 +366,7 @@ impl Entry {
             judged: false,
             last: None,
             last_failure: None,
+            warning: None,
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::report::Report;
 use super::tls::Tls;
-use super::{Clock, http, tcp};
+use super::{Clock, http, tcp, tls};
 use crate::dns::Name;
 use crate::health::{FailReason, NotJudged, Outcome, Phase, ResolveFault, Seen};
 use crate::model::{CheckKind, CheckSpec, Family, Target};
@@ -69,8 +69,8 @@ impl Prober {
 
     /// Runs `check` on `target` once; takes at most the check's `timeout`.
     pub async fn probe(&self, check: &CheckSpec, target: &Target) -> Outcome {
-        if let CheckKind::Https(_, tls) = &check.kind {
-            self.tls.prepare(tls.verify_certificate);
+        if let CheckKind::Https(_, tls) | CheckKind::Tls(tls) = &check.kind {
+            self.tls.prepare(tls);
         }
         let deadline = Instant::now() + check.timeout;
         let (seen, report) = match target {
@@ -168,12 +168,10 @@ impl Attempt<'_> {
             CheckKind::Tcp(spec) => tcp::probe(spec, self, report).await,
             CheckKind::Http(spec) => Box::pin(http::probe(spec, None, self, report)).await,
             CheckKind::Https(spec, tls) => Box::pin(http::probe(spec, Some(tls), self, report)).await,
-            CheckKind::Tls(_)
-            | CheckKind::Icmp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Grpc(_)
-            | CheckKind::Exec(_)
-            | CheckKind::Push(_) => Err(Seen::NotJudged(NotJudged::Check)),
+            CheckKind::Tls(spec) => Box::pin(tls::probe(spec, self, report)).await,
+            CheckKind::Icmp(_) | CheckKind::Dns(_) | CheckKind::Grpc(_) | CheckKind::Exec(_) | CheckKind::Push(_) => {
+                Err(Seen::NotJudged(NotJudged::Check))
+            }
         }
     }
 

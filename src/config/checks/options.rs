@@ -31,7 +31,7 @@ pub(super) enum Type {
 }
 
 /// The types that there are, by the names they have in the configuration.
-pub(super) const TYPES: &[(&str, Type)] = &[("http", Http), ("https", Https), ("tcp", Tcp)];
+pub(super) const TYPES: &[(&str, Type)] = &[("http", Http), ("https", Https), ("tcp", Tcp), ("tls", Tls)];
 
 const ALL: &[Type] = &[Http, Https, Tcp, Tls, Icmp, Dns, Grpc, Exec, Push];
 /// Those that are sent to a port.
@@ -166,7 +166,7 @@ options! {
     verify_certificate: bool = IN_TLS, Is("true"), "true or false", boolean;
     ca_file: PathBuf = IN_TLS, No, "a PEM file", |item, out| text(item, out).map(PathBuf::from);
     certificate_min_days: u32 = IN_TLS, Is("0"), "0 to 3650 days", integer(0..=3650, "days");
-    certificate_warn_days: u32 = IN_TLS, Is("14"), "0 to 3650 days", integer(0..=3650, "days");
+    certificate_warn_days: u32 = IN_TLS, By("14, and 0 without `verify_certificate`"), "0 to 3650 days", integer(0..=3650, "days");
 
     size: u16 = &[Icmp], Is("56"), "0 to 1400 bytes", |item, out| integer(0..=1400, "bytes")(item, out).map(|size| size as u16);
 
