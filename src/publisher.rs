@@ -314,6 +314,10 @@ impl Publisher {
                     let (target, check) = self.target_names(target);
                     effects.push(Effect::Say(Change::FlappingEnded { target, check }));
                 }
+                health::Effect::Warned { target, warning } => {
+                    let (target, check) = self.target_names(target);
+                    effects.push(Effect::Say(Change::Warned { target, check, warning }));
+                }
                 health::Effect::IsolationBegan => effects.push(Effect::Say(Change::IsolationBegan)),
                 health::Effect::IsolationEnded(end) => effects.push(Effect::Say(Change::IsolationEnded(end))),
             }
@@ -391,6 +395,7 @@ impl Publisher {
         (config.services[service.index()].name.to_string(), config.regions[region.index()].name.clone())
     }
 
+    /// What is probed, and by which check.
     fn target_names(&self, target: TargetId) -> (String, String) {
         let config = &self.dataset.config;
         let target = &config.targets[target.index()];

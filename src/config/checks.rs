@@ -235,12 +235,15 @@ impl Options {
             Some(file) => Some(roots(&file, files, out)?),
             None => None,
         };
+        let verify_certificate = value(self.verify_certificate).unwrap_or(defaults.verify_certificate);
+        // Who takes any certificate does not care for its end, unless they say so.
+        let warn = if verify_certificate { defaults.certificate_warn_days } else { 0 };
         Some(TlsSpec {
             server_name: value(self.server_name),
-            verify_certificate: value(self.verify_certificate).unwrap_or(true),
+            verify_certificate,
             roots,
             certificate_min_days: value(self.certificate_min_days).unwrap_or(defaults.certificate_min_days),
-            certificate_warn_days: value(self.certificate_warn_days).unwrap_or(defaults.certificate_warn_days),
+            certificate_warn_days: value(self.certificate_warn_days).unwrap_or(warn),
         })
     }
 }

@@ -92,6 +92,8 @@ pub enum HttpFault {
     NotHttp,
     /// The response's head is longer than the prober reads.
     HeadTooLong,
+    /// It does not offer HTTP/2, which the check asks for.
+    NoHttp2,
     /// HTTP/2: the peer ended the request or the connection with this error code (RFC 9113 §7).
     Http2(u32),
     /// It redirects more often than `follow_redirects` allows.
@@ -236,6 +238,7 @@ impl fmt::Display for HttpFault {
         f.write_str(match self {
             HttpFault::NotHttp => "it does not speak HTTP",
             HttpFault::HeadTooLong => "the head of its response is too long",
+            HttpFault::NoHttp2 => "it does not offer HTTP/2",
             HttpFault::Http2(code) => return write!(f, "it ended the HTTP/2 request with error code {code}"),
             HttpFault::TooManyRedirects => "it redirects too often",
             HttpFault::BadRedirect => "it redirects to nowhere that can be followed",

@@ -14,7 +14,7 @@ use super::combine::{State, combine};
 use super::entry::{Cause, Entry};
 use super::isolation::{Change, End, Isolation};
 use super::load::AverageLoad;
-use super::outcome::{Outcome, Seen};
+use super::outcome::{Outcome, Seen, Warning};
 use super::reason::FailReason;
 use super::spec::TargetSpec;
 use super::tracker::Tracker;
@@ -59,6 +59,13 @@ pub enum Effect {
     },
     /// A hold is over, and the target is down all the same.
     FlappingEnded(TargetId),
+    /// What a target that passes is warned of changed; `None` where it is not any more.
+    Warned {
+        /// Which.
+        target: TargetId,
+        /// Of what.
+        warning: Option<Warning>,
+    },
     /// Our own network failed: states are kept until it ends.
     IsolationBegan,
     /// Outcomes count again.
@@ -105,11 +112,14 @@ impl Health {
     /// Takes in one outcome; what changed, in the order it did. A `target` that is none is ignored.
     pub fn record(&mut self, target: TargetId, outcome: Outcome, now: Moment) -> Vec<Effect> {
         let mut effects = self.tick(now);
-        let seen = outcome.seen;
+        let (seen, warning) = (outcome.seen, outcome.warning);
         let Some(entry) = self.entries.get_mut(target.index()) else { return effects };
         entry.restored = false;
-        if entry.spec.reports_load && outcome.passed() {
+        if outcome.passed() && (entry.spec.reports_load || outcome.load.is_some()) {
             entry.load.report(outcome.load);
+        }
+        if seen == Seen::Pass && std::mem::replace(&mut entry.warning, warning) != warning {
+            effects.push(Effect::Warned { target, warning });
         }
         entry.last = Some(outcome);
         match seen {
@@ -176,6 +186,11 @@ impl Health {
     /// What the last probe of a target saw.
     pub fn last_outcome(&self, target: TargetId) -> Option<&Outcome> {
         self.entries[target.index()].last.as_ref()
+    }
+
+    /// What a target was warned of when it last passed.
+    pub fn warning(&self, target: TargetId) -> Option<Warning> {
+        self.entries[target.index()].warning
     }
 
     /// A target's thresholds machine, with what it has counted.

@@ -37,12 +37,9 @@ pub struct CheckSpec {
 }
 
 impl CheckSpec {
-    /// True where a pass is to report the endpoint's load, or may.
+    /// True where a pass is to report the endpoint's load.
     pub fn reports_load(&self) -> bool {
-        match &self.kind {
-            CheckKind::Http(http) | CheckKind::Https(http, _) => http.load.is_some(),
-            kind => kind.is_push(),
-        }
+        matches!(&self.kind, CheckKind::Http(http) | CheckKind::Https(http, _) if http.load.is_some())
     }
 }
 

@@ -27,7 +27,8 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::prober::Attempt;
 use super::report::Report;
-use super::tcp;
+use super::tls::Alpn;
+use super::{tcp, tls};
 use crate::health::{Evidence, FailReason, GrpcFault, HttpFault, NotJudged, Phase, Seen};
 use crate::model::GrpcSpec;
 
@@ -46,14 +47,12 @@ pub(super) async fn probe(spec: &GrpcSpec, attempt: &Attempt<'_>, report: &mut R
         Some(host) => host.clone(),
         None => format!("{}:{}", attempt.named, attempt.address.port()),
     };
-    let stream = tcp::connect(attempt.address).await?;
     let Some(tls) = &spec.tls else {
+        let stream = tcp::connect(attempt.address).await?;
         report.enter(Phase::Response);
         return check(stream, "http", &authority, &spec.service, report).await;
     };
-    report.enter(Phase::Tls);
-    let name = spec.host.as_deref().unwrap_or(attempt.named);
-    let stream = attempt.prober.tls().connect(stream, name, tls.verify_certificate, attempt.family()).await?;
+    let stream = tls::open(tls, Alpn::Http2, attempt.address, &authority, attempt.prober, report).await?;
     report.enter(Phase::Response);
     check(stream, "https", &authority, &spec.service, report).await
 }

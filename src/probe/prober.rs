@@ -12,7 +12,7 @@ use super::exec::{Programs, Turn};
 use super::icmp::Icmp;
 use super::report::Report;
 use super::tls::Tls;
-use super::{Clock, dns, exec, grpc, http, icmp, tcp};
+use super::{Clock, dns, exec, grpc, http, icmp, tcp, tls};
 use crate::dns::Name;
 use crate::health::{FailReason, NotJudged, Outcome, Phase, ResolveFault, Seen};
 use crate::model::{CheckKind, CheckSpec, DnsSpec, DnsTransport, Family, GrpcSpec, Target};
@@ -48,7 +48,7 @@ pub(super) struct Run<'a> {
     /// The turn of an `exec` check to run its program.
     pub(super) turn: Option<Turn>,
     /// When it is over.
-    deadline: Instant,
+    pub(super) deadline: Instant,
 }
 
 /// What one attempt at one address needs.
@@ -106,11 +106,11 @@ impl Prober {
     /// where it runs a program.
     pub async fn probe(&self, check: &CheckSpec, target: &Target) -> Outcome {
         let tls = match &check.kind {
-            CheckKind::Https(_, tls) | CheckKind::Grpc(GrpcSpec { tls: Some(tls), .. }) => Some(tls),
+            CheckKind::Https(_, tls) | CheckKind::Tls(tls) | CheckKind::Grpc(GrpcSpec { tls: Some(tls), .. }) => Some(tls),
             _ => None,
         };
         if let Some(tls) = tls {
-            self.tls.prepare(tls.verify_certificate);
+            self.tls.prepare(tls);
         }
         let turn = match &check.kind {
             CheckKind::Exec(_) => Some(self.programs.turn().await),
@@ -209,7 +209,8 @@ impl Attempt<'_> {
             CheckKind::Dns(spec) => Box::pin(dns::probe(spec, self, report)).await,
             CheckKind::Grpc(spec) => Box::pin(grpc::probe(spec, self, report)).await,
             CheckKind::Exec(spec) => Box::pin(exec::probe(spec, self, report)).await,
-            CheckKind::Tls(_) | CheckKind::Push(_) => Err(Seen::NotJudged(NotJudged::Check)),
+            CheckKind::Tls(spec) => Box::pin(tls::probe(spec, self, report)).await,
+            CheckKind::Push(_) => Err(Seen::NotJudged(NotJudged::Check)),
         }
     }
 

@@ -35,6 +35,7 @@ pub(super) const TYPES: &[(&str, Type)] = &[
     ("http", Http),
     ("https", Https),
     ("tcp", Tcp),
+    ("tls", Tls),
     ("icmp", Icmp),
     ("dns", Dns),
     ("grpc", Grpc),
@@ -177,7 +178,7 @@ options! {
     verify_certificate: bool = IN_TLS, Is("true"), "true or false", boolean;
     ca_file: PathBuf = IN_TLS, No, "a PEM file", |item, out| text(item, out).map(PathBuf::from);
     certificate_min_days: u32 = IN_TLS, Is("0"), "0 to 3650 days", integer(0..=3650, "days");
-    certificate_warn_days: u32 = IN_TLS, Is("14"), "0 to 3650 days", integer(0..=3650, "days");
+    certificate_warn_days: u32 = IN_TLS, By("14, and 0 without `verify_certificate`"), "0 to 3650 days", integer(0..=3650, "days");
 
     size: u16 = &[Icmp], Is("56"), "8 to 1400 bytes", |item, out| integer(8..=1400, "bytes")(item, out).map(|size| size as u16);
 
