@@ -11,28 +11,40 @@
 //! | step | meaning |
 //! |---|---|
 //! | `fail ADDRESS [CHECK]` / `pass ADDRESS [CHECK]` / `all fail` / `all pass` | what probes see from now on |
+//! | `lose ADDRESS [CHECK]` | its next probe fails, and only that |
 //! | `start` | the first round |
+//! | `restart [after 1m]` | the server ends as it is told to, and starts again from what it kept |
+//! | `kill [after 1m]` | the server is killed, and starts again from what it had kept by then |
+//! | `edit OLD => NEW` | the files change, every OLD in them |
+//! | `reload` | they are read again; what is new in them is probed first |
+//! | `resume SERVICE [REGION]: SAYS` | an operator takes back what is held, and is told so, or why not |
 //! | `run 2s` | time passes; every target is probed at its interval |
 //! | `ask NAME TYPE from CLIENT[/LEN]: ANSWER …, ttl N[, scope N]` | the answer, its rdata sorted; `NXDOMAIN`, `NODATA`, `REFUSED` |
 //! | `ask NAME TYPE from CLIENT 1000 times: ANSWER, …` | the set of distinct answers |
+//! | `share NAME TYPE from CLIENT: ANSWER 0.19 to 0.21` | how many of 10 000 answers are this one |
+//! | `why NAME from CLIENT: TEXT` | TEXT stands in a line of the explanation |
 //! | `said: TEXT` / `not said: TEXT` | a sentence with TEXT was (not) among those since the last `said` step that asked |
 //! | `ready` / `not ready` | |
+//!
+//! A restart may find part of what it needs in what was kept. Then answers are given at once, and `start` is the
+//! first round beside them; else nothing is answered before `start`.
 
 mod common;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::{Message, ResponseCode};
-use meridian::answer::{Query, Response, TCP_BUFFER, Transport, Worker, query_message, respond};
+use meridian::answer::{Query, Response, TCP_BUFFER, Transport, Worker, explain, query_message, respond};
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Name, Prefix};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Seen};
-use meridian::model::{Moment, Target, TargetId};
-use meridian::publisher::{Effect, Event, Publisher};
+use meridian::model::{Moment, ProbeTarget, TargetId};
+use meridian::publisher::{Effect, Event, Publisher, new_targets};
+use meridian::state::{decode, encode};
 
 use common::Files;
 
@@ -55,12 +67,11 @@ fn every_scenario() {
 
 fn run(text: &str) -> Result<(), String> {
     let (files, steps) = text.split_once("--- steps\n").ok_or("no section of steps")?;
-    let config = Files::parse(files).load()?;
-    let locations = Arc::new(Locations::read(Some(EMBEDDED), None).unwrap());
-    let mut world = World::new(Arc::new(Dataset::compile(config, locations)));
+    let mut world = World::new(files)?;
     let first_line = files.lines().count() + 2;
     for (number, line) in steps.lines().enumerate() {
-        let step = line.split('#').next().unwrap().trim();
+        let step = line.split(" #").next().unwrap().trim();
+        let step = if step.starts_with('#') { "" } else { step };
         if !step.is_empty() {
             world.step(step).map_err(|why| format!("{}: {step}\n    {why}", first_line + number))?;
         }
@@ -68,49 +79,98 @@ fn run(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn compile(files: &str) -> Result<Arc<Dataset>, String> {
+    let locations = Arc::new(Locations::read(Some(EMBEDDED), None).unwrap());
+    Ok(Arc::new(Dataset::compile(Files::parse(files).load()?, locations)))
+}
+
 /// The server without sockets or a clock.
 struct World {
+    files: String,
     dataset: Arc<Dataset>,
     publisher: Publisher,
     snapshot: Arc<Snapshot>,
     worker: Worker,
     now: Duration,
-    failing: BTreeSet<usize>,
+    /// Addresses, and the check where only one fails.
+    failing: BTreeSet<(String, String)>,
+    losing: BTreeSet<(String, String)>,
+    /// `health.json`.
+    kept: Option<Vec<u8>>,
     /// When each target is probed next.
     due: Vec<Duration>,
     said: Vec<String>,
 }
 
 impl World {
-    fn new(dataset: Arc<Dataset>) -> World {
-        let publisher = Publisher::new(dataset.clone());
-        let config = &dataset.config;
-        let due = config
-            .targets
-            .iter()
-            .enumerate()
-            .map(|(i, t)| config.checks[t.check.index()].interval * (i as u32 + 1) / (config.targets.len() as u32 + 1));
-        World {
-            due: due.collect(),
+    fn new(files: &str) -> Result<World, String> {
+        let dataset = compile(files)?;
+        let mut publisher = Publisher::new(dataset.clone());
+        publisher.keep_history(true);
+        let mut world = World {
+            files: files.to_owned(),
+            due: Vec::new(),
             snapshot: publisher.snapshot(),
             dataset,
             publisher,
             worker: Worker::new(7),
             now: Duration::ZERO,
             failing: BTreeSet::new(),
+            losing: BTreeSet::new(),
+            kept: None,
             said: Vec::new(),
-        }
+        };
+        world.schedule();
+        Ok(world)
+    }
+
+    /// The first probe of each target, spread over its interval.
+    fn schedule(&mut self) {
+        let targets = &self.dataset.config.targets;
+        let interval = |target: &ProbeTarget| self.dataset.config.checks[target.check.index()].interval;
+        let phase = |(i, target)| self.now + interval(target) * (i as u32 + 1) / (targets.len() as u32 + 1);
+        self.due = targets.iter().enumerate().map(phase).collect();
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.now
     }
 
     fn step(&mut self, step: &str) -> Result<(), String> {
         let (verb, rest) = step.split_once(' ').unwrap_or((step, ""));
         match (verb, rest) {
-            ("all", "fail") => self.failing = (0..self.due.len()).collect(),
+            ("all", "fail") => self.failing = (0..self.due.len()).map(|target| self.names(target)).collect(),
             ("all", "pass") => self.failing.clear(),
-            ("fail" | "pass", what) => self.set(what, verb == "fail")?,
-            ("start", "") => self.first_round(),
-            ("run", time) => self.run(humantime::parse_duration(time).map_err(|e| e.to_string())?),
+            ("fail", what) => self.failing.extend(self.matching(what)?),
+            ("lose", what) => self.losing.extend(self.matching(what)?),
+            ("pass", what) => {
+                let passing = self.matching(what)?;
+                self.failing.retain(|names| !passing.contains(names));
+            }
+            ("start", "") => {
+                (0..self.due.len()).for_each(|target| self.decide(target));
+                self.event(Event::FirstRoundEnded);
+            }
+            ("restart", after) => {
+                if let Some(history) = self.publisher.history(Moment(self.now)) {
+                    self.kept = Some(encode(&history, self.wall()));
+                }
+                self.begin(after)?;
+            }
+            ("kill", after) => self.begin(after)?,
+            ("edit", change) => {
+                let (old, new) = change.split_once(" => ").ok_or("edit OLD => NEW")?;
+                if !self.files.contains(old) {
+                    return Err("it is not in the files".into());
+                }
+                self.files = self.files.replace(old, new);
+            }
+            ("reload", "") => self.reload()?,
+            ("resume", what) => return self.resume(what),
+            ("run", time) => self.run(parse(time)?),
             ("ask", question) => return self.ask(question),
+            ("share", question) => return self.share(question),
+            ("why", question) => return self.why(question),
             ("said:", text) => {
                 let said = std::mem::take(&mut self.said);
                 if !said.iter().any(|sentence| sentence.contains(text.trim())) {
@@ -131,41 +191,89 @@ impl World {
         Ok(())
     }
 
-    fn set(&mut self, what: &str, fail: bool) -> Result<(), String> {
+    /// The address and the check of a target.
+    fn names(&self, target: usize) -> (String, String) {
+        let config = &self.dataset.config;
+        let target = &config.targets[target];
+        (target.target.to_string(), config.checks[target.check.index()].name.clone())
+    }
+
+    /// The targets of an address, or of an address and a check.
+    fn matching(&self, what: &str) -> Result<Vec<(String, String)>, String> {
         let mut words = what.split_whitespace();
         let (address, check) = (words.next().unwrap_or_default(), words.next());
+        let all = (0..self.due.len()).map(|target| self.names(target));
+        let matching: Vec<_> = all.filter(|names| names.0 == address && check.is_none_or(|check| check == names.1)).collect();
+        if matching.is_empty() { Err(format!("nothing probes {what}")) } else { Ok(matching) }
+    }
+
+    /// A target in the first round: a failing probe is repeated at once.
+    fn decide(&mut self, target: usize) {
         let config = &self.dataset.config;
-        let matching: Vec<_> = (0..config.targets.len())
-            .filter(|i| {
-                let target = &config.targets[*i];
-                let named = match &target.target {
-                    Target::Address(a) => a.to_string() == address,
-                    Target::Name(name) => name.to_string() == address,
-                };
-                named && check.is_none_or(|check| config.checks[target.check.index()].name == check)
-            })
-            .collect();
-        if matching.is_empty() {
-            return Err(format!("nothing probes {what}"));
+        let fall = config.checks[config.targets[target].check.index()].fall;
+        for _ in 0..fall {
+            if self.probe(target) {
+                return;
+            }
         }
-        for target in matching {
-            if fail {
-                self.failing.insert(target)
-            } else {
-                self.failing.remove(&target)
-            };
+    }
+
+    /// A new process, from what is kept.
+    fn begin(&mut self, after: &str) -> Result<(), String> {
+        self.now += after.strip_prefix("after ").map_or(Ok(Duration::ZERO), parse)?;
+        self.dataset = compile(&self.files)?;
+        let kept = self.kept.as_ref().map(|kept| decode(kept, self.wall())).transpose()?;
+        let unknown = match kept {
+            Some((history, age)) => {
+                let (publisher, unknown) = Publisher::restore(self.dataset.clone(), &history, age, Moment(self.now));
+                self.publisher = publisher;
+                unknown
+            }
+            None => {
+                self.publisher = Publisher::new(self.dataset.clone());
+                (0..self.dataset.config.targets.len()).map(TargetId::from_index).collect()
+            }
+        };
+        self.publisher.keep_history(true);
+        self.schedule();
+        if unknown.len() < self.due.len() {
+            unknown.iter().for_each(|target| self.decide(target.index()));
         }
+        let effects = self.publisher.flush(Moment(self.now));
+        self.take(effects);
+        self.snapshot = self.publisher.snapshot();
         Ok(())
     }
 
-    fn first_round(&mut self) {
-        for target in 0..self.due.len() {
+    fn reload(&mut self) -> Result<(), String> {
+        let old = std::mem::replace(&mut self.dataset, compile(&self.files)?);
+        self.schedule();
+        let mut first_round = Vec::new();
+        for target in new_targets(&old, &self.dataset) {
             let config = &self.dataset.config;
-            let fall = config.checks[config.targets[target].check.index()].fall;
-            let times = if self.failing.contains(&target) { fall } else { 1 };
-            (0..times).for_each(|_| self.probe(target));
+            let fall = config.checks[config.targets[target.index()].check.index()].fall;
+            for _ in 0..fall {
+                first_round.push((target, self.outcome(target.index())));
+                if first_round.last().is_some_and(|(_, outcome)| outcome.passed()) {
+                    break;
+                }
+            }
         }
-        self.event(Event::FirstRoundEnded);
+        self.event(Event::Reload { dataset: self.dataset.clone(), first_round });
+        Ok(())
+    }
+
+    fn resume(&mut self, what: &str) -> Result<(), String> {
+        let (what, expected) = what.split_once(": ").ok_or("resume SERVICE [REGION]: SAYS")?;
+        let (service, region) = what.split_once(' ').map_or((what, None), |(service, region)| (service, Some(region)));
+        let said = match self.publisher.held(service, region) {
+            Err(why) => why.to_string(),
+            Ok(held) => {
+                held.iter().for_each(|(service, region)| self.event(Event::Resume { service: *service, region: *region }));
+                "resumed".to_owned()
+            }
+        };
+        if said == expected { Ok(()) } else { Err(said) }
     }
 
     fn run(&mut self, time: Duration) {
@@ -191,33 +299,77 @@ impl World {
         }
     }
 
-    fn probe(&mut self, target: usize) {
-        let seen = if self.failing.contains(&target) { Seen::Fail(FailReason::ConnectRefused) } else { Seen::Pass };
-        let outcome = Outcome::new(Moment(self.now), seen);
+    /// Probes a target; true where it passes.
+    fn probe(&mut self, target: usize) -> bool {
+        let outcome = self.outcome(target);
+        let passed = outcome.passed();
         let generation = self.publisher.generation();
         self.event(Event::Outcome { generation, target: TargetId::from_index(target), outcome });
+        passed
+    }
+
+    fn outcome(&mut self, target: usize) -> Outcome {
+        let names = self.names(target);
+        let fails = self.losing.remove(&names) || self.failing.contains(&names);
+        let seen = if fails { Seen::Fail(FailReason::ConnectRefused) } else { Seen::Pass };
+        Outcome::new(Moment(self.now), seen)
     }
 
     fn event(&mut self, event: Event) {
-        for effect in self.publisher.handle(event, Moment(self.now)) {
+        let effects = self.publisher.handle(event, Moment(self.now));
+        self.take(effects);
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
             match effect {
                 Effect::Publish(snapshot) => self.snapshot = snapshot,
                 Effect::Say(change) => self.said.push(change.to_string()),
-                Effect::Keep { .. } => {}
+                Effect::Keep { id, history } => {
+                    self.kept = Some(encode(&history, self.wall()));
+                    self.event(Event::Persisted { id, result: Ok(()) });
+                }
             }
         }
+    }
+
+    fn share(&mut self, question: &str) -> Result<(), String> {
+        const DRAWS: u32 = 10_000;
+        let (question, expected) = question.split_once(": ").ok_or("no expectation")?;
+        let words: Vec<&str> = expected.split_whitespace().collect();
+        let [answer, least, "to", most] = words[..] else { return Err("ANSWER 0.1 to 0.2".into()) };
+        let (message, client) = self.message(question)?;
+        let starts = |got: String| got.split(',').next() == Some(answer);
+        let count = (0..DRAWS).filter(|_| starts(self.answer(&message, client))).count();
+        let share = count as f64 / f64::from(DRAWS);
+        let number = |text: &str| text.parse::<f64>().map_err(|e| e.to_string());
+        if (number(least)?..=number(most)?).contains(&share) { Ok(()) } else { Err(format!("it is {share}")) }
+    }
+
+    fn why(&mut self, question: &str) -> Result<(), String> {
+        let (question, text) = question.split_once(": ").ok_or("no expectation")?;
+        let (name, client) = question.split_once(" from ").ok_or("why NAME from CLIENT: TEXT")?;
+        let name = Name::from_text(name, Some(&self.dataset.config.zones[0].origin)).map_err(|e| e.to_string())?;
+        let client = client.parse().map_err(|_| "no such client".to_owned())?;
+        let lines = explain(&self.snapshot, &name, None, client, 1).lines();
+        if lines.iter().any(|line| line.contains(text)) { Ok(()) } else { Err(format!("{lines:#?}")) }
+    }
+
+    /// The query of `NAME TYPE from CLIENT`.
+    fn message(&self, question: &str) -> Result<(Vec<u8>, Prefix), String> {
+        let words: Vec<&str> = question.split_whitespace().collect();
+        let [name, rtype, "from", client] = words[..] else { return Err("NAME TYPE from CLIENT: …".into()) };
+        let name = Name::from_text(name, Some(&self.dataset.config.zones[0].origin)).map_err(|e| e.to_string())?;
+        let rtype = rtype.parse().map_err(|()| "no such type".to_owned())?;
+        let client: Prefix = client.parse().map_err(|_| "no such client".to_owned())?;
+        Ok((query_message(&name, rtype, client), client))
     }
 
     fn ask(&mut self, question: &str) -> Result<(), String> {
         let (question, expected) = question.split_once(": ").ok_or("no expectation")?;
         let words: Vec<&str> = question.split_whitespace().collect();
-        let [name, rtype, "from", client, ref times @ ..] = words[..] else {
-            return Err("ask NAME TYPE from CLIENT: …".into());
-        };
-        let name = Name::from_text(name, Some(&self.dataset.config.zones[0].origin)).map_err(|e| e.to_string())?;
-        let rtype = rtype.parse().map_err(|()| "no such type".to_owned())?;
-        let client: Prefix = client.parse().map_err(|_| "no such client".to_owned())?;
-        let message = query_message(&name, rtype, client);
+        let (question, times) = words.split_at(words.len().min(4));
+        let (message, client) = self.message(&question.join(" "))?;
         let got = match times {
             [] => self.answer(&message, client),
             [n, "times"] => {
@@ -252,4 +404,8 @@ impl World {
         let scope = out[length - usize::from(client.length().div_ceil(8)) - 1];
         format!("{}, ttl {}, scope {scope}", rdata.join(" "), answer.answers[0].ttl)
     }
+}
+
+fn parse(time: &str) -> Result<Duration, String> {
+    humantime::parse_duration(time).map_err(|e| e.to_string())
 }

@@ -10,7 +10,7 @@ use crate::dataset::{Dataset, Snapshot};
 use crate::dns::{Name, Prefix, RrType};
 use crate::geo::{Location, Source};
 use crate::model::{Family, RegionId, Route, ServiceId};
-use crate::steer::{Plan, Ring, Rung, Selection, Trace, Verdict};
+use crate::steer::{Note, Plan, RAMP_STEPS, Ring, Rung, Selection, Standing, Trace, Verdict};
 use crate::zone::{Lookup, rrs};
 
 /// Why one client gets what it gets for one name and type.
@@ -248,13 +248,22 @@ fn describe(
 ) -> (&'static str, String) {
     let Some(pool) = plan.pool(region) else { return ("no pool", String::new()) };
     let doubt = if pool.doubt { ", in doubt" } else { "" };
-    let state = Rung::best(pool.rungs[family.index()]).filter(|rung| *rung < Rung::AsIfUp).map_or("down", Rung::as_str);
+    let rung = Rung::best(pool.rungs[family.index()]).filter(|rung| *rung < Rung::AsIfUp);
+    let note = plan.note(region).copied().unwrap_or(Note { weight: pool.weight, standing: Standing::default() });
+    let held = rung == Some(Rung::Standby) && note.standing.held[family.index()];
+    let state = if held { "held: manual resume" } else { rung.map_or("down", Rung::as_str) };
     let health = format!("{} of {} endpoints up{doubt}", pool.up, pool.endpoints);
+    let share = match note.standing.share {
+        RAMP_STEPS => String::new(),
+        share => format!(", at {} % of it", share * 100 / RAMP_STEPS),
+    };
+    let flapping = note.standing.flapping_until.map_or_else(String::new, |until| format!(", flapping until {until}"));
     let weights = match plan.route {
-        Route::Priority => format!(", priority {}, weight {}", pool.priority, pool.weight),
-        Route::Nearest | Route::Weighted => format!(", weight {}", pool.weight),
+        Route::Priority => format!(", priority {}, weight {}{share}{flapping}", pool.priority, note.weight),
+        Route::Nearest | Route::Weighted => format!(", weight {}{share}{flapping}", note.weight),
     };
     match verdict {
+        Verdict::Taken if held => ("taken", format!("{state}: {health}{weights}")),
         Verdict::Taken => ("taken", format!("{}: {health}{weights}", selection.rung.as_str())),
         Verdict::NotDrawn => ("not drawn", format!("as good, the draw by weight went elsewhere: {health}{weights}")),
         Verdict::PassedOver => (state, format!("{health}{weights}")),

@@ -7,6 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{Family, Moment, RegionId, TargetId};
 
+mod flapping;
+mod restart;
+
 const T: [TargetId; 6] = [TargetId(0), TargetId(1), TargetId(2), TargetId(3), TargetId(4), TargetId(5)];
 
 fn at(millis: u64) -> Moment {
@@ -306,7 +309,8 @@ proptest! {
             let thresholds = health.spec(T[target]).thresholds;
             if pass { trackers[target].pass(&thresholds, now) } else { trackers[target].fail(&thresholds, now) };
             for (index, tracker) in trackers.iter().enumerate() {
-                prop_assert_eq!(health.state(T[index]).up, tracker.is_up());
+                let held = health.flapping_until(T[index]).is_some();
+                prop_assert_eq!(health.state(T[index]).up, tracker.is_up() && !held);
             }
         }
     }
