@@ -13,7 +13,7 @@ use meridian::health::{FailReason, Outcome, Report, Seen};
 use meridian::model::{Moment, Target, TargetId};
 use meridian::publisher::{Effect, Event, Publisher};
 
-/// `www` in Dublin, which reports itself, and in Ashburn, which is probed.
+/// `www` in Dublin, which reports itself, in Ashburn, which is probed, and in Tokyo, always up.
 const ZONE: &str = r#"
 [checks.own]
 type    = "push"
@@ -32,6 +32,7 @@ route = "priority"
 [services.www.pools]
 dublin  = { priority = 1, endpoints = ["192.0.2.10"], checks = ["own"] }
 ashburn = { priority = 2, endpoints = ["192.0.2.20"], checks = ["web"] }
+tokyo   = { priority = 3, endpoints = ["192.0.2.30"] }
 "#;
 
 const DUBLIN: &str = "192.0.2.10";
