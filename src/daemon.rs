@@ -527,6 +527,13 @@ impl Daemon {
             Request::Status(reply) => {
                 let _ = reply.send(control::Status::new(&self.publisher, self.not_ready(), self.now()));
             }
+            Request::Report { check, target, report, reply } => {
+                let target = self.publisher.push_target(&check, &target);
+                if let Some(target) = target {
+                    self.handle(Event::Report { target, report });
+                }
+                let _ = reply.send(target.is_some());
+            }
             Request::Resume { service, region, reply } => {
                 let _ = reply.send(self.resume(&service, region.as_deref()));
             }
