@@ -18,6 +18,7 @@ mod last_good;
 mod lifecycle;
 mod locations;
 mod packets;
+mod probe;
 mod queries;
 mod resolver;
 mod start;
