@@ -5,6 +5,7 @@
 //! published.
 
 mod first_round;
+mod health;
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -25,11 +26,12 @@ use crate::health::Outcome;
 use crate::loader::{self, Built, Inputs, Stamps};
 use crate::model::{Moment, TargetId};
 use crate::probe::{Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
-use crate::publisher::{Change, Effect, Event, NotResumed, Publisher};
+use crate::publisher::{Change, Effect, Event, Publisher};
 use crate::server::{self, BindError, Engine, Server, Transport, notify};
 use crate::state::Keeper;
 
 use first_round::Beside;
+use health::{keeper, next};
 
 /// How often the location databases are looked at for a change.
 const GEO_WATCH: Duration = Duration::from_secs(1);
@@ -214,13 +216,6 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     Ok(())
 }
 
-/// A keeper whose writes end as events of the loop.
-fn keeper(state: &Path, persisted: &mpsc::UnboundedSender<Event>) -> std::io::Result<Keeper> {
-    let persisted = persisted.clone();
-    // The loop may have ended meanwhile.
-    Keeper::start(state.to_owned(), move |id, result| drop(persisted.send(Event::Persisted { id, result })))
-}
-
 fn say(effects: &[Effect]) {
     for effect in effects {
         match effect {
@@ -337,37 +332,6 @@ impl Daemon {
         self.clock.now()
     }
 
-    fn observe(&mut self, generation: u32, target: TargetId, outcome: Outcome) {
-        if tracing::enabled!(tracing::Level::DEBUG) && generation == self.publisher.generation() {
-            let config = &self.publisher.dataset().config;
-            let probed = &config.targets[target.index()];
-            let check = &config.checks[probed.check.index()].name;
-            let seconds = outcome.phases.total().as_secs_f64();
-            tracing::debug!("endpoint {} check {check}: {} after {seconds:.6} s", probed.target, outcome.seen);
-        }
-        self.handle(Event::Outcome { generation, target, outcome });
-    }
-
-    /// An outcome of the first round beside the answers, or its end.
-    fn observe_first(&mut self, outcome: Option<(TargetId, Outcome)>) {
-        match outcome {
-            // It began with the start's configuration; those of a later one are probed by its reload.
-            Some((target, outcome)) => self.observe(0, target, outcome),
-            None => {
-                self.beside = None;
-                self.handle(Event::FirstRoundEnded);
-            }
-        }
-    }
-
-    /// Hands the keeper the last of the history; what it says of the write comes too late for the loop.
-    fn write_last(&mut self, keeper: Keeper) -> Keeper {
-        if let Some(history) = self.publisher.history(self.now()) {
-            keeper.keep(u64::MAX, history);
-        }
-        keeper
-    }
-
     fn handle(&mut self, event: Event) {
         let effects = self.publisher.handle(event, self.now());
         if effects.is_empty() {
@@ -460,21 +424,6 @@ impl Daemon {
         }
     }
 
-    /// The history of health goes where the new files say.
-    fn follow_state(&mut self, new: &Dataset) {
-        let state = new.config.server.state.clone().or_else(state_directory);
-        if state == self.state {
-            return;
-        }
-        self.keeper = state.as_deref().and_then(|state| {
-            keeper(state, &self.persisted)
-                .inspect_err(|why| tracing::warn!("the history of health is not kept until the next reload: {why}"))
-                .ok()
-        });
-        self.state = state;
-        self.publisher.keep_history(self.keeper.is_some());
-    }
-
     /// What only a restart changes.
     fn warn_of_fixed(&self, new: &Dataset) {
         let (old, new) = (&self.published.load().dataset.config, &new.config);
@@ -540,17 +489,6 @@ impl Daemon {
         }
     }
 
-    /// Takes back what is held of a service, in one region or in all; which regions that were.
-    fn resume(&mut self, service: &str, region: Option<&str>) -> Result<Vec<String>, NotResumed> {
-        let held = self.publisher.held(service, region)?;
-        let mut regions = Vec::with_capacity(held.len());
-        for (service, region) in held {
-            self.handle(Event::Resume { service, region });
-            regions.push(self.publisher.dataset().config.regions[region.index()].name.clone());
-        }
-        Ok(regions)
-    }
-
     /// Why this node should not be sent queries; `None` when it is ready.
     fn not_ready(&self) -> Option<&'static str> {
         if self.last_good {
@@ -600,14 +538,6 @@ impl Daemon {
         let services = counted(config.services.len(), "service");
         let (regions, targets) = (counted(config.regions.len(), "region"), counted(config.targets.len(), "probe target"));
         format!("{zones}, {services} in {regions}, {targets}")
-    }
-}
-
-/// What the first round beside the answers saw next; `None` at its end.
-async fn next(beside: &mut Option<Beside>) -> Option<(TargetId, Outcome)> {
-    match beside {
-        Some(outcomes) => outcomes.recv().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -21,7 +21,7 @@ use crate::model::{Family, Moment, RegionId, ServiceId, Target, TargetId};
 use crate::steer::{Plan, Ramp, Rung};
 
 pub use change::{Change, Stand};
-pub use history::{History, KEEP_PAUSE, KEEP_PERIOD, PoolRecord};
+pub use history::{History, KEEP_PAUSE, KEEP_PAUSE_IN_DOUBT, KEEP_PERIOD, PoolRecord};
 pub use pools::NotResumed;
 
 use history::Keeping;
@@ -116,7 +116,13 @@ pub struct Publisher {
 impl Publisher {
     /// Starts with everything up, before the first round.
     pub fn new(dataset: Arc<Dataset>) -> Publisher {
-        let mut publisher = Publisher {
+        let mut publisher = Publisher::without_plans(dataset);
+        publisher.compile_all(Moment::default());
+        publisher
+    }
+
+    fn without_plans(dataset: Arc<Dataset>) -> Publisher {
+        Publisher {
             health: new_health(&dataset),
             pushes: Pushes::new(&dataset.config.checks, &dataset.config.targets),
             keys: keys(&dataset),
@@ -130,15 +136,13 @@ impl Publisher {
             first_round: true,
             keeping: Keeping::default(),
             dataset,
-        };
-        publisher.compile_all(Moment::default());
-        publisher
+        }
     }
 
     /// Starts from what was kept `age` ago, before the first round. Returns the targets that it says
     /// nothing of, in order: they are to be probed before anything is answered.
     pub fn restore(dataset: Arc<Dataset>, history: &History, age: Duration, now: Moment) -> (Publisher, Vec<TargetId>) {
-        let mut publisher = Publisher::new(dataset);
+        let mut publisher = Publisher::without_plans(dataset);
         let carry = match_targets(&history.keys, &publisher.keys);
         let unknown = publisher.health.restore(&history.records, &carry, age, now);
         publisher.pools.restore(&publisher.dataset.config, &history.pools, age, now);
@@ -301,7 +305,10 @@ impl Publisher {
                     }
                     effects.push(Effect::Say(self.target_change(&transition)));
                 }
-                health::Effect::Doubt { target, .. } => self.dirty.extend(&self.used_by[target.index()]),
+                health::Effect::Doubt { target, .. } => {
+                    self.keeping.doubted = true;
+                    self.dirty.extend(&self.used_by[target.index()]);
+                }
                 health::Effect::Flapping { target, changes, until } => {
                     self.keeping.changed = true;
                     self.dirty.extend(&self.used_by[target.index()]);
@@ -458,7 +465,8 @@ fn used_by(dataset: &Dataset) -> Vec<Vec<ServiceId>> {
 /// Where the pool in `region` stands in a plan; `None` for a family that it does not offer.
 fn stand(plan: &Plan, region: RegionId, family: Family) -> Option<Stand> {
     let rung = Rung::best(plan.pool(region)?.rungs[family.index()])?;
-    Some(Stand { rung, held: rung == Rung::Standby && plan.note(region)?.standing.held[family.index()] })
+    let held = rung == Rung::Standby && plan.note(region).is_some_and(|note| note.standing.held[family.index()]);
+    Some(Stand { rung, held })
 }
 
 /// One sentence per pool and family whose rung changed, and one where the service's did.

@@ -82,3 +82,35 @@ fn address_plans() {
             .to_vec();
     mutate(&[plan], |bytes| targets::read_address_plan(&String::from_utf8_lossy(bytes)));
 }
+
+/// The seed is what a server keeps whose regions are down, held, returning and flapping.
+#[test]
+fn histories_of_health() {
+    use meridian::health::{FailReason, Outcome, Seen};
+    use meridian::model::{Moment, TargetId};
+    use meridian::publisher::{Event, Publisher};
+
+    let dataset = common::dataset(&common::checked());
+    let mut publisher = Publisher::new(dataset.clone());
+    publisher.handle(Event::FirstRoundEnded, Moment::default());
+    let mut seeds = Vec::new();
+    for second in 0..120 {
+        let now = Moment(Duration::from_secs(second));
+        for target in 0..dataset.config.targets.len() {
+            let failing = target as u64 * 7 + 3;
+            let seen = if second % (2 * failing) < failing { Seen::Pass } else { Seen::Fail(FailReason::ConnectRefused) };
+            let outcome = Outcome::new(now, seen);
+            publisher.handle(Event::Outcome { generation: 0, target: TargetId::from_index(target), outcome }, now);
+        }
+        if second % 40 == 39 {
+            let history = publisher.history(now).unwrap();
+            seeds.push(meridian::state::encode(&history, std::time::UNIX_EPOCH + Duration::from_secs(1_799_999_990)));
+            for (service, region) in publisher.held("www.gtm.example", None).unwrap_or_default() {
+                publisher.handle(Event::Resume { service, region }, now);
+            }
+        }
+    }
+    let text = String::from_utf8(seeds.concat()).unwrap();
+    assert!(["\"held\"", "\"ramping\"", "\"hold\"", "\"up\":false"].iter().all(|part| text.contains(part)), "{text}");
+    mutate(&seeds, |bytes| targets::read_history(&dataset, bytes));
+}

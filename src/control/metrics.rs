@@ -2,11 +2,12 @@
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{Control, Status};
+use super::{Control, Status, TargetStatus};
 use crate::answer::Counters;
 use crate::dns::Rcode;
 use crate::metrics::Counter;
@@ -78,18 +79,45 @@ impl Collector for Scrape {
         counter(out, "meridian_tcp_connections_timed_out", "TCP connections idle or too slow", udp.tcp.timed_out.get())?;
         gauge(out, "meridian_ready", "1 when this node should be sent queries", i64::from(self.status.not_ready.is_none()))?;
         gauge(out, "meridian_isolated", "1 while our own network is taken to be what failed", i64::from(self.status.isolated))?;
-        let mut up = out.encode_descriptor(
-            "meridian_target_up",
-            "1 when a check of an address is up",
+        self.encode_health(out)
+    }
+}
+
+impl Scrape {
+    fn encode_health(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let targets = || self.status.targets.iter();
+        let labels = |target: &TargetStatus| [("check", target.check.clone()), ("target", target.target.clone())];
+        let up = targets().map(|target| (labels(target), f64::from(u8::from(target.up))));
+        gauges(out, "meridian_target_up", "1 when a check of an address is up", up)?;
+        let flapping = targets().filter(|target| target.flapping_until.is_some()).map(|target| (labels(target), 1.0));
+        gauges(out, "meridian_target_flapping", "1 while it is held down as flapping", flapping)?;
+        let load = targets().filter_map(|target| Some((labels(target), target.load?)));
+        gauges(out, "meridian_target_load", "The load it reports, averaged, 0 idle to 1 full", load)?;
+        let held = self.status.returning.iter().filter(|pool| pool.is_held());
+        let held = held.map(|pool| ([("service", pool.service.clone()), ("region", pool.region.clone())], 1.0));
+        gauges(out, "meridian_pool_held", "1 while it is held until an operator resumes it", held)?;
+        let mut ignored = out.encode_descriptor(
+            "meridian_target_load_ignored",
+            "Passes without a report of load that can be used",
             None,
-            prometheus_client::metrics::MetricType::Gauge,
+            MetricType::Counter,
         )?;
-        for target in &self.status.targets {
-            let labels = [("check", target.check.as_str()), ("target", target.target.as_str())];
-            ConstGauge::new(i64::from(target.up)).encode(up.encode_family(&labels)?)?;
+        for target in targets().filter(|target| target.load.is_some() || target.load_ignored > 0) {
+            ConstCounter::new(target.load_ignored).encode(ignored.encode_family(&labels(target))?)?;
         }
         Ok(())
     }
+}
+
+/// One family of gauges, each with two labels.
+fn gauges(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = ([(&'static str, String); 2], f64)>,
+) -> Result<(), std::fmt::Error> {
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    values.into_iter().try_for_each(|(labels, value)| ConstGauge::new(value).encode(family.encode_family(&labels)?))
 }
 
 fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), std::fmt::Error> {

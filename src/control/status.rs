@@ -69,6 +69,8 @@ pub struct ProbeStatus {
     pub phases: serde_json::Map<String, serde_json::Value>,
 }
 
+const HELD: &str = "held";
+
 /// A pool on its way back, in the families in which it is.
 #[derive(Debug, Clone, Serialize)]
 pub struct PoolStatus {
@@ -145,12 +147,17 @@ fn phase_name(phase: health::Phase) -> &'static str {
 }
 
 impl PoolStatus {
+    /// True where an operator is waited for, in either family.
+    pub fn is_held(&self) -> bool {
+        [self.ipv4, self.ipv6].contains(&HELD)
+    }
+
     fn new(record: PoolRecord) -> PoolStatus {
         let word = |own: &Return<_>| match own.phase {
             _ if own.down => "down",
             Phase::InUse => "in use",
             Phase::Ramping(_) => "ramping",
-            Phase::Held => "held",
+            Phase::Held => HELD,
         };
         let [ipv4, ipv6] = record.families.each_ref().map(word);
         PoolStatus { service: record.service, region: record.region, ipv4, ipv6 }

@@ -9,6 +9,8 @@ use crate::steer::Return;
 
 /// The least time between two writes.
 pub const KEEP_PAUSE: Duration = Duration::from_secs(2);
+/// The same where nothing but doubt has changed.
+pub const KEEP_PAUSE_IN_DOUBT: Duration = Duration::from_secs(10);
 /// The most: history is to be young although nothing changes. Also the pause after a write that failed.
 pub const KEEP_PERIOD: Duration = Duration::from_secs(60);
 
@@ -41,6 +43,8 @@ pub(super) struct Keeping {
     on: bool,
     /// Something that should not be lost has changed since the last write.
     pub(super) changed: bool,
+    /// Something became settled or in doubt since then.
+    pub(super) doubted: bool,
     under_way: Option<u64>,
     last: Option<Moment>,
     refused: bool,
@@ -55,14 +59,20 @@ impl Keeping {
 
     /// When the next write is due; `None` while one is under way.
     pub(super) fn due(&self) -> Option<Moment> {
-        let pause = if self.changed && !self.refused { KEEP_PAUSE } else { KEEP_PERIOD };
+        let pause = match (self.changed, self.doubted) {
+            _ if self.refused => KEEP_PERIOD,
+            (true, _) => KEEP_PAUSE,
+            (false, true) => KEEP_PAUSE_IN_DOUBT,
+            (false, false) => KEEP_PERIOD,
+        };
         (self.on && self.under_way.is_none()).then(|| self.last.map_or(Moment::default(), |last| last + pause))
     }
 
     /// A write begins; its number.
     pub(super) fn begin(&mut self, now: Moment) -> u64 {
         self.count += 1;
-        (self.last, self.under_way, self.changed) = (Some(now), Some(self.count), false);
+        (self.last, self.under_way) = (Some(now), Some(self.count));
+        (self.changed, self.doubted) = (false, false);
         self.count
     }
 

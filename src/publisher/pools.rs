@@ -60,7 +60,7 @@ impl Pools {
             }
             self.steps.extend(returns.next_step(now).map(|step| Reverse((step, id))));
         }
-        if health.any_flapping() {
+        if health.any_flapping() && service.pools.iter().any(|pool| flapping_until(health, pool).is_some()) {
             standings.resize(service.pools.len(), Standing::default());
             for (standing, pool) in standings.iter_mut().zip(&service.pools) {
                 standing.flapping_until = flapping_until(health, pool);

@@ -129,7 +129,8 @@ impl<'f> TargetRow<'f> {
             changed: record.changed.map(millis),
             changes: record.changes.iter().copied().map(millis).collect(),
             hold: record.hold.map(millis),
-            load: record.load,
+            // Four digits are what is reported, and are read back exactly.
+            load: record.load.map(|load| (load * 10_000.0).round() / 10_000.0),
         }
     }
 

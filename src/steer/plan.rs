@@ -108,7 +108,7 @@ pub struct Plan {
     /// All endpoints of each pool, per family, up or not.
     all: Box<[[Ring; 2]]>,
     fallback: [Ring; 2],
-    /// By pool; read by `why` alone.
+    /// By pool, where there is anything to say of one; read by `why` alone.
     notes: Box<[Note]>,
 }
 
@@ -200,12 +200,16 @@ impl Plan {
         // While a weight grows all are counted in fractions, so that a weight of 1 can grow too.
         let scale = if standings.iter().any(|standing| standing.share < RAMP_STEPS) { RAMP_STEPS } else { 1 };
         let drawn = |weight: u32, share: u32| if scale == 1 { weight } else { weight * share };
-        let note = |(index, pool): (usize, &Pool)| Note { weight: pool.weight.get(), standing: standing(index) };
-        let notes: Box<[Note]> = service.pools.iter().enumerate().map(note).collect();
+        let note = |(pool, standing): (&Pool, &Standing)| Note { weight: pool.weight.get(), standing: *standing };
+        let notes = service.pools.iter().zip(standings).map(note).collect();
         let mut layout = Layout { ttl: service.ttl, answers: service.answers, bytes: Vec::new(), slots: Vec::new() };
-        let (mut pools, all): (Vec<PoolPlan>, Vec<[Ring; 2]>) =
-            service.pools.iter().zip(&notes).map(|(pool, note)| pool_plan(service, pool, state, note, &mut layout)).unzip();
-        pools.iter_mut().zip(&notes).for_each(|(pool, note)| pool.weight = drawn(note.weight, note.standing.share));
+        let (mut pools, all): (Vec<PoolPlan>, Vec<[Ring; 2]>) = service
+            .pools
+            .iter()
+            .enumerate()
+            .map(|(i, pool)| pool_plan(service, pool, state, standing(i).held, &mut layout))
+            .unzip();
+        pools.iter_mut().enumerate().for_each(|(i, pool)| pool.weight = drawn(pool.weight, standing(i).share));
         let fallback = Family::BOTH.map(|family| {
             let addresses: Vec<_> =
                 service.fallback.iter().map(|a| Target::Address(*a)).filter(|t| t.families().contains(family)).collect();
@@ -264,7 +268,7 @@ impl Plan {
         self.all[index][family.index()]
     }
 
-    /// What else is known of the service's pool in `region`.
+    /// What else is known of the service's pool in `region`, where there is anything.
     pub fn note(&self, region: RegionId) -> Option<&Note> {
         self.notes.get(self.pools.binary_search_by_key(&region, |pool| pool.region).ok()?)
     }
@@ -320,15 +324,13 @@ fn pool_plan(
     service: &Service,
     pool: &Pool,
     state: &dyn Fn(&Pool, &Endpoint) -> State,
-    note: &Note,
+    held: [bool; 2],
     layout: &mut Layout,
 ) -> (PoolPlan, [Ring; 2]) {
     let states: Vec<State> = pool.endpoints.iter().map(|endpoint| state(pool, endpoint)).collect();
     let judged = judge_families(service, pool, &states);
-    let rungs = Family::BOTH.map(|family| {
-        let held = note.standing.held[family.index()];
-        judged[family.index()].map_or(0, |own| rung_set(own, pool.weight.get() > 0, held))
-    });
+    let rungs = Family::BOTH
+        .map(|family| judged[family.index()].map_or(0, |own| rung_set(own, pool.weight.get() > 0, held[family.index()])));
     let mut ring = |family: Family, usable: bool| {
         let endpoints: Vec<_> = pool
             .endpoints

@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use super::plan::{RAMP_STEPS, Standing};
-use crate::model::{Family, Moment, Resume, Service};
+use crate::model::{Families, Family, Moment, Pool, Resume, Service};
 
 /// The pools of one service that does not take them back at once.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Returns {
     resume: Resume,
     /// By pool and family.
     pools: Vec<[Return; 2]>,
+    /// By pool.
+    offers: Vec<Families>,
 }
 
 /// One pool in one family; `T` is how time is told.
@@ -61,7 +63,8 @@ impl Returns {
     pub fn new(service: &Service) -> Option<Returns> {
         let (ramp, resume) = (service.ramp, service.resume);
         let pools = vec![<[Return; 2]>::default(); service.pools.len()];
-        (ramp.is_some() || resume == Resume::Manual).then_some(Returns { ramp, resume, pools })
+        let offers = service.pools.iter().map(Pool::families).collect();
+        (ramp.is_some() || resume == Resume::Manual).then_some(Returns { ramp, resume, pools, offers })
     }
 
     /// Where one of the service's pools is, per family.
@@ -125,7 +128,8 @@ impl Returns {
             (Phase::Ramping(since), Some(ramp)) => steps(now.since(since), ramp).clamp(1, RAMP_STEPS.into()) as u32,
             _ => RAMP_STEPS,
         };
-        let used = self.pools[pool].iter().filter(|own| !own.down && !own.is_held());
+        let offered = Family::BOTH.into_iter().filter(|family| self.offers[pool].contains(*family));
+        let used = offered.map(|family| &self.pools[pool][family.index()]).filter(|own| !own.down && !own.is_held());
         Standing {
             held: self.pools[pool].map(|own| own.is_held()),
             share: used.map(share).max().unwrap_or(RAMP_STEPS),

@@ -58,6 +58,28 @@ pub fn dataset(text: &str) -> Arc<Dataset> {
     Arc::new(Dataset::compile(config, Arc::new(Locations::read(Some(EMBEDDED), None).unwrap())))
 }
 
+/// A configuration with a checked service that takes its pools back by and by and by an operator's word.
+pub fn checked() -> String {
+    let zone = r#"--- zones/gtm.example.toml
+zone = "gtm.example"
+records = '''
+@   3600 SOA ns1 hostmaster 1 3600 600 604800 30
+@   3600 NS  ns1
+ns1 3600 A   192.0.2.53
+'''
+[services.www]
+route  = "weighted"
+ramp   = "1m"
+resume = "manual"
+checks = ["web"]
+[services.www.pools]
+dublin  = { endpoints = ["192.0.2.10"] }
+ashburn = { endpoints = ["192.0.2.20", "192.0.2.21"] }
+tokyo   = { endpoints = ["192.0.2.30"] }
+"#;
+    [CONFIGURATION, zone].concat()
+}
+
 /// The snapshot of that dataset with everything up.
 pub fn snapshot(text: &str) -> Arc<Snapshot> {
     Publisher::new(dataset(text)).snapshot()

@@ -4,15 +4,18 @@
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::Message;
 use meridian::answer::{DropReason, Query, Response, Transport, UDP_BUFFER, Worker, respond};
-use meridian::dataset::Snapshot;
+use meridian::dataset::{Dataset, Snapshot};
 use meridian::diag::{Diagnostics, render_json, render_text};
 use meridian::dns::{Name, Rcode, RrType};
 use meridian::geo::Locations;
-use meridian::model::{DnsSpec, DnsTransport};
+use meridian::model::{DnsSpec, DnsTransport, Moment, TargetId};
 use meridian::probe::{Heard, Question, hear_v4, hear_v6};
+use meridian::publisher::{Event, Publisher};
+use meridian::state;
 use meridian::zone::{self, Include, Input};
 
 use super::Files;
@@ -100,4 +103,29 @@ pub fn read_address_plan(text: &str) {
     if let Ok(mmdb) = meridian::geo::build::build("fuzz.csv", text) {
         Locations::read(Some(&mmdb), None).map_or_else(|e| assert!(!e.to_string().is_empty()), drop);
     }
+}
+
+/// Reads any octets as a history of health, and starts from what is accepted: what is held is down,
+/// every name is answered, and what is kept again is read again.
+pub fn read_history(dataset: &Arc<Dataset>, bytes: &[u8]) {
+    let now = Moment(Duration::from_secs(1_800_000_000));
+    let wall = SystemTime::UNIX_EPOCH + now.0;
+    let (history, age) = match state::decode(bytes, wall) {
+        Ok(kept) => kept,
+        Err(why) => return assert!(!why.contains('\n'), "{why:?}"),
+    };
+    let (mut publisher, unknown) = Publisher::restore(dataset.clone(), &history, age, now);
+    assert!(unknown.is_sorted());
+    publisher.handle(Event::FirstRoundEnded, now);
+    for (index, _) in dataset.config.targets.iter().enumerate() {
+        let target = TargetId::from_index(index);
+        let health = publisher.health();
+        assert!(health.flapping_until(target).is_none() || !health.state(target).up);
+    }
+    for plan in &publisher.snapshot().plans {
+        assert!(meridian::model::Family::BOTH.iter().any(|family| plan.rung(*family).is_some()));
+    }
+    publisher.handle(Event::Tick, now + Duration::from_secs(1000));
+    let kept = state::encode(&publisher.history(now).expect("the first round has ended"), wall);
+    assert!(state::decode(&kept, wall).is_ok());
 }

@@ -21,4 +21,5 @@ mod packets;
 mod probe;
 mod queries;
 mod resolver;
+mod restart;
 mod start;

@@ -30,6 +30,7 @@ fn a_changed_or_unknown_target_takes_the_verdict_or_nothing() {
 fn old_history_is_down_or_nothing() {
     let mut old = health(&[0, 1]);
     play(&mut old, &[(0, 1, Seen::Pass), (1, 0, REFUSED), (2, 0, REFUSED), (3, 1, Seen::Pass)]);
+    old.tick(at(1000));
     let specs = [spec(0, 2), spec(1, 2)];
     let (fresh, unknown) = restart(&old, &specs, FRESH - Duration::from_millis(1), at(1000));
     assert_eq!((unknown, fresh.is_restored(T[1])), (vec![], true));

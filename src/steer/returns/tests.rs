@@ -7,7 +7,8 @@ fn at(seconds: u64) -> Moment {
 }
 
 fn returns(ramp: Option<u64>, resume: Resume) -> Returns {
-    Returns { ramp: ramp.map(Duration::from_secs), resume, pools: vec![<[Return; 2]>::default()] }
+    let offers = vec![Families { v4: true, v6: false }];
+    Returns { ramp: ramp.map(Duration::from_secs), resume, pools: vec![<[Return; 2]>::default()], offers }
 }
 
 const UP: [Option<bool>; 2] = [Some(true), None];
@@ -72,6 +73,7 @@ fn an_undone_fall_leaves_everything_as_it_was() {
 #[test]
 fn families_that_are_split_are_held_apart() {
     let mut returns = returns(Some(100), Resume::Manual);
+    returns.offers = vec![Families { v4: true, v6: true }];
     returns.update(0, [Some(true), Some(false)], false, at(0));
     returns.update(0, [Some(true), Some(true)], false, at(1));
     assert_eq!(returns.standing(0, at(1)), Standing { held: [false, true], ..Standing::default() });

@@ -124,9 +124,18 @@ impl Hammer {
 
 /// Status and body of a GET.
 pub(crate) fn get(server: SocketAddr, path: &str) -> (u16, String) {
+    request(server, "GET", path, "")
+}
+
+/// Status and body of a POST with these header lines and no body.
+pub(crate) fn post(server: SocketAddr, path: &str, headers: &str) -> (u16, String) {
+    request(server, "POST", path, headers)
+}
+
+fn request(server: SocketAddr, method: &str, path: &str, headers: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(server).expect("the admin address answers");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {server}\r\n{headers}Connection: close\r\n\r\n").unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
     let (head, body) = response.split_once("\r\n\r\n").expect("a head and a body");

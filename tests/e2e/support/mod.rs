@@ -6,7 +6,7 @@ mod process;
 mod site;
 mod toy;
 
-pub(crate) use client::{Answer, Client, Hammer, exchange_tcp, get, query, udp};
+pub(crate) use client::{Answer, Client, Hammer, exchange_tcp, get, post, query, udp};
 pub(crate) use net::Net;
 pub(crate) use process::{Done, Process, command, dig, kdig, run};
 pub(crate) use site::{Meridian, Site, ZONE};

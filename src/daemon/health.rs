@@ -1,0 +1,87 @@
+//! The loop's part in health: what probes saw, what is kept of it, and what operators take back.
+
+use std::path::Path;
+
+use tokio::sync::mpsc;
+
+use super::first_round::Beside;
+use super::{Daemon, state_directory};
+use crate::dataset::Dataset;
+use crate::health::Outcome;
+use crate::model::TargetId;
+use crate::publisher::{Event, NotResumed};
+use crate::state::Keeper;
+
+impl Daemon {
+    pub(super) fn observe(&mut self, generation: u32, target: TargetId, outcome: Outcome) {
+        if tracing::enabled!(tracing::Level::DEBUG) && generation == self.publisher.generation() {
+            let config = &self.publisher.dataset().config;
+            let probed = &config.targets[target.index()];
+            let check = &config.checks[probed.check.index()].name;
+            let seconds = outcome.phases.total().as_secs_f64();
+            tracing::debug!("endpoint {} check {check}: {} after {seconds:.6} s", probed.target, outcome.seen);
+        }
+        self.handle(Event::Outcome { generation, target, outcome });
+    }
+
+    /// An outcome of the first round beside the answers, or its end.
+    pub(super) fn observe_first(&mut self, outcome: Option<(TargetId, Outcome)>) {
+        match outcome {
+            // It began with the start's configuration; those of a later one are probed by its reload.
+            Some((target, outcome)) => self.observe(0, target, outcome),
+            None => {
+                self.beside = None;
+                self.handle(Event::FirstRoundEnded);
+            }
+        }
+    }
+
+    /// Hands the keeper the last of the history; what it says of the write comes too late for the loop.
+    pub(super) fn write_last(&mut self, keeper: Keeper) -> Keeper {
+        if let Some(history) = self.publisher.history(self.now()) {
+            keeper.keep(u64::MAX, history);
+        }
+        keeper
+    }
+
+    /// The history of health goes where the new files say.
+    pub(super) fn follow_state(&mut self, new: &Dataset) {
+        let state = new.config.server.state.clone().or_else(state_directory);
+        if state == self.state {
+            return;
+        }
+        self.keeper = state.as_deref().and_then(|state| {
+            keeper(state, &self.persisted)
+                .inspect_err(|why| tracing::warn!("the history of health is not kept until the next reload: {why}"))
+                .ok()
+        });
+        self.state = state;
+        self.publisher.keep_history(self.keeper.is_some());
+    }
+
+    /// Takes back what is held of a service, in one region or in all; which regions that were.
+    pub(super) fn resume(&mut self, service: &str, region: Option<&str>) -> Result<Vec<String>, NotResumed> {
+        let held = self.publisher.held(service, region)?;
+        let mut regions = Vec::with_capacity(held.len());
+        for (service, region) in held {
+            self.handle(Event::Resume { service, region });
+            regions.push(self.publisher.dataset().config.regions[region.index()].name.clone());
+        }
+        Ok(regions)
+    }
+}
+
+/// A keeper whose writes end as events of the loop.
+pub(super) fn keeper(state: &Path, persisted: &mpsc::UnboundedSender<Event>) -> std::io::Result<Keeper> {
+    let persisted = persisted.clone();
+    // The loop may have ended meanwhile.
+    Keeper::start(state.to_owned(), move |id, result| drop(persisted.send(Event::Persisted { id, result })))
+}
+
+/// What the first round beside the answers saw next; `None` at its end.
+pub(super) async fn next(beside: &mut Option<Beside>) -> Option<(TargetId, Outcome)> {
+    match beside {
+        Some(outcomes) => outcomes.recv().await,
+        None => std::future::pending().await,
+    }
+}
