@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::health::{Evidence, ExecFault, NotJudged};
-use crate::model::ExecSpec;
+use crate::model::{ExecSpec, TargetId, TcpSpec};
 use crate::probe::exec::MAX_OUTPUT;
+use crate::probe::{Job, ProbeLimit, Scheduler};
 
 fn program(words: &[&str]) -> CheckSpec {
     check(CheckKind::Exec(ExecSpec { command: words.iter().map(|word| word.to_string()).collect() }), 0)
@@ -143,4 +144,23 @@ async fn only_so_many_run_at_once() {
         assert_eq!(outcome.seen, fails(ExecFault::Exit(1)), "waiting takes none of the check's time");
         assert!(["1", "2"].contains(&written(&outcome).as_str()), "{outcome:?}");
     }
+}
+
+#[tokio::test]
+async fn programs_in_line_delay_no_other_checks() {
+    let address = super::server::start(|_| async {}).await;
+    let (slow, quick) = (shell("sleep 0.3"), check(CheckKind::Tcp(TcpSpec::default()), address.port()));
+    let job = |id, check: &CheckSpec| Job { id: TargetId(id), check: Arc::new(check.clone()), target: loopback() };
+    // More programs than there are permits for probes.
+    let jobs = (0..20).map(|id| job(id, &slow)).chain((20..22).map(|id| job(id, &quick))).collect();
+    let (sender, mut outcomes) = tokio::sync::mpsc::channel(64);
+    let prober = Arc::new(Prober::new(Clock::start()).with_exec_processes(1));
+    let _scheduler = Scheduler::spawn(prober, ProbeLimit { descriptors: 1024, probes: 8 }, 0, jobs, sender);
+    let (mut programs, mut others) = (0, 0);
+    let end = tokio::time::Instant::now() + Duration::from_secs(2);
+    while let Ok(Some(observed)) = tokio::time::timeout_at(end, outcomes.recv()).await {
+        if observed.target.0 < 20 { programs += 1 } else { others += 1 }
+    }
+    assert!((1..=7).contains(&programs), "one after the other: {programs}");
+    assert!(others >= 10, "about 20 for each of two: {others}");
 }
