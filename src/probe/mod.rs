@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Timetable (when, pure) ─► Scheduler (at most N at once) ─► Prober (one probe) ─► Observed, on a channel
-//!                                                               └─ tcp, tls, http: one file per step
+//!                                                               └─ tcp, tls, http, icmp, dns, grpc, exec: one file each
 //! ```
 //! One probe is bounded in time by its check's `timeout` over everything it does (resolving,
 //! connecting, TLS, request, response head), and in memory by [`MAX_HEAD`] and [`MAX_BODY`]. Whatever an
