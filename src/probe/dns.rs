@@ -91,9 +91,8 @@ async fn over_udp(address: SocketAddr, question: &Question<'_>, query: &[u8]) ->
 async fn over_tcp(mut stream: TcpStream, question: &Question<'_>, query: &[u8]) -> io::Result<Heard> {
     let length = (query.len() as u16).to_be_bytes();
     stream.write_all(&[&length, query].concat()).await?;
-    let mut message = Vec::new();
     loop {
-        message.resize(usize::from(stream.read_u16().await?), 0);
+        let mut message = vec![0; usize::from(stream.read_u16().await?)];
         stream.read_exact(&mut message).await?;
         match question.hear(&message) {
             Heard::Other => {}
