@@ -129,10 +129,10 @@ impl Options {
             Type::Http => CheckKind::Http(self.into_http(item, out)?.0),
             Type::Https => {
                 let (http, rest) = self.into_http(item, out)?;
-                CheckKind::Https(http, rest.into_tls(files, out)?)
+                CheckKind::Https(http, rest.into_tls(item, files, out)?)
             }
             Type::Tcp => CheckKind::Tcp(TcpSpec { send: value(self.send), expect: value(self.expect) }),
-            Type::Tls => CheckKind::Tls(self.into_tls(files, out)?),
+            Type::Tls => CheckKind::Tls(self.into_tls(item, files, out)?),
             Type::Icmp => CheckKind::Icmp(IcmpSpec { size: value(self.size).unwrap_or(56) }),
             Type::Dns => self.into_dns(item, out)?,
             Type::Grpc => self.into_grpc(item, files, out)?,
@@ -209,11 +209,10 @@ impl Options {
         let (service, host) = (value(self.service.take()).unwrap_or_default(), value(self.host.take()));
         let inside = value(self.tls.take()).unwrap_or(false);
         if !inside && let Some((key, at)) = self.tls_key() {
-            out.error("useless-key", at, format!("{}.{key}", item.path), format!("`{key}` does nothing without TLS"))
+            out.warning("useless-key", at, format!("{}.{key}", item.path), format!("`{key}` does nothing without TLS"))
                 .hint("write tls = true, or remove it");
-            return None;
         }
-        let tls = self.into_tls(files, out)?;
+        let tls = self.into_tls(item, files, out)?;
         Some(CheckKind::Grpc(GrpcSpec { service, host, tls: inside.then_some(tls) }))
     }
 
@@ -229,10 +228,10 @@ impl Options {
             .or_else(|| at("certificate_warn_days", &self.certificate_warn_days))
     }
 
-    fn into_tls(self, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<TlsSpec> {
+    fn into_tls(self, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<TlsSpec> {
         let defaults = TlsSpec::default();
         let roots = match self.ca_file {
-            Some(file) => Some(roots(&file, files, out)?),
+            Some(file) => Some(roots(&file, item, files, out)?),
             None => None,
         };
         let verify_certificate = value(self.verify_certificate).unwrap_or(defaults.verify_certificate);
@@ -260,10 +259,10 @@ fn program(command: Located<Vec<String>>, item: &Item<'_>, files: &mut Files<'_>
 }
 
 /// Reads a `ca_file`: at least one certificate in PEM, each good as a root.
-fn roots(file: &Located<PathBuf>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<Roots> {
+fn roots(file: &Located<PathBuf>, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<Roots> {
     let path = files.directory.join(&file.value);
     let mut refuse = |rule, message: String, hint: String| {
-        out.error(rule, file.at.clone(), "ca_file", message).hint(hint);
+        out.error(rule, file.at.clone(), format!("{}.ca_file", item.path), message).hint(hint);
         None
     };
     let convert = "it must be PEM: openssl x509 -inform der -in FILE -out FILE.pem converts one certificate";
@@ -284,9 +283,13 @@ fn roots(file: &Located<PathBuf>, files: &mut Files<'_>, out: &mut Diagnostics) 
     };
     let mut store = RootCertStore::empty();
     for (index, certificate) in certificates.iter().enumerate() {
-        if let Err(problem) = store.add(certificate.clone()) {
-            let message = format!("certificate {} in {} cannot be a root: {problem}", index + 1, path.display());
-            return refuse("bad-certificate", message, "name the certificates of authorities, not of servers".to_owned());
+        if store.add(certificate.clone()).is_err() {
+            let message = format!("certificate {} in {} cannot be read", index + 1, path.display());
+            return refuse(
+                "bad-certificate",
+                message,
+                "openssl x509 -in FILE -noout -text shows what is wrong with the first".to_owned(),
+            );
         }
     }
     Some(Roots { file: path, certificates: certificates.into() })
