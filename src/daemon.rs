@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::answer::{Exchange, Query, Response, Worker, respond, respond_all};
+use crate::config::ServerSpec;
 use crate::control::{self, Control, Request};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
@@ -158,7 +159,7 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
 
     let clock = Clock::start();
     let limit = ProbeLimit::of_process().map_err(|error| Failure::System("read the limit of open files", error))?;
-    let prober = Arc::new(Prober::new(clock));
+    let prober = Arc::new(Prober::new(clock).with_exec_processes(server_spec.exec_processes));
     let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
     let state = dataset.config.server.state.clone().or_else(state_directory);
     let (mut publisher, unknown) = first_round::begin(&dataset, state.as_deref(), &prober);
@@ -446,10 +447,9 @@ impl Daemon {
     /// What only a restart changes.
     fn warn_of_fixed(&self, new: &Dataset) {
         let (old, new) = (&self.published.load().dataset.config, &new.config);
-        let server =
-            (&old.server.listen, old.server.workers, old.server.tcp) != (&new.server.listen, new.server.workers, new.server.tcp);
-        if server || old.admin != new.admin {
-            tracing::warn!("listen, workers, tcp_* and [admin] of the new files take effect at the next restart");
+        let fixed = |server: &ServerSpec| (server.listen.clone(), server.workers, server.tcp, server.exec_processes);
+        if fixed(&old.server) != fixed(&new.server) || old.admin != new.admin {
+            tracing::warn!("listen, workers, tcp_*, exec_processes and [admin] of the new files take effect at the next restart");
         }
     }
 
@@ -501,6 +501,13 @@ impl Daemon {
         match request {
             Request::Status(reply) => {
                 let _ = reply.send(control::Status::new(&self.publisher, self.not_ready(), self.now()));
+            }
+            Request::Report { check, target, report, reply } => {
+                let target = self.publisher.push_target(&check, &target);
+                if let Some(target) = target {
+                    self.handle(Event::Report { target, report });
+                }
+                let _ = reply.send(target.is_some());
             }
             Request::Resume { service, region, reply } => {
                 let _ = reply.send(self.resume(&service, region.as_deref()));

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dataset::{Dataset, Snapshot};
-use crate::health::{self, Carry, Cause, Health, Key, Outcome, TargetSpec, match_targets};
-use crate::model::{Family, Moment, RegionId, ServiceId, TargetId};
+use crate::health::{self, Carry, Cause, Health, Key, Outcome, Pushes, Report, TargetSpec, match_targets};
+use crate::model::{Family, Moment, RegionId, ServiceId, Target, TargetId};
 use crate::steer::{Plan, Ramp, Rung};
 
 pub use change::{Change, Stand};
@@ -43,6 +43,13 @@ pub enum Event {
         target: TargetId,
         /// What it saw.
         outcome: Outcome,
+    },
+    /// An endpoint reports itself; what is no target of a `push` check is ignored.
+    Report {
+        /// Which, as [`Publisher::push_target`] has it.
+        target: TargetId,
+        /// What it says.
+        report: Report,
     },
     /// Every target has been probed to a verdict, or the time for that is over.
     FirstRoundEnded,
@@ -92,6 +99,7 @@ pub enum Effect {
 pub struct Publisher {
     dataset: Arc<Dataset>,
     health: Health,
+    pushes: Pushes,
     /// By [`TargetId`]: what health is kept by.
     keys: Arc<[Key]>,
     /// By [`TargetId`].
@@ -121,6 +129,7 @@ impl Publisher {
     fn without_plans(dataset: Arc<Dataset>) -> Publisher {
         Publisher {
             health: new_health(&dataset),
+            pushes: Pushes::new(&dataset.config.checks, &dataset.config.targets),
             keys: keys(&dataset),
             used_by: used_by(&dataset),
             pools: Pools::new(&dataset.config),
@@ -171,6 +180,16 @@ impl Publisher {
         self.generation
     }
 
+    /// The target of the `push` check of this name, and of this address or name; `None` where there is none.
+    pub fn push_target(&self, check: &str, target: &Target) -> Option<TargetId> {
+        let config = &self.dataset.config;
+        let found = config.targets.iter().position(|probe| {
+            let spec = &config.checks[probe.check.index()];
+            spec.kind.is_push() && spec.name == check && probe.target == *target
+        });
+        found.map(TargetId::from_index)
+    }
+
     /// True after the first round, while our own network works.
     pub fn is_ready(&self) -> bool {
         !self.first_round && !self.health.is_isolated()
@@ -215,13 +234,26 @@ impl Publisher {
     pub fn next_deadline(&self) -> Option<Moment> {
         let publish = if self.is_silent() || self.dirty.is_empty() { None } else { self.published.map(|at| at + COALESCE) };
         let keep = self.keeping.due().filter(|_| !self.first_round);
-        [self.health.next_deadline(), self.pools.next_step(), publish, keep].into_iter().flatten().min()
+        [self.health.next_deadline(), self.pushes.next_deadline(), self.pools.next_step(), publish, keep]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes in one event; what follows from it, in order.
     pub fn handle(&mut self, event: Event, now: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
+        for (target, outcome) in self.pushes.overdue(now) {
+            let changes = self.health.record(target, outcome, now);
+            self.take(changes, &mut effects);
+        }
         match event {
+            Event::Report { target, report } => {
+                if let Some(outcome) = self.pushes.report(target, report, now) {
+                    let changes = self.health.record(target, outcome, now);
+                    self.take(changes, &mut effects);
+                }
+            }
             Event::Outcome { generation, target, outcome } if generation == self.generation => {
                 let changes = self.health.record(target, outcome, now);
                 self.take(changes, &mut effects);
@@ -230,6 +262,7 @@ impl Publisher {
             Event::FirstRoundEnded => {
                 let changes = self.health.end_first_round(now);
                 self.first_round = false;
+                self.pushes.begin(now);
                 self.take(changes, &mut effects);
                 // The first answer is given from what the round found.
                 self.publish(now, &mut effects);
@@ -307,6 +340,10 @@ impl Publisher {
                     let (target, check) = self.target_names(target);
                     effects.push(Effect::Say(Change::FlappingEnded { target, check }));
                 }
+                health::Effect::Warned { target, warning } => {
+                    let (target, check) = self.target_names(target);
+                    effects.push(Effect::Say(Change::Warned { target, check, warning }));
+                }
                 health::Effect::IsolationBegan => effects.push(Effect::Say(Change::IsolationBegan)),
                 health::Effect::IsolationEnded(end) => effects.push(Effect::Say(Change::IsolationEnded(end))),
             }
@@ -339,7 +376,14 @@ impl Publisher {
     /// from its own first round.
     fn reload(&mut self, dataset: Arc<Dataset>, first_round: Vec<(TargetId, Outcome)>, now: Moment, effects: &mut Vec<Effect>) {
         let (mut health, keys) = (new_health(&dataset), keys(&dataset));
-        health.carry_over(&self.health, &match_targets(&self.keys, &keys));
+        let carry = match_targets(&self.keys, &keys);
+        health.carry_over(&self.health, &carry);
+        let mut pushes = Pushes::new(&dataset.config.checks, &dataset.config.targets);
+        pushes.carry_over(&self.pushes, &carry);
+        if !self.first_round {
+            pushes.begin(now);
+        }
+        self.pushes = pushes;
         let mut pools = Pools::new(&dataset.config);
         pools.restore(&dataset.config, &self.pools.records(&self.dataset.config, now), Duration::ZERO, now);
         (self.health, self.keys, self.pools) = (health, keys, pools);
@@ -379,6 +423,7 @@ impl Publisher {
         (config.services[service.index()].name.to_string(), config.regions[region.index()].name.clone())
     }
 
+    /// What is probed, and by which check.
     fn target_names(&self, target: TargetId) -> (String, String) {
         let config = &self.dataset.config;
         let target = &config.targets[target.index()];

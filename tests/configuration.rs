@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use meridian::config::{CheckOption, OptionDefault, check_options};
 use meridian::diag::render_text;
 use meridian::loader::{self, Loaded};
 
@@ -40,7 +41,26 @@ fn the_commented_keys_are_keys_and_state_their_defaults() {
         text.lines().map(line).collect::<Vec<_>>().join("\n")
     };
     // These have no default to state, or speak of files that are not there.
-    let leave = ["sanity", "address", "state", "city", "asn", "within", "asns", "subdivisions", "headers", "fallback"];
+    let leave = [
+        "sanity",
+        "address",
+        "state",
+        "city",
+        "asn",
+        "within",
+        "asns",
+        "subdivisions",
+        "headers",
+        "fallback",
+        "expect_body",
+        "json",
+        "load_header",
+        "load_json",
+        "send",
+        "expect",
+        "server_name",
+        "ca_file",
+    ];
     let main = uncomment(&fs::read_to_string(root.join("meridian.toml")).unwrap(), &leave);
     let zone = uncomment(&fs::read_to_string(root.join("zones/gtm.example.toml")).unwrap(), &leave);
     assert!(main.contains("\ninterval = \"2s\"") && zone.contains("\nttl = 20"));
@@ -186,4 +206,64 @@ fn a_configuration_without_map_or_coordinates_loads() {
     let config = outcome.loaded.unwrap().config;
     assert_eq!(config.services[0].map, None);
     assert_eq!(config.targets.len(), 2);
+}
+
+/// What a check of type `kind` is with `line` among its keys, or that it is refused.
+fn check_with(kind: &str, line: &str) -> Result<meridian::model::CheckSpec, String> {
+    let needed = match kind {
+        "tcp" | "grpc" if !line.starts_with("port") => "port = 1\n",
+        "dns" if !line.starts_with("query_name") => "query_name = \"www.example.com\"\n",
+        "exec" if !line.starts_with("command") => "command = [\"/bin/true\"]\n",
+        _ => "",
+    };
+    let main = format!("[server]\nnode = \"n\"\n[regions.a]\n[checks.c]\ntype = \"{kind}\"\n{needed}{line}\n");
+    let zone =
+        "zone = \"z.example\"\nrecords = \"\"\"\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n\"\"\"\n";
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("zones")).unwrap();
+    fs::write(directory.path().join("meridian.toml"), main).unwrap();
+    fs::write(directory.path().join("zones/z.toml"), zone).unwrap();
+    let outcome = loader::load(&directory.path().join("meridian.toml"));
+    match outcome.loaded {
+        Some(mut loaded) => Ok(loaded.config.checks.remove(0)),
+        None => Err(outcome.diagnostics.iter().map(|d| d.rule.to_owned()).collect::<Vec<_>>().join(" ")),
+    }
+}
+
+/// The table of options is what is enforced: every default is what holds without the key, every end of a
+/// range is accepted and what lies beyond is not, and no type takes a key that is not its own.
+#[test]
+fn the_table_of_options_is_what_is_enforced() {
+    let kinds: std::collections::BTreeSet<&str> = check_options().flat_map(CheckOption::types).collect();
+    let (mut defaults, mut ends) = (0, 0);
+    for option in check_options() {
+        for kind in option.types() {
+            let bare = check_with(kind, "").unwrap();
+            if let OptionDefault::Is(value) = option.default {
+                assert_eq!(check_with(kind, &format!("{} = {value}", option.key)).as_ref(), Ok(&bare), "{kind}: {}", option.key);
+                defaults += 1;
+            }
+            let Some((least, most)) = option.range.split_once(" to ") else { continue };
+            let most = most.split(' ').next().unwrap();
+            let written =
+                |text: &str| if text.ends_with(|c: char| c.is_alphabetic()) { format!("\"{text}\"") } else { text.to_owned() };
+            let beyond = match most.strip_suffix(|c: char| c.is_alphabetic()) {
+                Some(number) => format!("\"{}{}\"", number.parse::<u32>().unwrap() + 1, &most[number.len()..]),
+                None => (most.parse::<u32>().unwrap() + 1).to_string(),
+            };
+            for end in [least, most] {
+                let set = check_with(kind, &format!("{} = {}", option.key, written(end)));
+                assert!(set.is_ok(), "{kind}: {} = {end}: {set:?}", option.key);
+            }
+            let refused = check_with(kind, &format!("{} = {beyond}", option.key));
+            assert_eq!(refused, Err("out-of-range".to_owned()), "{kind}: {} = {beyond}", option.key);
+            ends += 1;
+        }
+        let others = kinds.iter().filter(|kind| !option.types().any(|own| own == **kind));
+        for kind in others {
+            let refused = check_with(kind, &format!("{} = 1", option.key));
+            assert_eq!(refused, Err("useless-key".to_owned()), "{kind}: {}", option.key);
+        }
+    }
+    assert!(defaults >= 30 && ends >= 25, "{defaults} defaults, {ends} ranges");
 }

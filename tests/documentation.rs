@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::Files;
+use meridian::config::{CheckOption, OptionDefault, check_options};
 use meridian::dataset::Dataset;
 use meridian::diag::{Diagnostics, Sources, render_text};
 use meridian::geo::{EMBEDDED, Locations};
@@ -162,6 +163,30 @@ fn every_rule_is_in_the_table_and_the_table_names_no_other() {
     assert!(shown.len() >= 50, "{shown:?}");
     let missing: Vec<_> = shown.difference(&documented).collect();
     assert!(missing.is_empty(), "not in docs/zone-files.md: {missing:?}");
+}
+
+/// `docs/health.md` has a row for each option of a check, with the types, default and range of the code.
+#[test]
+fn every_option_of_a_check_is_in_the_table() {
+    let page = read("docs/health.md");
+    let all = check_options().flat_map(CheckOption::types).collect::<BTreeSet<_>>().len();
+    let mut wrong = Vec::new();
+    for option in check_options() {
+        let types: Vec<_> = option.types().map(|name| format!("`{name}`")).collect();
+        let types = if types.len() == all { "all".to_owned() } else { types.join(" ") };
+        let default = match option.default {
+            OptionDefault::Is(value) => format!("`{value}`"),
+            OptionDefault::By(words) => words.to_owned(),
+            OptionDefault::No => "none".to_owned(),
+            OptionDefault::Required(_) => "must be given".to_owned(),
+        };
+        let row = format!("| `{}` | {types} | {default} | {} |", option.key, option.range.replace('|', "\\|"));
+        if !page.lines().any(|line| line.starts_with(&row)) {
+            wrong.push(row);
+        }
+    }
+    assert!(wrong.is_empty(), "not in docs/health.md:\n{}", wrong.join("\n"));
+    assert!(check_options().count() >= 20);
 }
 
 /// Names of metrics in `text`, without the suffix that counters get.

@@ -60,6 +60,22 @@ fn location_databases() {
 }
 
 #[test]
+fn dns_answers() {
+    let mut answer = b"\0\x07\x84\0\0\x01\0\x01\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01".to_vec();
+    answer.extend(b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01");
+    mutate(&[answer], targets::hear_dns_answer);
+}
+
+#[test]
+fn icmp_packets() {
+    let header = b"\x45\0\0\x24\0\0\0\0\x40\x01\0\0\xc0\0\x02\x01\xc0\0\x02\x02".to_vec();
+    let reply = b"\0\0\0\0\x12\x34\0\x0112345678".to_vec();
+    let lost = [b"\x03\x01\0\0\0\0\0\0", &header[..], b"\x08\0\0\0\x12\x34\0\x01"].concat();
+    let reply6 = [&b"\x81"[..], &reply[1..]].concat();
+    mutate(&[[&header[..], &reply].concat(), reply, lost, reply6], targets::hear_icmp);
+}
+
+#[test]
 fn address_plans() {
     let plan =
         b"network,continent,country,subdivision,city,latitude,longitude,asn\n10.0.0.0/8,EU,IE,IE-D,Dublin,53.3,-6.2,64500\n"

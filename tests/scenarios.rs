@@ -11,6 +11,7 @@
 //! | step | meaning |
 //! |---|---|
 //! | `fail ADDRESS [CHECK]` / `pass ADDRESS [CHECK]` / `all fail` / `all pass` | what probes see from now on |
+//! | `report ADDRESS CHECK pass` / `report ADDRESS CHECK fail` | an endpoint of a `push` check reports itself; nothing probes it |
 //! | `lose ADDRESS [CHECK]` | its next probe fails, and only that |
 //! | `start` | the first round |
 //! | `restart [after 1m]` | the server ends as it is told to, and starts again from what it kept |
@@ -41,8 +42,8 @@ use meridian::answer::{Query, Response, TCP_BUFFER, Transport, Worker, explain, 
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Name, Prefix};
 use meridian::geo::{EMBEDDED, Locations};
-use meridian::health::{FailReason, Outcome, Seen};
-use meridian::model::{Moment, ProbeTarget, TargetId};
+use meridian::health::{FailReason, Outcome, Report, Seen};
+use meridian::model::{Moment, ProbeTarget, Target, TargetId};
 use meridian::publisher::{Effect, Event, Publisher, new_targets};
 use meridian::state::{decode, encode};
 
@@ -142,6 +143,7 @@ impl World {
             ("all", "fail") => self.failing = (0..self.due.len()).map(|target| self.names(target)).collect(),
             ("all", "pass") => self.failing.clear(),
             ("fail", what) => self.failing.extend(self.matching(what)?),
+            ("report", what) => self.report(what)?,
             ("lose", what) => self.losing.extend(self.matching(what)?),
             ("pass", what) => {
                 let passing = self.matching(what)?;
@@ -250,6 +252,9 @@ impl World {
         self.schedule();
         let mut first_round = Vec::new();
         for target in new_targets(&old, &self.dataset) {
+            if self.is_push(target.index()) {
+                continue;
+            }
             let config = &self.dataset.config;
             let fall = config.checks[config.targets[target.index()].check.index()].fall;
             for _ in 0..fall {
@@ -299,8 +304,27 @@ impl World {
         }
     }
 
-    /// Probes a target; true where it passes.
+    fn is_push(&self, target: usize) -> bool {
+        let config = &self.dataset.config;
+        config.checks[config.targets[target].check.index()].kind.is_push()
+    }
+
+    fn report(&mut self, what: &str) -> Result<(), String> {
+        let [address, check, verdict] = what.split_whitespace().collect::<Vec<_>>()[..] else {
+            return Err("report ADDRESS CHECK pass or fail".into());
+        };
+        let address = address.parse().map_err(|_| "no such address")?;
+        let target = self.publisher.push_target(check, &Target::Address(address)).ok_or("no endpoint reports so")?;
+        let report = Report { pass: verdict == "pass", load: None, note: String::new() };
+        self.event(Event::Report { target, report });
+        Ok(())
+    }
+
+    /// Probes a target; true where it passes, or is not probed at all.
     fn probe(&mut self, target: usize) -> bool {
+        if self.is_push(target) {
+            return true;
+        }
         let outcome = self.outcome(target);
         let passed = outcome.passed();
         let generation = self.publisher.generation();

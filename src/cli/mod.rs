@@ -13,6 +13,7 @@ macro_rules! say {
 mod demo;
 mod geoip;
 mod log;
+mod probe;
 mod resume;
 mod serve;
 mod verify;
@@ -68,6 +69,23 @@ enum Command {
         /// Ask a running server's admin address, e.g. http://127.0.0.1:8053, and so with health as it is now.
         #[arg(long, value_name = "URL", conflicts_with = "config")]
         server: Option<String>,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Run a check once, now, and show all that it sees. Exit code 0 when it passes, 1 when it does not, 2 when nothing was probed.
+    Probe {
+        /// The name of a check.
+        #[arg(required_unless_present = "service")]
+        check: Option<String>,
+        /// What it is run on: an address, or a name that ends in a dot.
+        #[arg(required_unless_present = "service")]
+        address: Option<String>,
+        /// Run every check of every endpoint of this service, e.g. www.gtm.example, one row each.
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["check", "address"])]
+        service: Option<String>,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         files: Files,
     },
@@ -142,6 +160,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 Some(url) => why::ask_server(&question, &url, json),
                 None => why::from_files(&question, &files.config(), json),
             }
+        }
+        Command::Probe { check, address, service, json, files } => {
+            let subject = match (service, check, address) {
+                (Some(service), ..) => probe::Subject::Service(service),
+                (None, check, target) => {
+                    probe::Subject::Target { check: check.unwrap_or_default(), target: target.unwrap_or_default() }
+                }
+            };
+            probe::run(&subject, &files.config(), json)
         }
         Command::Resume { service, region, server, files } => resume::run(&service, region.as_deref(), server, &files.config()),
         Command::Geoip { command: Geoip::Build { input, output } } => geoip::build(&input, &output),

@@ -10,6 +10,7 @@ mod options;
 mod targets;
 mod values;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use rustls::pki_types::pem::PemObject;
 use super::Source;
 use super::document::{Item, Located};
 use super::kinds::one_of;
-use crate::diag::Diagnostics;
+use super::report;
+use crate::diag::{At, Diagnostics};
 use crate::dns::{Name, Rcode, RrType};
 use crate::model::{
     CheckKind, CheckSpec, DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HttpSpec, IcmpSpec, LoadSource, PushSpec, Roots, TcpSpec,
@@ -36,6 +38,9 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 /// A probe that takes longer than this says enough, whatever the interval.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a report of a `push` check holds: several times what endpoints usually report at.
+const DEFAULT_EXPIRES: Duration = Duration::from_secs(30);
+
 /// Where the files are that a check names.
 pub(super) struct Files<'a> {
     /// What relative paths are relative to.
@@ -50,8 +55,11 @@ pub(super) fn check(name: &str, item: &Item<'_>, files: &mut Files<'_>, out: &mu
     let hint = format!("write type = \"https\", or another one of {}", names.join(", "));
     let kind = t.required(out, "type", &hint, one_of(TYPES));
     let mut options = Options::read(&mut t, kind, out);
+    let expires = options.expires.as_ref().map_or(DEFAULT_EXPIRES, |expires| expires.value);
+    // A report is no packet that may get lost: it counts at once, and so does silence.
+    let (interval, fall, rise) = if kind == Some(Type::Push) { (expires, 1, 1) } else { (DEFAULT_INTERVAL, 3, 4) };
     let timing = Timing {
-        interval: value(options.interval.take()).unwrap_or(DEFAULT_INTERVAL),
+        interval: value(options.interval.take()).unwrap_or(interval),
         timeout: options.timeout.take(),
         fall: options.fall.take(),
     };
@@ -67,17 +75,19 @@ pub(super) fn check(name: &str, item: &Item<'_>, files: &mut Files<'_>, out: &mu
     if !t.finish(out) {
         return None;
     }
+    let timeout = if kind == Some(Type::Push) { Duration::ZERO } else { DEFAULT_TIMEOUT.min(timing.interval / 2) };
     let port = value(options.port.take()).or(kind?.usual_port()).unwrap_or(0);
-    let (address, rise, forgive) = (options.address.take(), options.rise.take(), options.forgive.take());
+    let (address, forgive) = (options.address.take(), options.forgive.take());
+    let rise = value(options.rise.take()).unwrap_or(rise);
     Some(CheckSpec {
         name: name.to_owned(),
         kind: options.into_kind(kind?, item, files, out)?,
         address: value(address),
         port,
         interval: timing.interval,
-        timeout: timing.timeout.map_or(DEFAULT_TIMEOUT.min(timing.interval / 2), |t| t.value),
-        fall: timing.fall.map_or(3, |fall| fall.value),
-        rise: value(rise).unwrap_or(4),
+        timeout: timing.timeout.map_or(timeout, |timeout| timeout.value),
+        fall: timing.fall.map_or(fall, |fall| fall.value),
+        rise,
         forgive: value(forgive).unwrap_or(5),
     })
 }
@@ -119,21 +129,15 @@ impl Options {
             Type::Http => CheckKind::Http(self.into_http(item, out)?.0),
             Type::Https => {
                 let (http, rest) = self.into_http(item, out)?;
-                CheckKind::Https(http, rest.into_tls(files, out)?)
+                CheckKind::Https(http, rest.into_tls(item, files, out)?)
             }
             Type::Tcp => CheckKind::Tcp(TcpSpec { send: value(self.send), expect: value(self.expect) }),
-            Type::Tls => CheckKind::Tls(self.into_tls(files, out)?),
+            Type::Tls => CheckKind::Tls(self.into_tls(item, files, out)?),
             Type::Icmp => CheckKind::Icmp(IcmpSpec { size: value(self.size).unwrap_or(56) }),
-            Type::Dns => CheckKind::Dns(DnsSpec {
-                name: value(self.query_name).unwrap_or_else(Name::root),
-                rr_type: value(self.query_type).unwrap_or(RrType::A),
-                transport: value(self.transport).unwrap_or(DnsTransport::Udp),
-                expect_rcode: value(self.expect_rcode).unwrap_or(Rcode::NOERROR),
-                expect_address: value(self.expect_address).unwrap_or_default(),
-            }),
-            Type::Grpc => self.into_grpc(files, out)?,
-            Type::Exec => CheckKind::Exec(ExecSpec { command: value(self.command)? }),
-            Type::Push => CheckKind::Push(PushSpec { expires: value(self.expires).unwrap_or(Duration::from_secs(30)) }),
+            Type::Dns => self.into_dns(item, out)?,
+            Type::Grpc => self.into_grpc(item, files, out)?,
+            Type::Exec => CheckKind::Exec(ExecSpec { command: program(self.command?, item, files, out)? }),
+            Type::Push => CheckKind::Push(PushSpec { expires: value(self.expires).unwrap_or(DEFAULT_EXPIRES) }),
         })
     }
 
@@ -174,34 +178,91 @@ impl Options {
         Some((http, self))
     }
 
-    fn into_grpc(mut self, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<CheckKind> {
+    fn into_dns(self, item: &Item<'_>, out: &mut Diagnostics) -> Option<CheckKind> {
+        let rr_type = value(self.query_type).unwrap_or(RrType::A);
+        let expect_rcode = value(self.expect_rcode).unwrap_or(Rcode::NOERROR);
+        if let Some(Located { value: addresses, at }) = &self.expect_address {
+            let has_type = |address: &IpAddr| rr_type == if address.is_ipv4() { RrType::A } else { RrType::AAAA };
+            let problem = match addresses.iter().find(|address| !has_type(address)) {
+                _ if addresses.is_empty() => Some("the list is empty: no probe would ever pass".to_owned()),
+                _ if expect_rcode != Rcode::NOERROR => Some(format!("an answer of {expect_rcode} has no address")),
+                Some(address) => Some(format!("the answer to a query for {rr_type} never has {address}")),
+                None => None,
+            };
+            if let Some(problem) = problem {
+                out.error("never-passes", at.clone(), format!("{}.expect_address", item.path), problem).hint(
+                    "A records have IPv4 addresses, AAAA records have IPv6 ones; without the key any answer of the code passes",
+                );
+                return None;
+            }
+        }
+        Some(CheckKind::Dns(DnsSpec {
+            name: value(self.query_name).unwrap_or_else(Name::root),
+            rr_type,
+            transport: value(self.transport).unwrap_or(DnsTransport::Udp),
+            expect_rcode,
+            expect_address: value(self.expect_address).unwrap_or_default(),
+        }))
+    }
+
+    fn into_grpc(mut self, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<CheckKind> {
         let (service, host) = (value(self.service.take()).unwrap_or_default(), value(self.host.take()));
         let inside = value(self.tls.take()).unwrap_or(false);
-        let tls = self.into_tls(files, out)?;
+        if !inside && let Some((key, at)) = self.tls_key() {
+            out.warning("useless-key", at, format!("{}.{key}", item.path), format!("`{key}` does nothing without TLS"))
+                .hint("write tls = true, or remove it");
+        }
+        let tls = self.into_tls(item, files, out)?;
         Some(CheckKind::Grpc(GrpcSpec { service, host, tls: inside.then_some(tls) }))
     }
 
-    fn into_tls(self, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<TlsSpec> {
+    /// The first key that is about TLS, and where it stands.
+    fn tls_key(&self) -> Option<(&'static str, At)> {
+        fn at<T>(key: &'static str, option: &Option<Located<T>>) -> Option<(&'static str, At)> {
+            option.as_ref().map(|located| (key, located.at.clone()))
+        }
+        at("server_name", &self.server_name)
+            .or_else(|| at("verify_certificate", &self.verify_certificate))
+            .or_else(|| at("ca_file", &self.ca_file))
+            .or_else(|| at("certificate_min_days", &self.certificate_min_days))
+            .or_else(|| at("certificate_warn_days", &self.certificate_warn_days))
+    }
+
+    fn into_tls(self, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<TlsSpec> {
         let defaults = TlsSpec::default();
         let roots = match self.ca_file {
-            Some(file) => Some(roots(&file, files, out)?),
+            Some(file) => Some(roots(&file, item, files, out)?),
             None => None,
         };
+        let verify_certificate = value(self.verify_certificate).unwrap_or(defaults.verify_certificate);
+        // Who takes any certificate does not care for its end, unless they say so.
+        let warn = if verify_certificate { defaults.certificate_warn_days } else { 0 };
         Some(TlsSpec {
             server_name: value(self.server_name),
-            verify_certificate: value(self.verify_certificate).unwrap_or(true),
+            verify_certificate,
             roots,
             certificate_min_days: value(self.certificate_min_days).unwrap_or(defaults.certificate_min_days),
-            certificate_warn_days: value(self.certificate_warn_days).unwrap_or(defaults.certificate_warn_days),
+            certificate_warn_days: value(self.certificate_warn_days).unwrap_or(warn),
         })
     }
 }
 
+/// A command whose program is there and may be run.
+fn program(command: Located<Vec<String>>, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<Vec<String>> {
+    match files.source.program(Path::new(&command.value[0])) {
+        Ok(()) => Some(command.value),
+        Err(problem) => {
+            report(problem, command.at, format!("{}.command", item.path), out);
+            None
+        }
+    }
+}
+
 /// Reads a `ca_file`: at least one certificate in PEM, each good as a root.
-fn roots(file: &Located<PathBuf>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<Roots> {
+fn roots(file: &Located<PathBuf>, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<Roots> {
     let path = files.directory.join(&file.value);
     let mut refuse = |rule, message: String, hint: String| {
-        out.error(rule, file.at.clone(), "ca_file", message).hint(hint);
+        out.error(rule, file.at.clone(), format!("{}.ca_file", item.path), message).hint(hint);
         None
     };
     let convert = "it must be PEM: openssl x509 -inform der -in FILE -out FILE.pem converts one certificate";
@@ -222,9 +283,13 @@ fn roots(file: &Located<PathBuf>, files: &mut Files<'_>, out: &mut Diagnostics) 
     };
     let mut store = RootCertStore::empty();
     for (index, certificate) in certificates.iter().enumerate() {
-        if let Err(problem) = store.add(certificate.clone()) {
-            let message = format!("certificate {} in {} cannot be a root: {problem}", index + 1, path.display());
-            return refuse("bad-certificate", message, "name the certificates of authorities, not of servers".to_owned());
+        if store.add(certificate.clone()).is_err() {
+            let message = format!("certificate {} in {} cannot be read", index + 1, path.display());
+            return refuse(
+                "bad-certificate",
+                message,
+                "openssl x509 -in FILE -noout -text shows what is wrong with the first".to_owned(),
+            );
         }
     }
     Some(Roots { file: path, certificates: certificates.into() })

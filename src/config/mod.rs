@@ -47,6 +47,11 @@ pub trait Source {
     fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable>;
     /// Reads an MMDB and keeps it for whoever compiles the maps; here only its being there counts.
     fn database(&mut self, path: &Path) -> Result<(), Unreadable>;
+    /// Looks whether the program at `path` can be run. Only who reads the disk itself knows.
+    fn program(&mut self, path: &Path) -> Result<(), Unreadable> {
+        let _ = path;
+        Ok(())
+    }
 }
 
 /// Why a file cannot be read.
@@ -111,6 +116,8 @@ pub struct ServerSpec {
     pub workers: usize,
     /// How UDP is served.
     pub udp: UdpOptions,
+    /// How many programs of `exec` checks run at once; at least 1.
+    pub exec_processes: usize,
     /// Limits of TCP.
     pub tcp: TcpLimits,
     /// Probes of our own network; see semantics "Isolation".

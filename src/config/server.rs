@@ -37,6 +37,7 @@ pub(super) fn server<'d>(
     let state = t.optional(out, "state", path(directory));
     let workers = t.optional(out, "workers", integer(0..=1024, "")).unwrap_or(0);
     let udp = udp(&mut t, out);
+    let exec_processes = t.optional(out, "exec_processes", integer(1..=1000, "processes")).unwrap_or(8);
     let connections = t.optional(out, "tcp_connections", integer(1..=1_000_000, "")).unwrap_or(1000);
     let per_address = t.optional(out, "tcp_connections_per_address", integer(1..=1_000_000, "")).unwrap_or(30);
     let idle_timeout = t.optional(out, "tcp_idle_timeout", duration(seconds(1)..=seconds(3600))).unwrap_or(seconds(10));
@@ -52,6 +53,7 @@ pub(super) fn server<'d>(
         state,
         workers: workers as usize,
         udp,
+        exec_processes: exec_processes as usize,
         tcp,
         sanity,
         why_from,

@@ -1,10 +1,11 @@
-//! The admin address: `/healthz`, `/readyz`, `/metrics`, `/health`, `/why` and `/resume` over HTTP.
+//! The admin address: `/healthz`, `/readyz`, `/metrics`, `/health`, `/why`, `/resume` and `/push` over HTTP.
 //!
 //! It reads what is published and what the workers count, and asks the publisher's loop for the
 //! rest; it writes nothing itself.
 
 mod client;
 mod metrics;
+mod push;
 mod status;
 
 use std::net::SocketAddr;
@@ -22,6 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::answer::{Counters, explain};
 use crate::dataset::Published;
 use crate::dns::{Name, Prefix, RrType};
+use crate::health::Report;
+use crate::model::Target;
 use crate::publisher::NotResumed;
 use crate::server::{BindError, ServerCounters, Transport, seed};
 
@@ -46,6 +49,17 @@ pub struct Control {
 pub enum Request {
     /// The state of this moment.
     Status(oneshot::Sender<Status>),
+    /// An endpoint reports itself.
+    Report {
+        /// The name of a `push` check.
+        check: String,
+        /// The endpoint.
+        target: Target,
+        /// What it says.
+        report: Report,
+        /// False where the check has no such endpoint.
+        reply: oneshot::Sender<bool>,
+    },
     /// An operator takes back what is held.
     Resume {
         /// The owner name of a service.
@@ -71,6 +85,7 @@ pub async fn serve(listener: TcpListener, control: Control) {
         .route("/metrics", on_get(metrics))
         .route("/why", on_get(why))
         .route("/resume", on_post(resume))
+        .route("/push", on_post(push::push))
         .with_state(control);
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!("the admin address is not served any more: {error}");
@@ -115,7 +130,7 @@ struct Resume {
     region: Option<String>,
 }
 
-/// The one path that changes something. A browser says on whose behalf it posts, and no page has any
+/// It changes something. A browser says on whose behalf it posts, and no page has any
 /// business here: not even one that a name made to look local.
 async fn resume(State(control): State<Control>, headers: HeaderMap, Query(what): Query<Resume>) -> Result<Response, Response> {
     if headers.contains_key(header::ORIGIN) {

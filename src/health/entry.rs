@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::combine::State;
 use super::flap::Flap;
 use super::load::AverageLoad;
-use super::outcome::Outcome;
+use super::outcome::{Outcome, Warning};
 use super::reason::FailReason;
 use super::spec::TargetSpec;
 use super::table::Effect;
@@ -36,6 +36,8 @@ pub(super) struct Entry {
     pub(super) load: AverageLoad,
     pub(super) last: Option<Outcome>,
     pub(super) last_failure: Option<FailReason>,
+    /// Of the last pass.
+    pub(super) warning: Option<Warning>,
 }
 
 /// Why a target went up or down.
@@ -75,6 +77,7 @@ impl Entry {
             load: AverageLoad::default(),
             last: None,
             last_failure: None,
+            warning: None,
         }
     }
 

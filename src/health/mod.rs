@@ -4,6 +4,7 @@
 //! outcome ─► isolation (is it ours?) ─► tracker (thresholds) ─► published state ─► combine ─► endpoint
 //!                                                 └── held back while isolation is suspected; held down while flapping
 //! ```
+//! Endpoints that report themselves come in by [`Pushes`], which makes outcomes of reports and of their absence.
 //! Nothing here reads a clock: every call brings its time, and [`Health::next_deadline`] says when
 //! time alone will change something. What outlives the process are [`Record`]s, by [`Key`].
 
@@ -15,6 +16,7 @@ mod isolation;
 mod key;
 mod load;
 mod outcome;
+mod push;
 mod reason;
 mod record;
 mod spec;
@@ -29,6 +31,7 @@ pub use isolation::{End, TIME_LIMIT};
 pub use key::{Fingerprint, Key};
 pub use load::{AverageLoad, LOAD_SHARE, LOAD_SILENCE};
 pub use outcome::{Evidence, NotJudged, Outcome, Phase, Phases, Seen, Warning};
+pub use push::{Pushes, Report};
 pub use reason::{
     CertificateRule, DnsFault, ExecFault, FailReason, GrpcFault, HttpFault, JsonFault, PushFault, ResolveFault, TlsFault,
 };

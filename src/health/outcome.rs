@@ -41,6 +41,10 @@ pub enum NotJudged {
     NoRoute(Family),
     /// This node ran out of descriptors, ports or memory; the operating system's error number.
     Resources(i32),
+    /// This process may open no socket for ICMP echo requests.
+    NoIcmp,
+    /// The program of an `exec` check cannot be started; the operating system's error number.
+    Program(i32),
     /// The check cannot be run as it is written.
     Check,
 }
@@ -187,6 +191,10 @@ impl fmt::Display for NotJudged {
             NotJudged::NoRoute(Family::V6) => f.write_str("this node has no route for IPv6"),
             NotJudged::Resources(number) => {
                 write!(f, "this node cannot probe: {}", std::io::Error::from_raw_os_error(*number))
+            }
+            NotJudged::NoIcmp => f.write_str("this node may not send ICMP echo requests"),
+            NotJudged::Program(number) => {
+                write!(f, "the program cannot be started: {}", std::io::Error::from_raw_os_error(*number))
             }
             NotJudged::Check => f.write_str("the check's request cannot be sent as written"),
         }

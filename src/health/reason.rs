@@ -92,6 +92,8 @@ pub enum HttpFault {
     NotHttp,
     /// The response's head is longer than the prober reads.
     HeadTooLong,
+    /// It does not offer HTTP/2, which the check asks for.
+    NoHttp2,
     /// HTTP/2: the peer ended the request or the connection with this error code (RFC 9113 §7).
     Http2(u32),
     /// It redirects more often than `follow_redirects` allows.
@@ -161,8 +163,8 @@ pub enum ExecFault {
     Exit(u8),
     /// By this signal.
     Signal(u8),
-    /// It could not be started; the operating system's error number.
-    NotStarted(i32),
+    /// It wrote more than is read.
+    TooMuchOutput,
 }
 
 /// Why the endpoint's own reports fail it.
@@ -236,6 +238,7 @@ impl fmt::Display for HttpFault {
         f.write_str(match self {
             HttpFault::NotHttp => "it does not speak HTTP",
             HttpFault::HeadTooLong => "the head of its response is too long",
+            HttpFault::NoHttp2 => "it does not offer HTTP/2",
             HttpFault::Http2(code) => return write!(f, "it ended the HTTP/2 request with error code {code}"),
             HttpFault::TooManyRedirects => "it redirects too often",
             HttpFault::BadRedirect => "it redirects to nowhere that can be followed",
@@ -279,7 +282,12 @@ impl fmt::Display for DnsFault {
 impl fmt::Display for GrpcFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            GrpcFault::Status(code) => return write!(f, "it answered with gRPC status {code}"),
+            GrpcFault::Status(code) => {
+                return match grpc_status(*code) {
+                    Some(name) => write!(f, "it answered with gRPC status {name} ({code})"),
+                    None => write!(f, "it answered with gRPC status {code}"),
+                };
+            }
             GrpcFault::NotServing => "it says that it is not serving",
             GrpcFault::Unknown => "it says that it does not know whether it is serving",
             GrpcFault::UnknownService => "it does not know the service",
@@ -293,9 +301,7 @@ impl fmt::Display for ExecFault {
         match self {
             ExecFault::Exit(code) => write!(f, "the program ended with exit code {code}"),
             ExecFault::Signal(number) => write!(f, "the program was killed by signal {number}"),
-            ExecFault::NotStarted(number) => {
-                write!(f, "the program could not be started: {}", std::io::Error::from_raw_os_error(*number))
-            }
+            ExecFault::TooMuchOutput => f.write_str("the program wrote too much"),
         }
     }
 }
@@ -328,6 +334,30 @@ fn alert_name(number: u8) -> Option<&'static str> {
     })
 }
 
+/// gRPC's status codes.
+fn grpc_status(code: u8) -> Option<&'static str> {
+    const NAMES: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    NAMES.get(usize::from(code)).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,6 +372,7 @@ mod tests {
             FailReason::Tls(TlsFault::Alert(255)).to_string(),
             FailReason::Status(503).to_string(),
             FailReason::Dns(DnsFault::Rcode(Rcode::SERVFAIL)).to_string(),
+            FailReason::Grpc(GrpcFault::Status(14)).to_string(),
         ];
         assert_eq!(
             texts,
@@ -353,6 +384,7 @@ mod tests {
                 "it refused TLS with alert 255",
                 "it answered with status 503",
                 "it answered SERVFAIL",
+                "it answered with gRPC status UNAVAILABLE (14)",
             ]
         );
     }

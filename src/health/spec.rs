@@ -20,6 +20,8 @@ pub struct TargetSpec {
     pub sanity: bool,
     /// A pass is to report a load.
     pub reports_load: bool,
+    /// It reports itself: its silence is older than any window of isolation, and no sign of one.
+    pub pushed: bool,
 }
 
 impl TargetSpec {
@@ -48,6 +50,7 @@ impl TargetSpec {
             regions: Vec::new(),
             sanity: false,
             reports_load: check.reports_load(),
+            pushed: check.kind.is_push(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::combine::{State, combine};
 use super::entry::{Cause, Entry};
 use super::isolation::{Change, End, Isolation};
 use super::load::AverageLoad;
-use super::outcome::{Outcome, Seen};
+use super::outcome::{Outcome, Seen, Warning};
 use super::reason::FailReason;
 use super::spec::TargetSpec;
 use super::tracker::Tracker;
@@ -59,6 +59,13 @@ pub enum Effect {
     },
     /// A hold is over, and the target is down all the same.
     FlappingEnded(TargetId),
+    /// What a target that passes is warned of changed; `None` where it is not any more.
+    Warned {
+        /// Which.
+        target: TargetId,
+        /// Of what.
+        warning: Option<Warning>,
+    },
     /// Our own network failed: states are kept until it ends.
     IsolationBegan,
     /// Outcomes count again.
@@ -79,7 +86,8 @@ pub struct Transition {
 impl Health {
     /// Without history: everything is up until probed otherwise. `specs` by [`TargetId`].
     pub fn new(specs: Vec<TargetSpec>) -> Health {
-        let longest = |of: fn(&TargetSpec) -> Duration| specs.iter().map(of).max().unwrap_or_default();
+        let probed = || specs.iter().filter(|spec| !spec.pushed);
+        let longest = |of: fn(&TargetSpec) -> Duration| probed().map(of).max().unwrap_or_default();
         let window = longest(|spec| spec.interval) + longest(|spec| spec.timeout);
         let sanity = specs.iter().enumerate().filter(|(_, spec)| spec.sanity);
         let isolation = Isolation::new(window, sanity.map(|(index, _)| TargetId::from_index(index)));
@@ -104,11 +112,14 @@ impl Health {
     /// Takes in one outcome; what changed, in the order it did. A `target` that is none is ignored.
     pub fn record(&mut self, target: TargetId, outcome: Outcome, now: Moment) -> Vec<Effect> {
         let mut effects = self.tick(now);
-        let seen = outcome.seen;
+        let (seen, warning) = (outcome.seen, outcome.warning);
         let Some(entry) = self.entries.get_mut(target.index()) else { return effects };
         entry.restored = false;
-        if entry.spec.reports_load && outcome.passed() {
+        if outcome.passed() && (entry.spec.reports_load || outcome.load.is_some()) {
             entry.load.report(outcome.load);
+        }
+        if seen == Seen::Pass && std::mem::replace(&mut entry.warning, warning) != warning {
+            effects.push(Effect::Warned { target, warning });
         }
         entry.last = Some(outcome);
         match seen {
@@ -175,6 +186,11 @@ impl Health {
     /// What the last probe of a target saw.
     pub fn last_outcome(&self, target: TargetId) -> Option<&Outcome> {
         self.entries[target.index()].last.as_ref()
+    }
+
+    /// What a target was warned of when it last passed.
+    pub fn warning(&self, target: TargetId) -> Option<Warning> {
+        self.entries[target.index()].warning
     }
 
     /// A target's thresholds machine, with what it has counted.
@@ -250,6 +266,9 @@ impl Health {
 
     /// Tells isolation of a loss, before it is applied to any state.
     fn lose(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
+        if self.entries[target.index()].spec.pushed {
+            return;
+        }
         let change = self.isolation.fail(target, &self.entries[target.index()].spec.regions, now);
         self.isolation_changed(change, now, effects);
     }

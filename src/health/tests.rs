@@ -25,6 +25,7 @@ fn spec(region: u16, fall: u32) -> TargetSpec {
         regions: vec![RegionId(region)],
         sanity: false,
         reports_load: false,
+        pushed: false,
     }
 }
 
@@ -61,6 +62,8 @@ fn text(millis: u64, effect: &Effect) -> Option<String> {
             format!("{millis} {} flaps: {changes}, until {}", target.0, until.0.as_millis())
         }
         Effect::FlappingEnded(target) => format!("{millis} {} flaps no longer", target.0),
+        Effect::Warned { target, warning: Some(warning) } => format!("{millis} {}: {warning}", target.0),
+        Effect::Warned { target, warning: None } => format!("{millis} {}: no warning", target.0),
         Effect::IsolationBegan => format!("{millis} isolated"),
         Effect::IsolationEnded(end) => format!("{millis} ended {end:?}"),
     })
@@ -210,6 +213,22 @@ fn the_first_round_decides() {
     assert!(!one_region.is_isolated());
     assert!(!one_region.state(T[0]).up);
     assert!(one_region.state(T[2]).up, "undecided is up");
+}
+
+#[test]
+fn a_warning_is_told_once_per_change_and_only_by_passes() {
+    let mut health = health(&[0]);
+    let mut record = |millis, seen, days: Option<u32>| {
+        let warning = days.map(Warning::CertificateEndsIn);
+        let effects = health.record(T[0], Outcome { warning, ..outcome(seen, at(millis)) }, at(millis));
+        effects.iter().filter_map(|effect| text(millis, effect)).collect::<Vec<_>>()
+    };
+    assert!(record(0, Seen::Pass, None).is_empty());
+    assert_eq!(record(100, Seen::Pass, Some(9)), ["100 0: the certificate expires in 9 days"]);
+    assert!(record(200, Seen::Pass, Some(9)).is_empty());
+    assert!(record(300, REFUSED, None).is_empty(), "a failure may not have come to the certificate");
+    assert_eq!(record(400, Seen::Pass, Some(8)), ["400 0: the certificate expires in 8 days"]);
+    assert_eq!(record(500, Seen::Pass, None), ["500 0: no warning"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,6 +84,26 @@ impl Source for Disk {
             self.remember(path, Content::Binary(Arc::new(bytes)));
         }
         Ok(())
+    }
+
+    fn program(&mut self, path: &Path) -> Result<(), Unreadable> {
+        let refuse = |rule, what: &str, hint: &str| {
+            let message = format!("{} {what}", path.display());
+            Err(Unreadable { rule, message, hint: Some(hint.to_owned()), position: None })
+        };
+        match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_file() => refuse("bad-program", "is not a file", "name a program or a script"),
+            Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
+                refuse("bad-program", "may not be executed", "chmod 755 makes it a program")
+            }
+            Ok(_) => Ok(()),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                refuse("missing-program", "is not there", "install the program of the check first")
+            }
+            Err(error) => {
+                refuse("bad-program", &format!("cannot be looked at: {error}"), "the user that runs the server must reach it")
+            }
+        }
     }
 }
 

@@ -24,9 +24,9 @@ pub struct CheckSpec {
     pub address: Option<IpAddr>,
     /// Port probed, TCP or UDP as the type has it; 0 for the types that have none.
     pub port: u16,
-    /// Time from one probe of an endpoint to the next; at least 100 ms.
+    /// Time from one probe of an endpoint to the next, at least 100 ms; for `push`, how long a report holds.
     pub interval: Duration,
-    /// How long one probe may take in all.
+    /// How long one probe may take in all; nothing waits for a report, so zero for `push`.
     pub timeout: Duration,
     /// Failures (accumulated) that take an endpoint down; at least 1.
     pub fall: u32,
@@ -64,6 +64,28 @@ pub enum CheckKind {
     Exec(ExecSpec),
     /// The endpoint reports itself; nothing is sent to it.
     Push(PushSpec),
+}
+
+impl CheckKind {
+    /// The type's name in the configuration.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            CheckKind::Http(_) => "http",
+            CheckKind::Https(..) => "https",
+            CheckKind::Tcp(_) => "tcp",
+            CheckKind::Tls(_) => "tls",
+            CheckKind::Icmp(_) => "icmp",
+            CheckKind::Dns(_) => "dns",
+            CheckKind::Grpc(_) => "grpc",
+            CheckKind::Exec(_) => "exec",
+            CheckKind::Push(_) => "push",
+        }
+    }
+
+    /// True where nothing is sent to the endpoint, which reports itself.
+    pub fn is_push(&self) -> bool {
+        matches!(self, CheckKind::Push(_))
+    }
 }
 
 /// A (check, address) pair: what is probed and what health is kept for, shared by every service

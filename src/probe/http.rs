@@ -1,177 +1,258 @@
-//! One HTTP/1.1 exchange on a connection that is open already: request out, response head in.
+//! `http` and `https` checks: a request, the redirects it is to follow, and what the answer is held to.
 //!
-//! The head alone decides. The body is not read: it may be endless, and what has not arrived by
-//! then is cut off with the connection. Redirects are answers like any other, never followed.
+//! The head alone decides, and the body is not read, unless the check looks into it: then its first
+//! 64 KiB are, and what has not arrived by then is cut off with the connection.
 
-use std::error::Error as _;
-use std::io;
+mod exchange;
+mod redirect;
 
-use http_body_util::Empty;
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use hyper::header::{ACCEPT, HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{HeaderMap, Method};
 
 use super::prober::Attempt;
 use super::report::Report;
-use super::{route, tcp, tls};
-use crate::health::{FailReason, HttpFault, NotJudged, Phase, Seen};
-use crate::model::{Family, HttpSpec, TlsSpec};
+use super::tls::{self, Alpn};
+use super::{MAX_BODY, tcp};
+use crate::health::{Evidence, FailReason, HttpFault, JsonFault, NotJudged, Phase, Seen};
+use crate::model::{HttpSpec, HttpVersion, JsonRule, JsonTest, Load, LoadSource, TlsSpec};
 
-/// The longest response head that is read, in bytes.
-pub const MAX_HEAD: usize = 64 * 1024;
+use exchange::{Answer, Message};
+
+/// Where one request of a probe goes.
+#[derive(Debug, Clone, PartialEq)]
+struct Place<'a> {
+    /// Inside TLS.
+    secure: bool,
+    address: SocketAddr,
+    /// The Host header: a name or an address, with its port unless it is the scheme's.
+    authority: Cow<'a, str>,
+    /// Path and query.
+    path: Cow<'a, str>,
+    /// The check's own host, which alone gets the headers of the check, and may have secrets in them.
+    ours: bool,
+}
 
 /// An `http` check, or with `tls` an `https` one.
 pub(super) async fn probe(
-    http: &HttpSpec,
+    spec: &HttpSpec,
     tls: Option<&TlsSpec>,
     attempt: &Attempt<'_>,
     report: &mut Report,
 ) -> Result<(), Seen> {
-    let family = attempt.family();
-    let stream = tcp::connect(attempt.address).await?;
-    let host = host(http, attempt, if tls.is_some() { 443 } else { 80 });
-    let Some(tls) = tls else {
-        report.enter(Phase::Response);
-        return exchange(stream, http, &host, family).await;
+    let mut place = Place {
+        secure: tls.is_some(),
+        address: attempt.address,
+        authority: authority(spec, attempt, if tls.is_some() { 443 } else { 80 }),
+        path: Cow::Borrowed(&spec.path),
+        ours: true,
     };
-    report.enter(Phase::Tls);
-    // The request follows the handshake's last flight at once; it must not wait for its ACK.
-    stream.set_nodelay(true).map_err(|error| route::judge(&error, Phase::Tls, family))?;
-    let name = server_name(&host);
-    let stream = attempt.prober.tls().connect(stream, name, tls.verify_certificate, family).await?;
-    report.enter(Phase::Response);
-    exchange(stream, http, &host, family).await
+    let mut method = method(spec)?;
+    for followed in 0.. {
+        let answer = fetch(spec, tls, &place, &method, attempt, report).await?;
+        if spec.follow_redirects == 0 || !redirect::is_one(spec, answer.status) {
+            return judge(spec, &answer, report);
+        }
+        if followed == spec.follow_redirects {
+            return Err(Seen::Fail(FailReason::Http(HttpFault::TooManyRedirects)));
+        }
+        // "303 See Other" asks for a GET; for POST, 301 and 302 are taken so by everyone (RFC 9110 §15.4).
+        if answer.status == 303 || (method == Method::POST && matches!(answer.status, 301 | 302)) {
+            method = Method::GET;
+        }
+        place = redirect::follow(&place, &answer, attempt, report).await?;
+        report.enter(Phase::Connect);
+    }
+    unreachable!("the loop ends with its last redirect")
 }
 
 /// The Host header: the check's as written, else the target with a port that is not the scheme's.
-fn host(http: &HttpSpec, attempt: &Attempt<'_>, scheme_port: u16) -> String {
-    match &http.host {
-        Some(host) => host.clone(),
-        None if attempt.address.port() == scheme_port => attempt.named.to_owned(),
-        None => format!("{}:{}", attempt.named, attempt.address.port()),
+fn authority<'a>(spec: &'a HttpSpec, attempt: &Attempt<'a>, scheme_port: u16) -> Cow<'a, str> {
+    match &spec.host {
+        Some(host) => Cow::Borrowed(host),
+        None if attempt.address.port() == scheme_port => Cow::Borrowed(attempt.named),
+        None => Cow::Owned(format!("{}:{}", attempt.named, attempt.address.port())),
     }
 }
 
-/// Sends the request of `http` for `host` and judges the status that comes back.
-async fn exchange<S>(stream: S, http: &HttpSpec, host: &str, family: Family) -> Result<(), Seen>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let request = request(http, host).ok_or(Seen::NotJudged(NotJudged::Check))?;
-    let status = status(stream, request).await.map_err(|error| judge(&error, family))?;
-    match http.expect_status.iter().any(|range| range.contains(status)) {
-        true => Ok(()),
-        false => Err(Seen::Fail(FailReason::Status(status))),
-    }
+fn method(spec: &HttpSpec) -> Result<Method, Seen> {
+    Method::from_bytes(spec.method.as_bytes()).map_err(|_| Seen::NotJudged(NotJudged::Check))
 }
 
-/// The server name of a Host header's value: without port and brackets.
-fn server_name(host: &str) -> &str {
-    if let Some((address, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return address;
+/// One request and its answer, as far as it is of interest.
+async fn fetch(
+    spec: &HttpSpec,
+    tls: Option<&TlsSpec>,
+    place: &Place<'_>,
+    method: &Method,
+    attempt: &Attempt<'_>,
+    report: &mut Report,
+) -> Result<Answer, Seen> {
+    let message = Message {
+        method,
+        secure: place.secure,
+        authority: &place.authority,
+        path: &place.path,
+        headers: headers(if place.ours { &spec.headers } else { &[] }, &place.authority)
+            .ok_or(Seen::NotJudged(NotJudged::Check))?,
+        family: tcp::family(&place.address),
+        wants: &|status| wants(spec, status),
+    };
+    if !place.secure {
+        let stream = tcp::connect(place.address).await?;
+        report.enter(Phase::Response);
+        return match spec.version {
+            HttpVersion::Two => exchange::http2(stream, message, report).await,
+            HttpVersion::Auto | HttpVersion::One => exchange::http1(stream, message, report).await,
+        };
     }
-    match host.split_once(':') {
-        Some((name, port)) if !port.contains(':') => name,
-        _ => host,
+    let alpn = match spec.version {
+        HttpVersion::Auto => Alpn::Either,
+        HttpVersion::One => Alpn::Http1,
+        HttpVersion::Two => Alpn::Http2,
+    };
+    // A redirect into TLS, or to another host, is held to what browsers would hold it to.
+    let usual = TlsSpec::default();
+    let tls = tls.filter(|_| place.ours).unwrap_or(&usual);
+    let stream = tls::open(tls, alpn, place.address, &place.authority, attempt.prober, report).await?;
+    report.enter(Phase::Response);
+    let chosen_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    match (spec.version, chosen_two) {
+        (_, true) => exchange::http2(stream, message, report).await,
+        (HttpVersion::Two, false) => Err(Seen::Fail(FailReason::Http(HttpFault::NoHttp2))),
+        (_, false) => exchange::http1(stream, message, report).await,
     }
 }
 
 /// `None` where a part of the check cannot stand in a request.
-fn request(http: &HttpSpec, host: &str) -> Option<Request<Empty<Bytes>>> {
-    let mut request = Request::new(Empty::new());
-    *request.method_mut() = Method::from_bytes(http.method.as_bytes()).ok()?;
-    *request.uri_mut() = http.path.parse().ok()?;
-    let headers = request.headers_mut();
-    headers.insert(HOST, HeaderValue::from_str(host).ok()?);
+fn headers(ours: &[(String, String)], authority: &str) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(ours.len() + 4);
+    headers.insert(HOST, HeaderValue::from_str(authority).ok()?);
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("meridian/", env!("CARGO_PKG_VERSION"))));
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    for (name, value) in &http.headers {
+    for (name, value) in ours {
         headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
     }
-    Some(request)
+    Some(headers)
 }
 
-async fn status<S>(stream: S, request: Request<Empty<Bytes>>) -> hyper::Result<u16>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
-    let mut connection = Box::pin(connection);
-    let mut response = std::pin::pin!(sender.send_request(request));
-    // The connection only moves while it is polled; when it ends first, its error says more than
-    // the response's, which then is "canceled".
-    let ended = tokio::select! {
-        biased;
-        ended = &mut connection => ended,
-        response = &mut response => return Ok(response?.status().as_u16()),
-    };
-    drop(connection);
-    match (response.await, ended) {
-        (Ok(response), _) => Ok(response.status().as_u16()),
-        (Err(canceled), Err(error)) if canceled.is_canceled() => Err(error),
-        (Err(error), _) => Err(error),
-    }
+fn passes(spec: &HttpSpec, status: u16) -> bool {
+    spec.expect_status.iter().any(|range| range.contains(status))
 }
 
-fn judge(error: &hyper::Error, family: Family) -> Seen {
-    if error.is_user() {
-        return Seen::NotJudged(NotJudged::Check);
-    }
-    if let Some(error) = error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
-        return tls::judge(error, Phase::Response, family);
-    }
-    Seen::Fail(if error.is_parse_too_large() {
-        FailReason::Http(HttpFault::HeadTooLong)
-    } else if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        FailReason::Closed(Phase::Response)
+/// How much of the body is read after a status.
+fn wants(spec: &HttpSpec, status: u16) -> exchange::Body {
+    if spec.follow_redirects > 0 && redirect::is_one(spec, status) {
+        exchange::Body::Nothing
+    } else if !passes(spec, status) {
+        exchange::Body::Glimpse
+    } else if spec.reads_body() {
+        exchange::Body::Start
     } else {
-        // Not parseable, or sent before we asked: a banner of another protocol.
-        FailReason::Http(HttpFault::NotHttp)
-    })
+        exchange::Body::Nothing
+    }
+}
+
+/// Holds the last answer to what the check expects.
+fn judge(spec: &HttpSpec, answer: &Answer, report: &mut Report) -> Result<(), Seen> {
+    let mut fail = |evidence: Option<Evidence>, reason| {
+        report.evidence = evidence;
+        Err(Seen::Fail(reason))
+    };
+    if !passes(spec, answer.status) {
+        return fail(Evidence::of(&answer.body), FailReason::Status(answer.status));
+    }
+    if spec.expect_body.as_ref().is_some_and(|pattern| !pattern.matches(&answer.body)) {
+        return fail(Evidence::of(&answer.body), FailReason::NoMatch);
+    }
+    let json = match spec.load {
+        Some(LoadSource::Json(_)) => answer.json(),
+        _ if spec.json.is_empty() => None,
+        _ => answer.json(),
+    };
+    for rule in &spec.json {
+        let Some(document) = &json else { return fail(Evidence::of(&answer.body), FailReason::Json(JsonFault::NotJson)) };
+        let found = rule.pointer.find(document);
+        if let Err(fault) = hold(rule, found) {
+            let shown = found.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+            return fail(Evidence::of(format!("{} is {shown}", rule.pointer).as_bytes()), FailReason::Json(fault));
+        }
+    }
+    report.load = load(spec, answer, json.as_ref());
+    Ok(())
+}
+
+fn hold(rule: &JsonRule, found: Option<&serde_json::Value>) -> Result<(), JsonFault> {
+    let value = found.ok_or(JsonFault::Absent)?;
+    match &rule.test {
+        JsonTest::Present => Ok(()),
+        JsonTest::Between { min, max } => match value.as_f64().ok_or(JsonFault::NotANumber)? {
+            number if number < *min => Err(JsonFault::Below),
+            number if number > *max => Err(JsonFault::Above),
+            _ => Ok(()),
+        },
+        JsonTest::Equals(scalar) if scalar.is(value) => Ok(()),
+        JsonTest::Differs(scalar) if !scalar.is(value) => Ok(()),
+        JsonTest::Equals(_) | JsonTest::Differs(_) => Err(JsonFault::OtherValue),
+    }
+}
+
+/// The load that the answer tells; what is not there or no load is none.
+fn load(spec: &HttpSpec, answer: &Answer, json: Option<&serde_json::Value>) -> Option<Load> {
+    let share = match spec.load.as_ref()? {
+        LoadSource::Header(name) => answer.headers.get(name)?.to_str().ok()?.trim().parse().ok()?,
+        LoadSource::Json(pointer) => pointer.find(json?)?.as_f64()?,
+    };
+    Load::new(share)
+}
+
+impl Answer {
+    fn json(&self) -> Option<serde_json::Value> {
+        if self.body.len() < MAX_BODY { serde_json::from_slice(&self.body).ok() } else { None }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn spec(headers: &[(&str, &str)]) -> HttpSpec {
-        HttpSpec {
-            path: "/healthz?full=1".into(),
-            headers: headers.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
-            ..HttpSpec::default()
-        }
-    }
-
-    #[test]
-    fn server_names_have_no_port() {
-        for (host, name) in [
-            ("www.example.com", "www.example.com"),
-            ("www.example.com:8443", "www.example.com"),
-            ("192.0.2.1:443", "192.0.2.1"),
-            ("[2001:db8::1]:443", "2001:db8::1"),
-            ("2001:db8::1", "2001:db8::1"),
-        ] {
-            assert_eq!(server_name(host), name);
-        }
-    }
+    use crate::model::{JsonPointer, Scalar};
 
     #[test]
     fn headers_of_the_check_replace_ours() {
-        let request = request(&spec(&[("user-agent", "probe"), ("X-Token", "1")]), "www.example.com").unwrap();
-        assert_eq!(request.headers()["user-agent"], "probe");
-        assert_eq!(request.headers()["x-token"], "1");
-        assert_eq!(request.headers()["host"], "www.example.com");
-        assert_eq!(request.uri(), "/healthz?full=1");
+        let ours = [("user-agent".to_owned(), "probe".to_owned()), ("X-Token".to_owned(), "1".to_owned())];
+        let headers = headers(&ours, "www.example.com").unwrap();
+        assert_eq!(headers["user-agent"], "probe");
+        assert_eq!(headers["x-token"], "1");
+        assert_eq!(headers["host"], "www.example.com");
     }
 
     #[test]
     fn what_cannot_be_sent_is_no_request() {
-        assert!(request(&spec(&[("x y", "1")]), "www.example.com").is_none());
-        assert!(request(&spec(&[("x", "a\nb")]), "www.example.com").is_none());
-        assert!(request(&spec(&[]), "www\nexample").is_none());
+        let one = |name: &str, value: &str| headers(&[(name.to_owned(), value.to_owned())], "www.example.com");
+        assert!(one("x y", "1").is_none());
+        assert!(one("x", "a\nb").is_none());
+        assert!(headers(&[], "www\nexample").is_none());
+    }
+
+    #[test]
+    fn rules_over_json() {
+        let document = serde_json::json!({ "lag": 4, "state": "ok", "ready": true, "half": 0.5, "none": null });
+        let held = |pointer: &str, test| {
+            let rule = JsonRule { pointer: JsonPointer::new(pointer).unwrap(), test };
+            hold(&rule, rule.pointer.find(&document))
+        };
+        let between = |min, max| JsonTest::Between { min, max };
+        assert_eq!(held("/lag", between(0.0, 4.0)), Ok(()));
+        assert_eq!(held("/lag", between(f64::NEG_INFINITY, 3.9)), Err(JsonFault::Above));
+        assert_eq!(held("/lag", between(4.1, f64::INFINITY)), Err(JsonFault::Below));
+        assert_eq!(held("/state", between(0.0, 1.0)), Err(JsonFault::NotANumber));
+        assert_eq!(held("/gone", JsonTest::Present), Err(JsonFault::Absent));
+        assert_eq!(held("/none", JsonTest::Present), Ok(()), "null is something");
+        assert_eq!(held("/state", JsonTest::Equals(Scalar::Text("ok".into()))), Ok(()));
+        assert_eq!(held("/ready", JsonTest::Equals(Scalar::Text("true".into()))), Err(JsonFault::OtherValue));
+        assert_eq!(held("/ready", JsonTest::Differs(Scalar::Flag(false))), Ok(()));
+        assert_eq!(held("/lag", JsonTest::Differs(Scalar::Number(4.0))), Err(JsonFault::OtherValue));
     }
 }

@@ -2,19 +2,24 @@
 //!
 //! ```text
 //! Timetable (when, pure) ─► Scheduler (at most N at once) ─► Prober (one probe) ─► Observed, on a channel
-//!                                                               └─ tcp, tls, http: one file per step
+//!                                                               └─ tcp, tls, http, icmp, dns, grpc, exec: one file each
 //! ```
 //! One probe is bounded in time by its check's `timeout` over everything it does (resolving,
-//! connecting, TLS, request, response head), and in memory by [`http::MAX_HEAD`]. Whatever an
+//! connecting, TLS, request, response head), and in memory by [`MAX_HEAD`] and [`MAX_BODY`]. Whatever an
 //! endpoint does, the outcome is a pass or a reason out of the closed list in
 //! [`crate::health::FailReason`]; what is this node's own fault is not judged at all.
 //!
 //! HTTP runs over hyper on our own socket, not over reqwest: reqwest pins an address per client
 //! only (about 100 KiB and milliseconds for each), reports no phases, and takes half as much CPU again.
 
+mod certificate;
 mod clock;
+mod dns;
+mod exec;
 mod first_round;
+mod grpc;
 mod http;
+mod icmp;
 mod limit;
 mod prober;
 mod report;
@@ -25,12 +30,19 @@ mod timetable;
 mod tls;
 
 pub use clock::Clock;
+pub use dns::{Heard, Question};
+pub use exec::MAX_OUTPUT;
 pub use first_round::{first_round, first_round_each};
-pub use http::MAX_HEAD;
+pub use icmp::{EchoHeard, hear_v4, hear_v6};
 pub use limit::ProbeLimit;
-pub use prober::{MAX_ADDRESSES, Prober};
+pub use prober::{EXEC_PROCESSES, MAX_ADDRESSES, Prober};
 pub use route::{has_route, unrouted};
 pub use scheduler::{Job, Observed, Scheduler};
+
+/// The longest head of an HTTP response that is read, in bytes.
+pub const MAX_HEAD: usize = 64 * 1024;
+/// How much of a body, or of what a connection says, is read at most, in bytes.
+pub const MAX_BODY: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests;

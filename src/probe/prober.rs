@@ -8,24 +8,31 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
+use super::exec::{Programs, Turn};
+use super::icmp::Icmp;
 use super::report::Report;
 use super::tls::Tls;
-use super::{Clock, http, tcp};
+use super::{Clock, dns, exec, grpc, http, icmp, tcp, tls};
 use crate::dns::Name;
 use crate::health::{FailReason, NotJudged, Outcome, Phase, ResolveFault, Seen};
-use crate::model::{CheckKind, CheckSpec, Family, Target};
+use crate::model::{CheckKind, CheckSpec, DnsSpec, DnsTransport, Family, GrpcSpec, Target};
 
 /// How many of a target name's addresses are probed at most.
 pub const MAX_ADDRESSES: usize = 8;
 /// How many names are resolved at once: each takes a thread of the runtime's for as long as the
 /// system's resolver wishes, even after the probe's timeout.
 const MAX_LOOKUPS: usize = 32;
+/// How many programs of `exec` checks run at once where nothing else is said: each takes a core for
+/// a while, and answers need them.
+pub const EXEC_PROCESSES: usize = 8;
 
 /// Probes targets; shared by all probes of a process.
 pub struct Prober {
     clock: Clock,
     tls: Tls,
     lookups: Arc<Semaphore>,
+    icmp: Icmp,
+    programs: Programs,
 }
 
 impl fmt::Debug for Prober {
@@ -34,10 +41,22 @@ impl fmt::Debug for Prober {
     }
 }
 
+/// One run of a check, on one address or several.
+pub(super) struct Run<'a> {
+    /// What is run.
+    pub(super) check: &'a CheckSpec,
+    /// The turn of an `exec` check to run its program.
+    pub(super) turn: Option<Turn>,
+    /// When it is over.
+    pub(super) deadline: Instant,
+}
+
 /// What one attempt at one address needs.
 pub(super) struct Attempt<'a> {
     /// What all probes share.
     pub(super) prober: &'a Prober,
+    /// What it is an attempt of.
+    pub(super) run: &'a Run<'a>,
     /// The target as a Host header names it, port not included.
     pub(super) named: &'a str,
     /// What is probed; with port 0 where the type of the check has none.
@@ -54,7 +73,13 @@ impl Prober {
 
     /// Trusts `roots` besides the system's.
     pub fn with_roots(clock: Clock, roots: Vec<CertificateDer<'static>>) -> Prober {
-        Prober { clock, tls: Tls::new(roots), lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }
+        let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
+        Prober { clock, tls: Tls::new(roots), lookups, icmp: Icmp::default(), programs: Programs::new(EXEC_PROCESSES) }
+    }
+
+    /// Runs at most `at_once` programs of `exec` checks at the same time, instead of [`EXEC_PROCESSES`].
+    pub fn with_exec_processes(self, at_once: usize) -> Prober {
+        Prober { programs: Programs::new(at_once), ..self }
     }
 
     /// The clock its outcomes are dated by.
@@ -62,66 +87,78 @@ impl Prober {
         self.clock
     }
 
+    /// The sockets of `icmp` checks.
+    pub(super) fn icmp(&self) -> &Icmp {
+        &self.icmp
+    }
+
+    /// Runs the programs of `exec` checks.
+    pub(super) fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     /// Whom TLS trusts.
     pub(super) fn tls(&self) -> &Tls {
         &self.tls
     }
 
-    /// Runs `check` on `target` once; takes at most the check's `timeout`.
+    /// Runs `check` on `target` once; takes at most the check's `timeout`, after the wait for a turn
+    /// where it runs a program.
     pub async fn probe(&self, check: &CheckSpec, target: &Target) -> Outcome {
-        if let CheckKind::Https(_, tls) = &check.kind {
-            self.tls.prepare(tls.verify_certificate);
+        let tls = match &check.kind {
+            CheckKind::Https(_, tls) | CheckKind::Tls(tls) | CheckKind::Grpc(GrpcSpec { tls: Some(tls), .. }) => Some(tls),
+            _ => None,
+        };
+        if let Some(tls) = tls {
+            self.tls.prepare(tls);
         }
-        let deadline = Instant::now() + check.timeout;
+        let turn = match &check.kind {
+            CheckKind::Exec(_) => Some(self.programs.turn().await),
+            _ => None,
+        };
+        let run = Run { check, turn, deadline: Instant::now() + check.timeout };
         let (seen, report) = match target {
-            Target::Address(address) => self.probe_address(check, *address, deadline).await,
-            Target::Name(name) => self.probe_name(check, name, deadline).await,
+            Target::Address(address) => self.probe_address(&run, *address).await,
+            Target::Name(name) => self.probe_name(&run, name).await,
         };
         report.finish(self.clock.now(), seen)
     }
 
-    async fn probe_address(&self, check: &CheckSpec, address: IpAddr, deadline: Instant) -> (Seen, Report) {
-        let mut report = Report::start(Phase::Connect);
+    async fn probe_address(&self, run: &Run<'_>, address: IpAddr) -> (Seen, Report) {
+        let mut report = Report::start(first_phase(&run.check.kind));
         let named = match address {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("[{address}]"),
         };
-        let address = SocketAddr::new(address, check.port);
-        let attempt = Attempt { prober: self, named: &named, address, deadline };
-        let seen = attempt.run(&check.kind, &mut report).await;
+        let address = SocketAddr::new(address, run.check.port);
+        let attempt = Attempt { prober: self, run, named: &named, address, deadline: run.deadline };
+        let seen = attempt.run(&mut report).await;
         (seen, report)
     }
 
     /// Resolves `name` and probes its addresses in the resolver's order until one passes. Each
     /// gets an equal share of the time that is left, so that a hung one leaves some to the others.
-    async fn probe_name(&self, check: &CheckSpec, name: &Name, deadline: Instant) -> (Seen, Report) {
+    async fn probe_name(&self, run: &Run<'_>, name: &Name) -> (Seen, Report) {
         let mut report = Report::start(Phase::Resolve);
         let text = name.to_string();
-        let addresses = match timeout_at(deadline, self.resolve(text.clone(), check.port)).await {
+        let addresses = match timeout_at(run.deadline, self.resolve(text.clone(), run.check.port)).await {
             Err(_) => return (Seen::Fail(FailReason::Timeout(Phase::Resolve)), report),
             Ok(Err(fault)) => return (Seen::Fail(FailReason::Resolve(fault)), report),
             Ok(Ok(addresses)) => addresses,
         };
-        let seen = self.probe_addresses(check, text.trim_end_matches('.'), &addresses, deadline, &mut report).await;
+        let seen = self.probe_addresses(run, text.trim_end_matches('.'), &addresses, &mut report).await;
         (seen, report)
     }
 
-    async fn probe_addresses(
-        &self,
-        check: &CheckSpec,
-        named: &str,
-        addresses: &[SocketAddr],
-        deadline: Instant,
-        report: &mut Report,
-    ) -> Seen {
+    async fn probe_addresses(&self, run: &Run<'_>, named: &str, addresses: &[SocketAddr], report: &mut Report) -> Seen {
         let mut verdict = Seen::Fail(FailReason::Resolve(ResolveFault::NoAddress));
         let mut evidence = None;
         for (index, address) in addresses.iter().enumerate() {
-            report.begin_attempt();
+            report.begin_attempt(first_phase(&run.check.kind));
             let now = Instant::now();
-            let share = deadline.saturating_duration_since(now) / (addresses.len() - index) as u32;
-            let attempt = Attempt { prober: self, named, address: *address, deadline: now + share };
-            let seen = attempt.run(&check.kind, report).await;
+            let share = run.deadline.saturating_duration_since(now) / (addresses.len() - index) as u32;
+            let attempt = Attempt { prober: self, run, named, address: *address, deadline: now + share };
+            let seen = attempt.run(report).await;
             let found = report.evidence.take();
             match (seen, verdict) {
                 (Seen::Pass, _) => return Seen::Pass,
@@ -153,8 +190,8 @@ impl Prober {
 
 impl Attempt<'_> {
     /// Probes the address, and ends at the deadline.
-    async fn run(&self, kind: &CheckKind, report: &mut Report) -> Seen {
-        match timeout_at(self.deadline, self.steps(kind, report)).await {
+    async fn run(&self, report: &mut Report) -> Seen {
+        match timeout_at(self.deadline, self.steps(report)).await {
             Ok(Ok(())) => Seen::Pass,
             Ok(Err(seen)) => seen,
             Err(_) => Seen::Fail(FailReason::Timeout(report.phase())),
@@ -163,23 +200,32 @@ impl Attempt<'_> {
 
     /// What the check's type does; each has a file of its own. The larger ones are boxed: the future
     /// of every probe is as large as the largest that is not.
-    async fn steps(&self, kind: &CheckKind, report: &mut Report) -> Result<(), Seen> {
-        match kind {
+    async fn steps(&self, report: &mut Report) -> Result<(), Seen> {
+        match &self.run.check.kind {
             CheckKind::Tcp(spec) => tcp::probe(spec, self, report).await,
             CheckKind::Http(spec) => Box::pin(http::probe(spec, None, self, report)).await,
             CheckKind::Https(spec, tls) => Box::pin(http::probe(spec, Some(tls), self, report)).await,
-            CheckKind::Tls(_)
-            | CheckKind::Icmp(_)
-            | CheckKind::Dns(_)
-            | CheckKind::Grpc(_)
-            | CheckKind::Exec(_)
-            | CheckKind::Push(_) => Err(Seen::NotJudged(NotJudged::Check)),
+            CheckKind::Icmp(spec) => Box::pin(icmp::probe(spec, self)).await,
+            CheckKind::Dns(spec) => Box::pin(dns::probe(spec, self, report)).await,
+            CheckKind::Grpc(spec) => Box::pin(grpc::probe(spec, self, report)).await,
+            CheckKind::Exec(spec) => Box::pin(exec::probe(spec, self, report)).await,
+            CheckKind::Tls(spec) => Box::pin(tls::probe(spec, self, report)).await,
+            CheckKind::Push(_) => Err(Seen::NotJudged(NotJudged::Check)),
         }
     }
 
     /// The family of the address.
     pub(super) fn family(&self) -> Family {
         tcp::family(&self.address)
+    }
+}
+
+/// What a probe begins with, once there is an address.
+fn first_phase(kind: &CheckKind) -> Phase {
+    match kind {
+        CheckKind::Icmp(_) | CheckKind::Dns(DnsSpec { transport: DnsTransport::Udp, .. }) => Phase::Response,
+        CheckKind::Exec(_) => Phase::Run,
+        _ => Phase::Connect,
     }
 }
 
@@ -204,8 +250,8 @@ mod tests {
             forgive: 5,
         };
         let mut report = Report::start(Phase::Connect);
-        let deadline = Instant::now() + check.timeout;
-        Prober::new(Clock::start()).probe_addresses(&check, "target.example", addresses, deadline, &mut report).await
+        let run = Run { check: &check, turn: None, deadline: Instant::now() + check.timeout };
+        Prober::new(Clock::start()).probe_addresses(&run, "target.example", addresses, &mut report).await
     }
 
     #[tokio::test]

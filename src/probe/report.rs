@@ -37,9 +37,9 @@ impl Report {
         self.phase
     }
 
-    /// Forgets what was found, to try another address.
-    pub(super) fn begin_attempt(&mut self) {
-        self.enter(Phase::Connect);
+    /// Forgets what was found, to try another address, which begins with `phase`.
+    pub(super) fn begin_attempt(&mut self, phase: Phase) {
+        self.enter(phase);
         (self.load, self.warning) = (None, None);
     }
 

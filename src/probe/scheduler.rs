@@ -2,8 +2,8 @@
 //!
 //! There are two lanes, each with half of the bound. A target whose last probe ran into its timeout
 //! is slow and takes the other lane: so hung endpoints, however many, wait for each other and never
-//! delay those that answer. A target whose probe is still under way when it is due again sits that
-//! turn out.
+//! delay those that answer. Programs have a third lane, since they wait for turns of their own (see
+//! `exec.rs`). A target whose probe is still under way when it is due again sits that turn out.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::timetable::{Timetable, phase};
 use super::{Clock, ProbeLimit, Prober};
 use crate::health::{FailReason, Outcome, Seen};
-use crate::model::{CheckSpec, ProbeTarget, Target, TargetId};
+use crate::model::{CheckKind, CheckSpec, ProbeTarget, Target, TargetId};
 
 /// A target to probe.
 #[derive(Debug, Clone)]
@@ -48,7 +48,7 @@ pub struct Scheduler {
 }
 
 impl Job {
-    /// One for each of a configuration's targets, in their order.
+    /// One for each of a configuration's targets that is probed, in their order.
     pub fn all(checks: &[CheckSpec], targets: &[ProbeTarget]) -> Vec<Job> {
         let checks: Vec<Arc<CheckSpec>> = checks.iter().cloned().map(Arc::new).collect();
         let job = |(index, target): (usize, &ProbeTarget)| Job {
@@ -56,7 +56,9 @@ impl Job {
             check: checks[target.check.index()].clone(),
             target: target.target.clone(),
         };
-        targets.iter().enumerate().map(job).collect()
+        // Who reports itself is not asked.
+        let probed = |(_, target): &(usize, &ProbeTarget)| !checks[target.check.index()].kind.is_push();
+        targets.iter().enumerate().filter(probed).map(job).collect()
     }
 }
 
@@ -75,7 +77,7 @@ impl Scheduler {
             clock: prober.clock(),
             prober,
             outcomes,
-            lanes: [Lane::new(limit.probes - limit.probes / 2), Lane::new(limit.probes / 2)],
+            lanes: [limit.probes - limit.probes / 2, limit.probes / 2, PROGRAMS].map(Lane::new),
             slots: Vec::new(),
             timetable: Timetable::default(),
             crowded: false,
@@ -98,8 +100,8 @@ struct Running {
     clock: Clock,
     prober: Arc<Prober>,
     outcomes: mpsc::Sender<Observed>,
-    /// For targets that answer, and for slow ones.
-    lanes: [Lane; 2],
+    /// For targets that answer, for slow ones, and for programs.
+    lanes: [Lane; 3],
     slots: Vec<Arc<Slot>>,
     timetable: Timetable,
     /// Probes of targets that answer had to wait; said once each time it begins.
@@ -124,6 +126,8 @@ struct Slot {
     slow: AtomicBool,
 }
 
+/// How many programs may run, or wait in line for it, at once: more than `[server] exec_processes` allows.
+const PROGRAMS: usize = 1024;
 /// The address of a slot whose target is not probed any more.
 const GONE: u64 = u64::MAX;
 
@@ -131,7 +135,7 @@ impl Running {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<(u32, Vec<Job>)>) {
         loop {
             let due = self.timetable.next_due().map(|due| self.clock.instant(due));
-            let [answering, slow] = [0, 1].map(|lane| self.lanes[lane].next_permit());
+            let [answering, slow, programs] = [0, 1, 2].map(|lane| self.lanes[lane].next_permit());
             tokio::select! {
                 command = inbox.recv() => match command {
                     Some((generation, jobs)) => self.replace(generation, jobs),
@@ -140,6 +144,7 @@ impl Running {
                 () = until(due) => self.launch_due(),
                 Some(permit) = answering => self.launch_waiting(0, permit),
                 Some(permit) = slow => self.launch_waiting(1, permit),
+                Some(permit) = programs => self.launch_waiting(2, permit),
             }
         }
     }
@@ -151,7 +156,7 @@ impl Running {
             if slot.busy.swap(true, Ordering::Relaxed) {
                 continue;
             }
-            let lane = usize::from(slot.slow.load(Ordering::Relaxed));
+            let lane = slot.lane();
             match self.lanes[lane].try_permit() {
                 Some(permit) => self.launch(index, permit),
                 None => {
@@ -268,6 +273,13 @@ impl Lane {
 impl Slot {
     fn new(check: Arc<CheckSpec>, target: Target) -> Slot {
         Slot { check, target, address: AtomicU64::new(GONE), busy: AtomicBool::new(false), slow: AtomicBool::new(false) }
+    }
+
+    fn lane(&self) -> usize {
+        match self.check.kind {
+            CheckKind::Exec(_) => 2,
+            _ => usize::from(self.slow.load(Ordering::Relaxed)),
+        }
     }
 
     fn address(&self) -> Option<(u32, TargetId)> {

@@ -1,18 +1,62 @@
-//! The TCP connection: all of a `tcp` check, and the first step of the others.
+//! The TCP connection: the `tcp` check, and the first step of the others that have one.
 
 use std::net::SocketAddr;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::prober::Attempt;
 use super::report::Report;
-use super::route;
-use crate::health::{Phase, Seen};
-use crate::model::{Family, TcpSpec};
+use super::{MAX_BODY, route};
+use crate::health::{Evidence, FailReason, Phase, Seen};
+use crate::model::{Family, Pattern, TcpSpec};
 
-/// A `tcp` check: the connection opens.
-pub(super) async fn probe(_spec: &TcpSpec, attempt: &Attempt<'_>, _report: &mut Report) -> Result<(), Seen> {
-    connect(attempt.address).await.map(drop)
+/// How often what came so far is searched, before only a doubling of it is reason to: an endpoint
+/// that sends its bytes one by one costs no more than that.
+const LOOKS: usize = 64;
+
+/// A `tcp` check: the connection opens, takes what is sent and answers what is expected.
+pub(super) async fn probe(spec: &TcpSpec, attempt: &Attempt<'_>, report: &mut Report) -> Result<(), Seen> {
+    let mut stream = connect(attempt.address).await?;
+    if spec.send.is_none() && spec.expect.is_none() {
+        return Ok(());
+    }
+    report.enter(Phase::Response);
+    let judge = |error| route::judge(&error, Phase::Response, attempt.family());
+    if let Some(text) = &spec.send {
+        stream.write_all(text.as_bytes()).await.map_err(judge)?;
+    }
+    match &spec.expect {
+        Some(pattern) => expect(&mut stream, pattern, report).await.map_err(judge)?,
+        None => Ok(()),
+    }
+}
+
+/// Reads until `pattern` matches what came; the outer error is the connection's. What came is kept
+/// as evidence as it comes, for a probe that is cut off.
+async fn expect(stream: &mut TcpStream, pattern: &Pattern, report: &mut Report) -> std::io::Result<Result<(), Seen>> {
+    let mut received = Vec::with_capacity(1024);
+    let (mut looks, mut looked) = (0, 0);
+    loop {
+        let read = stream.take((MAX_BODY - received.len()) as u64).read_buf(&mut received).await?;
+        let ended = read == 0;
+        if received.len() <= Evidence::MAX + read {
+            report.evidence = Evidence::of(&received);
+        }
+        if looks < LOOKS || received.len() >= 2 * looked || ended {
+            (looks, looked) = (looks + 1, received.len());
+            if pattern.matches(&received) {
+                return Ok(Ok(()));
+            }
+        }
+        if ended {
+            return Ok(Err(Seen::Fail(if received.is_empty() {
+                FailReason::Closed(Phase::Response)
+            } else {
+                FailReason::NoMatch
+            })));
+        }
+    }
 }
 
 /// Connects to `address`.

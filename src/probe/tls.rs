@@ -1,29 +1,98 @@
-//! TLS for `https` checks: whom to trust, and which rule a peer breaks.
+//! TLS: the `tls` check, and the handshake of the others that are inside it.
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WantsClientCert};
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, Error, RootCertStore};
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::certificate::{self, AcceptAny};
+use super::prober::{Attempt, Prober};
+use super::report::Report;
+use super::{route, tcp};
 use crate::health::{CertificateRule, FailReason, NotJudged, Phase, Seen, TlsFault};
-use crate::model::Family;
+use crate::model::{Family, Roots, TlsSpec};
 
-use super::route;
+/// Which protocols a handshake offers to speak inside (RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Alpn {
+    /// None in particular.
+    None,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// Both; the server chooses.
+    Either,
+}
 
-/// The two ways to connect, each made when it is first used.
+/// The ways to connect, each made when it is first used and shared by all probes that connect so.
 pub(super) struct Tls {
     provider: Arc<CryptoProvider>,
     extra_roots: Vec<CertificateDer<'static>>,
-    verifying: OnceLock<TlsConnector>,
-    accepting: OnceLock<TlsConnector>,
+    system_roots: OnceLock<RootCertStore>,
+    connectors: Mutex<Vec<(Way, TlsConnector)>>,
+}
+
+/// What connections that share a connector have in common.
+#[derive(Clone)]
+struct Way {
+    verify: bool,
+    /// Those of a `ca_file`.
+    roots: Option<Roots>,
+    alpn: Alpn,
+}
+
+/// A `tls` check: the handshake, with everything the certificate is held to.
+pub(super) async fn probe(spec: &TlsSpec, attempt: &Attempt<'_>, report: &mut Report) -> Result<(), Seen> {
+    let mut stream = open(spec, Alpn::None, attempt.address, attempt.named, attempt.prober, report).await?;
+    // A reset would overtake our last flight: the server would take the handshake for broken off, and log it.
+    let _ = SockRef::from(stream.get_ref().0).set_linger(None);
+    let _ = stream.shutdown().await;
+    Ok(())
+}
+
+/// Connects to `address` and makes the handshake. The name asked for is that of the check, else
+/// `named`, which may have a port and brackets; it goes out as SNI unless it is an address.
+pub(super) async fn open(
+    spec: &TlsSpec,
+    alpn: Alpn,
+    address: SocketAddr,
+    named: &str,
+    prober: &Prober,
+    report: &mut Report,
+) -> Result<TlsStream<TcpStream>, Seen> {
+    let family = tcp::family(&address);
+    let name = server_name(spec.server_name.as_deref().unwrap_or(named));
+    let name = ServerName::try_from(name.to_owned()).map_err(|_| Seen::NotJudged(NotJudged::Check))?;
+    let stream = tcp::connect(address).await?;
+    report.enter(Phase::Tls);
+    // The request follows the handshake's last flight at once; it must not wait for its ACK.
+    stream.set_nodelay(true).map_err(|error| route::judge(&error, Phase::Tls, family))?;
+    let handshake = prober.tls().connector(spec, alpn).connect(name, stream);
+    let stream = handshake.await.map_err(|error| judge(&error, Phase::Tls, family))?;
+    certificate::check_end(spec, stream.get_ref().1.peer_certificates(), report)?;
+    Ok(stream)
+}
+
+/// The server name in the value of a Host header: without port and brackets.
+pub(super) fn server_name(host: &str) -> &str {
+    if let Some((address, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return address;
+    }
+    match host.split_once(':') {
+        Some((name, port)) if !port.contains(':') => name,
+        _ => host,
+    }
 }
 
 impl Tls {
@@ -32,69 +101,97 @@ impl Tls {
         Tls {
             provider: Arc::new(rustls::crypto::ring::default_provider()),
             extra_roots,
-            verifying: OnceLock::new(),
-            accepting: OnceLock::new(),
+            system_roots: OnceLock::new(),
+            connectors: Mutex::new(Vec::new()),
         }
     }
 
-    /// Reads the roots, if that is still to be done: no probe's time is to be spent on it.
-    pub(super) fn prepare(&self, verify: bool) {
-        self.connector(verify);
+    /// Reads the system's roots, if that is still to be done: no probe's time is to be spent on it.
+    pub(super) fn prepare(&self, spec: &TlsSpec) {
+        if spec.verify_certificate {
+            self.system_roots();
+        }
     }
 
-    /// The handshake. `name` goes out as SNI unless it is an address, and the certificate must be
-    /// for it unless `verify` is false.
-    pub(super) async fn connect(
-        &self,
-        stream: TcpStream,
-        name: &str,
-        verify: bool,
-        family: Family,
-    ) -> Result<TlsStream<TcpStream>, Seen> {
-        let name = ServerName::try_from(name.to_owned()).map_err(|_| Seen::NotJudged(NotJudged::Check))?;
-        self.connector(verify).connect(name, stream).await.map_err(|error| judge(&error, Phase::Tls, family))
+    fn connector(&self, spec: &TlsSpec, alpn: Alpn) -> TlsConnector {
+        let mut connectors = self.connectors.lock().expect("no probe panics while it holds this");
+        if let Some((_, connector)) = connectors.iter().find(|(way, _)| way.fits(spec, alpn)) {
+            return connector.clone();
+        }
+        // Roots that no check has any more were those of the files before a reload.
+        connectors.retain(|(way, _)| way.roots.as_ref().is_none_or(|roots| Arc::strong_count(&roots.certificates) > 1));
+        let way = Way { verify: spec.verify_certificate, roots: spec.roots.clone(), alpn };
+        let connector = TlsConnector::from(Arc::new(self.configuration(&way)));
+        connectors.push((way, connector.clone()));
+        connector
     }
 
-    fn connector(&self, verify: bool) -> &TlsConnector {
-        if verify { self.verifying() } else { self.accepting() }
-    }
-
-    fn verifying(&self) -> &TlsConnector {
-        self.verifying.get_or_init(|| connector(self.builder().with_root_certificates(self.roots())))
-    }
-
-    fn accepting(&self) -> &TlsConnector {
-        let verifier = || Arc::new(AcceptAny(self.provider.clone()));
-        self.accepting.get_or_init(|| connector(self.builder().dangerous().with_custom_certificate_verifier(verifier())))
-    }
-
-    fn builder(&self) -> ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
-        ClientConfig::builder_with_provider(self.provider.clone())
+    fn configuration(&self, way: &Way) -> ClientConfig {
+        let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()
-            .expect("ring offers cipher suites for TLS 1.2 and 1.3")
+            .expect("ring offers cipher suites for TLS 1.2 and 1.3");
+        let mut config = match way.verify {
+            true => builder.with_root_certificates(self.roots(way.roots.as_ref())).with_no_client_auth(),
+            false => {
+                let accept = Arc::new(AcceptAny(self.provider.clone()));
+                builder.dangerous().with_custom_certificate_verifier(accept).with_no_client_auth()
+            }
+        };
+        // A resumed session shows no certificate: every probe makes a whole handshake.
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols = way.alpn.protocols();
+        config
     }
 
-    fn roots(&self) -> RootCertStore {
-        let mut roots = RootCertStore::empty();
-        let system = rustls_native_certs::load_native_certs();
-        for error in &system.errors {
-            tracing::warn!("some of the system's root certificates cannot be read: {error}");
-        }
-        roots.add_parsable_certificates(system.certs);
-        if roots.is_empty() {
-            tracing::warn!("the system has no root certificates: https checks that verify a public certificate will fail");
-        }
-        roots.add_parsable_certificates(self.extra_roots.iter().cloned());
-        roots
+    fn roots(&self, roots: Option<&Roots>) -> RootCertStore {
+        let mut store = self.system_roots().clone();
+        store.add_parsable_certificates(self.extra_roots.iter().cloned());
+        store.add_parsable_certificates(roots.iter().flat_map(|roots| roots.certificates.iter().cloned()));
+        store
+    }
+
+    fn system_roots(&self) -> &RootCertStore {
+        self.system_roots.get_or_init(|| {
+            let mut roots = RootCertStore::empty();
+            let system = rustls_native_certs::load_native_certs();
+            for error in &system.errors {
+                tracing::warn!("some of the system's root certificates cannot be read: {error}");
+            }
+            roots.add_parsable_certificates(system.certs);
+            if roots.is_empty() {
+                tracing::warn!("the system has no root certificates: checks that verify a public certificate will fail");
+            }
+            roots
+        })
     }
 }
 
-fn connector(builder: ConfigBuilder<ClientConfig, WantsClientCert>) -> TlsConnector {
-    let mut config = builder.with_no_client_auth();
-    // A resumed session shows no certificate: every probe makes a whole handshake.
-    config.resumption = Resumption::disabled();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    TlsConnector::from(Arc::new(config))
+impl Way {
+    fn fits(&self, spec: &TlsSpec, alpn: Alpn) -> bool {
+        let same_roots = match (&self.roots, &spec.roots) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(&ours.certificates, &theirs.certificates) || ours == theirs,
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        };
+        self.verify == spec.verify_certificate && self.alpn == alpn && same_roots
+    }
+}
+
+impl Alpn {
+    fn protocols(self) -> Vec<Vec<u8>> {
+        let (one, two) = (b"http/1.1".to_vec(), b"h2".to_vec());
+        match self {
+            Alpn::None => Vec::new(),
+            Alpn::Http1 => vec![one],
+            Alpn::Http2 => vec![two],
+            Alpn::Either => vec![two, one],
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
 }
 
 /// What an error of a stream that may be TLS says about an endpoint.
@@ -107,7 +204,7 @@ pub(super) fn judge(error: &io::Error, phase: Phase, family: Family) -> Seen {
 
 fn reason(error: &Error) -> FailReason {
     FailReason::Tls(match error {
-        Error::InvalidCertificate(error) => return FailReason::Certificate(rule(error)),
+        Error::InvalidCertificate(error) => return FailReason::Certificate(certificate::rule(error)),
         Error::NoCertificatesPresented => return FailReason::Certificate(CertificateRule::Other),
         Error::AlertReceived(alert) => TlsFault::Alert(u8::from(*alert)),
         Error::InvalidMessage(_) => TlsFault::NotTls,
@@ -116,64 +213,39 @@ fn reason(error: &Error) -> FailReason {
     })
 }
 
-fn rule(error: &CertificateError) -> CertificateRule {
-    match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => CertificateRule::Expired,
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => CertificateRule::NotYetValid,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => CertificateRule::Name,
-        CertificateError::UnknownIssuer => CertificateRule::UnknownIssuer,
-        CertificateError::BadSignature => CertificateRule::Signature,
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => CertificateRule::Purpose,
-        CertificateError::Revoked => CertificateRule::Revoked,
-        CertificateError::BadEncoding => CertificateRule::Encoding,
-        // rustls has no name of its own for this one, and hands on that of webpki.
-        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-            CertificateRule::AuthorityAsServer
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_names_have_no_port() {
+        for (host, name) in [
+            ("www.example.com", "www.example.com"),
+            ("www.example.com:8443", "www.example.com"),
+            ("192.0.2.1:443", "192.0.2.1"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+        ] {
+            assert_eq!(server_name(host), name);
         }
-        _ => CertificateRule::Other,
-    }
-}
-
-/// `verify_certificate = false`: the probe proves reachability, not identity.
-struct AcceptAny(Arc<CryptoProvider>);
-
-impl fmt::Debug for AcceptAny {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AcceptAny")
-    }
-}
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+    #[test]
+    fn probes_that_connect_alike_share_a_connector() {
+        let tls = Tls::new(Vec::new());
+        let count = || tls.connectors.lock().unwrap().len();
+        let any = TlsSpec { verify_certificate: false, ..TlsSpec::default() };
+        let roots = |octet| Some(Roots { file: "ca.pem".into(), certificates: vec![CertificateDer::from(vec![octet])].into() });
+        for alpn in [Alpn::None, Alpn::None, Alpn::Either] {
+            tls.connector(&any, alpn);
+        }
+        assert_eq!(count(), 2);
+        let first = TlsSpec { roots: roots(1), ..any.clone() };
+        tls.connector(&first, Alpn::None);
+        tls.connector(&TlsSpec { roots: roots(1), ..any.clone() }, Alpn::None);
+        assert_eq!(count(), 3, "the same certificates, read again");
+        drop(first);
+        tls.connector(&TlsSpec { roots: roots(2), ..any }, Alpn::None);
+        assert_eq!(count(), 3, "those of no check are dropped");
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::health::{Cause, End, FLAP_PERIOD};
+use crate::health::{Cause, End, FLAP_PERIOD, Warning};
 use crate::model::Moment;
 use crate::steer::Rung;
 
@@ -33,6 +33,15 @@ pub enum Change {
         regions: Vec<String>,
         /// How many services use it.
         services: usize,
+    },
+    /// What passes now and will fail if nobody acts; `None` where that is over.
+    Warned {
+        /// Address or name probed.
+        target: String,
+        /// The check's name.
+        check: String,
+        /// What it is.
+        warning: Option<Warning>,
     },
     /// A region became available or unavailable for a service.
     Pool {
@@ -116,6 +125,7 @@ impl Change {
             Change::Target { up, .. } => !up,
             Change::Pool { old, new, .. } => new.rung > old.rung || new.held,
             Change::Service { old, new, .. } => new > old,
+            Change::Warned { warning, .. } => warning.is_some(),
             Change::IsolationBegan | Change::Flapping { .. } | Change::HistoryNotKept(_) => true,
             Change::IsolationEnded(_)
             | Change::FlappingEnded { .. }
@@ -137,6 +147,8 @@ impl fmt::Display for Change {
                 write!(f, "endpoint {target} check {check} is {}, was {}: {cause}; in {regions}, ", word(up), word(&!up))?;
                 write!(f, "used by {services} service{plural}")
             }
+            Change::Warned { target, check, warning: Some(warning) } => write!(f, "endpoint {target} check {check}: {warning}"),
+            Change::Warned { target, check, warning: None } => write!(f, "endpoint {target} check {check}: no warning any more"),
             Change::Pool { service, region, family, old, new } => {
                 write!(f, "service {service} {family} region {region} is {new}, was {old}")
             }

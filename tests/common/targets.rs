@@ -10,9 +10,10 @@ use hickory_proto::op::Message;
 use meridian::answer::{DropReason, Query, Response, Transport, UDP_BUFFER, Worker, respond};
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::diag::{Diagnostics, render_json, render_text};
-use meridian::dns::Name;
+use meridian::dns::{Name, Rcode, RrType};
 use meridian::geo::Locations;
-use meridian::model::{Moment, TargetId};
+use meridian::model::{DnsSpec, DnsTransport, Moment, TargetId};
+use meridian::probe::{Heard, Question, hear_v4, hear_v6};
 use meridian::publisher::{Event, Publisher};
 use meridian::state;
 use meridian::zone::{self, Include, Input};
@@ -67,6 +68,30 @@ pub fn read_configuration(text: &str) {
     let good = super::CONFIGURATION.split_once('\n').unwrap().1;
     load(text, "zone = \"fuzz.example\"\nrecords = '@ 60 SOA ns h 1 1 1 1 1'\n");
     load(good, text);
+}
+
+/// Reads any octets as the answer to a query of a `dns` check: what passes answers it.
+pub fn hear_dns_answer(bytes: &[u8]) {
+    let spec = DnsSpec {
+        name: Name::from_text("www.example.com.", None).unwrap(),
+        rr_type: RrType::A,
+        transport: DnsTransport::Udp,
+        expect_rcode: Rcode::NOERROR,
+        expect_address: vec!["192.0.2.1".parse().unwrap()],
+    };
+    let question = Question::new(&spec, 7).unwrap();
+    if let Heard::Answer(Ok(()), text) = question.hear(bytes) {
+        // The name may be compressed: the header has octets that read as labels.
+        let asked = Message::from_vec(bytes).unwrap().queries[0].to_string().to_lowercase();
+        assert!(asked == "www.example.com. in a" && text.contains("192.0.2.1"), "{asked}: {bytes:02x?}");
+    }
+}
+
+/// Reads any octets as a packet of ICMP: a reply, or the loss of a request.
+pub fn hear_icmp(bytes: &[u8]) {
+    for heard in [hear_v4(bytes, true), hear_v4(bytes, false), hear_v6(bytes)].into_iter().flatten() {
+        assert!(heard.token.is_some() != heard.destination.is_some());
+    }
 }
 
 /// Reads any octets as a location database.

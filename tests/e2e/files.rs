@@ -92,7 +92,10 @@ fn what_only_a_restart_changes_is_said() {
     let mut server = site.start();
     site.edit("meridian.toml", ":8053", ":8054");
     let log = server.reload("reloaded:");
-    assert!(log.contains("listen, workers, tcp_* and [admin] of the new files take effect at the next restart"), "{log}");
+    assert!(
+        log.contains("listen, workers, tcp_*, exec_processes and [admin] of the new files take effect at the next restart"),
+        "{log}"
+    );
 }
 
 #[test]

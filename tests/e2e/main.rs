@@ -1,5 +1,5 @@
 //! The real binary from end to end: its command line, its sockets, its signals and its files, asked by
-//! `dig`, `kdig` and `unbound`.
+//! `dig`, `kdig` and `unbound`, with nginx as an endpoint.
 //!
 //! Every test has loopback addresses of its own ([`support::Net`]), so that all run at once on fixed
 //! ports. Processes started here are killed when their handle is dropped, and by the kernel should the
@@ -18,7 +18,9 @@ mod last_good;
 mod lifecycle;
 mod load;
 mod locations;
+mod nginx;
 mod packets;
+mod probe;
 mod queries;
 mod resolver;
 mod restart;

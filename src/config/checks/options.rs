@@ -31,11 +31,23 @@ pub(super) enum Type {
 }
 
 /// The types that there are, by the names they have in the configuration.
-pub(super) const TYPES: &[(&str, Type)] = &[("http", Http), ("https", Https), ("tcp", Tcp)];
+pub(super) const TYPES: &[(&str, Type)] = &[
+    ("http", Http),
+    ("https", Https),
+    ("tcp", Tcp),
+    ("tls", Tls),
+    ("icmp", Icmp),
+    ("dns", Dns),
+    ("grpc", Grpc),
+    ("exec", Exec),
+    ("push", Push),
+];
 
 const ALL: &[Type] = &[Http, Https, Tcp, Tls, Icmp, Dns, Grpc, Exec, Push];
-/// Those that are sent to a port.
-const PORT: &[Type] = &[Http, Https, Tcp, Tls, Dns, Grpc];
+/// Those that are probed, instead of reporting themselves.
+const PROBED: &[Type] = &[Http, Https, Tcp, Tls, Icmp, Dns, Grpc, Exec];
+/// Those that are sent to a port; and programs, which may be told one.
+const PORT: &[Type] = &[Http, Https, Tcp, Tls, Dns, Grpc, Exec];
 /// Those that speak HTTP as a browser does.
 const WEB: &[Type] = &[Http, Https];
 /// Those that may be inside TLS.
@@ -69,7 +81,7 @@ impl Type {
 
     /// True where a probe goes to a port.
     pub(super) fn has_port(self) -> bool {
-        PORT.contains(&self)
+        PORT.contains(&self) && self != Exec
     }
 }
 
@@ -133,16 +145,16 @@ macro_rules! options {
 
 options! {
     // key: value = types, default, range and unit, reader
-    port: u16 = PORT, By("80 for http, 443 for https and tls, 53 for dns"), "1 to 65535",
+    port: u16 = PORT, By("80 for http, 443 for https and tls, 53 for dns; none for exec"), "1 to 65535",
         |item, out| integer(1..=65535, "")(item, out).map(|port| port as u16);
-    interval: Duration = ALL, Is("\"2s\""), "100ms to 1h",
+    interval: Duration = PROBED, Is("\"2s\""), "100ms to 1h",
         duration(Duration::from_millis(100)..=Duration::from_secs(3600));
-    timeout: Duration = ALL, By("half the interval, at most 1s"), "1ms to 1m",
+    timeout: Duration = PROBED, By("half the interval, at most 1s"), "1ms to 1m",
         duration(Duration::from_millis(1)..=Duration::from_secs(60));
-    fall: u32 = ALL, Is("3"), "1 to 1000 failures", integer(1..=1000, "failures");
-    rise: u32 = ALL, Is("4"), "1 to 1000 passes", integer(1..=1000, "passes");
+    fall: u32 = ALL, By("3; 1 for push"), "1 to 1000 failures", integer(1..=1000, "failures");
+    rise: u32 = ALL, By("4; 1 for push"), "1 to 1000 passes", integer(1..=1000, "passes");
     forgive: u32 = ALL, Is("5"), "1 to 1000 passes", integer(1..=1000, "passes");
-    address: IpAddr = ALL, No, "an address", address;
+    address: IpAddr = PROBED, No, "an address", address;
 
     path: String = WEB, Is("\"/\""), "a path, with its query", path;
     method: String = WEB, Is("\"GET\""), "a method in upper case", method;
@@ -166,9 +178,9 @@ options! {
     verify_certificate: bool = IN_TLS, Is("true"), "true or false", boolean;
     ca_file: PathBuf = IN_TLS, No, "a PEM file", |item, out| text(item, out).map(PathBuf::from);
     certificate_min_days: u32 = IN_TLS, Is("0"), "0 to 3650 days", integer(0..=3650, "days");
-    certificate_warn_days: u32 = IN_TLS, Is("14"), "0 to 3650 days", integer(0..=3650, "days");
+    certificate_warn_days: u32 = IN_TLS, By("14, and 0 without `verify_certificate`"), "0 to 3650 days", integer(0..=3650, "days");
 
-    size: u16 = &[Icmp], Is("56"), "0 to 1400 bytes", |item, out| integer(0..=1400, "bytes")(item, out).map(|size| size as u16);
+    size: u16 = &[Icmp], Is("56"), "8 to 1400 bytes", |item, out| integer(8..=1400, "bytes")(item, out).map(|size| size as u16);
 
     query_name: Name = &[Dns], Required("write query_name = \"www.example.com\""), "a name", dns_name;
     query_type: RrType = &[Dns], Is("\"A\""), "a record type", rr_type;

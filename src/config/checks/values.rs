@@ -1,6 +1,7 @@
 //! What the keys of a check may hold: one function per kind of value, like [`super::super::kinds`].
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use toml::de::DeValue;
 
@@ -140,6 +141,9 @@ fn compiled(pattern: Result<Pattern, regex::Error>, item: &Item<'_>, out: &mut D
     None
 }
 
+/// What numbers of JSON are compared with: 2⁵³ either way, up to where whole numbers are exact.
+const NUMBERS: RangeInclusive<f64> = -9_007_199_254_740_992.0..=9_007_199_254_740_992.0;
+
 /// A JSON pointer.
 pub(super) fn pointer(item: &Item<'_>, out: &mut Diagnostics) -> Option<JsonPointer> {
     let text = item.string(out, "a JSON pointer such as \"/status\"")?;
@@ -165,8 +169,7 @@ pub(super) fn json(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<JsonRul
 fn json_rule(item: &Item<'_>, out: &mut Diagnostics) -> Option<JsonRule> {
     let mut t = item.table(out)?;
     let pointer = t.required(out, "pointer", "write { pointer = \"/replication/lag_s\", max = 5 }", pointer);
-    let any = || number(f64::MIN..=f64::MAX, "");
-    let (min, max) = (t.optional(out, "min", any()), t.optional(out, "max", any()));
+    let (min, max) = (t.optional(out, "min", number(NUMBERS, "")), t.optional(out, "max", number(NUMBERS, "")));
     let (equals, differs) = (t.optional(out, "equals", scalar), t.optional(out, "not", scalar));
     let problem = match (min, max) {
         (Some(min), Some(max)) if min > max => Some(format!("`min` {min} is above `max` {max}: no probe would ever pass")),
@@ -197,7 +200,7 @@ fn scalar(item: &Item<'_>, out: &mut Diagnostics) -> Option<Scalar> {
     match item.value {
         DeValue::String(text) => Some(Scalar::Text(text.clone().into_owned())),
         DeValue::Boolean(flag) => Some(Scalar::Flag(*flag)),
-        DeValue::Integer(_) | DeValue::Float(_) => number(f64::MIN..=f64::MAX, "")(item, out).map(Scalar::Number),
+        DeValue::Integer(_) | DeValue::Float(_) => number(NUMBERS, "")(item, out).map(Scalar::Number),
         _ => {
             item.wrong_type(out, "a string, a number, true or false");
             None
@@ -231,10 +234,13 @@ pub(super) fn rr_type(item: &Item<'_>, out: &mut Diagnostics) -> Option<RrType> 
 /// A program and its arguments.
 pub(super) fn command(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<String>> {
     let words = list(|item: &Item<'_>, out: &mut Diagnostics| item.string(out, "a string").map(str::to_owned))(item, out)?;
-    if words.first().is_none_or(|program| !program.starts_with('/')) {
-        item.error(out, "bad-command", "the first word is the program's absolute path")
-            .hint("write [\"/usr/local/lib/check\", \"argument\"]; there is no shell, and no search path");
-        return None;
-    }
-    Some(words)
+    let problem = match words.first() {
+        None => "the list is empty: there is no program to run",
+        Some(program) if !program.starts_with('/') => "the first word must be the absolute path of a program",
+        _ if words.iter().any(|word| word.contains('\0')) => "a word holds a NUL character, which no program can be given",
+        _ => return Some(words),
+    };
+    item.error(out, "bad-command", problem)
+        .hint("write [\"/usr/local/lib/check\", \"argument\"]; there is no shell, and no search path");
+    None
 }

@@ -131,7 +131,7 @@ impl PartialEq for Roots {
 /// An ICMP echo request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IcmpSpec {
-    /// Bytes of payload, 0 … 1400.
+    /// Bytes of payload, 8 … 1400.
     pub size: u16,
 }
 

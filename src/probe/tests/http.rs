@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::server::{answer, banner, endless, hang, request, start};
+use super::server::{answer, hang, request, start};
 use super::*;
-use crate::health::HttpFault;
 
 async fn seen(address: SocketAddr, timeout: Duration) -> Seen {
     probe_port(CheckKind::Http(http()), address, timeout).await
@@ -64,42 +63,4 @@ async fn a_server_that_closes_at_once_is_named() {
     assert_eq!(seen(start(|stream| async { drop(stream) }).await, TIMEOUT).await, closed);
     assert_eq!(seen(start(|stream| answer(stream, "")).await, TIMEOUT).await, closed);
     assert_eq!(seen(start(|stream| answer(stream, "HTTP/1.1 20")).await, TIMEOUT).await, closed);
-}
-
-#[tokio::test]
-async fn an_endless_head_is_cut_off() {
-    let lines: &str = Box::leak("X-More: 0123456789012345678901234567890123456789\r\n".repeat(100).into_boxed_str());
-    let many = start(move |stream| endless(stream, "HTTP/1.1 200 OK\r\n", lines, Duration::ZERO)).await;
-    assert_eq!(seen(many, TIMEOUT).await, Seen::Fail(FailReason::Http(HttpFault::HeadTooLong)));
-    let value: &str = Box::leak("0123456789".repeat(500).into_boxed_str());
-    let long = start(move |stream| endless(stream, "HTTP/1.1 200 OK\r\nX-Long: ", value, Duration::ZERO)).await;
-    assert_eq!(seen(long, TIMEOUT).await, Seen::Fail(FailReason::Http(HttpFault::HeadTooLong)));
-    let early = "HTTP/1.1 103 Early Hints\r\n\r\n";
-    let informational = start(move |stream| endless(stream, "", early, Duration::ZERO)).await;
-    assert_eq!(seen(informational, SHORT).await, Seen::Fail(FailReason::Timeout(Phase::Response)));
-}
-
-#[tokio::test]
-async fn an_endless_body_does_not_matter() {
-    let body = "0123456789".repeat(1000);
-    let body: &str = Box::leak(body.into_boxed_str());
-    let address = start(move |stream| endless(stream, "HTTP/1.1 200 OK\r\n\r\n", body, Duration::ZERO)).await;
-    assert_eq!(seen(address, TIMEOUT).await, Seen::Pass);
-}
-
-#[tokio::test]
-async fn a_byte_at_a_time_runs_into_the_timeout() {
-    let address = start(|stream| endless(stream, "HTTP/1.1 200 OK\r\nX: ", "y", Duration::from_millis(20))).await;
-    assert_eq!(seen(address, SHORT).await, Seen::Fail(FailReason::Timeout(Phase::Response)));
-}
-
-#[tokio::test]
-async fn other_protocols_and_nonsense_are_named() {
-    let not_http = Seen::Fail(FailReason::Http(HttpFault::NotHttp));
-    let smtp = start(|stream| banner(stream, b"220 mail.example.com ESMTP\r\n")).await;
-    assert_eq!(seen(smtp, TIMEOUT).await, not_http);
-    let alert = start(|stream| answer(stream, "\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{16}")).await;
-    assert_eq!(seen(alert, TIMEOUT).await, not_http);
-    let nonsense = start(|stream| answer(stream, "\0\u{1}\u{2}nonsense\r\n\r\n")).await;
-    assert_eq!(seen(nonsense, TIMEOUT).await, not_http);
 }

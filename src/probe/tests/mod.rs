@@ -1,8 +1,16 @@
 //! Probes against real servers on loopback that misbehave in every way a server can.
 
+mod body;
+mod dns;
+mod exec;
+mod grpc;
 mod http;
+mod http2;
+mod icmp;
+mod misbehaviour;
 mod schedule;
 mod server;
+mod tcp;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};
@@ -35,7 +43,7 @@ fn http() -> HttpSpec {
     HttpSpec { path: "/healthz".into(), ..HttpSpec::default() }
 }
 
-fn tcp() -> CheckKind {
+fn connects() -> CheckKind {
     CheckKind::Tcp(TcpSpec::default())
 }
 
@@ -52,32 +60,22 @@ async fn probe(prober: &Prober, check: &CheckSpec, target: &Target) -> Outcome {
 }
 
 async fn probe_port(kind: CheckKind, address: SocketAddr, timeout: Duration) -> Seen {
+    outcome(kind, address, timeout).await.seen
+}
+
+async fn outcome(kind: CheckKind, address: SocketAddr, timeout: Duration) -> Outcome {
     let check = CheckSpec { timeout, ..check(kind, address.port()) };
-    probe(&Prober::new(Clock::start()), &check, &loopback()).await.seen
+    probe(&Prober::new(Clock::start()), &check, &loopback()).await
+}
+
+/// What was seen, and what tells why.
+fn told(outcome: &Outcome) -> (Seen, Option<String>) {
+    (outcome.seen, outcome.evidence.as_ref().map(ToString::to_string))
 }
 
 /// A port that nothing listens on.
 async fn closed_port() -> SocketAddr {
     tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
-
-#[tokio::test]
-async fn tcp_passes_and_is_refused() {
-    let listening = server::start(|_| async {}).await;
-    assert_eq!(probe_port(tcp(), listening, TIMEOUT).await, Seen::Pass);
-    assert_eq!(probe_port(tcp(), closed_port().await, TIMEOUT).await, Seen::Fail(FailReason::ConnectRefused));
-}
-
-#[tokio::test]
-async fn a_full_accept_queue_is_a_timeout_while_connecting() {
-    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    listener.listen(0).unwrap();
-    let address = listener.local_addr().unwrap().as_socket().unwrap();
-    let fill = || std::net::TcpStream::connect_timeout(&address, SHORT);
-    let _queue: Vec<_> = (0..4).map(|_| fill()).collect();
-    let seen = probe_port(tcp(), address, SHORT).await;
-    assert_eq!(seen, Seen::Fail(FailReason::Timeout(Phase::Connect)));
 }
 
 #[tokio::test]
@@ -94,7 +92,7 @@ async fn phases_are_timed() {
 fn a_target_name_that_does_not_resolve_fails() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let nowhere = Target::Name(crate::dns::Name::from_text("no-such-host.invalid.", None).unwrap());
-    let check = CheckSpec { timeout: SHORT, ..check(tcp(), 80) };
+    let check = CheckSpec { timeout: SHORT, ..check(connects(), 80) };
     let seen = runtime.block_on(async { probe(&Prober::new(Clock::start()), &check, &nowhere).await.seen });
     // The system's resolver may be at it for longer than the probe was.
     runtime.shutdown_background();

@@ -40,7 +40,7 @@ fn per_target(seen: &[Observed]) -> HashMap<u32, usize> {
 #[tokio::test]
 async fn each_target_is_probed_at_its_interval() {
     let address = start(|_| async {}).await;
-    let jobs = (0..20).map(|id| job(id, &check(super::tcp(), address.port()))).collect();
+    let jobs = (0..20).map(|id| job(id, &check(connects(), address.port()))).collect();
     let (sender, mut outcomes) = mpsc::channel(64);
     let _scheduler = Scheduler::spawn(prober(), LIMIT, 7, jobs, sender);
     let seen = collect(&mut outcomes, Duration::from_secs(1)).await;
@@ -55,7 +55,7 @@ async fn hung_targets_never_delay_the_others() {
     let (hanging, answering) = (start(hang).await, start(|_| async {}).await);
     let hung = CheckSpec { timeout: Duration::from_millis(100), ..check(CheckKind::Http(http()), hanging.port()) };
     let mut jobs: Vec<_> = (0..30).map(|id| job(id, &hung)).collect();
-    jobs.extend((30..35).map(|id| job(id, &check(super::tcp(), answering.port()))));
+    jobs.extend((30..35).map(|id| job(id, &check(connects(), answering.port()))));
     let (sender, mut outcomes) = mpsc::channel(64);
     let limit = ProbeLimit { probes: 8, ..LIMIT };
     let _scheduler = Scheduler::spawn(prober(), limit, 0, jobs, sender);
@@ -94,7 +94,7 @@ async fn a_probe_never_overlaps_itself() {
 #[tokio::test]
 async fn a_reload_renames_keeps_and_drops() {
     let address = start(|_| async {}).await;
-    let tcp = check(super::tcp(), address.port());
+    let tcp = check(connects(), address.port());
     let (sender, mut outcomes) = mpsc::channel(64);
     let scheduler = Scheduler::spawn(prober(), LIMIT, 1, vec![job(0, &tcp), job(1, &tcp)], sender);
     assert_eq!(per_target(&collect(&mut outcomes, Duration::from_millis(500)).await).len(), 2);
@@ -114,7 +114,7 @@ async fn a_reload_renames_keeps_and_drops() {
 async fn dropping_the_scheduler_ends_it() {
     let address = start(|_| async {}).await;
     let (sender, mut outcomes) = mpsc::channel(64);
-    let jobs = vec![job(0, &check(super::tcp(), address.port()))];
+    let jobs = vec![job(0, &check(connects(), address.port()))];
     drop(Scheduler::spawn(prober(), LIMIT, 1, jobs, sender));
     let ended = async { while outcomes.recv().await.is_some() {} };
     tokio::time::timeout(TIMEOUT, ended).await.expect("the channel closes with the last probe");
@@ -125,7 +125,7 @@ async fn the_first_round_repeats_failures_at_once() {
     let (answering, hanging) = (start(|_| async {}).await, start(hang).await);
     let refusing = closed_port().await;
     let never = CheckSpec { timeout: Duration::from_secs(60), ..check(CheckKind::Http(http()), hanging.port()) };
-    let jobs = [job(0, &check(super::tcp(), answering.port())), job(1, &check(super::tcp(), refusing.port())), job(2, &never)];
+    let jobs = [job(0, &check(connects(), answering.port())), job(1, &check(connects(), refusing.port())), job(2, &never)];
     let begun = Instant::now();
     let seen = first_round(&prober(), LIMIT, &jobs[..2], TIMEOUT).await;
     assert!(begun.elapsed() < TIMEOUT, "over as soon as all are decided");
@@ -139,7 +139,7 @@ async fn the_first_round_repeats_failures_at_once() {
 #[tokio::test]
 async fn the_first_round_is_bounded_too() {
     let address = start(|_| async {}).await;
-    let jobs: Vec<_> = (0..50).map(|id| job(id, &check(super::tcp(), address.port()))).collect();
+    let jobs: Vec<_> = (0..50).map(|id| job(id, &check(connects(), address.port()))).collect();
     let seen = first_round(&prober(), ProbeLimit { probes: 2, ..LIMIT }, &jobs, TIMEOUT).await;
     assert_eq!(seen.len(), 50);
     assert!(first_round(&prober(), LIMIT, &[], TIMEOUT).await.is_empty());

@@ -1,6 +1,7 @@
 //! `https` checks, against certificates made for each rule.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
@@ -12,29 +13,29 @@ use tokio_rustls::TlsAcceptor;
 
 use super::server::{answer, banner, hang, start};
 use super::*;
-use crate::health::{CertificateRule, TlsFault};
-use crate::model::TlsSpec;
+use crate::health::{CertificateRule, TlsFault, Warning};
+use crate::model::{Roots, TlsSpec};
 
 const NAME: &str = "www.example.com";
 
 /// A server's certificate with its key.
-struct Identity {
+pub(super) struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: KeyPair,
 }
 
-fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+pub(super) fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-fn valid(names: &[&str]) -> CertificateParams {
+pub(super) fn valid(names: &[&str]) -> CertificateParams {
     CertificateParams::new(names.iter().map(|name| name.to_string()).collect::<Vec<_>>()).unwrap()
 }
 
-fn issued(authority: &CertifiedIssuer<'_, KeyPair>, params: CertificateParams) -> Identity {
+pub(super) fn issued(authority: &CertifiedIssuer<'_, KeyPair>, params: CertificateParams) -> Identity {
     let key = KeyPair::generate().unwrap();
     let certificate = params.signed_by(&key, authority).unwrap();
     Identity { chain: vec![certificate.der().clone()], key }
@@ -46,7 +47,7 @@ fn self_signed(params: CertificateParams) -> Identity {
     Identity { chain: vec![certificate.der().clone()], key }
 }
 
-fn config(identity: &Identity) -> ServerConfig {
+pub(super) fn config(identity: &Identity) -> ServerConfig {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(identity.key.serialize_der()));
     ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -168,4 +169,62 @@ async fn a_server_that_wants_a_client_certificate_is_named() {
 async fn a_handshake_that_hangs_is_a_timeout() {
     let address = start(hang).await;
     assert_eq!(probe_port(https(Some(NAME), true), address, SHORT).await, Seen::Fail(FailReason::Timeout(Phase::Tls)));
+}
+
+/// A check of type `tls` for [`NAME`].
+fn tls(change: impl FnOnce(&mut TlsSpec)) -> CheckKind {
+    let mut spec = TlsSpec { server_name: Some(NAME.into()), ..TlsSpec::default() };
+    change(&mut spec);
+    CheckKind::Tls(spec)
+}
+
+#[tokio::test]
+async fn a_handshake_alone_is_a_check() {
+    let authority = authority("ours");
+    let (address, mut names) = serve(config(&issued(&authority, valid(&[NAME])))).await;
+    let outcome = seen(&authority, tls(|_| {}), address).await;
+    assert_eq!(outcome.seen, Seen::Pass);
+    assert_eq!(outcome.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Connect, Phase::Tls]);
+    assert_eq!(names.recv().await.unwrap().as_deref(), Some(NAME));
+    let other = seen(&authority, tls(|spec| spec.server_name = Some("other.example.com".into())), address).await.seen;
+    assert_eq!(other, Seen::Fail(FailReason::Certificate(CertificateRule::Name)));
+}
+
+#[tokio::test]
+async fn authorities_of_a_file_are_trusted_besides_the_systems() {
+    let (ours, theirs) = (authority("ours"), authority("theirs"));
+    let (address, _names) = serve(config(&issued(&theirs, valid(&[NAME])))).await;
+    let unknown = Seen::Fail(FailReason::Certificate(CertificateRule::UnknownIssuer));
+    assert_eq!(seen(&ours, tls(|_| {}), address).await.seen, unknown);
+    let roots = Roots { file: "ca.pem".into(), certificates: vec![theirs.der().clone()].into() };
+    assert_eq!(seen(&ours, tls(|spec| spec.roots = Some(roots)), address).await.seen, Seen::Pass);
+}
+
+#[tokio::test]
+async fn the_end_of_a_certificate_is_warned_of_and_then_a_failure() {
+    let authority = authority("ours");
+    let in_days = |days: i64| {
+        let mut params = valid(&[NAME]);
+        // Half a day more, so that the whole days are the same a minute later.
+        params.not_after = (SystemTime::now() + Duration::from_secs(days as u64 * 86_400 + 43_200)).into();
+        params
+    };
+    let (address, _names) = serve(config(&issued(&authority, in_days(9)))).await;
+    let told = |outcome: Outcome| (outcome.seen, outcome.warning);
+    let soon = Some(Warning::CertificateEndsIn(9));
+    assert_eq!(told(seen(&authority, tls(|_| {}), address).await), (Seen::Pass, soon), "14 days by default");
+    let quiet = tls(|spec| spec.certificate_warn_days = 9);
+    assert_eq!(told(seen(&authority, quiet, address).await), (Seen::Pass, None));
+    let failed = Seen::Fail(FailReason::Certificate(CertificateRule::EndsIn(9)));
+    let strict = tls(|spec| spec.certificate_min_days = 10);
+    assert_eq!(told(seen(&authority, strict, address).await), (failed, None));
+    let mut past = valid(&[NAME]);
+    (past.not_before, past.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+    let (address, _names) = serve(config(&issued(&authority, past))).await;
+    let unverified = |days| {
+        tls(move |spec| (spec.verify_certificate, spec.certificate_min_days, spec.certificate_warn_days) = (false, days, 0))
+    };
+    assert_eq!(told(seen(&authority, unverified(0), address).await), (Seen::Pass, None));
+    let expired = Seen::Fail(FailReason::Certificate(CertificateRule::Expired));
+    assert_eq!(told(seen(&authority, unverified(1), address).await), (expired, None));
 }

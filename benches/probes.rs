@@ -1,0 +1,363 @@
+//! What ten thousand endpoints cost: `cargo bench --bench probes`.
+//!
+//! Runs the server itself, with 10 000 endpoints on addresses of 127.0.0.0/8 that a process of its own
+//! answers for, and prints a table: CPU time of the server alone per probe (its share in the kernel
+//! apart), how late probes start, how evenly they are spread, memory, descriptors, and the latency of
+//! queries meanwhile beside that of the same server while it does not probe.
+//!
+//! How late a probe starts is seen from outside: the `i`th of `n` endpoints is due `i/n` of the
+//! interval after the first, so each arrival is compared with the earliest schedule that fits all.
+//!
+//! `PROBES_SECONDS` (10) is how long each row is measured, `PROBES_ROWS` (all) which rows, by a comma.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use meridian::answer::query_message;
+use meridian::dns::{Name, RrType};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const ENDPOINTS: usize = 10_000;
+const PER_SERVICE: usize = 10;
+const INTERVAL: Duration = Duration::from_secs(2);
+/// Rounds after the start that are not measured.
+const SETTLE: Duration = Duration::from_secs(5);
+
+fn main() {
+    match std::env::var("PROBES_TARGET") {
+        Ok(kind) => target(&kind),
+        Err(_) => measure(),
+    }
+}
+
+/// One row of the table.
+struct Row {
+    name: &'static str,
+    /// The check without its port.
+    check: &'static str,
+    /// What the target does; `None` starts none.
+    target: &'static str,
+    /// Endpoints beside the others, of a check `good` that answers.
+    good: usize,
+}
+
+const ROWS: [Row; 4] = [
+    Row { name: "idle", check: "type = \"tcp\"\ninterval = \"1h\"\ntimeout = \"1s\"", target: "answer", good: 0 },
+    Row { name: "tcp", check: "type = \"tcp\"", target: "answer", good: 0 },
+    Row { name: "http", check: "type = \"http\"\npath = \"/healthz\"", target: "answer", good: 0 },
+    Row { name: "hung", check: "type = \"http\"", target: "hang", good: 100 },
+];
+
+fn measure() {
+    let seconds = std::env::var("PROBES_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let rows = std::env::var("PROBES_ROWS").unwrap_or_default();
+    let mut table = format!(
+        "{:6} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9} {:>10} {:>8} {:>7} {:>9} {:>9}\n",
+        "row",
+        "probes/s",
+        "µs/probe",
+        "kernel",
+        "lag p50",
+        "lag p99",
+        "lag max",
+        "slot max",
+        "RSS",
+        "fds",
+        "query p50",
+        "query p99"
+    );
+    for row in ROWS.iter().filter(|row| rows.is_empty() || rows.split(',').any(|name| name == row.name)) {
+        let line = measure_row(row, Duration::from_secs(seconds));
+        print(&line);
+        let _ = writeln!(table, "{line}");
+    }
+    print(&format!("\n{table}"));
+}
+
+#[allow(clippy::print_stdout, reason = "the table is what this program is for")]
+fn print(text: &str) {
+    println!("{text}");
+}
+
+fn measure_row(row: &Row, window: Duration) -> String {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut targets = vec![Target::start(row.target)];
+    if row.good > 0 {
+        targets.push(Target::start("answer"));
+    }
+    let server = Server::start(directory.path(), row, &targets);
+    std::thread::sleep(SETTLE);
+    targets.iter_mut().for_each(|target| target.mark());
+    let (cpu, kernel) = (server.cpu(), server.kernel());
+    let begun = Instant::now();
+    let queries = queries(server.port, window);
+    let (cpu, kernel, took) = (server.cpu() - cpu, server.kernel() - kernel, begun.elapsed());
+    let (memory, descriptors) = (server.memory(), server.descriptors());
+    let judged = if row.good > 0 { row.good } else { ENDPOINTS };
+    let arrivals: Vec<Vec<(u32, u64)>> = targets.into_iter().map(Target::finish).collect();
+    let probes: usize = arrivals.iter().map(Vec::len).sum();
+    let judged = Arrivals::of(arrivals.last().expect("one target"), judged);
+    let per_probe = cpu.as_secs_f64() * 1e6 / probes.max(1) as f64;
+    let per_probe = if probes > 100 { format!("{per_probe:.1}") } else { "-".to_owned() };
+    let share = 100.0 * kernel.as_secs_f64() / cpu.as_secs_f64();
+    let micros = |value: u64| format!("{:.2} ms", value as f64 / 1000.0);
+    format!(
+        "{:6} {:>9.0} {per_probe:>9} {:>7} {:>9} {:>9} {:>9} {:>10} {:>8} {:>7} {:>9} {:>9}",
+        row.name,
+        probes as f64 / took.as_secs_f64(),
+        format!("{share:.0} %"),
+        micros(judged.late(0.5)),
+        micros(judged.late(0.99)),
+        micros(judged.late(1.0)),
+        format!("{:.2}×", judged.fullest_slot()),
+        format!("{memory} MiB"),
+        descriptors,
+        format!("{} µs", queries.0),
+        format!("{} µs", queries.1),
+    )
+}
+
+/// When probes arrived.
+struct Arrivals {
+    /// Microseconds after its turn, sorted.
+    late: Vec<u64>,
+    /// In the fullest 10 ms over the mean.
+    fullest: f64,
+}
+
+impl Arrivals {
+    /// `seen` are (endpoint, microseconds) of `count` endpoints.
+    fn of(seen: &[(u32, u64)], count: usize) -> Arrivals {
+        let interval = INTERVAL.as_micros() as i64;
+        // Where in the round each arrival is, its endpoint's place taken off: the same for all but for lateness.
+        let offsets: Vec<i64> = seen
+            .iter()
+            .map(|(index, at)| (*at as i64 - interval * i64::from(*index) / count as i64).rem_euclid(interval))
+            .collect();
+        // The round has no beginning: it is cut where there is the largest gap between offsets.
+        let mut sorted = offsets.clone();
+        sorted.sort_unstable();
+        let gap = |i: usize| (sorted[(i + 1) % sorted.len()] - sorted[i]).rem_euclid(interval);
+        let start = (0..sorted.len()).max_by_key(|i| gap(*i)).map_or(0, |i| sorted[(i + 1) % sorted.len()]);
+        let mut late: Vec<u64> = offsets.iter().map(|offset| (offset - start).rem_euclid(interval) as u64).collect();
+        late.sort_unstable();
+        let mut slots = std::collections::HashMap::new();
+        seen.iter().for_each(|(_, at)| *slots.entry(at / 10_000).or_insert(0usize) += 1);
+        let span = slots.keys().max().zip(slots.keys().min()).map_or(1, |(last, first)| last - first + 1);
+        let fullest = slots.values().max().copied().unwrap_or(0) as f64 / (seen.len().max(1) as f64 / span as f64);
+        Arrivals { late, fullest }
+    }
+
+    fn late(&self, share: f64) -> u64 {
+        let index = (self.late.len().saturating_sub(1) as f64 * share) as usize;
+        self.late.get(index).copied().unwrap_or(0)
+    }
+
+    fn fullest_slot(&self) -> f64 {
+        self.fullest
+    }
+}
+
+/// Asks every 2 ms for `window`: median and 99th percentile in microseconds.
+fn queries(port: u16, window: Duration) -> (u128, u128) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(("127.0.0.1", port)).expect("a route");
+    socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+    let name = Name::from_text("s0000.bench.example.", None).expect("a name");
+    let query = query_message(&name, RrType::A, "203.0.113.0/24".parse().expect("a prefix"));
+    let (begun, mut taken, mut answer) = (Instant::now(), Vec::new(), [0; 1500]);
+    while begun.elapsed() < window {
+        let sent = Instant::now();
+        socket.send(&query).expect("sent");
+        if socket.recv(&mut answer).is_ok() {
+            taken.push(sent.elapsed().as_micros());
+        } else {
+            taken.push(1_000_000);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    taken.sort_unstable();
+    (taken[taken.len() / 2], taken[taken.len() * 99 / 100])
+}
+
+/// The `index`th endpoint's address.
+fn address(index: usize) -> Ipv4Addr {
+    Ipv4Addr::new(127, 10, (index / 250) as u8, (index % 250 + 1) as u8)
+}
+
+/// The index of an endpoint's address.
+fn index_of(address: Ipv4Addr) -> u32 {
+    let [.., high, low] = address.octets();
+    u32::from(high) * 250 + u32::from(low) - 1
+}
+
+/// The server under test.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start(directory: &Path, row: &Row, targets: &[Target]) -> Server {
+        let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let mut main = format!("[server]\nnode = \"bench\"\nlisten = [\"127.0.0.1:{port}\"]\n[regions.a]\n[regions.b]\n");
+        let _ = writeln!(main, "[checks.all]\n{}\nport = {}", row.check, targets[0].port);
+        if let Some(good) = targets.get(1) {
+            let _ = writeln!(main, "[checks.good]\ntype = \"http\"\nport = {}", good.port);
+        }
+        let mut zone = "zone = \"bench.example\"\nrecords = '''\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n'''\n".to_owned();
+        let mut service = |name: String, check: &str, addresses: std::ops::Range<usize>| {
+            let quoted = |range: std::ops::Range<usize>| {
+                range.map(|index| format!("\"{}\"", address(index))).collect::<Vec<_>>().join(", ")
+            };
+            let middle = addresses.start.midpoint(addresses.end);
+            let (a, b) = (quoted(addresses.start..middle), quoted(middle..addresses.end));
+            let _ = writeln!(zone, "[services.{name}]\nroute = \"weighted\"\nchecks = [\"{check}\"]");
+            let _ = writeln!(zone, "[services.{name}.pools]\na = {{ endpoints = [{a}] }}\nb = {{ endpoints = [{b}] }}");
+        };
+        for number in 0..ENDPOINTS / PER_SERVICE {
+            service(format!("s{number:04}"), "all", number * PER_SERVICE..(number + 1) * PER_SERVICE);
+        }
+        for number in 0..row.good / PER_SERVICE {
+            service(format!("t{number:04}"), "good", number * PER_SERVICE..(number + 1) * PER_SERVICE);
+        }
+        std::fs::create_dir(directory.join("zones")).expect("a directory");
+        std::fs::write(directory.join("meridian.toml"), main).expect("written");
+        std::fs::write(directory.join("zones/bench.toml"), zone).expect("written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meridian"));
+        command.args(["serve", "--config"]).arg(directory.join("meridian.toml"));
+        let mut child =
+            command.env("MERIDIAN_LOG", "info").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a server");
+        let stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let mut lines = stderr.lines().map_while(Result::ok);
+        let shown = |line: &String| line.contains("started:") || line.contains("probes at once");
+        for line in lines.by_ref().filter(shown) {
+            print(line.trim_start_matches(|c: char| !c.is_alphabetic()));
+            if line.contains("started:") {
+                break;
+            }
+        }
+        std::thread::spawn(move || lines.filter(|line| line.contains("late")).for_each(|line| print(&line)));
+        Server { child, port }
+    }
+
+    fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap_or_default()
+    }
+
+    /// Time on a CPU, of all threads.
+    fn cpu(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the server runs");
+        let on_cpu = |task: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            text.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0)
+        };
+        Duration::from_nanos(tasks.filter_map(Result::ok).map(on_cpu).sum())
+    }
+
+    /// The part of it in the kernel, in steps of 10 ms.
+    fn kernel(&self) -> Duration {
+        let stat = self.file("stat");
+        let ticks = stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(13)).and_then(|ticks| ticks.parse::<u64>().ok());
+        Duration::from_millis(ticks.unwrap_or(0) * 10)
+    }
+
+    /// Resident, in MiB.
+    fn memory(&self) -> u64 {
+        let status = self.file("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+    }
+
+    fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The process that all endpoints are.
+struct Target {
+    child: Child,
+    port: u16,
+}
+
+impl Target {
+    fn start(kind: &str) -> Target {
+        let reserved = TcpListener::bind("0.0.0.0:0").and_then(|listener| listener.local_addr()).expect("a port");
+        let port = reserved.port();
+        let own = std::env::current_exe().expect("a path");
+        let mut command = Command::new(own);
+        command.env("PROBES_TARGET", format!("{kind} {port}")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("a target");
+        let mut ready = [0; 6];
+        child.stdout.as_mut().expect("piped").read_exact(&mut ready).expect("a target that listens");
+        Target { child, port }
+    }
+
+    /// Counts from now on.
+    fn mark(&mut self) {
+        self.child.stdin.as_mut().expect("piped").write_all(b"m").expect("a target that runs");
+    }
+
+    /// (endpoint, microseconds) of every arrival since the mark.
+    fn finish(mut self) -> Vec<(u32, u64)> {
+        drop(self.child.stdin.take());
+        let mut text = String::new();
+        let _ = self.child.stdout.take().expect("piped").read_to_string(&mut text);
+        let _ = self.child.wait();
+        let pair = |line: &str| line.split_once(' ').and_then(|(index, at)| Some((index.parse().ok()?, at.parse().ok()?)));
+        text.lines().filter_map(pair).collect()
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn target(kind: &str) {
+    let (kind, port) = kind.split_once(' ').expect("kind and port");
+    let hangs = kind == "hang";
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind(SocketAddr::from(([0, 0, 0, 0], port.parse().expect("a port")))).expect("the port");
+    let listener = socket.listen(16_384).expect("a queue");
+    print("ready");
+    let mut stdin = tokio::io::stdin();
+    let (begun, mut seen, mut counting, mut byte) = (Instant::now(), Vec::new(), false, [0]);
+    loop {
+        tokio::select! {
+            biased;
+            read = stdin.read(&mut byte) => match read {
+                Ok(1) => counting = true,
+                _ => break,
+            },
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { continue };
+                if let Ok(SocketAddr::V4(local)) = stream.local_addr() && counting {
+                    seen.push((index_of(*local.ip()), begun.elapsed().as_micros() as u64));
+                }
+                tokio::spawn(serve(stream, hangs));
+            }
+        }
+    }
+    let mut text = String::new();
+    seen.iter().for_each(|(index, at)| writeln!(text, "{index} {at}").expect("memory"));
+    print(&text);
+}
+
+async fn serve(mut stream: TcpStream, hangs: bool) {
+    let mut request = [0; 1024];
+    while let Ok(1..) = stream.read(&mut request).await {
+        if !hangs && stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n").await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What `http` checks expect of a body, where they go, and the load they bring back.
+
+use super::server::{answer, request, start};
+use super::*;
+use crate::health::{HttpFault, JsonFault};
+use crate::model::{JsonPointer, JsonRule, JsonTest, LoadSource, Pattern, Scalar};
+
+/// A server that gives `body` with `status`, whatever it is asked.
+async fn serving(status: &str, body: &str) -> SocketAddr {
+    let text = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nX-Load: 0.25\r\n\r\n{body}", body.len());
+    let text: &str = Box::leak(text.into_boxed_str());
+    start(move |stream| answer(stream, text)).await
+}
+
+async fn asked(spec: HttpSpec, address: SocketAddr) -> Outcome {
+    outcome(CheckKind::Http(spec), address, TIMEOUT).await
+}
+
+fn rule(pointer: &str, test: JsonTest) -> JsonRule {
+    JsonRule { pointer: JsonPointer::new(pointer).unwrap(), test }
+}
+
+#[tokio::test]
+async fn a_body_is_held_to_a_pattern() {
+    let address = serving("200 OK", "all is well\n").await;
+    let expecting = |text: &str| HttpSpec { expect_body: Some(Pattern::regex(text).unwrap()), ..http() };
+    let passed = asked(expecting("(?m)well$"), address).await;
+    assert_eq!(told(&passed), (Seen::Pass, None));
+    assert!(passed.phases.get(Phase::Body).is_some());
+    let failed = told(&asked(expecting("unwell"), address).await);
+    assert_eq!(failed, (Seen::Fail(FailReason::NoMatch), Some("all is well\\n".to_owned())));
+}
+
+#[tokio::test]
+async fn only_the_first_64_kib_count() {
+    let body = format!("{}needle", "x".repeat(crate::probe::MAX_BODY - 3));
+    let address = serving("200 OK", &body).await;
+    let expecting = |text: &str| HttpSpec { expect_body: Some(Pattern::text(text).unwrap()), ..http() };
+    assert_eq!(asked(expecting("xnee"), address).await.seen, Seen::Pass);
+    assert_eq!(asked(expecting("needle"), address).await.seen, Seen::Fail(FailReason::NoMatch));
+    let json = HttpSpec { json: vec![rule("", JsonTest::Present)], ..http() };
+    let long = serving("200 OK", &format!("\"{}\"", "x".repeat(crate::probe::MAX_BODY))).await;
+    assert_eq!(asked(json, long).await.seen, Seen::Fail(FailReason::Json(JsonFault::NotJson)));
+}
+
+#[tokio::test]
+async fn json_is_held_to_its_rules() {
+    let address = serving("200 OK", r#"{"replication": {"lag_s": 7}, "role": "replica"}"#).await;
+    let with = |pointer: &str, test| HttpSpec { json: vec![rule(pointer, test)], ..http() };
+    let most = |max| JsonTest::Between { min: f64::NEG_INFINITY, max };
+    assert_eq!(asked(with("/replication/lag_s", most(7.0)), address).await.seen, Seen::Pass);
+    let above = told(&asked(with("/replication/lag_s", most(5.0)), address).await);
+    assert_eq!(above, (Seen::Fail(FailReason::Json(JsonFault::Above)), Some("/replication/lag_s is 7".to_owned())));
+    let absent = told(&asked(with("/lag", most(5.0)), address).await);
+    assert_eq!(absent, (Seen::Fail(FailReason::Json(JsonFault::Absent)), Some("/lag is nothing".to_owned())));
+    let primary = told(&asked(with("/role", JsonTest::Equals(Scalar::Text("primary".into()))), address).await);
+    assert_eq!(primary, (Seen::Fail(FailReason::Json(JsonFault::OtherValue)), Some("/role is \"replica\"".to_owned())));
+    let text = serving("200 OK", "<html>").await;
+    let not_json = told(&asked(with("/x", JsonTest::Present), text).await);
+    assert_eq!(not_json, (Seen::Fail(FailReason::Json(JsonFault::NotJson)), Some("<html>".to_owned())));
+}
+
+#[tokio::test]
+async fn an_unexpected_status_shows_what_came_with_it() {
+    let address = serving("503 Service Unavailable", "draining: \u{7}soon").await;
+    let failed = told(&asked(http(), address).await);
+    assert_eq!(failed, (Seen::Fail(FailReason::Status(503)), Some("draining: \\u{7}soon".to_owned())));
+    let bodiless = start(|stream| answer(stream, "HTTP/1.1 500 No\r\nContent-Length: 100\r\n\r\n")).await;
+    assert_eq!(told(&asked(http(), bodiless).await), (Seen::Fail(FailReason::Status(500)), None), "nothing is waited for");
+}
+
+#[tokio::test]
+async fn a_load_comes_from_a_header_or_from_json() {
+    let address = serving("200 OK", r#"{"load": 0.5, "name": "a"}"#).await;
+    let from = |load| HttpSpec { load: Some(load), ..http() };
+    let json = |pointer: &str| LoadSource::Json(JsonPointer::new(pointer).unwrap());
+    for (source, load) in [
+        (LoadSource::Header("x-load".into()), Some(0.25)),
+        (LoadSource::Header("x-other".into()), None),
+        (json("/load"), Some(0.5)),
+        (json("/name"), None),
+    ] {
+        let outcome = asked(from(source), address).await;
+        assert_eq!((outcome.seen, outcome.load.map(|load| load.share())), (Seen::Pass, load));
+    }
+    let text = serving("200 OK", "ok").await;
+    let outcome = asked(from(json("/load")), text).await;
+    assert_eq!((outcome.seen, outcome.load), (Seen::Pass, None), "no load is no failure");
+}
+
+/// Redirects to the path one shorter until it is `/`, which answers 200.
+async fn redirecting() -> SocketAddr {
+    start(|mut stream| async move {
+        let asked = request(&mut stream).await;
+        let path = asked.split(' ').nth(1).unwrap_or("/").to_owned();
+        let text = match path.len() {
+            1 => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            length => format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", &path[..length - 1]),
+        };
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, text.as_bytes()).await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn redirects_are_followed_as_far_as_the_check_says() {
+    let address = redirecting().await;
+    let following = |follow_redirects| HttpSpec { path: "/abc".into(), follow_redirects, ..HttpSpec::default() };
+    assert_eq!(asked(following(0), address).await.seen, Seen::Fail(FailReason::Status(302)));
+    assert_eq!(asked(following(3), address).await.seen, Seen::Pass);
+    assert_eq!(asked(following(2), address).await.seen, Seen::Fail(FailReason::Http(HttpFault::TooManyRedirects)));
+    let nowhere = start(|stream| answer(stream, "HTTP/1.1 301 Moved\r\nContent-Length: 0\r\n\r\n")).await;
+    assert_eq!(asked(following(1), nowhere).await.seen, Seen::Fail(FailReason::Http(HttpFault::BadRedirect)));
+}
+
+#[tokio::test]
+async fn another_host_is_not_told_the_headers_of_the_check() {
+    let (sender, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let elsewhere = start(move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            let _ = sender.send(request(&mut stream).await);
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+        }
+    })
+    .await;
+    let text = format!("HTTP/1.1 307 Go\r\nLocation: http://127.0.0.2:{}/x\r\nContent-Length: 0\r\n\r\n", elsewhere.port());
+    let text: &str = Box::leak(text.into_boxed_str());
+    let first = start(move |stream| answer(stream, text)).await;
+    let spec = HttpSpec { headers: vec![("Authorization".into(), "secret".into())], follow_redirects: 1, ..http() };
+    // 127.0.0.2 reaches a listener on 127.0.0.1 only where it listens on all; it does not, and says so.
+    let seen = asked(spec.clone(), first).await.seen;
+    assert_eq!(seen, Seen::Fail(FailReason::ConnectRefused), "the other address is the one that was tried");
+    let text = format!("HTTP/1.1 307 Go\r\nLocation: http://localhost:{}/x\r\nContent-Length: 0\r\n\r\n", elsewhere.port());
+    let text: &str = Box::leak(text.into_boxed_str());
+    let first = start(move |stream| answer(stream, text)).await;
+    if asked(spec, first).await.seen == Seen::Pass {
+        let asked = requests.recv().await.unwrap().to_lowercase();
+        assert!(asked.contains("host: localhost:") && !asked.contains("secret"), "{asked}");
+    }
+}

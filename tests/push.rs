@@ -1,0 +1,187 @@
+//! Endpoints that report themselves, through the real publisher and in simulated time: the first
+//! round, silence, a restart, a reload, and what silence has to do with isolation.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian::answer::explain;
+use meridian::dataset::Dataset;
+use meridian::dns::Name;
+use meridian::health::{FailReason, Outcome, Report, Seen};
+use meridian::model::{Moment, Target, TargetId};
+use meridian::publisher::{Effect, Event, Publisher};
+
+/// `www` in Dublin, which reports itself, in Ashburn, which is probed, and in Tokyo, always up.
+const ZONE: &str = r#"
+[checks.own]
+type    = "push"
+expires = "10s"
+--- zones/gtm.example.toml
+zone = "gtm.example"
+ttl     = 20
+ttl_min = 5
+records = '''
+@   3600 SOA ns1 hostmaster 1 3600 600 604800 30
+@   3600 NS  ns1
+ns1 3600 A   192.0.2.53
+'''
+[services.www]
+route = "priority"
+[services.www.pools]
+dublin  = { priority = 1, endpoints = ["192.0.2.10"], checks = ["own"] }
+ashburn = { priority = 2, endpoints = ["192.0.2.20"], checks = ["web"] }
+tokyo   = { priority = 3, endpoints = ["192.0.2.30"] }
+"#;
+
+const DUBLIN: &str = "192.0.2.10";
+const ASHBURN: &str = "192.0.2.20";
+
+fn dataset() -> Arc<Dataset> {
+    common::dataset(&[common::CONFIGURATION, ZONE].concat())
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment(Duration::from_secs(seconds))
+}
+
+/// The publisher, what it said, and how late it is.
+struct World {
+    publisher: Publisher,
+    said: Vec<String>,
+    now: u64,
+}
+
+impl World {
+    fn new(publisher: Publisher, now: u64) -> World {
+        World { publisher, said: Vec::new(), now }
+    }
+
+    fn started() -> World {
+        let mut world = World::new(Publisher::new(dataset()), 0);
+        world.event(Event::FirstRoundEnded);
+        world
+    }
+
+    fn event(&mut self, event: Event) {
+        for effect in self.publisher.handle(event, at(self.now)) {
+            if let Effect::Say(change) = effect {
+                self.said.push(change.to_string());
+            }
+        }
+    }
+
+    /// Time passes, and a tick comes whenever the publisher wants one.
+    fn run_until(&mut self, second: u64) {
+        for now in self.now..=second {
+            self.now = now;
+            if self.publisher.next_deadline().is_some_and(|due| due <= at(now)) {
+                self.event(Event::Tick);
+            }
+        }
+    }
+
+    fn report(&mut self, pass: bool) {
+        let target = self.publisher.push_target("own", &Target::Address(DUBLIN.parse().unwrap())).unwrap();
+        let report = Report { pass, load: None, note: String::new() };
+        self.event(Event::Report { target, report });
+    }
+
+    fn probed(&mut self, seen: Seen) {
+        let config = &self.publisher.dataset().config;
+        let index = config.targets.iter().position(|target| target.target.to_string() == ASHBURN).unwrap();
+        let outcome = Outcome::new(at(self.now), seen);
+        let generation = self.publisher.generation();
+        self.event(Event::Outcome { generation, target: TargetId::from_index(index), outcome });
+    }
+
+    fn answer(&self) -> String {
+        let name = Name::from_text("www.gtm.example.", None).unwrap();
+        explain(&self.publisher.snapshot(), &name, None, "203.0.113.0/24".parse().unwrap(), 0).answers.join(" ")
+    }
+}
+
+#[test]
+fn it_is_up_until_the_first_expires_runs_out_and_silence_is_failure() {
+    let mut world = World::started();
+    world.run_until(9);
+    assert_eq!((world.answer().as_str(), world.said.len()), (DUBLIN, 0), "nothing is known, and nothing is said");
+    world.run_until(10);
+    assert_eq!(world.answer(), ASHBURN);
+    assert!(world.said[0].contains("endpoint 192.0.2.10 check own is down"), "{:?}", world.said);
+    assert!(world.said[0].contains("it has not reported for too long (1 failure)"), "{:?}", world.said);
+    world.run_until(500);
+    world.report(true);
+    world.run_until(501);
+    assert_eq!(world.answer(), DUBLIN, "one report brings it back");
+}
+
+#[test]
+fn reports_hold_for_expires_and_count_at_once() {
+    let mut world = World::started();
+    for second in [8, 16, 24] {
+        world.run_until(second);
+        world.report(true);
+        assert_eq!(world.answer(), DUBLIN);
+    }
+    world.run_until(25);
+    world.report(false);
+    assert_eq!(world.answer(), ASHBURN);
+    assert!(world.said[0].contains("it reported that it is not well"), "{:?}", world.said);
+}
+
+#[test]
+fn a_restart_keeps_what_was_known_until_the_first_expires_runs_out() {
+    for well in [true, false] {
+        let mut before = World::started();
+        before.run_until(5);
+        before.report(well);
+        let history = before.publisher.history(at(5)).unwrap();
+        let (publisher, unknown) = Publisher::restore(dataset(), &history, Duration::from_secs(30), at(100));
+        let dublin = publisher.push_target("own", &Target::Address(DUBLIN.parse().unwrap())).unwrap();
+        assert!(!unknown.contains(&dublin), "what was reported is known");
+        let mut after = World::new(publisher, 100);
+        after.event(Event::FirstRoundEnded);
+        after.run_until(109);
+        assert_eq!(after.answer(), if well { DUBLIN } else { ASHBURN });
+        after.report(true);
+        after.run_until(110);
+        assert_eq!(after.answer(), DUBLIN, "{well}");
+        after.run_until(119);
+        assert_eq!(after.answer(), ASHBURN, "silent since 109");
+    }
+}
+
+#[test]
+fn a_reload_does_not_give_more_time() {
+    let mut world = World::started();
+    world.run_until(7);
+    world.event(Event::Reload { dataset: dataset(), first_round: Vec::new() });
+    world.run_until(9);
+    assert_eq!(world.answer(), DUBLIN);
+    world.run_until(10);
+    assert_eq!(world.answer(), ASHBURN);
+}
+
+/// Silence is older than any window of isolation: it is no sign that our own network failed.
+#[test]
+fn silence_and_one_failing_region_are_no_isolation() {
+    let mut world = World::started();
+    world.run_until(10);
+    for second in 11..30 {
+        world.run_until(second);
+        world.probed(Seen::Fail(FailReason::ConnectRefused));
+    }
+    assert!(world.publisher.is_ready(), "{:?}", world.said);
+    assert!(!world.said.iter().any(|sentence| sentence.contains("isolated")), "{:?}", world.said);
+    assert!(world.said.iter().any(|sentence| sentence.contains("endpoint 192.0.2.20 check web is down")), "{:?}", world.said);
+}
+
+#[test]
+fn what_is_probed_takes_no_reports() {
+    let world = World::started();
+    let target = |text: &str| Target::Address(text.parse().unwrap());
+    assert_eq!(world.publisher.push_target("web", &target(ASHBURN)), None);
+    assert_eq!(world.publisher.push_target("own", &target(ASHBURN)), None);
+}
