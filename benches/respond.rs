@@ -1,13 +1,12 @@
-//! What one answer costs: `cargo bench --bench respond`.
-
-#[path = "../tests/common/mod.rs"]
-mod common;
+//! What one answer costs.
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use meridian::answer::{Query, Transport, UDP_BUFFER, Worker, query_message, respond};
+use criterion::{Criterion, Throughput};
+use meridian::answer::{Query, Response, Transport, UDP_BUFFER, Worker, query_message, respond};
 use meridian::dns::{Name, RrType};
+
+use super::common;
 
 const ZONE: &str = r#"
 --- zones/bench.example.toml
@@ -21,7 +20,7 @@ c1     CNAME c2
 c2     CNAME ns1
 cut    NS    ns.cut
 ns.cut A     192.0.2.99
-'''
+RECORDS'''
 [services.near]
 route = "nearest"
 [services.near.pools]
@@ -36,30 +35,53 @@ ashburn = { weight = 20, endpoints = ["192.0.2.20"] }
 tokyo   = { weight = 10, endpoints = ["192.0.2.30"] }
 "#;
 
-fn answers(criterion: &mut Criterion) {
-    let snapshot = common::snapshot(&[common::CONFIGURATION, ZONE].concat());
+/// What the answer has to be: response code, whether it is cut short, and how many answer records it has.
+type Shape = (u8, bool, u8);
+
+pub(crate) fn bench(criterion: &mut Criterion) {
+    // Forty addresses do not fit 512 octets.
+    let many: String = (0..40).map(|i| format!("many A 198.51.100.{i}\n")).collect();
+    let snapshot = common::snapshot(&[common::CONFIGURATION, &ZONE.replace("RECORDS", &many)].concat());
     let mut worker = Worker::new(1);
     let mut out = [0; UDP_BUFFER];
+    let client = "203.0.113.9".parse().expect("an address");
     let mut group = criterion.benchmark_group("respond");
-    for (label, name, rtype) in [
-        ("static", "ns1", RrType::A),
-        ("nearest with client subnet", "near", RrType::A),
-        ("weighted", "share", RrType::A),
-        ("no such name", "nothing", RrType::A),
-        ("referral", "www.cut", RrType::A),
-        ("two aliases", "c1", RrType::A),
-    ] {
-        let name = Name::from_text(&format!("{name}.bench.example."), None).expect("a name");
-        let bytes = query_message(&name, rtype, "203.0.113.0/24".parse().expect("a prefix"));
-        let client = "192.0.2.1".parse().expect("an address");
+    group.throughput(Throughput::Elements(1));
+    let cases: [(&str, Vec<u8>, Shape); 11] = [
+        ("static", plain("ns1.bench.example."), (0, false, 1)),
+        ("nearest, IPv4 subnet", subnet("near.bench.example.", "203.0.113.0/24"), (0, false, 1)),
+        ("nearest, IPv6 subnet", subnet("near.bench.example.", "2001:db8:1::/56"), (0, false, 1)),
+        ("nearest, without EDNS", plain("near.bench.example."), (0, false, 1)),
+        ("weighted", plain("share.bench.example."), (0, false, 1)),
+        ("no such name", plain("nothing.bench.example."), (3, false, 0)),
+        ("referral", plain("www.cut.bench.example."), (0, false, 0)),
+        ("two aliases", plain("c1.bench.example."), (0, false, 3)),
+        ("truncated", plain("many.bench.example."), (0, true, 0)),
+        ("refused", plain("www.elsewhere.example."), (5, false, 0)),
+        ("malformed", plain("ns1.bench.example.")[..20].to_vec(), (1, false, 0)),
+    ];
+    for (label, bytes, shape) in cases {
+        let query = Query { bytes: &bytes, client, transport: Transport::Udp };
+        let sent = respond(&snapshot, &mut worker, &query, &mut out);
+        assert!(matches!(sent, Response::Send(12..)), "{label}: {sent:?}");
+        assert_eq!((out[3] & 15, out[2] & 2 != 0, out[7]), shape, "{label}");
         group.bench_function(label, |bencher| {
-            bencher.iter(|| {
-                respond(&snapshot, &mut worker, black_box(&Query { bytes: &bytes, client, transport: Transport::Udp }), &mut out)
-            });
+            bencher.iter(|| respond(&snapshot, &mut worker, black_box(&query), &mut out));
         });
     }
     group.finish();
 }
 
-criterion_group!(benches, answers);
-criterion_main!(benches);
+fn subnet(name: &str, client: &str) -> Vec<u8> {
+    let name = Name::from_text(name, None).expect("a name");
+    query_message(&name, RrType::A, client.parse().expect("a prefix"))
+}
+
+/// The same without its OPT.
+fn plain(name: &str) -> Vec<u8> {
+    let mut bytes = subnet(name, "0.0.0.0/0");
+    let end = 12 + bytes[12..].iter().position(|octet| *octet == 0).expect("a name ends in the root") + 5;
+    bytes.truncate(end);
+    bytes[11] = 0;
+    bytes
+}

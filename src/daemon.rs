@@ -6,6 +6,7 @@
 
 mod first_round;
 mod health;
+mod say;
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -24,6 +25,7 @@ use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
 use crate::health::Outcome;
 use crate::loader::{self, Built, Inputs, Stamps};
+use crate::memory;
 use crate::model::{Moment, TargetId};
 use crate::probe::{Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
 use crate::publisher::{Change, Effect, Event, Publisher};
@@ -32,6 +34,8 @@ use crate::state::Keeper;
 
 use first_round::Beside;
 use health::{keeper, next};
+
+use say::say;
 
 /// How often the location databases are looked at for a change.
 const GEO_WATCH: Duration = Duration::from_secs(1);
@@ -88,6 +92,7 @@ impl fmt::Display for Failure {
 
 /// Runs the server with the files at `config` until SIGTERM or SIGINT.
 pub fn run(config: &Path, hooks: Hooks) -> Result<(), Failure> {
+    memory::map_large_vectors();
     let start = load(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -140,8 +145,8 @@ fn warn_of(built: &Built) {
 
 async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failure> {
     let signals = Signals::new().map_err(|error| Failure::System("handle signals", error))?;
-    // The files' texts go here; only what is kept of them stays.
-    let Start { dataset, built: Built { inputs, stamps, .. }, last_good } = start;
+    let Start { dataset, built, last_good } = start;
+    let (inputs, stamps) = kept(built);
     let server_spec = &dataset.config.server;
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let workers = NonZeroUsize::new(server_spec.workers).unwrap_or(cores);
@@ -181,6 +186,8 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         Some(ref state) => Some(keeper(state, &persisted).map_err(|error| Failure::System("start a thread", error))?),
         None => None,
     };
+    // From here on the loop takes up what is to be kept.
+    publisher.keep_history(keeper.is_some());
     let mut daemon = Daemon {
         config,
         clock,
@@ -190,6 +197,7 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         persisted,
         publisher,
         published,
+        retired: Vec::new(),
         prober,
         limit,
         scheduler,
@@ -216,14 +224,9 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     Ok(())
 }
 
-fn say(effects: &[Effect]) {
-    for effect in effects {
-        match effect {
-            Effect::Say(change) if change.is_bad() => tracing::warn!("{change}"),
-            Effect::Say(change) => tracing::info!("{change}"),
-            Effect::Publish(_) | Effect::Keep { .. } => {}
-        }
-    }
+/// What is kept of the files: their texts for code frames go.
+fn kept(built: Built) -> (Option<Inputs>, Stamps) {
+    (built.inputs, built.stamps)
 }
 
 /// The loop's state.
@@ -240,6 +243,9 @@ struct Daemon {
     persisted: mpsc::UnboundedSender<Event>,
     publisher: Publisher,
     published: Arc<Published>,
+    /// Snapshots that were replaced and that some thread may still look at. Whoever lets go of one last
+    /// frees it, which may take milliseconds: that is to be this loop, and no thread that answers.
+    retired: Vec<Arc<Snapshot>>,
     prober: Arc<Prober>,
     limit: ProbeLimit,
     scheduler: Scheduler,
@@ -309,7 +315,10 @@ impl Daemon {
                 Some(request) = control.recv() => self.answer(request),
                 _ = signals.hangup.recv() => self.start_reload("SIGHUP"),
                 reloaded = finished(&mut self.reload) => self.finish_reload(reloaded),
-                _ = geo.tick() => self.watch_geo(),
+                _ = geo.tick() => {
+                    self.watch_geo();
+                    self.free_retired();
+                }
                 () = tick(&mut watchdog) => self.feed_watchdog(),
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
@@ -352,10 +361,26 @@ impl Daemon {
             }
         }
         if let Some(snapshot) = snapshot {
-            self.published.store(snapshot.clone());
+            let replaced = self.published.swap(snapshot.clone());
+            self.retired.push(replaced);
+            self.free_retired();
             if let Some(observer) = &mut self.observer {
                 observer(&snapshot, &changes);
             }
+        }
+    }
+
+    /// Frees the replaced snapshots that every thread has left, and gives a replaced dataset's memory back.
+    fn free_retired(&mut self) {
+        let current = self.published.load();
+        let mut dataset_freed = false;
+        self.retired.retain(|old| {
+            let left = Arc::strong_count(old) == 1;
+            dataset_freed |= left && !Arc::ptr_eq(&old.dataset, &current.dataset);
+            !left
+        });
+        if dataset_freed {
+            memory::give_back();
         }
     }
 
@@ -372,8 +397,8 @@ impl Daemon {
         let (prober, limit) = (self.prober.clone(), self.limit);
         let old = self.published.load().dataset.clone();
         self.reload = Some(tokio::spawn(async move {
-            let locations = old.locations.clone();
-            let built = tokio::task::spawn_blocking(move || loader::rebuild(&config, &stamps, &locations)).await?;
+            let before = old.clone();
+            let built = tokio::task::spawn_blocking(move || loader::rebuild(&config, &stamps, &before)).await?;
             let first_round = match &built.dataset {
                 Some(new) => first_round::probe_new_targets(&prober, limit, &old, new).await,
                 None => Vec::new(),
@@ -455,12 +480,18 @@ impl Daemon {
     /// after the other, so that the newest stays.
     fn keep_last_good(&mut self, inputs: Option<Inputs>) {
         let state = self.published.load().dataset.config.server.state.clone().or_else(state_directory);
-        let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.last_good), state) else { return };
+        let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.last_good), state) else {
+            memory::give_back();
+            return;
+        };
         let keep = move || {
             if let Err(why) = loader::save(&state, &inputs) {
                 let state = state.display();
                 tracing::warn!("the last good files cannot be kept in {state}: {why}; a restart with broken files will fail");
             }
+            // The files' texts are the last that a load leaves behind.
+            drop(inputs);
+            memory::give_back();
         };
         let before = self.keeping.take();
         self.keeping = Some(tokio::spawn(async move {

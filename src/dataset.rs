@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::config::Config;
 use crate::dns::{Name, RrType};
 use crate::geo::{GeoMap, Locations};
-use crate::model::ServiceId;
+use crate::model::{MapSpec, ServiceId};
 use crate::steer::Plan;
 use crate::zone::{Lookup, NameTable, ZoneInput};
 
@@ -19,14 +19,19 @@ pub struct Dataset {
     /// Every owner name.
     pub names: NameTable,
     /// By [`crate::model::MapId`].
-    pub maps: Vec<GeoMap>,
+    pub maps: Vec<Arc<GeoMap>>,
     /// Where addresses are; what the maps were compiled from.
     pub locations: Arc<Locations>,
 }
 
 impl Dataset {
     /// Compiles what the files say.
-    pub fn compile(mut config: Config, locations: Arc<Locations>) -> Dataset {
+    pub fn compile(config: Config, locations: Arc<Locations>) -> Dataset {
+        Dataset::compile_after(None, config, locations)
+    }
+
+    /// The same; a map that is in `before` already, made of the same, is shared with it.
+    pub fn compile_after(before: Option<&Dataset>, mut config: Config, locations: Arc<Locations>) -> Dataset {
         let zones: Vec<ZoneInput<'_>> = config
             .zones
             .iter()
@@ -40,7 +45,14 @@ impl Dataset {
         for zone in &mut config.zones {
             zone.records = Default::default();
         }
-        let maps = config.maps.iter().map(|map| GeoMap::compile(map, &config.regions, &locations)).collect();
+        let before = before.filter(|b| Arc::ptr_eq(&b.locations, &locations) && b.config.regions == config.regions);
+        let known = |spec: &MapSpec| {
+            let before = before?;
+            let at = before.config.maps.iter().position(|known| known == spec)?;
+            Some(before.maps[at].clone())
+        };
+        let compile = |spec| Arc::new(GeoMap::compile(spec, &config.regions, &locations));
+        let maps = config.maps.iter().map(|spec| known(spec).unwrap_or_else(|| compile(spec))).collect();
         Dataset { config, names, maps, locations }
     }
 

@@ -11,6 +11,7 @@ pub mod dns;
 pub mod geo;
 pub mod health;
 pub mod loader;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod probe;

@@ -110,6 +110,8 @@ pub struct Publisher {
     published: Option<Moment>,
     generation: u32,
     first_round: bool,
+    /// Queries are answered beside the first round.
+    answering: bool,
     keeping: Keeping,
 }
 
@@ -134,6 +136,7 @@ impl Publisher {
             published: None,
             generation: 0,
             first_round: true,
+            answering: false,
             keeping: Keeping::default(),
             dataset,
         }
@@ -183,6 +186,11 @@ impl Publisher {
         !self.first_round && !self.health.is_isolated()
     }
 
+    /// Nothing is answered yet.
+    fn is_silent(&self) -> bool {
+        self.first_round && !self.answering
+    }
+
     /// True until the first round has ended.
     pub fn is_first_round(&self) -> bool {
         self.first_round
@@ -215,7 +223,7 @@ impl Publisher {
 
     /// When to call [`Publisher::handle`] with a tick at the latest.
     pub fn next_deadline(&self) -> Option<Moment> {
-        let publish = if self.dirty.is_empty() { None } else { self.published.map(|at| at + COALESCE) };
+        let publish = if self.is_silent() || self.dirty.is_empty() { None } else { self.published.map(|at| at + COALESCE) };
         let keep = self.keeping.due().filter(|_| !self.first_round);
         [self.health.next_deadline(), self.pushes.next_deadline(), self.pools.next_step(), publish, keep]
             .into_iter()
@@ -263,15 +271,17 @@ impl Publisher {
             }
         }
         self.dirty.extend(self.pools.due(now));
-        if !self.dirty.is_empty() && self.published.is_none_or(|at| now >= at + COALESCE) {
+        // Before anything is answered, what is found is compiled once, at the end of that time.
+        if !self.is_silent() && !self.dirty.is_empty() && self.published.is_none_or(|at| now >= at + COALESCE) {
             self.publish(now, &mut effects);
         }
         self.keep(now, &mut effects);
         effects
     }
 
-    /// Publishes what waits for its turn.
-    pub fn flush(&mut self, now: Moment) -> Vec<Effect> {
+    /// Queries are answered from now on, although the first round has not ended: publishes what was found so far.
+    pub fn answer_at_once(&mut self, now: Moment) -> Vec<Effect> {
+        self.answering = true;
         let mut effects = Vec::new();
         self.publish(now, &mut effects);
         effects

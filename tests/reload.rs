@@ -8,6 +8,7 @@ use std::time::Duration;
 use meridian::answer::explain;
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::Name;
+use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Seen};
 use meridian::model::{Moment, TargetId};
 use meridian::publisher::{Effect, Event, Publisher, new_targets};
@@ -103,4 +104,35 @@ fn the_same_files_change_nothing() {
     assert!(new_targets(&old, &again).is_empty());
     let after = published(publisher.handle(Event::Reload { dataset: again, first_round: vec![] }, at(1)));
     assert_eq!(before.plans, after.plans);
+}
+
+/// A map is compiled for every address there is: one that did not change is not compiled again.
+#[test]
+fn a_reload_shares_the_maps_that_did_not_change() {
+    let zone =
+        "--- zones/gtm.example.toml\nzone = \"gtm.example\"\nrecords = \"@ 60 SOA ns1 h 1 2 3 4 5\\n@ 60 NS ns.example.\\n\"\n";
+    let other = "\n[maps.other]\nby_distance = true\n";
+    let config = |text: &str| common::Files::parse(&[text, zone].concat()).load().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let first = config(common::CONFIGURATION);
+    let locations = Arc::new(Locations::read(Some(EMBEDDED), None).unwrap());
+    let before = Dataset::compile(first.clone(), locations.clone());
+    assert_eq!(before.maps.len(), 1);
+
+    let same = Dataset::compile_after(Some(&before), first.clone(), locations.clone());
+    assert!(Arc::ptr_eq(&same.maps[0], &before.maps[0]));
+
+    // A map more moves no other one, whatever its place among them.
+    let more = Dataset::compile_after(Some(&before), config(&[common::CONFIGURATION, other].concat()), locations.clone());
+    assert!(Arc::ptr_eq(&more.maps[0], &before.maps[0]));
+    assert_eq!(more.maps.len(), 2);
+
+    let entries = common::CONFIGURATION.replace("10.1.0.0/16", "10.2.0.0/16");
+    let regions = common::CONFIGURATION.replace("latitude  = 53.35", "latitude  = 43.35");
+    for changed in [entries, regions] {
+        let changed = Dataset::compile_after(Some(&before), config(&changed), locations.clone());
+        assert!(!Arc::ptr_eq(&changed.maps[0], &before.maps[0]));
+    }
+    let read_anew = Arc::new(Locations::read(Some(EMBEDDED), None).unwrap());
+    let read_anew = Dataset::compile_after(Some(&before), first, read_anew);
+    assert!(!Arc::ptr_eq(&read_anew.maps[0], &before.maps[0]));
 }

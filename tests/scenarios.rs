@@ -240,9 +240,9 @@ impl World {
         self.schedule();
         if unknown.len() < self.due.len() {
             unknown.iter().for_each(|target| self.decide(target.index()));
+            let effects = self.publisher.answer_at_once(Moment(self.now));
+            self.take(effects);
         }
-        let effects = self.publisher.flush(Moment(self.now));
-        self.take(effects);
         self.snapshot = self.publisher.snapshot();
         Ok(())
     }

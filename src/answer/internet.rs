@@ -52,7 +52,7 @@ pub(super) fn steer<'s>(
         _ if plan.alias => Family::V4,
         _ => return None,
     };
-    let map = plan.map.map(|map| &snapshot.dataset.maps[map.index()]);
+    let map = plan.map.map(|map| &*snapshot.dataset.maps[map.index()]);
     let (asked, scope) = match (plan.route, map) {
         (_, None) => (Asked { family, order: None, border: None }, 0),
         (Route::Nearest, Some(map)) => {
@@ -177,7 +177,7 @@ impl Answer<'_, '_> {
             for (index, (rr, _)) in rrs(self.names.block(set)).enumerate() {
                 let owner = start + rr + RR_FIXED + skip;
                 for (addresses, _) in self.names.target_addresses(set, index).filter(|(_, glue)| *glue == in_domain) {
-                    let block = self.names.block(addresses);
+                    let block = self.names.block(&addresses);
                     let fits = owner <= MAX_POINTER
                         && self.writer.rrset(Section::Additional, addresses.count, block, owner as u16, None, (&[], 0));
                     if !fits {
@@ -197,7 +197,7 @@ impl Answer<'_, '_> {
         }
         self.owner = (start + RR_FIXED) as u16;
         let target = &self.names.block(set)[RR_FIXED..];
-        if self.names.pointers(set).is_empty() {
+        if !set.has_pointers() {
             self.name.set(&[target])
         } else {
             self.name.set(&[&target[..target.len() - 2], self.names.origin(self.zone)])

@@ -323,6 +323,16 @@ fn make_item<'d>(document: &'d Document, path: &str, name: &Spanned<DeString<'d>
 /// `path.key`, with a key that is more than letters, digits, `-` and `_` in quotes.
 fn join_path(path: &str, key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    let key = if bare { key.to_owned() } else { format!("{key:?}") };
-    if path.is_empty() { key } else { format!("{path}.{key}") }
+    // Every value of every file has a path, and few are ever shown: one allocation each.
+    let mut joined = String::with_capacity(path.len() + 1 + key.len());
+    joined.push_str(path);
+    if !path.is_empty() {
+        joined.push('.');
+    }
+    if bare {
+        joined.push_str(key);
+    } else {
+        joined.push_str(&format!("{key:?}"));
+    }
+    joined
 }

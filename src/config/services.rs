@@ -242,24 +242,24 @@ impl Reader<'_, '_> {
     }
 
     fn endpoints(&mut self, item: &Item<'_>, probing: &Probing, out: &mut Diagnostics) -> Option<Vec<Endpoint>> {
-        let read = list(|item: &Item<'_>, out: &mut Diagnostics| {
-            Some(Located { value: self.endpoint(item, probing, out)?, at: item.at() })
-        })(item, out)?;
+        let read = list(|item: &Item<'_>, out: &mut Diagnostics| Some((self.endpoint(item, probing, out)?, item.span.clone())))(
+            item, out,
+        )?;
         if read.is_empty() {
             item.error(out, "pool-without-endpoints", "the pool has no endpoints")
                 .hint("list its addresses, or remove the pool; weight = 0 makes it a standby");
             return None;
         }
         let mut sound = true;
-        for (i, endpoint) in read.iter().enumerate() {
-            if read[..i].iter().any(|other| other.value.target == endpoint.value.target) {
+        for (i, (endpoint, span)) in read.iter().enumerate() {
+            if read[..i].iter().any(|(other, _)| other.target == endpoint.target) {
                 sound = false;
-                let message = format!("{} is in the pool twice", endpoint.value.target);
-                out.error("duplicate-endpoint", endpoint.at.clone(), format!("{}[{i}]", item.path), message)
+                let message = format!("{} is in the pool twice", endpoint.target);
+                out.error("duplicate-endpoint", item.document.at(span.clone()), format!("{}[{i}]", item.path), message)
                     .hint("list it once; a larger `weight` gives it a larger share");
             }
         }
-        let endpoints: Vec<Endpoint> = read.into_iter().map(|endpoint| endpoint.value).collect();
+        let endpoints: Vec<Endpoint> = read.into_iter().map(|(endpoint, _)| endpoint).collect();
         for family in Family::BOTH {
             let mut offered = endpoints.iter().filter(|e| e.target.families().contains(family)).peekable();
             if offered.peek().is_some() && offered.all(|e| e.weight.get() == 0) {

@@ -59,7 +59,7 @@ impl<'o> Writer<'o> {
     }
 
     /// Copies the RRs of `block`, patching owners to `owner` (an offset in the message), TTLs to `ttl`
-    /// where it is given, and the octets at `pointers` to `origin`. False, and nothing written, where
+    /// where it is given, and the octets at `pointers` (offsets in the block, machine's byte order) to `origin`. False, and nothing written, where
     /// they do not fit.
     pub fn rrset(
         &mut self,
@@ -68,7 +68,7 @@ impl<'o> Writer<'o> {
         block: &[u8],
         owner: u16,
         ttl: Option<u32>,
-        pointers: (&[u16], u16),
+        pointers: (&[[u8; 2]], u16),
     ) -> bool {
         if self.end - self.at < block.len() {
             return false;
@@ -77,7 +77,7 @@ impl<'o> Writer<'o> {
         self.put(block);
         let (pointers, origin) = pointers;
         for pointer in pointers {
-            self.patch(start + usize::from(*pointer), 0xc000 | origin);
+            self.patch(start + usize::from(u16::from_ne_bytes(*pointer)), 0xc000 | origin);
         }
         if owner != QNAME || ttl.is_some() {
             let mut rr = start;

@@ -7,7 +7,7 @@
 //!
 //! The MMDB has the GeoIP2 City layout, with `autonomous_system_number` beside it where a row has
 //! an `asn`: the same file then serves as `[geo] city` and as `[geo] asn`. Equal plans give equal
-//! bytes: the build time in it is always 0.
+//! bytes: the build time in it is always the same.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -346,6 +346,8 @@ fn write(rows: &[Row]) -> Result<Vec<u8>, String> {
     database.metadata.ip_version = IpVersion::V6;
     database.metadata.binary_format_major_version = 2;
     database.metadata.database_type = "Meridian-City".to_owned();
+    // libmaxminddb takes 0 for a broken file, and with it every program that reads MMDBs through it.
+    database.metadata.build_epoch = 1;
     database.metadata.languages = vec!["en".to_owned()];
     database.metadata.description.insert("en".to_owned(), "An address plan, made by meridian geoip build".to_owned());
     // A short prefix written after a longer one inside it would bury that.
@@ -429,6 +431,13 @@ mod tests {
         assert!(city("11.0.0.1").is_none());
         let asn = reader.lookup("10.2.3.4".parse().unwrap()).unwrap().decode::<geoip2::Asn>().unwrap().unwrap();
         assert_eq!(asn.autonomous_system_number, Some(64500));
+    }
+
+    #[test]
+    fn libmaxminddb_takes_a_build_time_of_zero_for_a_broken_file() {
+        let bytes = build("plan.csv", "network,country\n10.0.0.0/8,IE\n").unwrap();
+        assert_eq!(Reader::from_source(&bytes[..]).unwrap().metadata().build_epoch, 1);
+        assert_eq!(Reader::from_source(EMBEDDED).unwrap().metadata().build_epoch, 1);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use super::FastMap;
 use super::location::{Location, Locations};
 use super::resolve::{Client, Resolver, Source};
-use super::runs::{V4Runs, zip_runs};
+use super::runs::zip_runs;
 use super::table::Table;
+use super::tree::V4Tree;
 use crate::model::{MapSpec, Prefix, Region, RegionOrder, RegionSet};
 
 /// One of the distinct orders of a map.
@@ -51,7 +52,7 @@ impl GeoMap {
     /// Compiles `spec` for `regions`, with what `locations` knows about addresses.
     pub fn compile(spec: &MapSpec, regions: &[Region], locations: &Locations) -> GeoMap {
         let mut clients = Clients::new(spec, regions, locations);
-        let v4: V4Runs = clients.v4().collect();
+        let v4: V4Tree = clients.v4().collect();
         let table = Table::new(v4, clients.v6());
         let (borders, border_table) = borders(&clients.resolver.orders, &table);
         GeoMap { orders: clients.resolver.orders, table, borders, border_table }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`Locations`] is what the files say about addresses; [`GeoMap`] is one map, compiled for every
-//! address there is into flat tables of runs (`runs`, `table`), so that a lookup is a few
+//! address there is into flat tables of runs (`runs`, `tree`, `table`), so that a lookup is a few
 //! memory accesses and its scope is exact. The rules that decide are one function (`resolve`), asked by
 //! the compiler once for each distinct kind of client and by `why` for one client. IPv4 addresses
 //! inside IPv6 ones are looked up as IPv4 (`embedded`). Nothing here reads a file: bytes come in.
@@ -27,6 +27,7 @@ mod runs;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 pub use location::{Code, Location, Locations, Subdivision};
 pub use map::{Explanation, GeoMap, Located, OrderId};

@@ -54,11 +54,6 @@ impl V4Runs {
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
         self.starts.iter().copied().zip(self.values.iter().copied())
     }
-
-    /// How many runs there are.
-    pub(super) fn len(&self) -> usize {
-        self.starts.len()
-    }
 }
 
 /// Builds [`V4Runs`] from starts in ascending order, the first of them 0.
@@ -86,15 +81,6 @@ impl V4Builder {
         let place = |run| ((self.starts[run] >> 16) as usize, self.starts[run] & 0xffff != 0);
         let index = index_of(self.starts.len(), BUCKETS, place);
         V4Runs { starts: self.starts.into(), values: self.values.into(), index }
-    }
-}
-
-impl FromIterator<(u32, u32)> for V4Runs {
-    /// Of starts in ascending order, the first of them 0, and values; equal neighbours are merged.
-    fn from_iter<I: IntoIterator<Item = (u32, u32)>>(runs: I) -> V4Runs {
-        let mut builder = V4Builder::default();
-        runs.into_iter().for_each(|(start, value)| builder.push(start, value));
-        builder.finish()
     }
 }
 
@@ -302,7 +288,9 @@ mod tests {
             runs.iter().for_each(|(start, value)| v6.push(*start, *value));
             let v6 = v6.finish();
             let four: BTreeMap<u128, u32> = runs.iter().map(|(a, v)| (a >> 96, *v)).collect();
-            let v4: V4Runs = four.iter().map(|(start, value)| (*start as u32, *value)).collect();
+            let mut v4 = V4Builder::default();
+            four.iter().for_each(|(start, value)| v4.push(*start as u32, *value));
+            let v4 = v4.finish();
             for asked in asked.iter().flat_map(|a| [*a, a.wrapping_sub(1), !a]) {
                 prop_assert_eq!(v6.find(asked), plain(&runs, asked, 128));
                 prop_assert_eq!(v4.find((asked >> 96) as u32), plain(&four, asked >> 96, 32));

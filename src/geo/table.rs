@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use super::embedded::{self, EMBEDDINGS};
-use super::runs::{Found, V4Runs, V6Builder, V6Runs, zip_runs};
+use super::runs::{Found, V6Builder, V6Runs, zip_runs};
+use super::tree::V4Tree;
 use crate::model::Prefix;
 
 /// Client → value and scope.
 #[derive(Debug)]
 pub(super) struct Table {
-    v4: V4Runs,
+    v4: V4Tree,
     v6: V6Runs,
     /// IPv4 addresses inside IPv6 ones have values of their own. False when all of IPv4 has one
     /// value: then it stands in the IPv6 runs like any other.
@@ -18,8 +19,8 @@ pub(super) struct Table {
 
 impl Table {
     /// A table of IPv4 runs and of IPv6 runs in the order of their starts, from address 0 on.
-    pub(super) fn new(v4: V4Runs, v6: impl Iterator<Item = (u128, u32)>) -> Table {
-        let single = if v4.len() == 1 { Some(v4.find(0).value) } else { None };
+    pub(super) fn new(v4: V4Tree, v6: impl Iterator<Item = (u128, u32)>) -> Table {
+        let single = v4.single();
         Table { v6: with_embedded(v6, single), unwraps: single.is_none(), v4 }
     }
 

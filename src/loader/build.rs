@@ -31,10 +31,11 @@ pub fn build(config: &Path) -> Built {
     compile(outcome, stamps, None)
 }
 
-/// The same; where the location databases are those of `stamps`, what was read of them is used again.
-pub fn rebuild(config: &Path, stamps: &Stamps, locations: &Arc<Locations>) -> Built {
+/// The same; where the location databases are those of `stamps`, what `before` has of them is used again, and so are its
+/// maps that did not change.
+pub fn rebuild(config: &Path, stamps: &Stamps, before: &Dataset) -> Built {
     let (outcome, read) = super::load_stamped(config);
-    compile(outcome, read, Some((stamps, locations)))
+    compile(outcome, read, Some((stamps, before)))
 }
 
 /// Builds from the copies of the last good files in `state`.
@@ -45,12 +46,12 @@ pub fn build_last_good(state: &Path) -> Result<Built, LastGoodError> {
     Ok(compile(outcome, stamps, None))
 }
 
-fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Stamps, &Arc<Locations>)>) -> Built {
+fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Stamps, &Dataset)>) -> Built {
     let Outcome { loaded, mut diagnostics, sources } = outcome;
     let mut built = Built { dataset: None, diagnostics: Diagnostics::default(), sources, inputs: None, stamps };
     if let Some(loaded) = loaded.filter(|_| !diagnostics.has_errors()) {
         let locations = match before {
-            Some((stamps, locations)) if *stamps == built.stamps => Ok(locations.clone()),
+            Some((stamps, before)) if *stamps == built.stamps => Ok(before.locations.clone()),
             _ => {
                 let city = loaded.city.as_ref().map_or(EMBEDDED, |database| &database.bytes);
                 let asn = loaded.asn.as_ref().map(|database| database.bytes.as_slice());
@@ -59,7 +60,8 @@ fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Stamps, &Arc<Locat
         };
         match locations {
             Ok(locations) => {
-                built.dataset = Some(Dataset::compile(loaded.config, locations));
+                let before = before.map(|(_, dataset)| dataset);
+                built.dataset = Some(Dataset::compile_after(before, loaded.config, locations));
                 built.inputs = Some(loaded.inputs);
             }
             Err(error) => {

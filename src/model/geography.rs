@@ -7,7 +7,7 @@ use crate::diag::At;
 use crate::dns::Prefix;
 
 /// A place where services run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Region {
     /// Its name in the configuration.
     pub name: String,
@@ -31,7 +31,7 @@ pub struct Coordinates {
 }
 
 /// One `[maps.NAME]`: client → region order, its sources most specific first.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct MapSpec {
     /// Its name in the configuration.
     pub name: String,

@@ -1,6 +1,6 @@
 //! Many datagrams per system call, and the address each was sent to.
 //!
-//! This is the only module with `unsafe`: `recvmmsg` and `sendmmsg` want arrays of headers that
+//! `unsafe` stands here because `recvmmsg` and `sendmmsg` want arrays of headers that
 //! point at buffers, and no library offers the sending side with ancillary data of each message's
 //! own. The addresses and ancillary data that the kernel writes are read as bytes, in safe code.
 //!

@@ -202,7 +202,7 @@ impl Plan {
         let drawn = |weight: u32, share: u32| if scale == 1 { weight } else { weight * share };
         let note = |(pool, standing): (&Pool, &Standing)| Note { weight: pool.weight.get(), standing: *standing };
         let notes = service.pools.iter().zip(standings).map(note).collect();
-        let mut layout = Layout { ttl: service.ttl, answers: service.answers, bytes: Vec::new(), slots: Vec::new() };
+        let mut layout = Layout::new(service);
         let (mut pools, all): (Vec<PoolPlan>, Vec<[Ring; 2]>) = service
             .pools
             .iter()
@@ -213,7 +213,7 @@ impl Plan {
         let fallback = Family::BOTH.map(|family| {
             let addresses: Vec<_> =
                 service.fallback.iter().map(|a| Target::Address(*a)).filter(|t| t.families().contains(family)).collect();
-            layout.ring(addresses.iter().map(|target| (target, 1)))
+            layout.ring(&addresses.iter().map(|target| (target, 1)))
         });
         let any = Family::BOTH.map(|family| {
             let pools = pools.iter().fold(0, |any, pool| any | pool.rungs[family.index()]);
@@ -327,21 +327,22 @@ fn pool_plan(
     held: [bool; 2],
     layout: &mut Layout,
 ) -> (PoolPlan, [Ring; 2]) {
-    let states: Vec<State> = pool.endpoints.iter().map(|endpoint| state(pool, endpoint)).collect();
+    let mut states = std::mem::take(&mut layout.states);
+    states.clear();
+    states.extend(pool.endpoints.iter().map(|endpoint| state(pool, endpoint)));
     let judged = judge_families(service, pool, &states);
     let rungs = Family::BOTH
         .map(|family| judged[family.index()].map_or(0, |own| rung_set(own, pool.weight.get() > 0, held[family.index()])));
     let mut ring = |family: Family, usable: bool| {
-        let endpoints: Vec<_> = pool
+        let endpoints = pool
             .endpoints
             .iter()
             .zip(&states)
             .filter(|(endpoint, state)| endpoint.target.families().contains(family) && (state.up || !usable))
-            .map(|(endpoint, _)| (&endpoint.target, endpoint.weight.get()))
-            .collect();
+            .map(|(endpoint, _)| (&endpoint.target, endpoint.weight.get()));
         // Endpoints of weight 0 are standby inside their pool.
-        let active = endpoints.iter().any(|(_, weight)| *weight > 0);
-        layout.ring(endpoints.into_iter().filter(|(_, weight)| *weight > 0 || !active).map(|(t, w)| (t, w.max(1))))
+        let active = endpoints.clone().any(|(_, weight)| weight > 0);
+        layout.ring(&endpoints.filter(|(_, weight)| *weight > 0 || !active).map(|(t, w)| (t, w.max(1))))
     };
     let all = Family::BOTH.map(|family| ring(family, false));
     let every_up = states.iter().all(|s| s.up);
@@ -356,6 +357,7 @@ fn pool_plan(
         endpoints: states.len() as u16,
         usable,
     };
+    layout.states = states;
     (plan, all)
 }
 
@@ -414,27 +416,30 @@ struct Layout {
     answers: u8,
     bytes: Vec<u8>,
     slots: Vec<Slot>,
+    /// The states of one pool's endpoints; kept so that its memory is.
+    states: Vec<State>,
 }
 
 impl Layout {
-    fn ring<'a>(&mut self, endpoints: impl Iterator<Item = (&'a Target, u32)>) -> Ring {
-        let endpoints: Vec<_> = endpoints.collect();
-        let answers = usize::from(self.answers).min(endpoints.len());
+    fn new(service: &Service) -> Layout {
+        // Room for all endpoints once, as when all are up: IPv4 addresses with one answer fill it exactly.
+        let endpoints = service.pools.iter().map(|pool| pool.endpoints.len()).sum();
+        let (bytes, slots) = (Vec::with_capacity(16 * endpoints), Vec::with_capacity(endpoints));
+        Layout { ttl: service.ttl, answers: service.answers, bytes, slots, states: Vec::new() }
+    }
+
+    fn ring<'a>(&mut self, endpoints: &(impl Iterator<Item = (&'a Target, u32)> + Clone)) -> Ring {
+        let count = endpoints.clone().count();
+        let answers = usize::from(self.answers).min(count);
         let (first, start) = (self.slots.len(), self.bytes.len());
         let mut cumulative = 0;
-        for (target, weight) in endpoints.iter().chain(endpoints.iter().take(answers.saturating_sub(1))) {
-            cumulative += u64::from(*weight);
+        for (target, weight) in endpoints.clone().chain(endpoints.clone().take(answers.saturating_sub(1))) {
+            cumulative += u64::from(weight);
             self.slots.push(Slot { start: self.bytes.len() as u32, cumulative });
             self.push_rr(target);
         }
         let end = self.slots.get(first + answers).map_or(self.bytes.len(), |slot| slot.start as usize);
-        Ring {
-            first: first as u32,
-            start: start as u32,
-            length: (end - start) as u16,
-            len: endpoints.len() as u16,
-            answers: answers as u8,
-        }
+        Ring { first: first as u32, start: start as u32, length: (end - start) as u16, len: count as u16, answers: answers as u8 }
     }
 
     fn push_rr(&mut self, target: &Target) {

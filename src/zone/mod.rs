@@ -11,4 +11,4 @@ mod table;
 pub use checks::{CHECKS, ZoneCheck, ZoneUnderCheck, check, check_overlap};
 pub use parser::parse;
 pub use records::{Include, Input, Record, Records};
-pub use table::{Apex, Lookup, NameTable, RR_FIXED, Rrset, ZoneInput, rrs, target_offset};
+pub use table::{Apex, Key, Lookup, NameTable, RR_FIXED, Rrset, ZoneInput, rrs, target_offset};

@@ -3,7 +3,10 @@
 //! Owner names and rdata lie in one arena and a record is a fixed-size entry, so that a million
 //! records cost tens of megabytes and no allocation each.
 
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use crate::diag::At;
 use crate::dns::{Name, RrType, Ttl};
@@ -35,11 +38,15 @@ pub struct Records {
     files: Vec<Arc<str>>,
     arena: Vec<u8>,
     entries: Vec<Entry>,
+    /// How often the owner changed from one record to the next.
+    runs: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     owner: u32,
+    /// [`hash`] of the owner, taken while its octets are at hand.
+    owner_hash: u32,
     rdata: u32,
     ttl: u32,
     line: u32,
@@ -121,15 +128,19 @@ impl Records {
                 self.files.len() - 1
             }),
         };
-        let owner_at = match self.entries.last() {
+        let (owner_at, owner_hash) = match self.entries.last() {
             Some(last) if &self.arena[last.owner as usize..last.owner as usize + usize::from(last.owner_len)] == owner => {
-                last.owner
+                (last.owner, last.owner_hash)
             }
-            _ => self.store(owner),
+            _ => {
+                self.runs += 1;
+                (self.store(owner), hash(owner))
+            }
         };
         let rdata_at = self.store(rdata);
         self.entries.push(Entry {
             owner: owner_at,
+            owner_hash,
             rdata: rdata_at,
             ttl: ttl.secs(),
             line,
@@ -141,6 +152,16 @@ impl Records {
         });
     }
 
+    /// At least as many as there are different owners; as many where each one's records stand together.
+    pub(super) fn owner_runs(&self) -> usize {
+        self.runs
+    }
+
+    /// [`hash`] of the `index`th record's owner.
+    pub(super) fn owner_hash(&self, index: usize) -> u32 {
+        self.entries[index].owner_hash
+    }
+
     /// Octets of names and rdata stored so far: what [`Records::push`] limits to 4 GiB.
     pub(super) fn stored(&self) -> usize {
         self.arena.len()
@@ -150,5 +171,50 @@ impl Records {
         let at = u32::try_from(self.arena.len()).expect("a zone's text is limited below 4 GiB");
         self.arena.extend_from_slice(bytes);
         at
+    }
+}
+
+/// A hash of an uncompressed name, the same for names that differ in case only.
+pub(super) fn hash(name: &[u8]) -> u32 {
+    // A fixed seed: only the operator's own names are keys.
+    let mut hasher = FixedState::with_seed(0).build_hasher();
+    for chunk in name.chunks(16) {
+        let mut octets = [0; 16];
+        octets[..chunk.len()].copy_from_slice(chunk);
+        hasher.write_u128(to_lowercase(u128::from_le_bytes(octets)));
+    }
+    hasher.finish() as u32
+}
+
+/// Sixteen octets with ASCII letters in lower case, all at once. No length octet of a label is a letter.
+fn to_lowercase(octets: u128) -> u128 {
+    const ONES: u128 = u128::MAX / 0xff;
+    let low_bits = octets & (ONES * 0x7f);
+    // Bit 7 of an octet is set in the first where it is at least `A`, in the second where it is past `Z`.
+    let (from_a, past_z) = (low_bits + ONES * (0x80 - 0x41), low_bits + ONES * (0x80 - 0x5b));
+    let upper = (from_a ^ past_z) & !octets & (ONES * 0x80);
+    octets | upper >> 2
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_octet_is_lowered_as_the_standard_library_does() {
+        for octet in 0..=u8::MAX {
+            let lowered = to_lowercase(u128::from_le_bytes([octet; 16])).to_le_bytes();
+            assert_eq!(lowered, [octet.to_ascii_lowercase(); 16]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn names_that_differ_in_case_only_have_one_hash(octets in proptest::collection::vec(any::<u8>(), 1..60)) {
+            prop_assert_eq!(hash(&octets), hash(&octets.to_ascii_uppercase()));
+            prop_assert_ne!(hash(&octets), hash(&[&octets[..], &[1]].concat()));
+        }
     }
 }

@@ -1,88 +1,98 @@
 //! The name table: every owner name of every zone, found by one hash of the lower-cased wire name.
 //!
 //! ```text
-//! lower-cased name ──hash──▶ slot ──▶ Node ──▶ Rrset* ──▶ block: RR, RR, … ready to copy
-//!                                      │ └──▶ service
-//!                                      └──▶ topmost zone cut or DNAME above it, wildcard below it
+//! lower-cased name ──hash──▶ index line ──▶ record: zone │ name │ service │ RRset: RR, RR, … │ RRset …
+//!                                            └──▶ record of the topmost cut or DNAME above it, of the wildcard below it
 //! ```
 //!
+//! A name's record holds all there is about it in one stretch of one arena, its RRsets as they go on
+//! the wire; it begins where it touches the fewest cache lines. So a hit reads one line of the index
+//! and, where the record is no longer than a line, one more: two lines for a name with an address.
+//!
 //! A name that is not there is shortened label by label until one is: the closest encloser
-//! (RFC 4592 §3.3.1). Its node knows the wildcard below it and the cut above it, so a miss costs
-//! one probe per missing label and one more. A hit touches the slot group, the node, the name it is
-//! compared with, the RRset entry and the block: five cache lines; a miss of one label touches the
-//! slot group of the miss and the first three of the encloser.
+//! (RFC 4592 §3.3.1). Its record knows the wildcard below it and the cut above it, so a miss costs one
+//! line of the index per missing label, and two for the encloser. Labels beyond those of the deepest
+//! name that there is are not looked for: a query cannot make a miss long.
 //!
 //! **Blocks.** An RRset is kept as it goes on the wire, each RR with the owner `C0 0C` (the
 //! question's name). Where a name in rdata may be compressed (RFC 3597 §4) and ends in the zone's
 //! origin, it ends in two octets that are patched with a pointer to the origin inside the question:
-//! a name asked of a zone always ends in its origin. [`Extra::pointers`] says where.
+//! a name asked of a zone always ends in its origin. [`NameTable::pointers`] says where.
+//!
+//! **Records.** A record is 8 octets, the name, and then the fields that it has:
+//!
+//! | octets | |
+//! |---|---|
+//! | 4 | zone |
+//! | 1, 1, 2 | length of the name, flags ([`SERVICE`], [`CUT`], [`WILDCARD`]), number of RRsets |
+//! | name | lower-cased wire format |
+//! | 4 for each flag | service; record of the topmost cut or DNAME at or above the name, inside its zone; record of the wildcard directly below it |
+//!
+//! An RRset in it is 8 octets (type, RRs, length of the block, number of pointers: 2 each), the block,
+//! 2 octets a pointer, and for NS, MX and SRV 4 octets an RR: the record of its in-zone target, or
+//! [`NONE`]. Numbers are in the machine's byte order; records are known by their offset.
 
-use std::hash::{BuildHasher, Hasher};
+mod build;
+mod index;
 
-use foldhash::fast::FixedState;
-use hashbrown::HashTable;
+pub use build::ZoneInput;
+use index::Index;
 
-use super::Records;
-use crate::dns::{Name, RrType};
+use super::records::hash;
+use crate::dns::RrType;
+use crate::memory;
 use crate::model::{ServiceId, ZoneId};
 
-/// No node, service or extra.
+/// No record or service.
 const NONE: u32 = u32::MAX;
+/// Flags of the fields that a record has.
+const SERVICE: u8 = 1;
+const CUT: u8 = 2;
+const WILDCARD: u8 = 4;
+/// Octets before a record's name, and before an RRset's block.
+const FIXED: usize = 8;
 
 /// Every name of every zone.
 #[derive(Debug, Default)]
 pub struct NameTable {
-    slots: HashTable<u32>,
-    nodes: Vec<Node>,
-    rrsets: Vec<Rrset>,
-    extras: Vec<Extra>,
-    names: Vec<u8>,
-    blocks: Vec<u8>,
-    pointers: Vec<u16>,
-    links: Vec<u32>,
+    index: Index,
+    arena: Vec<u8>,
     zones: Vec<Apex>,
+    names: usize,
+    /// Labels of the name that has the most.
+    deepest: usize,
 }
 
-/// One owner name.
+/// One owner name, as its record says.
 #[derive(Debug, Clone, Copy)]
-struct Node {
-    name: u32,
-    rrsets: u32,
+struct Node<'t> {
+    name: &'t [u8],
+    zone: ZoneId,
     service: u32,
     /// The topmost cut or DNAME at or above the name, inside its zone.
     cut: u32,
     /// The wildcard directly below the name.
     wildcard: u32,
-    zone: u32,
+    rrsets: usize,
     rrset_count: u16,
-    name_len: u8,
 }
 
 /// One RRset: a block of ready RRs.
 #[derive(Debug, Clone, Copy)]
 pub struct Rrset {
     block: u32,
-    len: u32,
-    extra: u32,
+    len: u16,
+    pointers: u16,
     /// Its type.
     pub rtype: RrType,
     /// How many RRs it has.
     pub count: u16,
 }
 
-/// What only RRsets with names in their rdata have.
-#[derive(Debug, Clone, Copy, Default)]
-struct Extra {
-    /// Offsets in the block of the two octets that are to point at the origin.
-    pointers: (u32, u16),
-    /// For NS, MX and SRV: one node per RR, the in-zone target with addresses, or `NONE`.
-    links: u32,
-}
-
 /// One zone's apex.
 #[derive(Debug, Clone, Copy)]
 pub struct Apex {
-    node: u32,
+    record: u32,
     /// Length of the origin in wire format.
     pub origin_len: u8,
     /// The SOA as negative answers carry it: TTL min(SOA TTL, MINIMUM) (RFC 2308 §3).
@@ -110,42 +120,52 @@ pub enum Lookup {
     Referral(Rrset, u8),
 }
 
-/// A zone on its way into the table.
-pub struct ZoneInput<'a> {
-    /// Its apex.
-    pub origin: &'a Name,
-    /// Its records; every owner is inside the zone, and there is a SOA at the apex.
-    pub records: &'a Records,
-    /// Its services.
-    pub services: Vec<(&'a Name, ServiceId)>,
-}
+/// A name's place in the index, to be looked up by; see [`NameTable::key`].
+#[derive(Debug, Clone, Copy)]
+pub struct Key(u32);
 
 impl NameTable {
-    /// Builds the table. Zones come in the order of their ids, canonical order of their origins: a
-    /// parent before its child. They have passed the zone checks.
-    pub fn build(zones: &[ZoneInput<'_>]) -> NameTable {
-        let mut table = NameTable::default();
-        table.slots.reserve(zones.iter().map(|z| z.records.len() / 2 + z.services.len() + 1).sum(), |_| 0);
-        for (index, zone) in zones.iter().enumerate() {
-            let apex = table.nodes.len() as u32;
-            let origin = zone.origin.to_lowercase().as_wire().to_vec();
-            Builder { table: &mut table, zone: index as u32, origin, apex, temporary: Vec::new() }.add(zone);
+    /// The key of a lower-cased wire-format name, whether it is there or not.
+    #[inline]
+    pub fn key(&self, qname: &[u8]) -> Key {
+        Key(hash(qname))
+    }
+
+    /// Has the memory fetched that a lookup reads first. With [`NameTable::fetch_record`] a little later, a batch of
+    /// lookups waits for memory together.
+    #[inline]
+    pub fn fetch_index(&self, key: Key) {
+        self.index.fetch(key.0);
+    }
+
+    /// Has the memory fetched that a lookup reads next.
+    #[inline]
+    pub fn fetch_record(&self, key: Key) {
+        if let Some(record) = self.index.likely(key.0) {
+            memory::fetch(&self.arena, record as usize);
         }
-        table.shrink();
-        table
     }
 
     /// Finds the zone of `qname` (lower-cased wire format) and what it has for `qtype`; `None` outside our zones.
     pub fn lookup(&self, qname: &[u8], qtype: RrType) -> Option<(ZoneId, Lookup)> {
-        if let Some(node) = self.find(qname) {
-            return Some(self.at_name(node, qtype));
+        self.lookup_key(self.key(qname), qname, qtype)
+    }
+
+    /// As [`NameTable::lookup`]; `key` is that of `qname`.
+    pub fn lookup_key(&self, key: Key, qname: &[u8], qtype: RrType) -> Option<(ZoneId, Lookup)> {
+        if let Some(record) = self.find(key, qname) {
+            return Some(self.at_name(record, qtype));
         }
         let mut rest = qname;
+        let mut labels = label_count(qname);
         while rest[0] != 0 {
             rest = &rest[1 + usize::from(rest[0])..];
-            if let Some(node) = self.find(rest) {
-                let encloser = &self.nodes[node as usize];
-                return Some((ZoneId(encloser.zone), self.below(encloser, qtype)));
+            labels -= 1;
+            if labels <= self.deepest
+                && let Some(record) = self.find(self.key(rest), rest)
+            {
+                let encloser = self.node(record);
+                return Some((encloser.zone, self.below(&encloser, qtype)));
             }
         }
         None
@@ -158,125 +178,175 @@ impl NameTable {
 
     /// The origin of a zone, lower-cased wire format.
     pub fn origin(&self, zone: ZoneId) -> &[u8] {
-        self.name(&self.nodes[self.zones[zone.index()].node as usize])
+        self.node(self.zones[zone.index()].record).name
     }
 
     /// The RRs of an RRset, owners `C0 0C`, origin pointers not patched.
+    #[inline]
     pub fn block(&self, rrset: &Rrset) -> &[u8] {
-        &self.blocks[rrset.block as usize..][..rrset.len as usize]
+        &self.arena[rrset.block as usize..][..usize::from(rrset.len)]
     }
 
-    /// Offsets in the block of the octet pairs that are to point at the origin.
-    pub fn pointers(&self, rrset: &Rrset) -> &[u16] {
-        match self.extras.get(rrset.extra as usize) {
-            Some(extra) => &self.pointers[extra.pointers.0 as usize..][..usize::from(extra.pointers.1)],
-            None => &[],
-        }
+    /// Offsets in the block of the octet pairs that are to point at the origin, each in the machine's byte order.
+    #[inline]
+    pub fn pointers(&self, rrset: &Rrset) -> &[[u8; 2]] {
+        let start = rrset.block as usize + usize::from(rrset.len);
+        self.arena[start..start + 2 * usize::from(rrset.pointers)].as_chunks().0
     }
 
     /// The address RRsets of the in-zone target of RR `index` of an NS, MX or SRV RRset, and whether
     /// they are in-domain glue (RFC 9471 §2.1): the target lies below the cut that the RRset is.
-    pub fn target_addresses(&self, rrset: &Rrset, index: usize) -> impl Iterator<Item = (&Rrset, bool)> {
-        let node = match self.extras.get(rrset.extra as usize) {
-            Some(extra) if extra.links != NONE => self.nodes.get(self.links[extra.links as usize + index] as usize),
-            _ => None,
+    pub fn target_addresses(&self, rrset: &Rrset, index: usize) -> impl Iterator<Item = (Rrset, bool)> {
+        let target = match target_offset(rrset.rtype) {
+            Some(_) => self.word(rrset.links() + 4 * index),
+            None => NONE,
         };
+        let node = (target != NONE).then(|| self.node(target));
         node.into_iter().flat_map(|node| {
-            let cut = self.nodes.get(node.cut as usize).and_then(|cut| self.rrset_of(cut, RrType::NS));
+            let cut = (node.cut != NONE).then(|| self.rrset_of(&self.node(node.cut), RrType::NS)).flatten();
             let in_domain = cut.is_some_and(|cut| cut.block == rrset.block);
-            self.rrsets_of(node).iter().filter(|s| matches!(s.rtype, RrType::A | RrType::AAAA)).map(move |s| (s, in_domain))
+            let addresses = self.rrsets_of(&node).filter(|set| matches!(set.rtype, RrType::A | RrType::AAAA));
+            addresses.map(move |set| (set, in_domain))
         })
     }
 
     /// How many names there are, empty non-terminals among them.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.names
     }
 
     /// True without any name.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.names == 0
     }
 
-    fn at_name(&self, id: u32, qtype: RrType) -> (ZoneId, Lookup) {
-        let node = &self.nodes[id as usize];
-        let zone = ZoneId(node.zone);
+    fn at_name(&self, record: u32, qtype: RrType) -> (ZoneId, Lookup) {
+        let node = self.node(record);
         if node.cut != NONE {
             // "the DS RRset ... is in the parent" (RFC 4035 §3.1.4.1): asked at the cut, it is ours to answer.
-            if node.cut == id && qtype == RrType::DS {
-                return (zone, self.rrset_of(node, qtype).map_or(Lookup::NoData, |set| Lookup::Hit(*set)));
+            if node.cut == record && qtype == RrType::DS {
+                return (node.zone, self.rrset_of(&node, qtype).map_or(Lookup::NoData, Lookup::Hit));
             }
-            if let Some(lookup) = self.cut_above(node, id) {
-                return (zone, lookup);
+            if let Some(lookup) = self.cut_above(&node, record) {
+                return (node.zone, lookup);
             }
         }
         if qtype == RrType::DS
-            && let Apex { node: apex, parent: Some((parent, ds)), .. } = self.zones[node.zone as usize]
-            && apex == id
+            && let Apex { record: apex, parent: Some((parent, ds)), .. } = self.zones[node.zone.index()]
+            && apex == record
         {
             return (parent, ds.map_or(Lookup::NoData, Lookup::Hit));
         }
-        (zone, self.at_node(node, qtype))
+        (node.zone, self.at_node(&node, qtype))
     }
 
-    fn at_node(&self, node: &Node, qtype: RrType) -> Lookup {
+    #[inline]
+    fn at_node(&self, node: &Node<'_>, qtype: RrType) -> Lookup {
         for set in self.rrsets_of(node) {
             if set.rtype == qtype {
-                return Lookup::Hit(*set);
+                return Lookup::Hit(set);
             }
             if set.rtype == RrType::CNAME {
-                return Lookup::Cname(*set);
+                return Lookup::Cname(set);
             }
         }
         if node.service != NONE { Lookup::Service(ServiceId(node.service)) } else { Lookup::NoData }
     }
 
     /// For a name that is not there: `encloser` is its closest encloser.
-    fn below(&self, encloser: &Node, qtype: RrType) -> Lookup {
+    fn below(&self, encloser: &Node<'_>, qtype: RrType) -> Lookup {
         if encloser.cut != NONE
             && let Some(lookup) = self.cut_above(encloser, NONE)
         {
             return lookup;
         }
-        match self.nodes.get(encloser.wildcard as usize) {
-            Some(wildcard) => self.at_node(wildcard, qtype),
-            None => Lookup::NxDomain,
+        match encloser.wildcard {
+            NONE => Lookup::NxDomain,
+            wildcard => self.at_node(&self.node(wildcard), qtype),
         }
     }
 
     /// What the topmost cut or DNAME over `node` says; `None` where the name asked is the DNAME's own.
-    fn cut_above(&self, node: &Node, asked: u32) -> Option<Lookup> {
-        let cut = &self.nodes[node.cut as usize];
-        let is_apex = self.zones[node.zone as usize].node == node.cut;
-        if !is_apex && let Some(set) = self.rrset_of(cut, RrType::NS) {
-            return Some(Lookup::Referral(*set, cut.name_len));
+    fn cut_above(&self, node: &Node<'_>, asked: u32) -> Option<Lookup> {
+        let cut = self.node(node.cut);
+        let is_apex = self.zones[node.zone.index()].record == node.cut;
+        if !is_apex && let Some(set) = self.rrset_of(&cut, RrType::NS) {
+            return Some(Lookup::Referral(set, cut.name.len() as u8));
         }
-        let set = self.rrset_of(cut, RrType::DNAME).expect("a cut has NS or DNAME");
+        let set = self.rrset_of(&cut, RrType::DNAME).expect("a cut has NS or DNAME");
         // "a DNAME record ... does not redirect the owner name itself" (RFC 6672 §2.3).
-        (node.cut != asked).then_some(Lookup::Dname(*set, cut.name_len))
+        (node.cut != asked).then_some(Lookup::Dname(set, cut.name.len() as u8))
     }
 
-    fn find(&self, name: &[u8]) -> Option<u32> {
-        self.slots.find(hash(name), |node| self.name(&self.nodes[*node as usize]) == name).copied()
+    #[inline]
+    fn find(&self, key: Key, name: &[u8]) -> Option<u32> {
+        self.index.find(key.0, |record| {
+            let record = &self.arena[record as usize..];
+            usize::from(record[4]) == name.len() && record[FIXED..].starts_with(name)
+        })
     }
 
-    fn name(&self, node: &Node) -> &[u8] {
-        &self.names[node.name as usize..][..usize::from(node.name_len)]
+    #[inline]
+    fn node(&self, record: u32) -> Node<'_> {
+        let start = record as usize;
+        let head = &self.arena[start..start + FIXED];
+        let (length, flags) = (usize::from(head[4]), head[5]);
+        let mut at = start + FIXED + length;
+        let mut field = |flag: u8| {
+            if flags & flag == 0 {
+                return NONE;
+            }
+            at += 4;
+            self.word(at - 4)
+        };
+        let (service, cut, wildcard) = (field(SERVICE), field(CUT), field(WILDCARD));
+        Node {
+            name: &self.arena[start + FIXED..][..length],
+            zone: ZoneId(self.word(start)),
+            service,
+            cut,
+            wildcard,
+            rrsets: at,
+            rrset_count: u16::from_ne_bytes([head[6], head[7]]),
+        }
     }
 
-    fn rrsets_of(&self, node: &Node) -> &[Rrset] {
-        &self.rrsets[node.rrsets as usize..][..usize::from(node.rrset_count)]
+    #[inline]
+    fn rrsets_of(&self, node: &Node<'_>) -> impl Iterator<Item = Rrset> + use<'_> {
+        let mut at = node.rrsets;
+        (0..node.rrset_count).map(move |_| {
+            let set = self.rrset_at(at);
+            at = set.links() + if target_offset(set.rtype).is_some() { 4 * usize::from(set.count) } else { 0 };
+            set
+        })
     }
 
-    fn rrset_of(&self, node: &Node, rtype: RrType) -> Option<&Rrset> {
-        self.rrsets_of(node).iter().find(|set| set.rtype == rtype)
+    #[inline]
+    fn rrset_at(&self, at: usize) -> Rrset {
+        let head = &self.arena[at..at + FIXED];
+        let half = |at: usize| u16::from_ne_bytes([head[at], head[at + 1]]);
+        Rrset { rtype: RrType(half(0)), count: half(2), len: half(4), pointers: half(6), block: (at + FIXED) as u32 }
     }
 
-    fn shrink(&mut self) {
-        self.nodes.shrink_to_fit();
-        self.rrsets.shrink_to_fit();
-        self.names.shrink_to_fit();
-        self.blocks.shrink_to_fit();
+    fn rrset_of(&self, node: &Node<'_>, rtype: RrType) -> Option<Rrset> {
+        self.rrsets_of(node).find(|set| set.rtype == rtype)
+    }
+
+    #[inline]
+    fn word(&self, at: usize) -> u32 {
+        u32::from_ne_bytes(self.arena[at..at + 4].try_into().expect("four octets"))
+    }
+}
+
+impl Rrset {
+    /// True where parts of it are to point at the origin.
+    pub fn has_pointers(&self) -> bool {
+        self.pointers > 0
+    }
+
+    /// Where the links of its RRs begin, if it has any.
+    fn links(&self) -> usize {
+        self.block as usize + usize::from(self.len) + 2 * usize::from(self.pointers)
     }
 }
 
@@ -305,279 +375,14 @@ pub fn target_offset(rtype: RrType) -> Option<usize> {
     }
 }
 
-fn hash(name: &[u8]) -> u64 {
-    // A fixed seed: the table is filled by the operator only, so no stranger can choose its keys.
-    let mut hasher = FixedState::with_seed(0).build_hasher();
-    hasher.write(name);
-    hasher.finish()
-}
-
-/// Puts one zone into the table.
-struct Builder<'t> {
-    table: &'t mut NameTable,
-    zone: u32,
-    origin: Vec<u8>,
-    /// The zone's first node; the apex.
-    apex: u32,
-    /// Per node of this zone: its parent, and the first of its chain of records.
-    temporary: Vec<Temporary>,
-}
-
-#[derive(Clone, Copy)]
-struct Temporary {
-    parent: u32,
-    records: u32,
-}
-
-impl Builder<'_> {
-    fn add(mut self, zone: &ZoneInput<'_>) {
-        let parent = self.take_over();
-        let mut next = vec![NONE; zone.records.len()];
-        let mut last = (NONE, &[] as &[u8]);
-        for (index, record) in zone.records.iter().enumerate() {
-            // Most records follow one of the same owner, stored once: the same slice.
-            if last.0 == NONE || !std::ptr::eq(last.1, record.owner) {
-                last = (self.node(&record.owner.to_ascii_lowercase()), record.owner);
-            }
-            let head = &mut self.temporary[(last.0 - self.apex) as usize].records;
-            next[index] = std::mem::replace(head, index as u32);
-        }
-        for (name, service) in &zone.services {
-            let node = self.node(name.to_lowercase().as_wire());
-            self.table.nodes[node as usize].service = service.0;
-        }
-        let first_rrset = self.table.rrsets.len();
-        for node in self.apex..self.table.nodes.len() as u32 {
-            self.emit_rrsets(node, zone.records, &next);
-        }
-        self.link_cuts();
-        self.link_targets(first_rrset);
-        self.add_apex(zone.records, parent);
-    }
-
-    /// Takes this zone's names from the zone above it, where that is ours: its cut and glue. Returns
-    /// that zone and the DS RRset at the cut.
-    fn take_over(&mut self) -> Option<(ZoneId, Option<Rrset>)> {
-        let table = &mut *self.table;
-        let mut above = &self.origin[..];
-        let enclosing = loop {
-            if above[0] == 0 {
-                return None;
-            }
-            above = &above[1 + usize::from(above[0])..];
-            if let Some(node) = table.find(above) {
-                break table.nodes[node as usize].zone;
-            }
-        };
-        let cut = table.find(&self.origin);
-        let ds = cut.and_then(|node| table.rrset_of(&table.nodes[node as usize], RrType::DS).copied());
-        let (nodes, names) = (&table.nodes, &table.names);
-        table.slots.retain(|node| !ends_with_name(table_name(nodes, names, *node), &self.origin));
-        Some((ZoneId(enclosing), ds))
-    }
-
-    /// The node of `name`, made with all its ancestors up to the apex where it is not there yet.
-    fn node(&mut self, name: &[u8]) -> u32 {
-        if let Some(node) = self.table.find(name) {
-            return node;
-        }
-        let is_apex = name.len() == self.origin.len();
-        let parent = if is_apex { NONE } else { self.node(&name[1 + usize::from(name[0])..]) };
-        let id = self.table.nodes.len() as u32;
-        let table = &mut *self.table;
-        table.nodes.push(Node {
-            name: table.names.len() as u32,
-            rrsets: 0,
-            service: NONE,
-            cut: NONE,
-            wildcard: NONE,
-            zone: self.zone,
-            rrset_count: 0,
-            name_len: name.len() as u8,
-        });
-        table.names.extend_from_slice(name);
-        self.temporary.push(Temporary { parent, records: NONE });
-        table.slots.insert_unique(hash(name), id, |node| hash(table_name(&table.nodes, &table.names, *node)));
-        if name.starts_with(b"\x01*") && !is_apex {
-            table.nodes[parent as usize].wildcard = id;
-        }
-        id
-    }
-
-    fn emit_rrsets(&mut self, node: u32, records: &Records, next: &[u32]) {
-        let mut chain = Vec::new();
-        let mut record = self.temporary[(node - self.apex) as usize].records;
-        while record != NONE {
-            chain.push(record as usize);
-            record = next[record as usize];
-        }
-        // The chain is newest first; a stable order by type keeps the order of the file.
-        chain.reverse();
-        chain.sort_by_key(|index| records.get(*index).rtype);
-        let first = self.table.rrsets.len();
-        for set in chain.chunk_by(|a, b| records.get(*a).rtype == records.get(*b).rtype) {
-            let ttl = set.iter().map(|i| records.get(*i).ttl).min().expect("chunks are not empty");
-            let mut rdatas: Vec<&[u8]> = Vec::with_capacity(set.len());
-            for index in set {
-                let rdata = records.get(*index).rdata;
-                let rtype = records.get(*index).rtype;
-                if !rdatas.iter().any(|known| same_rdata(rtype, known, rdata)) {
-                    rdatas.push(rdata);
-                }
-            }
-            let rrset = self.table.push_rrset(&self.origin, records.get(set[0]).rtype, ttl.secs(), &rdatas);
-            self.table.rrsets.push(rrset);
-        }
-        let node = &mut self.table.nodes[node as usize];
-        node.rrsets = first as u32;
-        node.rrset_count = u16::try_from(self.table.rrsets.len() - first).expect("there are 65535 types");
-    }
-
-    /// Marks every name at or below a cut or DNAME with the topmost one.
-    fn link_cuts(&mut self) {
-        let is_cut = |table: &NameTable, node: u32| {
-            let own = &table.nodes[node as usize];
-            table.rrset_of(own, RrType::DNAME).is_some() || (node != self.apex && table.rrset_of(own, RrType::NS).is_some())
-        };
-        let end = self.table.nodes.len() as u32;
-        if !(self.apex..end).any(|node| is_cut(self.table, node)) {
-            return;
-        }
-        for node in self.apex..end {
-            let (mut topmost, mut at) = (NONE, node);
-            while at != NONE {
-                if is_cut(self.table, at) {
-                    topmost = at;
-                }
-                at = self.temporary[(at - self.apex) as usize].parent;
-            }
-            self.table.nodes[node as usize].cut = topmost;
-        }
-    }
-
-    /// Resolves the in-zone targets of NS, MX and SRV, now that every name of the zone is in.
-    fn link_targets(&mut self, first_rrset: usize) {
-        for index in first_rrset..self.table.rrsets.len() {
-            let set = self.table.rrsets[index];
-            let Some(skip) = target_offset(set.rtype) else { continue };
-            let pointers = self.table.pointers(&set);
-            let mut links: Vec<u32> = Vec::with_capacity(usize::from(set.count));
-            for (start, rdata) in rrs(self.table.block(&set)) {
-                let end = start + RR_FIXED + rdata.len();
-                let mut target = rdata[skip..].to_ascii_lowercase();
-                if pointers.iter().any(|p| usize::from(*p) + 2 == end) {
-                    target.truncate(target.len() - 2);
-                    target.extend_from_slice(&self.origin);
-                }
-                // A target's addresses go along once.
-                let node = self.table.find(&target).filter(|node| *node >= self.apex && !links.contains(node));
-                links.push(node.unwrap_or(NONE));
-            }
-            let at = self.table.links.len() as u32;
-            self.table.links.extend(links);
-            match self.table.extras.get_mut(set.extra as usize) {
-                Some(extra) => extra.links = at,
-                None => {
-                    self.table.rrsets[index].extra = self.table.extras.len() as u32;
-                    self.table.extras.push(Extra { pointers: (0, 0), links: at });
-                }
-            }
-        }
-    }
-
-    fn add_apex(&mut self, records: &Records, parent: Option<(ZoneId, Option<Rrset>)>) {
-        let soa = records.iter().find(|r| r.rtype == RrType::SOA).expect("the zone checks demand a SOA");
-        let minimum = u32::from_be_bytes(soa.rdata[soa.rdata.len() - 4..].try_into().expect("four octets"));
-        let negative_soa = self.table.push_rrset(&self.origin, RrType::SOA, soa.ttl.secs().min(minimum), &[soa.rdata]);
-        self.table.zones.push(Apex { node: self.apex, origin_len: self.origin.len() as u8, negative_soa, parent });
-    }
-}
-
-fn table_name<'a>(nodes: &[Node], names: &'a [u8], node: u32) -> &'a [u8] {
-    let node = &nodes[node as usize];
-    &names[node.name as usize..][..usize::from(node.name_len)]
-}
-
-impl NameTable {
-    /// Lays an RRset out as a block.
-    fn push_rrset(&mut self, origin: &[u8], rtype: RrType, ttl: u32, rdatas: &[&[u8]]) -> Rrset {
-        let start = self.blocks.len();
-        let first_pointer = self.pointers.len();
-        for rdata in rdatas {
-            self.blocks.extend_from_slice(&[0xc0, 12]);
-            self.blocks.extend_from_slice(&rtype.0.to_be_bytes());
-            self.blocks.extend_from_slice(&[0, 1]);
-            self.blocks.extend_from_slice(&ttl.to_be_bytes());
-            let length_at = self.blocks.len();
-            self.blocks.extend_from_slice(&[0, 0]);
-            self.push_rdata(origin, rtype, rdata, start);
-            let length = (self.blocks.len() - length_at - 2) as u16;
-            self.blocks[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
-        }
-        let pointers = (first_pointer as u32, (self.pointers.len() - first_pointer) as u16);
-        let extra = if pointers.1 == 0 {
-            NONE
-        } else {
-            self.extras.push(Extra { pointers, links: NONE });
-            self.extras.len() as u32 - 1
-        };
-        Rrset { block: start as u32, len: (self.blocks.len() - start) as u32, extra, rtype, count: rdatas.len() as u16 }
-    }
-
-    /// Rdata with its compressible names (RFC 3597 §4: those of RFC 1035) shortened to the origin.
-    fn push_rdata(&mut self, origin: &[u8], rtype: RrType, rdata: &[u8], start: usize) {
-        let (before, names) = match rtype {
-            RrType::NS | RrType::CNAME | RrType::PTR | RrType::MB | RrType::MG | RrType::MR | RrType::MD | RrType::MF => (0, 1),
-            RrType::MX => (2, 1),
-            RrType::SOA | RrType::MINFO => (0, 2),
-            _ => (0, 0),
-        };
-        let (head, mut rest) = rdata.split_at(before);
-        self.blocks.extend_from_slice(head);
-        for _ in 0..names {
-            let name;
-            (name, rest) = rest.split_at(name_len(rest));
-            let pointer_at = self.blocks.len() - start + name.len().saturating_sub(origin.len());
-            if origin.len() > 2 && ends_with_name(name, origin) && pointer_at <= usize::from(u16::MAX) {
-                self.blocks.extend_from_slice(&name[..name.len() - origin.len()]);
-                self.blocks.extend_from_slice(&[0xc0, 0]);
-                self.pointers.push(pointer_at as u16);
-            } else {
-                self.blocks.extend_from_slice(name);
-            }
-        }
-        self.blocks.extend_from_slice(rest);
-    }
-}
-
-/// True for duplicates: names in rdata compare without case (RFC 4343 §3).
-fn same_rdata(rtype: RrType, a: &[u8], b: &[u8]) -> bool {
-    let name_at = match rtype {
-        RrType::CNAME | RrType::DNAME | RrType::PTR => 0,
-        _ => target_offset(rtype).unwrap_or(usize::MAX),
-    };
-    match (a.split_at_checked(name_at), b.split_at_checked(name_at)) {
-        (Some((a, a_name)), Some((b, b_name))) => a == b && a_name.eq_ignore_ascii_case(b_name),
-        _ => a == b,
-    }
-}
-
-/// The length of the uncompressed name that `wire` starts with.
-fn name_len(wire: &[u8]) -> usize {
-    let mut at = 0;
-    while wire[at] != 0 {
-        at += 1 + usize::from(wire[at]);
-    }
-    at + 1
-}
-
-/// True when `name` is `origin` or below it; both uncompressed, case ignored.
-fn ends_with_name(name: &[u8], origin: &[u8]) -> bool {
-    let mut rest = name;
-    while rest.len() > origin.len() {
+/// How many labels a name in wire format has, the root's not counted.
+fn label_count(name: &[u8]) -> usize {
+    let (mut rest, mut count) = (name, 0);
+    while rest[0] != 0 {
         rest = &rest[1 + usize::from(rest[0])..];
+        count += 1;
     }
-    rest.eq_ignore_ascii_case(origin)
+    count
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod figures;
 mod files;
 mod last_good;
 mod lifecycle;
+mod load;
 mod locations;
 mod nginx;
 mod packets;

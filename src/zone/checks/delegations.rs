@@ -1,10 +1,7 @@
 //! Rules about what a zone hands to others: delegations and DNAMEs.
 
-use hashbrown::HashTable;
-
 use super::Report;
-use super::index::{Index, Kinds, hash, is_within};
-use super::targets::for_each_target;
+use super::index::{Index, Kinds, Place, is_within};
 use crate::dns::RrType;
 
 pub(super) fn data_below_dname(index: &Index<'_>, report: &mut Report<'_>) {
@@ -27,19 +24,20 @@ pub(super) fn data_below_dname(index: &Index<'_>, report: &mut Report<'_>) {
 }
 
 pub(super) fn glue_missing(index: &Index<'_>, report: &mut Report<'_>) {
-    for_each_target(index, |record, target| {
+    for (record, target, place) in index.targets() {
         // Only the addresses of servers inside what they serve cannot be found anywhere else.
         if record.rtype != RrType::NS || index.is_apex(record.owner) || !is_within(target, record.owner) {
-            return;
+            continue;
         }
-        let has_glue = index.find(target).is_some_and(|(_, owner)| owner.kinds.any(Kinds::A.or(Kinds::AAAA)));
+        let Place::Delegated { owner } = place else { continue };
+        let has_glue = owner.is_some_and(|(_, owner)| owner.kinds.any(Kinds::A.or(Kinds::AAAA)));
         if !has_glue && index.service(target).is_none() {
             report.add(|| {
                 let message = format!("the name server {} is inside what it serves and has no glue", index.shown(target));
-                index.at_record(record, message, "write its A or AAAA records in this zone too")
+                index.at_record(&record, message, "write its A or AAAA records in this zone too")
             });
         }
-    });
+    }
 }
 
 pub(super) fn data_below_delegation(index: &Index<'_>, report: &mut Report<'_>) {
@@ -47,11 +45,10 @@ pub(super) fn data_below_delegation(index: &Index<'_>, report: &mut Report<'_>) 
         return;
     }
     let servers = name_servers(index);
-    for owner in &index.owners {
-        let name = index.owner_name(owner);
-        let Some(cut) = index.cut(name) else { continue };
-        let at_cut = name.len() == cut.len();
-        let is_glue = || servers.find(hash(name), |server| server.eq_ignore_ascii_case(name)).is_some();
+    for (at, owner) in index.owners.iter().enumerate() {
+        let Some(cut) = index.cut_of_owner(at) else { continue };
+        let at_cut = index.owner_name(owner).len() == cut.len();
+        let is_glue = || servers[at];
         let foreign = index.records(owner).map(|(_, record)| record).find(|record| match record.rtype {
             RrType::A | RrType::AAAA => !is_glue(),
             // "the parent zone's … DS RRset" and what proves it (RFC 4035 §2.4, §2.6).
@@ -80,14 +77,13 @@ pub(super) fn data_below_delegation(index: &Index<'_>, report: &mut Report<'_>) 
     }
 }
 
-/// The targets of all NS records: whose addresses are glue.
-fn name_servers<'a>(index: &Index<'a>) -> HashTable<&'a [u8]> {
-    let mut servers: HashTable<&'a [u8]> = HashTable::new();
-    for_each_target(index, |record, target| {
-        let known = |server: &&[u8]| server.eq_ignore_ascii_case(target);
-        if record.rtype == RrType::NS && servers.find(hash(target), known).is_none() {
-            servers.insert_unique(hash(target), target, |server| hash(server));
+/// By owner: whether some NS record points at it, so that its addresses are glue.
+fn name_servers(index: &Index<'_>) -> Vec<bool> {
+    let mut servers = vec![false; index.owners.len()];
+    for (record, _, place) in index.targets() {
+        if let Place::Delegated { owner: Some((at, _)) } | Place::Found { owner: Some((at, _)), .. } = place {
+            servers[at] |= record.rtype == RrType::NS;
         }
-    });
+    }
     servers
 }

@@ -3,15 +3,13 @@
 //! An entry of sixteen octets for each owner and four for each record: names stay where
 //! [`Records`](crate::zone::Records) has them.
 
-use std::hash::{BuildHasher, Hasher};
-
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::{Finding, ZoneUnderCheck};
 use crate::dns::{MAX_NAME, Name, RrType};
 use crate::model::Service;
-use crate::zone::Record;
+use crate::zone::{Record, records, target_offset};
 
 /// No record.
 const NONE: u32 = u32::MAX;
@@ -78,8 +76,11 @@ struct Slot {
 pub(super) enum Place<'a> {
     /// It is not in the zone.
     Outside,
-    /// It is a delegation or below one.
-    Delegated,
+    /// It is a delegation or below one: glue, if it has an owner there.
+    Delegated {
+        /// Its static records' index among the owners.
+        owner: Option<(usize, &'a Owner)>,
+    },
     /// It is below a DNAME.
     Renamed,
     /// It is in the zone, by its own records or a wildcard's: its static records' index among the
@@ -102,21 +103,44 @@ pub(super) struct Index<'a> {
     has_wildcards: bool,
     pub(super) has_cuts: bool,
     pub(super) has_dnames: bool,
+    /// By owner: the topmost delegation at or above it, an owner too, or none. Empty without delegations.
+    cuts: Vec<u32>,
+    /// Every NS, MX and SRV record with what its target comes to, in the order of the owners.
+    links: Vec<Link>,
+}
+
+/// What the target of a record comes to: a [`Place`] in a few octets, since a zone may have a million.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    record: u32,
+    owner: u32,
+    service: u32,
+    kind: LinkKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LinkKind {
+    Outside,
+    Delegated,
+    Renamed,
+    Found,
 }
 
 impl<'a> Index<'a> {
     pub(super) fn new(zone: &'a ZoneUnderCheck<'a>) -> Index<'a> {
         let mut index = Index {
             zone,
-            owners: Vec::with_capacity(zone.records.len()),
+            owners: Vec::with_capacity(zone.records.owner_runs()),
             outside: Vec::new(),
             next: vec![NONE; zone.records.len()],
-            slots: HashTable::with_capacity(zone.records.len()),
+            slots: HashTable::with_capacity(zone.records.owner_runs()),
             services: HashTable::with_capacity(zone.services.len()),
             existing: HashTable::new(),
             has_wildcards: false,
             has_cuts: false,
             has_dnames: false,
+            cuts: Vec::new(),
+            links: Vec::new(),
         };
         index.add_records();
         for (at, service) in zone.services.iter().enumerate() {
@@ -127,6 +151,10 @@ impl<'a> Index<'a> {
         if index.has_wildcards {
             index.add_existing();
         }
+        if index.has_cuts {
+            index.add_cuts();
+        }
+        index.add_links();
         index
     }
 
@@ -157,18 +185,26 @@ impl<'a> Index<'a> {
     }
 
     pub(super) fn find(&self, name: &[u8]) -> Option<(usize, &Owner)> {
-        self.find_hashed(hash(name), name)
+        let hash = records::hash(name);
+        let same_name = |slot: &Slot| self.owner_name(&self.owners[slot.owner as usize]).eq_ignore_ascii_case(name);
+        let owner = self.slots.find(widen(hash), |slot| slot.hash == hash && same_name(slot))?.owner as usize;
+        Some((owner, &self.owners[owner]))
     }
 
-    fn find_hashed(&self, hash: u64, name: &[u8]) -> Option<(usize, &Owner)> {
-        let same_name = |slot: &Slot| self.owner_name(&self.owners[slot.owner as usize]).eq_ignore_ascii_case(name);
-        let owner = self.slots.find(hash, |slot| slot.hash == hash as u32 && same_name(slot))?.owner as usize;
-        Some((owner, &self.owners[owner]))
+    /// The same; the owners after `near` are looked at first, since addresses mostly stand below what points at them.
+    fn find_near(&self, name: &[u8], near: usize) -> Option<(usize, &Owner)> {
+        const NEAR: usize = 4;
+        let after = self.owners.iter().enumerate().skip(near + 1).take(NEAR);
+        let found = after.into_iter().find(|(_, owner)| self.owner_name(owner).eq_ignore_ascii_case(name));
+        found.or_else(|| self.find(name))
     }
 
     /// The service of that name.
     pub(super) fn service(&self, name: &[u8]) -> Option<(usize, &'a Service)> {
         let services = self.zone.services;
+        if services.is_empty() {
+            return None;
+        }
         let same = |at: &u32| services[*at as usize].name.as_wire().eq_ignore_ascii_case(name);
         let at = *self.services.find(hash(name), same)? as usize;
         Some((at, &services[at]))
@@ -184,11 +220,23 @@ impl<'a> Index<'a> {
 
     /// The topmost delegation at or above `name`, a name of the zone.
     pub(super) fn cut(&self, name: &'a [u8]) -> Option<&'a [u8]> {
+        let cut = self.topmost_cut(name)?;
+        Some(&name[name.len() - self.owner_name(&self.owners[cut as usize]).len()..])
+    }
+
+    /// The same of the owner of index `at`, as it stands in that owner's name.
+    pub(super) fn cut_of_owner(&self, at: usize) -> Option<&'a [u8]> {
+        let cut = self.cuts.get(at).filter(|cut| **cut != NONE)?;
+        let name = self.owner_name(&self.owners[at]);
+        Some(&name[name.len() - self.owner_name(&self.owners[*cut as usize]).len()..])
+    }
+
+    fn topmost_cut(&self, name: &'a [u8]) -> Option<u32> {
         if !self.has_cuts {
             return None;
         }
-        let cuts = self.upwards(name).filter(|name| !self.is_apex(name));
-        cuts.filter(|name| self.find(name).is_some_and(|(_, owner)| owner.kinds.any(Kinds::NS))).last()
+        let above = self.upwards(name).filter(|name| !self.is_apex(name)).filter_map(|name| self.find(name));
+        above.filter(|(_, owner)| owner.kinds.any(Kinds::NS)).last().map(|(at, _)| at as u32)
     }
 
     /// The nearest DNAME above `name`, a name of the zone.
@@ -201,16 +249,26 @@ impl<'a> Index<'a> {
 
     /// What a query for `name` comes to.
     pub(super) fn resolve(&self, name: &'a [u8]) -> Place<'_> {
+        self.resolve_near(name, self.owners.len())
+    }
+
+    /// The same for a name that is likely to be one of the owners after `near`.
+    fn resolve_near(&self, name: &'a [u8], near: usize) -> Place<'_> {
         if !is_within(name, self.zone.origin.as_wire()) {
             return Place::Outside;
         }
-        if self.cut(name).is_some() {
-            return Place::Delegated;
+        let owner = self.find_near(name, near);
+        let is_cut_off = match owner {
+            Some((at, _)) => self.cut_of_owner(at).is_some(),
+            None => self.topmost_cut(name).is_some(),
+        };
+        if is_cut_off {
+            return Place::Delegated { owner };
         }
         if self.dname_above(name).is_some() {
             return Place::Renamed;
         }
-        let (owner, service) = (self.find(name), self.service(name));
+        let service = self.service(name);
         if owner.is_some() || service.is_some() || !self.has_wildcards || self.exists(name) {
             return Place::Found { owner, service };
         }
@@ -223,6 +281,23 @@ impl<'a> Index<'a> {
         wildcard[2..2 + encloser.len()].copy_from_slice(encloser);
         let wildcard = &wildcard[..2 + encloser.len()];
         Place::Found { owner: self.find(wildcard), service: self.service(wildcard) }
+    }
+
+    /// Every NS, MX and SRV record with a target, the target, and what that comes to.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (Record<'a>, &'a [u8], Place<'_>)> {
+        self.links.iter().map(|link| {
+            let record = self.zone.records.get(link.record as usize);
+            let target = &record.rdata[target_offset(record.rtype).expect("a record with a target")..];
+            let owner = (link.owner != NONE).then(|| (link.owner as usize, &self.owners[link.owner as usize]));
+            let service = (link.service != NONE).then(|| (link.service as usize, &self.zone.services[link.service as usize]));
+            let place = match link.kind {
+                LinkKind::Outside => Place::Outside,
+                LinkKind::Delegated => Place::Delegated { owner },
+                LinkKind::Renamed => Place::Renamed,
+                LinkKind::Found => Place::Found { owner, service },
+            };
+            (record, target, place)
+        })
     }
 
     /// A finding at a record.
@@ -282,17 +357,59 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// The index of the owner `name`; a new one starts its chain with record `at`.
+    /// The index of the owner `name`, that of record `at`; a new one starts its chain with the record.
     fn owner(&mut self, name: &[u8], at: u32) -> usize {
-        let hash = hash(name);
-        if let Some((owner, _)) = self.find_hashed(hash, name) {
-            return owner;
+        let (owners, records) = (&self.owners, self.zone.records);
+        let hash = records.owner_hash(at as usize);
+        let same_name = |slot: &Slot| {
+            slot.hash == hash && records.get(owners[slot.owner as usize].first as usize).owner.eq_ignore_ascii_case(name)
+        };
+        match self.slots.entry(widen(hash), same_name, |slot| widen(slot.hash)) {
+            Entry::Occupied(slot) => slot.get().owner as usize,
+            Entry::Vacant(slot) => {
+                let owner = owners.len();
+                slot.insert(Slot { hash, owner: owner as u32 });
+                self.has_wildcards |= name.starts_with(b"\x01*");
+                self.owners.push(Owner { first: at, last: at, kinds: Kinds(0) });
+                owner
+            }
         }
-        self.has_wildcards |= name.starts_with(b"\x01*");
-        let owner = self.owners.len();
-        self.owners.push(Owner { first: at, last: at, kinds: Kinds(0) });
-        self.slots.insert_unique(hash, Slot { hash: hash as u32, owner: owner as u32 }, |slot| widen(slot.hash));
-        owner
+    }
+
+    fn add_cuts(&mut self) {
+        self.cuts = Vec::with_capacity(self.owners.len());
+        // Names mostly stand below the one before them, or beside it.
+        let mut parent_before: (&[u8], u32) = (&[], NONE);
+        for (at, owner) in self.owners.iter().enumerate() {
+            let name = self.owner_name(owner);
+            if self.is_apex(name) {
+                self.cuts.push(NONE);
+                continue;
+            }
+            let parent = &name[1 + usize::from(name[0])..];
+            if !parent_before.0.eq_ignore_ascii_case(parent) {
+                let is_before = at > 0 && self.owner_name(&self.owners[at - 1]).eq_ignore_ascii_case(parent);
+                let cut = if is_before { self.cuts[at - 1] } else { self.topmost_cut(parent).unwrap_or(NONE) };
+                parent_before = (parent, cut);
+            }
+            let own = if owner.kinds.any(Kinds::NS) { at as u32 } else { NONE };
+            self.cuts.push(if parent_before.1 == NONE { own } else { parent_before.1 });
+        }
+    }
+
+    fn add_links(&mut self) {
+        let mut links = Vec::new();
+        for (at, owner) in self.owners.iter().enumerate().filter(|(_, owner)| owner.kinds.any(Kinds::NS.or(Kinds::OTHER))) {
+            for (record, Record { rtype, rdata, .. }) in self.records(owner) {
+                // `.` is no target (RFC 7505, RFC 2782).
+                if let Some(skip) = target_offset(rtype)
+                    && rdata[skip..] != [0]
+                {
+                    links.push(Link::new(record, &self.resolve_near(&rdata[skip..], at)));
+                }
+            }
+        }
+        self.links = links;
     }
 
     fn add_existing(&mut self) {
@@ -308,6 +425,19 @@ impl<'a> Index<'a> {
     }
 }
 
+impl Link {
+    fn new(record: u32, place: &Place<'_>) -> Link {
+        let (kind, owner, service) = match place {
+            Place::Outside => (LinkKind::Outside, None, None),
+            Place::Delegated { owner } => (LinkKind::Delegated, owner.as_ref(), None),
+            Place::Renamed => (LinkKind::Renamed, None, None),
+            Place::Found { owner, service } => (LinkKind::Found, owner.as_ref(), service.as_ref()),
+        };
+        let owner = owner.map_or(NONE, |(at, _)| *at as u32);
+        Link { record, owner, service: service.map_or(NONE, |(at, _)| *at as u32), kind }
+    }
+}
+
 /// True when `name` is `origin` or below it.
 pub(super) fn is_within(name: &[u8], origin: &[u8]) -> bool {
     let mut rest = name;
@@ -318,15 +448,8 @@ pub(super) fn is_within(name: &[u8], origin: &[u8]) -> bool {
 }
 
 /// The same for names that differ in case only; 32 bits, widened.
-pub(super) fn hash(name: &[u8]) -> u64 {
-    let mut lower = [0; MAX_NAME];
-    let lower = &mut lower[..name.len()];
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    // A fixed seed: only the operator's own names are keys.
-    let mut hasher = FixedState::with_seed(0).build_hasher();
-    hasher.write(lower);
-    widen(hasher.finish() as u32)
+fn hash(name: &[u8]) -> u64 {
+    widen(records::hash(name))
 }
 
 /// The table takes its buckets from the low bits and its tags from the highest.

@@ -125,7 +125,7 @@ pub(super) fn duplicate_record(index: &Index<'_>, report: &mut Report<'_>) {
 pub(super) fn rrset_too_large(index: &Index<'_>, report: &mut Report<'_>) {
     // What 65 535 octets leave for one RRset beside header, question and OPT.
     const ROOM: usize = 65_000;
-    for_each_rrset(index, |set| {
+    let mut judge = |set: &[Record<'_>]| {
         let size: usize = set.iter().map(|record| RR_FIXED + record.rdata.len()).sum();
         if size > ROOM {
             report.add(|| {
@@ -134,7 +134,11 @@ pub(super) fn rrset_too_large(index: &Index<'_>, report: &mut Report<'_>) {
                 index.at_record(&set[0], message, "spread them over several names")
             });
         }
-    });
+    };
+    for owner in index.owners.iter().filter(|owner| Index::is_single(owner)) {
+        judge(&[index.zone.records.get(owner.first as usize)]);
+    }
+    for_each_rrset(index, judge);
 }
 
 /// Reports the second of two different records of a type that a name has once.
@@ -161,15 +165,13 @@ fn of_type<'a>(index: &Index<'a>, owner: &Owner, rtype: RrType) -> impl Iterator
     index.records(owner).map(|(_, record)| record).filter(move |record| record.rtype == rtype)
 }
 
-/// Calls `run` with each RRset, its records in the order they are written.
+/// Calls `run` with each RRset that may have several records, in the order they are written.
 fn for_each_rrset<'a>(index: &Index<'a>, mut run: impl FnMut(&[Record<'a>])) {
     let mut records: Vec<Record<'a>> = Vec::new();
-    for owner in &index.owners {
+    for owner in index.owners.iter().filter(|owner| !Index::is_single(owner)) {
         records.clear();
         records.extend(index.records(owner).map(|(_, record)| record));
-        if records.len() > 1 {
-            records.sort_by_key(|record| record.rtype);
-        }
+        records.sort_by_key(|record| record.rtype);
         records.chunk_by(|a, b| a.rtype == b.rtype).for_each(&mut run);
     }
 }

@@ -1,5 +1,8 @@
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
+use super::index::{Index, Place};
 use super::*;
 use crate::dns::Ttl;
 use crate::model::{Endpoint, FamilyRule, Need, Pool, RegionId, Resume, Route, Target, Weight, ZoneId};
@@ -372,4 +375,78 @@ fn zones_may_lie_inside_each_other_only_where_they_are_delegated() {
     diagnostics = Diagnostics::default();
     check_overlap(&[zones[0], zones[1], zones[2], zones[6]], &mut diagnostics);
     assert_eq!(diagnostics.iter().count(), 0, "delegated at the origin, or above it");
+}
+
+/// Delegations with glue below each: first in the order of most files, then with all glue at the end.
+#[test]
+fn many_delegations_are_judged_one_by_one() {
+    const COUNT: usize = 3000;
+    let cuts = |glue_apart: bool| {
+        let (mut text, mut apart) = (String::new(), String::new());
+        for i in 0..COUNT {
+            text += &format!("d{i} NS ns1.d{i}\nd{i} NS NS2.D{i}\n");
+            let glue = if glue_apart { &mut apart } else { &mut text };
+            *glue += &format!("ns1.d{i} A 192.0.2.1\nns2.d{i} A 192.0.2.2\n");
+        }
+        text + &apart
+    };
+    for glue_apart in [false, true] {
+        let good = cuts(glue_apart);
+        assert_eq!(found(&good, &[]), [] as [&str; 0]);
+        let bad = format!("{}www.d7 A 192.0.2.9\nx.d2999 TXT x\n", good.replace("ns2.d1234 A", "ns3.d1234 A"));
+        let head = |line: &String| line.split(": ").take(3).collect::<Vec<_>>().join(" ");
+        let mut rules: Vec<String> = found(&bad, &[]).iter().map(head).collect();
+        // Four lines of the apex come first.
+        let line = |owner: &str| 5 + bad.lines().position(|line| line.starts_with(owner)).unwrap();
+        let mut expected = [
+            format!("z:{}:1 error[glue-missing] d1234 NS", line("d1234 NS") + 1),
+            format!("z:{}:1 error[data-below-delegation] ns3.d1234 A", line("ns3.d1234")),
+            format!("z:{}:1 error[data-below-delegation] www.d7 A", line("www.d7")),
+            format!("z:{}:1 error[data-below-delegation] x.d2999 TXT", line("x.d2999")),
+        ];
+        rules.sort();
+        expected.sort();
+        assert_eq!(rules, expected, "glue apart: {glue_apart}");
+    }
+}
+
+/// A name of few labels, so that many are one another's parents and targets.
+fn few_names() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(vec!["a", "A", "b", "ns", "*"]), 1..4).prop_map(|labels| labels.join("."))
+}
+
+proptest! {
+    #[test]
+    fn what_is_looked_up_by_neighbours_is_what_is_looked_up_by_name(
+        lines in prop::collection::vec((few_names(), 0usize..5, few_names()), 0..24),
+    ) {
+        let mut text = "$TTL 60\n@ SOA ns1 h 1 2 3 4 5\n".to_owned();
+        for (owner, kind, target) in &lines {
+            text += &match kind {
+                0 => format!("{owner} A 192.0.2.1\n"),
+                1 => format!("{owner} MX 1 {target}\n"),
+                2 => format!("{owner} DNAME {target}.far.example.\n"),
+                _ => format!("{owner} NS {target}\n"),
+            };
+        }
+        let records = records("gtm.example.", &text);
+        let (origin, at) = (name("gtm.example."), At::new("z.toml", 1, 1, 4));
+        let zone = ZoneUnderCheck { origin: &origin, at: &at, records: &records, services: &[], regions: &[], complete: true };
+        let index = Index::new(&zone);
+        for (at, owner) in index.owners.iter().enumerate() {
+            prop_assert_eq!(index.cut_of_owner(at), index.cut(index.owner_name(owner)));
+        }
+        let plain = |place: &Place<'_>| match place {
+            Place::Outside => ("outside", None),
+            Place::Delegated { owner } => ("delegated", owner.map(|(at, _)| at)),
+            Place::Renamed => ("renamed", None),
+            Place::Found { owner, .. } => ("found", owner.map(|(at, _)| at)),
+        };
+        let mut targets = 0;
+        for (_, target, place) in index.targets() {
+            targets += 1;
+            prop_assert_eq!(plain(&place), plain(&index.resolve(target)));
+        }
+        prop_assert_eq!(targets, lines.iter().filter(|(_, kind, _)| matches!(kind, 1 | 3 | 4)).count());
+    }
 }

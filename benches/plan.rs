@@ -1,0 +1,33 @@
+//! A plan: compiled once a change, and chosen from by every query.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput};
+use meridian::health::State;
+use meridian::model::{Family, RegionId, RegionOrder};
+use meridian::steer::{Asked, Plan, select};
+
+use super::common::Files;
+use super::publish::configuration;
+
+pub(crate) fn bench(criterion: &mut Criterion) {
+    let config = Files::parse(&configuration(1)).load().unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let (service, regions) = (&config.services[0], config.regions.len());
+    let up = Plan::compile(service, regions, &|_, _| State::UNPROBED, &[]);
+    let half_down = |pool: &meridian::model::Pool, _: &_| State { up: pool.region.index() >= regions / 2, settled: true };
+    let down = Plan::compile(service, regions, &half_down, &[]);
+    let mut group = criterion.benchmark_group("plan");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("compile, 20 regions", |bencher| {
+        bencher.iter(|| Plan::compile(black_box(service), regions, &half_down, &[]));
+    });
+    let order = RegionOrder { steps: (0..regions).map(|i| vec![RegionId::from_index(i)]).collect(), border: None };
+    let asked = Asked { family: Family::V4, order: Some(&order), border: None };
+    let mut random = fastrand::Rng::with_seed(1);
+    for (label, plan, region) in [("select, all up", &up, 0), ("select, the nearest ten of 20 down", &down, regions / 2)] {
+        let chosen = select(plan, &asked, &mut random, &mut ()).expect("every region has an endpoint");
+        assert_eq!(chosen.region.map(RegionId::index), Some(region), "{label}");
+        group.bench_function(label, |bencher| bencher.iter(|| select(black_box(plan), &asked, &mut random, &mut ())));
+    }
+    group.finish();
+}
