@@ -7,7 +7,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion};
 use meridian::dataset::Dataset;
 use meridian::geo::{EMBEDDED, Locations};
-use meridian::health::{FailReason, Outcome, Phases, Seen};
+use meridian::health::{FailReason, Outcome, Seen};
 use meridian::model::{Moment, TargetId};
 use meridian::publisher::{COALESCE, Effect, Event, Publisher};
 
@@ -110,7 +110,7 @@ impl World {
         let now = self.now + COALESCE / 2;
         let mut effects = Vec::new();
         for target in targets {
-            let outcome = Outcome { at: now, seen, phases: Phases::default() };
+            let outcome = Outcome::new(now, seen);
             effects.extend(self.publisher.handle(Event::Outcome { generation, target: *target, outcome }, now));
         }
         effects.extend(self.handle(Event::Tick));
