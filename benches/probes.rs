@@ -330,14 +330,15 @@ async fn target(kind: &str) {
     socket.bind(SocketAddr::from(([0, 0, 0, 0], port.parse().expect("a port")))).expect("the port");
     let listener = socket.listen(16_384).expect("a queue");
     print("ready");
-    let mut stdin = tokio::io::stdin();
-    let (begun, mut seen, mut counting, mut byte) = (Instant::now(), Vec::new(), false, [0]);
+    let (marked, mut marks) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || std::io::stdin().bytes().map_while(Result::ok).for_each(|_| marked.send(()).unwrap_or(())));
+    let (begun, mut seen, mut counting) = (Instant::now(), Vec::new(), false);
     loop {
         tokio::select! {
             biased;
-            read = stdin.read(&mut byte) => match read {
-                Ok(1) => counting = true,
-                _ => break,
+            mark = marks.recv() => match mark {
+                Some(()) => counting = true,
+                None => break,
             },
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else { continue };
