@@ -75,7 +75,7 @@ pub(super) fn look_ahead<'q>(snapshot: &Snapshot, queries: impl Iterator<Item = 
             clients.push(Prefix::host(query.client));
         }
     }
-    group.iter().filter_map(|ahead| ahead.key).for_each(|key| names.fetch_record(key));
+    group.iter_mut().filter_map(|ahead| ahead.key.as_mut()).for_each(|key| names.fetch_record(key));
     let mut steered: ArrayVec<(usize, &Plan), GROUP> = ArrayVec::new();
     for (index, ahead) in group.iter_mut().enumerate() {
         let (Some(key), Some(question)) = (ahead.key, ahead.question()) else { continue };

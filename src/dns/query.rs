@@ -1,6 +1,6 @@
 //! Reads a query in place: header, question, and the OPT record with its options.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Class, MAX_LABEL, MAX_NAME, Prefix, Rcode, RrType};
 
@@ -178,6 +178,7 @@ impl<'q> Rest<'q> {
         edns.read_options(options)
     }
 
+    #[inline]
     fn record(&mut self) -> Result<Opt<'q>, Rcode> {
         let start = self.at;
         let name = skip_name(&self.message[start..]).ok_or(Rcode::FORMERR)?;
@@ -223,6 +224,7 @@ pub(super) const OPTION_NSID: u16 = 3;
 pub(super) const OPTION_ECS: u16 = 8;
 
 impl<'q> Edns<'q> {
+    #[inline]
     fn read_options(&mut self, mut options: &'q [u8]) -> Result<(), Rcode> {
         while !options.is_empty() {
             let [c0, c1, l0, l1, rest @ ..] = options else { return Err(Rcode::FORMERR) };
@@ -252,16 +254,15 @@ impl<'q> Ecs<'q> {
             return None;
         }
         // The octets sent, then zeros.
-        let octets = address.iter().fold(0u128, |all, octet| all << 8 | u128::from(*octet));
-        let address: IpAddr = match u16::from_be_bytes([*f0, *f1]) {
+        let mut octets = [0; 16];
+        octets.get_mut(..address.len())?.copy_from_slice(address);
+        let prefix = match u16::from_be_bytes([*f0, *f1]) {
             0 if *source == 0 => return Some(Ecs { data, prefix: None }),
-            1 if *source <= 32 => {
-                Ipv4Addr::from_bits((octets as u32).checked_shl(32 - 8 * address.len() as u32).unwrap_or(0)).into()
-            }
-            2 if *source <= 128 => Ipv6Addr::from_bits(octets.checked_shl(128 - 8 * address.len() as u32).unwrap_or(0)).into(),
+            1 => Prefix::new(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]).into(), *source),
+            2 => Prefix::new(Ipv6Addr::from(octets).into(), *source),
             _ => return None,
         };
-        let prefix = Prefix::new(address, *source).ok()?;
+        let prefix = prefix.ok()?;
         Some(Ecs { data, prefix: (*source > 0).then_some(prefix) })
     }
 }

@@ -136,7 +136,7 @@ impl V4Tree {
 
 impl Line {
     /// How many of the first `N` last addresses lie before `low`: the run or child that holds it.
-    #[inline]
+    #[inline(always)]
     fn rank<const N: usize>(&self, low: u16) -> usize {
         usize::from(self.0[..N].iter().map(|last| u16::from(*last < low)).sum::<u16>())
     }

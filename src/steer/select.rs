@@ -120,11 +120,39 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
     fn by_order(&mut self, order: &RegionOrder) -> Option<&'p PoolPlan> {
         let plan = self.plan;
         order.steps.iter().find_map(|step| {
+            // Most steps are one region, where there is nothing to draw.
+            if let [region] = step[..] {
+                return self.alone(region);
+            }
             for region in step.iter().filter(|region| plan.pool(**region).is_none()) {
                 self.trace.considered(*region, Verdict::NoPool);
             }
             self.among(&|| step.iter().filter_map(|region| plan.pool(*region)))
         })
+    }
+
+    /// What [`Draw::among`] picks of the pool in `region` alone.
+    #[inline]
+    fn alone(&mut self, region: RegionId) -> Option<&'p PoolPlan> {
+        let Some(pool) = self.plan.pool(region) else {
+            self.trace.considered(region, Verdict::NoPool);
+            return None;
+        };
+        if !self.is_inside(pool) {
+            return None;
+        }
+        let stands = self.stands(pool);
+        self.doubt |= pool.doubt && !stands;
+        self.trace.considered(region, if stands { Verdict::Taken } else { Verdict::PassedOver });
+        stands.then_some(pool)
+    }
+
+    fn is_inside(&self, pool: &PoolPlan) -> bool {
+        self.asked.border.is_none_or(|border| border.contains(pool.region))
+    }
+
+    fn stands(&self, pool: &PoolPlan) -> bool {
+        pool.rungs[self.asked.family.index()] & self.rung.bit() != 0
     }
 
     /// Lowest priority number first.
@@ -143,12 +171,12 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
 
     /// By weight among those of `pools` that stand on the rung and inside the border.
     fn among<I: Iterator<Item = &'p PoolPlan>>(&mut self, pools: &dyn Fn() -> I) -> Option<&'p PoolPlan> {
-        let inside = |pool: &&PoolPlan| self.asked.border.is_none_or(|border| border.contains(pool.region));
-        let (family, bit) = (self.asked.family.index(), self.rung.bit());
-        let stands = |pool: &&'p PoolPlan| pool.rungs[family] & bit != 0;
         let (mut total, mut count) = (0u64, 0u64);
-        for pool in pools().filter(inside) {
-            if stands(&pool) {
+        for pool in pools() {
+            if !self.is_inside(pool) {
+                continue;
+            }
+            if self.stands(pool) {
                 total += u64::from(pool.weight);
                 count += 1;
             } else {
@@ -165,7 +193,10 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
             _ => below(bound, self.rng),
         };
         let mut taken = None;
-        for pool in pools().filter(inside).filter(stands) {
+        for pool in pools() {
+            if !(self.is_inside(pool) && self.stands(pool)) {
+                continue;
+            }
             if taken.is_none() && (ticket < weight(pool) || count == 1) {
                 taken = Some(pool);
                 self.trace.considered(pool.region, Verdict::Taken);

@@ -122,27 +122,32 @@ pub enum Lookup {
 
 /// A name's place in the index, to be looked up by; see [`NameTable::key`].
 #[derive(Debug, Clone, Copy)]
-pub struct Key(u32);
+pub struct Key {
+    hash: u32,
+    /// The record that may be its own; 0 before it is known.
+    likely: u32,
+}
 
 impl NameTable {
     /// The key of a wire-format name in any case, whether it is there or not.
     #[inline]
     pub fn key(&self, qname: &[u8]) -> Key {
-        Key(hash(qname))
+        Key { hash: hash(qname), likely: 0 }
     }
 
     /// Has the memory fetched that a lookup reads first. With [`NameTable::fetch_record`] a little later, a batch of
     /// lookups waits for memory together.
     #[inline]
     pub fn fetch_index(&self, key: Key) {
-        self.index.fetch(key.0);
+        self.index.fetch(key.hash);
     }
 
-    /// Has the memory fetched that a lookup reads next.
+    /// Has the memory fetched that a lookup reads next, and notes in the key where that is.
     #[inline]
-    pub fn fetch_record(&self, key: Key) {
-        if let Some(record) = self.index.likely(key.0) {
+    pub fn fetch_record(&self, key: &mut Key) {
+        if let Some(record) = self.index.likely(key.hash) {
             memory::fetch(&self.arena, record as usize);
+            key.likely = record;
         }
     }
 
@@ -280,10 +285,16 @@ impl NameTable {
 
     #[inline]
     fn find(&self, key: Key, name: &[u8]) -> Option<u32> {
-        self.index.find(key.0, |record| {
-            let record = &self.arena[record as usize..];
-            usize::from(record[4]) == name.len() && record[FIXED..FIXED + name.len()].eq_ignore_ascii_case(name)
-        })
+        if key.likely != 0 && self.is_named(key.likely, name) {
+            return Some(key.likely);
+        }
+        self.index.find(key.hash, |record| self.is_named(record, name))
+    }
+
+    #[inline]
+    fn is_named(&self, record: u32, name: &[u8]) -> bool {
+        let record = &self.arena[record as usize..];
+        usize::from(record[4]) == name.len() && record[FIXED..FIXED + name.len()].eq_ignore_ascii_case(name)
     }
 
     #[inline]
