@@ -11,8 +11,9 @@
 //!
 //! A name that is not there is shortened label by label until one is: the closest encloser
 //! (RFC 4592 §3.3.1). Its record knows the wildcard below it and the cut above it, so a miss costs one
-//! line of the index per missing label, and two for the encloser. Labels beyond those of the deepest
-//! name that there is are not looked for: a query cannot make a miss long.
+//! line of the index per missing label, and two for the encloser; then one for the wildcard's or the
+//! cut's record, or for the zone's SOA. Labels beyond those of the deepest name that there is are not
+//! looked for: a query cannot make a miss long.
 //!
 //! **Blocks.** An RRset is kept as it goes on the wire, each RR with the owner `C0 0C` (the
 //! question's name). Where a name in rdata may be compressed (RFC 3597 §4) and ends in the zone's
