@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use meridian::answer::{Query, Response, Transport, UDP_BUFFER, Worker, query_message, respond};
+use meridian::answer::{DropReason, Query, Response, Transport, UDP_BUFFER, Worker, query_message, respond};
 use meridian::dns::{Name, RrType};
 
 use super::common;
@@ -47,7 +47,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let client = "203.0.113.9".parse().expect("an address");
     let mut group = criterion.benchmark_group("respond");
     group.throughput(Throughput::Elements(1));
-    let cases: [(&str, Vec<u8>, Shape); 11] = [
+    let cases: [(&str, Vec<u8>, Shape); 14] = [
         ("static", plain("ns1.bench.example."), (0, false, 1)),
         ("nearest, IPv4 subnet", subnet("near.bench.example.", "203.0.113.0/24"), (0, false, 1)),
         ("nearest, IPv6 subnet", subnet("near.bench.example.", "2001:db8:1::/56"), (0, false, 1)),
@@ -59,6 +59,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         ("truncated", plain("many.bench.example."), (0, true, 0)),
         ("refused", plain("www.elsewhere.example."), (5, false, 0)),
         ("malformed", plain("ns1.bench.example.")[..20].to_vec(), (1, false, 0)),
+        ("two questions", with(plain("ns1.bench.example."), 5, 2), (1, false, 0)),
+        ("bad OPT", bad_opt("ns1.bench.example."), (1, false, 0)),
+        ("unknown opcode", with(plain("ns1.bench.example."), 2, 0x10), (4, false, 0)),
     ];
     for (label, bytes, shape) in cases {
         let query = Query { bytes: &bytes, client, transport: Transport::Udp };
@@ -69,7 +72,33 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             bencher.iter(|| respond(&snapshot, &mut worker, black_box(&query), &mut out));
         });
     }
+    let dropped = [
+        ("shorter than a header", plain("ns1.bench.example.")[..11].to_vec(), DropReason::Short),
+        ("a response", with(plain("ns1.bench.example."), 2, 0x80), DropReason::NotAQuery),
+    ];
+    for (label, bytes, reason) in dropped {
+        let query = Query { bytes: &bytes, client, transport: Transport::Udp };
+        assert_eq!(respond(&snapshot, &mut worker, &query, &mut out), Response::Drop(reason), "{label}");
+        group.bench_function(label, |bencher| {
+            bencher.iter(|| respond(&snapshot, &mut worker, black_box(&query), &mut out));
+        });
+    }
     group.finish();
+}
+
+/// The same with another octet in its header.
+fn with(mut bytes: Vec<u8>, at: usize, octet: u8) -> Vec<u8> {
+    bytes[at] = octet;
+    bytes
+}
+
+/// A query whose Client Subnet has more address octets than its length says.
+fn bad_opt(name: &str) -> Vec<u8> {
+    let mut bytes = subnet(name, "203.0.113.0/24");
+    let source = bytes.len() - 5;
+    assert_eq!(bytes[source], 24);
+    bytes[source] = 8;
+    bytes
 }
 
 fn subnet(name: &str, client: &str) -> Vec<u8> {

@@ -449,9 +449,11 @@ impl Daemon {
     /// What only a restart changes.
     fn warn_of_fixed(&self, new: &Dataset) {
         let (old, new) = (&self.published.load().dataset.config, &new.config);
-        let fixed = |server: &ServerSpec| (server.listen.clone(), server.workers, server.tcp, server.exec_processes);
+        let fixed = |server: &ServerSpec| (server.listen.clone(), server.workers, server.udp, server.tcp, server.exec_processes);
         if fixed(&old.server) != fixed(&new.server) || old.admin != new.admin {
-            tracing::warn!("listen, workers, tcp_*, exec_processes and [admin] of the new files take effect at the next restart");
+            tracing::warn!(
+                "listen, workers, pin_workers, udp_*, tcp_*, exec_processes and [admin] of the new files take effect at the next restart"
+            );
         }
     }
 

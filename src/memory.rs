@@ -15,6 +15,7 @@ pub const LINE: usize = 64;
 
 /// Asks for large pages behind the memory that `table` has or will have within its capacity. To be called
 /// before it is filled: memory that is there already keeps its pages.
+#[expect(clippy::disallowed_methods, reason = "a system call for each big table, when it is built")]
 pub fn prefer_large_pages<T>(table: &Vec<T>) {
     let bytes = table.capacity().saturating_mul(size_of::<T>());
     if bytes < LARGE_PAGE {
@@ -56,6 +57,7 @@ pub fn fetch_line<T>(value: &T) {
 /// Sees to it that large vectors are mapped each on its own: they then grow without being copied, and
 /// go back to the system when they are dropped, instead of leaving holes between what stays. To be
 /// called before the process has a second thread.
+#[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(clippy::disallowed_methods, reason = "once, at the start"))]
 pub fn map_large_vectors() {
     // glibc raises the first threshold up to 32 MiB when a larger vector is freed; once set, it stays. The second is for the
     // end of the heap, which goes back and forth otherwise while a load frees one thing to allocate the next.
@@ -69,6 +71,10 @@ pub fn map_large_vectors() {
 
 /// Gives every free page of the heap back. Takes some milliseconds after a large load, in which no
 /// other thread can allocate; the threads that answer queries never do.
+#[cfg_attr(
+    all(target_os = "linux", target_env = "gnu"),
+    expect(clippy::disallowed_methods, reason = "after a load, from the thread that loaded")
+)]
 pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: releases pages that nothing points into; glibc takes its own locks for it.
@@ -81,6 +87,7 @@ pub fn give_back() {
 mod tests {
     use super::*;
 
+    /// The twin of each table is one that nothing was done about.
     #[test]
     fn hints_leave_memory_as_it_is() {
         for capacity in [0, 1, PAGE, LARGE_PAGE / 8, LARGE_PAGE] {
@@ -89,7 +96,9 @@ mod tests {
             table.extend(0..capacity as u64);
             prefer_large_pages(&table);
             (0..=capacity).for_each(|index| fetch(&table, index));
-            assert!(table.iter().copied().eq(0..capacity as u64));
+            give_back();
+            let twin: Vec<u64> = (0..capacity as u64).collect();
+            assert!(table == twin);
         }
     }
 }

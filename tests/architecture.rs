@@ -121,3 +121,20 @@ fn the_core_is_pure() {
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
+
+/// `clippy.toml` names what waits, or asks the system or a clock; every module of the core is denied it.
+#[test]
+fn the_core_is_denied_what_waits() {
+    let text = std::fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let declared = |line: &str| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned());
+    let denied: BTreeMap<String, bool> = lines
+        .windows(2)
+        .filter_map(|pair| Some((declared(pair[1])?, pair[0] == "#[deny(clippy::disallowed_methods)]")))
+        .collect();
+    let layers = layers();
+    let core = layers.iter().position(|name| name == "loader").unwrap();
+    for (row, name) in layers.iter().enumerate() {
+        assert_eq!(denied.get(name), Some(&(row < core)), "{name}");
+    }
+}

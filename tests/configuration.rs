@@ -43,6 +43,8 @@ fn the_commented_keys_are_keys_and_state_their_defaults() {
     // These have no default to state, or speak of files that are not there.
     let leave = [
         "sanity",
+        "udp_receive_buffer",
+        "udp_send_buffer",
         "address",
         "state",
         "city",
@@ -72,7 +74,7 @@ fn the_commented_keys_are_keys_and_state_their_defaults() {
     assert_eq!(as_written.checks, spelled_out.checks);
     let server = |config: &meridian::config::Config| {
         let s = &config.server;
-        format!("{:?}", (&s.listen, s.workers, s.tcp, &s.sanity, &s.why_from, s.identity))
+        format!("{:?}", (&s.listen, s.workers, s.udp, s.exec_processes, s.tcp, &s.sanity, &s.why_from, s.identity))
     };
     assert_eq!(server(&as_written), server(&spelled_out));
     let services = |config: &meridian::config::Config| {

@@ -60,3 +60,15 @@ impl Counters {
         Response::Drop(reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_workers_write_one_cache_line() {
+        let workers = [Worker::new(1), Worker::new(2)];
+        assert!(workers.iter().all(|worker| std::ptr::from_ref(&*worker.counters).addr() % 128 == 0));
+        assert_eq!(size_of::<Counters>() % 128, 0);
+    }
+}

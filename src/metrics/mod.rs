@@ -47,6 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test of what two threads see")]
     fn a_reader_sees_what_the_one_writer_counted() {
         let counter = Counter::new();
         std::thread::scope(|scope| {

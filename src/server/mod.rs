@@ -12,9 +12,11 @@ mod admission;
 mod bind;
 mod counters;
 mod holder;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 mod mmsg;
 pub mod notify;
 mod tcp;
+#[cfg_attr(not(test), deny(clippy::disallowed_methods))]
 mod udp;
 
 #[cfg(test)]

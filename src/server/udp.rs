@@ -48,6 +48,7 @@ fn serve_until(stop: &AtomicBool, socket: &UdpSocket, batch: &mut Batch, engine:
         match turn(Wait::ForOne, socket, batch, engine, counters) {
             Ok(()) => {}
             Err(error) if is_silence(&error) => engine.refresh(),
+            #[expect(clippy::disallowed_methods, reason = "the socket fails: there is nobody to answer meanwhile")]
             Err(_) => std::thread::sleep(PAUSE),
         }
     }

@@ -11,8 +11,10 @@
 //!
 //! A name that is not there is shortened label by label until one is: the closest encloser
 //! (RFC 4592 §3.3.1). Its record knows the wildcard below it and the cut above it, so a miss costs one
-//! line of the index per missing label, and two for the encloser. Labels beyond those of the deepest
-//! name that there is are not looked for: a query cannot make a miss long.
+//! line of the index per missing label, and two for the encloser; then one for the wildcard's or the
+//! cut's record, or for the zone's SOA. Names of more labels than the deepest that there is, or of fewer
+//! than the topmost zone, are not looked for: a query cannot make a miss long, and one for a name of
+//! none of our zones is cheap.
 //!
 //! **Blocks.** An RRset is kept as it goes on the wire, each RR with the owner `C0 0C` (the
 //! question's name). Where a name in rdata may be compressed (RFC 3597 §4) and ends in the zone's
@@ -59,8 +61,9 @@ pub struct NameTable {
     arena: Vec<u8>,
     zones: Vec<Apex>,
     names: usize,
-    /// Labels of the name that has the most.
+    /// Labels of the name that has the most, and of the zone that has the fewest.
     deepest: usize,
+    shallowest: usize,
 }
 
 /// One owner name, as its record says.
@@ -163,7 +166,7 @@ impl NameTable {
         }
         let mut rest = qname;
         let mut labels = label_count(qname);
-        while rest[0] != 0 {
+        while labels > self.shallowest {
             rest = &rest[1 + usize::from(rest[0])..];
             labels -= 1;
             if labels <= self.deepest

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use hickory_proto::rr::RecordType;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Site, Toy, dig, get, run, wait_for};
+use crate::support::{Site, Toy, dig, get, query, run, udp, wait_for};
 
 /// Checks an exposition line by line (OpenMetrics 1.0, "Text Format"); values by name and labels.
 fn parse_metrics(text: &str) -> BTreeMap<String, f64> {
@@ -51,6 +53,33 @@ fn metrics_count_what_was_asked() {
     ] {
         assert_eq!(metrics.get(series), Some(&value), "{series}: {text}");
     }
+    let of_www =
+        metrics.iter().filter(|(series, _)| series.starts_with("meridian_answers_total{service=\"www.gtm.example.\",region="));
+    assert_eq!(of_www.map(|(_, value)| value).sum::<f64>(), 3.0, "{text}");
+}
+
+#[test]
+fn queries_that_a_socket_had_no_room_for_are_counted() {
+    let site = Site::new();
+    site.edit("meridian.toml", "[server]\n", "[server]\nworkers = 1\nudp_receive_buffer = 4096\n");
+    let server = site.start();
+    let (client, query, sent) = (udp(server.net.dns()), query("www.gtm.example", RecordType::A), 500);
+    server.process.signal(Signal::SIGSTOP);
+    let tasks = format!("/proc/{}/task", server.process.id());
+    let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat")).unwrap();
+    wait_for("every thread is stopped", || {
+        let mut tasks = std::fs::read_dir(&tasks).unwrap().map(|task| stat(task.unwrap()));
+        tasks.all(|stat| stat.rsplit_once(") ").unwrap().1.starts_with('T')).then_some(())
+    });
+    (0..sent).for_each(|_| assert_eq!(client.send(&query).unwrap(), query.len()));
+    server.process.signal(Signal::SIGCONT);
+    let [received, lost] = wait_for("every query is received or counted as lost", || {
+        let metrics = parse_metrics(&get(server.net.admin(), "/metrics").1);
+        let series = ["meridian_queries_total{transport=\"udp\"}", "meridian_dropped_total{reason=\"overflow\"}"];
+        let counts = series.map(|series| metrics[series] as usize);
+        (counts[0] + counts[1] == sent).then_some(counts)
+    });
+    assert!(received > 0 && lost > 0, "{received} received, {lost} lost");
 }
 
 #[test]

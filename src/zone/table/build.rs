@@ -69,6 +69,8 @@ impl NameTable {
         self.zones.push(Apex { record, origin_len: tree.origin.len() as u8, negative_soa, parent });
         let deepest = tree.nodes.iter().map(|node| usize::from(node.depth)).max();
         self.deepest = self.deepest.max(deepest.unwrap_or(0));
+        let apex = usize::from(tree.nodes[0].depth);
+        self.shallowest = if self.zones.len() == 1 { apex } else { self.shallowest.min(apex) };
     }
 
     /// Appends a record, at the start of a cache line where it would touch one more otherwise.

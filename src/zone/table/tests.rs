@@ -90,6 +90,30 @@ fn every_outcome_of_a_lookup() {
 }
 
 #[test]
+fn zones_are_found_whatever_their_depths_and_order() {
+    let shallow = zone_e();
+    let deep = records(&[("a.b.f.", RrType::SOA, SOA), ("a.b.f.", RrType::NS, NS)]);
+    let (e, f) = (name("e."), name("a.b.f."));
+    for turned in [false, true] {
+        let mut zones = [(&e, &shallow), (&f, &deep)];
+        if turned {
+            zones.reverse();
+        }
+        let table = NameTable::build(&zones.map(|(origin, records)| ZoneInput { origin, records, services: vec![] }));
+        let (of_e, of_f) = (format!("nxdomain {}", u8::from(turned)), format!("nxdomain {}", u8::from(!turned)));
+        for (qname, expected) in [
+            ("no.e.", of_e.as_str()),
+            ("x.y.z.no.e.", &of_e),
+            ("no.a.b.f.", &of_f),
+            ("b.f.", "outside"),
+            ("x.y.z.b.f.", "outside"),
+        ] {
+            assert_eq!(shape(&table, qname, RrType::A), expected, "{qname}");
+        }
+    }
+}
+
+#[test]
 fn a_child_zone_takes_over_and_its_parent_answers_ds() {
     let parent = zone_e();
     let child = records(&[("cut.e.", RrType::SOA, SOA), ("cut.e.", RrType::NS, NS), ("www.cut.e.", RrType::A, &[192, 0, 2, 9])]);
