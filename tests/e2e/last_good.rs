@@ -100,7 +100,7 @@ fn a_state_directory_that_cannot_be_written_never_stops_serving() {
     // A file in its place refuses root too.
     std::fs::write(site.path("state"), "a file").unwrap();
     let mut server = site.start();
-    server.says("the last good files cannot be kept in");
+    server.has_said("the last good files cannot be kept in");
     serves_www(&server);
     assert_eq!(get(server.net.admin(), "/readyz").0, 200);
     server.reload("reloaded:");

@@ -146,7 +146,7 @@ fn a_history_that_cannot_be_used_is_said_set_aside_and_written_anew() {
     fs::create_dir_all(site.path("state/health.json.bad/full")).unwrap();
     let mut server = site.start();
     assert!(server.process.log().contains("is no regular file; it cannot be set aside"), "{}", server.process.log());
-    server.says("the history of health is not kept: ");
+    server.has_said("the history of health is not kept: ");
     assert_eq!(answer(&site), site.net.host(11).to_string());
     is_ready(&site);
     fs::remove_dir_all(site.path(HISTORY)).unwrap();
@@ -161,7 +161,7 @@ fn a_state_directory_that_cannot_be_written_stops_neither_health_nor_serving() {
     // A file in its place refuses root too.
     fs::write(site.path("state"), "a file").unwrap();
     let mut server = site.start();
-    server.says("the history of health is not kept: ");
+    server.has_said("the history of health is not kept: ");
     drop(dublin);
     server.says("region dublin is down, was up");
     assert_eq!(answer(&site), site.net.host(12).to_string());

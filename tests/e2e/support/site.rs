@@ -179,6 +179,12 @@ impl Meridian {
         self.said = self.process.wait_log(text, self.said);
     }
 
+    /// Waits until it has said `text`, before or after it answered for the first time.
+    #[track_caller]
+    pub(crate) fn has_said(&mut self, text: &str) {
+        self.said = self.said.max(self.process.wait_log(text, 0));
+    }
+
     /// SIGHUP, and waits for `outcome` in the log; what was logged meanwhile.
     #[track_caller]
     pub(crate) fn reload(&mut self, outcome: &str) -> String {
