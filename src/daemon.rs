@@ -182,7 +182,8 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         tokio::spawn(control::serve(listener, shared));
     }
     let (sender, outcomes) = mpsc::channel(4096);
-    let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender);
+    let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender)
+        .map_err(|error| Failure::System("start the probes", error))?;
     let (persisted, writes) = mpsc::unbounded_channel();
     let keeper = match state {
         Some(ref state) => Some(keeper(state, &persisted).map_err(|error| Failure::System("start a thread", error))?),

@@ -9,7 +9,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use std::{io, thread};
 
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
@@ -41,7 +43,7 @@ pub struct Observed {
     pub outcome: Outcome,
 }
 
-/// The running scheduler; dropping it ends it, and what is under way ends by its timeout.
+/// The running scheduler; dropping it ends it, and what is under way is given up.
 #[derive(Debug)]
 pub struct Scheduler {
     commands: mpsc::UnboundedSender<(u32, Vec<Job>)>,
@@ -64,18 +66,22 @@ impl Job {
 
 impl Scheduler {
     /// Starts probing `jobs`, the targets of configuration `generation`; outcomes go to `outcomes`.
-    /// To be called inside a tokio runtime.
+    /// To be called inside a tokio runtime, which gets the probes that compute much.
+    ///
+    /// All others run on a thread of their own: most of a probe is the kernel's work, and waking
+    /// another thread for each step of it would cost as much again.
     pub fn spawn(
         prober: Arc<Prober>,
         limit: ProbeLimit,
         generation: u32,
         jobs: Vec<Job>,
         outcomes: mpsc::Sender<Observed>,
-    ) -> Scheduler {
+    ) -> io::Result<Scheduler> {
         let (commands, inbox) = mpsc::unbounded_channel();
         let mut running = Running {
             clock: prober.clock(),
             prober,
+            computing: Handle::current(),
             outcomes,
             lanes: [limit.probes - limit.probes / 2, limit.probes / 2, PROGRAMS].map(Lane::new),
             slots: Vec::new(),
@@ -83,8 +89,13 @@ impl Scheduler {
             crowded: false,
         };
         running.replace(generation, jobs);
-        tokio::spawn(running.run(inbox));
-        Scheduler { commands }
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("probes".to_owned()).spawn(move || {
+            runtime.block_on(running.run(inbox));
+            // A lookup of the system's resolver may take as long as it likes.
+            runtime.shutdown_background();
+        })?;
+        Ok(Scheduler { commands })
     }
 
     /// Probes the targets of configuration `generation` from now on. A target whose check and
@@ -99,6 +110,8 @@ impl Scheduler {
 struct Running {
     clock: Clock,
     prober: Arc<Prober>,
+    /// Where a handshake of TLS keeps nobody waiting.
+    computing: Handle,
     outcomes: mpsc::Sender<Observed>,
     /// For targets that answer, for slow ones, and for programs.
     lanes: [Lane; 3],
@@ -179,7 +192,8 @@ impl Running {
     fn launch(&self, index: usize, permit: OwnedSemaphorePermit) {
         let turn = Turn(self.slots[index].clone());
         let (prober, outcomes) = (self.prober.clone(), self.outcomes.clone());
-        tokio::spawn(async move {
+        let computes = turn.0.check.kind.tls().is_some();
+        let probe = async move {
             let outcome = prober.probe(&turn.0.check, &turn.0.target).await;
             let slow = matches!(outcome.seen, Seen::Fail(FailReason::Timeout(_)));
             turn.0.slow.store(slow, Ordering::Relaxed);
@@ -189,7 +203,9 @@ impl Running {
                 let _ = outcomes.send(Observed { generation, target, outcome }).await;
             }
             drop(permit);
-        });
+        };
+        // The handles are of no use: a probe tells what it saw, and ends by its timeout.
+        drop(if computes { self.computing.spawn(probe) } else { tokio::spawn(probe) });
     }
 
     fn say_crowded(&mut self, lane: usize) {
