@@ -331,7 +331,7 @@ async fn target(kind: &str) {
     let listener = socket.listen(16_384).expect("a queue");
     print("ready");
     let (marked, mut marks) = tokio::sync::mpsc::unbounded_channel();
-    std::thread::spawn(move || std::io::stdin().bytes().map_while(Result::ok).for_each(|_| marked.send(()).unwrap_or(())));
+    std::thread::spawn(move || std::io::stdin().lock().bytes().map_while(Result::ok).for_each(|_| marked.send(()).unwrap_or(())));
     let (begun, mut seen, mut counting) = (Instant::now(), Vec::new(), false);
     loop {
         tokio::select! {

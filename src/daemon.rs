@@ -189,6 +189,8 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         Some(ref state) => Some(keeper(state, &persisted).map_err(|error| Failure::System("start a thread", error))?),
         None => None,
     };
+    // From here on the loop takes up what is to be kept.
+    publisher.keep_history(keeper.is_some());
     let mut daemon = Daemon {
         config,
         clock,

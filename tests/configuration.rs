@@ -52,6 +52,7 @@ fn the_commented_keys_are_keys_and_state_their_defaults() {
         "subdivisions",
         "headers",
         "fallback",
+        "ramp",
         "expect_body",
         "json",
         "load_header",

@@ -35,8 +35,7 @@ pub(super) struct Ahead<'q> {
 }
 
 impl<'q> Ahead<'q> {
-    const EMPTY: Ahead<'static> =
-        Ahead { request: Request::EMPTY, unanswerable: None, key: None, found: None, located: None };
+    const EMPTY: Ahead<'static> = Ahead { request: Request::EMPTY, unanswerable: None, key: None, found: None, located: None };
 
     /// Reads the message.
     #[inline]

@@ -15,13 +15,7 @@ const MAX_CHASE: usize = 8;
 const MAX_POINTER: usize = 0x3fff;
 
 /// Answers a class IN query.
-pub(super) fn answer(
-    snapshot: &Snapshot,
-    worker: &mut Worker,
-    ahead: &Ahead<'_>,
-    query: &Query<'_>,
-    writer: &mut Writer<'_>,
-) {
+pub(super) fn answer(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Query<'_>, writer: &mut Writer<'_>) {
     let names = &snapshot.dataset.names;
     let request = &ahead.request;
     let Some((zone, lookup)) = ahead.lookup(names) else {

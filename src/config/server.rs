@@ -66,7 +66,8 @@ pub(super) fn server<'d>(
 fn udp(t: &mut Table<'_>, out: &mut Diagnostics) -> UdpOptions {
     let default = UdpOptions::default();
     // The least that the kernel gives, and what no more can be asked for in one 32-bit number.
-    let mut buffer = |key, out: &mut Diagnostics| t.optional(out, key, integer(4096..=1 << 30, "octets")).map(|octets| octets as usize);
+    let mut buffer =
+        |key, out: &mut Diagnostics| t.optional(out, key, integer(4096..=1 << 30, "octets")).map(|octets| octets as usize);
     let (receive_buffer, send_buffer) = (buffer("udp_receive_buffer", out), buffer("udp_send_buffer", out));
     UdpOptions {
         batch: t.optional(out, "udp_batch", integer(1..=1024, "datagrams")).map_or(default.batch, |batch| batch as usize),

@@ -24,7 +24,7 @@ pub(super) type Beside = mpsc::UnboundedReceiver<(TargetId, Outcome)>;
 /// before anything is answered.
 pub(super) fn begin(dataset: &Arc<Dataset>, state: Option<&Path>, prober: &Prober) -> (Publisher, Vec<TargetId>) {
     let all = || (0..dataset.config.targets.len()).map(TargetId::from_index).collect();
-    let (mut publisher, unknown) = match state.map(|state| state::load(state, SystemTime::now())) {
+    match state.map(|state| state::load(state, SystemTime::now())) {
         Some(Ok(Some((history, age)))) => {
             let (publisher, unknown) = Publisher::restore(dataset.clone(), &history, age, prober.clock().now());
             let (targets, age) = (dataset.config.targets.len(), Duration::from_secs(age.as_secs()));
@@ -39,9 +39,7 @@ pub(super) fn begin(dataset: &Arc<Dataset>, state: Option<&Path>, prober: &Probe
             }
             (Publisher::new(dataset.clone()), all())
         }
-    };
-    publisher.keep_history(state.is_some());
-    (publisher, unknown)
+    }
 }
 
 /// Probes the `unknown` targets to a verdict, before anything is answered. The others, where there

@@ -255,7 +255,9 @@ impl<'q> Ecs<'q> {
         let octets = address.iter().fold(0u128, |all, octet| all << 8 | u128::from(*octet));
         let address: IpAddr = match u16::from_be_bytes([*f0, *f1]) {
             0 if *source == 0 => return Some(Ecs { data, prefix: None }),
-            1 if *source <= 32 => Ipv4Addr::from_bits((octets as u32).checked_shl(32 - 8 * address.len() as u32).unwrap_or(0)).into(),
+            1 if *source <= 32 => {
+                Ipv4Addr::from_bits((octets as u32).checked_shl(32 - 8 * address.len() as u32).unwrap_or(0)).into()
+            }
             2 if *source <= 128 => Ipv6Addr::from_bits(octets.checked_shl(128 - 8 * address.len() as u32).unwrap_or(0)).into(),
             _ => return None,
         };

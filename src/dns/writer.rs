@@ -114,10 +114,8 @@ impl<'o> Writer<'o> {
             }
         }
         let bit = |set: bool, value: u8| if set { value } else { 0 };
-        let flags = [
-            0x80 | bit(self.aa, 4) | bit(self.tc, 2) | bit(request.rd, 1),
-            bit(request.cd, 0x10) | (self.rcode.0 & 0xf) as u8,
-        ];
+        let flags =
+            [0x80 | bit(self.aa, 4) | bit(self.tc, 2) | bit(request.rd, 1), bit(request.cd, 0x10) | (self.rcode.0 & 0xf) as u8];
         let [answer, authority, additional] = self.counts;
         let counts = [1, answer, authority, additional + u16::from(request.edns.is_some())];
         let header = [request.id, u16::from_be_bytes(flags), counts[0], counts[1], counts[2], counts[3]];

@@ -142,11 +142,7 @@ fn bind_both(address: SocketAddr, workers: NonZeroUsize, options: UdpOptions) ->
     }
 }
 
-fn bind_udp(
-    address: SocketAddr,
-    workers: NonZeroUsize,
-    options: UdpOptions,
-) -> io::Result<(Vec<UdpSocket>, SocketAddr)> {
+fn bind_udp(address: SocketAddr, workers: NonZeroUsize, options: UdpOptions) -> io::Result<(Vec<UdpSocket>, SocketAddr)> {
     let first = udp_socket(address, options)?;
     first.bind(&address.into())?;
     first.set_reuse_port(true)?;

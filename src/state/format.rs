@@ -94,8 +94,14 @@ pub fn encode(history: &History, written: SystemTime) -> Vec<u8> {
     text
 }
 
-/// What a file says, and how old it is at `now`. The error completes "it …".
+/// What a file says, and how old it is at `now`. The error completes "it …" in one line, whatever the file has.
 pub fn decode(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), String> {
+    const SHOWN: usize = 300;
+    let shown = |why: String| why.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    read(bytes, now).map_err(shown)
+}
+
+fn read(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), String> {
     let damaged = |error: serde_json::Error| format!("is damaged: {error}");
     let Head { format, meridian } = serde_json::from_slice(bytes).map_err(damaged)?;
     if format != FORMAT {

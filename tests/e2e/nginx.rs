@@ -119,8 +119,9 @@ fn nginx_is_probed_in_every_way_and_its_death_is_seen() {
     let server = site.start();
     let said = || {
         let health: Value = serde_json::from_str(&get(site.net.admin(), "/health").1).unwrap();
-        let last =
-            |target: &Value| (target["check"].as_str().unwrap().to_owned(), target["last"].as_str().unwrap_or("-").to_owned());
+        let last = |target: &Value| {
+            (target["check"].as_str().unwrap().to_owned(), target["last"]["result"].as_str().unwrap_or("-").to_owned())
+        };
         (health["targets"].as_array().unwrap().iter().map(last).collect::<BTreeMap<_, _>>(), health)
     };
     let expected: BTreeMap<_, _> = CHECKS.iter().map(|(name, _, last)| (name.to_string(), last.to_string())).collect();
@@ -135,7 +136,7 @@ fn nginx_is_probed_in_every_way_and_its_death_is_seen() {
     let health = said().1;
     let evidence = |check: &str| {
         let of = health["targets"].as_array().unwrap().iter().find(|target| target["check"] == check).unwrap();
-        of["evidence"].as_str().unwrap_or("").to_owned()
+        of["last"]["evidence"].as_str().unwrap_or("").to_owned()
     };
     assert_eq!(evidence("down"), "draining\\n");
     assert_eq!(evidence("too-much-lag"), "/replication/lag_s is 3");

@@ -63,7 +63,11 @@ pub(in crate::config) fn sanity(
 /// Warns about addresses of checks that `sanity` does not use: endpoints bring their own.
 pub(in crate::config) fn warn_unused_addresses(items: &[Item<'_>], used: &[usize], out: &mut Diagnostics) {
     for (_, item) in items.iter().enumerate().filter(|(i, _)| !used.contains(i)) {
-        let address = item.table(&mut Diagnostics::default()).and_then(|mut t| t.item("address"));
+        let address = item.table(&mut Diagnostics::default()).and_then(|mut t| {
+            // A check that sends nothing takes no address at all, which has been said.
+            let pushed = t.item("type").is_some_and(|kind| kind.value.as_str() == Some("push"));
+            if pushed { None } else { t.item("address") }
+        });
         if let Some(address) = address {
             out.warning("unused-address", address.key_at(), address.path, "only [server] sanity uses the address of a check")
                 .hint("endpoints are probed at their own addresses: remove it, or list the check in `sanity`");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Query, Engine, Server, ServerCounters, Transport, bind};
+use super::{Engine, Query, Server, ServerCounters, Transport, bind};
 use crate::config::{TcpLimits, UdpOptions};
 
 /// Longer than anything here takes, also on a busy machine.

@@ -126,7 +126,8 @@ fn twin(socket: &UdpSocket, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         let Ok((length, client)) = socket.recv_from(&mut buffer) else { continue };
         if length <= QUERY_SIZE
-            && let Some(length) = engine.answer(&Query { bytes: &buffer[..length], client: client.ip(), transport: Transport::Udp }, &mut out)
+            && let Some(length) =
+                engine.answer(&Query { bytes: &buffer[..length], client: client.ip(), transport: Transport::Udp }, &mut out)
         {
             socket.send_to(&out[..length], client).unwrap();
         }

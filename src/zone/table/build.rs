@@ -52,6 +52,7 @@ impl NameTable {
             let handed_over: Vec<&[u8]> = children[index].iter().map(|child| origins[*child]).collect();
             entries.extend(tree.entries(&handed_over));
         }
+        table.arena.shrink_to_fit();
         table.index = Index::new(&entries);
         table.names = entries.len();
         table
