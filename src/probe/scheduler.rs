@@ -65,24 +65,26 @@ impl Job {
 }
 
 impl Scheduler {
-    /// Starts probing `jobs`, the targets of configuration `generation`; outcomes go to `outcomes`.
-    /// To be called inside a tokio runtime, which gets the probes that compute much.
+    /// Starts probing `jobs`, the targets of configuration `generation`; outcomes go to `outcomes`,
+    /// those of probes that end together at once. To be called inside a tokio runtime, which gets the
+    /// probes that compute much.
     ///
     /// All others run on a thread of their own: most of a probe is the kernel's work, and waking
-    /// another thread for each step of it would cost as much again.
+    /// another thread for each step of it, or for each outcome, would cost as much again.
     pub fn spawn(
         prober: Arc<Prober>,
         limit: ProbeLimit,
         generation: u32,
         jobs: Vec<Job>,
-        outcomes: mpsc::Sender<Observed>,
+        outcomes: mpsc::Sender<Vec<Observed>>,
     ) -> io::Result<Scheduler> {
         let (commands, inbox) = mpsc::unbounded_channel();
+        let (seen, ended) = mpsc::channel(BATCH);
         let mut running = Running {
             clock: prober.clock(),
             prober,
             computing: Handle::current(),
-            outcomes,
+            seen,
             lanes: [limit.probes - limit.probes / 2, limit.probes / 2, PROGRAMS].map(Lane::new),
             slots: Vec::new(),
             timetable: Timetable::default(),
@@ -91,6 +93,7 @@ impl Scheduler {
         running.replace(generation, jobs);
         let runtime = Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("probes".to_owned()).spawn(move || {
+            runtime.spawn(hand_on(ended, outcomes));
             runtime.block_on(running.run(inbox));
             // A lookup of the system's resolver may take as long as it likes.
             runtime.shutdown_background();
@@ -112,7 +115,7 @@ struct Running {
     prober: Arc<Prober>,
     /// Where a handshake of TLS keeps nobody waiting.
     computing: Handle,
-    outcomes: mpsc::Sender<Observed>,
+    seen: mpsc::Sender<Observed>,
     /// For targets that answer, for slow ones, and for programs.
     lanes: [Lane; 3],
     slots: Vec<Arc<Slot>>,
@@ -141,6 +144,8 @@ struct Slot {
 
 /// How many programs may run, or wait in line for it, at once: more than `[server] exec_processes` allows.
 const PROGRAMS: usize = 1024;
+/// How many outcomes are handed on at once, at most.
+const BATCH: usize = 256;
 /// The address of a slot whose target is not probed any more.
 const GONE: u64 = u64::MAX;
 
@@ -191,7 +196,7 @@ impl Running {
 
     fn launch(&self, index: usize, permit: OwnedSemaphorePermit) {
         let turn = Turn(self.slots[index].clone());
-        let (prober, outcomes) = (self.prober.clone(), self.outcomes.clone());
+        let (prober, seen) = (self.prober.clone(), self.seen.clone());
         let computes = turn.0.check.kind.tls().is_some();
         let probe = async move {
             let outcome = prober.probe(&turn.0.check, &turn.0.target).await;
@@ -200,7 +205,7 @@ impl Running {
             // Turn and permit are kept until the outcome is taken: a publisher that falls behind
             // slows the probes down instead of filling memory.
             if let Some((generation, target)) = turn.0.address() {
-                let _ = outcomes.send(Observed { generation, target, outcome }).await;
+                let _ = seen.send(Observed { generation, target, outcome }).await;
             }
             drop(permit);
         };
@@ -235,6 +240,16 @@ impl Running {
             let slot = same.map_or_else(|| Arc::new(Slot::new(job.check, job.target)), |index| old_slots[index].clone());
             slot.address.store(u64::from(generation) << 32 | u64::from(job.id.0), Ordering::Relaxed);
             self.slots.push(slot);
+        }
+    }
+}
+
+/// Hands on what probes saw: by its turn after theirs, all that ended together is there.
+async fn hand_on(mut ended: mpsc::Receiver<Observed>, outcomes: mpsc::Sender<Vec<Observed>>) {
+    loop {
+        let mut batch = Vec::new();
+        if ended.recv_many(&mut batch, BATCH).await == 0 || outcomes.send(batch).await.is_err() {
+            return;
         }
     }
 }

@@ -22,11 +22,11 @@ fn prober() -> Arc<Prober> {
 }
 
 /// What arrives within `time`.
-async fn collect(outcomes: &mut mpsc::Receiver<Observed>, time: Duration) -> Vec<Observed> {
+async fn collect(outcomes: &mut mpsc::Receiver<Vec<Observed>>, time: Duration) -> Vec<Observed> {
     let mut seen = Vec::new();
     let end = tokio::time::Instant::now() + time;
     while let Ok(Some(observed)) = tokio::time::timeout_at(end, outcomes.recv()).await {
-        seen.push(observed);
+        seen.extend(observed);
     }
     seen
 }
