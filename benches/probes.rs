@@ -1,8 +1,8 @@
 //! What ten thousand endpoints cost: `cargo bench --bench probes`.
 //!
 //! Runs the server itself, with 10 000 endpoints on addresses of 127.0.0.0/8 that a process of its own
-//! answers for, and prints a table: CPU time of the server alone per probe (its share in the kernel
-//! apart), how late probes start, how evenly they are spread, memory, descriptors, and the latency of
+//! answers for, and prints a table: CPU time of the server alone per probe, but for its threads that
+//! answer queries (the share in the kernel apart), how late probes start, how evenly they are spread, memory, descriptors, and the latency of
 //! queries meanwhile beside that of the same server while it does not probe. The rows `bare` are the
 //! floor: a loop of blocking calls that makes the same connections at the same rate, and nothing else.
 //! Over loopback the caller's time has the kernel's work for the other end in it, too.
@@ -227,6 +227,16 @@ fn index_of(address: Ipv4Addr) -> u32 {
     u32::from(high) * 250 + u32::from(low) - 1
 }
 
+/// A port that neither UDP nor TCP uses.
+fn free_port() -> u16 {
+    let both = || {
+        let listener = TcpListener::bind("127.0.0.1:0").ok()?;
+        let address = listener.local_addr().ok()?;
+        UdpSocket::bind(address).is_ok().then_some(address.port())
+    };
+    (0..100).find_map(|_| both()).expect("a port")
+}
+
 /// The server under test.
 struct Server {
     child: Child,
@@ -235,7 +245,7 @@ struct Server {
 
 impl Server {
     fn start(directory: &Path, row: &Row, targets: &[Target]) -> Server {
-        let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let port = free_port();
         let mut main = format!("[server]\nnode = \"bench\"\nlisten = [\"127.0.0.1:{port}\"]\n[regions.a]\n[regions.b]\n");
         let _ = writeln!(main, "[checks.all]\n{}\nport = {}", row.check, targets[0].port);
         if let Some(good) = targets.get(1) {
@@ -302,7 +312,7 @@ impl Drop for Server {
     }
 }
 
-/// Time on a CPU, of all threads of a process.
+/// Time on a CPU, of all threads of a process but those that answer queries.
 #[derive(Clone, Copy)]
 struct Used {
     cpu: Duration,
@@ -312,15 +322,15 @@ struct Used {
 
 impl Used {
     fn by(process: u32) -> Used {
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs");
-        let on_cpu = |task: std::fs::DirEntry| {
-            let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            text.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0)
-        };
-        let cpu = Duration::from_nanos(tasks.filter_map(Result::ok).map(on_cpu).sum());
-        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        let ticks = stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(13)).and_then(|ticks| ticks.parse::<u64>().ok());
-        Used { cpu, kernel: Duration::from_millis(ticks.unwrap_or(0) * 10) }
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs").filter_map(Result::ok);
+        let read = |task: &std::fs::DirEntry, name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let counted: Vec<_> = tasks.filter(|task| !read(task, "comm").starts_with("udp-")).collect();
+        let nanos = |task| read(task, "schedstat").split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok());
+        let ticks = |task| read(task, "stat").rsplit(')').next()?.split(' ').nth(13)?.parse::<u64>().ok();
+        Used {
+            cpu: Duration::from_nanos(counted.iter().filter_map(nanos).sum()),
+            kernel: Duration::from_millis(counted.iter().filter_map(ticks).sum::<u64>() * 10),
+        }
     }
 
     fn since(self, before: Used) -> Used {
