@@ -19,7 +19,7 @@ use super::{MAX_BODY, tcp};
 use crate::health::{Evidence, FailReason, HttpFault, JsonFault, NotJudged, Phase, Seen};
 use crate::model::{HttpSpec, HttpVersion, JsonRule, JsonTest, Load, LoadSource, TlsSpec};
 
-use exchange::{Answer, Message};
+use exchange::{Answer, Message, Reset};
 
 /// Where one request of a probe goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,7 +102,7 @@ async fn fetch(
     };
     // Each way is boxed, since a probe's memory is otherwise that of the way that takes most.
     if !place.secure {
-        let stream = tcp::connect(place.address).await?;
+        let stream = Reset(tcp::connect(place.address).await?);
         report.enter(Phase::Response);
         return match spec.version {
             HttpVersion::Two => Box::pin(exchange::http2(stream, message, report)).await,
