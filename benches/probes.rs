@@ -1,9 +1,11 @@
 //! What ten thousand endpoints cost: `cargo bench --bench probes`.
 //!
 //! Runs the server itself, with 10 000 endpoints on addresses of 127.0.0.0/8 that a process of its own
-//! answers for, and prints a table: CPU time of the server alone per probe (its share in the kernel
-//! apart), how late probes start, how evenly they are spread, memory, descriptors, and the latency of
-//! queries meanwhile beside that of the same server while it does not probe.
+//! answers for, and prints a table: CPU time of the server alone per probe, but for its threads that
+//! answer queries (the share in the kernel apart), how late probes start, how evenly they are spread, memory, descriptors, and the latency of
+//! queries meanwhile beside that of the same server while it does not probe. The rows `bare` are the
+//! floor: a loop of blocking calls that makes the same connections at the same rate, and nothing else.
+//! Over loopback the caller's time has the kernel's work for the other end in it, too.
 //!
 //! How late a probe starts is seen from outside: the `i`th of `n` endpoints is due `i/n` of the
 //! interval after the first, so each arrival is compared with the earliest schedule that fits all.
@@ -12,15 +14,15 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use meridian::answer::query_message;
 use meridian::dns::{Name, RrType};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 const ENDPOINTS: usize = 10_000;
 const PER_SERVICE: usize = 10;
@@ -30,7 +32,11 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 fn main() {
     match std::env::var("PROBES_TARGET") {
-        Ok(kind) => target(&kind),
+        Ok(words) => match words.split_once(' ').expect("what and port") {
+            ("bare", port) => bare(port.parse().expect("a port"), b""),
+            ("bare-http", port) => bare(port.parse().expect("a port"), REQUEST),
+            (kind, port) => target(kind, port.parse().expect("a port")),
+        },
         Err(_) => measure(),
     }
 }
@@ -38,7 +44,7 @@ fn main() {
 /// One row of the table.
 struct Row {
     name: &'static str,
-    /// The check without its port.
+    /// The check without its port; empty for a bare loop instead of the server.
     check: &'static str,
     /// What the target does; `None` starts none.
     target: &'static str,
@@ -46,18 +52,24 @@ struct Row {
     good: usize,
 }
 
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 6] = [
     Row { name: "idle", check: "type = \"tcp\"\ninterval = \"1h\"\ntimeout = \"1s\"", target: "answer", good: 0 },
     Row { name: "tcp", check: "type = \"tcp\"", target: "answer", good: 0 },
     Row { name: "http", check: "type = \"http\"\npath = \"/healthz\"", target: "answer", good: 0 },
+    Row { name: "bare", check: "", target: "answer", good: 0 },
+    Row { name: "bare-http", check: "", target: "answer", good: 0 },
     Row { name: "hung", check: "type = \"http\"", target: "hang", good: 100 },
 ];
+
+/// What `http` checks send, about.
+const REQUEST: &[u8] =
+    b"GET /healthz HTTP/1.1\r\nhost: 127.10.0.1\r\nuser-agent: bare\r\naccept: */*\r\nconnection: close\r\n\r\n";
 
 fn measure() {
     let seconds = std::env::var("PROBES_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
     let rows = std::env::var("PROBES_ROWS").unwrap_or_default();
     let mut table = format!(
-        "{:6} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9} {:>10} {:>8} {:>7} {:>9} {:>9}\n",
+        "{:9} {:>8} {:>8} {:>6} {:>10} {:>10} {:>10} {:>8} {:>7} {:>5} {:>9} {:>9}\n",
         "row",
         "probes/s",
         "µs/probe",
@@ -72,7 +84,8 @@ fn measure() {
         "query p99"
     );
     for row in ROWS.iter().filter(|row| rows.is_empty() || rows.split(',').any(|name| name == row.name)) {
-        let line = measure_row(row, Duration::from_secs(seconds));
+        let window = Duration::from_secs(seconds);
+        let line = if row.check.is_empty() { measure_bare(row, window) } else { measure_row(row, window) };
         print(&line);
         let _ = writeln!(table, "{line}");
     }
@@ -93,24 +106,19 @@ fn measure_row(row: &Row, window: Duration) -> String {
     let server = Server::start(directory.path(), row, &targets);
     std::thread::sleep(SETTLE);
     targets.iter_mut().for_each(|target| target.mark());
-    let (cpu, kernel) = (server.cpu(), server.kernel());
+    let used = server.used();
     let begun = Instant::now();
     let queries = queries(server.port, window);
-    let (cpu, kernel, took) = (server.cpu() - cpu, server.kernel() - kernel, begun.elapsed());
+    let (used, took) = (server.used().since(used), begun.elapsed());
     let (memory, descriptors) = (server.memory(), server.descriptors());
     let judged = if row.good > 0 { row.good } else { ENDPOINTS };
     let arrivals: Vec<Vec<(u32, u64)>> = targets.into_iter().map(Target::finish).collect();
     let probes: usize = arrivals.iter().map(Vec::len).sum();
     let judged = Arrivals::of(arrivals.last().expect("one target"), judged);
-    let per_probe = cpu.as_secs_f64() * 1e6 / probes.max(1) as f64;
-    let per_probe = if probes > 100 { format!("{per_probe:.1}") } else { "-".to_owned() };
-    let share = 100.0 * kernel.as_secs_f64() / cpu.as_secs_f64();
     let micros = |value: u64| format!("{:.2} ms", value as f64 / 1000.0);
     format!(
-        "{:6} {:>9.0} {per_probe:>9} {:>7} {:>9} {:>9} {:>9} {:>10} {:>8} {:>7} {:>9} {:>9}",
-        row.name,
-        probes as f64 / took.as_secs_f64(),
-        format!("{share:.0} %"),
+        "{} {:>10} {:>10} {:>10} {:>8} {:>7} {:>5} {:>9} {:>9}",
+        cost(row.name, probes, took, used),
         micros(judged.late(0.5)),
         micros(judged.late(0.99)),
         micros(judged.late(1.0)),
@@ -120,6 +128,29 @@ fn measure_row(row: &Row, window: Duration) -> String {
         format!("{} µs", queries.0),
         format!("{} µs", queries.1),
     )
+}
+
+/// A loop that does what the probes of `row` do, in a process of its own.
+fn measure_bare(row: &Row, window: Duration) -> String {
+    let mut target = Target::start(row.target);
+    let mut looped = mode(row.name, target.port).spawn().expect("a loop");
+    std::thread::sleep(Duration::from_secs(1));
+    target.mark();
+    let (used, begun) = (Used::by(looped.id()), Instant::now());
+    std::thread::sleep(window);
+    let (used, took) = (Used::by(looped.id()).since(used), begun.elapsed());
+    let _ = looped.kill();
+    let _ = looped.wait();
+    let probes = target.finish().len();
+    cost(row.name, probes, took, used)
+}
+
+/// The columns of what `probes` in `took` cost.
+fn cost(name: &str, probes: usize, took: Duration, used: Used) -> String {
+    let per_probe = used.cpu.as_secs_f64() * 1e6 / probes.max(1) as f64;
+    let per_probe = if probes > 100 { format!("{per_probe:.1}") } else { "-".to_owned() };
+    let share = 100.0 * used.kernel.as_secs_f64() / used.cpu.as_secs_f64();
+    format!("{name:9} {:>8.0} {per_probe:>8} {:>6}", probes as f64 / took.as_secs_f64(), format!("{share:.0} %"))
 }
 
 /// When probes arrived.
@@ -196,6 +227,16 @@ fn index_of(address: Ipv4Addr) -> u32 {
     u32::from(high) * 250 + u32::from(low) - 1
 }
 
+/// A port that neither UDP nor TCP uses.
+fn free_port() -> u16 {
+    let both = || {
+        let listener = TcpListener::bind("127.0.0.1:0").ok()?;
+        let address = listener.local_addr().ok()?;
+        UdpSocket::bind(address).is_ok().then_some(address.port())
+    };
+    (0..100).find_map(|_| both()).expect("a port")
+}
+
 /// The server under test.
 struct Server {
     child: Child,
@@ -204,7 +245,7 @@ struct Server {
 
 impl Server {
     fn start(directory: &Path, row: &Row, targets: &[Target]) -> Server {
-        let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        let port = free_port();
         let mut main = format!("[server]\nnode = \"bench\"\nlisten = [\"127.0.0.1:{port}\"]\n[regions.a]\n[regions.b]\n");
         let _ = writeln!(main, "[checks.all]\n{}\nport = {}", row.check, targets[0].port);
         if let Some(good) = targets.get(1) {
@@ -235,41 +276,26 @@ impl Server {
             command.env("MERIDIAN_LOG", "info").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a server");
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
         let mut lines = stderr.lines().map_while(Result::ok);
-        let shown = |line: &String| line.contains("started:") || line.contains("probes at once");
-        for line in lines.by_ref().filter(shown) {
-            print(line.trim_start_matches(|c: char| !c.is_alphabetic()));
-            if line.contains("started:") {
-                break;
+        let (mut said, mut started) = (Vec::new(), false);
+        while !started && let Some(line) = lines.next() {
+            started = line.contains("started:");
+            if started || line.contains("probes at once") {
+                print(line.trim_start_matches(|c: char| !c.is_alphabetic()));
             }
+            said.push(line);
         }
+        assert!(started, "the server did not start: {}", said.join("\n"));
         std::thread::spawn(move || lines.filter(|line| line.contains("late")).for_each(|line| print(&line)));
         Server { child, port }
     }
 
-    fn file(&self, name: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{name}", self.child.id())).unwrap_or_default()
-    }
-
-    /// Time on a CPU, of all threads.
-    fn cpu(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the server runs");
-        let on_cpu = |task: std::fs::DirEntry| {
-            let text = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            text.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0)
-        };
-        Duration::from_nanos(tasks.filter_map(Result::ok).map(on_cpu).sum())
-    }
-
-    /// The part of it in the kernel, in steps of 10 ms.
-    fn kernel(&self) -> Duration {
-        let stat = self.file("stat");
-        let ticks = stat.rsplit(')').next().and_then(|rest| rest.split(' ').nth(13)).and_then(|ticks| ticks.parse::<u64>().ok());
-        Duration::from_millis(ticks.unwrap_or(0) * 10)
+    fn used(&self) -> Used {
+        Used::by(self.child.id())
     }
 
     /// Resident, in MiB.
     fn memory(&self) -> u64 {
-        let status = self.file("status");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
         line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
     }
@@ -286,6 +312,32 @@ impl Drop for Server {
     }
 }
 
+/// Time on a CPU, of all threads of a process but those that answer queries.
+#[derive(Clone, Copy)]
+struct Used {
+    cpu: Duration,
+    /// The part of it in the kernel, in steps of 10 ms.
+    kernel: Duration,
+}
+
+impl Used {
+    fn by(process: u32) -> Used {
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs").filter_map(Result::ok);
+        let read = |task: &std::fs::DirEntry, name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let counted: Vec<_> = tasks.filter(|task| !read(task, "comm").starts_with("udp-")).collect();
+        let nanos = |task| read(task, "schedstat").split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok());
+        let ticks = |task| read(task, "stat").rsplit(')').next()?.split(' ').nth(13)?.parse::<u64>().ok();
+        Used {
+            cpu: Duration::from_nanos(counted.iter().filter_map(nanos).sum()),
+            kernel: Duration::from_millis(counted.iter().filter_map(ticks).sum::<u64>() * 10),
+        }
+    }
+
+    fn since(self, before: Used) -> Used {
+        Used { cpu: self.cpu - before.cpu, kernel: self.kernel - before.kernel }
+    }
+}
+
 /// The process that all endpoints are.
 struct Target {
     child: Child,
@@ -296,10 +348,7 @@ impl Target {
     fn start(kind: &str) -> Target {
         let reserved = TcpListener::bind("0.0.0.0:0").and_then(|listener| listener.local_addr()).expect("a port");
         let port = reserved.port();
-        let own = std::env::current_exe().expect("a path");
-        let mut command = Command::new(own);
-        command.env("PROBES_TARGET", format!("{kind} {port}")).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("a target");
+        let mut child = mode(kind, port).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a target");
         let mut ready = [0; 6];
         child.stdout.as_mut().expect("piped").read_exact(&mut ready).expect("a target that listens");
         Target { child, port }
@@ -321,13 +370,36 @@ impl Target {
     }
 }
 
+/// This program, as something else than the measurement.
+fn mode(kind: &str, port: u16) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("a path"));
+    command.env("PROBES_TARGET", format!("{kind} {port}"));
+    command
+}
+
+/// Connects to the endpoints in turn, at the rate of the server's probes, until it is killed; sends `request`, if any,
+/// and reads an answer once.
+fn bare(port: u16, request: &[u8]) {
+    let (begun, mut answer) = (Instant::now(), [0; 1024]);
+    for probe in 0.. {
+        // As a timer of whole milliseconds has it.
+        let due = INTERVAL * probe / ENDPOINTS as u32;
+        std::thread::sleep(Duration::from_millis(due.as_millis() as u64).saturating_sub(begun.elapsed()));
+        let mut stream = TcpStream::connect((address(probe as usize % ENDPOINTS), port)).expect("a connection");
+        if !request.is_empty() {
+            stream.write_all(request).expect("sent");
+            assert!(stream.read(&mut answer).expect("an answer") > 0, "an answer");
+        }
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn target(kind: &str) {
-    let (kind, port) = kind.split_once(' ').expect("kind and port");
+async fn target(kind: &str, port: u16) {
     let hangs = kind == "hang";
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("an option");
-    socket.bind(SocketAddr::from(([0, 0, 0, 0], port.parse().expect("a port")))).expect("the port");
+    socket.bind(SocketAddr::from(([0, 0, 0, 0], port))).expect("the port");
     let listener = socket.listen(16_384).expect("a queue");
     print("ready");
     let (marked, mut marks) = tokio::sync::mpsc::unbounded_channel();
@@ -354,7 +426,7 @@ async fn target(kind: &str) {
     print(&text);
 }
 
-async fn serve(mut stream: TcpStream, hangs: bool) {
+async fn serve(mut stream: tokio::net::TcpStream, hangs: bool) {
     let mut request = [0; 1024];
     while let Ok(1..) = stream.read(&mut request).await {
         if !hangs && stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n").await.is_err() {

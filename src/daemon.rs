@@ -181,8 +181,9 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         let shared = Control { published: published.clone(), counters, server: server.counters(), requests };
         tokio::spawn(control::serve(listener, shared));
     }
-    let (sender, outcomes) = mpsc::channel(4096);
-    let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender);
+    let (sender, outcomes) = mpsc::channel(16);
+    let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender)
+        .map_err(|error| Failure::System("start the probes", error))?;
     let (persisted, writes) = mpsc::unbounded_channel();
     let keeper = match state {
         Some(ref state) => Some(keeper(state, &persisted).map_err(|error| Failure::System("start a thread", error))?),
@@ -289,23 +290,22 @@ impl Daemon {
     async fn run(
         mut self,
         mut signals: Signals,
-        mut outcomes: mpsc::Receiver<Observed>,
+        mut outcomes: mpsc::Receiver<Vec<Observed>>,
         mut control: mpsc::Receiver<Request>,
         mut writes: mpsc::UnboundedReceiver<Event>,
     ) {
         let mut watchdog = notify::watchdog_period().map(tokio::time::interval);
         let mut geo = tokio::time::interval(GEO_WATCH);
-        let mut batch = Vec::with_capacity(256);
         loop {
             self.say_ready();
             let deadline = self.publisher.next_deadline().map(|at| self.clock.instant(at));
             tokio::select! {
-                received = outcomes.recv_many(&mut batch, 256) => {
-                    if received == 0 {
+                received = outcomes.recv() => {
+                    let Some(batch) = received else {
                         tracing::error!("the scheduler of probes has ended; leaving, to be restarted");
                         break;
-                    }
-                    for Observed { generation, target, outcome } in batch.drain(..) {
+                    };
+                    for Observed { generation, target, outcome } in batch {
                         self.observe(generation, target, outcome);
                     }
                 }

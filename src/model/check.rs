@@ -86,6 +86,15 @@ impl CheckKind {
     pub fn is_push(&self) -> bool {
         matches!(self, CheckKind::Push(_))
     }
+
+    /// What its TLS is held to, where a probe makes a handshake.
+    pub fn tls(&self) -> Option<&TlsSpec> {
+        match self {
+            CheckKind::Https(_, tls) | CheckKind::Tls(tls) => Some(tls),
+            CheckKind::Grpc(spec) => spec.tls.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// A (check, address) pair: what is probed and what health is kept for, shared by every service

@@ -131,7 +131,7 @@ fn command(spec: &ExecSpec, attempt: &Attempt<'_>) -> Command {
     command.args(&spec.command[1..]).current_dir("/").process_group(0).stdin(Stdio::null());
     command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()));
     command.env("MERIDIAN_CHECK", &attempt.run.check.name);
-    command.env("MERIDIAN_TARGET", attempt.named.trim_matches(['[', ']']));
+    command.env("MERIDIAN_TARGET", attempt.named().trim_matches(['[', ']']));
     command.env("MERIDIAN_ADDRESS", attempt.address.ip().to_string());
     command.env("MERIDIAN_TIMEOUT", format!("{:.3}", left.as_secs_f64()));
     if attempt.address.port() != 0 {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Job, ProbeLimit, Prober};
 use crate::health::{NotJudged, Outcome, Seen};
+use crate::memory;
 use crate::model::TargetId;
 
 /// Probes every one of `jobs`, all at once as far as `limit` allows. A failing probe repeats at
@@ -58,6 +59,9 @@ pub async fn first_round_each(
             },
         }
     }
+    round.shutdown().await;
+    // Thousands of probes were under way at once, which is not to come again.
+    memory::give_back();
 }
 
 /// Probes one target until it is decided.

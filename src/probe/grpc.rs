@@ -45,7 +45,7 @@ const WINDOW: u32 = 65_535;
 pub(super) async fn probe(spec: &GrpcSpec, attempt: &Attempt<'_>, report: &mut Report) -> Result<(), Seen> {
     let authority = match &spec.host {
         Some(host) => host.clone(),
-        None => format!("{}:{}", attempt.named, attempt.address.port()),
+        None => format!("{}:{}", attempt.named(), attempt.address.port()),
     };
     let Some(tls) = &spec.tls else {
         let stream = tcp::connect(attempt.address).await?;

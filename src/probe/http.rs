@@ -19,7 +19,7 @@ use super::{MAX_BODY, tcp};
 use crate::health::{Evidence, FailReason, HttpFault, JsonFault, NotJudged, Phase, Seen};
 use crate::model::{HttpSpec, HttpVersion, JsonRule, JsonTest, Load, LoadSource, TlsSpec};
 
-use exchange::{Answer, Message};
+use exchange::{Answer, Message, Reset};
 
 /// Where one request of a probe goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,18 +62,18 @@ pub(super) async fn probe(
         if answer.status == 303 || (method == Method::POST && matches!(answer.status, 301 | 302)) {
             method = Method::GET;
         }
-        place = redirect::follow(&place, &answer, attempt, report).await?;
+        place = Box::pin(redirect::follow(&place, &answer, attempt, report)).await?;
         report.enter(Phase::Connect);
     }
     unreachable!("the loop ends with its last redirect")
 }
 
 /// The Host header: the check's as written, else the target with a port that is not the scheme's.
-fn authority<'a>(spec: &'a HttpSpec, attempt: &Attempt<'a>, scheme_port: u16) -> Cow<'a, str> {
+fn authority<'a>(spec: &'a HttpSpec, attempt: &'a Attempt<'_>, scheme_port: u16) -> Cow<'a, str> {
     match &spec.host {
         Some(host) => Cow::Borrowed(host),
-        None if attempt.address.port() == scheme_port => Cow::Borrowed(attempt.named),
-        None => Cow::Owned(format!("{}:{}", attempt.named, attempt.address.port())),
+        None if attempt.address.port() == scheme_port => attempt.named(),
+        None => Cow::Owned(format!("{}:{}", attempt.named(), attempt.address.port())),
     }
 }
 
@@ -100,12 +100,13 @@ async fn fetch(
         family: tcp::family(&place.address),
         wants: &|status| wants(spec, status),
     };
+    // Each way is boxed, since a probe's memory is otherwise that of the way that takes most.
     if !place.secure {
-        let stream = tcp::connect(place.address).await?;
+        let stream = Reset(tcp::connect(place.address).await?);
         report.enter(Phase::Response);
         return match spec.version {
-            HttpVersion::Two => exchange::http2(stream, message, report).await,
-            HttpVersion::Auto | HttpVersion::One => exchange::http1(stream, message, report).await,
+            HttpVersion::Two => Box::pin(exchange::http2(stream, message, report)).await,
+            HttpVersion::Auto | HttpVersion::One => Box::pin(exchange::http1(stream, message, report)).await,
         };
     }
     let alpn = match spec.version {
@@ -116,13 +117,13 @@ async fn fetch(
     // A redirect into TLS, or to another host, is held to what browsers would hold it to.
     let usual = TlsSpec::default();
     let tls = tls.filter(|_| place.ours).unwrap_or(&usual);
-    let stream = tls::open(tls, alpn, place.address, &place.authority, attempt.prober, report).await?;
+    let stream = Box::pin(tls::open(tls, alpn, place.address, &place.authority, attempt.prober, report)).await?;
     report.enter(Phase::Response);
     let chosen_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     match (spec.version, chosen_two) {
-        (_, true) => exchange::http2(stream, message, report).await,
+        (_, true) => Box::pin(exchange::http2(stream, message, report)).await,
         (HttpVersion::Two, false) => Err(Seen::Fail(FailReason::Http(HttpFault::NoHttp2))),
-        (_, false) => exchange::http1(stream, message, report).await,
+        (_, false) => Box::pin(exchange::http1(stream, message, report)).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! One probe of one target, whatever its check.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use super::tls::Tls;
 use super::{Clock, dns, exec, grpc, http, icmp, tcp, tls};
 use crate::dns::Name;
 use crate::health::{FailReason, NotJudged, Outcome, Phase, ResolveFault, Seen};
-use crate::model::{CheckKind, CheckSpec, DnsSpec, DnsTransport, Family, GrpcSpec, Target};
+use crate::model::{CheckKind, CheckSpec, DnsSpec, DnsTransport, Family, Target};
 
 /// How many of a target name's addresses are probed at most.
 pub const MAX_ADDRESSES: usize = 8;
@@ -57,8 +58,8 @@ pub(super) struct Attempt<'a> {
     pub(super) prober: &'a Prober,
     /// What it is an attempt of.
     pub(super) run: &'a Run<'a>,
-    /// The target as a Host header names it, port not included.
-    pub(super) named: &'a str,
+    /// The target's name, without its final dot; `None` where it is an address.
+    pub(super) name: Option<&'a str>,
     /// What is probed; with port 0 where the type of the check has none.
     pub(super) address: SocketAddr,
     /// When the attempt is cut off.
@@ -105,11 +106,7 @@ impl Prober {
     /// Runs `check` on `target` once; takes at most the check's `timeout`, after the wait for a turn
     /// where it runs a program.
     pub async fn probe(&self, check: &CheckSpec, target: &Target) -> Outcome {
-        let tls = match &check.kind {
-            CheckKind::Https(_, tls) | CheckKind::Tls(tls) | CheckKind::Grpc(GrpcSpec { tls: Some(tls), .. }) => Some(tls),
-            _ => None,
-        };
-        if let Some(tls) = tls {
+        if let Some(tls) = check.kind.tls() {
             self.tls.prepare(tls);
         }
         let turn = match &check.kind {
@@ -126,12 +123,8 @@ impl Prober {
 
     async fn probe_address(&self, run: &Run<'_>, address: IpAddr) -> (Seen, Report) {
         let mut report = Report::start(first_phase(&run.check.kind));
-        let named = match address {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("[{address}]"),
-        };
         let address = SocketAddr::new(address, run.check.port);
-        let attempt = Attempt { prober: self, run, named: &named, address, deadline: run.deadline };
+        let attempt = Attempt { prober: self, run, name: None, address, deadline: run.deadline };
         let seen = attempt.run(&mut report).await;
         (seen, report)
     }
@@ -150,14 +143,14 @@ impl Prober {
         (seen, report)
     }
 
-    async fn probe_addresses(&self, run: &Run<'_>, named: &str, addresses: &[SocketAddr], report: &mut Report) -> Seen {
+    async fn probe_addresses(&self, run: &Run<'_>, name: &str, addresses: &[SocketAddr], report: &mut Report) -> Seen {
         let mut verdict = Seen::Fail(FailReason::Resolve(ResolveFault::NoAddress));
         let mut evidence = None;
         for (index, address) in addresses.iter().enumerate() {
             report.begin_attempt(first_phase(&run.check.kind));
             let now = Instant::now();
             let share = run.deadline.saturating_duration_since(now) / (addresses.len() - index) as u32;
-            let attempt = Attempt { prober: self, run, named, address: *address, deadline: now + share };
+            let attempt = Attempt { prober: self, run, name: Some(name), address: *address, deadline: now + share };
             let seen = attempt.run(report).await;
             let found = report.evidence.take();
             match (seen, verdict) {
@@ -211,6 +204,15 @@ impl Attempt<'_> {
             CheckKind::Exec(spec) => Box::pin(exec::probe(spec, self, report)).await,
             CheckKind::Tls(spec) => Box::pin(tls::probe(spec, self, report)).await,
             CheckKind::Push(_) => Err(Seen::NotJudged(NotJudged::Check)),
+        }
+    }
+
+    /// The target as a Host header names it, port not included.
+    pub(super) fn named(&self) -> Cow<'_, str> {
+        match (self.name, self.address.ip()) {
+            (Some(name), _) => Cow::Borrowed(name),
+            (None, IpAddr::V4(address)) => Cow::Owned(address.to_string()),
+            (None, IpAddr::V6(address)) => Cow::Owned(format!("[{address}]")),
         }
     }
 

@@ -9,7 +9,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+use std::{io, thread};
 
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
@@ -41,7 +43,7 @@ pub struct Observed {
     pub outcome: Outcome,
 }
 
-/// The running scheduler; dropping it ends it, and what is under way ends by its timeout.
+/// The running scheduler; dropping it ends it, and what is under way is given up.
 #[derive(Debug)]
 pub struct Scheduler {
     commands: mpsc::UnboundedSender<(u32, Vec<Job>)>,
@@ -63,28 +65,40 @@ impl Job {
 }
 
 impl Scheduler {
-    /// Starts probing `jobs`, the targets of configuration `generation`; outcomes go to `outcomes`.
-    /// To be called inside a tokio runtime.
+    /// Starts probing `jobs`, the targets of configuration `generation`; outcomes go to `outcomes`,
+    /// those of probes that end together at once. To be called inside a tokio runtime, which gets the
+    /// probes that compute much.
+    ///
+    /// All others run on a thread of their own: most of a probe is the kernel's work, and waking
+    /// another thread for each step of it, or for each outcome, would cost as much again.
     pub fn spawn(
         prober: Arc<Prober>,
         limit: ProbeLimit,
         generation: u32,
         jobs: Vec<Job>,
-        outcomes: mpsc::Sender<Observed>,
-    ) -> Scheduler {
+        outcomes: mpsc::Sender<Vec<Observed>>,
+    ) -> io::Result<Scheduler> {
         let (commands, inbox) = mpsc::unbounded_channel();
+        let (seen, ended) = mpsc::channel(BATCH);
         let mut running = Running {
             clock: prober.clock(),
             prober,
-            outcomes,
+            computing: Handle::current(),
+            seen,
             lanes: [limit.probes - limit.probes / 2, limit.probes / 2, PROGRAMS].map(Lane::new),
             slots: Vec::new(),
             timetable: Timetable::default(),
             crowded: false,
         };
         running.replace(generation, jobs);
-        tokio::spawn(running.run(inbox));
-        Scheduler { commands }
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("probes".to_owned()).spawn(move || {
+            runtime.spawn(hand_on(ended, outcomes));
+            runtime.block_on(running.run(inbox));
+            // A lookup of the system's resolver may take as long as it likes.
+            runtime.shutdown_background();
+        })?;
+        Ok(Scheduler { commands })
     }
 
     /// Probes the targets of configuration `generation` from now on. A target whose check and
@@ -99,7 +113,9 @@ impl Scheduler {
 struct Running {
     clock: Clock,
     prober: Arc<Prober>,
-    outcomes: mpsc::Sender<Observed>,
+    /// Where a handshake of TLS keeps nobody waiting.
+    computing: Handle,
+    seen: mpsc::Sender<Observed>,
     /// For targets that answer, for slow ones, and for programs.
     lanes: [Lane; 3],
     slots: Vec<Arc<Slot>>,
@@ -128,6 +144,8 @@ struct Slot {
 
 /// How many programs may run, or wait in line for it, at once: more than `[server] exec_processes` allows.
 const PROGRAMS: usize = 1024;
+/// How many outcomes are handed on at once, at most.
+const BATCH: usize = 256;
 /// The address of a slot whose target is not probed any more.
 const GONE: u64 = u64::MAX;
 
@@ -178,18 +196,21 @@ impl Running {
 
     fn launch(&self, index: usize, permit: OwnedSemaphorePermit) {
         let turn = Turn(self.slots[index].clone());
-        let (prober, outcomes) = (self.prober.clone(), self.outcomes.clone());
-        tokio::spawn(async move {
+        let (prober, seen) = (self.prober.clone(), self.seen.clone());
+        let computes = turn.0.check.kind.tls().is_some();
+        let probe = async move {
             let outcome = prober.probe(&turn.0.check, &turn.0.target).await;
             let slow = matches!(outcome.seen, Seen::Fail(FailReason::Timeout(_)));
             turn.0.slow.store(slow, Ordering::Relaxed);
             // Turn and permit are kept until the outcome is taken: a publisher that falls behind
             // slows the probes down instead of filling memory.
             if let Some((generation, target)) = turn.0.address() {
-                let _ = outcomes.send(Observed { generation, target, outcome }).await;
+                let _ = seen.send(Observed { generation, target, outcome }).await;
             }
             drop(permit);
-        });
+        };
+        // The handles are of no use: a probe tells what it saw, and ends by its timeout.
+        drop(if computes { self.computing.spawn(probe) } else { tokio::spawn(probe) });
     }
 
     fn say_crowded(&mut self, lane: usize) {
@@ -219,6 +240,16 @@ impl Running {
             let slot = same.map_or_else(|| Arc::new(Slot::new(job.check, job.target)), |index| old_slots[index].clone());
             slot.address.store(u64::from(generation) << 32 | u64::from(job.id.0), Ordering::Relaxed);
             self.slots.push(slot);
+        }
+    }
+}
+
+/// Hands on what probes saw: by its turn after theirs, all that ended together is there.
+async fn hand_on(mut ended: mpsc::Receiver<Observed>, outcomes: mpsc::Sender<Vec<Observed>>) {
+    loop {
+        let mut batch = Vec::new();
+        if ended.recv_many(&mut batch, BATCH).await == 0 || outcomes.send(batch).await.is_err() {
+            return;
         }
     }
 }

@@ -54,7 +54,7 @@ struct Way {
 
 /// A `tls` check: the handshake, with everything the certificate is held to.
 pub(super) async fn probe(spec: &TlsSpec, attempt: &Attempt<'_>, report: &mut Report) -> Result<(), Seen> {
-    let mut stream = open(spec, Alpn::None, attempt.address, attempt.named, attempt.prober, report).await?;
+    let mut stream = open(spec, Alpn::None, attempt.address, &attempt.named(), attempt.prober, report).await?;
     // A reset would overtake our last flight: the server would take the handshake for broken off, and log it.
     let _ = SockRef::from(stream.get_ref().0).set_linger(None);
     let _ = stream.shutdown().await;

@@ -6,7 +6,7 @@
 use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use http_body_util::Empty;
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -14,7 +14,8 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use crate::health::{Evidence, FailReason, HttpFault, NotJudged, Phase, Seen};
 use crate::model::Family;
@@ -53,6 +54,30 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     /// As much as was wanted, at most [`MAX_BODY`].
     pub(super) body: Vec<u8>,
+}
+
+/// A connection in the clear, which its drop resets: to be shut down first would be two packets more
+/// for each probe, and another wake of the server.
+pub(super) struct Reset(pub(super) TcpStream);
+
+impl AsyncRead for Reset {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Reset {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// Speaks HTTP/1.1 on `stream`.

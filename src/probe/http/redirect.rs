@@ -93,7 +93,7 @@ mod tests {
             forgive: 5,
         };
         let run = Run { check: &check, turn: None, deadline };
-        let attempt = Attempt { prober: &prober, run: &run, named: "192.0.2.1", address: ADDRESS, deadline };
+        let attempt = Attempt { prober: &prober, run: &run, name: None, address: ADDRESS, deadline };
         follow(&place, &answer, &attempt, &mut Report::start(Phase::Connect)).await
     }
 

@@ -155,11 +155,12 @@ async fn programs_in_line_delay_no_other_checks() {
     let jobs = (0..20).map(|id| job(id, &slow)).chain((20..22).map(|id| job(id, &quick))).collect();
     let (sender, mut outcomes) = tokio::sync::mpsc::channel(64);
     let prober = Arc::new(Prober::new(Clock::start()).with_exec_processes(1));
-    let _scheduler = Scheduler::spawn(prober, ProbeLimit { descriptors: 1024, probes: 8 }, 0, jobs, sender);
+    let _scheduler = Scheduler::spawn(prober, ProbeLimit { descriptors: 1024, probes: 8 }, 0, jobs, sender).unwrap();
     let (mut programs, mut others) = (0, 0);
     let end = tokio::time::Instant::now() + Duration::from_secs(2);
-    while let Ok(Some(observed)) = tokio::time::timeout_at(end, outcomes.recv()).await {
-        if observed.target.0 < 20 { programs += 1 } else { others += 1 }
+    while let Ok(Some(batch)) = tokio::time::timeout_at(end, outcomes.recv()).await {
+        let of_programs = batch.iter().filter(|observed| observed.target.0 < 20).count();
+        (programs, others) = (programs + of_programs, others + batch.len() - of_programs);
     }
     assert!((1..=7).contains(&programs), "one after the other: {programs}");
     assert!(others >= 10, "about 20 for each of two: {others}");

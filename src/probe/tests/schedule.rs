@@ -22,11 +22,11 @@ fn prober() -> Arc<Prober> {
 }
 
 /// What arrives within `time`.
-async fn collect(outcomes: &mut mpsc::Receiver<Observed>, time: Duration) -> Vec<Observed> {
+async fn collect(outcomes: &mut mpsc::Receiver<Vec<Observed>>, time: Duration) -> Vec<Observed> {
     let mut seen = Vec::new();
     let end = tokio::time::Instant::now() + time;
     while let Ok(Some(observed)) = tokio::time::timeout_at(end, outcomes.recv()).await {
-        seen.push(observed);
+        seen.extend(observed);
     }
     seen
 }
@@ -42,7 +42,7 @@ async fn each_target_is_probed_at_its_interval() {
     let address = start(|_| async {}).await;
     let jobs = (0..20).map(|id| job(id, &check(connects(), address.port()))).collect();
     let (sender, mut outcomes) = mpsc::channel(64);
-    let _scheduler = Scheduler::spawn(prober(), LIMIT, 7, jobs, sender);
+    let _scheduler = Scheduler::spawn(prober(), LIMIT, 7, jobs, sender).unwrap();
     let seen = collect(&mut outcomes, Duration::from_secs(1)).await;
     assert!(seen.iter().all(|observed| observed.generation == 7 && observed.outcome.passed()));
     let counts = per_target(&seen);
@@ -58,7 +58,7 @@ async fn hung_targets_never_delay_the_others() {
     jobs.extend((30..35).map(|id| job(id, &check(connects(), answering.port()))));
     let (sender, mut outcomes) = mpsc::channel(64);
     let limit = ProbeLimit { probes: 8, ..LIMIT };
-    let _scheduler = Scheduler::spawn(prober(), limit, 0, jobs, sender);
+    let _scheduler = Scheduler::spawn(prober(), limit, 0, jobs, sender).unwrap();
     // At first nobody is known to be slow: 30 probes of 100 ms, 4 at once.
     collect(&mut outcomes, Duration::from_millis(1200)).await;
     let counts = per_target(&collect(&mut outcomes, Duration::from_secs(1)).await);
@@ -84,7 +84,7 @@ async fn a_probe_never_overlaps_itself() {
     .await;
     let slow = CheckSpec { timeout: Duration::from_millis(450), ..check(CheckKind::Http(http()), address.port()) };
     let (sender, mut outcomes) = mpsc::channel(64);
-    let _scheduler = Scheduler::spawn(prober(), LIMIT, 0, vec![job(0, &slow)], sender);
+    let _scheduler = Scheduler::spawn(prober(), LIMIT, 0, vec![job(0, &slow)], sender).unwrap();
     let seen = collect(&mut outcomes, Duration::from_secs(2)).await;
     assert!((2..=5).contains(&seen.len()), "a turn in five: {}", seen.len());
     // The server may see the next connection before the end of the last.
@@ -96,7 +96,7 @@ async fn a_reload_renames_keeps_and_drops() {
     let address = start(|_| async {}).await;
     let tcp = check(connects(), address.port());
     let (sender, mut outcomes) = mpsc::channel(64);
-    let scheduler = Scheduler::spawn(prober(), LIMIT, 1, vec![job(0, &tcp), job(1, &tcp)], sender);
+    let scheduler = Scheduler::spawn(prober(), LIMIT, 1, vec![job(0, &tcp), job(1, &tcp)], sender).unwrap();
     assert_eq!(per_target(&collect(&mut outcomes, Duration::from_millis(500)).await).len(), 2);
     let kept = Job { id: TargetId(5), ..job(1, &tcp) };
     scheduler.replace(2, vec![kept, job(6, &tcp)]);
@@ -115,7 +115,7 @@ async fn dropping_the_scheduler_ends_it() {
     let address = start(|_| async {}).await;
     let (sender, mut outcomes) = mpsc::channel(64);
     let jobs = vec![job(0, &check(connects(), address.port()))];
-    drop(Scheduler::spawn(prober(), LIMIT, 1, jobs, sender));
+    drop(Scheduler::spawn(prober(), LIMIT, 1, jobs, sender).unwrap());
     let ended = async { while outcomes.recv().await.is_some() {} };
     tokio::time::timeout(TIMEOUT, ended).await.expect("the channel closes with the last probe");
 }
