@@ -113,11 +113,6 @@ impl Entry {
         self.tracker.since().is_some_and(|since| now.since(since) < window)
     }
 
-    /// It fell at `start` or later.
-    pub(super) fn fell_since(&self, start: Moment) -> bool {
-        self.tracker.since().is_some_and(|since| since >= start)
-    }
-
     /// The check's thresholds; a verdict that is only inherited gives way to the first pass.
     pub(super) fn thresholds(&self) -> Thresholds {
         let thresholds = self.spec.thresholds;

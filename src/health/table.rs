@@ -308,7 +308,8 @@ impl Health {
         for target in std::mem::take(&mut self.silent) {
             let entry = &mut self.entries[target.index()];
             match entry.before.take() {
-                Some(before) if !entry.fell_in_silence(before) || entry.fell_since(now - window) => {
+                // A fall that is still held back is not older, even where the window ends with it.
+                Some(before) if !entry.fell_in_silence(before) || entry.state.up || entry.fell_within(window, now) => {
                     entry.flap.undo(entry.tracker.since().filter(|_| entry.fell_in_silence(before)));
                     entry.tracker = before;
                     self.publish_undone(target, now, effects);

@@ -231,6 +231,15 @@ fn a_warning_is_told_once_per_change_and_only_by_passes() {
     assert_eq!(record(500, Seen::Pass, None), ["500 0: no warning"]);
 }
 
+/// It was settled at that moment, and flipped by the one outcome that made it isolation.
+#[test]
+fn a_fall_as_old_as_the_window_is_not_undone() {
+    let mut health = health(&[0, 1]);
+    let script = [(0, 0, REFUSED), (0, 0, REFUSED), (100, 0, REFUSED), (200, 1, REFUSED)];
+    assert_eq!(play(&mut health, &script), ["0 0 down: the connection was refused (2 failures)", "200 isolated"]);
+    assert_eq!(health.state(T[0]), State { up: false, settled: true });
+}
+
 #[test]
 fn history_survives_a_reload() {
     let mut old = health(&[0, 1, 2]);
