@@ -110,7 +110,7 @@ impl Entry {
     }
 
     pub(super) fn fell_within(&self, window: Duration, now: Moment) -> bool {
-        self.tracker.since().is_some_and(|since| now.since(since) < window)
+        self.tracker.since().is_some_and(|since| now.since(since) <= window)
     }
 
     /// The check's thresholds; a verdict that is only inherited gives way to the first pass.

@@ -175,6 +175,11 @@ impl Isolation {
         self.window
     }
 
+    /// The first moment at which isolation leaves a fall at `fall` alone.
+    pub(super) fn past_window(&self, fall: Moment) -> Moment {
+        fall + self.window + Duration::from_nanos(1)
+    }
+
     /// Takes over what another configuration's isolation knew; `silence` says whether any failure
     /// of a running silence stays. Those are to be told again with [`Isolation::retell`], since
     /// targets and regions have new ids.

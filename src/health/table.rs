@@ -308,8 +308,7 @@ impl Health {
         for target in std::mem::take(&mut self.silent) {
             let entry = &mut self.entries[target.index()];
             match entry.before.take() {
-                // A fall that is still held back is not older, even where the window ends with it.
-                Some(before) if !entry.fell_in_silence(before) || entry.state.up || entry.fell_within(window, now) => {
+                Some(before) if !entry.fell_in_silence(before) || entry.fell_within(window, now) => {
                     entry.flap.undo(entry.tracker.since().filter(|_| entry.fell_in_silence(before)));
                     entry.tracker = before;
                     self.publish_undone(target, now, effects);
@@ -377,7 +376,7 @@ impl Health {
         entry.state = State { up, settled: false };
         effects.push(Effect::Transition(Transition { target, up, cause }));
         self.settling.push(Reverse((now + entry.spec.interval, target)));
-        self.settling.push(Reverse((now + self.isolation.window(), target)));
+        self.settling.push(Reverse((self.isolation.past_window(now), target)));
     }
 
     fn hold_down(&mut self, target: TargetId, until: Moment, now: Moment, effects: &mut Vec<Effect>) {
@@ -407,7 +406,7 @@ impl Health {
         }
         if let Some(since) = entry.tracker.since() {
             self.settling.push(Reverse((since + entry.spec.interval, target)));
-            self.settling.push(Reverse((since + self.isolation.window(), target)));
+            self.settling.push(Reverse((self.isolation.past_window(since), target)));
         }
         if entry.before.is_some() {
             self.isolation.retell(target, &entry.spec.regions);

@@ -231,13 +231,20 @@ fn a_warning_is_told_once_per_change_and_only_by_passes() {
     assert_eq!(record(500, Seen::Pass, None), ["500 0: no warning"]);
 }
 
-/// It was settled at that moment, and flipped by the one outcome that made it isolation.
+/// It was settled when the window ended, and flipped by the one outcome that made it isolation.
 #[test]
-fn a_fall_as_old_as_the_window_is_not_undone() {
-    let mut health = health(&[0, 1]);
-    let script = [(0, 0, REFUSED), (0, 0, REFUSED), (100, 0, REFUSED), (200, 1, REFUSED)];
-    assert_eq!(play(&mut health, &script), ["0 0 down: the connection was refused (2 failures)", "200 isolated"]);
-    assert_eq!(health.state(T[0]), State { up: false, settled: true });
+fn a_fall_is_in_doubt_until_isolation_cannot_undo_it() {
+    let script = [(0, 0, REFUSED), (0, 0, REFUSED), (100, 0, REFUSED)];
+    let with = |last| {
+        let mut health = health(&[0, 1]);
+        play(&mut health, &script);
+        health.tick(at(last));
+        let settled = health.state(T[0]).settled;
+        (settled, play(&mut health, &[(last, 1, REFUSED)]))
+    };
+    let undone = "200 0 up: its failures were our own network's";
+    assert_eq!(with(200), (false, vec!["200 isolated".to_owned(), undone.to_owned()]));
+    assert_eq!(with(201), (true, vec!["201 isolated".to_owned()]));
 }
 
 #[test]
