@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::dns::{Name, RrType};
 use crate::geo::{GeoMap, Locations};
 use crate::metrics::Tally;
-use crate::model::{MapSpec, RegionId, ServiceId};
+use crate::model::{MapId, MapSpec, RegionId, Route, ServiceId};
 use crate::steer::Plan;
 use crate::zone::{Lookup, NameTable, ZoneInput};
 
@@ -19,8 +19,10 @@ pub struct Dataset {
     pub config: Config,
     /// Every owner name.
     pub names: NameTable,
-    /// By [`crate::model::MapId`].
+    /// By [`MapId`].
     pub maps: Vec<Arc<GeoMap>>,
+    /// By [`ServiceId`]: the map whose order decides, where the route is `nearest`. It is in the plan too, which is further away.
+    pub nearest: Vec<Option<MapId>>,
     /// Where addresses are; what the maps were compiled from.
     pub locations: Arc<Locations>,
 }
@@ -54,7 +56,8 @@ impl Dataset {
         };
         let compile = |spec| Arc::new(GeoMap::compile(spec, &config.regions, &locations));
         let maps = config.maps.iter().map(|spec| known(spec).unwrap_or_else(|| compile(spec))).collect();
-        Dataset { config, names, maps, locations }
+        let nearest = config.services.iter().map(|service| service.map.filter(|_| service.route == Route::Nearest)).collect();
+        Dataset { config, names, maps, nearest, locations }
     }
 
     /// The service that answers `name`, by its own name or a wildcard.

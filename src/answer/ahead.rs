@@ -10,12 +10,12 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Query, internet};
-use crate::dataset::Snapshot;
+use super::{Exchange, Query, internet};
+use crate::dataset::{Dataset, Snapshot};
 use crate::dns::{Class, Prefix, Request, Unanswerable};
 use crate::geo::{FETCH_STEPS, GeoMap, Located};
-use crate::model::{Family, RegionId, Route, ZoneId};
-use crate::steer::Plan;
+use crate::memory;
+use crate::model::{Family, RegionId, ServiceId, ZoneId};
 use crate::zone::{Key, Lookup, NameTable};
 
 /// Queries that look ahead together: what a busy socket has waiting, and few enough that nothing
@@ -28,94 +28,107 @@ pub(super) struct Ahead<'q> {
     pub(super) request: Request<'q>,
     /// Why it gets no full answer.
     pub(super) unanswerable: Option<Unanswerable>,
-    key: Option<Key>,
-    found: Option<Option<(ZoneId, Lookup)>>,
+    /// What the names have for its question; `None` where that is none of class IN, or outside of every zone.
+    pub(super) found: Option<(ZoneId, Lookup)>,
     /// Where its client is, for a service that goes by that.
     pub(super) located: Option<Located>,
 }
 
 impl<'q> Ahead<'q> {
-    const EMPTY: Ahead<'static> = Ahead { request: Request::EMPTY, unanswerable: None, key: None, found: None, located: None };
+    const EMPTY: Ahead<'static> = Ahead { request: Request::EMPTY, unanswerable: None, found: None, located: None };
 
-    /// Reads the message.
+    /// What is known about one query alone.
     #[inline]
-    pub(super) fn read(query: &Query<'q>) -> Ahead<'q> {
+    pub(super) fn of(names: &NameTable, query: &Query<'q>) -> Ahead<'q> {
         let mut ahead = Ahead::EMPTY;
-        ahead.unanswerable = ahead.request.read(query.bytes).err();
+        if let Some(question) = ahead.read(query) {
+            ahead.found = names.lookup(question.qname(), question.qtype);
+        }
         ahead
     }
 
-    /// What the names have for the question.
+    /// Reads the message; returns it where it is for the names to answer.
     #[inline]
-    pub(super) fn lookup(&self, names: &NameTable) -> Option<(ZoneId, Lookup)> {
-        self.found.unwrap_or_else(|| names.lookup(self.request.qname(), self.request.qtype))
-    }
-
-    fn question(&self) -> Option<&Request<'q>> {
+    fn read(&mut self, query: &Query<'q>) -> Option<&Request<'q>> {
+        self.unanswerable = self.request.read(query.bytes).err();
         let complete = self.unanswerable.is_none() && self.request.error.is_none();
         (complete && self.request.qclass == Class::IN).then_some(&self.request)
     }
 }
 
-/// Reads every one of `queries`, [`GROUP`] at most, and has the memory fetched that their answers need.
-pub(super) fn look_ahead<'q>(snapshot: &Snapshot, queries: impl Iterator<Item = Query<'q>>) -> ArrayVec<Ahead<'q>, GROUP> {
-    let names = &snapshot.dataset.names;
+/// A query of a group that the names are to answer.
+struct Asked {
+    /// Which of the group.
+    index: usize,
+    key: Key,
+}
+
+/// A query of a group that a service is to answer.
+struct Steered<'s> {
+    /// Which of the group.
+    index: usize,
+    service: ServiceId,
+    client: Prefix,
+    /// The map that says where the client goes.
+    map: Option<&'s GeoMap>,
+    /// The first region of the client's order.
+    region: Option<RegionId>,
+}
+
+/// Reads the query of every one of `exchanges`, [`GROUP`] at most, and has the memory fetched that their answers need.
+/// `worker` is the number of the worker that answers.
+pub(super) fn look_ahead<'q>(snapshot: &Snapshot, worker: usize, exchanges: &[Exchange<'q>]) -> ArrayVec<Ahead<'q>, GROUP> {
+    let Dataset { names, maps, nearest, .. } = &*snapshot.dataset;
     let mut group: ArrayVec<Ahead<'q>, GROUP> = ArrayVec::new();
-    let mut clients: ArrayVec<Prefix, GROUP> = ArrayVec::new();
-    for query in queries {
+    let mut asked: ArrayVec<Asked, GROUP> = ArrayVec::new();
+    for (index, exchange) in exchanges.iter().enumerate() {
         group.push(Ahead::EMPTY);
-        let ahead = group.last_mut().expect("one was pushed");
-        ahead.unanswerable = ahead.request.read(query.bytes).err();
-        if let Some(question) = ahead.question() {
+        if let Some(question) = group[index].read(&exchange.query) {
             let key = names.key(question.qname());
             names.fetch_index(key);
-            clients.push(internet::client(question, &query));
-            ahead.key = Some(key);
-        } else {
-            clients.push(Prefix::host(query.client));
+            asked.push(Asked { index, key });
         }
     }
-    group.iter_mut().filter_map(|ahead| ahead.key.as_mut()).for_each(|key| names.fetch_record(key));
-    let mut steered: ArrayVec<(usize, &Plan), GROUP> = ArrayVec::new();
-    for (index, ahead) in group.iter_mut().enumerate() {
-        let (Some(key), Some(question)) = (ahead.key, ahead.question()) else { continue };
-        let found = names.lookup_key(key, question.qname(), question.qtype);
-        if let Some((_, Lookup::Service(service))) = found {
-            let plan = &*snapshot.plans[service.index()];
-            crate::memory::fetch_line(plan);
-            steered.push((index, plan));
+    asked.iter_mut().for_each(|asked| names.fetch_record(&mut asked.key));
+    let mut steered: ArrayVec<Steered<'_>, GROUP> = ArrayVec::new();
+    for Asked { index, key } in asked {
+        let ahead = &mut group[index];
+        ahead.found = names.lookup_key(key, ahead.request.qname(), ahead.request.qtype);
+        if let Some((_, Lookup::Service(service))) = ahead.found {
+            memory::fetch(&snapshot.plans, service.index());
+            let client = internet::client(&ahead.request, &exchanges[index].query);
+            let map = nearest[service.index()].map(|map| &*maps[map.index()]);
+            map.inspect(|map| map.fetch(client, 0));
+            steered.push(Steered { index, service, client, map, region: None });
         }
-        ahead.found = Some(found);
     }
-    if !steered.is_empty() {
-        steer_ahead(snapshot, &mut group, &clients, &steered);
-    }
+    steer_ahead(snapshot, worker, &mut group, &mut steered);
     group
 }
 
-/// The same for what services need: `steered` are the queries for them, and their plans.
-fn steer_ahead(snapshot: &Snapshot, group: &mut [Ahead<'_>], clients: &[Prefix], steered: &[(usize, &Plan)]) {
-    let map = |plan: &Plan| -> Option<&GeoMap> {
-        let nearest = plan.route == Route::Nearest;
-        plan.map.filter(|_| nearest).map(|map| &*snapshot.dataset.maps[map.index()])
-    };
-    for step in 0..FETCH_STEPS {
-        for (index, plan) in steered {
-            map(plan).inspect(|map| map.fetch(clients[*index], step));
+/// The same for what services need.
+fn steer_ahead(snapshot: &Snapshot, worker: usize, group: &mut [Ahead<'_>], steered: &mut [Steered<'_>]) {
+    let plan = |service: ServiceId| &*snapshot.plans[service.index()];
+    for step in 1..FETCH_STEPS {
+        for Steered { service, client, map, .. } in &*steered {
+            if step == 1 {
+                memory::fetch_line(plan(*service));
+            }
+            map.inspect(|map| map.fetch(*client, step));
         }
     }
-    let mut regions: ArrayVec<Option<RegionId>, GROUP> = ArrayVec::new();
-    for (index, plan) in steered {
-        let region = map(plan).and_then(|map| {
-            let located = map.lookup(clients[*index]);
+    let regions = snapshot.dataset.config.regions.len();
+    for Steered { index, service, client, map, region } in &mut *steered {
+        if let Some(map) = map {
+            let located = map.lookup(*client);
             group[*index].located = Some(located);
-            map.order(located.order).steps.first()?.first().copied()
-        });
-        plan.fetch_pool(region);
-        regions.push(region);
+            *region = map.order(located.order).steps.first().and_then(|step| step.first().copied());
+        }
+        plan(*service).fetch_pool(*region, regions);
     }
-    for ((index, plan), region) in steered.iter().zip(regions) {
-        let family = group[*index].question().and_then(|question| Family::of(question.qtype)).unwrap_or(Family::V4);
-        plan.fetch_answer(region, family);
+    let tally = snapshot.tallies.get(worker);
+    for Steered { index, service, region, .. } in steered {
+        let family = Family::of(group[*index].request.qtype).unwrap_or(Family::V4);
+        plan(*service).fetch_answer(*region, family, tally);
     }
 }

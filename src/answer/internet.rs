@@ -18,7 +18,7 @@ const MAX_POINTER: usize = 0x3fff;
 pub(super) fn answer(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Query<'_>, writer: &mut Writer<'_>) {
     let names = &snapshot.dataset.names;
     let request = &ahead.request;
-    let Some((zone, lookup)) = ahead.lookup(names) else {
+    let Some((zone, lookup)) = ahead.found else {
         writer.rcode = Rcode::REFUSED;
         return;
     };

@@ -83,14 +83,14 @@ pub struct Exchange<'m> {
 
 /// Answers `query` from `snapshot` into `out`, which has at least [`UDP_BUFFER`] or [`TCP_BUFFER`] octets.
 pub fn respond(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, out: &mut [u8]) -> Response {
-    finish(snapshot, worker, &Ahead::read(query), query, out)
+    finish(snapshot, worker, &Ahead::of(&snapshot.dataset.names, query), query, out)
 }
 
 /// Answers every one of `exchanges`, whose answers are `None`, as [`respond`] does, and sooner than one after the other: what their answers need
 /// is fetched from memory for all of them at once.
 pub fn respond_all(snapshot: &Snapshot, worker: &mut Worker, exchanges: &mut [Exchange<'_>]) {
     for group in exchanges.chunks_mut(ahead::GROUP) {
-        let read = ahead::look_ahead(snapshot, group.iter().map(|exchange| exchange.query));
+        let read = ahead::look_ahead(snapshot, worker.number, group);
         for (exchange, ahead) in group.iter_mut().zip(&read) {
             exchange.answer = match finish(snapshot, worker, ahead, &exchange.query, exchange.out) {
                 Response::Send(length) => Some(length),

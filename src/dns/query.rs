@@ -253,13 +253,18 @@ impl<'q> Ecs<'q> {
         if *scope != 0 || address.len() != usize::from(source.div_ceil(8)) {
             return None;
         }
-        // The octets sent, then zeros.
-        let mut octets = [0; 16];
-        octets.get_mut(..address.len())?.copy_from_slice(address);
+        // The octets sent, then zeros. Not copied: what is read at once, but wider than it was written, has to wait.
+        let missing = |bits: u32| bits.checked_sub(8 * address.len() as u32);
         let prefix = match u16::from_be_bytes([*f0, *f1]) {
             0 if *source == 0 => return Some(Ecs { data, prefix: None }),
-            1 => Prefix::new(Ipv4Addr::new(octets[0], octets[1], octets[2], octets[3]).into(), *source),
-            2 => Prefix::new(Ipv6Addr::from(octets).into(), *source),
+            1 => {
+                let bits = address.iter().fold(0, |bits, octet| bits << 8 | u32::from(*octet));
+                Prefix::new(Ipv4Addr::from_bits(bits.unbounded_shl(missing(32)?)).into(), *source)
+            }
+            2 => {
+                let bits = address.iter().fold(0, |bits, octet| bits << 8 | u128::from(*octet));
+                Prefix::new(Ipv6Addr::from_bits(bits.unbounded_shl(missing(128)?)).into(), *source)
+            }
             _ => return None,
         };
         let prefix = prefix.ok()?;

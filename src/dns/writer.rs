@@ -10,6 +10,8 @@ pub struct Writer<'o> {
     at: usize,
     /// Where sections end: the limit less the OPT record.
     end: usize,
+    /// The octets of the OPT record; 0 where there is none.
+    opt_len: usize,
     counts: [u16; 3],
     /// Authoritative answer.
     pub aa: bool,
@@ -39,10 +41,12 @@ impl<'o> Writer<'o> {
     /// Starts the response to `request` in `out`, at most `limit` octets. `nsid` is answered where it was asked for.
     pub fn new(request: &Request<'_>, nsid: Option<&[u8]>, limit: usize, out: &'o mut [u8]) -> Writer<'o> {
         let limit = limit.min(out.len());
+        let opt_len = opt_len(request, nsid);
         let mut writer = Writer {
             out,
             at: HEADER,
-            end: limit - opt_len(request, nsid),
+            end: limit - opt_len,
+            opt_len,
             counts: [0; 3],
             aa: false,
             tc: false,
@@ -96,8 +100,7 @@ impl<'o> Writer<'o> {
     /// Writes the OPT record and the header; returns the response's length.
     pub fn finish(mut self, request: &Request<'_>, nsid: Option<&[u8]>) -> usize {
         if let Some(edns) = &request.edns {
-            self.end = self.out.len();
-            let options = opt_len(request, nsid) - OPT_FIXED;
+            let options = self.opt_len - OPT_FIXED;
             let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
             let ([size_high, size_low], [high, low]) = (UDP_SIZE.to_be_bytes(), (options as u16).to_be_bytes());
             self.put(&[0, 0, 41, size_high, size_low, (self.rcode.0 >> 4) as u8, 0, dnssec_ok, 0, high, low]);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Counter;
+use crate::memory;
 
 /// Counters in a chunk: 4 KiB, so that a growing tally is added to and never moved.
 const CHUNK: usize = 512;
@@ -25,6 +26,14 @@ impl Tally {
     pub fn count(&self, number: u32) {
         if let Some(chunk) = self.0.get(number as usize / CHUNK) {
             chunk.0[number as usize % CHUNK].increment();
+        }
+    }
+
+    /// Has the memory fetched of counter `number`: among many, it is in no cache.
+    #[inline]
+    pub fn fetch(&self, number: u32) {
+        if let Some(chunk) = self.0.get(number as usize / CHUNK) {
+            memory::fetch(&chunk.0, number as usize % CHUNK);
         }
     }
 

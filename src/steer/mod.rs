@@ -9,6 +9,6 @@ mod plan;
 mod returns;
 mod select;
 
-pub use plan::{Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rrs, Rung, Standing};
+pub use plan::{Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Standing};
 pub use returns::{Phase, Ramp, Return, Returns};
 pub use select::{Asked, Selection, Trace, Verdict, select};

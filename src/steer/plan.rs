@@ -3,7 +3,7 @@
 use crate::dns::{RrType, Ttl};
 use crate::health::State;
 use crate::memory;
-use crate::metrics::UNCOUNTED;
+use crate::metrics::{Tally, UNCOUNTED};
 use crate::model::{Endpoint, Families, Family, FamilyRule, MapId, Moment, Pool, RegionId, Route, Service, Target};
 use std::net::IpAddr;
 
@@ -88,7 +88,11 @@ impl Rung {
 pub struct Plan {
     /// One per pool, in the service's order.
     pub pools: Box<[PoolPlan]>,
-    rrs: Rrs,
+    /// Pool index by region; `NO_POOL` where the service has none.
+    by_region: Box<[u16]>,
+    /// The RRs, each ring laid out so that the answer that starts at endpoint `i` is one slice: the ring's
+    /// endpoints, and the first `answers − 1` of them once more.
+    rrs: Box<[u8]>,
     /// The map of the clients' orders and borders.
     pub map: Option<MapId>,
     /// TTL while what was consulted is settled.
@@ -103,8 +107,8 @@ pub struct Plan {
     pub alias: bool,
     /// TTL in doubt and on degraded rungs.
     pub ttl_min: Ttl,
-    /// Pool index by region; `NO_POOL` where the service has none.
-    by_region: Box<[u16]>,
+    /// Per laid-out RR: where it starts, and the weights of its ring's endpoints up to and with it.
+    slots: Box<[Slot]>,
     /// Pool indexes, lowest priority number first.
     by_priority: Box<[u16]>,
     /// All endpoints of each pool, per family, up or not.
@@ -170,7 +174,7 @@ pub struct PoolPlan {
     usable: [Ring; 2],
 }
 
-/// Endpoints to pick from by weight: a stretch of [`Rrs`].
+/// Endpoints to pick from by weight: a stretch of a plan's RRs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ring {
     first: u32,
@@ -181,15 +185,6 @@ pub struct Ring {
     pub len: u16,
     /// How many RRs an answer has.
     pub answers: u8,
-}
-
-/// The RRs of a plan, each ring laid out so that the answer that starts at endpoint `i` is one slice:
-/// the ring's endpoints, and the first `answers − 1` of them once more.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Rrs {
-    bytes: Box<[u8]>,
-    /// Per laid-out RR: where it starts, and the weights of its ring's endpoints up to and with it.
-    slots: Box<[Slot]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -246,7 +241,8 @@ impl Plan {
             fallback,
             fallback_counter: UNCOUNTED,
             notes,
-            rrs: Rrs { bytes: layout.bytes.into(), slots: layout.slots.into() },
+            rrs: layout.bytes.into(),
+            slots: layout.slots.into(),
         }
     }
 
@@ -272,24 +268,25 @@ impl Plan {
         }
     }
 
-    /// Has the memory fetched of the pool in `region`, without one of the first.
+    /// Has the memory fetched of the pool in `region`, one of so many `regions`; without one of the first pool.
     #[inline]
-    pub fn fetch_pool(&self, region: Option<RegionId>) {
+    pub fn fetch_pool(&self, region: Option<RegionId>, regions: usize) {
         let index = match region {
             None => 0,
             // A service that is everywhere needs no table.
-            Some(region) if self.pools.len() == self.by_region.len() => region.index(),
+            Some(region) if self.pools.len() == regions => region.index(),
             Some(region) => self.by_region.get(region.index()).map_or(usize::MAX, |pool| usize::from(*pool)),
         };
         memory::fetch(&self.pools, index);
     }
 
-    /// Has the memory fetched of what that pool hands out; to be called once the pool is there.
+    /// Has the memory fetched of what that pool hands out, and of where that is counted; to be called once the pool is there.
     #[inline]
-    pub fn fetch_answer(&self, region: Option<RegionId>, family: Family) {
+    pub fn fetch_answer(&self, region: Option<RegionId>, family: Family, tally: Option<&Tally>) {
         let pool = region.map_or(self.pools.first(), |region| self.pool(region));
         if let Some(pool) = pool {
-            memory::fetch(&self.rrs.bytes, pool.usable[family.index()].start as usize);
+            memory::fetch(&self.rrs, pool.usable[family.index()].start as usize);
+            tally.inspect(|tally| tally.fetch(pool.counter));
         }
     }
 
@@ -331,11 +328,11 @@ impl Plan {
     /// The RRs of the answer that starts at `slot` of `ring`: owners `C0 0C`, TTL [`Plan::ttl`].
     pub fn answer(&self, ring: Ring, slot: usize) -> &[u8] {
         if slot == 0 {
-            return &self.rrs.bytes[ring.start as usize..][..usize::from(ring.length)];
+            return &self.rrs[ring.start as usize..][..usize::from(ring.length)];
         }
         let first = ring.first as usize + slot;
-        let end = self.rrs.slots.get(first + usize::from(ring.answers)).map_or(self.rrs.bytes.len(), |s| s.start as usize);
-        &self.rrs.bytes[self.rrs.slots[first].start as usize..end]
+        let end = self.slots.get(first + usize::from(ring.answers)).map_or(self.rrs.len(), |s| s.start as usize);
+        &self.rrs[self.slots[first].start as usize..end]
     }
 
     /// Picks a slot of `ring` by weight, exactly in the long run; `ring` is not empty.
@@ -343,7 +340,7 @@ impl Plan {
         if ring.len == 1 {
             return 0;
         }
-        let slots = &self.rrs.slots[ring.first as usize..][..usize::from(ring.len)];
+        let slots = &self.slots[ring.first as usize..][..usize::from(ring.len)];
         let ticket = below(slots[slots.len() - 1].cumulative, rng);
         slots.partition_point(|slot| slot.cumulative <= ticket)
     }

@@ -160,10 +160,17 @@ impl NameTable {
     }
 
     /// As [`NameTable::lookup`]; `key` is that of `qname`.
+    #[inline]
     pub fn lookup_key(&self, key: Key, qname: &[u8], qtype: RrType) -> Option<(ZoneId, Lookup)> {
-        if let Some(record) = self.find(key, qname) {
-            return Some(self.at_name(record, qtype));
+        match self.find(key, qname) {
+            Some(record) => Some(self.at_name(record, qtype)),
+            None => self.missing(qname, qtype),
         }
+    }
+
+    /// For a name that is not there.
+    #[inline(never)]
+    fn missing(&self, qname: &[u8], qtype: RrType) -> Option<(ZoneId, Lookup)> {
         let mut rest = qname;
         let mut labels = label_count(qname);
         while labels > self.shallowest {
@@ -228,6 +235,7 @@ impl NameTable {
         self.names == 0
     }
 
+    #[inline]
     fn at_name(&self, record: u32, qtype: RrType) -> (ZoneId, Lookup) {
         let node = self.node(record);
         if node.cut != NONE {
@@ -300,7 +308,7 @@ impl NameTable {
         usize::from(record[4]) == name.len() && record[FIXED..FIXED + name.len()].eq_ignore_ascii_case(name)
     }
 
-    #[inline]
+    #[inline(always)]
     fn node(&self, record: u32) -> Node<'_> {
         let start = record as usize;
         let head = &self.arena[start..start + FIXED];
