@@ -99,6 +99,7 @@ async fn fetch(
             .ok_or(Seen::NotJudged(NotJudged::Check))?,
         family: tcp::family(&place.address),
         wants: &|status| wants(spec, status),
+        deadline: attempt.deadline,
     };
     // Each way is boxed, since a probe's memory is otherwise that of the way that takes most.
     if !place.secure {

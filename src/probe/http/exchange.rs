@@ -7,6 +7,7 @@ use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http_body_util::Empty;
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -16,6 +17,7 @@ use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 use crate::health::{Evidence, FailReason, HttpFault, NotJudged, Phase, Seen};
 use crate::model::Family;
@@ -34,6 +36,18 @@ pub(super) struct Message<'a> {
     pub(super) family: Family,
     /// How much of the body is read after a status.
     pub(super) wants: &'a (dyn Fn(u16) -> Body + Sync),
+    /// When the probe is cut off.
+    pub(super) deadline: Instant,
+}
+
+/// How long the body of an answer that fails anyway is waited for. It may come in a segment after its head.
+const GLIMPSE: Duration = Duration::from_millis(20);
+/// So long before a probe is cut off, what is known by then is said.
+const LAST_MOMENT: Duration = Duration::from_millis(5);
+
+/// Until when a body is waited for that only tells people why: never so long that the probe is cut off for it.
+fn glimpse_end(deadline: Instant) -> Instant {
+    (Instant::now() + GLIMPSE).min(deadline - LAST_MOMENT)
 }
 
 /// How much of a body is read.
@@ -41,7 +55,7 @@ pub(super) struct Message<'a> {
 pub(super) enum Body {
     /// None of it.
     Nothing,
-    /// What is there already, for evidence.
+    /// What comes soon, for evidence.
     Glimpse,
     /// Its first 64 KiB.
     Start,
@@ -90,7 +104,7 @@ where
     *request.uri_mut() = message.path.parse().map_err(|_| Seen::NotJudged(NotJudged::Check))?;
     *request.headers_mut() = message.headers;
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    let wants = message.wants;
+    let (wants, deadline) = (message.wants, message.deadline);
     let exchanged = async {
         let (mut sender, connection) = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
         // It is handed over before the connection is polled, which otherwise takes a banner for an answer to nothing.
@@ -101,7 +115,7 @@ where
             let mut answer = Answer { status: head.status.as_u16(), headers: head.headers, body: Vec::new() };
             match wants(answer.status) {
                 Body::Nothing => {}
-                Body::Glimpse => glimpse1(&mut body, &mut answer.body).await,
+                Body::Glimpse => glimpse1(&mut body, &mut answer.body, glimpse_end(deadline)).await,
                 Body::Start => {
                     report.enter(Phase::Body);
                     start1(&mut body, &mut answer.body, report).await?;
@@ -126,7 +140,7 @@ where
     *request.uri_mut() = uri.map_err(|_| Seen::NotJudged(NotJudged::Check))?;
     *request.headers_mut() = message.headers;
     request.headers_mut().remove(HOST);
-    let wants = message.wants;
+    let (wants, deadline) = (message.wants, message.deadline);
     let exchanged = async {
         let mut builder = h2::client::Builder::new();
         builder.max_header_list_size(MAX_HEAD as u32).enable_push(false);
@@ -137,7 +151,7 @@ where
             let mut answer = Answer { status: head.status.as_u16(), headers: head.headers, body: Vec::new() };
             match wants(answer.status) {
                 Body::Nothing => {}
-                Body::Glimpse => glimpse2(&mut body, &mut answer.body).await,
+                Body::Glimpse => glimpse2(&mut body, &mut answer.body, glimpse_end(deadline)).await,
                 Body::Start => {
                     report.enter(Phase::Body);
                     start2(&mut body, &mut answer.body, report).await?;
@@ -171,26 +185,17 @@ async fn drive<T, E>(
     }
 }
 
-/// Takes up what of a body has arrived with the head: the connection gets a few turns to hand it on.
-async fn glimpse1(body: &mut Incoming, into: &mut Vec<u8>) {
-    for _ in 0..3 {
-        let polled = std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
-        match polled {
-            Poll::Ready(Some(Ok(frame))) => return append(into, frame.data_ref().map_or(&[], |data| data)),
-            Poll::Ready(_) => return,
-            Poll::Pending => tokio::task::yield_now().await,
-        }
+/// Takes up the beginning of a body, if it comes until `until`.
+async fn glimpse1(body: &mut Incoming, into: &mut Vec<u8>, until: Instant) {
+    let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
+    if let Ok(Some(Ok(frame))) = timeout_at(until, frame).await {
+        append(into, frame.data_ref().map_or(&[], |data| data));
     }
 }
 
-async fn glimpse2(body: &mut h2::RecvStream, into: &mut Vec<u8>) {
-    for _ in 0..3 {
-        let polled = std::future::poll_fn(|cx| Poll::Ready(body.poll_data(cx))).await;
-        match polled {
-            Poll::Ready(Some(Ok(data))) => return append(into, &data),
-            Poll::Ready(_) => return,
-            Poll::Pending => tokio::task::yield_now().await,
-        }
+async fn glimpse2(body: &mut h2::RecvStream, into: &mut Vec<u8>, until: Instant) {
+    if let Ok(Some(Ok(data))) = timeout_at(until, body.data()).await {
+        append(into, &data);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What `http` checks expect of a body, where they go, and the load they bring back.
 
-use super::server::{answer, request, start};
+use super::server::{answer, endless, request, start};
 use super::*;
 use crate::health::{HttpFault, JsonFault};
 use crate::model::{JsonPointer, JsonRule, JsonTest, LoadSource, Pattern, Scalar};
@@ -66,7 +66,36 @@ async fn an_unexpected_status_shows_what_came_with_it() {
     let failed = told(&asked(http(), address).await);
     assert_eq!(failed, (Seen::Fail(FailReason::Status(503)), Some("draining: \\u{7}soon".to_owned())));
     let bodiless = start(|stream| answer(stream, "HTTP/1.1 500 No\r\nContent-Length: 100\r\n\r\n")).await;
-    assert_eq!(told(&asked(http(), bodiless).await), (Seen::Fail(FailReason::Status(500)), None), "nothing is waited for");
+    let begun = Instant::now();
+    assert_eq!(told(&asked(http(), bodiless).await), (Seen::Fail(FailReason::Status(500)), None));
+    assert!(begun.elapsed() < TIMEOUT / 2, "it is not waited for until the end");
+}
+
+#[tokio::test]
+async fn a_body_that_comes_after_its_head_is_shown_all_the_same() {
+    let address = start(|mut stream| async move {
+        request(&mut stream).await;
+        for text in ["HTTP/1.1 503 No\r\nContent-Length: 8\r\n\r\n", "draining"] {
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, text.as_bytes()).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let failed = told(&asked(http(), address).await);
+    assert_eq!(failed, (Seen::Fail(FailReason::Status(503)), Some("draining".to_owned())));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_makes_no_timeout_of_a_status() {
+    let address = start(|stream| endless(stream, "HTTP/1.1 503 No\r\nContent-Length: 8\r\n\r\n", "", TIMEOUT)).await;
+    // Sooner than the body would be given up; a machine under load may not even see the head by then.
+    let limit = Duration::from_millis(15);
+    for _ in 0..50 {
+        if outcome(CheckKind::Http(http()), address, limit).await.seen == Seen::Fail(FailReason::Status(503)) {
+            return;
+        }
+    }
+    panic!("the status was never told");
 }
 
 #[tokio::test]
