@@ -6,7 +6,8 @@
 //! the group is killed before its number can become another's.
 
 use std::collections::HashSet;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -183,13 +184,15 @@ impl Running {
                 status = &mut self.ended => break status,
             }
         };
-        // What left the group may hold the pipe open for as long as it likes: only what is there is read.
-        while let Ok(length @ 1..) = pipe.try_read(&mut buffer) {
+        // What left the group may hold the pipe open for as long as it likes: only what is there is read. The runtime
+        // may not have heard of it yet, so the pipe itself is asked.
+        let mut pipe = File::from(pipe.into_nonblocking_fd().map_err(|error| resources(&error))?);
+        while let Ok(length @ 1..) = pipe.read(&mut buffer) {
             written.take(&buffer[..length])?;
         }
         match status {
             Ok(Ok(status)) => judge(status),
-            Ok(Err(error)) => Err(Seen::NotJudged(NotJudged::Resources(error.raw_os_error().unwrap_or(0)))),
+            Ok(Err(error)) => Err(resources(&error)),
             Err(_) => Err(Seen::NotJudged(NotJudged::Check)),
         }
     }
@@ -223,6 +226,10 @@ impl Written<'_> {
         }
         if self.total > MAX_OUTPUT { Err(Seen::Fail(FailReason::Exec(ExecFault::TooMuchOutput))) } else { Ok(()) }
     }
+}
+
+fn resources(error: &io::Error) -> Seen {
+    Seen::NotJudged(NotJudged::Resources(error.raw_os_error().unwrap_or(0)))
 }
 
 fn judge(status: ExitStatus) -> Result<(), Seen> {

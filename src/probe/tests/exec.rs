@@ -46,6 +46,17 @@ async fn the_exit_code_decides() {
     assert_eq!(run(&shell("kill -TERM $$")).await.seen, fails(ExecFault::Signal(15)));
 }
 
+/// The runtime heard of the program's end before it heard that there was something to read.
+#[tokio::test]
+async fn last_words_are_not_lost_while_the_runtime_is_busy() {
+    let outcome = tokio::spawn(async { run(&shell("sleep 0.1; echo lags by 7 s; exit 2")).await });
+    // Time for it to start, and none to hear of anything before it has ended.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    std::thread::sleep(Duration::from_millis(200));
+    let outcome = outcome.await.unwrap();
+    assert_eq!((outcome.seen, written(&outcome).as_str()), (fails(ExecFault::Exit(2)), "lags by 7 s"));
+}
+
 #[tokio::test]
 async fn a_program_that_cannot_be_started_judges_nothing() {
     let missing = Seen::NotJudged(NotJudged::Program(nix::libc::ENOENT));
