@@ -12,15 +12,17 @@
 //!
 //! `PROBES_SECONDS` (10) is how long each row is measured, `PROBES_ROWS` (all) which rows, by a comma.
 
+mod process;
+
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use meridian::answer::query_message;
 use meridian::dns::{Name, RrType};
+use process::{Server, Used};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -86,10 +88,16 @@ fn measure() {
     for row in ROWS.iter().filter(|row| rows.is_empty() || rows.split(',').any(|name| name == row.name)) {
         let window = Duration::from_secs(seconds);
         let line = if row.check.is_empty() { measure_bare(row, window) } else { measure_row(row, window) };
-        print(&line);
+        progress(&line);
         let _ = writeln!(table, "{line}");
     }
-    print(&format!("\n{table}"));
+    print(&table);
+}
+
+/// What is said while it measures, beside the table.
+#[allow(clippy::print_stderr, reason = "the standard output is the table's")]
+fn progress(text: &str) {
+    eprintln!("{text}");
 }
 
 #[allow(clippy::print_stdout, reason = "the table is what this program is for")]
@@ -103,26 +111,28 @@ fn measure_row(row: &Row, window: Duration) -> String {
     if row.good > 0 {
         targets.push(Target::start("answer"));
     }
-    let server = Server::start(directory.path(), row, &targets);
+    let wanted = |line: &str| line.contains("probes at once") || line.contains("late");
+    let server = Server::start(directory.path(), |port| files(row, &targets, port), wanted, progress);
     std::thread::sleep(SETTLE);
     targets.iter_mut().for_each(|target| target.mark());
-    let used = server.used();
-    let begun = Instant::now();
+    let (used, begun) = (Used::by(server.id()), Instant::now());
     let queries = queries(server.port, window);
-    let (used, took) = (server.used().since(used), begun.elapsed());
-    let (memory, descriptors) = (server.memory(), server.descriptors());
+    let (used, took) = (Used::by(server.id()).since(used), begun.elapsed());
+    let (memory, descriptors) = (memory(server.id()), descriptors(server.id()));
     let judged = if row.good > 0 { row.good } else { ENDPOINTS };
     let arrivals: Vec<Vec<(u32, u64)>> = targets.into_iter().map(Target::finish).collect();
     let probes: usize = arrivals.iter().map(Vec::len).sum();
     let judged = Arrivals::of(arrivals.last().expect("one target"), judged);
-    let micros = |value: u64| format!("{:.2} ms", value as f64 / 1000.0);
+    // A few probes show no schedule.
+    let shown = |text: String| if probes > 100 { text } else { "-".to_owned() };
+    let late = |share| shown(format!("{:.2} ms", judged.late(share) as f64 / 1000.0));
     format!(
         "{} {:>10} {:>10} {:>10} {:>8} {:>7} {:>5} {:>9} {:>9}",
         cost(row.name, probes, took, used),
-        micros(judged.late(0.5)),
-        micros(judged.late(0.99)),
-        micros(judged.late(1.0)),
-        format!("{:.2}×", judged.fullest_slot()),
+        late(0.5),
+        late(0.99),
+        late(1.0),
+        shown(format!("{:.2}×", judged.fullest_slot())),
         format!("{memory} MiB"),
         descriptors,
         format!("{} µs", queries.0),
@@ -227,115 +237,42 @@ fn index_of(address: Ipv4Addr) -> u32 {
     u32::from(high) * 250 + u32::from(low) - 1
 }
 
-/// A port that neither UDP nor TCP uses.
-fn free_port() -> u16 {
-    let both = || {
-        let listener = TcpListener::bind("127.0.0.1:0").ok()?;
-        let address = listener.local_addr().ok()?;
-        UdpSocket::bind(address).is_ok().then_some(address.port())
+/// What the server is started with, for `row` and its targets.
+fn files(row: &Row, targets: &[Target], port: u16) -> (String, String) {
+    let mut main = format!("[server]\nnode = \"bench\"\nlisten = [\"127.0.0.1:{port}\"]\n[regions.a]\n[regions.b]\n");
+    let _ = writeln!(main, "[checks.all]\n{}\nport = {}", row.check, targets[0].port);
+    if let Some(good) = targets.get(1) {
+        let _ = writeln!(main, "[checks.good]\ntype = \"http\"\nport = {}", good.port);
+    }
+    let mut zone =
+        "zone = \"bench.example\"\nrecords = '''\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n'''\n"
+            .to_owned();
+    let mut service = |name: String, check: &str, addresses: std::ops::Range<usize>| {
+        let quoted =
+            |range: std::ops::Range<usize>| range.map(|index| format!("\"{}\"", address(index))).collect::<Vec<_>>().join(", ");
+        let middle = addresses.start.midpoint(addresses.end);
+        let (a, b) = (quoted(addresses.start..middle), quoted(middle..addresses.end));
+        let _ = writeln!(zone, "[services.{name}]\nroute = \"weighted\"\nchecks = [\"{check}\"]");
+        let _ = writeln!(zone, "[services.{name}.pools]\na = {{ endpoints = [{a}] }}\nb = {{ endpoints = [{b}] }}");
     };
-    (0..100).find_map(|_| both()).expect("a port")
+    for number in 0..ENDPOINTS / PER_SERVICE {
+        service(format!("s{number:04}"), "all", number * PER_SERVICE..(number + 1) * PER_SERVICE);
+    }
+    for number in 0..row.good / PER_SERVICE {
+        service(format!("t{number:04}"), "good", number * PER_SERVICE..(number + 1) * PER_SERVICE);
+    }
+    (main, zone)
 }
 
-/// The server under test.
-struct Server {
-    child: Child,
-    port: u16,
+/// Resident memory of `process`, in MiB.
+fn memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
 }
 
-impl Server {
-    fn start(directory: &Path, row: &Row, targets: &[Target]) -> Server {
-        let port = free_port();
-        let mut main = format!("[server]\nnode = \"bench\"\nlisten = [\"127.0.0.1:{port}\"]\n[regions.a]\n[regions.b]\n");
-        let _ = writeln!(main, "[checks.all]\n{}\nport = {}", row.check, targets[0].port);
-        if let Some(good) = targets.get(1) {
-            let _ = writeln!(main, "[checks.good]\ntype = \"http\"\nport = {}", good.port);
-        }
-        let mut zone = "zone = \"bench.example\"\nrecords = '''\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n'''\n".to_owned();
-        let mut service = |name: String, check: &str, addresses: std::ops::Range<usize>| {
-            let quoted = |range: std::ops::Range<usize>| {
-                range.map(|index| format!("\"{}\"", address(index))).collect::<Vec<_>>().join(", ")
-            };
-            let middle = addresses.start.midpoint(addresses.end);
-            let (a, b) = (quoted(addresses.start..middle), quoted(middle..addresses.end));
-            let _ = writeln!(zone, "[services.{name}]\nroute = \"weighted\"\nchecks = [\"{check}\"]");
-            let _ = writeln!(zone, "[services.{name}.pools]\na = {{ endpoints = [{a}] }}\nb = {{ endpoints = [{b}] }}");
-        };
-        for number in 0..ENDPOINTS / PER_SERVICE {
-            service(format!("s{number:04}"), "all", number * PER_SERVICE..(number + 1) * PER_SERVICE);
-        }
-        for number in 0..row.good / PER_SERVICE {
-            service(format!("t{number:04}"), "good", number * PER_SERVICE..(number + 1) * PER_SERVICE);
-        }
-        std::fs::create_dir(directory.join("zones")).expect("a directory");
-        std::fs::write(directory.join("meridian.toml"), main).expect("written");
-        std::fs::write(directory.join("zones/bench.toml"), zone).expect("written");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meridian"));
-        command.args(["serve", "--config"]).arg(directory.join("meridian.toml"));
-        let mut child =
-            command.env("MERIDIAN_LOG", "info").stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a server");
-        let stderr = BufReader::new(child.stderr.take().expect("piped"));
-        let mut lines = stderr.lines().map_while(Result::ok);
-        let (mut said, mut started) = (Vec::new(), false);
-        while !started && let Some(line) = lines.next() {
-            started = line.contains("started:");
-            if started || line.contains("probes at once") {
-                print(line.trim_start_matches(|c: char| !c.is_alphabetic()));
-            }
-            said.push(line);
-        }
-        assert!(started, "the server did not start: {}", said.join("\n"));
-        std::thread::spawn(move || lines.filter(|line| line.contains("late")).for_each(|line| print(&line)));
-        Server { child, port }
-    }
-
-    fn used(&self) -> Used {
-        Used::by(self.child.id())
-    }
-
-    /// Resident, in MiB.
-    fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
-    }
-
-    fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Time on a CPU, of all threads of a process but those that answer queries.
-#[derive(Clone, Copy)]
-struct Used {
-    cpu: Duration,
-    /// The part of it in the kernel, in steps of 10 ms.
-    kernel: Duration,
-}
-
-impl Used {
-    fn by(process: u32) -> Used {
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs").filter_map(Result::ok);
-        let read = |task: &std::fs::DirEntry, name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
-        let counted: Vec<_> = tasks.filter(|task| !read(task, "comm").starts_with("udp-")).collect();
-        let nanos = |task| read(task, "schedstat").split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok());
-        let ticks = |task| read(task, "stat").rsplit(')').next()?.split(' ').nth(13)?.parse::<u64>().ok();
-        Used {
-            cpu: Duration::from_nanos(counted.iter().filter_map(nanos).sum()),
-            kernel: Duration::from_millis(counted.iter().filter_map(ticks).sum::<u64>() * 10),
-        }
-    }
-
-    fn since(self, before: Used) -> Used {
-        Used { cpu: self.cpu - before.cpu, kernel: self.kernel - before.kernel }
-    }
+fn descriptors(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count)
 }
 
 /// The process that all endpoints are.
