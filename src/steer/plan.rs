@@ -365,7 +365,11 @@ fn pool_plan(
     let judged = judge_families(service, pool, &states);
     let rungs = Family::BOTH
         .map(|family| judged[family.index()].map_or(0, |own| rung_set(own, pool.weight.get() > 0, held[family.index()])));
+    let offered = pool.families();
     let mut ring = |family: Family, usable: bool| {
+        if !offered.contains(family) {
+            return Ring::default();
+        }
         let endpoints = pool
             .endpoints
             .iter()
