@@ -4,7 +4,8 @@
 //! answers for, and prints a table: CPU time of the server alone per probe, but for its threads that
 //! answer queries (the share in the kernel apart), how late probes start, how evenly they are spread, memory, descriptors, and the latency of
 //! queries meanwhile beside that of the same server while it does not probe. The rows `bare` are the
-//! floor: a loop of blocking calls that makes the same connections at the same rate, and nothing else.
+//! floor: a loop of blocking calls that makes the same connections at the same rate, and nothing else, beside a server
+//! that does not probe, whose queries then show what the machine's being busy costs them.
 //! Over loopback the caller's time has the kernel's work for the other end in it, too.
 //!
 //! How late a probe starts is seen from outside: the `i`th of `n` endpoints is due `i/n` of the
@@ -140,19 +141,21 @@ fn measure_row(row: &Row, window: Duration) -> String {
     )
 }
 
-/// A loop that does what the probes of `row` do, in a process of its own.
+/// A loop that does what the probes of `row` do, in a process of its own, beside a server that does not probe.
 fn measure_bare(row: &Row, window: Duration) -> String {
+    let directory = tempfile::tempdir().expect("a directory");
     let mut target = Target::start(row.target);
+    let server = Server::start(directory.path(), |port| files(&ROWS[0], std::slice::from_ref(&target), port), |_| false, |_| {});
     let mut looped = mode(row.name, target.port).spawn().expect("a loop");
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(SETTLE);
     target.mark();
     let (used, begun) = (Used::by(looped.id()), Instant::now());
-    std::thread::sleep(window);
+    let queries = queries(server.port, window);
     let (used, took) = (Used::by(looped.id()).since(used), begun.elapsed());
     let _ = looped.kill();
     let _ = looped.wait();
     let probes = target.finish().len();
-    cost(row.name, probes, took, used)
+    format!("{} {:>67} {:>9}", cost(row.name, probes, took, used), format!("{} µs", queries.0), format!("{} µs", queries.1))
 }
 
 /// The columns of what `probes` in `took` cost.
