@@ -199,6 +199,8 @@ impl Running {
         let (prober, seen) = (self.prober.clone(), self.seen.clone());
         let computes = turn.0.check.kind.tls().is_some();
         let probe = async move {
+            // Threads that answer queries need not wait for all the probes that are due at once.
+            thread::yield_now();
             let outcome = prober.probe(&turn.0.check, &turn.0.target).await;
             let slow = matches!(outcome.seen, Seen::Fail(FailReason::Timeout(_)));
             turn.0.slow.store(slow, Ordering::Relaxed);
