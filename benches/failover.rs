@@ -16,11 +16,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use meridian::answer::query_message;
-use meridian::dns::{Name, RrType};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use process::{Server, Used};
+use process::{Server, Used, print};
 
 /// The endpoints, and where they listen.
 const NEAR: Ipv4Addr = Ipv4Addr::new(127, 20, 0, 1);
@@ -52,11 +50,6 @@ fn main() {
     let share = cost(Duration::from_secs(10));
     let _ = write!(table, "CPU time for the probes of two endpoints: {share:.2} % of a core");
     print(&table);
-}
-
-#[allow(clippy::print_stdout, reason = "the table is what this program is for")]
-fn print(text: &str) {
-    println!("{text}");
 }
 
 fn words(loss: Loss) -> &'static str {
@@ -101,13 +94,13 @@ impl World {
 /// From the loss to the first answer without the endpoint.
 fn failover(loss: Loss, fall: u32, round: u64) -> Duration {
     let mut world = World::start(fall);
-    let mut asker = Asker::new(world.server.port);
+    let asker = process::asker(world.server.port, "www.bench.example.");
     // Anywhere between two probes.
     std::thread::sleep(Duration::from_millis(500 + round * 37 % 100));
-    assert_eq!(asker.ask(), NEAR, "both are up");
+    assert_eq!(ask(&asker), NEAR, "both are up");
     let lost = Instant::now();
     world.near.lose(loss);
-    while asker.ask() == NEAR {
+    while ask(&asker) == NEAR {
         assert!(lost.elapsed() < Duration::from_secs(10), "it stays in the answers");
         std::thread::sleep(Duration::from_millis(1));
     }
@@ -123,30 +116,15 @@ fn cost(window: Duration) -> f64 {
     100.0 * Used::by(world.server.id()).since(used).cpu.as_secs_f64() / begun.elapsed().as_secs_f64()
 }
 
-struct Asker {
-    socket: UdpSocket,
-    query: Vec<u8>,
-}
-
-impl Asker {
-    fn new(port: u16) -> Asker {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        socket.connect(("127.0.0.1", port)).expect("a route");
-        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
-        let name = Name::from_text("www.bench.example.", None).expect("a name");
-        Asker { socket, query: query_message(&name, RrType::A, "203.0.113.0/24".parse().expect("a prefix")) }
-    }
-
-    /// The address in the answer: an A record begins behind the question, and its last four octets of 16 are the address.
-    fn ask(&mut self) -> Ipv4Addr {
-        self.socket.send(&self.query).expect("sent");
-        let mut answer = [0; 512];
-        self.socket.recv(&mut answer).expect("an answer");
-        assert_eq!(answer[7], 1, "one record");
-        let question = answer[12..].iter().position(|octet| *octet == 0).expect("a name") + 17;
-        let address: [u8; 4] = answer[question + 12..question + 16].try_into().expect("four octets");
-        address.into()
-    }
+/// The address in the answer: an A record begins behind the question, and its last four octets of 16 are the address.
+fn ask((socket, query): &(UdpSocket, Vec<u8>)) -> Ipv4Addr {
+    socket.send(query).expect("sent");
+    let mut answer = [0; 512];
+    socket.recv(&mut answer).expect("an answer");
+    assert_eq!(answer[7], 1, "one record");
+    let question = answer[12..].iter().position(|octet| *octet == 0).expect("a name") + 17;
+    let address: [u8; 4] = answer[question + 12..question + 16].try_into().expect("four octets");
+    address.into()
 }
 
 /// A process that is an endpoint.

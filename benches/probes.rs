@@ -17,13 +17,11 @@ mod process;
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use meridian::answer::query_message;
-use meridian::dns::{Name, RrType};
-use process::{Server, Used};
+use process::{Server, Used, print};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -99,11 +97,6 @@ fn measure() {
 #[allow(clippy::print_stderr, reason = "the standard output is the table's")]
 fn progress(text: &str) {
     eprintln!("{text}");
-}
-
-#[allow(clippy::print_stdout, reason = "the table is what this program is for")]
-fn print(text: &str) {
-    println!("{text}");
 }
 
 fn measure_row(row: &Row, window: Duration) -> String {
@@ -209,11 +202,7 @@ impl Arrivals {
 
 /// Asks every 2 ms for `window`: median and 99th percentile in microseconds.
 fn queries(port: u16, window: Duration) -> (u128, u128) {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    socket.connect(("127.0.0.1", port)).expect("a route");
-    socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
-    let name = Name::from_text("s0000.bench.example.", None).expect("a name");
-    let query = query_message(&name, RrType::A, "203.0.113.0/24".parse().expect("a prefix"));
+    let (socket, query) = process::asker(port, "s0000.bench.example.");
     let (begun, mut taken, mut answer) = (Instant::now(), Vec::new(), [0; 1500]);
     while begun.elapsed() < window {
         let sent = Instant::now();

@@ -6,6 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use meridian::answer::query_message;
+use meridian::dns::{Name, RrType};
+
 /// The server under test; ends when it is dropped.
 pub(crate) struct Server {
     child: Child,
@@ -56,6 +59,21 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Prints a table, or what a process that was started by another tells that one.
+#[allow(clippy::print_stdout, reason = "the table is what these programs are for")]
+pub(crate) fn print(text: &str) {
+    println!("{text}");
+}
+
+/// A socket to a server on `port`, and a query for the addresses of `name`.
+pub(crate) fn asker(port: u16, name: &str) -> (UdpSocket, Vec<u8>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    socket.connect(("127.0.0.1", port)).expect("a route");
+    socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+    let name = Name::from_text(name, None).expect("a name");
+    (socket, query_message(&name, RrType::A, "203.0.113.0/24".parse().expect("a prefix")))
 }
 
 /// A port that neither UDP nor TCP uses.

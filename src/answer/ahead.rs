@@ -117,14 +117,13 @@ fn steer_ahead(snapshot: &Snapshot, worker: usize, group: &mut [Ahead<'_>], stee
             map.inspect(|map| map.fetch(*client, step));
         }
     }
-    let regions = snapshot.dataset.config.regions.len();
     for Steered { index, service, client, map, region } in &mut *steered {
         if let Some(map) = map {
             let located = map.lookup(*client);
             group[*index].located = Some(located);
             *region = map.order(located.order).steps.first().and_then(|step| step.first().copied());
         }
-        plan(*service).fetch_pool(*region, regions);
+        plan(*service).fetch_pool(*region);
     }
     let tally = snapshot.tallies.get(worker);
     for Steered { index, service, region, .. } in steered {

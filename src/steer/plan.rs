@@ -268,13 +268,13 @@ impl Plan {
         }
     }
 
-    /// Has the memory fetched of the pool in `region`, one of so many `regions`; without one of the first pool.
+    /// Has the memory fetched of the pool in `region`, without one of the first.
     #[inline]
-    pub fn fetch_pool(&self, region: Option<RegionId>, regions: usize) {
+    pub fn fetch_pool(&self, region: Option<RegionId>) {
         let index = match region {
             None => 0,
             // A service that is everywhere needs no table.
-            Some(region) if self.pools.len() == regions => region.index(),
+            Some(region) if self.pools.len() == self.by_region.len() => region.index(),
             Some(region) => self.by_region.get(region.index()).map_or(usize::MAX, |pool| usize::from(*pool)),
         };
         memory::fetch(&self.pools, index);
