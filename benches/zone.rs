@@ -31,7 +31,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     });
     let records = read(&input, &origin);
     assert_eq!(records.len(), count + 3);
-    let table = || NameTable::build(&[ZoneInput { origin: &origin, records: &records, services: Vec::new() }]);
+    let table = || NameTable::build(&[ZoneInput { origin: &origin, records: &records, services: Vec::new(), epochs: &[] }]);
     group.bench_function("build the table of 100 k names", |bencher| {
         bencher.iter_batched(|| (), |()| table(), BatchSize::PerIteration);
     });

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::config::Config;
+use crate::config::{Config, ZoneSpec};
 use crate::dns::{Name, RrType};
 use crate::geo::{GeoMap, Locations};
 use crate::metrics::Tally;
-use crate::model::{MapId, MapSpec, RegionId, Route, ServiceId};
+use crate::model::{MapId, MapSpec, RegionId, Route, ServiceId, Unit};
 use crate::steer::Plan;
 use crate::zone::{Lookup, NameTable, ZoneInput};
 
@@ -21,7 +21,7 @@ pub struct Dataset {
     pub names: NameTable,
     /// By [`MapId`].
     pub maps: Vec<Arc<GeoMap>>,
-    /// By [`ServiceId`]: the map whose order decides, where the route is `nearest`. It is in the plan too, which is further away.
+    /// By [`ServiceId`]: the map whose order decides, where the route is `nearest` or `sticky`. It is in the plan too, which is further away.
     pub nearest: Vec<Option<MapId>>,
     /// Where addresses are; what the maps were compiled from.
     pub locations: Arc<Locations>,
@@ -35,15 +35,22 @@ impl Dataset {
 
     /// The same; a map that is in `before` already, made of the same, is shared with it.
     pub fn compile_after(before: Option<&Dataset>, mut config: Config, locations: Arc<Locations>) -> Dataset {
-        let zones: Vec<ZoneInput<'_>> = config
-            .zones
-            .iter()
-            .map(|zone| ZoneInput {
-                origin: &zone.origin,
-                records: &zone.records,
-                services: zone.services.clone().map(|i| (&config.services[i].name, ServiceId::from_index(i))).collect(),
-            })
-            .collect();
+        // Of a service with several units each is one, and the service's own name is none.
+        let services = |zone: &ZoneSpec| zone.services.clone().map(ServiceId::from_index);
+        let epoch = |id: ServiceId| {
+            let service = &config.services[id.index()];
+            let name =
+                service.unit.as_ref().map(|_| Unit::epoch_name(&service.name).expect("the configuration made sure that it fits"));
+            name.map(|name| (name, id))
+        };
+        let epochs: Vec<Vec<_>> = config.zones.iter().map(|zone| services(zone).filter_map(epoch).collect()).collect();
+        let zones = config.zones.iter().zip(&epochs).map(|(zone, epochs)| ZoneInput {
+            origin: &zone.origin,
+            records: &zone.records,
+            services: services(zone).map(|id| (&config.services[id.index()].name, id)).collect(),
+            epochs,
+        });
+        let zones: Vec<ZoneInput<'_>> = zones.collect();
         let names = NameTable::build(&zones);
         for zone in &mut config.zones {
             zone.records = Default::default();
@@ -56,8 +63,17 @@ impl Dataset {
         };
         let compile = |spec| Arc::new(GeoMap::compile(spec, &config.regions, &locations));
         let maps = config.maps.iter().map(|spec| known(spec).unwrap_or_else(|| compile(spec))).collect();
-        let nearest = config.services.iter().map(|service| service.map.filter(|_| service.route == Route::Nearest)).collect();
+        let by_order = |route| matches!(route, Route::Nearest | Route::Sticky);
+        let nearest = config.services.iter().map(|service| service.map.filter(|_| by_order(service.route))).collect();
         Dataset { config, names, maps, nearest, locations }
+    }
+
+    /// The unit of which `name` says who owns it.
+    pub fn unit_of_epoch(&self, name: &Name) -> Option<ServiceId> {
+        match self.names.lookup(name.to_lowercase().as_wire(), RrType::TXT)? {
+            (_, Lookup::Epoch(unit)) => Some(unit),
+            _ => None,
+        }
     }
 
     /// The service that answers `name`, by its own name or a wildcard.

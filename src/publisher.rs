@@ -408,7 +408,7 @@ impl Publisher {
         let undone = self.undone.remove(&id);
         let (standings, ramps) = self.pools.update(id, config, health, undone, now);
         let service = &config.services[id.index()];
-        let mut plan = Plan::compile(service, config.regions.len(), &|_, endpoint| health.endpoint(endpoint), &standings);
+        let mut plan = Plan::compile(service, &config.regions, &|_, endpoint| health.endpoint(endpoint), &standings);
         plan.count_in(self.numbering.of(id));
         (plan, ramps)
     }

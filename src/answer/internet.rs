@@ -3,14 +3,16 @@
 use super::ahead::Ahead;
 use super::{Query, Worker};
 use crate::dataset::Snapshot;
-use crate::dns::{HEADER, MAX_NAME, Prefix, QNAME, Rcode, Request, RrType, Section, Writer};
-use crate::geo::Located;
-use crate::model::{Family, Route, ServiceId, ZoneId};
-use crate::steer::{Asked, Selection, Trace, select};
+use crate::dns::{HEADER, MAX_NAME, Prefix, QNAME, Rcode, Request, RrType, Section, Ttl, Writer};
+use crate::geo::{Located, hashed_prefix};
+use crate::model::{Family, Route, ServiceId, SvcbSet, ZoneId};
+use crate::steer::{Asked, Selection, Trace, client_hash, select};
 use crate::zone::{Lookup, NameTable, RR_FIXED, Rrset, rrs, target_offset};
 
 /// CNAMEs and DNAMEs followed for one query.
 const MAX_CHASE: usize = 8;
+/// Where the TTL stands in an RR of a block.
+const TTL_AT: usize = 6;
 /// Compression pointers reach no further (RFC 1035 §4.1.4: 14 bits).
 const MAX_POINTER: usize = 0x3fff;
 
@@ -47,26 +49,44 @@ pub(super) fn steer<'s>(
     trace: &mut impl Trace,
 ) -> Option<(Selection<'s>, u8)> {
     let plan = &snapshot.plans[service.index()];
+    let svcb = if SvcbSet::TYPES.contains(&qtype) { plan.svcb(qtype) } else { None };
     let family = match Family::of(qtype) {
         Some(family) if plan.families.contains(family) => family,
         // An alias is one for every type, and its target counts for both families.
-        _ if plan.alias => Family::V4,
+        None if plan.alias => Family::V4,
+        // All families go one way; where they do not, one has to be followed.
+        None if svcb.is_some() => {
+            if plan.families.v4 {
+                Family::V4
+            } else {
+                Family::V6
+            }
+        }
         _ => return None,
     };
     let map = plan.map.map(|map| &*snapshot.dataset.maps[map.index()]);
-    let (asked, scope) = match (plan.route, map) {
-        (_, None) => (Asked { family, order: None, border: None }, 0),
-        (Route::Nearest, Some(map)) => {
+    let asked = Asked { family, order: None, border: None, hash: 0, svcb };
+    let (mut asked, mut scope) = match (plan.route, map) {
+        (Route::Unit, _) | (_, None) => (asked, 0),
+        (Route::Nearest | Route::Sticky, Some(map)) => {
             let located = located.unwrap_or_else(|| map.lookup(client));
             let order = map.order(located.order);
-            (Asked { family, order: Some(order), border: order.border.as_ref() }, located.scope)
+            (Asked { order: Some(order), border: order.border.as_ref(), ..asked }, located.scope)
         }
         (Route::Weighted | Route::Priority, Some(map)) => {
             let (border, scope) = map.border(client);
-            (Asked { family, order: None, border }, scope)
+            (Asked { border, ..asked }, scope)
         }
     };
-    select(plan, &asked, rng, trace).map(|selection| (selection, scope))
+    if plan.route == Route::Sticky {
+        let (prefix, hash_scope) = hashed_prefix(client);
+        asked.hash = client_hash(prefix);
+        scope = scope.max(hash_scope);
+    }
+    let selection = select(plan, &asked, rng, trace)?;
+    // An alias is one for every type; the addresses of its last resort are not.
+    let beside = plan.alias && selection.region.is_none() && Family::of(qtype).is_none();
+    (!beside).then_some((selection, scope))
 }
 
 struct Answer<'a, 'o> {
@@ -95,6 +115,7 @@ impl Answer<'_, '_> {
             // A chain longer than we follow, or a DNAME at its end: the resolver asks again.
             Lookup::Cname(_) | Lookup::Dname(..) => {}
             Lookup::Service(service) => self.serve(service),
+            Lookup::Epoch(unit) => self.epoch(unit),
             Lookup::NoData => self.no_data(),
             Lookup::NxDomain => {
                 self.writer.rcode = Rcode::NXDOMAIN;
@@ -118,7 +139,9 @@ impl Answer<'_, '_> {
                 Some((zone, Lookup::Hit(_) | Lookup::Cname(_) | Lookup::NoData | Lookup::NxDomain)) if zone != self.zone => {
                     return None;
                 }
-                None | Some((_, Lookup::Referral(..) | Lookup::Dname(..) | Lookup::Service(_))) => return None,
+                None | Some((_, Lookup::Referral(..) | Lookup::Dname(..) | Lookup::Service(_) | Lookup::Epoch(_))) => {
+                    return None;
+                }
                 Some((_, next)) => lookup = next,
             }
         }
@@ -136,7 +159,11 @@ impl Answer<'_, '_> {
         let client = client(self.request, self.query);
         let rng = &mut self.worker.rng;
         let steered = steer(self.snapshot, service, self.request.qtype, client, self.located, rng, &mut ());
-        let Some((selection, scope)) = steered else { return self.no_data() };
+        let plan = &self.snapshot.plans[service.index()];
+        let Some((selection, scope)) = steered else {
+            let fenced = plan.holding().is_some_and(|holding| holding.owner().is_none()) && plan.offers(self.request.qtype);
+            return if fenced { self.fenced(plan.ttl_min) } else { self.no_data() };
+        };
         self.worker.counters.rungs[selection.rung as usize].add(1);
         if let Some(tally) = self.snapshot.tallies.get(self.worker.number) {
             tally.count(selection.counter);
@@ -145,9 +172,8 @@ impl Answer<'_, '_> {
         if self.request.edns.as_ref().is_some_and(|edns| edns.ecs.as_ref().is_some_and(|ecs| ecs.prefix.is_some())) {
             self.writer.scope = scope;
         }
-        let plan = &self.snapshot.plans[service.index()];
         let ttl = (selection.ttl != plan.ttl).then_some(selection.ttl.secs());
-        let fits = self.writer.rrset(Section::Answer, selection.count.into(), selection.rrs, QNAME, ttl, (&[], 0));
+        let fits = self.writer.rrset(Section::Answer, selection.count, selection.rrs, QNAME, ttl, (&[], 0));
         self.writer.tc |= !fits;
     }
 
@@ -159,6 +185,22 @@ impl Answer<'_, '_> {
         } else {
             self.negative();
         }
+    }
+
+    /// Nobody owns the unit for now: no records, and not for long.
+    fn fenced(&mut self, ttl: Ttl) {
+        let soa = self.names.apex(self.zone).negative_soa;
+        let own = self.names.block(&soa)[TTL_AT..].first_chunk().map_or(0, |ttl| u32::from_be_bytes(*ttl));
+        self.put_with(Section::Authority, &soa, self.origin, Some(own.min(ttl.secs())));
+    }
+
+    /// Who owns a unit.
+    fn epoch(&mut self, unit: ServiceId) {
+        if self.request.qtype != RrType::TXT {
+            return self.no_data();
+        }
+        let fits = self.writer.rrset(Section::Answer, 1, self.snapshot.plans[unit.index()].epoch(), self.owner, None, (&[], 0));
+        self.writer.tc |= !fits;
     }
 
     fn negative(&mut self) {
@@ -242,8 +284,13 @@ impl Answer<'_, '_> {
 
     /// Writes an RRset; where it does not fit, the answer is truncated.
     fn put(&mut self, section: Section, set: &Rrset, owner: u16) -> bool {
+        self.put_with(section, set, owner, None)
+    }
+
+    /// The same with another TTL.
+    fn put_with(&mut self, section: Section, set: &Rrset, owner: u16, ttl: Option<u32>) -> bool {
         let pointers = (self.names.pointers(set), self.origin);
-        let fits = self.writer.rrset(section, set.count, self.names.block(set), owner, None, pointers);
+        let fits = self.writer.rrset(section, set.count, self.names.block(set), owner, ttl, pointers);
         self.writer.tc |= !fits;
         fits
     }

@@ -10,7 +10,7 @@ use crate::dataset::{Dataset, Snapshot};
 use crate::dns::{Name, Prefix, RrType};
 use crate::geo::{Location, Source};
 use crate::model::{Family, RegionId, Route, ServiceId};
-use crate::steer::{Note, Plan, RAMP_STEPS, Ring, Rung, Selection, Standing, Trace, Verdict};
+use crate::steer::{Holder, Holding, Note, Plan, RAMP_STEPS, Ring, Rung, Selection, Standing, Trace, Verdict};
 use crate::zone::{Lookup, rrs};
 
 /// Why one client gets what it gets for one name and type.
@@ -44,11 +44,28 @@ pub struct Explanation {
     pub rcode: String,
     /// Every region considered, in order.
     pub steps: Vec<Step>,
-    /// What the draws by weight could have given this client.
+    /// Who answers for it, where it is a unit: in words, and as numbers.
+    pub unit: Option<UnitState>,
+    /// What the draws could have given this client.
     pub possible: Possible,
 }
 
-/// All that a client can get; more than one of each only where chance decides.
+/// Who answers for a unit.
+#[derive(Debug, Clone)]
+pub struct UnitState {
+    /// The epoch of the owner, or of the last one.
+    pub epoch: u64,
+    /// The owner, unless there is none now.
+    pub owner: Option<String>,
+    /// Who is to be the next owner, during a fence.
+    pub next: Option<String>,
+    /// When the fence ends, in RFC 3339, once that is known.
+    pub fenced_until: Option<String>,
+    /// All that in one sentence.
+    pub sentence: String,
+}
+
+/// All that a client can get; more than one of each only where chance decides, or the client's hash.
 #[derive(Debug, Clone, Default)]
 pub struct Possible {
     /// Regions.
@@ -75,7 +92,12 @@ pub fn explain(snapshot: &Snapshot, name: &Name, rtype: Option<RrType>, client: 
     let service = dataset.service_at(name);
     let families = service.map(|service| dataset.config.services[service.index()].families());
     let only_v6 = families.is_some_and(|f| f.v6 && !f.v4);
-    let rtype = rtype.unwrap_or(if only_v6 { RrType::AAAA } else { RrType::A });
+    let epoch_of = dataset.unit_of_epoch(name);
+    let rtype = rtype.unwrap_or(match (epoch_of, only_v6) {
+        (Some(_), _) => RrType::TXT,
+        (None, true) => RrType::AAAA,
+        (None, false) => RrType::A,
+    });
     let mut explanation = Explanation {
         name: name.clone(),
         rtype,
@@ -91,6 +113,7 @@ pub fn explain(snapshot: &Snapshot, name: &Name, rtype: Option<RrType>, client: 
         ttl: 0,
         rcode: String::new(),
         steps: Vec::new(),
+        unit: service.or(epoch_of).and_then(|unit| UnitState::of(snapshot, unit)),
         possible: Possible::default(),
     };
     explanation.ask(snapshot, seed);
@@ -106,7 +129,7 @@ impl Explanation {
     /// The object that `why --json` prints; its keys are a contract.
     pub fn json(&self) -> serde_json::Value {
         let location = &self.location;
-        serde_json::json!({
+        let mut object = serde_json::json!({
             "name": self.name.to_string(),
             "type": self.rtype.to_string(),
             "client": self.client.to_string(),
@@ -130,12 +153,22 @@ impl Explanation {
                 "verdict": step.verdict,
                 "detail": step.detail,
             })).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(unit) = &self.unit {
+            object["unit"] = serde_json::json!({
+                "epoch": unit.epoch,
+                "owner": unit.owner,
+                "next": unit.next,
+                "fenced_until": unit.fenced_until,
+            });
+        }
+        object
     }
 
     /// The same for people.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("{} {} for {}: {}", self.name, self.rtype, self.client, self.outcome())];
+        lines.extend(self.unit.iter().map(|unit| format!("unit: {}", unit.sentence)));
         if self.rung.is_some() {
             lines.push(format!("located by {}{}, scope /{}", self.located_by.as_str(), self.place(), self.scope));
         }
@@ -158,6 +191,7 @@ impl Explanation {
         let from = match (&self.region, self.rung) {
             (Some(region), Some(rung)) if rung.is_degraded() => format!(" from {region} ({})", rung.as_str()),
             (Some(region), _) => format!(" from {region}"),
+            (None, Some(_)) if self.unit.as_ref().is_some_and(|unit| unit.owner.is_none()) => " from fence_answer".to_owned(),
             (None, Some(_)) => " from the fallback".to_owned(),
             (None, None) => String::new(),
         };
@@ -200,8 +234,8 @@ impl Explanation {
         self.location = explained.location;
         self.asn = explained.asn;
         // The other routes look at a map's borders only: without one the place decides nothing.
-        let nearest = dataset.config.services[service.index()].route == Route::Nearest;
-        if !nearest && map.border(self.client).0.is_none() {
+        let by_order = matches!(dataset.config.services[service.index()].route, Route::Nearest | Route::Sticky);
+        if !by_order && map.border(self.client).0.is_none() {
             return;
         }
         self.located_by = explained.located_by;
@@ -212,30 +246,64 @@ impl Explanation {
         let mut considered = Considered(Vec::new());
         let mut rng = fastrand::Rng::with_seed(seed);
         let steered = internet::steer(snapshot, service, self.rtype, self.client, None, &mut rng, &mut considered);
-        let Some((selection, _)) = steered else { return };
-        self.region = selection.region.map(|region| region_name(&snapshot.dataset, region));
-        self.rung = Some(selection.rung);
+        let dataset = &snapshot.dataset;
         let plan = &snapshot.plans[service.index()];
         let family = Family::of(self.rtype).unwrap_or(Family::V4);
+        let Some((selection, _)) = steered else { return };
+        self.region = selection.region.map(|region| region_name(dataset, region));
+        self.rung = Some(selection.rung);
         if selection.region.is_none() {
             self.possible.targets = targets(plan, plan.fallback(family));
         }
-        for (region, verdict) in considered.0 {
-            if let (Verdict::Taken | Verdict::NotDrawn, Some(pool)) = (verdict, plan.pool(region)) {
-                self.possible.regions.push(region);
+        for (region, verdict, chance) in &considered.0 {
+            if let (Verdict::Taken | Verdict::NotDrawn, Some(pool)) = (verdict, plan.pool(*region)) {
+                self.possible.regions.push(*region);
                 self.possible.targets.extend(targets(plan, plan.ring(pool, family, selection.rung)));
             }
-            let (verdict, detail) = describe(plan, family, &selection, region, verdict);
-            self.steps.push(Step { region: region_name(&snapshot.dataset, region), verdict, detail });
+            let (verdict, detail) = describe(plan, family, &selection, *region, *verdict, *chance);
+            self.steps.push(Step { region: region_name(dataset, *region), verdict, detail });
+        }
+        let border = plan.map.and_then(|map| dataset.maps[map.index()].border(self.client).0);
+        for pool in plan.pools.iter().filter(|pool| border.is_some_and(|border| !border.contains(pool.region))) {
+            if considered.0.iter().all(|(region, ..)| *region != pool.region) {
+                let detail = "never used for this client".to_owned();
+                self.steps.push(Step { region: region_name(dataset, pool.region), verdict: "outside the border", detail });
+            }
         }
     }
 }
 
-struct Considered(Vec<(RegionId, Verdict)>);
+impl UnitState {
+    fn of(snapshot: &Snapshot, unit: ServiceId) -> Option<UnitState> {
+        let dataset = &snapshot.dataset;
+        let Holding { holder, epoch, .. } = snapshot.plans[unit.index()].holding()?;
+        let name = |region: RegionId| region_name(dataset, region);
+        let (mut next, mut fenced_until) = (None, None);
+        let sentence = match holder {
+            Holder::Owner(region) => format!("owned by {} in epoch {epoch}", name(*region)),
+            Holder::Fenced { until, next: region } => {
+                (next, fenced_until) = (Some(name(*region)), until.map(|until| until.to_string()));
+                let until = until.map_or_else(|| "and its end is not certain yet".to_owned(), |until| format!("until {until}"));
+                format!("fenced {until}; then {} owns it in epoch {}", name(*region), epoch + 1)
+            }
+            Holder::Unknown => "fenced: no state says who owns it; `meridian unit init` does".to_owned(),
+            Holder::Gone(region) => format!(
+                "fenced: its owner {region}, in epoch {epoch}, has no pool any more; `meridian unit move` gives it another"
+            ),
+        };
+        let owner = match holder {
+            Holder::Owner(region) => Some(name(*region)),
+            _ => None,
+        };
+        Some(UnitState { epoch: *epoch, owner, next, fenced_until, sentence })
+    }
+}
+
+struct Considered(Vec<(RegionId, Verdict, f64)>);
 
 impl Trace for Considered {
-    fn considered(&mut self, region: RegionId, verdict: Verdict) {
-        self.0.push((region, verdict));
+    fn considered(&mut self, region: RegionId, verdict: Verdict, chance: f64) {
+        self.0.push((region, verdict, chance));
     }
 }
 
@@ -245,28 +313,52 @@ fn describe(
     selection: &Selection<'_>,
     region: RegionId,
     verdict: Verdict,
+    chance: f64,
 ) -> (&'static str, String) {
     let Some(pool) = plan.pool(region) else { return ("no pool", String::new()) };
     let doubt = if pool.doubt { ", in doubt" } else { "" };
     let rung = Rung::best(pool.rungs[family.index()]).filter(|rung| *rung < Rung::AsIfUp);
-    let note = plan.note(region).copied().unwrap_or(Note { weight: pool.weight, standing: Standing::default() });
+    let note = plan.note(region).cloned().unwrap_or(Note { weight: pool.weight, standing: Standing::default() });
     let held = rung == Some(Rung::Standby) && note.standing.held[family.index()];
-    let state = if held { "held: manual resume" } else { rung.map_or("down", Rung::as_str) };
-    let health = format!("{} of {} endpoints up{doubt}", pool.up, pool.endpoints);
-    let share = match note.standing.share {
-        RAMP_STEPS => String::new(),
-        share => format!(", at {} % of it", share * 100 / RAMP_STEPS),
+    let drained = note.standing.drained.filter(|_| rung.is_none_or(|rung| rung == Rung::Standby));
+    let state = match rung {
+        _ if plan.holding().is_some_and(|holding| holding.owner() != Some(region)) => "not the owner",
+        _ if drained.is_some() => "drained",
+        _ if held => "held: manual resume",
+        rung => rung.map_or("down", Rung::as_str),
     };
-    let flapping = note.standing.flapping_until.map_or_else(String::new, |until| format!(", flapping until {until}"));
-    let weights = match plan.route {
-        Route::Priority => format!(", priority {}, weight {}{share}{flapping}", pool.priority, note.weight),
-        Route::Nearest | Route::Weighted => format!(", weight {}{share}{flapping}", note.weight),
-    };
+    let mut detail = format!("{} of {} endpoints up{doubt}", pool.up, pool.endpoints);
+    if plan.route == Route::Priority {
+        detail += &format!(", priority {}", pool.priority);
+    }
+    if plan.route != Route::Unit {
+        detail += &format!(", weight {}", note.weight);
+    }
+    if note.standing.share != RAMP_STEPS {
+        detail += &format!(", at {} % of it", note.standing.share * 100 / RAMP_STEPS);
+    }
+    if let Some(until) = note.standing.flapping_until {
+        detail += &format!(", flapping until {until}");
+    }
+    if let Some(drain) = drained {
+        let until = drain.until.map_or_else(|| "until it is taken back".to_owned(), |until| format!("until {until}"));
+        let reason = if drain.reason.is_empty() { String::new() } else { format!(": {}", drain.reason) };
+        detail += &format!(", {} drained by {} {until}{reason}", drain.what, drain.by);
+    }
+    if chance > 0.0 && chance < 1.0 {
+        let of = if plan.route == Route::Sticky { "clients" } else { "answers" };
+        detail += &format!(", {} % of the {of}", (chance * 1000.0).round() / 10.0);
+    }
     match verdict {
-        Verdict::Taken if held => ("taken", format!("{state}: {health}{weights}")),
-        Verdict::Taken => ("taken", format!("{}: {health}{weights}", selection.rung.as_str())),
-        Verdict::NotDrawn => ("not drawn", format!("as good, the draw by weight went elsewhere: {health}{weights}")),
-        Verdict::PassedOver => (state, format!("{health}{weights}")),
+        Verdict::Taken if held || state == "drained" => ("taken", format!("{state}: {detail}")),
+        Verdict::Taken if plan.route == Route::Unit => ("taken", format!("owner: {detail}")),
+        Verdict::Taken => ("taken", format!("{}: {detail}", selection.rung.as_str())),
+        Verdict::NotDrawn if plan.route == Route::Sticky => {
+            ("not drawn", format!("as good, the client's lot is another's: {detail}"))
+        }
+        Verdict::NotDrawn if plan.is_trickling() => ("not drawn", format!("the draw for the trickle went elsewhere: {detail}")),
+        Verdict::NotDrawn => ("not drawn", format!("as good, the draw by weight went elsewhere: {detail}")),
+        Verdict::PassedOver => (state, detail),
         Verdict::NoPool => ("no pool", String::new()),
     }
 }

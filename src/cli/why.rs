@@ -6,11 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::answer::explain;
-use crate::diag::{did_you_mean, render_text};
+use crate::diag::render_text;
 use crate::dns::{Name, Prefix, RrType};
 use crate::loader;
-use crate::model::RegionId;
-use crate::simulate::what_if;
+use crate::simulate::{part, what_if};
 
 /// What is asked.
 pub(super) struct Question {
@@ -35,20 +34,12 @@ pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> Exit
         Ok(name) => name,
         Err(why) => return fail(&format!("{}: {why}", question.name)),
     };
-    let regions = &dataset.config.regions;
-    let mut down = Vec::new();
-    for wanted in &question.down {
-        match regions.iter().position(|region| region.name == *wanted) {
-            Some(index) => down.push(RegionId::from_index(index)),
-            None => {
-                let near = did_you_mean(wanted, regions.iter().map(|region| region.name.as_str()));
-                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-                return fail(&format!("--down: there is no region {wanted}{hint}"));
-            }
-        }
-    }
+    let down = match part(&dataset.config, &question.down) {
+        Ok(down) => down,
+        Err(why) => return fail(&format!("--down: {why}")),
+    };
     let dataset = Arc::new(dataset);
-    let explanation = explain(&what_if(&dataset, &down), &name, question.rtype, question.client, 0);
+    let explanation = explain(&what_if(&dataset, &down, &[]), &name, question.rtype, question.client, 0);
     if json {
         say!("{:#}", explanation.json());
     } else {

@@ -18,6 +18,7 @@ pub(super) fn region(name: &str, item: &Item<'_>, out: &mut Diagnostics) -> Opti
     let metro = t.optional(out, "metro", text);
     let labels = t.optional(out, "labels", labels).unwrap_or_default();
     let bias = t.optional(out, "bias", bias).unwrap_or(0);
+    let capacity = t.optional(out, "capacity", number(0.0..=1e15, ""));
     let coordinates = match (latitude, longitude) {
         (Some(latitude), Some(longitude)) => Some(Coordinates { latitude: latitude.value, longitude: longitude.value }),
         (Some(alone), None) | (None, Some(alone)) if t.sound() => {
@@ -32,12 +33,12 @@ pub(super) fn region(name: &str, item: &Item<'_>, out: &mut Diagnostics) -> Opti
         }
         _ => None,
     };
-    t.finish(out).then(|| Region { name: name.to_owned(), coordinates, metro, labels, bias })
+    t.finish(out).then(|| Region { name: name.to_owned(), coordinates, metro, labels, bias, capacity })
 }
 
 /// A region of which only the name is known: it stands in messages for one that is wrong.
 pub(super) fn named(name: &str) -> Region {
-    Region { name: name.to_owned(), coordinates: None, metro: None, labels: BTreeMap::new(), bias: 0 }
+    Region { name: name.to_owned(), coordinates: None, metro: None, labels: BTreeMap::new(), bias: 0, capacity: None }
 }
 
 fn bias(item: &Item<'_>, out: &mut Diagnostics) -> Option<i8> {

@@ -21,6 +21,7 @@ mod server;
 mod services;
 mod zones;
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,8 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::diag::{At, Diagnostics, Sources};
-use crate::dns::Name;
-use crate::model::{CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, Service, TargetId, ZoneId};
+use crate::dns::{Name, RrType};
+use crate::model::{CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, Service, SvcbSet, TargetId, ZoneId};
 use crate::zone::{self, Records, ZoneUnderCheck};
 
 pub use checks::{CheckOption, OptionDefault, check_options};
@@ -126,6 +127,8 @@ pub struct ServerSpec {
     pub why_from: Vec<Prefix>,
     /// Answers `id.server`, `hostname.bind` and `version.bind` in class CH, and NSID.
     pub identity: bool,
+    /// No other node answers these zones: units may be taken over without asking anyone.
+    pub sole: bool,
 }
 
 /// How UDP is served.
@@ -305,6 +308,7 @@ fn read_zones(
         map_specs: &main.maps,
         checks: &main.check_names,
         targets: &mut main.targets,
+        sole: main.server.as_ref().is_none_or(|server| server.sole),
     };
     let mut drafts = Vec::new();
     for path in files {
@@ -349,15 +353,39 @@ impl Main {
             services: Vec::new(),
             tests: Vec::new(),
         };
-        for (i, draft) in drafts.into_iter().enumerate() {
+        for (i, mut draft) in drafts.into_iter().enumerate() {
             let first = config.services.len();
             let zone = ZoneId::from_index(i);
+            take_steered(&mut draft);
             config.services.extend(draft.services.into_iter().map(|service| Service { zone, ..service }));
             config.tests.extend(draft.tests);
             let services = first..config.services.len();
             config.zones.push(ZoneSpec { origin: draft.origin, at: draft.at, records: draft.records, services });
         }
         Some(config)
+    }
+}
+
+/// Moves the HTTPS and SVCB records that follow the steering from a zone's records to its services.
+fn take_steered(draft: &mut ZoneDraft) {
+    let services = draft.services.iter().enumerate();
+    let by_name: HashMap<Vec<u8>, usize> =
+        services.map(|(at, service)| (service.name.as_wire().to_ascii_lowercase(), at)).collect();
+    let mut sets: BTreeMap<(usize, u16), Vec<usize>> = BTreeMap::new();
+    for (index, record) in draft.records.iter().enumerate().filter(|(_, record)| SvcbSet::TYPES.contains(&record.rtype)) {
+        if let Some(service) = by_name.get(&record.owner.to_ascii_lowercase()) {
+            sets.entry((*service, record.rtype.0)).or_default().push(index);
+        }
+    }
+    // An RRset goes as a whole, where any of it is steered.
+    sets.retain(|_, set| set.iter().any(|index| SvcbSet::is_steered(draft.records.get(*index).rdata)));
+    let rdata = |index: &usize| draft.records.get(*index).rdata.into();
+    for ((service, rtype), set) in &sets {
+        let rdatas = set.iter().map(rdata).collect();
+        draft.services[*service].svcb.push(SvcbSet { rtype: RrType(*rtype), rdatas });
+    }
+    if !sets.is_empty() {
+        draft.records.remove(&sets.into_values().flatten().collect());
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::document::{Item, Table};
-use super::kinds::{distinct, name_of, prefix};
+use super::kinds::{list, prefix};
 use super::names::Names;
+use super::zones::Context;
 use crate::diag::{Diagnostics, did_you_mean};
 use crate::dns::{Name, RrType};
-use crate::model::{Expect, RegionId, RoutingTest, Target};
+use crate::model::{Expect, Part, RegionId, RoutingTest, Target, regions_named};
 use crate::zone::Records;
 
 /// Every name of a zone that a test can ask for.
@@ -16,37 +17,88 @@ pub(super) fn owners(services: &[Name], records: &Records) -> HashSet<Name> {
     services.iter().cloned().chain(records.iter().map(|record| record.owner_name())).collect()
 }
 
-/// Reads the tests of the zone `origin`. Where its records are wrong, its `owners` are not known.
+/// Reads the tests of the zone `origin`. Where its records or services are wrong, its `owners` or `endpoints` are not known.
 pub(super) fn tests(
     items: &[Item<'_>],
     origin: &Name,
     owners: Option<&HashSet<Name>>,
-    regions: &Names,
+    endpoints: Option<&HashSet<&Target>>,
+    context: &Context<'_>,
     out: &mut Diagnostics,
 ) -> Vec<RoutingTest> {
-    items.iter().filter_map(|item| test(item, origin, owners, regions, out)).collect()
+    items.iter().filter_map(|item| test(item, origin, owners, endpoints, context, out)).collect()
 }
 
 fn test(
     item: &Item<'_>,
     origin: &Name,
     owners: Option<&HashSet<Name>>,
-    regions: &Names,
+    endpoints: Option<&HashSet<&Target>>,
+    context: &Context<'_>,
     out: &mut Diagnostics,
 ) -> Option<RoutingTest> {
     let mut t: Table<'_> = item.table(out)?;
-    let read_region = name_of(regions);
-    let region = |item: &Item<'_>, out: &mut Diagnostics| read_region(item, out).map(RegionId::from_index);
     let client = t.required(out, "client", "say who asks: client = \"203.0.113.0/24\"", prefix);
     let name = t.required(out, "name", "say what is asked: name = \"www\"", |item, out| asked(item, origin, owners, out));
     let rtype = t.optional(out, "type", rtype);
-    let down = t.optional(out, "down", distinct(region, "region")).unwrap_or_default();
+    let down = t.optional(out, "down", list(|item, out| lost(item, endpoints, context, out))).unwrap_or_default();
+    let drained = t.optional(out, "drained", list(|item, out| drained(item, context, out))).unwrap_or_default();
     let hint = "say what is due: a region, an address, a target ending in a dot, or \"nodata\"";
-    let expect = t.required(out, "expect", hint, |item, out| expect(item, regions, out));
+    let expect = t.required(out, "expect", hint, |item, out| expect(item, context.regions, out));
     if !t.finish(out) {
         return None;
     }
-    Some(RoutingTest { at: item.at(), client: client?, name: name?, rtype, down, expect: expect? })
+    let down = down.into_iter().fold(Part::default(), |mut all, part| {
+        all.regions.extend(part.regions);
+        all.endpoints.extend(part.endpoints);
+        all
+    });
+    Some(RoutingTest { at: item.at(), client: client?, name: name?, rtype, down, drained: drained.concat(), expect: expect? })
+}
+
+const PLACES: &str = "a region, a metro, or a label as \"provider:cloud-a\"";
+
+/// What a test takes as down: places, or an endpoint of the zone.
+fn lost(item: &Item<'_>, endpoints: Option<&HashSet<&Target>>, context: &Context<'_>, out: &mut Diagnostics) -> Option<Part> {
+    let text = item.string(out, "a region, a metro, a label or an endpoint")?;
+    let regions = named(text, context);
+    if !regions.is_empty() {
+        return Some(Part { regions, endpoints: Vec::new() });
+    }
+    let target = match text.parse::<IpAddr>() {
+        Ok(address) => Some(Target::Address(address)),
+        Err(_) => Name::from_text(text, None).ok().filter(|_| text.ends_with('.')).map(Target::Name),
+    };
+    let Some(target) = target else {
+        return unknown(item, text, &format!("{PLACES}, or the address or target of an endpoint"), context, out);
+    };
+    if endpoints.is_some_and(|endpoints| !endpoints.contains(&target)) {
+        item.error(out, "unknown-endpoint", format!("no service of the zone has the endpoint {target}"))
+            .hint("write it as in its pool");
+        return None;
+    }
+    Some(Part { regions: Vec::new(), endpoints: vec![target] })
+}
+
+/// What a test takes as drained.
+fn drained(item: &Item<'_>, context: &Context<'_>, out: &mut Diagnostics) -> Option<Vec<RegionId>> {
+    let text = item.string(out, "a region, a metro or a label")?;
+    let regions = named(text, context);
+    if regions.is_empty() { unknown(item, text, PLACES, context, out) } else { Some(regions) }
+}
+
+fn named(text: &str, context: &Context<'_>) -> Vec<RegionId> {
+    // One that is wrong has been reported, and is known by its name.
+    if let Some(region) = context.regions.find(text) {
+        return vec![RegionId::from_index(region)];
+    }
+    let regions = context.region_specs.iter().enumerate();
+    regions_named(regions.filter_map(|(i, region)| Some((RegionId::from_index(i), region.as_ref()?))), text)
+}
+
+fn unknown<T>(item: &Item<'_>, text: &str, known: &str, context: &Context<'_>, out: &mut Diagnostics) -> Option<T> {
+    item.error(out, "unknown-place", format!("\"{text}\" is not {known}")).hint(context.regions.hint(text));
+    None
 }
 
 fn asked(item: &Item<'_>, origin: &Name, owners: Option<&HashSet<Name>>, out: &mut Diagnostics) -> Option<Name> {

@@ -44,6 +44,7 @@ pub(super) fn server<'d>(
     let sanity = t.optional(out, "sanity", sanity).unwrap_or_default();
     let why_from = t.optional(out, "why_from", distinct(prefix, "prefix")).unwrap_or_else(loopback);
     let identity = t.optional(out, "identity", boolean).unwrap_or(true);
+    let sole = t.optional(out, "sole", boolean).unwrap_or(false);
     let tcp = TcpLimits { connections: connections as usize, connections_per_address: per_address as usize, idle_timeout };
     let addresses = listen.as_ref().map_or_else(every_address, |listen| listen.iter().map(|l| l.value).collect());
     let spec = |(node, zones)| ServerSpec {
@@ -58,6 +59,7 @@ pub(super) fn server<'d>(
         sanity,
         why_from,
         identity,
+        sole,
     };
     let complete = t.finish(out).then_some(node).flatten().zip(zones.as_ref().map(|(zones, _)| zones.clone()));
     Server { spec: complete.map(spec), listen: listen.unwrap_or_default(), zones }

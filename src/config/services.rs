@@ -1,5 +1,7 @@
 //! `[services.*]` of a zone file: services, their pools and endpoints.
 
+mod units;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -16,8 +18,9 @@ use crate::diag::Diagnostics;
 use crate::dns::{Name, Ttl};
 use crate::model::{
     CheckId, Endpoint, Entry, Families, Family, FamilyRule, MapId, MapSpec, Need, Pool, Prefix, RegionId, Resume, Route, Service,
-    Target, TargetId, Weight, ZoneId,
+    Target, TargetId, Unit, Weight, ZoneId,
 };
+use units::UnitKeys;
 
 /// Short enough that a client leaves a dead region soon, long enough that resolvers' caches work.
 pub(super) const DEFAULT_TTL: u32 = 20;
@@ -46,10 +49,21 @@ pub(super) fn services(t: &Table<'_>, zone: &ZoneDefaults, context: &mut Context
         if let Some(name) = &name {
             seen.insert(name.clone(), key.to_owned());
         }
-        list.extend(Reader { zone, context: &mut *context }.service(name, &item, out));
+        for service in (Reader { zone, context: &mut *context }).service(name, &item, out) {
+            if let Some(unit) = service.unit.as_ref().filter(|unit| unit.rules.count > 1)
+                && let Some(other) = seen.insert(service.name.clone(), service.name.relative_to(&zone.origin))
+            {
+                let message = format!("unit {} of \"{key}\" has the same name as \"{other}\"", unit.index);
+                out.error("duplicate-service", item.key_at(), item.path.clone(), message).hint("rename one of the two");
+                break;
+            }
+            list.push(service);
+        }
     }
     list.sort_by(|a, b| a.name.cmp(&b.name));
-    Services { list, names: seen.into_keys().collect() }
+    let epochs = list.iter().filter(|service| service.unit.is_some()).filter_map(|service| Unit::epoch_name(&service.name).ok());
+    let names = seen.into_keys().chain(epochs).collect();
+    Services { list, names }
 }
 
 /// Reports a `ttl_min` above the `ttl` it is to undercut.
@@ -108,18 +122,35 @@ struct Probing {
 }
 
 const NEEDS: &[(&str, Need)] = &[("all", Need::All), ("any", Need::Any)];
-const ROUTES: &[(&str, Route)] = &[("nearest", Route::Nearest), ("weighted", Route::Weighted), ("priority", Route::Priority)];
+const ROUTES: &[(&str, Route)] = &[
+    ("nearest", Route::Nearest),
+    ("weighted", Route::Weighted),
+    ("priority", Route::Priority),
+    ("sticky", Route::Sticky),
+    ("unit", Route::Unit),
+];
+/// More would make the standby the primary.
+const TRICKLE: RangeInclusive<f64> = 0.0..=0.5;
 const RESUMES: &[(&str, Resume)] = &[("auto", Resume::Auto), ("manual", Resume::Manual)];
 /// Shorter is no ramp, and longer is forgotten.
 const RAMP: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 const FAMILY_RULES: &[(&str, FamilyRule)] = &[("same", FamilyRule::Same), ("split", FamilyRule::Split)];
 
 impl Reader<'_, '_> {
-    /// Reads one `[services.NAME]`; a wrong name (`None`) was reported, the rest is read all the same.
-    fn service(&mut self, name: Option<Name>, item: &Item<'_>, out: &mut Diagnostics) -> Option<Service> {
+    /// Reads one `[services.NAME]`, which is a service a unit; a wrong name (`None`) was reported, the rest is read all the same.
+    fn service(&mut self, name: Option<Name>, item: &Item<'_>, out: &mut Diagnostics) -> Vec<Service> {
+        let Some((service, units)) = self.one(name, item, out) else { return Vec::new() };
+        match units {
+            Some(units) => units::expand(units, service, item, self.context, out),
+            None => vec![service],
+        }
+    }
+
+    fn one(&mut self, name: Option<Name>, item: &Item<'_>, out: &mut Diagnostics) -> Option<(Service, Option<UnitKeys>)> {
         let mut t = item.table(out)?;
-        let route = t.required(out, "route", "write route = \"nearest\", \"weighted\" or \"priority\"", one_of(ROUTES));
-        let map = t.optional(out, "map", name_of(self.context.maps)).or(self.zone.map);
+        let hint = "write route = \"nearest\", \"weighted\", \"priority\", \"sticky\" or \"unit\"";
+        let route = t.required(out, "route", hint, one_of(ROUTES));
+        let map = self.map(&mut t, route, out);
         let ttl = t.optional(out, "ttl", integer(0..=MAX_TTL, "seconds")).unwrap_or(self.zone.ttl);
         let own_ttl_min = t.located(out, "ttl_min", integer(0..=MAX_TTL, "seconds"));
         if let Some(ttl_min) = own_ttl_min.as_ref().filter(|_| t.sound()) {
@@ -132,6 +163,8 @@ impl Reader<'_, '_> {
         let min_up = t.optional(out, "min_up", number(0.0..=1.0, "")).unwrap_or(DEFAULT_MIN_UP);
         let ramp = t.located(out, "ramp", duration(RAMP));
         let resume = t.optional(out, "resume", one_of(RESUMES)).unwrap_or(Resume::Auto);
+        let trickle = t.located(out, "trickle", number(TRICKLE, ""));
+        let units = units::read(&mut t, route, self.context, out);
         let fallback = t.optional(out, "fallback", distinct(usable_address, "address")).unwrap_or_default();
         let probing = self.probing(&mut t, &Probing { checks: Vec::new(), need: Need::All }, out);
         let hint = format!("give it one: [{}.pools] with REGION = {{ endpoints = [\"192.0.2.1\"] }}", item.path);
@@ -145,13 +178,27 @@ impl Reader<'_, '_> {
         }
         let (route, pools) = (route?, pools?);
         self.check_map(route, map, &pools, item, out);
+        if route == Route::Sticky && pools.len() == 1 {
+            let message = "a sticky service with one pool sends everybody there: there is nothing to stick to";
+            out.warning("sticky-with-one-pool", item.key_at(), item.path.clone(), message)
+                .hint("add pools, or write another route");
+        }
+        let steps = pools.iter().any(|pool| pool.value.priority != pools[0].value.priority);
+        if let Some(trickle) = trickle.as_ref().filter(|trickle| trickle.value > 0.0 && !(route == Route::Priority && steps)) {
+            let message = match route {
+                Route::Priority => "`trickle` does nothing: all pools have one priority, so there is no next",
+                _ => "`trickle` does nothing unless route = \"priority\"",
+            };
+            out.warning("useless-key", trickle.at.clone(), format!("{}.trickle", item.path), message)
+                .hint("it is the share of the answers that goes to the next `priority`");
+        }
         if let Some(ramp) = ramp.as_ref().filter(|_| !self.shares(route, map, &pools)) {
             let message = "`ramp` does nothing: no two pools of this service ever share clients by weight";
             out.warning("useless-key", ramp.at.clone(), format!("{}.ramp", item.path), message)
                 .hint("regions share in route = \"weighted\", at an equal `priority`, in a metro, or by `within` of the map");
         }
         check_pools(&pools, family, item, out);
-        Some(Service {
+        let service = Service {
             zone: ZoneId(0),
             name: name?,
             at,
@@ -165,7 +212,25 @@ impl Reader<'_, '_> {
             resume,
             pools: pools.into_iter().map(|pool| pool.value).collect(),
             fallback,
-        })
+            trickle: trickle.map_or(0.0, |trickle| trickle.value),
+            unit: None,
+            svcb: Vec::new(),
+        };
+        Some((service, units))
+    }
+
+    /// The service's map. A unit's clients all go to its owner, so it has none.
+    fn map(&self, t: &mut Table<'_>, route: Option<Route>, out: &mut Diagnostics) -> Option<usize> {
+        let own = t.located(out, "map", name_of(self.context.maps));
+        match own {
+            Some(own) if route == Some(Route::Unit) => {
+                let message = "`map` does nothing with route = \"unit\": all clients go to the owner of the unit";
+                out.warning("useless-key", own.at, t.key_path("map"), message).hint("remove it");
+                None
+            }
+            _ if route == Some(Route::Unit) => None,
+            own => own.map(|own| own.value).or(self.zone.map),
+        }
     }
 
     /// Reads `checks` and `checks_need`, in place of those `above`.
@@ -220,7 +285,7 @@ impl Reader<'_, '_> {
         let mut t = item.table(out)?;
         let weight = t.optional(out, "weight", weight).unwrap_or(Weight::ONE);
         let priority = t.located(out, "priority", integer(1..=1_000_000, ""));
-        if let (Some(priority), Some(Route::Nearest | Route::Weighted)) = (&priority, route) {
+        if let (Some(priority), Some(Route::Nearest | Route::Weighted | Route::Sticky)) = (&priority, route) {
             out.warning(
                 "useless-key",
                 priority.at.clone(),
@@ -321,9 +386,11 @@ impl Reader<'_, '_> {
             pools.iter().enumerate().any(|(i, a)| pools[..i].iter().any(|b| alike(&a.value, &b.value)))
         };
         match route {
+            Route::Unit => false,
+            Route::Sticky if map.is_none() => some_two(&|_, _| true),
             Route::Weighted => some_two(&|_, _| true),
             Route::Priority => some_two(&|a, b| a.priority == b.priority),
-            Route::Nearest => {
+            Route::Nearest | Route::Sticky => {
                 let within = map.and_then(|map| self.context.map_specs[map].as_ref()).is_none_or(|map| map.within.is_some());
                 let metro = |pool: &Pool| {
                     self.context.region_specs[pool.region.index()].as_ref().and_then(|region| region.metro.as_deref())

@@ -26,6 +26,8 @@ pub(super) struct Context<'c> {
     pub(super) map_specs: &'c [Option<MapSpec>],
     pub(super) checks: &'c Names,
     pub(super) targets: &'c mut Targets,
+    /// `[server] sole`; true where the section is wrong and has been reported.
+    pub(super) sole: bool,
 }
 
 /// What the services of a zone inherit.
@@ -77,7 +79,10 @@ pub(super) fn zone(
     let defaults = ZoneDefaults { origin: origin.value, ttl, ttl_min: ttl_min.map(|t| t.value), map };
     let services = services.map(|t| services::services(&t, &defaults, context, out)).unwrap_or_default();
     let owners = records.as_ref().ok().filter(|_| tests.is_some()).map(|records| routing_tests::owners(&services.names, records));
-    let tests = routing_tests::tests(&tests.unwrap_or_default(), &defaults.origin, owners.as_ref(), context.regions, out);
+    let targets = services.list.iter().flat_map(|service| &service.pools).flat_map(|pool| &pool.endpoints).map(|e| &e.target);
+    let endpoints = (out.errors() == before).then(|| targets.collect());
+    let tests =
+        routing_tests::tests(&tests.unwrap_or_default(), &defaults.origin, owners.as_ref(), endpoints.as_ref(), context, out);
     let complete = records.is_ok() && out.errors() == before;
     let records = records.unwrap_or_else(|partial| partial);
     Some(ZoneDraft { origin: defaults.origin, at: origin.at, records, services: services.list, tests, complete })

@@ -5,6 +5,10 @@
 //! `networks` and IPv6 records of an MMDB that cover or fill these prefixes say nothing about it.
 //! They are used only for client prefixes too short to hold a bit of the IPv4 address.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::model::Prefix;
+
 /// An IPv6 prefix whose addresses hold IPv4 addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Embedding {
@@ -60,6 +64,22 @@ pub(super) fn unwrap(address: u128, length: u8) -> Option<(u32, u8)> {
     let embedding = EMBEDDINGS.iter().find(|e| e.offset < length && e.contains(address))?;
     let inner = (address >> (96 - embedding.offset)) as u32;
     Some((inner ^ embedding.mask, embedding.offset))
+}
+
+/// What a client's hash is made of, and the shortest scope in which it is the same: the client's IPv4 /24 or IPv6 /48, or the
+/// client itself where that is shorter. An IPv4 address inside an IPv6 one counts as it does on maps.
+#[inline]
+pub fn hashed_prefix(client: Prefix) -> (Prefix, u8) {
+    let short = |address: IpAddr, length: u8, most: u8| {
+        Prefix::truncating(address, length.min(most)).expect("the length is at most that of the client's prefix")
+    };
+    match client.address() {
+        IpAddr::V4(_) => (short(client.address(), client.length(), 24), 24),
+        IpAddr::V6(address) => match unwrap(address.to_bits(), client.length()) {
+            Some((inner, offset)) => (short(Ipv4Addr::from(inner).into(), (client.length() - offset).min(32), 24), offset + 24),
+            None => (short(client.address(), client.length(), 48), 48),
+        },
+    }
 }
 
 #[cfg(test)]

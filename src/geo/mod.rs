@@ -29,6 +29,7 @@ mod table;
 mod tests;
 mod tree;
 
+pub use embedded::hashed_prefix;
 pub use location::{Code, Location, Locations, Subdivision};
 pub use map::{Explanation, GeoMap, Located, OrderId};
 pub use mmdb::{Database, GeoError, Problem};

@@ -42,6 +42,7 @@ fn regions() -> Vec<Region> {
         metro: metro.map(str::to_owned),
         labels: BTreeMap::new(),
         bias,
+        capacity: None,
     };
     REGIONS.map(region).into()
 }

@@ -106,6 +106,9 @@ mod tests {
             answers: 1,
             pools: vec![pool(0, &[0]), pool(1, &[0, 1])],
             fallback: Vec::new(),
+            trickle: 0.0,
+            unit: None,
+            svcb: Vec::new(),
         };
         let specs = TargetSpec::all(&[check], &[target(1), target(2), target(3)], &[service], &[TargetId(2)]);
         let regions: Vec<_> = specs.iter().map(|spec| spec.regions.as_slice()).collect();

@@ -19,6 +19,26 @@ pub struct Region {
     pub labels: BTreeMap<String, String>,
     /// −99 … 99: grows (positive) or shrinks its catchment.
     pub bias: i8,
+    /// How much of the clients' weight it takes, in the unit that `meridian simulate` counts them in.
+    pub capacity: Option<f64>,
+}
+
+/// The regions that an operator means by `text`: a region's name, else a metro's, else a label as `KEY:VALUE`. `metro:NAME`
+/// is a metro even where a region has its name. Empty where there are none.
+pub fn regions_named<'r>(regions: impl Iterator<Item = (RegionId, &'r Region)> + Clone, text: &str) -> Vec<RegionId> {
+    let that = |is: &dyn Fn(&Region) -> bool| -> Vec<RegionId> {
+        regions.clone().filter(|(_, region)| is(region)).map(|(id, _)| id).collect()
+    };
+    let metro = |name: &str| that(&|region| region.metro.as_deref() == Some(name));
+    let label = |(key, value): (&str, &str)| match key {
+        "metro" => metro(value),
+        _ => that(&|region| region.labels.get(key).is_some_and(|own| own == value)),
+    };
+    let named = that(&|region| region.name == text);
+    if !named.is_empty() {
+        return named;
+    }
+    text.split_once(':').map_or_else(|| metro(text), label)
 }
 
 /// A point on the earth in degrees, latitude −90 … 90, longitude −180 … 180.

@@ -14,9 +14,10 @@ pub use check::{
     CheckKind, CheckSpec, DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HttpSpec, HttpVersion, IcmpSpec, JsonPointer, JsonRule,
     JsonTest, Load, LoadSource, Pattern, ProbeTarget, PushSpec, Roots, Scalar, StatusRange, TcpSpec, TlsSpec,
 };
-pub use geography::{Coordinates, Entry, MapSpec, Region, RegionOrder, RegionSet};
+pub use geography::{Coordinates, Entry, MapSpec, Region, RegionOrder, RegionSet, regions_named};
 pub use ids::{CheckId, EndpointId, MapId, RegionId, ServiceId, TargetId, ZoneId};
 pub use moment::Moment;
 pub use service::{
-    Endpoint, Expect, Families, Family, FamilyRule, Need, Pool, Resume, Route, RoutingTest, Service, Target, Weight,
+    Endpoint, Expect, Families, Family, FamilyRule, Need, Part, Pool, Resume, Route, RoutingTest, Service, SvcbSet, Takeover,
+    Target, Unit, UnitRules, Weight,
 };

@@ -1,11 +1,12 @@
 //! Services, their pools and endpoints.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{MapId, Prefix, RegionId, TargetId, ZoneId};
 use crate::diag::At;
-use crate::dns::{Name, RrType, Ttl};
+use crate::dns::{Name, NameError, RrType, Ttl};
 
 /// A weight, 0 … 1 000 000; 0 is standby.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +58,105 @@ pub struct Service {
     pub pools: Vec<Pool>,
     /// Addresses of a last resort outside every region.
     pub fallback: Vec<IpAddr>,
+    /// Share of the answers that go to the next priority, 0 … 0.5.
+    pub trickle: f64,
+    /// Which unit it is, where the route is [`Route::Unit`].
+    pub unit: Option<Unit>,
+    /// The HTTPS and SVCB records of its name that follow the steering.
+    pub svcb: Vec<SvcbSet>,
+}
+
+/// The HTTPS or SVCB records of a service name, as the zone has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SvcbSet {
+    /// HTTPS or SVCB.
+    pub rtype: RrType,
+    /// At least one, of which one or more are steered.
+    pub rdatas: Vec<Box<[u8]>>,
+}
+
+impl SvcbSet {
+    /// The types of such records.
+    pub const TYPES: [RrType; 2] = [RrType::HTTPS, RrType::SVCB];
+    /// By family, the SvcParamKey of its address hints: `ipv4hint` and `ipv6hint`.
+    pub const HINTS: [u16; 2] = [4, 6];
+
+    /// True of a record in ServiceMode whose target is its own name (RFC 9460 §2.5.2): its hints are the service's addresses.
+    pub fn is_steered(rdata: &[u8]) -> bool {
+        matches!(rdata, [p0, p1, 0, ..] if (*p0, *p1) != (0, 0))
+    }
+
+    /// The SvcParams of a steered record: key and value.
+    pub fn params(rdata: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+        let mut rest = &rdata[3..];
+        std::iter::from_fn(move || {
+            let (head, after) = rest.split_first_chunk::<4>()?;
+            let (key, length) = (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[2], head[3]]));
+            let value;
+            (value, rest) = after.split_at_checked(length.into())?;
+            Some((key, value))
+        })
+    }
+
+    /// The families of whose addresses a steered record has hints.
+    pub fn hinted(rdata: &[u8]) -> impl Iterator<Item = Family> {
+        SvcbSet::params(rdata)
+            .filter_map(|(key, _)| Family::BOTH.into_iter().find(|family| SvcbSet::HINTS[family.index()] == key))
+    }
+}
+
+/// One unit of a service: a shard that exactly one region owns at a time. Each is a [`Service`] of its own,
+/// with the pools of the service it is part of.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// Its number, from 0.
+    pub index: u32,
+    /// Who owns it where no state says otherwise.
+    pub owner: RegionId,
+    /// What all units of the service have in common.
+    pub rules: Arc<UnitRules>,
+}
+
+/// What the units of one service have in common.
+#[derive(Debug, Clone)]
+pub struct UnitRules {
+    /// The owner name of the service; of a single unit it is the unit's name too.
+    pub service: Name,
+    /// How many units there are.
+    pub count: u32,
+    /// Who decides that a unit whose owner is down moves.
+    pub takeover: Takeover,
+    /// By pool and endpoint: what must be up, besides the endpoint's checks, for its region to become an owner.
+    pub ready: Vec<Vec<Vec<TargetId>>>,
+    /// How long a fence lasts beyond the longest TTL that was answered.
+    pub grace: Duration,
+    /// What is answered during a fence; nothing where it is empty.
+    pub fence_answer: Vec<IpAddr>,
+}
+
+impl Unit {
+    /// Its owner name: zero-padded below that of the service, or the service's own where that has one unit.
+    pub fn name(&self) -> Result<Name, NameError> {
+        if self.rules.count == 1 {
+            return Ok(self.rules.service.clone());
+        }
+        let width = (self.rules.count - 1).to_string().len();
+        Name::from_text(&format!("{:0width$}", self.index), Some(&self.rules.service))
+    }
+
+    /// The name of the TXT record that says who owns the unit of that name.
+    pub fn epoch_name(name: &Name) -> Result<Name, NameError> {
+        Name::from_text("_epoch", Some(name))
+    }
+}
+
+/// Who decides that a unit whose owner is down gets another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takeover {
+    /// An operator.
+    Manual,
+    /// Health: the next region that is up and ready.
+    Auto,
 }
 
 impl Service {
@@ -80,6 +180,10 @@ pub enum Route {
     Weighted,
     /// Lowest priority number first, equal ones by weight.
     Priority,
+    /// By weighted rendezvous hashing of the client's prefix.
+    Sticky,
+    /// The region that owns the unit.
+    Unit,
 }
 
 /// Who decides that a pool that was down and is up again is used again.
@@ -107,7 +211,7 @@ pub struct Pool {
     pub region: RegionId,
     /// Its share among pools that are equally good.
     pub weight: Weight,
-    /// For `route = "priority"`: 1 is tried first.
+    /// For `route = "priority"`: 1 is tried first. For `"unit"`: 1 takes over first.
     pub priority: u32,
     /// Share of the pool's endpoint weight that must be up, 0 … 1.
     pub min_up: f64,
@@ -245,10 +349,28 @@ pub struct RoutingTest {
     pub name: Name,
     /// The type asked; A where none is written and the service has IPv4, else AAAA.
     pub rtype: Option<RrType>,
-    /// Regions taken as down.
-    pub down: Vec<RegionId>,
+    /// What is taken as down.
+    pub down: Part,
+    /// Regions taken as drained.
+    pub drained: Vec<RegionId>,
     /// The region, or the address or target that is to be among the answers.
     pub expect: Expect,
+}
+
+/// A part of everything that runs: whole regions, and single endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Part {
+    /// Regions with all their endpoints.
+    pub regions: Vec<RegionId>,
+    /// Endpoints by what they hand out, in whatever pools they are.
+    pub endpoints: Vec<Target>,
+}
+
+impl Part {
+    /// True when `endpoint` of a pool in `region` is in it.
+    pub fn contains(&self, region: RegionId, endpoint: &Endpoint) -> bool {
+        self.regions.contains(&region) || self.endpoints.contains(&endpoint.target)
+    }
 }
 
 /// What a [`RoutingTest`] expects.

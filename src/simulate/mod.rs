@@ -4,28 +4,55 @@
 use std::sync::Arc;
 
 use crate::answer::{Explanation, explain};
+use crate::config::Config;
 use crate::dataset::{Dataset, Snapshot};
-use crate::diag::Diagnostics;
+use crate::diag::{Diagnostics, did_you_mean};
 use crate::health::State;
-use crate::model::{Expect, RegionId, RoutingTest};
-use crate::steer::Plan;
+use crate::model::{Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, regions_named};
+use crate::steer::{Drain, Plan, Standing};
 
 const DOWN: State = State { up: false, settled: true };
 
-/// A snapshot in which every endpoint of the `down` regions is down and all others are up.
-pub fn what_if(dataset: &Arc<Dataset>, down: &[RegionId]) -> Snapshot {
-    let regions = dataset.config.regions.len();
-    let plan = |service| {
-        Plan::compile(service, regions, &|pool, _| if down.contains(&pool.region) { DOWN } else { State::UNPROBED }, &[])
+/// A snapshot in which every endpoint of `down` is down, all others are up, and the `drained` regions are drained.
+pub fn what_if(dataset: &Arc<Dataset>, down: &Part, drained: &[RegionId]) -> Snapshot {
+    let regions = &dataset.config.regions;
+    let drain = Arc::new(Drain { what: "region".to_owned(), by: "the question".to_owned(), reason: String::new(), until: None });
+    let plan = |service: &Service| {
+        let state = |pool: &Pool, endpoint: &Endpoint| if down.contains(pool.region, endpoint) { DOWN } else { State::UNPROBED };
+        let standing =
+            |pool: &Pool| Standing { drained: drained.contains(&pool.region).then(|| drain.clone()), ..Standing::default() };
+        let standings: Vec<Standing> = if drained.is_empty() { Vec::new() } else { service.pools.iter().map(standing).collect() };
+        Plan::compile(service, regions, &state, &standings)
     };
     let plans = dataset.config.services.iter().map(|service| Arc::new(plan(service))).collect();
     Snapshot { dataset: dataset.clone(), plans, tallies: Arc::default() }
 }
 
+/// What an operator means by `names`: regions, metros, labels as `KEY:VALUE`, addresses and target names of endpoints. The error is a
+/// sentence about the first that is none of them.
+pub fn part(config: &Config, names: &[String]) -> Result<Part, String> {
+    let regions = config.regions.iter().enumerate().map(|(index, region)| (RegionId::from_index(index), region));
+    let endpoints = || config.services.iter().flat_map(|service| &service.pools).flat_map(|pool| &pool.endpoints);
+    let mut part = Part::default();
+    for name in names {
+        let named = regions_named(regions.clone(), name);
+        if !named.is_empty() {
+            part.regions.extend(named);
+        } else if let Some(endpoint) = endpoints().find(|endpoint| endpoint.target.to_string() == *name) {
+            part.endpoints.push(endpoint.target.clone());
+        } else {
+            let near = did_you_mean(name, config.regions.iter().map(|region| region.name.as_str()));
+            let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            return Err(format!("there is no region, metro, label or endpoint {name}{hint}"));
+        }
+    }
+    Ok(part)
+}
+
 /// Runs every `[[tests]]`; an error for each that does not get what it expects. Returns how many ran.
 pub fn run_tests(dataset: &Arc<Dataset>, diagnostics: &mut Diagnostics) -> usize {
     for test in &dataset.config.tests {
-        let snapshot = what_if(dataset, &test.down);
+        let snapshot = what_if(dataset, &test.down, &test.drained);
         let explanation = explain(&snapshot, &test.name, test.rtype, test.client, 0);
         if !is_met(dataset, test, &explanation) {
             let expected = match &test.expect {

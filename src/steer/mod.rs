@@ -5,10 +5,15 @@
 //! bit set per pool, so that a query finds the first rung that is not empty with one bit scan. How pools
 //! that were down come back is kept by [`Returns`], and told to the plan as a [`Standing`] per pool.
 
+mod hash;
 mod plan;
 mod returns;
 mod select;
+mod svcb;
+mod unit;
 
-pub use plan::{Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Standing};
+pub use hash::client as client_hash;
+pub use plan::{Drain, Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Standing};
 pub use returns::{Phase, Ramp, Return, Returns};
 pub use select::{Asked, Selection, Trace, Verdict, select};
+pub use unit::{Holder, Holding};

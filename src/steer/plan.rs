@@ -1,11 +1,17 @@
 //! What is handed out now for one service.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::hash;
+use super::svcb::{Svcb, SvcbHints};
+use super::unit::{Holder, Holding};
 use crate::dns::{RrType, Ttl};
 use crate::health::State;
 use crate::memory;
 use crate::metrics::{Tally, UNCOUNTED};
-use crate::model::{Endpoint, Families, Family, FamilyRule, MapId, Moment, Pool, RegionId, Route, Service, Target};
-use std::net::IpAddr;
+use crate::model::{Endpoint, Families, Family, FamilyRule, MapId, Moment, Pool, Region, RegionId, Route, Service, Target};
+use crate::zone::rrs;
 
 /// The steps of availability, best first. For each client, inside its border, the first that has a
 /// pool decides; the answer is never empty.
@@ -118,13 +124,37 @@ pub struct Plan {
     pub fallback_counter: u32,
     /// By pool, where there is anything to say of one; read by `why` alone.
     notes: Box<[Note]>,
+    /// The share of the answers that goes to the next priority, of 2⁶⁴.
+    pub(super) trickle: u64,
+    /// What clients draw lots for, where the route is `sticky`.
+    keys: Option<Box<Keys>>,
+    /// Who answers, where it is a unit.
+    unit: Option<Box<UnitPlan>>,
+    /// HTTPS and SVCB records that follow the steering.
+    svcb: Box<[Svcb]>,
+}
+
+/// Keys of candidates, for [`hash`].
+#[derive(Debug, Clone, PartialEq)]
+struct Keys {
+    /// By pool.
+    pools: Box<[u64]>,
+    /// By slot.
+    slots: Box<[u64]>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct UnitPlan {
+    holding: Holding,
+    /// The TXT RR that says so.
+    epoch: Box<[u8]>,
 }
 
 /// A ramp has so many steps, and a plan is compiled for each: enough to be smooth, few enough to be cheap.
 pub const RAMP_STEPS: u32 = 50;
 
 /// What is known of a pool besides the health of its endpoints.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
     /// It awaits an operator's resume, per family.
     pub held: [bool; 2],
@@ -132,16 +162,31 @@ pub struct Standing {
     pub share: u32,
     /// The latest time until which an endpoint of it is held down as flapping.
     pub flapping_until: Option<Moment>,
+    /// An operator took it out of use.
+    pub drained: Option<Arc<Drain>>,
+}
+
+/// An operator's word that something is not to be used while there is anything else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drain {
+    /// What was named: `region eu-west`, `label provider:cloud-a` …
+    pub what: String,
+    /// Who said so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When it ends; `None` when it is taken back.
+    pub until: Option<Moment>,
 }
 
 impl Default for Standing {
     fn default() -> Standing {
-        Standing { held: [false; 2], share: RAMP_STEPS, flapping_until: None }
+        Standing { held: [false; 2], share: RAMP_STEPS, flapping_until: None, drained: None }
     }
 }
 
 /// What `why` says of a pool besides its health.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Note {
     /// Its weight as configured; [`PoolPlan::weight`] is what is drawn by.
     pub weight: u32,
@@ -194,45 +239,86 @@ struct Slot {
 }
 
 impl Plan {
-    /// Compiles `service` with its endpoints' states. `regions` is how many regions there are;
-    /// `standings` has one for each pool, or none where nothing is to be said of any.
-    pub fn compile(service: &Service, regions: usize, state: &dyn Fn(&Pool, &Endpoint) -> State, standings: &[Standing]) -> Plan {
-        let standing = |index: usize| standings.get(index).copied().unwrap_or_default();
+    /// Compiles `service` with its endpoints' states. `regions` is the names of all regions; `standings` has one for each
+    /// pool, or none where nothing is to be said of any. A unit is owned by whom the files name.
+    pub fn compile(
+        service: &Service,
+        regions: &[Region],
+        state: &dyn Fn(&Pool, &Endpoint) -> State,
+        standings: &[Standing],
+    ) -> Plan {
+        let holding = service.unit.as_ref().map(|unit| Holding::of(unit.owner));
+        Plan::compile_held(service, regions, state, standings, holding)
+    }
+
+    /// The same; of a unit, `holding` says who owns it.
+    pub fn compile_held(
+        service: &Service,
+        regions: &[Region],
+        state: &dyn Fn(&Pool, &Endpoint) -> State,
+        standings: &[Standing],
+        holding: Option<Holding>,
+    ) -> Plan {
         // While a weight grows all are counted in fractions, so that a weight of 1 can grow too.
         let scale = if standings.iter().any(|standing| standing.share < RAMP_STEPS) { RAMP_STEPS } else { 1 };
         let drawn = |weight: u32, share: u32| if scale == 1 { weight } else { weight * share };
-        let note = |(pool, standing): (&Pool, &Standing)| Note { weight: pool.weight.get(), standing: *standing };
+        let note = |(pool, standing): (&Pool, &Standing)| Note { weight: pool.weight.get(), standing: standing.clone() };
         let notes = service.pools.iter().zip(standings).map(note).collect();
-        let mut layout = Layout::new(service);
+        let ttl = holding.as_ref().and_then(|holding| holding.max_ttl).map_or(service.ttl, |most| most.min(service.ttl));
+        let mut layout = Layout::new(service, ttl);
         let (mut pools, all): (Vec<PoolPlan>, Vec<[Ring; 2]>) = service
             .pools
             .iter()
             .enumerate()
-            .map(|(i, pool)| pool_plan(service, pool, state, standing(i).held, &mut layout))
+            .map(|(i, pool)| pool_plan(service, pool, state, standings.get(i), &mut layout))
             .unzip();
-        pools.iter_mut().enumerate().for_each(|(i, pool)| pool.weight = drawn(pool.weight, standing(i).share));
+        for (pool, standing) in pools.iter_mut().zip(standings) {
+            pool.weight = drawn(pool.weight, standing.share);
+        }
+        let mut last_resort = &service.fallback;
+        if let (Some(holding), Some(unit)) = (&holding, &service.unit) {
+            let owner = holding.owner();
+            pools.iter_mut().filter(|pool| Some(pool.region) != owner).for_each(|pool| pool.rungs = [0; 2]);
+            if owner.is_none() {
+                last_resort = &unit.rules.fence_answer;
+            }
+        }
         let fallback = Family::BOTH.map(|family| {
             let addresses: Vec<_> =
-                service.fallback.iter().map(|a| Target::Address(*a)).filter(|t| t.families().contains(family)).collect();
+                last_resort.iter().map(|a| Target::Address(*a)).filter(|t| t.families().contains(family)).collect();
             layout.ring(&addresses.iter().map(|target| (target, 1)))
         });
         let any = Family::BOTH.map(|family| {
             let pools = pools.iter().fold(0, |any, pool| any | pool.rungs[family.index()]);
             pools | if fallback[family.index()].len > 0 { Rung::Fallback.bit() } else { 0 }
         });
-        let mut by_region = vec![NO_POOL; regions].into_boxed_slice();
+        let mut by_region = vec![NO_POOL; regions.len()].into_boxed_slice();
         for (index, pool) in pools.iter().enumerate() {
             by_region[pool.region.index()] = index as u16;
         }
         let mut by_priority: Box<[u16]> = (0..pools.len() as u16).collect();
         by_priority.sort_by_key(|index| pools[usize::from(*index)].priority);
+        let keys = layout.keys.take().map(|slots| {
+            let pools = pools.iter().map(|pool| hash::key(&regions[pool.region.index()].name)).collect();
+            Box::new(Keys { pools, slots: slots.into() })
+        });
+        let svcb = service.svcb.iter().map(|set| {
+            let hints = |rings: [Ring; 2]| rings.map(|ring| layout.addresses(ring));
+            let pools = pools.iter().zip(&all).map(|(pool, all)| SvcbHints { usable: hints(pool.usable), all: hints(*all) });
+            Svcb::compile(set, ttl, pools, hints(fallback))
+        });
+        let svcb = svcb.collect();
+        let unit = holding.map(|holding| {
+            let epoch = layout.epoch(&holding, regions, service.ttl_min);
+            Box::new(UnitPlan { holding, epoch })
+        });
         Plan {
             route: service.route,
             map: service.map,
             pools: pools.into(),
             all: all.into(),
-            ttl: service.ttl,
-            ttl_min: service.ttl_min,
+            ttl,
+            ttl_min: service.ttl_min.min(ttl),
             families: service.families(),
             alias: service.is_alias(),
             by_region,
@@ -241,6 +327,10 @@ impl Plan {
             fallback,
             fallback_counter: UNCOUNTED,
             notes,
+            trickle: (service.trickle * 2f64.powi(64)) as u64,
+            keys,
+            unit,
+            svcb,
             rrs: layout.bytes.into(),
             slots: layout.slots.into(),
         }
@@ -296,8 +386,7 @@ impl Plan {
         if rung <= Rung::Standby && usable.len > 0 {
             return usable;
         }
-        let index = self.pools.iter().position(|own| own.region == pool.region).unwrap_or_default();
-        self.all[index][family.index()]
+        self.all[self.index_of(pool)][family.index()]
     }
 
     /// What else is known of the service's pool in `region`, where there is anything.
@@ -318,6 +407,64 @@ impl Plan {
     /// The best rung for clients without a border; `None` for a family the service has nowhere.
     pub fn rung(&self, family: Family) -> Option<Rung> {
         Rung::best(self.rungs(family))
+    }
+
+    /// The place of `pool`, one of this plan's, among its pools.
+    pub(super) fn index_of(&self, pool: &PoolPlan) -> usize {
+        self.pools.binary_search_by_key(&pool.region, |own| own.region).unwrap_or_default()
+    }
+
+    /// The key of `pool`, for [`hash`]; 0 where no client draws for it.
+    pub(super) fn key_of(&self, pool: &PoolPlan) -> u64 {
+        self.keys.as_ref().map_or(0, |keys| keys.pools[self.index_of(pool)])
+    }
+
+    /// A share of the answers goes to the next priority.
+    pub fn is_trickling(&self) -> bool {
+        self.trickle > 0
+    }
+
+    /// True for a type that it has records of, whoever asks and whatever is up.
+    pub fn offers(&self, rtype: RrType) -> bool {
+        Family::of(rtype).is_some_and(|family| self.families.contains(family)) || self.alias || self.svcb(rtype).is_some()
+    }
+
+    /// Who answers, where it is a unit.
+    pub fn holding(&self) -> Option<&Holding> {
+        self.unit.as_ref().map(|unit| &unit.holding)
+    }
+
+    /// The TXT RR that says who owns the unit; nothing where it is none.
+    pub fn epoch(&self) -> &[u8] {
+        self.unit.as_ref().map_or(&[], |unit| &unit.epoch)
+    }
+
+    /// The HTTPS or SVCB records of type `rtype` that follow the steering, by their place in the plan.
+    pub fn svcb(&self, rtype: RrType) -> Option<usize> {
+        self.svcb.iter().position(|svcb| svcb.rtype == rtype)
+    }
+
+    /// The RRs of the records of [`Plan::svcb`], for `pool` or, without, for the `fallback` addresses; and how many they are.
+    pub(super) fn svcb_answer(&self, svcb: usize, pool: Option<&PoolPlan>, family: Family, rung: Rung) -> (&[u8], u16) {
+        let usable = |pool: &PoolPlan| rung <= Rung::Standby && pool.usable[family.index()].len > 0;
+        self.svcb[svcb].answer(pool.map(|pool| (self.index_of(pool), usable(pool))))
+    }
+
+    /// Picks a slot of `ring` as the client with this hash draws; `ring` is not empty.
+    pub(super) fn pick_hashed(&self, ring: Ring, client: u64) -> usize {
+        let first = ring.first as usize;
+        let Some(keys) = self.keys.as_ref().filter(|_| ring.len > 1) else { return 0 };
+        let mut before = 0;
+        let mut best = (0, (u64::MAX, 1));
+        for slot in 0..usize::from(ring.len) {
+            let cumulative = self.slots[first + slot].cumulative;
+            let lot = (hash::draw(client, keys.slots[first + slot]), cumulative - before);
+            before = cumulative;
+            if hash::less(lot, best.1) {
+                best = (slot, lot);
+            }
+        }
+        best.0
     }
 
     /// The `fallback` addresses.
@@ -356,15 +503,18 @@ fn pool_plan(
     service: &Service,
     pool: &Pool,
     state: &dyn Fn(&Pool, &Endpoint) -> State,
-    held: [bool; 2],
+    standing: Option<&Standing>,
     layout: &mut Layout,
 ) -> (PoolPlan, [Ring; 2]) {
+    let held = standing.map_or([false; 2], |standing| standing.held);
+    let drained = standing.is_some_and(|standing| standing.drained.is_some());
     let mut states = std::mem::take(&mut layout.states);
     states.clear();
     states.extend(pool.endpoints.iter().map(|endpoint| state(pool, endpoint)));
     let judged = judge_families(service, pool, &states);
-    let rungs = Family::BOTH
-        .map(|family| judged[family.index()].map_or(0, |own| rung_set(own, pool.weight.get() > 0, held[family.index()])));
+    let rungs = Family::BOTH.map(|family| {
+        judged[family.index()].map_or(0, |own| rung_set(own, pool.weight.get() > 0 && !drained, held[family.index()]))
+    });
     let offered = pool.families();
     let mut ring = |family: Family, usable: bool| {
         if !offered.contains(family) {
@@ -453,16 +603,19 @@ struct Layout {
     answers: u8,
     bytes: Vec<u8>,
     slots: Vec<Slot>,
+    /// By slot, where clients draw lots for endpoints.
+    keys: Option<Vec<u64>>,
     /// The states of one pool's endpoints; kept so that its memory is.
     states: Vec<State>,
 }
 
 impl Layout {
-    fn new(service: &Service) -> Layout {
+    fn new(service: &Service, ttl: Ttl) -> Layout {
         // Room for all endpoints once, as when all are up: IPv4 addresses with one answer fill it exactly.
         let endpoints = service.pools.iter().map(|pool| pool.endpoints.len()).sum();
         let (bytes, slots) = (Vec::with_capacity(16 * endpoints), Vec::with_capacity(endpoints));
-        Layout { ttl: service.ttl, answers: service.answers, bytes, slots, states: Vec::new() }
+        let keys = (service.route == Route::Sticky).then(Vec::new);
+        Layout { ttl, answers: service.answers, bytes, slots, keys, states: Vec::new() }
     }
 
     fn ring<'a>(&mut self, endpoints: &(impl Iterator<Item = (&'a Target, u32)> + Clone)) -> Ring {
@@ -473,6 +626,9 @@ impl Layout {
         for (target, weight) in endpoints.clone().chain(endpoints.clone().take(answers.saturating_sub(1))) {
             cumulative += u64::from(weight);
             self.slots.push(Slot { start: self.bytes.len() as u32, cumulative });
+            if let Some(keys) = &mut self.keys {
+                keys.push(hash::endpoint_key(target));
+            }
             self.push_rr(target);
         }
         let end = self.slots.get(first + answers).map_or(self.bytes.len(), |slot| slot.start as usize);
@@ -485,11 +641,39 @@ impl Layout {
             Target::Address(IpAddr::V6(v6)) => (RrType::AAAA, &v6.octets()),
             Target::Name(name) => (RrType::CNAME, name.as_wire()),
         };
-        self.bytes.extend_from_slice(&[0xc0, 12]);
-        self.bytes.extend_from_slice(&rtype.0.to_be_bytes());
-        self.bytes.extend_from_slice(&[0, 1]);
-        self.bytes.extend_from_slice(&self.ttl.secs().to_be_bytes());
-        self.bytes.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
-        self.bytes.extend_from_slice(rdata);
+        push_rr(&mut self.bytes, rtype, self.ttl, rdata);
     }
+
+    /// The addresses of a ring, one after the other.
+    fn addresses(&self, ring: Ring) -> Vec<u8> {
+        let slots = &self.slots[ring.first as usize..][..usize::from(ring.len)];
+        slots
+            .iter()
+            .flat_map(|slot| rrs(&self.bytes[slot.start as usize..]).next().map(|(_, rdata)| rdata))
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    /// The TXT RR that says who owns a unit.
+    fn epoch(&self, holding: &Holding, regions: &[Region], ttl: Ttl) -> Box<[u8]> {
+        let owner = match &holding.holder {
+            Holder::Owner(region) => format!("owner={}", regions[region.index()].name),
+            Holder::Fenced { .. } | Holder::Unknown | Holder::Gone(_) => "fenced".to_owned(),
+        };
+        let text = format!("epoch={} {owner}", holding.epoch);
+        let mut rr = Vec::new();
+        push_rr(&mut rr, RrType::TXT, ttl, &[&[text.len() as u8], text.as_bytes()].concat());
+        rr.into()
+    }
+}
+
+/// Appends an RR of the question's name.
+pub(super) fn push_rr(out: &mut Vec<u8>, rtype: RrType, ttl: Ttl, rdata: &[u8]) {
+    out.extend_from_slice(&[0xc0, 12]);
+    out.extend_from_slice(&rtype.0.to_be_bytes());
+    out.extend_from_slice(&[0, 1]);
+    out.extend_from_slice(&ttl.secs().to_be_bytes());
+    out.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
+    out.extend_from_slice(rdata);
 }

@@ -133,7 +133,7 @@ impl Returns {
         Standing {
             held: self.pools[pool].map(|own| own.is_held()),
             share: used.map(share).max().unwrap_or(RAMP_STEPS),
-            flapping_until: None,
+            ..Standing::default()
         }
     }
 

@@ -1,5 +1,6 @@
 //! Picks from a plan for one client.
 
+use super::hash;
 use super::plan::{Plan, PoolPlan, Rung, below};
 use crate::dns::Ttl;
 use crate::model::{Family, RegionId, RegionOrder, RegionSet, Route};
@@ -9,10 +10,14 @@ use crate::model::{Family, RegionId, RegionOrder, RegionSet, Route};
 pub struct Asked<'a> {
     /// The family asked for; either one for an alias.
     pub family: Family,
-    /// The client's region order; `nearest` needs one.
+    /// The client's region order; `nearest` needs one, and `sticky` stays inside its steps.
     pub order: Option<&'a RegionOrder>,
     /// The client's border, where it has one.
     pub border: Option<&'a RegionSet>,
+    /// What the client draws lots with, for `sticky`: see [`super::client_hash`].
+    pub hash: u64,
+    /// Asked are the HTTPS or SVCB records at this place of the plan: see [`Plan::svcb`].
+    pub svcb: Option<usize>,
 }
 
 /// What is handed out.
@@ -27,19 +32,26 @@ pub struct Selection<'p> {
     /// The number of the counter of such answers.
     pub counter: u32,
     /// How many RRs there are.
-    pub count: u8,
+    pub count: u16,
     /// The RRs: owners `C0 0C`, each with [`Plan::ttl`].
     pub rrs: &'p [u8],
 }
 
 /// Hears why each region was taken or passed over. `()` hears nothing and costs nothing.
 pub trait Trace {
-    /// `region` was considered; called in the order of consideration.
-    fn considered(&mut self, region: RegionId, verdict: Verdict);
+    /// False where nobody listens, so that nothing is done for it.
+    const HEARS: bool = true;
+
+    /// `region` was considered; called in the order of consideration. `chance` is how probable it was, before any draw, that it
+    /// would be taken: 0 … 1; where clients draw lots, the share of all clients that it gets.
+    fn considered(&mut self, region: RegionId, verdict: Verdict, chance: f64);
 }
 
 impl Trace for () {
-    fn considered(&mut self, _: RegionId, _: Verdict) {}
+    const HEARS: bool = false;
+
+    #[inline(always)]
+    fn considered(&mut self, _: RegionId, _: Verdict, _: f64) {}
 }
 
 /// Why a region was taken or passed over.
@@ -51,7 +63,7 @@ pub enum Verdict {
     NoPool,
     /// Its pool does not stand on the rung that decides.
     PassedOver,
-    /// As good as the one taken; the draw by weight went to another.
+    /// It could have been taken; the draw went to another.
     NotDrawn,
 }
 
@@ -63,26 +75,36 @@ pub fn select<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng, tr
     })?;
     if rung == Rung::Fallback {
         for pool in &plan.pools {
-            trace.considered(pool.region, Verdict::PassedOver);
+            trace.considered(pool.region, Verdict::PassedOver, 0.0);
         }
-        return Some(fallback(plan, asked.family, rng));
+        return Some(fallback(plan, asked, rng));
     }
     let mut draw = Draw { plan, asked, rung, rng, trace, doubt: false };
     let pool = match (plan.route, asked.order) {
-        (Route::Nearest, Some(order)) => draw.by_order(order),
+        (Route::Nearest | Route::Sticky, Some(order)) => draw.by_order(order),
         (Route::Priority, _) => draw.by_priority(),
-        (Route::Nearest | Route::Weighted, _) => draw.among(&|| plan.pools.iter()),
+        (Route::Unit, _) => draw.owner(),
+        (Route::Nearest | Route::Sticky | Route::Weighted, _) => draw.among(&|| plan.pools.iter(), 1.0, true),
     }?;
     let doubt = draw.doubt || pool.doubt;
-    let ring = plan.ring(pool, asked.family, rung);
-    let slot = plan.pick(ring, rng);
+    let (rrs, count) = match asked.svcb {
+        None => {
+            let ring = plan.ring(pool, asked.family, rung);
+            let slot = match plan.route {
+                Route::Sticky => plan.pick_hashed(ring, asked.hash),
+                _ => plan.pick(ring, rng),
+            };
+            (plan.answer(ring, slot), ring.answers.into())
+        }
+        Some(svcb) => plan.svcb_answer(svcb, Some(pool), asked.family, rung),
+    };
     Some(Selection {
         region: Some(pool.region),
         rung,
         ttl: if doubt || rung.is_degraded() { plan.ttl_min } else { plan.ttl },
         counter: pool.counter,
-        count: ring.answers,
-        rrs: plan.answer(ring, slot),
+        count,
+        rrs,
     })
 }
 
@@ -92,17 +114,15 @@ fn rungs_inside(plan: &Plan, family: Family, border: &RegionSet) -> u8 {
     inside.fold(plan.rungs(family) & Rung::Fallback.bit(), |any, pool| any | pool.rungs[family.index()])
 }
 
-fn fallback<'p>(plan: &'p Plan, family: Family, rng: &mut fastrand::Rng) -> Selection<'p> {
-    let ring = plan.fallback(family);
-    let slot = plan.pick(ring, rng);
-    Selection {
-        region: None,
-        rung: Rung::Fallback,
-        ttl: plan.ttl_min,
-        counter: plan.fallback_counter,
-        count: ring.answers,
-        rrs: plan.answer(ring, slot),
-    }
+fn fallback<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng) -> Selection<'p> {
+    let (rrs, count) = match asked.svcb {
+        None => {
+            let ring = plan.fallback(asked.family);
+            (plan.answer(ring, plan.pick(ring, rng)), ring.answers.into())
+        }
+        Some(svcb) => plan.svcb_answer(svcb, None, asked.family, Rung::Fallback),
+    };
+    Selection { region: None, rung: Rung::Fallback, ttl: plan.ttl_min, counter: plan.fallback_counter, count, rrs }
 }
 
 struct Draw<'p, 'a, T> {
@@ -125,9 +145,9 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
                 return self.alone(region);
             }
             for region in step.iter().filter(|region| plan.pool(**region).is_none()) {
-                self.trace.considered(*region, Verdict::NoPool);
+                self.trace.considered(*region, Verdict::NoPool, 0.0);
             }
-            self.among(&|| step.iter().filter_map(|region| plan.pool(*region)))
+            self.among(&|| step.iter().filter_map(|region| plan.pool(*region)), 1.0, true)
         })
     }
 
@@ -135,7 +155,7 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
     #[inline]
     fn alone(&mut self, region: RegionId) -> Option<&'p PoolPlan> {
         let Some(pool) = self.plan.pool(region) else {
-            self.trace.considered(region, Verdict::NoPool);
+            self.trace.considered(region, Verdict::NoPool, 0.0);
             return None;
         };
         if !self.is_inside(pool) {
@@ -143,8 +163,19 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
         }
         let stands = self.stands(pool);
         self.doubt |= pool.doubt && !stands;
-        self.trace.considered(region, if stands { Verdict::Taken } else { Verdict::PassedOver });
+        let (verdict, chance) = if stands { (Verdict::Taken, 1.0) } else { (Verdict::PassedOver, 0.0) };
+        self.trace.considered(region, verdict, chance);
         stands.then_some(pool)
+    }
+
+    /// The owner of a unit, whatever becomes of it.
+    fn owner(&mut self) -> Option<&'p PoolPlan> {
+        let owner = self.plan.holding()?.owner()?;
+        let pool = self.alone(owner);
+        for pool in self.plan.pools.iter().filter(|pool| T::HEARS && pool.region != owner) {
+            self.trace.considered(pool.region, Verdict::PassedOver, 0.0);
+        }
+        pool
     }
 
     fn is_inside(&self, pool: &PoolPlan) -> bool {
@@ -155,22 +186,46 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
         pool.rungs[self.asked.family.index()] & self.rung.bit() != 0
     }
 
-    /// Lowest priority number first.
+    /// Lowest priority number first; a trickle of the answers goes to the next.
     fn by_priority(&mut self) -> Option<&'p PoolPlan> {
         let plan = self.plan;
+        let of = |priority: u32| move || plan.by_priority().filter(move |pool| pool.priority == priority);
         let mut above = 0;
         loop {
             let priority = plan.by_priority().map(|pool| pool.priority).find(|priority| *priority > above)?;
             above = priority;
-            let pool = self.among(&|| plan.by_priority().filter(move |pool| pool.priority == priority));
+            if plan.trickle > 0
+                && self.rung == Rung::Up
+                && let Some(next) = self.next_standing(priority)
+            {
+                let trickles = self.rng.u64(..) < plan.trickle;
+                let share = plan.trickle as f64 / 2f64.powi(64);
+                let (first, next) = (self.among(&of(priority), 1.0 - share, !trickles), self.among(&of(next), share, trickles));
+                return first.or(next);
+            }
+            let pool = self.among(&of(priority), 1.0, true);
             if pool.is_some() {
                 return pool;
             }
         }
     }
 
-    /// By weight among those of `pools` that stand on the rung and inside the border.
-    fn among<I: Iterator<Item = &'p PoolPlan>>(&mut self, pools: &dyn Fn() -> I) -> Option<&'p PoolPlan> {
+    /// The priority after `priority` that has a pool to take, where `priority` has one too.
+    fn next_standing(&self, priority: u32) -> Option<u32> {
+        let mut standing =
+            self.plan.by_priority().filter(|pool| pool.priority >= priority && self.is_inside(pool) && self.stands(pool));
+        let first = standing.next().filter(|pool| pool.priority == priority)?;
+        standing.find(|pool| pool.priority > first.priority).map(|pool| pool.priority)
+    }
+
+    /// By weight, or by the client's lots, among those of `pools` that stand on the rung and inside the border. `chance` is how
+    /// probable it was that the choice would be among these, and `takes` whether it is.
+    fn among<I: Iterator<Item = &'p PoolPlan>>(
+        &mut self,
+        pools: &dyn Fn() -> I,
+        chance: f64,
+        takes: bool,
+    ) -> Option<&'p PoolPlan> {
         let (mut total, mut count) = (0u64, 0u64);
         for pool in pools() {
             if !self.is_inside(pool) {
@@ -180,32 +235,42 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
                 total += u64::from(pool.weight);
                 count += 1;
             } else {
-                self.doubt |= pool.doubt;
-                self.trace.considered(pool.region, Verdict::PassedOver);
+                self.doubt |= pool.doubt && takes;
+                self.trace.considered(pool.region, Verdict::PassedOver, 0.0);
             }
         }
         // Pools of weight 0 share evenly where there is nothing better.
         let weight = |pool: &PoolPlan| if total == 0 { 1 } else { u64::from(pool.weight) };
         let bound = if total == 0 { count } else { total };
-        let mut ticket = match count {
+        let draws = takes && count > 1 && self.plan.route != Route::Sticky;
+        let mut ticket = if draws { below(bound, self.rng) } else { 0 };
+        let standing = || pools().filter(|pool| self.is_inside(pool) && self.stands(pool));
+        let taken = match count {
             0 => return None,
-            1 => 0,
-            _ => below(bound, self.rng),
+            _ if !takes => None,
+            1 => standing().next(),
+            _ if self.plan.route == Route::Sticky => self.least(standing().map(|pool| (pool, weight(pool)))),
+            _ => standing().find(|pool| {
+                let found = ticket < weight(pool);
+                ticket = ticket.wrapping_sub(weight(pool));
+                found
+            }),
         };
-        let mut taken = None;
-        for pool in pools() {
-            if !(self.is_inside(pool) && self.stands(pool)) {
-                continue;
-            }
-            if taken.is_none() && (ticket < weight(pool) || count == 1) {
-                taken = Some(pool);
-                self.trace.considered(pool.region, Verdict::Taken);
-            } else {
-                ticket = ticket.saturating_sub(if taken.is_none() { weight(pool) } else { 0 });
-                self.trace.considered(pool.region, Verdict::NotDrawn);
+        for pool in pools().take_while(|_| T::HEARS) {
+            if self.is_inside(pool) && self.stands(pool) {
+                let verdict =
+                    if taken.is_some_and(|taken| taken.region == pool.region) { Verdict::Taken } else { Verdict::NotDrawn };
+                self.trace.considered(pool.region, verdict, chance * weight(pool) as f64 / bound as f64);
             }
         }
         taken
+    }
+
+    /// The one for which the client draws the least lot.
+    fn least(&self, pools: impl Iterator<Item = (&'p PoolPlan, u64)>) -> Option<&'p PoolPlan> {
+        let drawn = pools.filter(|(_, weight)| *weight > 0);
+        let lots = drawn.map(|(pool, weight)| (pool, (hash::draw(self.asked.hash, self.plan.key_of(pool)), weight)));
+        lots.reduce(|best, lot| if hash::less(lot.1, best.1) { lot } else { best }).map(|(pool, _)| pool)
     }
 }
 

@@ -71,6 +71,8 @@ pub const CHECKS: &[ZoneCheck] = &[
     absence("glue-missing", "name servers below their own delegation have glue (RFC 1034 §4.2.1)", delegations::glue_missing),
     error("data-below-delegation", "what is delegated holds nothing but glue", delegations::data_below_delegation),
     error("service-beside-records", "a service's name has no static A, AAAA or CNAME", services::service_beside_records),
+    error("epoch-beside-records", "the name that says who owns a unit has no static records", services::epoch_beside_records),
+    warning("hint-without-family", "address hints are of families that the service has", services::hint_without_family),
     error(
         "cname-endpoint-at-apex",
         "a CNAME endpoint cannot stand beside the apex's SOA and NS",

@@ -3,6 +3,7 @@
 //! Owner names and rdata lie in one arena and a record is a fixed-size entry, so that a million
 //! records cost tens of megabytes and no allocation each.
 
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
@@ -86,6 +87,12 @@ impl Record<'_> {
 }
 
 impl Records {
+    /// Takes out the records at these places; what they took in memory stays.
+    pub fn remove(&mut self, places: &HashSet<usize>) {
+        let mut place = 0..;
+        self.entries.retain(|_| place.next().is_some_and(|place| !places.contains(&place)));
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.entries.len()

@@ -47,6 +47,8 @@ use crate::model::{ServiceId, ZoneId};
 
 /// No record or service.
 const NONE: u32 = u32::MAX;
+/// The bit of a record's service that says that the name is not the service's own, but says who owns it.
+const EPOCH: u32 = 1 << 31;
 /// Flags of the fields that a record has.
 const SERVICE: u8 = 1;
 const CUT: u8 = 2;
@@ -115,6 +117,8 @@ pub enum Lookup {
     Dname(Rrset, u8),
     /// A service, which decides itself what types it has.
     Service(ServiceId),
+    /// The name that says who owns a unit.
+    Epoch(ServiceId),
     /// The name exists, the type does not.
     NoData,
     /// The name does not exist.
@@ -266,7 +270,11 @@ impl NameTable {
                 return Lookup::Cname(set);
             }
         }
-        if node.service != NONE { Lookup::Service(ServiceId(node.service)) } else { Lookup::NoData }
+        match node.service {
+            NONE => Lookup::NoData,
+            service if service & EPOCH != 0 => Lookup::Epoch(ServiceId(service & !EPOCH)),
+            service => Lookup::Service(ServiceId(service)),
+        }
     }
 
     /// For a name that is not there: `encloser` is its closest encloser.

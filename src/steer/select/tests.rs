@@ -2,7 +2,7 @@ use super::*;
 use crate::diag::At;
 use crate::dns::Name;
 use crate::health::State;
-use crate::model::{Endpoint, FamilyRule, Need, Pool, Resume, Service, Target, Weight, ZoneId};
+use crate::model::{Endpoint, FamilyRule, Need, Pool, Region, Resume, Service, Target, Weight, ZoneId};
 
 /// Region, weight, priority, endpoints.
 type Pools<'a> = &'a [(u16, u32, u32, &'a [&'a str])];
@@ -48,14 +48,29 @@ fn service(route: Route, family: FamilyRule, answers: u8, pools: Pools<'_>) -> (
         resume: Resume::Auto,
         pools,
         fallback: vec![],
+        trickle: 0.0,
+        unit: None,
+        svcb: vec![],
     };
     (service, states)
+}
+
+fn regions() -> Vec<Region> {
+    let region = |name: &&str| Region {
+        name: name.to_string(),
+        coordinates: None,
+        metro: None,
+        labels: Default::default(),
+        bias: 0,
+        capacity: None,
+    };
+    REGIONS.iter().map(region).collect()
 }
 
 fn compile((service, states): &(Service, Vec<State>)) -> Plan {
     let endpoints: Vec<*const Endpoint> = service.pools.iter().flat_map(|p| &p.endpoints).map(std::ptr::from_ref).collect();
     let state = |endpoint: &Endpoint| states[endpoints.iter().position(|e| std::ptr::eq(*e, endpoint)).unwrap()];
-    Plan::compile(service, REGIONS.len(), &|_, endpoint| state(endpoint), &[])
+    Plan::compile(service, &regions(), &|_, endpoint| state(endpoint), &[])
 }
 
 fn order(steps: &[&[u16]]) -> RegionOrder {
@@ -65,7 +80,7 @@ fn order(steps: &[&[u16]]) -> RegionOrder {
 /// `region rung ttl last-octets`, of the first draw.
 fn pick(plan: &Plan, family: Family, order: Option<&RegionOrder>) -> String {
     let border = order.and_then(|o| o.border.as_ref());
-    let asked = Asked { family, order, border };
+    let asked = Asked { family, order, border, hash: 0, svcb: None };
     match select(plan, &asked, &mut fastrand::Rng::with_seed(1), &mut ()) {
         None => "none".into(),
         Some(s) => {
@@ -155,7 +170,7 @@ fn priority_takes_the_lowest_number_that_stands() {
 fn several_answers_are_neighbours_on_the_ring() {
     let pools: Pools<'_> = &[(0, 1, 1, &["192.0.2.1*0", "192.0.2.2", "192.0.2.3-", "192.0.2.4"])];
     let plan = compile(&service(Route::Weighted, FamilyRule::Same, 3, pools));
-    let asked = Asked { family: Family::V4, order: None, border: None };
+    let asked = Asked { family: Family::V4, order: None, border: None, hash: 0, svcb: None };
     let mut seen = std::collections::BTreeSet::new();
     let mut rng = fastrand::Rng::with_seed(3);
     for _ in 0..50 {
@@ -170,7 +185,7 @@ fn assert_shares(plan: &Plan, order: Option<&RegionOrder>, expected: &[(u8, f64)
     let mut counts = [0u32; 256];
     let mut rng = fastrand::Rng::with_seed(42);
     for _ in 0..n {
-        let s = select(plan, &Asked { family: Family::V4, order, border: None }, &mut rng, &mut ()).unwrap();
+        let s = select(plan, &Asked { family: Family::V4, order, border: None, hash: 0, svcb: None }, &mut rng, &mut ()).unwrap();
         counts[usize::from(s.rrs[s.rrs.len() - 1])] += 1;
     }
     assert_eq!(counts.iter().filter(|c| **c > 0).count(), expected.len());
@@ -200,7 +215,12 @@ fn weights_are_exact_in_the_long_run() {
 fn an_alias_hands_out_its_target() {
     let plan = compile(&service(Route::Weighted, FamilyRule::Same, 1, &[(0, 1, 1, &["lb.cloud.example."])]));
     assert!(plan.alias);
-    let s = select(&plan, &Asked { family: Family::V4, order: None, border: None }, &mut fastrand::Rng::with_seed(1), &mut ())
-        .unwrap();
+    let s = select(
+        &plan,
+        &Asked { family: Family::V4, order: None, border: None, hash: 0, svcb: None },
+        &mut fastrand::Rng::with_seed(1),
+        &mut (),
+    )
+    .unwrap();
     assert_eq!(&s.rrs[12..], b"\x02lb\x05cloud\x07example\0");
 }

@@ -307,7 +307,8 @@ impl<'a> Index<'a> {
 
     /// A finding at a service.
     pub(super) fn at_service(&self, service: &Service, message: String, hint: &'static str) -> Finding {
-        let key = format!("services.{}", service.name.relative_to(self.zone.origin));
+        let name = service.unit.as_ref().map_or(&service.name, |unit| &unit.rules.service);
+        let key = format!("services.{}", name.relative_to(self.zone.origin));
         Finding { at: service.at.clone(), key, message, hint }
     }
 

@@ -3,6 +3,7 @@
 use super::Report;
 use super::index::{Index, Kinds};
 use super::targets::cname_endpoint;
+use crate::model::{SvcbSet, Unit};
 
 pub(super) fn service_beside_records(index: &Index<'_>, report: &mut Report<'_>) {
     for service in index.zone.services {
@@ -13,6 +14,36 @@ pub(super) fn service_beside_records(index: &Index<'_>, report: &mut Report<'_>)
             report.add(|| {
                 let message = format!("a service beside the {} record of {}", record.rtype, record.at());
                 index.at_service(service, message, "remove the record: the service answers for the name")
+            });
+        }
+    }
+}
+
+pub(super) fn epoch_beside_records(index: &Index<'_>, report: &mut Report<'_>) {
+    let any = Kinds::A.or(Kinds::AAAA).or(Kinds::CNAME).or(Kinds::NS).or(Kinds::DNAME).or(Kinds::DNSSEC).or(Kinds::OTHER);
+    for service in index.zone.services.iter().filter(|service| service.unit.is_some()) {
+        let Ok(epoch) = Unit::epoch_name(&service.name) else { continue };
+        let record = index.find(epoch.as_wire()).and_then(|(_, owner)| index.first_of(owner, any));
+        if let Some(record) = record {
+            report.add(|| {
+                let message =
+                    format!("{} has the {} record of {}", epoch.relative_to(index.zone.origin), record.rtype, record.at());
+                index.at_service(service, message, "remove the record: the name says who owns the unit")
+            });
+        }
+    }
+}
+
+pub(super) fn hint_without_family(index: &Index<'_>, report: &mut Report<'_>) {
+    if index.zone.services.is_empty() {
+        return;
+    }
+    for record in index.zone.records.iter().filter(|r| SvcbSet::TYPES.contains(&r.rtype) && SvcbSet::is_steered(r.rdata)) {
+        let Some((_, service)) = index.service(record.owner) else { continue };
+        for family in SvcbSet::hinted(record.rdata).filter(|family| !service.families().contains(*family)) {
+            report.add(|| {
+                let message = format!("the record has hints of {family} addresses, and the service has none");
+                index.at_record(&record, message, "remove the hint: the addresses in it are those of the service's endpoints")
             });
         }
     }

@@ -1,11 +1,14 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::index::{Index, Place};
 use super::*;
 use crate::dns::Ttl;
-use crate::model::{Endpoint, FamilyRule, Need, Pool, RegionId, Resume, Route, Target, Weight, ZoneId};
+use crate::model::{
+    Endpoint, FamilyRule, Need, Pool, RegionId, Resume, Route, Takeover, Target, Unit, UnitRules, Weight, ZoneId,
+};
 use crate::zone::{Include, Input, parse};
 
 struct NoFiles;
@@ -59,11 +62,28 @@ fn service(line: u32, owner: &str, endpoints: &[&str]) -> Service {
             endpoints: endpoints.iter().map(endpoint).collect(),
         }],
         fallback: Vec::new(),
+        trickle: 0.0,
+        unit: None,
+        svcb: Vec::new(),
     }
 }
 
+/// The same with one unit.
+fn unit(line: u32, owner: &str) -> Service {
+    let service = service(line, owner, A);
+    let rules = UnitRules {
+        service: service.name.clone(),
+        count: 1,
+        takeover: Takeover::Manual,
+        ready: vec![vec![vec![]]],
+        grace: Duration::from_secs(5),
+        fence_answer: vec![],
+    };
+    Service { route: Route::Unit, unit: Some(Unit { index: 0, owner: RegionId(0), rules: rules.into() }), ..service }
+}
+
 fn region() -> Region {
-    Region { name: "eu-west".to_owned(), coordinates: None, metro: None, labels: Default::default(), bias: 0 }
+    Region { name: "eu-west".to_owned(), coordinates: None, metro: None, labels: Default::default(), bias: 0, capacity: None }
 }
 
 fn check_records(records: &Records, services: &[Service], complete: bool) -> Vec<String> {
@@ -243,6 +263,18 @@ fn every_rule_finds_what_breaks_it() {
             vec![service(9, "www", A)],
             "z.toml:9:1: error[service-beside-records]: services.www: a service beside the AAAA record of z:6:1 (remove the \
              record: the service answers for the name)",
+        ),
+        (
+            "_epoch.db TXT x",
+            vec![unit(9, "db")],
+            "z.toml:9:1: error[epoch-beside-records]: services.db: _epoch.db has the TXT record of z:5:1 (remove the record: \
+             the name says who owns the unit)",
+        ),
+        (
+            "www HTTPS 1 . ipv4hint=192.0.2.1 ipv6hint=::1",
+            vec![service(9, "www", A)],
+            "z:5:1: warning[hint-without-family]: www HTTPS: the record has hints of IPv6 addresses, and the service has none \
+             (remove the hint: the addresses in it are those of the service's endpoints)",
         ),
         (
             "",

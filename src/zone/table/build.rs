@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use hashbrown::HashTable;
 
 use super::index::Index;
-use super::{Apex, CUT, FIXED, NONE, NameTable, SERVICE, WILDCARD, label_count, rrs, target_offset};
+use super::{Apex, CUT, EPOCH, FIXED, NONE, NameTable, SERVICE, WILDCARD, label_count, rrs, target_offset};
 use crate::dns::{Name, RrType};
 use crate::memory::{self, LINE};
 use crate::model::{ServiceId, ZoneId};
@@ -24,6 +24,8 @@ pub struct ZoneInput<'a> {
     pub records: &'a Records,
     /// Its services.
     pub services: Vec<(&'a Name, ServiceId)>,
+    /// The names that say who owns a unit.
+    pub epochs: &'a [(Name, ServiceId)],
 }
 
 impl NameTable {
@@ -159,6 +161,10 @@ impl<'z> Tree<'z> {
         for (name, service) in &zone.services {
             let node = tree.node(name.as_wire());
             tree.nodes[node as usize].service = service.0;
+        }
+        for (name, unit) in zone.epochs {
+            let node = tree.node(name.as_wire());
+            tree.nodes[node as usize].service = unit.0 | EPOCH;
         }
         tree.link_cuts();
         tree

@@ -37,7 +37,7 @@ fn zone_e() -> Records {
 
 fn table(records: &Records) -> NameTable {
     let (origin, service) = (name("e."), name("www.e."));
-    NameTable::build(&[ZoneInput { origin: &origin, records, services: vec![(&service, ServiceId(7))] }])
+    NameTable::build(&[ZoneInput { origin: &origin, records, services: vec![(&service, ServiceId(7))], epochs: &[] }])
 }
 
 fn shape(table: &NameTable, qname: &str, qtype: RrType) -> String {
@@ -47,6 +47,7 @@ fn shape(table: &NameTable, qname: &str, qtype: RrType) -> String {
         Lookup::Cname(_) => "cname".into(),
         Lookup::Dname(_, len) => format!("dname {len}"),
         Lookup::Service(id) => format!("service {}", id.0),
+        Lookup::Epoch(id) => format!("epoch {}", id.0),
         Lookup::NoData => format!("nodata {}", zone.0),
         Lookup::NxDomain => format!("nxdomain {}", zone.0),
         Lookup::Referral(set, len) => format!("referral {} {len}", set.count),
@@ -99,7 +100,8 @@ fn zones_are_found_whatever_their_depths_and_order() {
         if turned {
             zones.reverse();
         }
-        let table = NameTable::build(&zones.map(|(origin, records)| ZoneInput { origin, records, services: vec![] }));
+        let table =
+            NameTable::build(&zones.map(|(origin, records)| ZoneInput { origin, records, services: vec![], epochs: &[] }));
         let (of_e, of_f) = (format!("nxdomain {}", u8::from(turned)), format!("nxdomain {}", u8::from(!turned)));
         for (qname, expected) in [
             ("no.e.", of_e.as_str()),
@@ -119,8 +121,8 @@ fn a_child_zone_takes_over_and_its_parent_answers_ds() {
     let child = records(&[("cut.e.", RrType::SOA, SOA), ("cut.e.", RrType::NS, NS), ("www.cut.e.", RrType::A, &[192, 0, 2, 9])]);
     let (e, cut) = (name("e."), name("cut.e."));
     let table = NameTable::build(&[
-        ZoneInput { origin: &e, records: &parent, services: vec![] },
-        ZoneInput { origin: &cut, records: &child, services: vec![] },
+        ZoneInput { origin: &e, records: &parent, services: vec![], epochs: &[] },
+        ZoneInput { origin: &cut, records: &child, services: vec![], epochs: &[] },
     ]);
     assert_eq!(shape(&table, "www.cut.e.", RrType::A), "hit A 1");
     assert_eq!(shape(&table, "no.cut.e.", RrType::A), "nxdomain 1");
