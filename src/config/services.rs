@@ -61,8 +61,15 @@ pub(super) fn services(t: &Table<'_>, zone: &ZoneDefaults, context: &mut Context
         }
     }
     list.sort_by(|a, b| a.name.cmp(&b.name));
-    let epochs = list.iter().filter(|service| service.unit.is_some()).filter_map(|service| Unit::epoch_name(&service.name).ok());
-    let names = seen.into_keys().chain(epochs).collect();
+    let units = list.iter().filter(|service| service.unit.is_some());
+    let epochs: Vec<(Name, &Service)> = units.filter_map(|unit| Some((Unit::epoch_name(&unit.name).ok()?, unit))).collect();
+    for (name, unit) in &epochs {
+        if let Some(other) = seen.get(name) {
+            let message = format!("\"{other}\" is the name that says who owns the unit {}", unit.name.relative_to(&zone.origin));
+            out.error("duplicate-service", unit.at.clone(), t.key_path(other), message).hint("rename that service");
+        }
+    }
+    let names = seen.into_keys().chain(epochs.into_iter().map(|(name, _)| name)).collect();
     Services { list, names }
 }
 
