@@ -204,7 +204,7 @@ impl Reader<'_, '_> {
             out.warning("useless-key", ramp.at.clone(), format!("{}.ramp", item.path), message)
                 .hint("regions share in route = \"weighted\", at an equal `priority`, in a metro, or by `within` of the map");
         }
-        check_pools(&pools, family, item, out);
+        check_pools(&pools, family, route, item, out);
         let service = Service {
             zone: ZoneId(0),
             name: name?,
@@ -470,7 +470,7 @@ fn borders(map: &MapSpec) -> impl Iterator<Item = (String, &[RegionId])> {
 }
 
 /// The rules between the pools of a service.
-fn check_pools(pools: &[Located<Pool>], family: FamilyRule, item: &Item<'_>, out: &mut Diagnostics) {
+fn check_pools(pools: &[Located<Pool>], family: FamilyRule, route: Route, item: &Item<'_>, out: &mut Diagnostics) {
     if pools.iter().all(|pool| pool.value.weight.get() == 0) {
         out.error(
             "all-weights-zero",
@@ -486,15 +486,19 @@ fn check_pools(pools: &[Located<Pool>], family: FamilyRule, item: &Item<'_>, out
         _ => "IPv6 only",
     };
     let first = &pools[0];
-    for pool in pools[1..].iter().filter(|pool| family == FamilyRule::Same && pool.value.families() != first.value.families()) {
+    // A unit has one region for all of its clients.
+    let alike = family == FamilyRule::Same || route == Route::Unit;
+    for pool in pools[1..].iter().filter(|pool| alike && pool.value.families() != first.value.families()) {
         let message = format!(
             "the pool offers {}, but the pool at {} offers {}",
             offers(pool.value.families()),
             first.at,
             offers(first.value.families())
         );
-        out.error("different-families", pool.at.clone(), format!("{}.pools", item.path), message)
-            .hint("give every pool the same address families, or set family = \"split\" to let them fail apart");
+        out.error("different-families", pool.at.clone(), format!("{}.pools", item.path), message).hint(match route {
+            Route::Unit => "give every pool the same address families: any of them may own a unit",
+            _ => "give every pool the same address families, or set family = \"split\" to let them fail apart",
+        });
     }
 }
 
