@@ -360,7 +360,7 @@ impl Daemon {
         for effect in effects {
             match effect {
                 Effect::Say(change) => changes.push(change),
-                Effect::Publish(_) => {}
+                Effect::Publish(_) | Effect::KeepOverrides { .. } | Effect::Answer { .. } => {}
                 Effect::Keep { id, history } => {
                     if let Some(keeper) = &self.keeper {
                         keeper.keep(id, history);

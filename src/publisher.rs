@@ -10,6 +10,7 @@
 mod change;
 mod history;
 mod numbering;
+mod overrides;
 mod pools;
 
 use std::collections::BTreeSet;
@@ -18,15 +19,17 @@ use std::time::Duration;
 
 use crate::dataset::{Dataset, Snapshot};
 use crate::health::{self, Carry, Cause, Health, Key, Outcome, Pushes, Report, TargetSpec, match_targets};
-use crate::model::{Family, Moment, RegionId, ServiceId, Target, TargetId};
-use crate::steer::{Plan, Ramp, Rung};
+use crate::model::{Endpoint, Family, Moment, Pool, RegionId, ServiceId, Target, TargetId};
+use crate::steer::{Overrides, Plan, Ramp, Rung};
 
 pub use change::{Change, Stand};
 pub use history::{History, KEEP_PAUSE, KEEP_PAUSE_IN_DOUBT, KEEP_PERIOD, PoolRecord};
+pub use overrides::{ENDS_SOON, OverrideRequest, Refusal};
 pub use pools::NotResumed;
 
 use history::Keeping;
 use numbering::Numbering;
+use overrides::Words;
 use pools::Pools;
 
 /// The least time between two snapshots.
@@ -74,6 +77,29 @@ pub enum Event {
         /// Why it failed.
         result: Result<(), String>,
     },
+    /// A state directory was taken up: what it has of overrides counts from now on.
+    OverridesTakenUp(Overrides),
+    /// An operator says something of health or weight; [`Effect::Answer`] says what came of it.
+    Override {
+        /// The request's number.
+        request: u64,
+        /// What is said.
+        asked: OverrideRequest,
+    },
+    /// An operator takes an override back; [`Effect::Answer`] says what came of it, for each that is meant.
+    Release {
+        /// The request's number.
+        request: u64,
+        /// Its number, or what it is about.
+        what: String,
+    },
+    /// A write of overrides has ended.
+    OverridesPersisted {
+        /// Which.
+        id: u64,
+        /// Why it failed.
+        result: Result<(), String>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -92,6 +118,20 @@ pub enum Effect {
         /// What to write.
         history: History,
     },
+    /// Write this to the state directory, and say how that ended: [`Event::OverridesPersisted`].
+    KeepOverrides {
+        /// The write's number.
+        id: u64,
+        /// What to write.
+        overrides: Overrides,
+    },
+    /// What came of an operator's request.
+    Answer {
+        /// The request's number.
+        request: u64,
+        /// What is done, or why it is not.
+        result: Result<String, Refusal>,
+    },
 }
 
 /// Holds the state of the server; the one writer of snapshots.
@@ -105,6 +145,9 @@ pub struct Publisher {
     /// By [`TargetId`].
     used_by: Vec<Vec<ServiceId>>,
     pools: Pools,
+    words: Words,
+    /// When time was last looked at, for overrides.
+    looked: Moment,
     numbering: Numbering,
     plans: Vec<Arc<Plan>>,
     dirty: BTreeSet<ServiceId>,
@@ -133,6 +176,8 @@ impl Publisher {
             keys: keys(&dataset),
             used_by: used_by(&dataset),
             pools: Pools::new(&dataset.config),
+            words: Words::default(),
+            looked: Moment::default(),
             numbering: Numbering::new(&dataset.config),
             plans: Vec::new(),
             dirty: BTreeSet::new(),
@@ -161,6 +206,18 @@ impl Publisher {
     /// the end of the first round on; what was under way elsewhere is given up.
     pub fn keep_history(&mut self, on: bool) {
         self.keeping.switch(on);
+    }
+
+    /// Whether there is somewhere to keep overrides; without, they are refused. What was under way elsewhere is given up.
+    pub fn keep_overrides(&mut self, on: bool) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.words.switch(on, &mut effects);
+        effects
+    }
+
+    /// The overrides in force or announced.
+    pub fn overrides(&self) -> &Overrides {
+        &self.words.list
     }
 
     /// What there is to keep at this moment; nothing before the end of the first round, since it
@@ -234,7 +291,8 @@ impl Publisher {
     pub fn next_deadline(&self) -> Option<Moment> {
         let publish = if self.is_silent() || self.dirty.is_empty() { None } else { self.published.map(|at| at + COALESCE) };
         let keep = self.keeping.due().filter(|_| !self.first_round);
-        [self.health.next_deadline(), self.pushes.next_deadline(), self.pools.next_step(), publish, keep]
+        let words = self.words.next_deadline(self.looked);
+        [self.health.next_deadline(), self.pushes.next_deadline(), self.pools.next_step(), publish, keep, words]
             .into_iter()
             .flatten()
             .min()
@@ -274,17 +332,32 @@ impl Publisher {
                     effects.push(Effect::Say(result.map_or_else(Change::HistoryNotKept, |()| Change::HistoryKept)));
                 }
             }
+            Event::OverridesTakenUp(list) => {
+                self.words.take_up(list, now);
+                self.compile_all(now);
+            }
+            Event::Override { request, asked } => {
+                self.words.add(request, &asked, &self.dataset.config, &self.health, now, &mut effects);
+            }
+            Event::Release { request, what } => self.words.remove(request, &what, &self.dataset.config, &mut effects),
+            Event::OverridesPersisted { id, result } => {
+                let changed = self.words.write_ended(id, result, &self.dataset.config, now, &mut effects);
+                self.dirty.extend(changed);
+            }
             Event::Tick => {
                 let changes = self.health.tick(now);
                 self.take(changes, &mut effects);
             }
         }
         self.dirty.extend(self.pools.due(now));
+        let looked = std::mem::replace(&mut self.looked, now);
+        self.dirty.extend(self.words.due(&self.dataset.config, looked, now, &mut effects));
         // Before anything is answered, what is found is compiled once, at the end of that time.
         if !self.is_silent() && !self.dirty.is_empty() && self.published.is_none_or(|at| now >= at + COALESCE) {
             self.publish(now, &mut effects);
         }
         self.keep(now, &mut effects);
+        self.words.keep(now, &mut effects);
         effects
     }
 
@@ -406,9 +479,14 @@ impl Publisher {
     fn compile(&mut self, id: ServiceId, now: Moment) -> (Plan, Vec<(RegionId, Ramp)>) {
         let (config, health) = (&self.dataset.config, &self.health);
         let undone = self.undone.remove(&id);
-        let (standings, ramps) = self.pools.update(id, config, health, undone, now);
         let service = &config.services[id.index()];
-        let mut plan = Plan::compile(service, &config.regions, &|_, endpoint| health.endpoint(endpoint), &standings);
+        let (regions, words) = (&config.regions, &self.words.list);
+        let state = |pool: &Pool, endpoint: &Endpoint| {
+            words.state(regions, service, pool, endpoint, now).unwrap_or_else(|| health.endpoint(endpoint))
+        };
+        let (mut standings, ramps) = self.pools.update(id, config, &state, health, undone, now);
+        let applied = words.apply(regions, service, &mut standings, now);
+        let mut plan = Plan::compile(&applied, regions, &state, &standings);
         plan.count_in(self.numbering.of(id));
         (plan, ramps)
     }
@@ -486,8 +564,9 @@ fn used_by(dataset: &Dataset) -> Vec<Vec<ServiceId>> {
 /// Where the pool in `region` stands in a plan; `None` for a family that it does not offer.
 fn stand(plan: &Plan, region: RegionId, family: Family) -> Option<Stand> {
     let rung = Rung::best(plan.pool(region)?.rungs[family.index()])?;
-    let held = rung == Rung::Standby && plan.note(region).is_some_and(|note| note.standing.held[family.index()]);
-    Some(Stand { rung, held })
+    let note = plan.note(region).filter(|_| rung == Rung::Standby);
+    let held = note.is_some_and(|note| note.standing.held[family.index()]);
+    Some(Stand { rung, held, drained: note.is_some_and(|note| note.standing.drained.is_some()) })
 }
 
 /// One sentence per pool and family whose rung changed, and one where the service's did.

@@ -349,6 +349,9 @@ fn describe(
         let reason = if drain.reason.is_empty() { String::new() } else { format!(": {}", drain.reason) };
         detail += &format!(", {} drained by {} {until}{reason}", drain.what, drain.by);
     }
+    for said in &note.standing.said {
+        detail += &format!(", {said}");
+    }
     if chance > 0.0 && chance < 1.0 {
         let of = if plan.route == Route::Sticky { "clients" } else { "answers" };
         detail += &format!(", {} % of the {of}", (chance * 1000.0).round() / 10.0);

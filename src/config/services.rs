@@ -171,6 +171,7 @@ impl Reader<'_, '_> {
         let ramp = t.located(out, "ramp", duration(RAMP));
         let resume = t.optional(out, "resume", one_of(RESUMES)).unwrap_or(Resume::Auto);
         let trickle = t.located(out, "trickle", number(TRICKLE, ""));
+        let min_regions = t.optional(out, "min_regions", integer(0..=4096, "")).unwrap_or(1);
         let units = units::read(&mut t, route, self.context, out);
         let fallback = t.optional(out, "fallback", distinct(usable_address, "address")).unwrap_or_default();
         let probing = self.probing(&mut t, &Probing { checks: Vec::new(), need: Need::All }, out);
@@ -220,6 +221,7 @@ impl Reader<'_, '_> {
             pools: pools.into_iter().map(|pool| pool.value).collect(),
             fallback,
             trickle: trickle.map_or(0.0, |trickle| trickle.value),
+            min_regions,
             unit: None,
             svcb: Vec::new(),
         };

@@ -52,7 +52,7 @@ fn sentences(effects: &[Effect]) -> Vec<(bool, String)> {
 fn said(effect: &Effect) -> Option<&Change> {
     match effect {
         Effect::Say(change) => Some(change),
-        Effect::Publish(_) | Effect::Keep { .. } => None,
+        Effect::Publish(_) | Effect::Keep { .. } | Effect::KeepOverrides { .. } | Effect::Answer { .. } => None,
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
 
     fn pool(service: usize, region: &str, new: Rung) -> Effect {
         let (service, region) = (format!("s{service}.example."), region.to_owned());
-        let stand = |rung| Stand { rung, held: false };
+        let stand = |rung| Stand { rung, held: false, drained: false };
         Effect::Say(Change::Pool { service, region, family: "A", old: stand(Rung::Up), new: stand(new) })
     }
 

@@ -107,6 +107,7 @@ mod tests {
             pools: vec![pool(0, &[0]), pool(1, &[0, 1])],
             fallback: Vec::new(),
             trickle: 0.0,
+            min_regions: 1,
             unit: None,
             svcb: Vec::new(),
         };

@@ -17,6 +17,8 @@ impl Weight {
     pub const MAX: u32 = 1_000_000;
     /// The weight of what has none written.
     pub const ONE: Weight = Weight(1);
+    /// The weight of a standby.
+    pub const ZERO: Weight = Weight(0);
 
     /// `None` above [`Weight::MAX`].
     pub const fn new(weight: u32) -> Option<Weight> {
@@ -60,6 +62,8 @@ pub struct Service {
     pub fallback: Vec<IpAddr>,
     /// Share of the answers that go to the next priority, 0 … 0.5.
     pub trickle: f64,
+    /// How many regions a drain must leave up; at least 0.
+    pub min_regions: u32,
     /// Which unit it is, where the route is [`Route::Unit`].
     pub unit: Option<Unit>,
     /// The HTTPS and SVCB records of its name that follow the steering.

@@ -14,6 +14,8 @@ pub struct Stand {
     pub rung: Rung,
     /// It awaits an operator's resume.
     pub held: bool,
+    /// An operator drained it.
+    pub drained: bool,
 }
 
 /// A change of state, as one sentence.
@@ -97,6 +99,36 @@ pub enum Change {
         /// The region.
         region: String,
     },
+    /// An operator's word took effect, or was announced.
+    Overridden {
+        /// The override's number.
+        number: u64,
+        /// What was said, of what, by whom, until when and why.
+        sentence: String,
+        /// The pre-flight spoke against it.
+        forced: bool,
+    },
+    /// An operator took one back.
+    Released {
+        /// The override's number.
+        number: u64,
+        /// As in [`Change::Overridden`].
+        sentence: String,
+    },
+    /// The end of one is near.
+    OverrideEndsSoon {
+        /// The override's number.
+        number: u64,
+        /// As in [`Change::Overridden`].
+        sentence: String,
+    },
+    /// One has ended.
+    OverrideEnded {
+        /// The override's number.
+        number: u64,
+        /// As in [`Change::Overridden`].
+        sentence: String,
+    },
     /// The state directory does not take the history of health; a sentence says why.
     HistoryNotKept(String),
     /// It does again.
@@ -124,6 +156,7 @@ impl Change {
         match self {
             Change::Target { up, .. } => !up,
             Change::Pool { old, new, .. } => new.rung > old.rung || new.held,
+            Change::Overridden { forced, .. } => *forced,
             Change::Service { old, new, .. } => new > old,
             Change::Warned { warning, .. } => warning.is_some(),
             Change::IsolationBegan | Change::Flapping { .. } | Change::HistoryNotKept(_) => true,
@@ -132,6 +165,9 @@ impl Change {
             | Change::RampBegan { .. }
             | Change::RampEnded { .. }
             | Change::Resumed { .. }
+            | Change::Released { .. }
+            | Change::OverrideEndsSoon { .. }
+            | Change::OverrideEnded { .. }
             | Change::HistoryKept => false,
         }
     }
@@ -167,6 +203,14 @@ impl fmt::Display for Change {
                 write!(f, "service {service} region {region} has returned: its weight has grown to the whole")
             }
             Change::Resumed { service, region } => write!(f, "service {service} region {region} was resumed by an operator"),
+            Change::Overridden { number, sentence, forced } => {
+                write!(f, "override {number}: {sentence}{}", if *forced { " (forced)" } else { "" })
+            }
+            Change::Released { number, sentence } => write!(f, "override {number} is taken back: {sentence}"),
+            Change::OverrideEndsSoon { number, sentence } => {
+                write!(f, "override {number} ends within {} minutes: {sentence}", super::ENDS_SOON.as_secs() / 60)
+            }
+            Change::OverrideEnded { number, sentence } => write!(f, "override {number} has ended: {sentence}"),
             Change::HistoryNotKept(why) => {
                 write!(f, "the history of health is not kept: {why}; a restart will begin with a first round")
             }
@@ -190,6 +234,7 @@ impl fmt::Display for Stand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.rung {
             _ if self.held => "held until it is resumed",
+            Rung::Standby if self.drained => "drained",
             rung if rung >= Rung::AsIfUp => "down",
             rung => rung.as_str(),
         })

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::history::PoolRecord;
 use crate::config::Config;
-use crate::health::Health;
+use crate::health::{Health, State};
 use crate::model::{Endpoint, Moment, Pool, RegionId, ServiceId};
 use crate::steer::{Plan, Ramp, Return, Returns, Standing};
 
@@ -39,12 +39,13 @@ impl Pools {
         Pools { returns: returns.collect(), steps: BinaryHeap::new() }
     }
 
-    /// Takes in the health of a service's endpoints. What its plan needs to know of each pool, or
+    /// Takes in the `state` of a service's endpoints, which operators may have overridden, and what else is known of their `health`. What its plan needs to know of each pool, or
     /// nothing where there is nothing to know; and the pools whose weight began to grow or has grown.
     pub(super) fn update(
         &mut self,
         id: ServiceId,
         config: &Config,
+        state: &dyn Fn(&Pool, &Endpoint) -> State,
         health: &Health,
         undone: bool,
         now: Moment,
@@ -54,7 +55,7 @@ impl Pools {
         let mut ramps = Vec::new();
         if let Some(returns) = self.returns.get_mut(&id) {
             for (index, pool) in service.pools.iter().enumerate() {
-                let up = Plan::is_up(service, pool, &|endpoint: &Endpoint| health.endpoint(endpoint));
+                let up = Plan::is_up(service, pool, &|endpoint: &Endpoint| state(pool, endpoint));
                 ramps.extend(returns.update(index, up, undone, now).map(|ramp| (pool.region, ramp)));
                 standings.push(returns.standing(index, now));
             }

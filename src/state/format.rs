@@ -19,9 +19,9 @@ const TOLERANCE: Duration = Duration::from_secs(60);
 
 /// What every version of the file has.
 #[derive(Deserialize)]
-struct Head {
-    format: u32,
-    meridian: String,
+pub(super) struct Head {
+    pub(super) format: u32,
+    pub(super) meridian: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -96,9 +96,13 @@ pub fn encode(history: &History, written: SystemTime) -> Vec<u8> {
 
 /// What a file says, and how old it is at `now`. The error completes "it …" in one line, whatever the file has.
 pub fn decode(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), String> {
-    const SHOWN: usize = 300;
-    let shown = |why: String| why.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     read(bytes, now).map_err(shown)
+}
+
+/// A sentence about a file, in one line of bounded length whatever the file has.
+pub(super) fn shown(why: String) -> String {
+    const SHOWN: usize = 300;
+    why.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn read(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), String> {

@@ -9,6 +9,7 @@
 
 mod format;
 mod keeper;
+mod overrides;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -19,6 +20,7 @@ use crate::publisher::History;
 
 pub use format::{decode, encode};
 pub use keeper::Keeper;
+pub use overrides::{decode_overrides, encode_overrides};
 
 /// The file in the state directory.
 pub const FILE: &str = "health.json";

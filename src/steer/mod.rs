@@ -6,6 +6,7 @@
 //! that were down come back is kept by [`Returns`], and told to the plan as a [`Standing`] per pool.
 
 mod hash;
+mod overrides;
 mod plan;
 mod returns;
 mod select;
@@ -13,6 +14,7 @@ mod svcb;
 mod unit;
 
 pub use hash::client as client_hash;
+pub use overrides::{Override, Overrides, Scope, Word};
 pub use plan::{Drain, Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Standing};
 pub use returns::{Phase, Ramp, Return, Returns};
 pub use select::{Asked, Selection, Trace, Verdict, select};

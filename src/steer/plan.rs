@@ -164,6 +164,12 @@ pub struct Standing {
     pub flapping_until: Option<Moment>,
     /// An operator took it out of use.
     pub drained: Option<Arc<Drain>>,
+    /// An operator says that all of it is down.
+    pub overridden_down: bool,
+    /// An operator has announced that this will change.
+    pub announced: bool,
+    /// What else operators say of it and of its endpoints, in words.
+    pub said: Vec<String>,
 }
 
 /// An operator's word that something is not to be used while there is anything else.
@@ -181,7 +187,15 @@ pub struct Drain {
 
 impl Default for Standing {
     fn default() -> Standing {
-        Standing { held: [false; 2], share: RAMP_STEPS, flapping_until: None, drained: None }
+        Standing {
+            held: [false; 2],
+            share: RAMP_STEPS,
+            flapping_until: None,
+            drained: None,
+            overridden_down: false,
+            announced: false,
+            said: Vec::new(),
+        }
     }
 }
 
@@ -207,7 +221,7 @@ pub struct PoolPlan {
     pub priority: u32,
     /// The rungs it stands on, per family.
     pub rungs: [u8; 2],
-    /// An endpoint of it is in doubt.
+    /// An endpoint of it is in doubt, or a change of it is announced.
     pub doubt: bool,
     /// How many of its endpoints are up, for `why`.
     pub up: u16,
@@ -508,12 +522,15 @@ fn pool_plan(
 ) -> (PoolPlan, [Ring; 2]) {
     let held = standing.map_or([false; 2], |standing| standing.held);
     let drained = standing.is_some_and(|standing| standing.drained.is_some());
+    let kept_down = standing.is_some_and(|standing| standing.overridden_down);
     let mut states = std::mem::take(&mut layout.states);
     states.clear();
     states.extend(pool.endpoints.iter().map(|endpoint| state(pool, endpoint)));
     let judged = judge_families(service, pool, &states);
+    let weighted = pool.weight.get() > 0 && !drained;
     let rungs = Family::BOTH.map(|family| {
-        judged[family.index()].map_or(0, |own| rung_set(own, pool.weight.get() > 0 && !drained, held[family.index()]))
+        let rungs = judged[family.index()].map_or(0, |own| rung_set(own, weighted, held[family.index()]));
+        if kept_down { rungs & !Rung::AsIfUp.bit() } else { rungs }
     });
     let offered = pool.families();
     let mut ring = |family: Family, usable: bool| {
@@ -538,7 +555,7 @@ fn pool_plan(
         weight: pool.weight.get(),
         priority: pool.priority,
         rungs,
-        doubt: states.iter().any(|s| !s.settled),
+        doubt: states.iter().any(|s| !s.settled) || standing.is_some_and(|standing| standing.announced),
         up: states.iter().filter(|s| s.up).count() as u16,
         endpoints: states.len() as u16,
         counter: UNCOUNTED,

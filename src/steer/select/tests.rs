@@ -58,6 +58,7 @@ fn service(route: Route, family: FamilyRule, answers: u8, pools: Pools<'_>) -> (
         pools,
         fallback: vec![],
         trickle: 0.0,
+        min_regions: 1,
         unit: None,
         svcb: vec![],
     };

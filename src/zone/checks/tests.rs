@@ -63,6 +63,7 @@ fn service(line: u32, owner: &str, endpoints: &[&str]) -> Service {
         }],
         fallback: Vec::new(),
         trickle: 0.0,
+        min_regions: 1,
         unit: None,
         svcb: Vec::new(),
     }

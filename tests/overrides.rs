@@ -1,0 +1,412 @@
+//! What operators say of health and weight, and which word counts where several do.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian::config::Config;
+use meridian::dataset::Snapshot;
+use meridian::health::State;
+use meridian::model::{Endpoint, Moment, Pool, Weight};
+use meridian::publisher::{Effect, Event, OverrideRequest, Publisher};
+use meridian::steer::{Override, Overrides, Plan, Rung, Scope, Word};
+use proptest::prelude::*;
+
+use common::Files;
+
+const FILES: &str = "
+--- meridian.toml
+[server]
+node = \"test\"
+[regions.east]
+metro = \"city\"
+labels = { provider = \"a\", tier = \"1\" }
+[regions.north]
+labels = { provider = \"b\" }
+[regions.west]
+metro = \"city\"
+labels = { provider = \"a\" }
+--- zones/z.toml
+zone = \"z.example\"
+records = '''
+@ 60 SOA ns1 h 1 2 3 4 5
+@ 60 NS ns1
+ns1 60 A 192.0.2.53
+'''
+[services.www]
+route = \"weighted\"
+min_regions = 2
+[services.www.pools]
+east = { endpoints = [\"192.0.2.1\", \"192.0.2.2\"] }
+north = { endpoints = [\"192.0.2.3\"] }
+west = { endpoints = [\"192.0.2.4\"] }
+[services.api]
+route = \"weighted\"
+min_regions = 0
+[services.api.pools]
+east = { endpoints = [\"lb.east.example.\"] }
+north = { endpoints = [\"lb.example.net.\"] }
+[services.users]
+route = \"unit\"
+units = 2
+owners = \"east\"
+[services.users.pools]
+east = { endpoints = [\"192.0.2.9\"] }
+west = { endpoints = [\"192.0.2.8\"] }
+";
+
+fn config() -> Config {
+    Files::parse(FILES).load().unwrap()
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment(Duration::from_secs(seconds))
+}
+
+/// Made at second `id`, at once in effect.
+fn said(config: &Config, id: u64, word: Word, scope: &str) -> Override {
+    let scope = Scope::find(config, scope).unwrap();
+    let (by, reason) = ("anna".to_owned(), "work".to_owned());
+    Override { id, word, scope, by, reason, made: at(id), starts: at(id), until: None, forced: false }
+}
+
+/// Region, rung, weight and endpoints up of each pool of a service, at `now`, where probes say that all is up.
+fn pools(config: &Config, service: &str, overrides: &Overrides, now: Moment) -> String {
+    let service = config.services.iter().find(|own| own.name.to_string().starts_with(service)).unwrap();
+    let mut standings = Vec::new();
+    let applied = overrides.apply(&config.regions, service, &mut standings, now);
+    let state = |pool: &Pool, endpoint: &Endpoint| {
+        overrides.state(&config.regions, service, pool, endpoint, now).unwrap_or(State { up: true, settled: true })
+    };
+    let plan = Plan::compile(&applied, &config.regions, &state, &standings);
+    let pool = |pool: &meridian::steer::PoolPlan| {
+        let doubt = if pool.doubt { "?" } else { "" };
+        format!("{:?} {}x{}{doubt}", Rung::best(pool.rungs[0]).unwrap(), pool.weight, pool.up)
+    };
+    plan.pools.iter().map(pool).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn scopes_are_what_operators_call_them() {
+    let config = config();
+    for (text, expected) in [
+        ("east", "region east"),
+        ("city", "metro city"),
+        ("metro:city", "metro city"),
+        ("provider:a", "label provider:a"),
+        ("www.z.example", "service www.z.example."),
+        ("WWW.z.example.", "service www.z.example."),
+        ("www.z.example/north", "pool www.z.example./north"),
+        ("www.z.example/192.0.2.1", "endpoint 192.0.2.1 of www.z.example."),
+        ("192.0.2.1", "endpoint 192.0.2.1"),
+        ("lb.example.net.", "endpoint lb.example.net."),
+        ("users.z.example", "service users.z.example."),
+        ("1.users.z.example", "service 1.users.z.example."),
+    ] {
+        assert_eq!(Scope::find(&config, text).map(|scope| scope.to_string()), Ok(expected.to_owned()));
+    }
+    for (text, expected) in [
+        ("eats", "there is no region, metro, label, service or endpoint eats; did you mean east?"),
+        ("provider:c", "there is no region, metro, label, service or endpoint provider:c"),
+        ("192.0.2.99", "there is no region, metro, label, service or endpoint 192.0.2.99"),
+        ("api.z.example/west", "the service api.z.example. has no pool and no endpoint west"),
+        ("api.z.example/192.0.2.4", "the service api.z.example. has no pool and no endpoint 192.0.2.4"),
+        ("", "there is no region, metro, label, service or endpoint "),
+    ] {
+        assert_eq!(Scope::find(&config, text), Err(expected.to_owned()));
+    }
+}
+
+#[test]
+fn the_narrowest_scope_counts_on_each_axis_and_then_the_latest() {
+    let config = config();
+    let five = Word::Weight(Weight::new(5).unwrap());
+    let cases: &[(&[(Word, &str)], &str)] = &[
+        (&[], "Up 1x2, Up 1x1, Up 1x1"),
+        (&[(Word::Drain, "provider:a")], "Standby 1x2, Up 1x1, Standby 1x1"),
+        (&[(Word::Drain, "provider:a"), (five, "city")], "Up 5x2, Up 1x1, Up 5x1"),
+        (&[(five, "city"), (Word::Drain, "provider:a")], "Up 5x2, Up 1x1, Up 5x1"),
+        (&[(Word::Drain, "provider:a"), (five, "tier:1")], "Up 5x2, Up 1x1, Standby 1x1"),
+        (&[(five, "tier:1"), (Word::Drain, "provider:a")], "Standby 1x2, Up 1x1, Standby 1x1"),
+        (&[(Word::Drain, "city"), (five, "east")], "Up 5x2, Up 1x1, Standby 1x1"),
+        (&[(five, "east"), (Word::Drain, "www.z.example")], "Standby 1x2, Standby 1x1, Standby 1x1"),
+        (&[(Word::Drain, "www.z.example"), (five, "www.z.example/west")], "Standby 1x2, Standby 1x1, Up 5x1"),
+        (&[(Word::Down, "east")], "Every 1x0, Up 1x1, Up 1x1"),
+        (&[(Word::Down, "provider:a"), (Word::Up, "192.0.2.2")], "Up 1x1, Up 1x1, Every 1x0"),
+        (&[(Word::Up, "192.0.2.2"), (Word::Down, "www.z.example/192.0.2.2")], "Up 1x1, Up 1x1, Up 1x1"),
+        (&[(Word::Down, "www.z.example")], "Every 1x0, Every 1x0, Every 1x0"),
+        // Each axis is judged alone.
+        (&[(Word::Drain, "east"), (Word::Up, "192.0.2.1")], "Standby 1x2, Up 1x1, Up 1x1"),
+    ];
+    for (words, expected) in cases {
+        let list = words.iter().zip(1..).map(|((word, scope), id)| said(&config, id, *word, scope)).collect();
+        assert_eq!(pools(&config, "www", &Overrides(list), at(100)), *expected, "{words:?}");
+    }
+}
+
+#[test]
+fn the_weight_of_an_endpoint_is_its_share_of_the_pool() {
+    let config = config();
+    let drained = Overrides(vec![said(&config, 1, Word::Drain, "192.0.2.1")]);
+    let service = config.services.iter().find(|own| own.name.to_string().starts_with("www")).unwrap();
+    let applied = drained.apply(&config.regions, service, &mut Vec::new(), at(1));
+    let weights: Vec<_> = applied.pools[0].endpoints.iter().map(|endpoint| endpoint.weight.get()).collect();
+    assert_eq!(weights, [0, 1]);
+    assert_eq!(pools(&config, "www", &drained, at(1)), "Up 1x2, Up 1x1, Up 1x1", "the pool stays in use");
+}
+
+#[test]
+fn what_is_announced_makes_answers_short_lived_and_holds_from_its_time_on() {
+    let config = config();
+    let announced = Override { starts: at(60), until: Some(at(90)), ..said(&config, 1, Word::Drain, "east") };
+    assert_eq!(announced.to_string(), "drain of region east by anna until 1970-01-01T00:01:30Z: work");
+    let overrides = Overrides(vec![announced]);
+    assert_eq!(pools(&config, "www", &overrides, at(59)), "Up 1x2?, Up 1x1, Up 1x1");
+    assert_eq!(pools(&config, "www", &overrides, at(60)), "Standby 1x2, Up 1x1, Up 1x1");
+    assert_eq!([at(1), at(60), at(90)].map(|now| overrides.next_change(now)), [Some(at(60)), Some(at(90)), None]);
+}
+
+#[test]
+fn a_drain_that_leaves_too_few_regions_is_refused() {
+    let config = config();
+    let refused = |before: &[(Word, &str)], word: Word, scope: &str, down: &[&str]| {
+        let list = before.iter().zip(1..).map(|((word, scope), id)| said(&config, id, *word, scope)).collect();
+        let state = |endpoint: &Endpoint| State { up: !down.contains(&&*endpoint.target.to_string()), settled: true };
+        Overrides(list).refusals(&said(&config, 9, word, scope), &config, &state, at(9)).join("; ")
+    };
+    let left = |count: usize| {
+        let regions = if count == 1 { "region" } else { "regions" };
+        format!("it would leave www.z.example. {count} {regions} up, and min_regions is 2")
+    };
+    assert_eq!(refused(&[], Word::Drain, "east", &[]), "");
+    assert_eq!(refused(&[], Word::Drain, "provider:a", &[]), left(1));
+    assert_eq!(refused(&[], Word::Down, "www.z.example", &[]), left(0));
+    assert_eq!(refused(&[], Word::Weight(Weight::ZERO), "city", &[]), left(1));
+    assert_eq!(refused(&[(Word::Drain, "north")], Word::Drain, "east", &[]), left(1));
+    assert_eq!(refused(&[], Word::Drain, "east", &["192.0.2.3"]), left(1));
+    // What is down already loses nothing by a drain, and api may lose everything.
+    assert_eq!(refused(&[], Word::Drain, "north", &["192.0.2.3"]), "");
+    assert_eq!(refused(&[], Word::Down, "api.z.example", &[]), "");
+    assert_eq!(refused(&[(Word::Drain, "city")], Word::Up, "east", &[]), "");
+}
+
+proptest! {
+    /// Order of making decides among equals only, and what has ended or not begun decides nothing.
+    #[test]
+    fn broader_words_never_outdo_narrower_ones(words in prop::collection::vec((0usize..4, 0usize..6), 1..6)) {
+        let config = config();
+        let scopes = ["provider:a", "city", "east", "www.z.example", "www.z.example/east", "www.z.example/192.0.2.1"];
+        let word = |index| [Word::Drain, Word::Weight(Weight::new(7).unwrap()), Word::Up, Word::Down][index];
+        let list: Vec<Override> = words.iter().zip(1..).map(|((w, s), id)| said(&config, id, word(*w), scopes[*s])).collect();
+        let all = pools(&config, "www", &Overrides(list.clone()), at(99));
+        let mut sorted = list.clone();
+        sorted.sort_by_key(|own| std::cmp::Reverse(own.id));
+        prop_assert_eq!(&pools(&config, "www", &Overrides(sorted), at(99)), &all, "the order of the list says nothing");
+        // Without what a narrower one, or a later equal one, outdoes, all is the same.
+        let rank = |own: &Override| (scopes.iter().position(|s| Scope::find(&config, s).as_ref() == Ok(&own.scope)), own.id);
+        let axis = |own: &Override| matches!(own.word, Word::Drain | Word::Weight(_));
+        let kept = |own: &&Override| !list.iter().any(|other| {
+            axis(other) == axis(own) && other.scope == own.scope && rank(other) > rank(own)
+        });
+        let kept: Vec<Override> = list.iter().filter(kept).cloned().collect();
+        prop_assert_eq!(pools(&config, "www", &Overrides(kept), at(99)), all);
+    }
+}
+
+/// A publisher after its first round, and a disk that takes writes.
+struct World {
+    publisher: Publisher,
+    now: Moment,
+    disk: Result<(), String>,
+    kept: Overrides,
+    said: Vec<String>,
+    answers: Vec<(u64, String)>,
+    plans: Arc<Snapshot>,
+}
+
+impl World {
+    fn new() -> World {
+        let mut publisher = Publisher::new(common::dataset(FILES));
+        assert!(publisher.keep_overrides(true).is_empty());
+        let plans = publisher.snapshot();
+        let (kept, said, answers) = (Overrides::default(), vec![], vec![]);
+        let mut world = World { publisher, now: at(1000), disk: Ok(()), kept, said, answers, plans };
+        world.event(Event::FirstRoundEnded);
+        world
+    }
+
+    fn event(&mut self, event: Event) {
+        for effect in self.publisher.handle(event, self.now) {
+            match effect {
+                Effect::Publish(snapshot) => self.plans = snapshot,
+                Effect::Say(change) => self.said.push(change.to_string()),
+                Effect::Answer { request, result } => self.answers.push((request, result.unwrap_or_else(|why| why.to_string()))),
+                Effect::KeepOverrides { id, overrides } => {
+                    if self.disk.is_ok() {
+                        self.kept = overrides;
+                    }
+                    self.event(Event::OverridesPersisted { id, result: self.disk.clone() });
+                }
+                Effect::Keep { .. } => {}
+            }
+        }
+    }
+
+    fn ask(&mut self, word: Word, what: &str, change: impl FnOnce(&mut OverrideRequest)) -> String {
+        let (by, reason) = ("anna".to_owned(), "work".to_owned());
+        let mut asked =
+            OverrideRequest { word, what: what.to_owned(), by, reason, starts_in: Duration::ZERO, lasts: None, force: false };
+        change(&mut asked);
+        self.answers.clear();
+        self.event(Event::Override { request: 7, asked });
+        // One snapshot every 10 ms.
+        self.wait(1);
+        self.answer()
+    }
+
+    fn release(&mut self, what: &str) -> String {
+        self.answers.clear();
+        self.event(Event::Release { request: 7, what: what.to_owned() });
+        self.wait(1);
+        self.answer()
+    }
+
+    fn answer(&self) -> String {
+        assert!(self.answers.iter().all(|(request, _)| *request == 7));
+        self.answers.iter().map(|(_, answer)| answer.as_str()).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Lets time pass, as the publisher's own deadlines have it.
+    fn wait(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while let Some(next) = self.publisher.next_deadline().filter(|next| *next <= end) {
+            self.now = next.max(self.now);
+            self.event(Event::Tick);
+        }
+        self.now = end;
+    }
+
+    /// The regions of www that are in use, and how the answers of a moment are.
+    fn www(&self) -> String {
+        let at = self.plans.dataset.config.services.iter().position(|own| own.name.to_string().starts_with("www")).unwrap();
+        let plan = &self.plans.plans[at];
+        let used = plan.pools.iter().filter(|pool| pool.rungs[0] & Rung::Up.bit() != 0);
+        let name = |pool: &meridian::steer::PoolPlan| self.plans.dataset.config.regions[pool.region.index()].name.clone();
+        let doubt = if plan.pools.iter().any(|pool| pool.doubt) { " ttl_min" } else { "" };
+        used.map(name).collect::<Vec<_>>().join(" ") + doubt
+    }
+
+    fn said(&mut self, text: &str) {
+        let said = std::mem::take(&mut self.said);
+        assert!(said.iter().any(|sentence| sentence.contains(text)), "{text}: {said:?}");
+    }
+}
+
+#[test]
+fn a_drain_is_kept_before_it_takes_effect_and_ends_by_time_or_by_word() {
+    let mut world = World::new();
+    let hour = |asked: &mut OverrideRequest| asked.lasts = Some(Duration::from_secs(3600));
+    assert_eq!(world.ask(Word::Drain, "east", hour), "override 1: drain of region east by anna until 1970-01-01T01:16:40Z: work");
+    assert_eq!(world.www(), "north west");
+    world.said("service www.z.example. A region east is drained, was up");
+    assert_eq!(world.kept.0.len(), 1);
+
+    world.wait(3600 - 602);
+    assert!(world.said.is_empty());
+    world.wait(1);
+    world.said("override 1 ends within 10 minutes");
+    world.wait(599);
+    assert_eq!(world.www(), "north west");
+    world.wait(1);
+    assert_eq!(world.www(), "east north west");
+    world.said("override 1 has ended");
+    assert!(world.kept.0.is_empty(), "the file forgets it too");
+
+    world.ask(Word::Drain, "provider:b", |_| {});
+    assert_eq!(world.www(), "east west");
+    assert_eq!(
+        world.release("provider:b"),
+        "override 2 is taken back: drain of label provider:b by anna until it is taken back: work"
+    );
+    assert_eq!(world.www(), "east north west");
+    assert_eq!(world.release("provider:b"), "there is no override of provider:b");
+    world.ask(Word::Drain, "north", |_| {});
+    assert!(world.release("3").starts_with("override 3 is taken back"));
+    assert!(world.publisher.overrides().0.is_empty());
+}
+
+#[test]
+fn what_cannot_be_kept_changes_nothing() {
+    let mut world = World::new();
+    world.disk = Err("the disk is full".to_owned());
+    assert_eq!(world.ask(Word::Drain, "east", |_| {}), "it cannot be kept: the disk is full");
+    assert_eq!(world.www(), "east north west");
+    world.disk = Ok(());
+    world.ask(Word::Drain, "east", |_| {});
+    world.disk = Err("the disk is full".to_owned());
+    assert_eq!(world.release("east"), "it cannot be kept: the disk is full");
+    assert_eq!(world.www(), "north west");
+    assert!(world.publisher.keep_overrides(false).is_empty());
+    assert_eq!(world.ask(Word::Down, "east", |_| {}), "there is no state directory to keep overrides in");
+}
+
+#[test]
+fn a_word_takes_the_place_of_the_one_before_on_its_axis() {
+    let mut world = World::new();
+    world.ask(Word::Drain, "east", |_| {});
+    world.ask(Word::Weight(Weight::new(3).unwrap()), "east", |_| {});
+    world.ask(Word::Down, "east", |_| {});
+    let words: Vec<_> = world.publisher.overrides().0.iter().map(|own| own.word.to_string()).collect();
+    assert_eq!(words, ["weight 3", "down"]);
+    world.release("east");
+    assert_eq!(world.answers.len(), 2, "all that is said of it");
+}
+
+#[test]
+fn force_is_recorded_and_names_that_are_not_there_are_refused() {
+    let mut world = World::new();
+    let refused = world.ask(Word::Drain, "provider:a", |_| {});
+    assert_eq!(refused, "it would leave www.z.example. 1 region up, and min_regions is 2");
+    assert_eq!(world.www(), "east north west");
+    let forced = world.ask(Word::Drain, "provider:a", |asked| asked.force = true);
+    assert!(forced.ends_with("work (forced)"), "{forced}");
+    assert!(world.publisher.overrides().0[0].forced);
+    assert_eq!(world.www(), "north");
+    let unknown = world.ask(Word::Drain, "nroth", |asked| asked.force = true);
+    assert_eq!(unknown, "there is no region, metro, label, service or endpoint nroth; did you mean north?");
+}
+
+#[test]
+fn an_announced_drain_shortens_answers_first() {
+    let mut world = World::new();
+    world.ask(Word::Drain, "east", |asked| asked.starts_in = Duration::from_secs(60));
+    assert_eq!(world.www(), "east north west ttl_min");
+    world.wait(58);
+    assert_eq!(world.www(), "east north west ttl_min");
+    world.said.clear();
+    world.wait(1);
+    assert_eq!(world.www(), "north west");
+    world.said("override 1: drain of region east");
+}
+
+#[test]
+fn overrides_outlive_the_process_and_those_that_ended_meanwhile_do_not() {
+    let mut world = World::new();
+    world.ask(Word::Drain, "east", |asked| asked.lasts = Some(Duration::from_secs(60)));
+    world.ask(Word::Drain, "192.0.2.2", |_| {});
+    let kept = world.kept.clone();
+    let mut world = World::new();
+    world.now = at(1050);
+    world.event(Event::OverridesTakenUp(kept.clone()));
+    assert_eq!(world.publisher.overrides(), &kept);
+    world.event(Event::Tick);
+    world.wait(10);
+    assert_eq!(world.publisher.overrides().0.len(), 1);
+    world.ask(Word::Drain, "north", |_| {});
+    assert_eq!(world.publisher.overrides().0.last().unwrap().id, 3, "numbers are not given twice");
+    let mut late = World::new();
+    late.now = at(2000);
+    late.event(Event::OverridesTakenUp(kept));
+    assert_eq!(late.publisher.overrides().0.len(), 1);
+}
