@@ -65,28 +65,36 @@ pub(super) fn steer<'s>(
         _ => return None,
     };
     let map = plan.map.map(|map| &*snapshot.dataset.maps[map.index()]);
-    let asked = Asked { family, order: None, border: None, hash: 0, svcb };
-    let (mut asked, mut scope) = match (plan.route, map) {
-        (Route::Unit, _) | (_, None) => (asked, 0),
+    let (order, border, mut scope) = match (plan.route, map) {
+        (Route::Unit, _) | (_, None) => (None, None, 0),
         (Route::Nearest | Route::Sticky, Some(map)) => {
             let located = located.unwrap_or_else(|| map.lookup(client));
             let order = map.order(located.order);
-            (Asked { order: Some(order), border: order.border.as_ref(), ..asked }, located.scope)
+            (Some(order), order.border.as_ref(), located.scope)
         }
         (Route::Weighted | Route::Priority, Some(map)) => {
             let (border, scope) = map.border(client);
-            (Asked { border, ..asked }, scope)
+            (None, border, scope)
         }
     };
+    let mut hash = 0;
     if plan.route == Route::Sticky {
-        let (prefix, hash_scope) = hashed_prefix(client);
-        asked.hash = client_hash(prefix);
+        let hash_scope;
+        (hash, hash_scope) = hashed(client);
         scope = scope.max(hash_scope);
     }
+    let asked = Asked { family, order, border, hash, svcb };
     let selection = select(plan, &asked, rng, trace)?;
     // An alias is one for every type; the addresses of its last resort are not.
     let beside = plan.alias && selection.region.is_none() && Family::of(qtype).is_none();
     (!beside).then_some((selection, scope))
+}
+
+/// What the client draws lots with, and the scope in which that is the same.
+#[inline(never)]
+fn hashed(client: Prefix) -> (u64, u8) {
+    let (prefix, scope) = hashed_prefix(client);
+    (client_hash(prefix), scope)
 }
 
 struct Answer<'a, 'o> {
@@ -188,6 +196,7 @@ impl Answer<'_, '_> {
     }
 
     /// Nobody owns the unit for now: no records, and not for long.
+    #[inline(never)]
     fn fenced(&mut self, ttl: Ttl) {
         let soa = self.names.apex(self.zone).negative_soa;
         let own = self.names.block(&soa)[TTL_AT..].first_chunk().map_or(0, |ttl| u32::from_be_bytes(*ttl));
@@ -195,6 +204,7 @@ impl Answer<'_, '_> {
     }
 
     /// Who owns a unit.
+    #[inline(never)]
     fn epoch(&mut self, unit: ServiceId) {
         if self.request.qtype != RrType::TXT {
             return self.no_data();

@@ -454,17 +454,20 @@ impl Plan {
     }
 
     /// The HTTPS or SVCB records of type `rtype` that follow the steering, by their place in the plan.
+    #[inline(never)]
     pub fn svcb(&self, rtype: RrType) -> Option<usize> {
         self.svcb.iter().position(|svcb| svcb.rtype == rtype)
     }
 
     /// The RRs of the records of [`Plan::svcb`], for `pool` or, without, for the `fallback` addresses; and how many they are.
+    #[inline(never)]
     pub(super) fn svcb_answer(&self, svcb: usize, pool: Option<&PoolPlan>, family: Family, rung: Rung) -> (&[u8], u16) {
         let usable = |pool: &PoolPlan| rung <= Rung::Standby && pool.usable[family.index()].len > 0;
         self.svcb[svcb].answer(pool.map(|pool| (self.index_of(pool), usable(pool))))
     }
 
     /// Picks a slot of `ring` as the client with this hash draws; `ring` is not empty.
+    #[inline(never)]
     pub(super) fn pick_hashed(&self, ring: Ring, client: u64) -> usize {
         let first = ring.first as usize;
         let Some(keys) = self.keys.as_ref().filter(|_| ring.len > 1) else { return 0 };

@@ -67,7 +67,8 @@ pub enum Verdict {
     NotDrawn,
 }
 
-/// Picks the region and its RRs; `None` only for a family the service does not have inside the border.
+/// Picks the region and its RRs; `None` only for a family the service does not have inside the border, and of a unit that nobody owns.
+#[inline]
 pub fn select<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng, trace: &mut impl Trace) -> Option<Selection<'p>> {
     let rung = Rung::best(match asked.border {
         None => plan.rungs(asked.family),
@@ -114,6 +115,7 @@ fn rungs_inside(plan: &Plan, family: Family, border: &RegionSet) -> u8 {
     inside.fold(plan.rungs(family) & Rung::Fallback.bit(), |any, pool| any | pool.rungs[family.index()])
 }
 
+#[inline(never)]
 fn fallback<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng) -> Selection<'p> {
     let (rrs, count) = match asked.svcb {
         None => {
@@ -137,6 +139,7 @@ struct Draw<'p, 'a, T> {
 
 impl<'p, T: Trace> Draw<'p, '_, T> {
     /// Step by step through the client's order.
+    #[inline]
     fn by_order(&mut self, order: &RegionOrder) -> Option<&'p PoolPlan> {
         let plan = self.plan;
         order.steps.iter().find_map(|step| {
@@ -169,6 +172,7 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
     }
 
     /// The owner of a unit, whatever becomes of it.
+    #[inline(never)]
     fn owner(&mut self) -> Option<&'p PoolPlan> {
         let owner = self.plan.holding()?.owner()?;
         let pool = self.alone(owner);
@@ -187,6 +191,7 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
     }
 
     /// Lowest priority number first; a trickle of the answers goes to the next.
+    #[inline(never)]
     fn by_priority(&mut self) -> Option<&'p PoolPlan> {
         let plan = self.plan;
         let of = |priority: u32| move || plan.by_priority().filter(move |pool| pool.priority == priority);
@@ -220,6 +225,7 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
 
     /// By weight, or by the client's lots, among those of `pools` that stand on the rung and inside the border. `chance` is how
     /// probable it was that the choice would be among these, and `takes` whether it is.
+    #[inline(never)]
     fn among<I: Iterator<Item = &'p PoolPlan>>(
         &mut self,
         pools: &dyn Fn() -> I,
@@ -267,6 +273,7 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
     }
 
     /// The one for which the client draws the least lot.
+    #[inline(never)]
     fn least(&self, pools: impl Iterator<Item = (&'p PoolPlan, u64)>) -> Option<&'p PoolPlan> {
         let drawn = pools.filter(|(_, weight)| *weight > 0);
         let lots = drawn.map(|(pool, weight)| (pool, (hash::draw(self.asked.hash, self.plan.key_of(pool)), weight)));

@@ -164,7 +164,7 @@ impl NameTable {
     }
 
     /// As [`NameTable::lookup`]; `key` is that of `qname`.
-    #[inline]
+    #[inline(always)]
     pub fn lookup_key(&self, key: Key, qname: &[u8], qtype: RrType) -> Option<(ZoneId, Lookup)> {
         match self.find(key, qname) {
             Some(record) => Some(self.at_name(record, qtype)),
@@ -239,7 +239,7 @@ impl NameTable {
         self.names == 0
     }
 
-    #[inline]
+    #[inline(always)]
     fn at_name(&self, record: u32, qtype: RrType) -> (ZoneId, Lookup) {
         let node = self.node(record);
         if node.cut != NONE {
