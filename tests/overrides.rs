@@ -248,7 +248,7 @@ impl World {
                     }
                     self.event(Event::OverridesPersisted { id, result: self.disk.clone() });
                 }
-                Effect::Keep { .. } => {}
+                Effect::Keep { .. } | Effect::KeepUnits { .. } => {}
             }
         }
     }
@@ -340,12 +340,12 @@ fn a_drain_is_kept_before_it_takes_effect_and_ends_by_time_or_by_word() {
 fn what_cannot_be_kept_changes_nothing() {
     let mut world = World::new();
     world.disk = Err("the disk is full".to_owned());
-    assert_eq!(world.ask(Word::Drain, "east", |_| {}), "it cannot be kept: the disk is full");
+    assert_eq!(world.ask(Word::Drain, "east", |_| {}), "nothing is changed, since it cannot be written: the disk is full");
     assert_eq!(world.www(), "east north west");
     world.disk = Ok(());
     world.ask(Word::Drain, "east", |_| {});
     world.disk = Err("the disk is full".to_owned());
-    assert_eq!(world.release("east"), "it cannot be kept: the disk is full");
+    assert_eq!(world.release("east"), "nothing is changed, since it cannot be written: the disk is full");
     assert_eq!(world.www(), "north west");
     assert!(world.publisher.keep_overrides(false).is_empty());
     assert_eq!(world.ask(Word::Down, "east", |_| {}), "there is no state directory to keep overrides in");
@@ -360,7 +360,7 @@ fn a_word_takes_the_place_of_the_one_before_on_its_axis() {
     let words: Vec<_> = world.publisher.overrides().0.iter().map(|own| own.word.to_string()).collect();
     assert_eq!(words, ["weight 3", "down"]);
     world.release("east");
-    assert_eq!(world.answers.len(), 2, "all that is said of it");
+    assert_eq!(world.answer().lines().count(), 2, "all that is said of it");
 }
 
 #[test]

@@ -353,6 +353,7 @@ impl World {
                     self.kept = Some(encode(&history, self.wall()));
                     self.event(Event::Persisted { id, result: Ok(()) });
                 }
+                Effect::KeepUnits { .. } | Effect::KeepOverrides { .. } | Effect::Answer { .. } => {}
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::unit::Place;
+use super::unit::{Place, end};
 use crate::control::{OverrideStatus, get_local, percent_encode, post_local};
 
 /// What every override is given besides what it says.
@@ -45,7 +45,7 @@ pub(super) fn say_word(word: &str, terms: &Terms, place: &Place) -> ExitCode {
     );
     path.extend(terms.lasts.map(|lasts| format!("&for={}", seconds(lasts))));
     path.extend(terms.starts_in.map(|starts| format!("&in={}", seconds(starts))));
-    place.end("override", place.ask(|state| post_local(state, &path)))
+    end("override", place.ask(|state| post_local(state, &path)))
 }
 
 /// The overrides in force and announced, as a table or as JSON.
@@ -58,12 +58,12 @@ pub(super) fn list(json: bool, place: &Place) -> ExitCode {
         true => "no overrides".to_owned(),
         false => list.iter().map(line).collect::<Vec<_>>().join("\n"),
     };
-    place.end("overrides", listed.map(shown))
+    end("overrides", listed.map(shown))
 }
 
 /// Takes back an override by its number, or all that is said of something.
 pub(super) fn release(what: &str, place: &Place) -> ExitCode {
-    place.end("release", place.ask(|state| post_local(state, &format!("/overrides/release?what={}", percent_encode(what)))))
+    end("release", place.ask(|state| post_local(state, &format!("/overrides/release?what={}", percent_encode(what)))))
 }
 
 fn line(own: &OverrideStatus) -> String {

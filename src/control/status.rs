@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::health::{self, Health, Outcome, Seen};
 use crate::model::{Moment, TargetId};
-use crate::publisher::{PoolRecord, Publisher};
-use crate::steer::{Phase, Return};
+use crate::publisher::{PoolRecord, Publisher, UnitView};
+use crate::steer::{Holder, Override, Phase, Return};
 
 /// The state of a moment.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +21,40 @@ pub struct Status {
     pub targets: Vec<TargetStatus>,
     /// Pools on their way back.
     pub returning: Vec<PoolStatus>,
+    /// Who owns the units.
+    pub units: UnitsStatus,
+    /// What operators say of health and weight.
+    pub overrides: Vec<OverrideStatus>,
+}
+
+/// Who owns the units.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnitsStatus {
+    /// Why none changes hands; null when they may.
+    pub frozen: Option<String>,
+    /// Every unit.
+    pub units: Vec<UnitStatus>,
+}
+
+/// The state of one unit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnitStatus {
+    /// Its owner name.
+    pub unit: String,
+    /// Owner name of the service that it is a unit of.
+    pub service: String,
+    /// `owned`, `fenced`, `unknown`, or `gone` where its owner has no pool any more.
+    pub state: String,
+    /// The region that owns it; null where none does.
+    pub owner: Option<String>,
+    /// The epoch of the owner, or of the last one.
+    pub epoch: u64,
+    /// During a fence, the region that owns it next; null else.
+    pub next: Option<String>,
+    /// When the fence ends, in RFC 3339; null before that is certain.
+    pub fenced_until: Option<String>,
+    /// `up` or `down`: the health of the owner, or of the next one; null where there is none.
+    pub health: Option<String>,
 }
 
 /// The state of one (check, address) pair.
@@ -69,6 +103,50 @@ pub struct ProbeStatus {
     pub phases: serde_json::Map<String, serde_json::Value>,
 }
 
+/// An operator's word.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OverrideStatus {
+    /// Its number.
+    pub number: u64,
+    /// `drain`, `up`, `down` or `weight N`.
+    pub word: String,
+    /// What it is about, as in `region dublin`.
+    pub of: String,
+    /// Who said so.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When it was said, in RFC 3339.
+    pub made: String,
+    /// When it took or takes effect, in RFC 3339.
+    pub starts: String,
+    /// When it ends, in RFC 3339; null when it is taken back.
+    pub until: Option<String>,
+    /// It has taken effect.
+    pub in_force: bool,
+    /// The pre-flight spoke against it.
+    pub forced: bool,
+}
+
+impl OverrideStatus {
+    /// What there is at `now`.
+    pub fn all(publisher: &Publisher, now: Moment) -> Vec<OverrideStatus> {
+        let status = |own: &Override| OverrideStatus {
+            number: own.id,
+            word: own.word.to_string(),
+            of: own.scope.to_string(),
+            by: own.by.clone(),
+            reason: own.reason.clone(),
+            made: own.made.to_string(),
+            starts: own.starts.to_string(),
+            until: own.until.map(|until| until.to_string()),
+            in_force: own.starts <= now,
+            forced: own.forced,
+        };
+        publisher.overrides().0.iter().map(status).collect()
+    }
+}
+
 const HELD: &str = "held";
 
 /// A pool on its way back, in the families in which it is.
@@ -90,7 +168,37 @@ impl Status {
         let (dataset, health) = (publisher.dataset(), publisher.health());
         let targets = (0..dataset.config.targets.len()).map(|index| TargetStatus::new(dataset, health, index)).collect();
         let returning = publisher.returning(now).into_iter().map(PoolStatus::new).collect();
-        Status { not_ready, isolated: health.is_isolated(), targets, returning }
+        let units = UnitsStatus::new(publisher, now);
+        let overrides = OverrideStatus::all(publisher, now);
+        Status { not_ready, isolated: health.is_isolated(), targets, returning, units, overrides }
+    }
+}
+
+impl UnitsStatus {
+    fn new(publisher: &Publisher, now: Moment) -> UnitsStatus {
+        let (units, frozen) = publisher.units(now);
+        UnitsStatus { frozen: frozen.map(str::to_owned), units: units.into_iter().map(UnitStatus::new).collect() }
+    }
+}
+
+impl UnitStatus {
+    fn new(view: UnitView) -> UnitStatus {
+        let (state, owner, next, until) = match view.holding.holder {
+            Holder::Owner(_) => ("owned", view.region, None, None),
+            Holder::Fenced { until, .. } => ("fenced", None, view.region, until),
+            Holder::Unknown => ("unknown", None, None, None),
+            Holder::Gone(_) => ("gone", None, None, None),
+        };
+        UnitStatus {
+            unit: view.unit,
+            service: view.service,
+            state: state.to_owned(),
+            owner,
+            epoch: view.holding.epoch,
+            next,
+            fenced_until: until.map(|until| until.to_string()),
+            health: view.is_up.map(|up| if up { "up" } else { "down" }.to_owned()),
+        }
     }
 }
 

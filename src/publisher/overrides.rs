@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::{Change, Effect};
+use super::{Change, Effect, NotDone};
 use crate::config::Config;
 use crate::health::Health;
 use crate::model::{Moment, ServiceId};
@@ -33,25 +33,16 @@ pub struct OverrideRequest {
     pub force: bool,
 }
 
-/// Why an operator's request is not done; each a sentence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// What it names is not there.
-    Unknown(String),
-    /// It can be done otherwise, or by force.
-    Refused(String),
-    /// The state directory does not take it.
-    NotKept(String),
+/// What a new override is judged by.
+pub(super) struct Ground<'g> {
+    pub(super) config: &'g Config,
+    pub(super) health: &'g Health,
+    pub(super) stranded: &'g Stranded<'g>,
+    pub(super) now: Moment,
 }
 
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Refusal::Unknown(why) | Refusal::Refused(why) | Refusal::NotKept(why)) = self;
-        f.write_str(why)
-    }
-}
-
-impl std::error::Error for Refusal {}
+/// The units that lose their owner between two lists of overrides, the latter at a time.
+type Stranded<'s> = dyn Fn(&Overrides, &Overrides, Moment) -> Vec<String> + 's;
 
 /// The overrides of a publisher.
 #[derive(Debug, Default)]
@@ -80,7 +71,7 @@ struct Job {
 #[derive(Debug)]
 enum ListChange {
     Add(Override),
-    Remove(Override),
+    Remove(Vec<Override>),
 }
 
 #[derive(Debug)]
@@ -97,39 +88,33 @@ impl Words {
         let given_up = self.under_way.take().and_then(|write| write.job).into_iter().chain(std::mem::take(&mut self.waiting));
         for Job { request, .. } in given_up {
             let why = "the state directory was left before it was written".to_owned();
-            effects.push(Effect::Answer { request, result: Err(Refusal::NotKept(why)) });
+            effects.push(Effect::Answer { request, result: Err(NotDone::NotKept(why)) });
         }
     }
 
-    /// What a state directory has; what has ended meanwhile is left out.
-    pub(super) fn take_up(&mut self, list: Overrides, now: Moment) {
+    /// What a state directory has; what has ended meanwhile is left out. True where that is news.
+    pub(super) fn take_up(&mut self, list: Overrides, now: Moment) -> bool {
         self.last_id = list.0.iter().map(|own| own.id).max().unwrap_or(0).max(self.last_id);
-        self.list = list;
+        let before = std::mem::replace(&mut self.list, list);
         self.list.0.retain(|own| own.until.is_none_or(|until| until > now));
+        before != self.list
     }
 
     /// An operator's word, to be persisted first.
-    pub(super) fn add(
-        &mut self,
-        request: u64,
-        asked: &OverrideRequest,
-        config: &Config,
-        health: &Health,
-        now: Moment,
-        effects: &mut Vec<Effect>,
-    ) {
-        let checked = self.checked(asked, config, health, now);
+    pub(super) fn add(&mut self, request: u64, asked: &OverrideRequest, ground: &Ground<'_>, effects: &mut Vec<Effect>) {
+        let checked = self.checked(asked, ground);
         match checked {
             Ok(own) => self.waiting.push_back(Job { request, change: ListChange::Add(own) }),
             Err(why) => effects.push(Effect::Answer { request, result: Err(why) }),
         }
     }
 
-    fn checked(&mut self, asked: &OverrideRequest, config: &Config, health: &Health, now: Moment) -> Result<Override, Refusal> {
+    fn checked(&mut self, asked: &OverrideRequest, ground: &Ground<'_>) -> Result<Override, NotDone> {
+        let Ground { config, health, stranded, now } = *ground;
         if !self.on {
-            return Err(Refusal::NotKept("there is no state directory to keep overrides in".to_owned()));
+            return Err(NotDone::Refused("there is no state directory to keep overrides in".to_owned()));
         }
-        let scope = Scope::find(config, &asked.what).map_err(Refusal::Unknown)?;
+        let scope = Scope::find(config, &asked.what).map_err(NotDone::NotFound)?;
         let starts = now + asked.starts_in;
         let own = Override {
             id: self.last_id + 1,
@@ -142,12 +127,16 @@ impl Words {
             until: asked.lasts.map(|lasts| starts + lasts),
             forced: false,
         };
-        let refusals = self.list.refusals(&own, config, &|endpoint| health.endpoint(endpoint), now);
+        let mut refusals = self.list.refusals(&own, config, &|endpoint| health.endpoint(endpoint), now);
+        let mut with = self.list.clone();
+        ListChange::Add(own.clone()).apply(&mut with);
+        let units = stranded(&self.list, &with, starts);
+        if !units.is_empty() {
+            let units = listed(&units, ", ");
+            refusals.push(format!("it would take the owners of units out of use that only an operator moves: {units}"));
+        }
         if !refusals.is_empty() && !asked.force {
-            const SHOWN: usize = 10;
-            let more = refusals.len().saturating_sub(SHOWN);
-            let more = if more > 0 { format!("\n… and {more} more") } else { String::new() };
-            return Err(Refusal::Refused(format!("{}{more}", refusals[..refusals.len().min(SHOWN)].join("\n"))));
+            return Err(NotDone::Refused(listed(&refusals, "\n")));
         }
         self.last_id += 1;
         Ok(Override { forced: !refusals.is_empty(), ..own })
@@ -163,10 +152,12 @@ impl Words {
         };
         let found: Vec<Override> = self.list.0.iter().filter(|own| named(own)).cloned().collect();
         if found.is_empty() {
-            let why = Refusal::Unknown(format!("there is no override of {what}"));
+            let why = NotDone::NotFound(format!("there is no override of {what}"));
             effects.push(Effect::Answer { request, result: Err(why) });
         }
-        self.waiting.extend(found.into_iter().map(|own| Job { request, change: ListChange::Remove(own) }));
+        if !found.is_empty() {
+            self.waiting.push_back(Job { request, change: ListChange::Remove(found) });
+        }
     }
 
     /// Begins the next write, where one is due.
@@ -201,19 +192,22 @@ impl Words {
             return Vec::new();
         };
         if let Err(why) = result {
-            effects.push(Effect::Answer { request, result: Err(Refusal::NotKept(format!("it cannot be kept: {why}"))) });
+            effects.push(Effect::Answer { request, result: Err(NotDone::NotKept(why)) });
             return Vec::new();
         }
         change.apply(&mut self.list);
-        let own = change.of();
-        let said = match &change {
-            ListChange::Add(own) => Change::Overridden { number: own.id, sentence: own.to_string(), forced: own.forced },
-            ListChange::Remove(own) => Change::Released { number: own.id, sentence: own.to_string() },
+        let said: Vec<Change> = match &change {
+            ListChange::Add(own) => {
+                vec![Change::Overridden { number: own.id, sentence: own.to_string(), forced: own.forced }]
+            }
+            ListChange::Remove(all) => {
+                all.iter().map(|own| Change::Released { number: own.id, sentence: own.to_string() }).collect()
+            }
         };
-        effects.push(Effect::Answer { request, result: Ok(said.to_string()) });
-        let affected = affected(config, &own.scope);
-        effects.push(Effect::Say(said));
-        affected
+        let sentences: Vec<String> = said.iter().map(Change::to_string).collect();
+        effects.push(Effect::Answer { request, result: Ok(sentences.join("\n")) });
+        effects.extend(said.into_iter().map(Effect::Say));
+        change.of().iter().flat_map(|own| affected(config, &own.scope)).collect()
     }
 
     /// What time has brought: overrides that take effect or end. The services whose plans change.
@@ -257,9 +251,10 @@ impl Words {
 }
 
 impl ListChange {
-    fn of(&self) -> &Override {
+    fn of(&self) -> &[Override] {
         match self {
-            ListChange::Add(own) | ListChange::Remove(own) => own,
+            ListChange::Add(own) => std::slice::from_ref(own),
+            ListChange::Remove(all) => all,
         }
     }
 
@@ -270,9 +265,17 @@ impl ListChange {
                 list.0.retain(|other| other.scope != own.scope || other.word.is_of_weight() != own.word.is_of_weight());
                 list.0.push(own.clone());
             }
-            ListChange::Remove(own) => list.0.retain(|other| other.id != own.id),
+            ListChange::Remove(all) => list.0.retain(|other| all.iter().all(|own| own.id != other.id)),
         }
     }
+}
+
+/// The first few, and how many more there are.
+fn listed(all: &[String], separator: &str) -> String {
+    const SHOWN: usize = 10;
+    let more = all.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("{separator}and {more} more") } else { String::new() };
+    format!("{}{more}", all[..all.len().min(SHOWN)].join(separator))
 }
 
 /// The services of which something is in `scope`.

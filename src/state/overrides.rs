@@ -1,6 +1,7 @@
 //! `overrides.json`: what operators said, one object each, its times in RFC 3339.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,12 @@ use super::format::{Head, shown};
 use crate::model::{Moment, Weight};
 use crate::steer::{Override, Overrides, Scope, Word};
 
+/// The file in the state directory.
+pub const OVERRIDES_FILE: &str = "overrides.json";
+/// What a file that cannot be used is renamed to.
+const SET_ASIDE: &str = "overrides.json.bad";
+/// The largest file that is read, in octets.
+const MAX_SIZE: u64 = 16 << 20;
 /// The layout of the file; a higher one is of a later version.
 const FORMAT: u32 = 1;
 
@@ -72,6 +79,20 @@ pub fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(&file).expect("strings and numbers have a JSON form");
     text.push(b'\n');
     text
+}
+
+/// Reads the overrides kept in `directory`; none where there is no file. An error is one sentence; the file is then set aside.
+pub fn load_overrides(directory: &Path) -> Result<Overrides, String> {
+    let path = directory.join(OVERRIDES_FILE);
+    let kept = match super::read(&path, MAX_SIZE) {
+        Ok(Some(bytes)) => decode_overrides(&bytes),
+        Ok(None) => return Ok(Overrides::default()),
+        Err(why) => Err(why),
+    };
+    kept.map_err(|why| {
+        let aside = super::set_aside(&path, directory, SET_ASIDE);
+        format!("the overrides in {} are not used, since it {why}; {aside}", path.display())
+    })
 }
 
 /// What a file says. The error completes "it …" in one line, whatever the file has.

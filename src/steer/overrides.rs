@@ -268,6 +268,11 @@ impl Overrides {
         Some(State { up: own.word == Word::Up, settled: true })
     }
 
+    /// True when an operator drains all of a pool at `now`.
+    pub fn is_drained(&self, regions: &[Region], service: &Service, pool: &Pool, now: Moment) -> bool {
+        self.counting(regions, service, pool, None, now, true).is_some_and(|own| own.word == Word::Drain)
+    }
+
     /// The service with the weights that operators gave it at `now`; into `standings` goes what is drained, and what is said of each pool.
     pub fn apply<'s>(
         &self,

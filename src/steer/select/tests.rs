@@ -462,8 +462,11 @@ fn a_unit_is_its_owners_whatever_becomes_of_it() {
     }
 }
 
-/// The text of rdata in an answer: priority, and the octets of its hints.
-fn hints(plan: &Plan, svcb: usize) -> (String, Vec<Vec<(u16, Vec<u8>)>>) {
+/// The SvcParams of one record.
+type Params = Vec<(u16, Vec<u8>)>;
+
+/// Where an answer comes from, and the parameters of its records.
+fn hints(plan: &Plan, svcb: usize) -> (String, Vec<Params>) {
     let asked = Asked { family: Family::V4, order: None, border: None, hash: 0, svcb: Some(svcb) };
     let s = select(plan, &asked, &mut fastrand::Rng::with_seed(1), &mut ()).unwrap();
     let params = |rdata: &[u8]| SvcbSet::params(rdata).map(|(key, value)| (key, value.to_vec())).collect();
