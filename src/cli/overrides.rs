@@ -14,12 +14,8 @@ pub(super) struct Terms {
     /// Why; it stands in the log and in every `why`.
     #[arg(long)]
     reason: String,
-    /// How long it holds, e.g. 2h.
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration, required_unless_present = "until_removed")]
-    lasts: Option<Duration>,
-    /// It holds until `meridian release`.
-    #[arg(long, conflicts_with = "lasts")]
-    until_removed: bool,
+    #[command(flatten)]
+    end: End,
     /// It takes effect only after this time; until then the answers that it will change have `ttl_min`.
     #[arg(long = "in", value_name = "DURATION", value_parser = humantime::parse_duration)]
     starts_in: Option<Duration>,
@@ -29,6 +25,18 @@ pub(super) struct Terms {
     /// Although it leaves a service fewer regions up than its `min_regions`. That is recorded.
     #[arg(long)]
     force: bool,
+}
+
+/// When it ends: there is no default, so that nobody forgets.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct End {
+    /// How long it holds, e.g. 2h.
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    lasts: Option<Duration>,
+    /// It holds until `meridian release`.
+    #[arg(long)]
+    until_removed: bool,
 }
 
 /// Has a running server take up `word` (`drain`, `up`, `down` or `weight N`).
@@ -43,7 +51,7 @@ pub(super) fn say_word(word: &str, terms: &Terms, place: &Place) -> ExitCode {
         percent_encode(&by),
         terms.force
     );
-    path.extend(terms.lasts.map(|lasts| format!("&for={}", seconds(lasts))));
+    path.extend(terms.end.lasts.map(|lasts| format!("&for={}", seconds(lasts))));
     path.extend(terms.starts_in.map(|starts| format!("&in={}", seconds(starts))));
     end("override", place.ask(|state| post_local(state, &path)))
 }
@@ -75,5 +83,6 @@ fn line(own: &OverrideStatus) -> String {
 
 /// Who runs this; behind sudo, who called it.
 fn user() -> Option<String> {
-    ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+    let named = std::env::var("SUDO_USER").ok().filter(|user| !user.is_empty());
+    named.or_else(|| Some(nix::unistd::User::from_uid(nix::unistd::getuid()).ok()??.name))
 }
