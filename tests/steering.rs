@@ -14,7 +14,8 @@ use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Prefix, RrType};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::State;
-use meridian::model::{Endpoint, Family, FamilyRule, Pool, RegionId, Route, Service};
+use meridian::model::{Endpoint, Family, FamilyRule, Part, Pool, RegionId, Route, Service};
+use meridian::simulate::what_if;
 use meridian::steer::{Drain, Holder, Holding, Plan, Rung, Standing};
 use proptest::prelude::*;
 
@@ -376,4 +377,23 @@ proptest! {
             }
         }
     }
+}
+
+/// Its CNAME is there for every type, but the addresses of its fallback are not.
+#[test]
+fn an_alias_on_its_last_resort_has_addresses_for_their_own_type_alone() {
+    let text = "--- meridian.toml\n[server]\nnode = \"test\"\n[regions.a]\n--- zones/z.toml\nzone = \"z.example\"\nrecords = '''\n\
+        @ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n'''\n[services.www]\nroute = \"weighted\"\n\
+        fallback = [\"192.0.2.250\"]\n[services.www.pools]\na = { endpoints = [\"lb.example.net.\"] }\n";
+    let dataset = common::dataset(text);
+    let answers = |down: &[RegionId], rtype| {
+        let part = Part { regions: down.to_vec(), endpoints: vec![] };
+        let name = &dataset.config.services[0].name;
+        explain(&what_if(&dataset, &part, &[]), name, Some(rtype), "192.0.2.0/24".parse().unwrap(), 0).answers
+    };
+    for rtype in [RrType::A, RrType::AAAA, RrType::TXT] {
+        assert_eq!(answers(&[], rtype), ["lb.example.net."]);
+    }
+    assert_eq!(answers(&[RegionId(0)], RrType::A), ["192.0.2.250"]);
+    assert_eq!(answers(&[RegionId(0)], RrType::TXT), [""; 0]);
 }
