@@ -2,11 +2,17 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use meridian::answer::explain;
 use meridian::config::{CheckOption, OptionDefault, check_options};
-use meridian::diag::render_text;
+use meridian::dataset::Dataset;
+use meridian::diag::{Diagnostics, render_text};
+use meridian::dns::Name;
+use meridian::geo::{EMBEDDED, Locations};
 use meridian::loader::{self, Loaded};
+use meridian::simulate::{part, run_tests, what_if};
 
 fn load(config: &Path) -> Loaded {
     let outcome = loader::load(config);
@@ -23,6 +29,89 @@ fn the_commented_defaults_and_the_example_zone_load_without_a_word() {
     assert_eq!(loaded.config.zones.len(), files.filter(|path| path.is_file()).count());
     assert_eq!(loaded.config.regions.len(), 3);
     assert!(loaded.config.tests.len() >= 4);
+}
+
+/// The examples, by the names of their files, and what they all say.
+fn examples() -> (Vec<String>, Arc<Dataset>) {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("zones/examples");
+    let paths = fs::read_dir(&examples).unwrap().map(|entry| entry.unwrap().path());
+    let is_zone = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "toml");
+    let mut names: Vec<_> = paths.filter(is_zone).map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    assert!(names.len() >= 12, "{names:?}");
+    let config = load(&examples.join("config/meridian.toml")).config;
+    assert_eq!(config.zones.len(), names.len());
+    let locations = Arc::new(Locations::read(Some(EMBEDDED), None).unwrap());
+    (names, Arc::new(Dataset::compile(config, locations)))
+}
+
+fn shipped(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn every_example_has_tests_that_pass_a_scenario_and_a_section() {
+    let (names, dataset) = examples();
+    let mut diagnostics = Diagnostics::default();
+    run_tests(&dataset, &mut diagnostics);
+    assert!(!diagnostics.has_errors(), "{}", render_text(&diagnostics, &meridian::diag::Sources::new(), false));
+    let page = shipped("docs/patterns.md");
+    for name in names {
+        let zone = shipped(&format!("zones/examples/{name}.toml"));
+        assert!(zone.matches("[[tests]]").count() >= 4, "{name}: fewer than four tests");
+        assert!(zone.contains("\ndown = ["), "{name}: nothing is lost in its tests");
+        let scenario = shipped(&format!("tests/scenarios/pattern-{name}.scenario"));
+        assert!(scenario.contains(&format!("--- example {name}\n")), "{name}: its scenario runs something else");
+        assert!(scenario.contains("\nfail "), "{name}: nothing fails in its scenario");
+        assert!(page.contains(&format!("(../zones/examples/{name}.toml)")), "{name}: it has no section in docs/patterns.md");
+    }
+}
+
+/// The fenced blocks of a section that begin so.
+fn blocks<'a>(section: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
+    section.split(start).skip(1).map(|rest| rest.split("\n```").next().unwrap())
+}
+
+/// What the sections quote are lines of their example and of the configuration, one after the other but for comments; and
+/// `meridian why` says what it is shown to say.
+#[test]
+fn the_page_of_patterns_quotes_the_examples() {
+    let (names, dataset) = examples();
+    let page = shipped("docs/patterns.md");
+    let lines = |text: &str| {
+        let kept = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        kept.collect::<Vec<_>>().join("\n") + "\n"
+    };
+    let config = lines(&shipped("zones/examples/config/meridian.toml"));
+    let mut sections: Vec<&str> = page.split("\n## ").filter(|section| section.contains("```toml")).collect();
+    for name in names {
+        let link = format!("(../zones/examples/{name}.toml)");
+        let position = sections.iter().position(|section| section.contains(&link)).expect("a section with a quotation");
+        let section = sections.remove(position);
+        for part in ["**Use it", "**When a place dies:**", "**What Meridian cannot do:**"] {
+            assert!(section.contains(part), "{name}: {part}");
+        }
+        let zone = lines(&shipped(&format!("zones/examples/{name}.toml")));
+        for block in blocks(section, "\n```toml\n") {
+            let block = lines(block);
+            assert!(zone.contains(&block) || config.contains(&block), "{name}: neither file has\n{block}");
+        }
+        assert_eq!(blocks(section, "\n```\n$ meridian why ").map(|block| said_so(&dataset, block)).count(), 1, "{name}");
+    }
+    assert!(sections.is_empty(), "{sections:?}");
+}
+
+/// Asks what the first line asks, and compares the others.
+fn said_so(dataset: &Arc<Dataset>, block: &str) {
+    let (question, said) = block.split_once('\n').unwrap();
+    let words: Vec<&str> = question.split(' ').collect();
+    let option = |name: &str| words.iter().position(|word| *word == name).map(|at| words[at + 1]);
+    let down: Vec<String> = option("--down").into_iter().flat_map(|down| down.split(',')).map(str::to_owned).collect();
+    let rtype = (!words[1].starts_with("--")).then(|| words[1].parse().unwrap());
+    let snapshot = what_if(dataset, &part(&dataset.config, &down).unwrap(), &[]);
+    let name = Name::from_text(words[0], Some(&Name::root())).unwrap();
+    let explanation = explain(&snapshot, &name, rtype, option("--client").unwrap().parse().unwrap(), 0);
+    assert_eq!(explanation.lines().join("\n"), said, "meridian why {question}");
 }
 
 /// Every commented key of the reference has the default that it states.

@@ -4,6 +4,7 @@
 //! A scenario is a text of sections, each begun by a line `--- NAME`:
 //!
 //! - `--- meridian.toml`, `--- zones/NAME.toml`, …: files;
+//! - `--- example NAME`: the configuration of `zones/examples` and its zone file NAME, as they are shipped;
 //! - `--- steps`: one step a line, `#` begins a comment.
 //!
 //! Steps:
@@ -68,7 +69,7 @@ fn every_scenario() {
 
 fn run(text: &str) -> Result<(), String> {
     let (files, steps) = text.split_once("--- steps\n").ok_or("no section of steps")?;
-    let mut world = World::new(files)?;
+    let mut world = World::new(&with_example(files)?)?;
     let first_line = files.lines().count() + 2;
     for (number, line) in steps.lines().enumerate() {
         let step = line.split(" #").next().unwrap().trim();
@@ -78,6 +79,16 @@ fn run(text: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// `files` with the two of an example in the place of its line.
+fn with_example(files: &str) -> Result<String, String> {
+    let Some((before, rest)) = files.split_once("--- example ") else { return Ok(files.to_owned()) };
+    let (name, after) = rest.split_once('\n').ok_or("no line break after the example")?;
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("zones/examples");
+    let read = |path: &str| std::fs::read_to_string(examples.join(path)).map_err(|e| format!("zones/examples/{path}: {e}"));
+    let (configuration, zone) = (read("config/meridian.toml")?, read(&format!("{name}.toml"))?);
+    Ok(format!("{before}--- meridian.toml\n{configuration}--- ../{name}.toml\n{zone}{after}"))
 }
 
 fn compile(files: &str) -> Result<Arc<Dataset>, String> {
