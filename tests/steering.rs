@@ -195,7 +195,8 @@ impl World {
             let (up, survivors) = (judged.iter().all(|j| j.0), judged.iter().all(|j| j.1));
             let standing = &self.standings[index][at];
             let used = pool.weight.get() > 0 && standing.drained.is_none();
-            let rung = match (up, survivors, judged.iter().any(|j| j.1)) {
+            let own = self.judge(pool, &self.states[index][at], family);
+            let rung = match (up, survivors, own.1) {
                 (true, ..) if used && !standing.held[family.index()] => Some(Rung::Up),
                 (true, ..) => Some(Rung::Standby),
                 (_, true, _) => Some(Rung::Survivors),

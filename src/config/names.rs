@@ -1,6 +1,7 @@
 //! Names that the operator gives to regions, maps and checks.
 
 use super::document::{Item, Table};
+use super::services::NO_MAP;
 use crate::diag::{Diagnostics, did_you_mean};
 
 /// The longest name of a region, map or check: it stands in labels of metrics and in log lines.
@@ -80,6 +81,8 @@ fn check_name(name: &str, item: &Item<'_>, what: &str, out: &mut Diagnostics) {
         format!("the name of a {what} is longer than {MAX_LENGTH} characters")
     } else if name == "nodata" {
         "\"nodata\" is what a test expects where no answer is due, so nothing can be named so".to_owned()
+    } else if name == NO_MAP && what == "map" {
+        "\"none\" is what a service writes that wants no map, so none can be named so".to_owned()
     } else {
         return;
     };

@@ -26,6 +26,8 @@ use units::UnitKeys;
 pub(super) const DEFAULT_TTL: u32 = 20;
 /// What `ttl_min` is where the TTL is not shorter.
 const DEFAULT_TTL_MIN: u32 = 5;
+/// What `map` is where none is wanted although there is a default.
+pub(super) const NO_MAP: &str = "none";
 const DEFAULT_MIN_UP: f64 = 0.5;
 
 /// The services of a zone, and the names of all that it defines, wrong ones too.
@@ -228,9 +230,9 @@ impl Reader<'_, '_> {
         Some((service, units))
     }
 
-    /// The service's map. A unit's clients all go to its owner, so it has none.
+    /// The service's map, unless it says that it has none. A unit's clients all go to its owner, so it has none.
     fn map(&self, t: &mut Table<'_>, route: Option<Route>, out: &mut Diagnostics) -> Option<usize> {
-        let own = t.located(out, "map", name_of(self.context.maps));
+        let own = t.located(out, "map", map_name(self.context.maps));
         match own {
             Some(own) if route == Some(Route::Unit) => {
                 let message = "`map` does nothing with route = \"unit\": all clients go to the owner of the unit";
@@ -238,7 +240,7 @@ impl Reader<'_, '_> {
                 None
             }
             _ if route == Some(Route::Unit) => None,
-            own => own.map(|own| own.value).or(self.zone.map),
+            own => own.map_or(self.zone.map, |own| own.value),
         }
     }
 
@@ -502,6 +504,12 @@ fn check_pools(pools: &[Located<Pool>], family: FamilyRule, route: Route, item: 
             _ => "give every pool the same address families, or set family = \"split\" to let them fail apart",
         });
     }
+}
+
+/// The name of a map, or `none`.
+pub(super) fn map_name<'a>(maps: &'a Names) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<Option<usize>> + 'a {
+    let read = name_of(maps);
+    move |item, out| if item.value.as_str() == Some(NO_MAP) { Some(None) } else { read(item, out).map(Some) }
 }
 
 fn check_list(item: &Item<'_>, names: &Names, out: &mut Diagnostics) -> Option<Vec<CheckId>> {

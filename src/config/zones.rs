@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::checks::Targets;
 use super::document::{Document, Item, Located};
-use super::kinds::{integer, name_of, text};
+use super::kinds::{integer, text};
 use super::names::Names;
 use super::{Source, Unreadable, report, routing_tests, services};
 use crate::diag::{At, Diagnostics, Sources};
@@ -67,7 +67,7 @@ pub(super) fn zone(
     if let Some(ttl_min) = ttl_min.as_ref().filter(|_| t.sound()) {
         services::check_ttl_min(ttl_min, ttl, "ttl_min", out);
     }
-    let map = t.optional(out, "map", name_of(context.maps)).or_else(|| context.maps.find("default"));
+    let map = t.optional(out, "map", services::map_name(context.maps)).unwrap_or_else(|| context.maps.find("default"));
     let inline = t.item("records");
     let file = t.item("records_file");
     let services = t.table(out, "services");

@@ -24,7 +24,7 @@ pub enum Rung {
     Shed = 1,
     /// Below `min_up`, with survivors in every family the pool offers.
     Survivors = 2,
-    /// Below `min_up`, with survivors in one of its families.
+    /// Below `min_up`, with survivors in this family and not in the other.
     SomeSurvivors = 3,
     /// Up, but standby by weight 0 or until an operator resumes it.
     Standby = 4,
@@ -572,7 +572,7 @@ fn pool_plan(
 struct Judged {
     up: bool,
     survivors: bool,
-    /// Something of it is up, in this family or, where families move together, in another.
+    /// Something of it is up in this family, whatever becomes of the other.
     some_survive: bool,
 }
 
@@ -584,9 +584,9 @@ fn judge_families(service: &Service, pool: &Pool, states: &[State]) -> [Option<J
         return own;
     }
     let all = |of: fn(&Judged) -> bool| own.iter().flatten().all(of);
-    let some_survive = own.iter().flatten().any(|judged| judged.survivors);
-    let same = Judged { up: all(|judged| judged.up), survivors: all(|judged| judged.survivors), some_survive };
-    own.map(|judged| judged.map(|_| same))
+    let (up, survivors) = (all(|judged| judged.up), all(|judged| judged.survivors));
+    // What survives in one family is no reason to hand out what is dead in the other.
+    own.map(|judged| judged.map(|judged| Judged { up, survivors, some_survive: judged.survivors }))
 }
 
 /// A pool is up in a family when the weight of its up endpoints is at least `min_up` of the total

@@ -145,7 +145,21 @@ fn a_dead_family_everywhere_leaves_the_other_its_survivors() {
     let plan = compile(&service(Route::Nearest, FamilyRule::Same, 1, pools));
     let near_first = order(&[&[1], &[0]]);
     assert_eq!(pick(&plan, Family::V4, Some(&near_first)), "a SomeSurvivors 5 2");
-    assert_eq!(pick(&plan, Family::V6, Some(&near_first)), "a SomeSurvivors 5 1");
+    assert_eq!(pick(&plan, Family::V6, Some(&near_first)), "b AsIfUp 5 2");
+}
+
+/// Found while drills failed one address of a pair.
+#[test]
+fn a_dead_address_is_not_preferred_to_a_standby_or_the_fallback() {
+    let pools: Pools<'_> = &[(0, 1, 1, &["192.0.2.1-", "2001:db8::1"]), (1, 0, 1, &["192.0.2.2", "2001:db8::2"])];
+    let plan = compile(&service(Route::Weighted, FamilyRule::Same, 1, pools));
+    assert_eq!(pick(&plan, Family::V4, None), "b Standby 5 2");
+    assert_eq!(pick(&plan, Family::V6, None), "a SomeSurvivors 5 1");
+    let (mut alone, states) = service(Route::Weighted, FamilyRule::Same, 1, &pools[..1]);
+    alone.fallback = vec!["203.0.113.7".parse().unwrap()];
+    let plan = compile(&(alone, states));
+    assert_eq!(pick(&plan, Family::V4, None), "- Fallback 5 7");
+    assert_eq!(pick(&plan, Family::V6, None), "a SomeSurvivors 5 1");
 }
 
 #[test]
