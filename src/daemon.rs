@@ -8,7 +8,9 @@ mod first_round;
 mod health;
 mod retired;
 mod say;
+mod units;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -16,8 +18,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use crate::answer::{Exchange, Query, Response, Worker, respond, respond_all};
 use crate::config::ServerSpec;
@@ -29,20 +32,23 @@ use crate::loader::{self, Built, Inputs, Stamps};
 use crate::memory;
 use crate::model::{Moment, TargetId};
 use crate::probe::{Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
-use crate::publisher::{Change, Effect, Event, Publisher};
+use crate::publisher::{Change, Effect, Event, NotDone, Publisher};
 use crate::server::{self, BindError, Engine, Server, notify};
-use crate::state::Keeper;
+use crate::state::{Keeper, Kept};
 
 use first_round::Beside;
 use health::{keeper, next};
 
 use retired::Retired;
 use say::say;
+use units::Directory;
 
 /// How often the location databases are looked at for a change.
 const GEO_WATCH: Duration = Duration::from_secs(1);
 /// How long a changed location database must have been quiet before it is read.
 const GEO_QUIET: Duration = Duration::from_secs(5);
+/// How often it is looked whether every thread has left a last owner, while a fence waits for that.
+const IN_FORCE: Duration = Duration::from_millis(20);
 /// How long the end waits for the last write of the history of health.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
@@ -92,15 +98,16 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs the server with the files at `config` until SIGTERM or SIGINT.
-pub fn run(config: &Path, hooks: Hooks) -> Result<(), Failure> {
+/// Runs the server with the files at `config` until SIGTERM or SIGINT. With `first_units`, units of which nothing is known
+/// are owned by whom the files name from the beginning.
+pub fn run(config: &Path, first_units: bool, hooks: Hooks) -> Result<(), Failure> {
     let start = load(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failure::System("start the runtime", error))?;
-    let served = runtime.block_on(serve(config.to_owned(), start, hooks));
+    let served = runtime.block_on(serve(config.to_owned(), first_units, start, hooks));
     // A reload under way is of no use any more, and nothing else is left to wait for.
     runtime.shutdown_background();
     served
@@ -144,7 +151,7 @@ fn warn_of(built: &Built) {
     }
 }
 
-async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failure> {
+async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -> Result<(), Failure> {
     let signals = Signals::new().map_err(|error| Failure::System("handle signals", error))?;
     let Start { dataset, built, last_good } = start;
     let (inputs, stamps) = kept(built);
@@ -163,6 +170,12 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
     let state = dataset.config.server.state.clone().or_else(state_directory);
     let (mut publisher, unknown) = first_round::begin(&dataset, state.as_deref(), &prober);
+    let mut directory = Directory::default();
+    let mut found = directory.take_up(state.as_deref());
+    if first_units {
+        directory.begin_units(&dataset.config, &mut found);
+    }
+    say(&publisher.handle(found.into(), clock.now()));
     first_round::say_unrouted(&dataset);
     let beside = first_round::first_round(&prober, limit, &mut publisher, &jobs, &unknown).await;
     publisher.count_for(listeners.threads());
@@ -177,10 +190,11 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
     .map_err(|error| Failure::System("start the transports", error))?;
 
     let (requests, control) = mpsc::channel(64);
+    let shared = Control { published: published.clone(), counters, server: server.counters(), requests };
     if let Some(listener) = admin {
-        let shared = Control { published: published.clone(), counters, server: server.counters(), requests };
-        tokio::spawn(control::serve(listener, shared));
+        tokio::spawn(control::serve(listener, shared.clone()));
     }
+    directory.serve(&shared);
     let (sender, outcomes) = mpsc::channel(16);
     let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender)
         .map_err(|error| Failure::System("start the probes", error))?;
@@ -198,6 +212,11 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         keeper,
         state,
         persisted,
+        directory,
+        control: shared,
+        requests: HashMap::new(),
+        requested: 0,
+        publication: publisher.publication(),
         publisher,
         published,
         retired: Retired::default(),
@@ -217,6 +236,7 @@ async fn serve(config: PathBuf, start: Start, hooks: Hooks) -> Result<(), Failur
         keeping: None,
     };
     daemon.keep_last_good(inputs);
+    daemon.handle(Event::Tick);
     daemon.say_started();
     if let Some(started) = hooks.started {
         started(&daemon.published.load());
@@ -244,6 +264,15 @@ struct Daemon {
     state: Option<PathBuf>,
     /// What it reports to.
     persisted: mpsc::UnboundedSender<Event>,
+    /// The same directory, for this process alone.
+    directory: Directory,
+    control: Control,
+    /// Operators who are to be answered.
+    requests: HashMap<u64, oneshot::Sender<Result<String, NotDone>>>,
+    /// Counts them.
+    requested: u64,
+    /// The number of the publication in `published`.
+    publication: u64,
     publisher: Publisher,
     published: Arc<Published>,
     retired: Retired,
@@ -296,6 +325,8 @@ impl Daemon {
     ) {
         let mut watchdog = notify::watchdog_period().map(tokio::time::interval);
         let mut geo = tokio::time::interval(GEO_WATCH);
+        let mut in_force = tokio::time::interval(IN_FORCE);
+        in_force.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.say_ready();
             let deadline = self.publisher.next_deadline().map(|at| self.clock.instant(at));
@@ -319,6 +350,7 @@ impl Daemon {
                     self.watch_geo();
                     self.free_retired();
                 }
+                _ = in_force.tick(), if self.publisher.awaits_in_force() => self.report_in_force(),
                 () = tick(&mut watchdog) => self.feed_watchdog(),
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
@@ -334,6 +366,7 @@ impl Daemon {
         if keeper.is_some_and(|keeper| !tokio::task::block_in_place(|| keeper.finish(LAST_WRITE))) {
             tracing::warn!("the history of health is not written within {LAST_WRITE:?}; leaving without");
         }
+        self.directory.leave(None);
         tracing::info!("stopped");
     }
 
@@ -353,7 +386,7 @@ impl Daemon {
         // Queries are answered by it first: what there is to say of thousands of services takes milliseconds.
         if let Some(snapshot) = &snapshot {
             let replaced = self.published.swap(snapshot.clone());
-            self.retired.push(replaced);
+            self.retired.push(std::mem::replace(&mut self.publication, self.publisher.publication()), replaced);
         }
         say(&effects);
         let mut changes = Vec::new();
@@ -363,8 +396,17 @@ impl Daemon {
                 Effect::Publish(_) => {}
                 Effect::Keep { id, history } => {
                     if let Some(keeper) = &self.keeper {
-                        keeper.keep(id, history);
+                        keeper.keep(id, Kept::History(history));
                     }
+                }
+                Effect::KeepUnits { id, records } => {
+                    if let Some(keeper) = &self.keeper {
+                        keeper.keep(id, Kept::Units(records));
+                    }
+                }
+                Effect::Answer { request, result } => {
+                    // Whoever asked may have gone.
+                    self.requests.remove(&request).map(|reply| reply.send(result));
                 }
             }
         }
@@ -515,6 +557,12 @@ impl Daemon {
             }
             Request::Resume { service, region, reply } => {
                 let _ = reply.send(self.resume(&service, region.as_deref()));
+            }
+            Request::MoveUnit { unit, region, force, reply } => {
+                self.request(reply, |request| Event::MoveUnit { request, unit, region, force });
+            }
+            Request::BeginUnits { name, epoch, reply } => {
+                self.request(reply, |request| Event::BeginUnits { request, name, epoch });
             }
         }
     }

@@ -11,6 +11,7 @@ mod change;
 mod history;
 mod numbering;
 mod pools;
+mod units;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,16 +19,18 @@ use std::time::Duration;
 
 use crate::dataset::{Dataset, Snapshot};
 use crate::health::{self, Carry, Cause, Health, Key, Outcome, Pushes, Report, TargetSpec, match_targets};
-use crate::model::{Family, Moment, RegionId, ServiceId, Target, TargetId};
-use crate::steer::{Plan, Ramp, Rung};
+use crate::model::{Endpoint, Family, Moment, Pool, RegionId, ServiceId, Target, TargetId};
+use crate::steer::{Holding, Plan, Ramp, Rung};
 
 pub use change::{Change, Stand};
 pub use history::{History, KEEP_PAUSE, KEEP_PAUSE_IN_DOUBT, KEEP_PERIOD, PoolRecord};
 pub use pools::NotResumed;
+pub use units::{NotDone, UNITS_RETRY, UnitRecords, UnitView, begin_units, compare_units};
 
 use history::Keeping;
 use numbering::Numbering;
 use pools::Pools;
+use units::{Scenery, Units};
 
 /// The least time between two snapshots.
 pub const COALESCE: Duration = Duration::from_millis(10);
@@ -74,6 +77,45 @@ pub enum Event {
         /// Why it failed.
         result: Result<(), String>,
     },
+    /// A state directory was taken up, or there is none: what it knows of units counts from now on.
+    UnitsTakenUp {
+        /// What it has.
+        records: UnitRecords,
+        /// Why no unit is to change hands.
+        frozen: Option<String>,
+    },
+    /// An operator moves a unit to another region; [`Effect::Answer`] says what came of it.
+    MoveUnit {
+        /// The request's number.
+        request: u64,
+        /// The unit's owner name.
+        unit: String,
+        /// The region that is to own it.
+        region: String,
+        /// Although something speaks against it.
+        force: bool,
+    },
+    /// An operator gives units their first owners, as the files have them; [`Effect::Answer`] says what came of it.
+    BeginUnits {
+        /// The request's number.
+        request: u64,
+        /// The owner name of a unit, or of a service: then all of its units of which nothing is known.
+        name: String,
+        /// Their epoch, at least 1.
+        epoch: u64,
+    },
+    /// A write of units has ended.
+    UnitsPersisted {
+        /// Which.
+        id: u64,
+        /// Why it failed.
+        result: Result<(), String>,
+    },
+    /// Every thread answers from this publication, or from a later one.
+    InForce {
+        /// As [`Publisher::publication`] numbers them.
+        publication: u64,
+    },
     /// Time has passed.
     Tick,
 }
@@ -92,6 +134,21 @@ pub enum Effect {
         /// What to write.
         history: History,
     },
+    /// Write this to the state directory, and say how that ended: [`Event::UnitsPersisted`]. Writes are not to overtake one
+    /// another.
+    KeepUnits {
+        /// The write's number.
+        id: u64,
+        /// What to write.
+        records: UnitRecords,
+    },
+    /// What came of an operator's request.
+    Answer {
+        /// The request's number.
+        request: u64,
+        /// What is done, or why it is not.
+        result: Result<String, NotDone>,
+    },
 }
 
 /// Holds the state of the server; the one writer of snapshots.
@@ -105,12 +162,15 @@ pub struct Publisher {
     /// By [`TargetId`].
     used_by: Vec<Vec<ServiceId>>,
     pools: Pools,
+    units: Units,
     numbering: Numbering,
     plans: Vec<Arc<Plan>>,
     dirty: BTreeSet<ServiceId>,
     /// Services of targets whose falls were undone since their plans were compiled.
     undone: BTreeSet<ServiceId>,
     published: Option<Moment>,
+    /// Counts publications.
+    publication: u64,
     generation: u32,
     first_round: bool,
     /// Queries are answered beside the first round.
@@ -123,6 +183,7 @@ impl Publisher {
     pub fn new(dataset: Arc<Dataset>) -> Publisher {
         let mut publisher = Publisher::without_plans(dataset);
         publisher.compile_all(Moment::default());
+        publisher.units.published(publisher.publication);
         publisher
     }
 
@@ -133,11 +194,13 @@ impl Publisher {
             keys: keys(&dataset),
             used_by: used_by(&dataset),
             pools: Pools::new(&dataset.config),
+            units: Units::new(&dataset.config),
             numbering: Numbering::new(&dataset.config),
             plans: Vec::new(),
             dirty: BTreeSet::new(),
             undone: BTreeSet::new(),
             published: None,
+            publication: 0,
             generation: 0,
             first_round: true,
             answering: false,
@@ -154,13 +217,34 @@ impl Publisher {
         let unknown = publisher.health.restore(&history.records, &carry, age, now);
         publisher.pools.restore(&publisher.dataset.config, &history.pools, age, now);
         publisher.compile_all(now);
+        publisher.units.published(publisher.publication);
         (publisher, unknown)
     }
 
     /// Whether there is somewhere to keep the history. If so, [`Effect::Keep`] is to be heeded from
-    /// the end of the first round on; what was under way elsewhere is given up.
+    /// the end of the first round on, and [`Effect::KeepUnits`] at once; what was under way elsewhere is given up.
     pub fn keep_history(&mut self, on: bool) {
         self.keeping.switch(on);
+        self.units.switch(on);
+    }
+
+    /// Counts publications; 0 is what [`Publisher::snapshot`] says before the first [`Effect::Publish`].
+    pub fn publication(&self) -> u64 {
+        self.publication
+    }
+
+    /// A fence waits for the word that every thread has left the snapshots before it: [`Event::InForce`].
+    pub fn awaits_in_force(&self) -> bool {
+        self.units.await_in_force()
+    }
+
+    /// Every unit, and why no unit changes hands.
+    pub fn units(&self) -> (Vec<UnitView>, Option<&str>) {
+        (self.units.views(&self.plans, &self.scenery()), self.units.frozen())
+    }
+
+    fn scenery(&self) -> Scenery<'_> {
+        Scenery { config: &self.dataset.config, health: &self.health, first_round: self.first_round }
     }
 
     /// What there is to keep at this moment; nothing before the end of the first round, since it
@@ -234,7 +318,8 @@ impl Publisher {
     pub fn next_deadline(&self) -> Option<Moment> {
         let publish = if self.is_silent() || self.dirty.is_empty() { None } else { self.published.map(|at| at + COALESCE) };
         let keep = self.keeping.due().filter(|_| !self.first_round);
-        [self.health.next_deadline(), self.pushes.next_deadline(), self.pools.next_step(), publish, keep]
+        let units = self.units.next_deadline();
+        [self.health.next_deadline(), self.pushes.next_deadline(), self.pools.next_step(), publish, keep, units]
             .into_iter()
             .flatten()
             .min()
@@ -262,8 +347,10 @@ impl Publisher {
             Event::FirstRoundEnded => {
                 let changes = self.health.end_first_round(now);
                 self.first_round = false;
+                self.units.look_at_all();
                 self.pushes.begin(now);
                 self.take(changes, &mut effects);
+                self.step_units(now, &mut effects);
                 // The first answer is given from what the round found.
                 self.publish(now, &mut effects);
             }
@@ -274,18 +361,41 @@ impl Publisher {
                     effects.push(Effect::Say(result.map_or_else(Change::HistoryNotKept, |()| Change::HistoryKept)));
                 }
             }
+            Event::UnitsTakenUp { records, frozen } => {
+                self.units.take_up(records, frozen, &mut effects);
+                self.dirty.extend(self.units.all());
+            }
+            Event::MoveUnit { request, unit, region, force } => {
+                let (config, health, first_round) = (&self.dataset.config, &self.health, self.first_round);
+                let scenery = Scenery { config, health, first_round };
+                self.units.move_unit(request, &unit, &region, force, &scenery, &mut effects);
+            }
+            Event::BeginUnits { request, name, epoch } => {
+                self.units.begin(request, &name, epoch, &self.dataset.config, &mut effects);
+            }
+            Event::UnitsPersisted { id, result } => self.dirty.extend(self.units.write_ended(id, result, now, &mut effects)),
+            Event::InForce { publication } => self.dirty.extend(self.units.in_force(publication, now)),
             Event::Tick => {
                 let changes = self.health.tick(now);
                 self.take(changes, &mut effects);
             }
         }
         self.dirty.extend(self.pools.due(now));
+        self.step_units(now, &mut effects);
         // Before anything is answered, what is found is compiled once, at the end of that time.
         if !self.is_silent() && !self.dirty.is_empty() && self.published.is_none_or(|at| now >= at + COALESCE) {
             self.publish(now, &mut effects);
         }
         self.keep(now, &mut effects);
+        self.units.keep(&mut effects);
         effects
+    }
+
+    /// Asks for what health and time have brought about of units.
+    fn step_units(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let scenery = Scenery { config: &self.dataset.config, health: &self.health, first_round: self.first_round };
+        let due = self.units.step(&self.dirty, &scenery, now, effects);
+        self.dirty.extend(due);
     }
 
     /// Queries are answered from now on, although the first round has not ended: publishes what was found so far.
@@ -345,7 +455,10 @@ impl Publisher {
                     effects.push(Effect::Say(Change::Warned { target, check, warning }));
                 }
                 health::Effect::IsolationBegan => effects.push(Effect::Say(Change::IsolationBegan)),
-                health::Effect::IsolationEnded(end) => effects.push(Effect::Say(Change::IsolationEnded(end))),
+                health::Effect::IsolationEnded(end) => {
+                    self.units.look_at_all();
+                    effects.push(Effect::Say(Change::IsolationEnded(end)));
+                }
             }
         }
     }
@@ -367,9 +480,17 @@ impl Publisher {
             }
         }
         if changed {
-            self.published = Some(now);
-            effects.push(Effect::Publish(self.snapshot()));
+            self.emit(now, effects);
+        } else {
+            self.units.published(self.publication);
         }
+    }
+
+    fn emit(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.published = Some(now);
+        self.publication += 1;
+        self.units.published(self.publication);
+        effects.push(Effect::Publish(self.snapshot()));
     }
 
     /// Takes up a new dataset: health follows by (check definition, address), and what is new starts
@@ -389,6 +510,7 @@ impl Publisher {
         (self.health, self.keys, self.pools) = (health, keys, pools);
         self.numbering.renumber(&self.dataset.config, &dataset.config);
         self.used_by = used_by(&dataset);
+        self.units.reload(&dataset.config, effects);
         self.dataset = dataset;
         self.keeping.changed = true;
         self.generation += 1;
@@ -398,8 +520,7 @@ impl Publisher {
         }
         self.compile_all(now);
         self.dirty.clear();
-        self.published = Some(now);
-        effects.push(Effect::Publish(self.snapshot()));
+        self.emit(now, effects);
     }
 
     /// The plan of this moment, and the pools whose weight began to grow or has grown.
@@ -408,7 +529,10 @@ impl Publisher {
         let undone = self.undone.remove(&id);
         let (standings, ramps) = self.pools.update(id, config, health, undone, now);
         let service = &config.services[id.index()];
-        let mut plan = Plan::compile(service, &config.regions, &|_, endpoint| health.endpoint(endpoint), &standings);
+        let scenery = Scenery { config, health, first_round: self.first_round };
+        let holding = self.units.settle(id, &scenery, now);
+        let state = |_: &Pool, endpoint: &Endpoint| health.endpoint(endpoint);
+        let mut plan = Plan::compile_held(service, &config.regions, &state, &standings, holding);
         plan.count_in(self.numbering.of(id));
         (plan, ramps)
     }
@@ -473,7 +597,8 @@ fn used_by(dataset: &Dataset) -> Vec<Vec<ServiceId>> {
     let mut used_by = vec![Vec::new(); dataset.config.targets.len()];
     for (index, service) in dataset.config.services.iter().enumerate() {
         let endpoints = service.pools.iter().flat_map(|pool| &pool.endpoints);
-        for target in endpoints.flat_map(|endpoint| &endpoint.probes) {
+        let ready = service.unit.iter().flat_map(|unit| unit.rules.ready.iter().flatten().flatten());
+        for target in endpoints.flat_map(|endpoint| &endpoint.probes).chain(ready) {
             let services: &mut Vec<ServiceId> = &mut used_by[target.index()];
             if services.last() != Some(&ServiceId::from_index(index)) {
                 services.push(ServiceId::from_index(index));
@@ -493,6 +618,10 @@ fn stand(plan: &Plan, region: RegionId, family: Family) -> Option<Stand> {
 /// One sentence per pool and family whose rung changed, and one where the service's did.
 fn say_differences(dataset: &Dataset, service: ServiceId, old: &Plan, new: &Plan, effects: &mut Vec<Effect>) {
     let name = || dataset.config.services[service.index()].name.to_string();
+    // What changes hands says so itself.
+    if old.holding().map(Holding::owner) != new.holding().map(Holding::owner) {
+        return;
+    }
     for (family, label) in [(Family::V4, "A"), (Family::V6, "AAAA")] {
         if !new.families.contains(family) {
             continue;

@@ -87,7 +87,7 @@ fn start(listen: SocketAddr) -> Result<Result<(), Failure>, String> {
         })),
     };
     let terminal = raw_mode();
-    let result = daemon::run(&directory.path().join("meridian.toml"), hooks);
+    let result = daemon::run(&directory.path().join("meridian.toml"), false, hooks);
     if let Some(terminal) = terminal {
         let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &terminal);
     }

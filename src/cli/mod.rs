@@ -16,6 +16,7 @@ mod log;
 mod probe;
 mod resume;
 mod serve;
+mod unit;
 mod verify;
 mod why;
 
@@ -26,6 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::dns::{Prefix, RrType};
+use crate::steer::MAX_EPOCH;
 
 /// An authoritative DNS server that answers service names with the nearest healthy region.
 #[derive(Debug, Parser)]
@@ -39,6 +41,10 @@ struct Arguments {
 enum Command {
     /// Run the server. SIGHUP reloads the files, SIGTERM ends it after the queries under way.
     Serve {
+        /// Let those whom the files name own units of which no state is known, at once and in epoch 1. For the first start of a
+        /// zone only: after the state was lost it would give out epochs that were given out before.
+        #[arg(long)]
+        init_units: bool,
         #[command(flatten)]
         files: Files,
     },
@@ -101,6 +107,11 @@ enum Command {
         #[command(flatten)]
         files: Files,
     },
+    /// See who owns units, and move them: asks a running server by the control socket in its state directory.
+    Unit {
+        #[command(subcommand)]
+        command: UnitCommand,
+    },
     /// Make location databases.
     Geoip {
         #[command(subcommand)]
@@ -112,6 +123,58 @@ enum Command {
         #[arg(long, default_value = "127.0.0.1:5300", value_name = "ADDRESS:PORT")]
         listen: std::net::SocketAddr,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum UnitCommand {
+    /// List the units: owner, epoch, the owner's health, and whether they are fenced.
+    List {
+        /// A service or a unit; every unit, where it is left out.
+        service: Option<String>,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Move a unit to another region: nobody owns it during the fence, and then that region does.
+    Move {
+        /// The unit's name, e.g. 07.orders.gtm.example.
+        unit: String,
+        /// The region that is to own it.
+        region: String,
+        /// Move it although the region is down or not ready, or nothing is known of it for now.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Let those whom the files name own the units of a service of which no state is known, after a fence.
+    Init {
+        /// The service's name, e.g. orders.gtm.example, or that of one unit.
+        service: String,
+        /// Their epoch: after the state was lost, one that is higher than any before.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=MAX_EPOCH))]
+        epoch: u64,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Where a running server's control socket is.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The server's state directory; by default what the configuration names.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    state: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
+}
+
+impl Place {
+    fn find(self) -> unit::Place {
+        unit::Place { config: self.files.config(), state: self.state }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -152,7 +215,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match arguments.command {
-        Command::Serve { files } => serve::run(&files.config()),
+        Command::Serve { init_units, files } => serve::run(&files.config(), init_units),
         Command::Verify { files, json } => verify::run(&files.config(), json),
         Command::Why { name, rtype, client, down, json, server, files } => {
             let question = why::Question { name, rtype, client, down };
@@ -171,6 +234,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             probe::run(&subject, &files.config(), json)
         }
         Command::Resume { service, region, server, files } => resume::run(&service, region.as_deref(), server, &files.config()),
+        Command::Unit { command: UnitCommand::List { service, json, place } } => {
+            unit::list(service.as_deref(), json, &place.find())
+        }
+        Command::Unit { command: UnitCommand::Move { unit, region, force, place } } => {
+            unit::move_unit(&unit, &region, force, &place.find())
+        }
+        Command::Unit { command: UnitCommand::Init { service, epoch, place } } => unit::init(&service, epoch, &place.find()),
         Command::Geoip { command: Geoip::Build { input, output } } => geoip::build(&input, &output),
         Command::Demo { listen } => demo::run(listen),
     }

@@ -2,22 +2,41 @@
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::local::SOCKET;
 
 /// How long a server may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The body of `base` + `path` (`http://host:port`, `/path?query`); a sentence where there is none.
 pub fn get(base: &str, path: &str) -> Result<String, String> {
-    exchange(Method::GET, base, path)
+    wait(base, over_tcp(Method::GET, base, path))
 }
 
 /// The same for a POST without a body.
 pub fn post(base: &str, path: &str) -> Result<String, String> {
-    exchange(Method::POST, base, path)
+    wait(base, over_tcp(Method::POST, base, path))
+}
+
+/// The body of `path` (`/path?query`) at the control socket in the state directory `state`; a sentence where there is none.
+pub fn get_local(state: &Path, path: &str) -> Result<String, String> {
+    wait(&socket(state).display().to_string(), over_socket(Method::GET, &socket(state), path))
+}
+
+/// The same for a POST without a body.
+pub fn post_local(state: &Path, path: &str) -> Result<String, String> {
+    wait(&socket(state).display().to_string(), over_socket(Method::POST, &socket(state), path))
+}
+
+fn socket(state: &Path) -> PathBuf {
+    state.join(SOCKET)
 }
 
 /// Everything but unreserved characters (RFC 3986 §2.3) as `%XX`.
@@ -26,28 +45,49 @@ pub fn percent_encode(text: &str) -> String {
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
-fn exchange(method: Method, base: &str, path: &str) -> Result<String, String> {
+/// The answer of a server that may take its time, but not for ever.
+fn wait(server: &str, exchange: impl Future<Output = Result<String, String>>) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("cannot start: {e}"))?;
-    let answer = runtime.block_on(async { tokio::time::timeout(TIMEOUT, fetch(method, base, path)).await });
-    answer.unwrap_or_else(|_| Err(format!("{base} did not answer within {} s", TIMEOUT.as_secs())))
+    let answer = runtime.block_on(async { tokio::time::timeout(TIMEOUT, exchange).await });
+    answer.unwrap_or_else(|_| Err(format!("{server} did not answer within {} s", TIMEOUT.as_secs())))
 }
 
-async fn fetch(method: Method, base: &str, path: &str) -> Result<String, String> {
+async fn over_tcp(method: Method, base: &str, path: &str) -> Result<String, String> {
     let form = || format!("{base} is not of the form http://ADDRESS:PORT");
     let uri: Uri = format!("{}{path}", base.trim_end_matches('/')).parse().map_err(|_| form())?;
     let (Some("http"), Some(host)) = (uri.scheme_str(), uri.host()) else { return Err(form()) };
-    let failed = |what: &dyn std::fmt::Display| format!("{base}: {what}");
     let port = uri.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|e| failed(&e))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
+    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|e| format!("{base}: {e}"))?;
+    let (status, text) = exchange(stream, method, &uri).await.map_err(|why| format!("{base}: {why}"))?;
+    if status.is_success() { Ok(text) } else { Err(format!("{base} says {status}: {}", text.trim())) }
+}
+
+async fn over_socket(method: Method, socket: &Path, path: &str) -> Result<String, String> {
+    let shown = socket.display();
+    let uri: Uri = format!("http://localhost{path}").parse().map_err(|_| format!("{path} is no path"))?;
+    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!("no server is running there: {shown}: {error}"),
+        ErrorKind::PermissionDenied => format!("{shown}: {error}: be the user that runs the server, or root"),
+        _ => format!("{shown}: {error}"),
+    })?;
+    // What is refused is the server's word, and a sentence.
+    let (status, text) = exchange(stream, method, &uri).await.map_err(|why| format!("{shown}: {why}"))?;
+    if status.is_success() { Ok(text) } else { Err(text.trim().to_owned()) }
+}
+
+/// Asks for `uri`; the status, and the body as text.
+async fn exchange<S>(stream: S, method: Method, uri: &Uri) -> Result<(StatusCode, String), hyper::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let target = uri.path_and_query().map_or("/", |p| p.as_str());
     let authority = uri.authority().map_or("", |a| a.as_str());
     let request = Request::builder().method(method).uri(target).header("host", authority);
-    let request = request.body(Empty::<Bytes>::new()).map_err(|e| failed(&e))?;
-    let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
+    let request = request.body(Empty::<Bytes>::new()).expect("the parts of a URI make a request");
+    let response = sender.send_request(request).await?;
     let status = response.status();
-    let body = response.into_body().collect().await.map_err(|e| failed(&e))?.to_bytes();
-    let text = String::from_utf8_lossy(&body).into_owned();
-    if status.is_success() { Ok(text) } else { Err(format!("{base} says {status}: {}", text.trim())) }
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

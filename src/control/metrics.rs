@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{Control, Status, TargetStatus};
+use super::{Control, Status, TargetStatus, UnitStatus};
 use crate::answer::Counters;
 use crate::dns::Rcode;
 use crate::metrics::Counter;
@@ -115,6 +115,18 @@ impl Scrape {
         let held = self.status.returning.iter().filter(|pool| pool.is_held());
         let held = held.map(|pool| ([("service", pool.service.clone()), ("region", pool.region.clone())], 1.0));
         gauges(out, "meridian_pool_held", "1 while it is held until an operator resumes it", held)?;
+        let units = || self.status.units.units.iter();
+        let unit = |unit: &UnitStatus, region: &Option<String>| {
+            [("unit", unit.unit.clone()), ("region", region.clone().unwrap_or_default())]
+        };
+        let service = |unit: &UnitStatus| [("unit", unit.unit.clone()), ("service", unit.service.clone())];
+        let owners = units().filter(|unit| unit.owner.is_some()).map(|own| (unit(own, &own.owner), 1.0));
+        gauges(out, "meridian_unit_owner", "1 for the region that owns a unit", owners)?;
+        let epochs = units().map(|own| (service(own), own.epoch as f64));
+        gauges(out, "meridian_unit_epoch", "The epoch of a unit's owner, or of its last one", epochs)?;
+        let fenced = units().map(|own| (service(own), f64::from(u8::from(own.owner.is_none()))));
+        gauges(out, "meridian_unit_fenced", "1 while nobody owns a unit", fenced)?;
+        gauge(out, "meridian_units_frozen", "1 while no unit changes hands", i64::from(self.status.units.frozen.is_some()))?;
         let mut ignored = out.encode_descriptor(
             "meridian_target_load_ignored",
             "Passes without a report of load that can be used",

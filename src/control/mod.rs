@@ -1,9 +1,11 @@
-//! The admin address: `/healthz`, `/readyz`, `/metrics`, `/health`, `/why`, `/resume` and `/push` over HTTP.
+//! The admin address: `/healthz`, `/readyz`, `/metrics`, `/health`, `/why`, `/resume` and `/push` over HTTP; and
+//! [`local`], the control socket.
 //!
 //! It reads what is published and what the workers count, and asks the publisher's loop for the
 //! rest; it writes nothing itself.
 
 mod client;
+pub mod local;
 mod metrics;
 mod push;
 mod status;
@@ -25,11 +27,11 @@ use crate::dataset::Published;
 use crate::dns::{Name, Prefix, RrType};
 use crate::health::Report;
 use crate::model::Target;
-use crate::publisher::NotResumed;
+use crate::publisher::{NotDone, NotResumed};
 use crate::server::{BindError, ServerCounters, Transport, seed};
 
-pub use client::{get, percent_encode, post};
-pub use status::{PoolStatus, ProbeStatus, Status, TargetStatus};
+pub use client::{get, get_local, percent_encode, post, post_local};
+pub use status::{PoolStatus, ProbeStatus, Status, TargetStatus, UnitStatus, UnitsStatus};
 
 /// What the API works with.
 #[derive(Clone)]
@@ -68,6 +70,26 @@ pub enum Request {
         region: Option<String>,
         /// The regions taken back.
         reply: oneshot::Sender<Result<Vec<String>, NotResumed>>,
+    },
+    /// An operator moves a unit.
+    MoveUnit {
+        /// Its owner name.
+        unit: String,
+        /// The region that is to own it.
+        region: String,
+        /// Although something speaks against it.
+        force: bool,
+        /// What is done, or why it is not.
+        reply: oneshot::Sender<Result<String, NotDone>>,
+    },
+    /// An operator gives units their first owners.
+    BeginUnits {
+        /// The owner name of a unit, or of a service: then all its units of which nothing is known.
+        name: String,
+        /// Their epoch, at least 1.
+        epoch: u64,
+        /// What is done, or why it is not.
+        reply: oneshot::Sender<Result<String, NotDone>>,
     },
 }
 

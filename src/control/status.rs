@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::health::{self, Health, Outcome, Seen};
 use crate::model::{Moment, TargetId};
-use crate::publisher::{PoolRecord, Publisher};
-use crate::steer::{Phase, Return};
+use crate::publisher::{PoolRecord, Publisher, UnitView};
+use crate::steer::{Holder, Phase, Return};
 
 /// The state of a moment.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +21,38 @@ pub struct Status {
     pub targets: Vec<TargetStatus>,
     /// Pools on their way back.
     pub returning: Vec<PoolStatus>,
+    /// Who owns the units.
+    pub units: UnitsStatus,
+}
+
+/// Who owns the units.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnitsStatus {
+    /// Why none changes hands; null when they may.
+    pub frozen: Option<String>,
+    /// Every unit.
+    pub units: Vec<UnitStatus>,
+}
+
+/// The state of one unit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnitStatus {
+    /// Its owner name.
+    pub unit: String,
+    /// Owner name of the service that it is a unit of.
+    pub service: String,
+    /// `owned`, `fenced`, `unknown`, or `gone` where its owner has no pool any more.
+    pub state: String,
+    /// The region that owns it; null where none does.
+    pub owner: Option<String>,
+    /// The epoch of the owner, or of the last one.
+    pub epoch: u64,
+    /// During a fence, the region that owns it next; null else.
+    pub next: Option<String>,
+    /// When the fence ends, in RFC 3339; null before that is certain.
+    pub fenced_until: Option<String>,
+    /// `up` or `down`: the health of the owner, or of the next one; null where there is none.
+    pub health: Option<String>,
 }
 
 /// The state of one (check, address) pair.
@@ -90,7 +122,36 @@ impl Status {
         let (dataset, health) = (publisher.dataset(), publisher.health());
         let targets = (0..dataset.config.targets.len()).map(|index| TargetStatus::new(dataset, health, index)).collect();
         let returning = publisher.returning(now).into_iter().map(PoolStatus::new).collect();
-        Status { not_ready, isolated: health.is_isolated(), targets, returning }
+        let units = UnitsStatus::new(publisher);
+        Status { not_ready, isolated: health.is_isolated(), targets, returning, units }
+    }
+}
+
+impl UnitsStatus {
+    fn new(publisher: &Publisher) -> UnitsStatus {
+        let (units, frozen) = publisher.units();
+        UnitsStatus { frozen: frozen.map(str::to_owned), units: units.into_iter().map(UnitStatus::new).collect() }
+    }
+}
+
+impl UnitStatus {
+    fn new(view: UnitView) -> UnitStatus {
+        let (state, owner, next, until) = match view.holding.holder {
+            Holder::Owner(_) => ("owned", view.region, None, None),
+            Holder::Fenced { until, .. } => ("fenced", None, view.region, until),
+            Holder::Unknown => ("unknown", None, None, None),
+            Holder::Gone(_) => ("gone", None, None, None),
+        };
+        UnitStatus {
+            unit: view.unit,
+            service: view.service,
+            state: state.to_owned(),
+            owner,
+            epoch: view.holding.epoch,
+            next,
+            fenced_until: until.map(|until| until.to_string()),
+            health: view.is_up.map(|up| if up { "up" } else { "down" }.to_owned()),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::dataset::Dataset;
 use crate::health::Outcome;
 use crate::model::TargetId;
 use crate::publisher::{Event, NotResumed};
-use crate::state::Keeper;
+use crate::state::{Keeper, Kept};
 
 impl Daemon {
     pub(super) fn observe(&mut self, generation: u32, target: TargetId, outcome: Outcome) {
@@ -39,17 +39,18 @@ impl Daemon {
     /// Hands the keeper the last of the history; what it says of the write comes too late for the loop.
     pub(super) fn write_last(&mut self, keeper: Keeper) -> Keeper {
         if let Some(history) = self.publisher.history(self.now()) {
-            keeper.keep(u64::MAX, history);
+            keeper.keep(u64::MAX, Kept::History(history));
         }
         keeper
     }
 
-    /// The history of health goes where the new files say.
+    /// The history of health and who owns the units go where the new files say.
     pub(super) fn follow_state(&mut self, new: &Dataset) {
         let state = new.config.server.state.clone().or_else(state_directory);
         if state == self.state {
-            return;
+            return self.follow_units(false, None);
         }
+        let before = self.keeper.take();
         self.keeper = state.as_deref().and_then(|state| {
             keeper(state, &self.persisted)
                 .inspect_err(|why| tracing::warn!("the history of health is not kept until the next reload: {why}"))
@@ -57,6 +58,7 @@ impl Daemon {
         });
         self.state = state;
         self.publisher.keep_history(self.keeper.is_some());
+        self.follow_units(true, before);
     }
 
     /// Takes back what is held of a service, in one region or in all; which regions that were.
@@ -75,7 +77,7 @@ impl Daemon {
 pub(super) fn keeper(state: &Path, persisted: &mpsc::UnboundedSender<Event>) -> std::io::Result<Keeper> {
     let persisted = persisted.clone();
     // The loop may have ended meanwhile.
-    Keeper::start(state.to_owned(), move |id, result| drop(persisted.send(Event::Persisted { id, result })))
+    Keeper::start(state.to_owned(), move |ended| drop(persisted.send(ended)))
 }
 
 /// What the first round beside the answers saw next; `None` at its end.

@@ -4,21 +4,26 @@ use std::sync::Arc;
 
 use crate::dataset::{Dataset, Snapshot};
 
-/// Holds every replaced snapshot until nobody else does. Whoever lets go of one last frees it, and with
+/// Holds every replaced snapshot, and its publication's number, until nobody else does. Whoever lets go of one last frees it, and with
 /// it perhaps a whole dataset, which takes milliseconds: that is to be no thread that answers.
 #[derive(Default)]
-pub(super) struct Retired(Vec<Arc<Snapshot>>);
+pub(super) struct Retired(Vec<(u64, Arc<Snapshot>)>);
 
 impl Retired {
     /// Takes a snapshot that no one will load any more.
-    pub(super) fn push(&mut self, replaced: Arc<Snapshot>) {
-        self.0.push(replaced);
+    pub(super) fn push(&mut self, publication: u64, replaced: Arc<Snapshot>) {
+        self.0.push((publication, replaced));
+    }
+
+    /// The oldest publication that some thread may still look at; `None` where all have left those that were replaced.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.0.first().map(|(publication, _)| *publication)
     }
 
     /// Frees those that every thread has left; true where one of another dataset than `current` was among them.
     pub(super) fn free(&mut self, current: &Arc<Dataset>) -> bool {
         let mut dataset_freed = false;
-        self.0.retain(|old| {
+        self.0.retain(|(_, old)| {
             let left = Arc::strong_count(old) == 1;
             dataset_freed |= left && !Arc::ptr_eq(&old.dataset, current);
             !left
@@ -49,15 +54,15 @@ mod tests {
         let published = crate::dataset::Published::new(snapshot(&before));
         let (guard, reader) = (published.load(), published.load_full());
         let mut retired = Retired::default();
-        retired.push(published.swap(snapshot(&before)));
-        retired.push(published.swap(snapshot(&current)));
+        retired.push(0, published.swap(snapshot(&before)));
+        retired.push(1, published.swap(snapshot(&current)));
         let first = Arc::downgrade(&reader);
         let dataset = Arc::downgrade(&before);
         drop(before);
 
         // One is read yet, by two; the other is freed, and the dataset stays.
         retired.free(&current);
-        assert_eq!(retired.0.len(), 1);
+        assert_eq!((retired.0.len(), retired.oldest()), (1, Some(0)));
         drop(guard);
         assert!(!retired.free(&current));
         assert!(dataset.upgrade().is_some());
@@ -65,6 +70,6 @@ mod tests {
         assert!(first.upgrade().is_some(), "no reader frees it");
         assert!(retired.free(&current));
         assert!(first.upgrade().is_none() && dataset.upgrade().is_none());
-        assert!(!retired.free(&current));
+        assert!(!retired.free(&current) && retired.oldest().is_none());
     }
 }

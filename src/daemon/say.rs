@@ -42,21 +42,18 @@ fn sentences(effects: &[Effect]) -> Vec<(bool, String)> {
         }
     }
     let count = |what: &str| alike[what] - NAMED;
-    sentences.extend(others.into_iter().map(|(is_bad, what)| {
-        let services = if count(&what) == 1 { "service" } else { "services" };
-        (is_bad, format!("and {} more {services}:{what}", count(&what)))
-    }));
+    sentences.extend(others.into_iter().map(|(is_bad, what)| (is_bad, format!("and {} more:{what}", count(&what)))));
     sentences
 }
 
 fn said(effect: &Effect) -> Option<&Change> {
     match effect {
         Effect::Say(change) => Some(change),
-        Effect::Publish(_) | Effect::Keep { .. } => None,
+        Effect::Publish(_) | Effect::Keep { .. } | Effect::KeepUnits { .. } | Effect::Answer { .. } => None,
     }
 }
 
-/// What follows the service's name in the sentence about a service or one of its pools.
+/// What follows the name in the sentence about a service, one of its pools, or a unit.
 fn without_service<'s>(change: &Change, sentence: &'s str) -> Option<&'s str> {
     match change {
         Change::Pool { service, .. }
@@ -64,6 +61,10 @@ fn without_service<'s>(change: &Change, sentence: &'s str) -> Option<&'s str> {
         | Change::Resumed { service, .. }
         | Change::RampBegan { service, .. }
         | Change::RampEnded { service, .. } => sentence.strip_prefix("service ")?.strip_prefix(service.as_str()),
+        Change::UnitFenced { unit, .. }
+        | Change::UnitRedirected { unit, .. }
+        | Change::UnitOwned { unit, .. }
+        | Change::UnitStranded { unit, .. } => sentence.strip_prefix("unit ")?.strip_prefix(unit.as_str()),
         _ => None,
     }
 }
@@ -104,7 +105,7 @@ mod tests {
         let said = sentences(&effects);
         assert_eq!(said.len(), 1 + 2 * NAMED + 1 + 2);
         assert!(said.iter().all(|(is_bad, _)| *is_bad));
-        assert_eq!(said[said.len() - 2].1, "and 9990 more services: A region dublin is down, was up");
-        assert_eq!(said[said.len() - 1].1, "and 9989 more services: A region tokyo is down, was up");
+        assert_eq!(said[said.len() - 2].1, "and 9990 more: A region dublin is down, was up");
+        assert_eq!(said[said.len() - 1].1, "and 9989 more: A region tokyo is down, was up");
     }
 }

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use super::{FILE, encode};
+use super::{FILE, UNITS_FILE, encode, write_units};
 use crate::loader::write_atomically;
-use crate::publisher::History;
+use crate::publisher::{Event, History, UnitRecords};
 
 /// Writes to a state directory on a thread of its own.
 #[derive(Debug)]
@@ -19,33 +19,52 @@ pub struct Keeper {
     end: mpsc::Receiver<()>,
 }
 
+/// What is written, each to a file of its own.
+#[derive(Debug)]
+pub enum Kept {
+    /// The history of health, made just now; [`Event::Persisted`] says how it went.
+    History(History),
+    /// Who owns the units; [`Event::UnitsPersisted`] does.
+    Units(UnitRecords),
+}
+
 #[derive(Debug)]
 struct Job {
     id: u64,
-    history: History,
+    kept: Kept,
     made: SystemTime,
 }
 
 impl Keeper {
     /// Starts the thread; `ended` hears from it how each write ended, with the number it was given
     /// and, where it failed, why.
-    pub fn start(directory: PathBuf, ended: impl Fn(u64, Result<(), String>) + Send + 'static) -> io::Result<Keeper> {
+    pub fn start(directory: PathBuf, ended: impl Fn(Event) + Send + 'static) -> io::Result<Keeper> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let (alive, end) = mpsc::channel::<()>();
         thread::Builder::new().name("state".to_owned()).spawn(move || {
             let _alive = alive;
-            for Job { id, history, made } in inbox {
-                let written = write(&directory, &encode(&history, made));
-                ended(id, written.map_err(|error| format!("{}: {error}", directory.join(FILE).display())));
+            for Job { id, kept, made } in inbox {
+                let failed = |file: &str, error: io::Error| format!("{}: {error}", directory.join(file).display());
+                ended(match kept {
+                    Kept::History(history) => {
+                        let written = fs::create_dir_all(&directory)
+                            .and_then(|()| write_atomically(&directory, FILE, &encode(&history, made)));
+                        Event::Persisted { id, result: written.map_err(|error| failed(FILE, error)) }
+                    }
+                    Kept::Units(records) => {
+                        let written = write_units(&directory, &records);
+                        Event::UnitsPersisted { id, result: written.map_err(|error| failed(UNITS_FILE, error)) }
+                    }
+                });
             }
         })?;
         Ok(Keeper { jobs, end })
     }
 
-    /// Has `history`, made just now, written; returns at once.
-    pub fn keep(&self, id: u64, history: History) {
+    /// Has it written after all that came before; returns at once.
+    pub fn keep(&self, id: u64, kept: Kept) {
         // The thread ends after this sender only.
-        let _ = self.jobs.send(Job { id, history, made: SystemTime::now() });
+        let _ = self.jobs.send(Job { id, kept, made: SystemTime::now() });
     }
 
     /// Waits for what is still to be written, but not longer than `patience`; true where all of it is.
@@ -53,9 +72,4 @@ impl Keeper {
         drop(self.jobs);
         !matches!(self.end.recv_timeout(patience), Err(mpsc::RecvTimeoutError::Timeout))
     }
-}
-
-fn write(directory: &Path, content: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
-    write_atomically(directory, FILE, content)
 }

@@ -1,14 +1,17 @@
-//! The state directory's part that changes while the server runs: `health.json`, the history of health.
+//! The state directory's part that changes while the server runs: `health.json`, the history of health, and
+//! `units.json`, who owns the units.
 //!
 //! ```text
-//! Effect::Keep(history) ─► Keeper ─► its thread: encode, write, fsync, rename ─► Event::Persisted
-//! load(directory) ─► History and its age, or a sentence why not
+//! Effect::Keep, KeepUnits ─► Keeper ─► its thread: encode, write, fsync, rename ─► Event::Persisted, UnitsPersisted
+//! load(directory) ─► History and its age, load_units(directory) ─► UnitRecords, or a sentence why not
 //! ```
 //! Everything is written by one thread, in turn; nobody waits for it but the end of the process, and
 //! that not for long. A file that cannot be used is set aside, never deleted.
 
 mod format;
 mod keeper;
+mod lock;
+mod units;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -18,7 +21,9 @@ use std::time::{Duration, SystemTime};
 use crate::publisher::History;
 
 pub use format::{decode, encode};
-pub use keeper::Keeper;
+pub use keeper::{Keeper, Kept};
+pub use lock::{Lock, NotLocked};
+pub use units::{UNITS_FILE, UNITS_SET_ASIDE, decode_units, encode_units, load_units, peek_units, write_units};
 
 /// The file in the state directory.
 pub const FILE: &str = "health.json";
@@ -31,22 +36,27 @@ pub const MAX_SIZE: u64 = 256 << 20;
 /// is one sentence; the file is then set aside, so that it is looked into and not met again.
 pub fn load(directory: &Path, now: SystemTime) -> Result<Option<(History, Duration)>, String> {
     let path = directory.join(FILE);
-    let kept = match read(&path) {
+    let kept = match read(&path, MAX_SIZE) {
         Ok(Some(bytes)) => decode(&bytes, now),
         Ok(None) => return Ok(None),
         Err(why) => Err(why),
     };
     kept.map(Some).map_err(|why| {
-        let aside = match fs::rename(&path, directory.join(SET_ASIDE)) {
-            Ok(()) => format!("it is set aside as {SET_ASIDE}"),
-            Err(error) => format!("it cannot be set aside: {error}"),
-        };
+        let aside = set_aside(&path, directory, SET_ASIDE);
         format!("the history of health in {} is not used, since it {why}; {aside}", path.display())
     })
 }
 
+/// Renames a file that cannot be used; what came of it.
+fn set_aside(path: &Path, directory: &Path, name: &str) -> String {
+    match fs::rename(path, directory.join(name)) {
+        Ok(()) => format!("it is set aside as {name}"),
+        Err(error) => format!("it cannot be set aside: {error}"),
+    }
+}
+
 /// A regular file's content; whatever else stands there is not opened, for a pipe would block.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
+fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -58,9 +68,9 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
         return Err("is no regular file".to_owned());
     }
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_SIZE + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_SIZE {
-        return Err(format!("is larger than {} MiB", MAX_SIZE >> 20));
+    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > most {
+        return Err(format!("is larger than {} MiB", most >> 20));
     }
     Ok(Some(bytes))
 }

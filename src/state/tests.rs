@@ -4,11 +4,11 @@ use std::sync::mpsc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dns::Name;
+use crate::dns::{Name, Ttl};
 use crate::health::{Key, Record};
 use crate::model::Target;
-use crate::publisher::PoolRecord;
-use crate::steer::{Phase, Return};
+use crate::publisher::{Event, PoolRecord, UnitRecords};
+use crate::steer::{MAX_EPOCH, Phase, Return, UnitRecord};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -114,15 +114,18 @@ fn the_keeper_writes_in_turn_and_says_how_it_went() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
     let (sender, ended) = mpsc::channel();
-    let keeper = Keeper::start(state.clone(), move |id, result| sender.send((id, result)).unwrap()).unwrap();
-    keeper.keep(1, History { records: vec![], keys: [].into(), pools: vec![] });
-    keeper.keep(2, history());
+    let keeper = Keeper::start(state.clone(), move |event| sender.send(ended_as(event)).unwrap()).unwrap();
+    keeper.keep(1, Kept::History(History { records: vec![], keys: [].into(), pools: vec![] }));
+    keeper.keep(1, Kept::Units(units()));
+    keeper.keep(2, Kept::History(history()));
     assert!(keeper.finish(HOUR));
-    assert_eq!(ended.iter().collect::<Vec<_>>(), [(1, Ok(())), (2, Ok(()))]);
+    let ended: Vec<_> = ended.iter().collect();
+    assert_eq!(ended, [(FILE, 1, Ok(())), (UNITS_FILE, 1, Ok(())), (FILE, 2, Ok(()))]);
+    assert_eq!(load_units(&state), Ok(units()));
     let (kept, age) = load(&state, SystemTime::now()).unwrap().unwrap();
     assert_eq!(kept, history());
     assert!(age < HOUR);
-    assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 2, "nothing is left beside it");
 }
 
 #[test]
@@ -131,15 +134,91 @@ fn a_directory_that_cannot_be_written_is_said() {
     let state = directory.path().join("state");
     fs::write(&state, "a file").unwrap();
     let (sender, ended) = mpsc::channel();
-    let keeper = Keeper::start(state.clone(), move |id, result| sender.send((id, result)).unwrap()).unwrap();
-    keeper.keep(1, history());
-    let (_, result) = ended.recv().unwrap();
+    let keeper = Keeper::start(state.clone(), move |event| sender.send(ended_as(event)).unwrap()).unwrap();
+    keeper.keep(1, Kept::History(history()));
+    let (_, _, result) = ended.recv().unwrap();
     let why = result.unwrap_err();
     assert!(why.starts_with(&format!("{}: ", state.join(FILE).display())), "{why}");
     fs::remove_file(&state).unwrap();
-    keeper.keep(2, history());
-    assert_eq!(ended.recv().unwrap(), (2, Ok(())), "it tries again");
+    keeper.keep(2, Kept::History(history()));
+    assert_eq!(ended.recv().unwrap(), (FILE, 2, Ok(())), "it tries again");
     assert_eq!(load(&state, SystemTime::now()).map(|kept| kept.is_some()), Ok(true));
+}
+
+/// The file that was written, the write's number, and how it went.
+fn ended_as(event: Event) -> (&'static str, u64, Result<(), String>) {
+    match event {
+        Event::Persisted { id, result } => (FILE, id, result),
+        Event::UnitsPersisted { id, result } => (UNITS_FILE, id, result),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn units() -> UnitRecords {
+    let ttl = |seconds| Ttl::from_secs(seconds).unwrap();
+    let (dublin, tokyo) = ("dublin".to_owned(), "tokyo".to_owned());
+    let owned = UnitRecord::Owned { owner: dublin.clone(), epoch: 5, ttl: ttl(20) };
+    let fenced = UnitRecord::Fenced { last: Some(dublin.clone()), next: tokyo, epoch: MAX_EPOCH, ttl: ttl(60) };
+    let begun = UnitRecord::Fenced { last: None, next: dublin, epoch: 0, ttl: ttl(0) };
+    [("00.orders.example.", owned), ("01.orders.example.", fenced), ("writer.example.", begun)]
+        .map(|(name, record)| (name.to_owned(), record))
+        .into()
+}
+
+#[test]
+fn units_that_are_written_are_read_back() {
+    let text = encode_units(&units());
+    assert_eq!(decode_units(&text), Ok(units()));
+    assert!(!String::from_utf8(text).unwrap().contains("null"));
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(load_units(directory.path()), Ok(UnitRecords::new()));
+    write_units(directory.path(), &units()).unwrap();
+    assert_eq!(load_units(directory.path()), Ok(units()));
+}
+
+#[test]
+fn damaged_units_are_said_and_set_aside() {
+    let good = String::from_utf8(encode_units(&units())).unwrap();
+    for (bad, said) in [
+        (String::new(), "is damaged: EOF"),
+        (good[..good.len() / 2].to_owned(), "is damaged: EOF"),
+        (good.clone() + &good, "is damaged: trailing"),
+        (good.replacen("\"format\": 1", "\"format\": 9", 1), "has format 9, written by Meridian"),
+        (good.replacen("\"epoch\": 5", "\"epoch\": 0", 1), "has the epoch 0, and epochs go from 1 to"),
+        (good.replacen("\"epoch\": 5", "\"epoch\": -5", 1), "is damaged: invalid value"),
+        (good.replacen("\"ttl\": 20", "\"ttl\": 4000000000", 1), "has the TTL 4000000000"),
+        (good.replacen("\"owned\"", "\"had\"", 1), "is damaged: unknown variant"),
+        (good.replacen("\"owner\"", "\"region\"", 1), "is damaged: unknown field"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(UNITS_FILE), &bad).unwrap();
+        assert!(peek_units(directory.path()).is_err_and(|why| why.contains(said)), "{said}");
+        let why = load_units(directory.path()).unwrap_err();
+        assert!(why.contains(said) && why.ends_with("; it is set aside as units.json.bad") && !why.contains('\n'), "{why}");
+        assert_eq!(fs::read(directory.path().join(UNITS_SET_ASIDE)).unwrap(), bad.as_bytes());
+        assert_eq!(load_units(directory.path()), Ok(UnitRecords::new()), "and not met again");
+    }
+}
+
+#[test]
+fn one_process_has_a_state_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let lock = Lock::take(&state).unwrap();
+    assert!(matches!(Lock::take(&state), Err(NotLocked::Taken)));
+    drop(lock);
+    let _lock = Lock::take(&state).unwrap();
+    fs::write(directory.path().join("file"), "").unwrap();
+    let why = Lock::take(&directory.path().join("file")).unwrap_err().to_string();
+    assert!(why.starts_with("the state directory cannot be locked: "), "{why}");
+}
+
+fn unit() -> impl Strategy<Value = UnitRecord> {
+    let ttl = (0..=Ttl::MAX.secs()).prop_map(|seconds| Ttl::from_secs(seconds).unwrap());
+    let owned = (".{0,9}", 1..=MAX_EPOCH, ttl.clone()).prop_map(|(owner, epoch, ttl)| UnitRecord::Owned { owner, epoch, ttl });
+    let fenced = (prop::option::of(".{0,9}"), ".{0,9}", 0..=MAX_EPOCH, ttl)
+        .prop_map(|(last, next, epoch, ttl)| UnitRecord::Fenced { last, next, epoch, ttl });
+    prop_oneof![owned, fenced]
 }
 
 fn duration() -> impl Strategy<Value = Duration> {
@@ -176,6 +255,27 @@ proptest! {
         let (keys, records): (Vec<_>, Vec<_>) = rows.unzip();
         let history = History { keys: keys.into(), records, pools };
         prop_assert_eq!(decode(&encode(&history, time()), time()), Ok((history, Duration::ZERO)));
+    }
+
+    #[test]
+    fn any_units_are_read_back_as_they_were_written(records in prop::collection::btree_map(".{0,9}", unit(), 0..20)) {
+        prop_assert_eq!(decode_units(&encode_units(&records)), Ok(records));
+    }
+
+    #[test]
+    fn other_units_are_refused_without_a_panic(
+        at in any::<prop::sample::Index>(),
+        octet in any::<u8>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut text = encode_units(&units());
+        let at = at.index(text.len());
+        text[at] = octet;
+        if let Ok(records) = decode_units(&text) {
+            prop_assert_eq!(decode_units(&encode_units(&records)), Ok(records));
+        }
+        // The last two are a closing brace and a line break.
+        prop_assert!(decode_units(&text[..cut.index(text.len() - 2)]).is_err());
     }
 
     #[test]

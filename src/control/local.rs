@@ -1,0 +1,117 @@
+//! The control socket: HTTP over a Unix socket in the state directory, for whoever may write there.
+//!
+//! The admin address is without passwords and so asks little. What moves units is asked here, where the file system says
+//! who may.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get as on_get, post as on_post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use tokio::net::UnixListener;
+
+use super::{Control, Request, ask, status};
+use crate::publisher::NotDone;
+use crate::steer::MAX_EPOCH;
+
+/// The socket's name in the state directory.
+pub const SOCKET: &str = "control.sock";
+/// Its name until it may be used; as long.
+const ASIDE: &str = ".control.new";
+/// The longest path of a Unix socket, in octets (unix(7): `sun_path` without its last).
+const LONGEST: usize = 107;
+
+/// Makes the socket in `directory`, for this user alone, in place of any that is there; a sentence where that cannot be.
+pub fn bind(directory: &Path) -> Result<UnixListener, String> {
+    let (path, aside) = (directory.join(SOCKET), directory.join(ASIDE));
+    let length = path.as_os_str().as_bytes().len();
+    if length > LONGEST {
+        return Err(format!(
+            "the path {} has {length} octets, and a socket's has {LONGEST} at most: choose a shorter [server] state",
+            path.display()
+        ));
+    }
+    let make = || -> io::Result<UnixListener> {
+        match fs::remove_file(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Nobody knows the name before only this user may connect.
+        let listener = UnixListener::bind(&aside)?;
+        fs::set_permissions(&aside, Permissions::from_mode(0o600))?;
+        fs::rename(&aside, &path)?;
+        Ok(listener)
+    };
+    make().map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Serves it for as long as the runtime lives.
+pub async fn serve(listener: UnixListener, control: Control) {
+    let routes = Router::new()
+        .route("/units", on_get(units))
+        .route("/units/move", on_post(move_unit))
+        .route("/units/init", on_post(begin))
+        .with_state(control);
+    if let Err(error) = axum::serve(listener, routes).await {
+        tracing::error!("the control socket is not served any more: {error}");
+    }
+}
+
+async fn units(State(control): State<Control>) -> Result<Response, Response> {
+    Ok(Json(status(&control).await?.units).into_response())
+}
+
+/// The parameters of `/units/move`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Move {
+    unit: String,
+    region: String,
+    #[serde(default)]
+    force: bool,
+}
+
+async fn move_unit(State(control): State<Control>, Query(what): Query<Move>) -> Result<Response, Response> {
+    let Move { unit, region, force } = what;
+    Ok(answered(ask(&control, |reply| Request::MoveUnit { unit, region, force, reply }).await?))
+}
+
+/// The parameters of `/units/init`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begin {
+    service: String,
+    epoch: Option<u64>,
+}
+
+async fn begin(State(control): State<Control>, Query(what): Query<Begin>) -> Result<Response, Response> {
+    let Begin { service: name, epoch } = what;
+    let epoch = epoch.unwrap_or(1);
+    if !(1..=MAX_EPOCH).contains(&epoch) {
+        let why = format!("{epoch} is no epoch: they go from 1 to {MAX_EPOCH}\n");
+        return Err((StatusCode::BAD_REQUEST, why).into_response());
+    }
+    Ok(answered(ask(&control, |reply| Request::BeginUnits { name, epoch, reply }).await?))
+}
+
+/// What came of an operator's request, in words.
+fn answered(result: Result<String, NotDone>) -> Response {
+    match result {
+        Ok(said) => format!("{said}\n").into_response(),
+        Err(why) => {
+            let status = match &why {
+                NotDone::NotFound(_) => StatusCode::NOT_FOUND,
+                NotDone::Refused(_) => StatusCode::CONFLICT,
+                NotDone::NotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            (status, format!("{why}\n")).into_response()
+        }
+    }
+}

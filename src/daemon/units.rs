@@ -1,0 +1,155 @@
+//! The loop's part in units: the state directory that they are kept in, and operators who move them.
+//!
+//! One process at a time takes a state directory up: it alone writes who owns the units, and it alone serves the control
+//! socket. Another one that finds it taken serves all else.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::Daemon;
+use crate::config::Config;
+use crate::control::{self, Control};
+use crate::publisher::{Event, NotDone, UnitRecords, begin_units};
+use crate::state::{self, Keeper, Lock, NotLocked};
+
+/// A state directory, taken up for this process alone or not.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    path: Option<PathBuf>,
+    lock: Option<Lock>,
+    socket: Option<(PathBuf, JoinHandle<()>)>,
+}
+
+/// What a state directory says of units.
+#[derive(Debug)]
+pub(super) struct Found {
+    records: UnitRecords,
+    /// Why no unit may change hands.
+    frozen: Option<String>,
+    /// What is known of units could not be read, and was lost.
+    lost: bool,
+}
+
+impl From<Found> for Event {
+    fn from(found: Found) -> Event {
+        Event::UnitsTakenUp { records: found.records, frozen: found.frozen }
+    }
+}
+
+impl Directory {
+    /// Takes `path` up, where nothing is.
+    pub(super) fn take_up(&mut self, path: Option<&Path>) -> Found {
+        self.path = path.map(Path::to_owned);
+        let found = |records, frozen| Found { records, frozen, lost: false };
+        let Some(path) = path else {
+            let why = "there is no state directory: [server] state names one".to_owned();
+            return found(UnitRecords::new(), Some(why));
+        };
+        match Lock::take(path) {
+            Ok(lock) => self.lock = Some(lock),
+            Err(why @ NotLocked::Taken) => {
+                tracing::error!("{why} {}: NO UNIT IS ANSWERED, and there is no control socket", path.display());
+                return found(UnitRecords::new(), Some(format!("{why} {}", path.display())));
+            }
+            Err(why @ NotLocked::Impossible(_)) => {
+                tracing::warn!("{why}; there is no control socket");
+                // Whoever owns a unit keeps it: what is on the disk stays as it is.
+                let records = state::peek_units(path).unwrap_or_default();
+                return found(records, Some(why.to_string()));
+            }
+        }
+        match state::load_units(path) {
+            Ok(records) => found(records, None),
+            Err(why) => {
+                tracing::error!("{why}");
+                // What is in the way would be written over.
+                let there = path.join(state::UNITS_FILE).exists();
+                Found { records: UnitRecords::new(), frozen: there.then_some(why), lost: true }
+            }
+        }
+    }
+
+    /// Gives units of which nothing is known whom the files name, on the disk before anything is answered.
+    pub(super) fn begin_units(&self, config: &Config, found: &mut Found) {
+        let mut records = found.records.clone();
+        let begun = begin_units(config, &mut records);
+        let Some(path) = self.path.as_ref().filter(|_| !begun.is_empty()) else { return };
+        let refused = match (&found.frozen, found.lost) {
+            (Some(why), _) => why.clone(),
+            (None, true) => {
+                "who owned them last was lost: `meridian unit init --epoch N` with an epoch higher than any before".to_owned()
+            }
+            (None, false) => match state::write_units(path, &records) {
+                Ok(()) => {
+                    tracing::info!("units initialised: {}; whom the files name owns each, in epoch 1", begun.len());
+                    found.records = records;
+                    return;
+                }
+                Err(error) => format!("{}: {error}", path.join(state::UNITS_FILE).display()),
+            },
+        };
+        tracing::error!("units not initialised: {}; {refused}", begun.len());
+    }
+
+    /// Serves the control socket in it, where it is taken up.
+    pub(super) fn serve(&mut self, control: &Control) {
+        let Some(path) = self.path.as_ref().filter(|_| self.lock.is_some()) else { return };
+        match control::local::bind(path) {
+            Ok(listener) => {
+                let socket = path.join(control::local::SOCKET);
+                self.socket = Some((socket, tokio::spawn(control::local::serve(listener, control.clone()))));
+            }
+            Err(why) => tracing::warn!("there is no control socket: {why}"),
+        }
+    }
+
+    /// True where it was not taken up, and may be another time.
+    fn is_missed(&self) -> bool {
+        self.path.is_some() && self.lock.is_none()
+    }
+
+    /// Lets others take it up, once `keeper` has written there what it has to write.
+    pub(super) fn leave(&mut self, keeper: Option<Keeper>) {
+        if let Some((path, task)) = self.socket.take() {
+            task.abort();
+            let _ = std::fs::remove_file(path);
+        }
+        let lock = self.lock.take();
+        if let Some(keeper) = keeper {
+            std::thread::spawn(move || {
+                keeper.finish(Duration::MAX);
+                drop(lock);
+            });
+        }
+    }
+}
+
+impl Daemon {
+    /// Units are kept where the new files say; a directory that another process had is tried again. `before` writes to the
+    /// directory that was taken up before.
+    pub(super) fn follow_units(&mut self, changed: bool, before: Option<Keeper>) {
+        if changed || self.directory.is_missed() {
+            self.directory.leave(before);
+            let found = self.directory.take_up(self.state.as_deref());
+            self.directory.serve(&self.control);
+            self.handle(found.into());
+        }
+    }
+
+    /// Every thread has left the snapshots before this one.
+    pub(super) fn report_in_force(&mut self) {
+        self.free_retired();
+        let publication = self.retired.oldest().unwrap_or(self.publication);
+        self.handle(Event::InForce { publication });
+    }
+
+    /// Puts an operator's request to the publisher, which may answer it later.
+    pub(super) fn request(&mut self, reply: oneshot::Sender<Result<String, NotDone>>, event: impl FnOnce(u64) -> Event) {
+        self.requested += 1;
+        self.requests.insert(self.requested, reply);
+        self.handle(event(self.requested));
+    }
+}

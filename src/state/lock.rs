@@ -1,0 +1,56 @@
+//! One process at a time changes who owns units.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+/// The file in the state directory that is locked.
+const FILE: &str = "lock";
+
+/// A state directory that no other process takes up, while this is kept. The kernel lets go of it when the process ends,
+/// however it does.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+/// Why a state directory cannot be had alone.
+#[derive(Debug)]
+pub enum NotLocked {
+    /// Another process has it.
+    Taken,
+    /// The lock cannot be made.
+    Impossible(io::Error),
+}
+
+impl Lock {
+    /// Takes `directory`, which is made where it is not there.
+    pub fn take(directory: &Path) -> Result<Lock, NotLocked> {
+        let open = || -> io::Result<File> {
+            fs::create_dir_all(directory)?;
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(directory.join(FILE))
+        };
+        let file = open().map_err(NotLocked::Impossible)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => Ok(Lock { _file: file }),
+            Err((_, Errno::EWOULDBLOCK)) => Err(NotLocked::Taken),
+            Err((_, error)) => Err(NotLocked::Impossible(error.into())),
+        }
+    }
+}
+
+impl fmt::Display for NotLocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotLocked::Taken => f.write_str("another process has the state directory"),
+            NotLocked::Impossible(error) => write!(f, "the state directory cannot be locked: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for NotLocked {}

@@ -1,0 +1,128 @@
+//! `units.json`: one object, a row for each unit by its owner name.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dns::Ttl;
+use crate::loader::write_atomically;
+use crate::publisher::UnitRecords;
+use crate::steer::{MAX_EPOCH, UnitRecord};
+
+/// The file in the state directory.
+pub const UNITS_FILE: &str = "units.json";
+/// What a file that cannot be used is renamed to.
+pub const UNITS_SET_ASIDE: &str = "units.json.bad";
+/// The largest file that is read, in octets: some hundred thousand units.
+const MAX_UNITS_SIZE: u64 = 64 << 20;
+/// The layout of the file; a higher one is of a later version.
+const FORMAT: u32 = 1;
+
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+    meridian: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File<'f> {
+    format: u32,
+    /// The version of Meridian that wrote it.
+    #[serde(borrow)]
+    meridian: Cow<'f, str>,
+    units: BTreeMap<String, Row>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
+enum Row {
+    Owned {
+        owner: String,
+        epoch: u64,
+        /// Seconds.
+        ttl: u32,
+    },
+    Fenced {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<String>,
+        next: String,
+        epoch: u64,
+        /// Seconds.
+        ttl: u32,
+    },
+}
+
+/// The file's content.
+pub fn encode_units(records: &UnitRecords) -> Vec<u8> {
+    let row = |record: &UnitRecord| match record.clone() {
+        UnitRecord::Owned { owner, epoch, ttl } => Row::Owned { owner, epoch, ttl: ttl.secs() },
+        UnitRecord::Fenced { last, next, epoch, ttl } => Row::Fenced { last, next, epoch, ttl: ttl.secs() },
+    };
+    let units = records.iter().map(|(name, record)| (name.clone(), row(record))).collect();
+    let file = File { format: FORMAT, meridian: env!("CARGO_PKG_VERSION").into(), units };
+    let mut text = serde_json::to_vec_pretty(&file).expect("strings and numbers have a JSON form");
+    text.push(b'\n');
+    text
+}
+
+/// What a file says. The error completes "it …" in one line, whatever the file has.
+pub fn decode_units(bytes: &[u8]) -> Result<UnitRecords, String> {
+    const SHOWN: usize = 300;
+    let shown = |why: String| why.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    read(bytes).map_err(shown)
+}
+
+fn read(bytes: &[u8]) -> Result<UnitRecords, String> {
+    let damaged = |error: serde_json::Error| format!("is damaged: {error}");
+    let Head { format, meridian } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if format != FORMAT {
+        return Err(format!("has format {format}, written by Meridian {meridian}, and this version reads format {FORMAT}"));
+    }
+    let file: File<'_> = serde_json::from_slice(bytes).map_err(damaged)?;
+    file.units.into_iter().map(|(name, row)| Ok((name.clone(), row.read(&name)?))).collect()
+}
+
+impl Row {
+    fn read(self, name: &str) -> Result<UnitRecord, String> {
+        let (least, epoch, seconds) = match &self {
+            Row::Owned { epoch, ttl, .. } => (1, *epoch, *ttl),
+            Row::Fenced { epoch, ttl, .. } => (0, *epoch, *ttl),
+        };
+        if !(least..=MAX_EPOCH).contains(&epoch) {
+            return Err(format!("is damaged: {name} has the epoch {epoch}, and epochs go from {least} to {MAX_EPOCH}"));
+        }
+        let ttl = Ttl::from_secs(seconds).ok_or_else(|| format!("is damaged: {name} has the TTL {seconds}"))?;
+        Ok(match self {
+            Row::Owned { owner, epoch, .. } => UnitRecord::Owned { owner, epoch, ttl },
+            Row::Fenced { last, next, epoch, .. } => UnitRecord::Fenced { last, next, epoch, ttl },
+        })
+    }
+}
+
+/// Reads what is kept in `directory`; nothing where there is no file. An error is one sentence; the file is then set
+/// aside, so that it is looked into and never written over.
+pub fn load_units(directory: &Path) -> Result<UnitRecords, String> {
+    peek_units(directory).map_err(|why| {
+        let path = directory.join(UNITS_FILE);
+        let aside = super::set_aside(&path, directory, UNITS_SET_ASIDE);
+        format!("who owns the units is not known, since {} {why}; {aside}", path.display())
+    })
+}
+
+/// The same, leaving everything as it is. The error completes "it …".
+pub fn peek_units(directory: &Path) -> Result<UnitRecords, String> {
+    let bytes = super::read(&directory.join(UNITS_FILE), MAX_UNITS_SIZE)?;
+    bytes.map_or_else(|| Ok(UnitRecords::new()), |bytes| decode_units(&bytes))
+}
+
+/// Writes the file, whole or not at all.
+pub fn write_units(directory: &Path, records: &UnitRecords) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    write_atomically(directory, UNITS_FILE, &encode_units(records))
+}
