@@ -263,6 +263,10 @@ impl Explanation {
             let (verdict, detail) = describe(plan, family, &selection, *region, *verdict, *chance);
             self.steps.push(Step { region: region_name(dataset, *region), verdict, detail });
         }
+        // No chance decides: the client has one region and one endpoint.
+        if plan.route == Route::Sticky && selection.region.is_some() {
+            self.possible = Possible { regions: selection.region.into_iter().collect(), targets: self.answers.clone() };
+        }
         let border = plan.map.and_then(|map| dataset.maps[map.index()].border(self.client).0);
         for pool in plan.pools.iter().filter(|pool| border.is_some_and(|border| !border.contains(pool.region))) {
             if considered.0.iter().all(|(region, ..)| *region != pool.region) {

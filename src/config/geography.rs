@@ -88,6 +88,9 @@ pub(super) fn map(name: &str, item: &Item<'_>, regions: &Names, out: &mut Diagno
 /// one and no map asks for it in so many words, distance is not what the operator has in mind.
 pub(super) fn warn_without_coordinates(map: &MapSpec, item: &Item<'_>, regions: &[Region], out: &mut Diagnostics) {
     let Some(mut t) = item.table(&mut Diagnostics::default()) else { return };
+    if let Some(within) = t.item("within") {
+        check_within(map, &within, regions, out);
+    }
     let written = t.item("by_distance");
     let asked = written.as_ref().and_then(|item| item.value.as_bool());
     let nowhere: Vec<_> = regions.iter().filter(|r| r.coordinates.is_none()).map(|r| r.name.as_str()).collect();
@@ -99,6 +102,20 @@ pub(super) fn warn_without_coordinates(map: &MapSpec, item: &Item<'_>, regions: 
     let message = format!("map \"{}\" goes by distance; without coordinates, and so ranked last: {nowhere}", map.name);
     out.warning("no-coordinates", at, item.path.clone(), message)
         .hint("give each region `latitude` and `longitude`, or set by_distance = false");
+}
+
+/// `within` compares distances, so there must be some.
+fn check_within(map: &MapSpec, within: &Item<'_>, regions: &[Region], out: &mut Diagnostics) {
+    let placed = regions.iter().filter(|region| region.coordinates.is_some()).count();
+    if !map.by_distance {
+        let message = "`within` does nothing with by_distance = false: no distance is looked at";
+        out.warning("useless-key", within.key_at(), within.path.clone(), message).hint("remove one of the two");
+    } else if placed < 2 {
+        let number = if placed == 0 { "no" } else { "only one" };
+        let message = format!("`within` compares distances, and {number} region has coordinates");
+        out.error("within-without-coordinates", within.key_at(), within.path.clone(), message)
+            .hint("give the regions `latitude` and `longitude`");
+    }
 }
 
 /// Reads the entries of one source; `key` reads what they are found by, or says why it is wrong.

@@ -56,7 +56,7 @@ fn test(
     Some(RoutingTest { at: item.at(), client: client?, name: name?, rtype, down, drained: drained.concat(), expect: expect? })
 }
 
-const PLACES: &str = "a region, a metro, or a label as \"provider:cloud-a\"";
+const PLACES: &str = "region, metro or label (\"provider:cloud-a\")";
 
 /// What a test takes as down: places, or an endpoint of the zone.
 fn lost(item: &Item<'_>, endpoints: Option<&HashSet<&Target>>, context: &Context<'_>, out: &mut Diagnostics) -> Option<Part> {
@@ -70,7 +70,7 @@ fn lost(item: &Item<'_>, endpoints: Option<&HashSet<&Target>>, context: &Context
         Err(_) => Name::from_text(text, None).ok().filter(|_| text.ends_with('.')).map(Target::Name),
     };
     let Some(target) = target else {
-        return unknown(item, text, &format!("{PLACES}, or the address or target of an endpoint"), context, out);
+        return unknown(item, text, &format!("{PLACES}, nor an address or a name ending in a dot"), context, out);
     };
     if endpoints.is_some_and(|endpoints| !endpoints.contains(&target)) {
         item.error(out, "unknown-endpoint", format!("no service of the zone has the endpoint {target}"))
@@ -97,7 +97,7 @@ fn named(text: &str, context: &Context<'_>) -> Vec<RegionId> {
 }
 
 fn unknown<T>(item: &Item<'_>, text: &str, known: &str, context: &Context<'_>, out: &mut Diagnostics) -> Option<T> {
-    item.error(out, "unknown-place", format!("\"{text}\" is not {known}")).hint(context.regions.hint(text));
+    item.error(out, "unknown-place", format!("\"{text}\" is no {known}")).hint(context.regions.hint(text));
     None
 }
 

@@ -61,8 +61,15 @@ pub(super) fn services(t: &Table<'_>, zone: &ZoneDefaults, context: &mut Context
         }
     }
     list.sort_by(|a, b| a.name.cmp(&b.name));
-    let epochs = list.iter().filter(|service| service.unit.is_some()).filter_map(|service| Unit::epoch_name(&service.name).ok());
-    let names = seen.into_keys().chain(epochs).collect();
+    let units = list.iter().filter(|service| service.unit.is_some());
+    let epochs: Vec<(Name, &Service)> = units.filter_map(|unit| Some((Unit::epoch_name(&unit.name).ok()?, unit))).collect();
+    for (name, unit) in &epochs {
+        if let Some(other) = seen.get(name) {
+            let message = format!("\"{other}\" is the name that says who owns the unit {}", unit.name.relative_to(&zone.origin));
+            out.error("duplicate-service", unit.at.clone(), t.key_path(other), message).hint("rename that service");
+        }
+    }
+    let names = seen.into_keys().chain(epochs.into_iter().map(|(name, _)| name)).collect();
     Services { list, names }
 }
 
@@ -197,7 +204,7 @@ impl Reader<'_, '_> {
             out.warning("useless-key", ramp.at.clone(), format!("{}.ramp", item.path), message)
                 .hint("regions share in route = \"weighted\", at an equal `priority`, in a metro, or by `within` of the map");
         }
-        check_pools(&pools, family, item, out);
+        check_pools(&pools, family, route, item, out);
         let service = Service {
             zone: ZoneId(0),
             name: name?,
@@ -463,7 +470,7 @@ fn borders(map: &MapSpec) -> impl Iterator<Item = (String, &[RegionId])> {
 }
 
 /// The rules between the pools of a service.
-fn check_pools(pools: &[Located<Pool>], family: FamilyRule, item: &Item<'_>, out: &mut Diagnostics) {
+fn check_pools(pools: &[Located<Pool>], family: FamilyRule, route: Route, item: &Item<'_>, out: &mut Diagnostics) {
     if pools.iter().all(|pool| pool.value.weight.get() == 0) {
         out.error(
             "all-weights-zero",
@@ -479,15 +486,19 @@ fn check_pools(pools: &[Located<Pool>], family: FamilyRule, item: &Item<'_>, out
         _ => "IPv6 only",
     };
     let first = &pools[0];
-    for pool in pools[1..].iter().filter(|pool| family == FamilyRule::Same && pool.value.families() != first.value.families()) {
+    // A unit has one region for all of its clients.
+    let alike = family == FamilyRule::Same || route == Route::Unit;
+    for pool in pools[1..].iter().filter(|pool| alike && pool.value.families() != first.value.families()) {
         let message = format!(
             "the pool offers {}, but the pool at {} offers {}",
             offers(pool.value.families()),
             first.at,
             offers(first.value.families())
         );
-        out.error("different-families", pool.at.clone(), format!("{}.pools", item.path), message)
-            .hint("give every pool the same address families, or set family = \"split\" to let them fail apart");
+        out.error("different-families", pool.at.clone(), format!("{}.pools", item.path), message).hint(match route {
+            Route::Unit => "give every pool the same address families: any of them may own a unit",
+            _ => "give every pool the same address families, or set family = \"split\" to let them fail apart",
+        });
     }
 }
 

@@ -25,3 +25,4 @@ mod queries;
 mod resolver;
 mod restart;
 mod start;
+mod units;

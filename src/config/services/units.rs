@@ -19,7 +19,7 @@ const MAX_UNITS: u32 = 10_000;
 const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 const GRACE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(86_400);
 const TAKEOVERS: &[(&str, Takeover)] = &[("manual", Takeover::Manual), ("auto", Takeover::Auto)];
-/// How many units a message lists.
+/// How many ranges of units a message lists.
 const SHOWN: usize = 5;
 
 /// The keys of a service with units, read.
@@ -90,12 +90,10 @@ fn owners(item: &Item<'_>, count: u32, regions: &Names, out: &mut Diagnostics) -
             owners[*units.start() as usize..=*units.end() as usize].fill_with(unknown);
             continue;
         };
-        let taken: Vec<(u32, String)> =
-            units.clone().filter_map(|unit| Some((unit, owners[unit as usize].as_ref()?.at.to_string()))).collect();
-        if let Some((_, other)) = taken.first() {
+        let taken: Vec<u32> = units.clone().filter(|unit| owners[*unit as usize].is_some()).collect();
+        if let Some(other) = taken.first().and_then(|unit| owners[*unit as usize].as_ref()) {
             sound = false;
-            let listed = listed(taken.iter().map(|(unit, _)| *unit));
-            let message = format!("\"{text}\" overlaps the range at {other} in {listed}");
+            let message = format!("\"{text}\" overlaps the range at {} in {}", other.at, listed(&taken));
             out.error("overlapping-units", entry.key_at(), entry.path.clone(), message).hint("a unit has one owner");
             continue;
         }
@@ -106,13 +104,8 @@ fn owners(item: &Item<'_>, count: u32, regions: &Names, out: &mut Diagnostics) -
     let missing: Vec<u32> = (0..count).filter(|unit| owners[*unit as usize].is_none()).collect();
     if !missing.is_empty() && sound {
         sound = false;
-        let message = format!(
-            "{} no owner",
-            match missing.len() {
-                1 => format!("{} has", listed(missing.iter().copied())),
-                _ => format!("{} have", listed(missing.iter().copied())),
-            }
-        );
+        let have = if missing.len() == 1 { "has" } else { "have" };
+        let message = format!("{} {have} no owner", listed(&missing));
         item.error(out, "units-without-owner", message)
             .hint("ranges include both ends: \"0-49\" and \"50-99\" are a hundred units");
     }
@@ -127,12 +120,19 @@ fn range(text: &str, count: u32) -> Option<RangeInclusive<u32>> {
     (first <= last).then_some(first..=last)
 }
 
-/// Units in words, the first few of them.
-fn listed(units: impl ExactSizeIterator<Item = u32>) -> String {
-    let count = units.len();
-    let shown: Vec<String> = units.take(SHOWN).map(|unit| unit.to_string()).collect();
-    let more = if count > SHOWN { format!(" and {} more", count - SHOWN) } else { String::new() };
-    format!("unit{} {}{more}", if count == 1 { "" } else { "s" }, shown.join(", "))
+/// Units in words, as ranges, the first few of them.
+fn listed(units: &[u32]) -> String {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for unit in units {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *unit => *last = *unit,
+            _ => ranges.push((*unit, *unit)),
+        }
+    }
+    let range = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let shown: Vec<String> = ranges.iter().take(SHOWN).map(range).collect();
+    let more = if ranges.len() > SHOWN { " and more" } else { "" };
+    format!("unit{} {}{more}", if units.len() == 1 { "" } else { "s" }, shown.join(", "))
 }
 
 /// One service a unit: `base` with the name and the owner of each. An error where a name cannot be made.
