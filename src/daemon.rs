@@ -237,6 +237,7 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -
         keeping: None,
     };
     daemon.keep_last_good(inputs);
+    daemon.handle(Event::Tick);
     daemon.say_started();
     if let Some(started) = hooks.started {
         started(&daemon.published.load());
@@ -366,7 +367,7 @@ impl Daemon {
         if keeper.is_some_and(|keeper| !tokio::task::block_in_place(|| keeper.finish(LAST_WRITE))) {
             tracing::warn!("the history of health is not written within {LAST_WRITE:?}; leaving without");
         }
-        self.directory.leave();
+        self.directory.leave(None);
         tracing::info!("stopped");
     }
 

@@ -219,6 +219,7 @@ impl Publisher {
     pub fn new(dataset: Arc<Dataset>) -> Publisher {
         let mut publisher = Publisher::without_plans(dataset);
         publisher.compile_all(Moment::default());
+        publisher.units.published(publisher.publication);
         publisher
     }
 
@@ -254,6 +255,7 @@ impl Publisher {
         let unknown = publisher.health.restore(&history.records, &carry, age, now);
         publisher.pools.restore(&publisher.dataset.config, &history.pools, age, now);
         publisher.compile_all(now);
+        publisher.units.published(publisher.publication);
         (publisher, unknown)
     }
 
@@ -619,7 +621,6 @@ impl Publisher {
     fn compile_all(&mut self, now: Moment) {
         let services = 0..self.dataset.config.services.len();
         self.plans = services.map(|index| Arc::new(self.compile(ServiceId::from_index(index), now).0)).collect();
-        self.units.published(self.publication);
     }
 
     fn names_of(&self, service: ServiceId, region: RegionId) -> (String, String) {

@@ -83,6 +83,15 @@ fn address_plans() {
     mutate(&[plan], |bytes| targets::read_address_plan(&String::from_utf8_lossy(bytes)));
 }
 
+#[test]
+fn units() {
+    let units = r#"{"format":1,"meridian":"0.1.0","units":{
+        "00.orders.example.":{"state":"owned","owner":"dublin","epoch":5,"ttl":20},
+        "01.orders.example.":{"state":"fenced","last":"dublin","next":"tokyo","epoch":9007199254740991,"ttl":60},
+        "writer.example.":{"state":"fenced","next":"dublin","epoch":0,"ttl":0}}}"#;
+    mutate(&[units.as_bytes().to_vec()], targets::read_units);
+}
+
 /// The seed is what a server keeps whose regions are down, held, returning and flapping.
 #[test]
 fn histories_of_health() {

@@ -51,11 +51,7 @@ fn target(dataset: &Dataset, address: &str) -> TargetId {
 fn published(effects: Vec<Effect>) -> Arc<Snapshot> {
     let mut snapshots = effects.into_iter().filter_map(|effect| match effect {
         Effect::Publish(snapshot) => Some(snapshot),
-        Effect::Say(_)
-        | Effect::Keep { .. }
-        | Effect::KeepUnits { .. }
-        | Effect::KeepOverrides { .. }
-        | Effect::Answer { .. } => None,
+        _ => None,
     });
     let last = snapshots.next_back().expect("something is published");
     assert!(snapshots.next().is_none(), "one event publishes once");

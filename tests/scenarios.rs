@@ -15,11 +15,17 @@
 //! | `report ADDRESS CHECK pass` / `report ADDRESS CHECK fail` | an endpoint of a `push` check reports itself; nothing probes it |
 //! | `lose ADDRESS [CHECK]` | its next probe fails, and only that |
 //! | `start` | the first round |
+//! | `start with units` | the same; whom the files name owns each unit of which nothing is known: `serve --init-units` |
 //! | `restart [after 1m]` | the server ends as it is told to, and starts again from what it kept |
 //! | `kill [after 1m]` | the server is killed, and starts again from what it had kept by then |
 //! | `edit OLD => NEW` | the files change, every OLD in them |
 //! | `reload` | they are read again; what is new in them is probed first |
 //! | `resume SERVICE [REGION]: SAYS` | an operator takes back what is held, and is told so, or why not |
+//! | `unit move UNIT REGION [by force]: SAYS` | an operator moves a unit, and is told what comes of it |
+//! | `unit init NAME [in epoch N]: SAYS` | an operator gives units their first owners, likewise |
+//! | `drain WHAT [for 1h]: SAYS` / `release WHAT: SAYS` | an operator drains something, or takes that back; is told `done`, or why not |
+//! | `disk full` / `disk works` | who owns the units, and what operators say, can (not) be written from now on |
+//! | `lose units` | what is kept of units is gone at the next start |
 //! | `run 2s` | time passes; every target is probed at its interval |
 //! | `ask NAME TYPE from CLIENT[/LEN]: ANSWER …, ttl N[, scope N]` | the answer, its rdata sorted; `NXDOMAIN`, `NODATA`, `REFUSED` |
 //! | `ask NAME TYPE from CLIENT 1000 times: ANSWER, …` | the set of distinct answers |
@@ -45,8 +51,9 @@ use meridian::dns::{Name, Prefix};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Report, Seen};
 use meridian::model::{Moment, ProbeTarget, Target, TargetId};
-use meridian::publisher::{Effect, Event, Publisher, new_targets};
-use meridian::state::{decode, encode};
+use meridian::publisher::{Effect, Event, OverrideRequest, Publisher, UnitRecords, begin_units, new_targets};
+use meridian::state::{decode, decode_overrides, decode_units, encode, encode_overrides, encode_units};
+use meridian::steer::Word;
 
 use common::Files;
 
@@ -109,6 +116,15 @@ struct World {
     losing: BTreeSet<(String, String)>,
     /// `health.json`.
     kept: Option<Vec<u8>>,
+    /// `units.json`.
+    units: Option<Vec<u8>>,
+    /// `overrides.json`.
+    overrides: Option<Vec<u8>>,
+    disk_full: bool,
+    /// Queries are answered.
+    answering: bool,
+    /// What the last operator was told.
+    answered: Option<String>,
     /// When each target is probed next.
     due: Vec<Duration>,
     said: Vec<String>,
@@ -130,8 +146,14 @@ impl World {
             failing: BTreeSet::new(),
             losing: BTreeSet::new(),
             kept: None,
+            units: None,
+            overrides: None,
+            disk_full: false,
+            answering: false,
+            answered: None,
             said: Vec::new(),
         };
+        world.take_up_units();
         world.schedule();
         Ok(world)
     }
@@ -155,12 +177,20 @@ impl World {
             ("all", "pass") => self.failing.clear(),
             ("fail", what) => self.failing.extend(self.matching(what)?),
             ("report", what) => self.report(what)?,
+            ("lose", "units") => self.units = None,
             ("lose", what) => self.losing.extend(self.matching(what)?),
             ("pass", what) => {
                 let passing = self.matching(what)?;
                 self.failing.retain(|names| !passing.contains(names));
             }
-            ("start", "") => {
+            ("start", with @ ("" | "with units")) => {
+                if !with.is_empty() {
+                    let mut records = self.kept_units()?;
+                    begin_units(&self.dataset.config, &mut records);
+                    self.units = Some(encode_units(&records));
+                    self.take_up_units();
+                }
+                self.answering = true;
                 (0..self.due.len()).for_each(|target| self.decide(target));
                 self.event(Event::FirstRoundEnded);
             }
@@ -180,6 +210,11 @@ impl World {
             }
             ("reload", "") => self.reload()?,
             ("resume", what) => return self.resume(what),
+            ("drain", what) => return self.drain(what),
+            ("release", what) => return self.operator(what, |what| Ok(Event::Release { request: 1, what: what.to_owned() })),
+            ("unit", what) => return self.unit(what),
+            ("disk", "full") => self.disk_full = true,
+            ("disk", "works") => self.disk_full = false,
             ("run", time) => self.run(parse(time)?),
             ("ask", question) => return self.ask(question),
             ("share", question) => return self.share(question),
@@ -248,9 +283,12 @@ impl World {
             }
         };
         self.publisher.keep_history(true);
+        self.answering = false;
+        self.take_up_units();
         self.schedule();
         if unknown.len() < self.due.len() {
             unknown.iter().for_each(|target| self.decide(target.index()));
+            self.answering = true;
             let effects = self.publisher.answer_at_once(Moment(self.now));
             self.take(effects);
         }
@@ -364,9 +402,82 @@ impl World {
                     self.kept = Some(encode(&history, self.wall()));
                     self.event(Event::Persisted { id, result: Ok(()) });
                 }
-                Effect::KeepUnits { .. } | Effect::KeepOverrides { .. } | Effect::Answer { .. } => {}
+                Effect::KeepUnits { id, records } => {
+                    let result = if self.disk_full { Err("no space left".to_owned()) } else { Ok(()) };
+                    if result.is_ok() {
+                        self.units = Some(encode_units(&records));
+                    }
+                    self.event(Event::UnitsPersisted { id, result });
+                }
+                Effect::KeepOverrides { id, overrides } => {
+                    let result = if self.disk_full { Err("no space left".to_owned()) } else { Ok(()) };
+                    if result.is_ok() {
+                        self.overrides = Some(encode_overrides(&overrides));
+                    }
+                    self.event(Event::OverridesPersisted { id, result });
+                }
+                Effect::Answer { result, .. } => self.answered = Some(result.unwrap_or_else(|why| why.to_string())),
             }
         }
+        // No thread lags here.
+        if self.answering && self.publisher.awaits_in_force() {
+            self.event(Event::InForce { publication: self.publisher.publication() });
+        }
+    }
+
+    fn kept_units(&self) -> Result<UnitRecords, String> {
+        self.units.as_ref().map_or_else(|| Ok(UnitRecords::new()), |units| decode_units(units))
+    }
+
+    fn take_up_units(&mut self) {
+        let records = self.kept_units().expect("only what can be read is written");
+        let overrides = self.overrides.as_ref().map(|kept| decode_overrides(kept).expect("only what can be read is written"));
+        let nothing = self.publisher.keep_overrides(true);
+        self.take(nothing);
+        self.event(Event::OverridesTakenUp(overrides.unwrap_or_default()));
+        self.event(Event::UnitsTakenUp { records, frozen: None });
+    }
+
+    fn operator(&mut self, what: &str, event: impl FnOnce(&str) -> Result<Event, String>) -> Result<(), String> {
+        let (what, expected) = what.split_once(": ").ok_or("drain WHAT: SAYS")?;
+        self.answered = None;
+        self.event(event(what)?);
+        match self.answered.take().unwrap_or_else(|| "nothing".to_owned()) {
+            said if said == expected || (expected == "done" && said.starts_with("override ")) => Ok(()),
+            said => Err(said),
+        }
+    }
+
+    fn drain(&mut self, what: &str) -> Result<(), String> {
+        self.operator(what, |what| {
+            let (what, lasts) = what.split_once(" for ").map_or((what, None), |(what, lasts)| (what, Some(lasts)));
+            let (word, by, reason) = (Word::Drain, "an operator".to_owned(), "a drill".to_owned());
+            let (what, lasts) = (what.to_owned(), lasts.map(parse).transpose()?);
+            let asked = OverrideRequest { word, what, by, reason, starts_in: Duration::ZERO, lasts, force: false };
+            Ok(Event::Override { request: 1, asked })
+        })
+    }
+
+    fn unit(&mut self, what: &str) -> Result<(), String> {
+        let (what, expected) = what.split_once(": ").ok_or("unit …: SAYS")?;
+        let words: Vec<&str> = what.split_whitespace().collect();
+        let origin = self.dataset.config.zones[0].origin.clone();
+        let full = |name: &str| format!("{name}.{origin}");
+        self.answered = None;
+        match words[..] {
+            ["move", unit, region, ref force @ ..] => {
+                let (region, force) = (region.to_owned(), force == ["by", "force"]);
+                self.event(Event::MoveUnit { request: 1, unit: full(unit), region, force });
+            }
+            ["init", name] => self.event(Event::BeginUnits { request: 1, name: full(name), epoch: 1 }),
+            ["init", name, "in", "epoch", epoch] => {
+                let epoch = epoch.parse().map_err(|_| "no number")?;
+                self.event(Event::BeginUnits { request: 1, name: full(name), epoch });
+            }
+            _ => return Err("unit move or unit init".into()),
+        }
+        let said = self.answered.take().unwrap_or_else(|| "nothing".to_owned());
+        if said == expected { Ok(()) } else { Err(said) }
     }
 
     fn share(&mut self, question: &str) -> Result<(), String> {

@@ -48,8 +48,9 @@ impl Daemon {
     pub(super) fn follow_state(&mut self, new: &Dataset) {
         let state = new.config.server.state.clone().or_else(state_directory);
         if state == self.state {
-            return self.follow_units(false);
+            return self.follow_units(false, None);
         }
+        let before = self.keeper.take();
         self.keeper = state.as_deref().and_then(|state| {
             keeper(state, &self.persisted)
                 .inspect_err(|why| tracing::warn!("the history of health is not kept until the next reload: {why}"))
@@ -57,7 +58,7 @@ impl Daemon {
         });
         self.state = state;
         self.publisher.keep_history(self.keeper.is_some());
-        self.follow_units(true);
+        self.follow_units(true, before);
     }
 
     /// Takes back what is held of a service, in one region or in all; which regions that were.

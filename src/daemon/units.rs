@@ -4,6 +4,7 @@
 //! socket. Another one that finds it taken serves all else.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -12,7 +13,7 @@ use super::Daemon;
 use crate::config::Config;
 use crate::control::{self, Control};
 use crate::publisher::{Event, NotDone, UnitRecords, begin_units};
-use crate::state::{self, Lock, NotLocked};
+use crate::state::{self, Keeper, Lock, NotLocked};
 use crate::steer::Overrides;
 
 /// A state directory, taken up for this process alone or not.
@@ -44,9 +45,8 @@ impl Found {
 }
 
 impl Directory {
-    /// Takes `path` up, and leaves what was taken up before.
+    /// Takes `path` up, where nothing is.
     pub(super) fn take_up(&mut self, path: Option<&Path>) -> Found {
-        self.leave();
         self.path = path.map(Path::to_owned);
         let found = |records, frozen| Found { records, frozen, lost: false, overrides: Overrides::default() };
         let Some(path) = path else {
@@ -90,14 +90,14 @@ impl Directory {
             }
             (None, false) => match state::write_units(path, &records) {
                 Ok(()) => {
-                    tracing::info!("{} units are initialised: whom the files name owns each in epoch 1", begun.len());
+                    tracing::info!("units initialised: {}; whom the files name owns each, in epoch 1", begun.len());
                     found.records = records;
                     return;
                 }
                 Err(error) => format!("{}: {error}", path.join(state::UNITS_FILE).display()),
             },
         };
-        tracing::error!("{} units are not initialised: {refused}", begun.len());
+        tracing::error!("units not initialised: {}; {refused}", begun.len());
     }
 
     /// Serves the control socket in it, where it is taken up.
@@ -122,13 +122,19 @@ impl Directory {
         self.path.is_some() && self.lock.is_none()
     }
 
-    /// Lets others take it up.
-    pub(super) fn leave(&mut self) {
+    /// Lets others take it up, once `keeper` has written there what it has to write.
+    pub(super) fn leave(&mut self, keeper: Option<Keeper>) {
         if let Some((path, task)) = self.socket.take() {
             task.abort();
             let _ = std::fs::remove_file(path);
         }
-        self.lock = None;
+        let lock = self.lock.take();
+        if let Some(keeper) = keeper {
+            std::thread::spawn(move || {
+                keeper.finish(Duration::MAX);
+                drop(lock);
+            });
+        }
     }
 }
 
@@ -141,9 +147,11 @@ fn overrides(path: &Path) -> Overrides {
 }
 
 impl Daemon {
-    /// Units are kept where the new files say; a directory that another process had is tried again.
-    pub(super) fn follow_units(&mut self, changed: bool) {
+    /// Units are kept where the new files say; a directory that another process had is tried again. `before` writes to the
+    /// directory that was taken up before.
+    pub(super) fn follow_units(&mut self, changed: bool, before: Option<Keeper>) {
         if changed || self.directory.is_missed() {
+            self.directory.leave(before);
             let found = self.directory.take_up(self.state.as_deref());
             self.directory.serve(&self.control);
             let given_up = self.publisher.keep_overrides(self.directory.is_taken_up() && self.keeper.is_some());

@@ -351,3 +351,39 @@ impl fmt::Display for Stand {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_to_units_is_one_sentence() {
+        let text = |text: &str| text.to_owned();
+        let (unit, why) = (text("07.orders.example."), text("dublin is down"));
+        let fenced = |owner| Change::UnitFenced { unit: unit.clone(), owner, next: text("tokyo"), why: why.clone() };
+        let names = |count: usize| (0..count).map(|unit| format!("{unit}.x.")).collect::<Vec<_>>();
+        for (change, sentence) in [
+            (
+                fenced(Some(text("dublin"))),
+                "unit 07.orders.example. is fenced, its owner was dublin, its next owner is tokyo: dublin is down",
+            ),
+            (fenced(None), "unit 07.orders.example. is fenced, its first owner is tokyo: dublin is down"),
+            (
+                Change::UnitsUnknown { units: names(7), others: names(1) },
+                "nothing is known of 7 units (0.x., 1.x., 2.x., 3.x., 4.x. and 2 more): fenced until `meridian unit init`; \
+                 the state is of 1 unit (0.x.) that the files do not have",
+            ),
+            (
+                Change::UnitsForeign { units: names(2) },
+                "the state has 2 units (0.x., 1.x.) that the files do not have; what is known of them is kept",
+            ),
+            (
+                Change::UnitsFrozen { why: text("there is no state directory"), units: 3 },
+                "3 units are FROZEN, and no owner changes: there is no state directory",
+            ),
+        ] {
+            assert!(change.is_bad());
+            assert_eq!(change.to_string(), sentence);
+        }
+    }
+}

@@ -34,7 +34,9 @@ pub(super) struct Units {
     /// The state directory lacks something that is known.
     behind: bool,
     count: u64,
-    /// When to try again after a write that failed.
+    /// The last write failed.
+    refused: bool,
+    /// When to try again after that.
     retry: Option<Moment>,
     /// The units to look at next.
     look: BTreeSet<ServiceId>,
@@ -254,7 +256,8 @@ impl Units {
                 record => held.tenure.take_up(record),
             }
         }
-        (self.foreign, self.frozen, self.under_way, self.retry) = (records, frozen, None, None);
+        (self.foreign, self.frozen, self.under_way) = (records, frozen, None);
+        (self.retry, self.refused) = (None, false);
         for pending in self.requests.drain(..) {
             let result = Err(NotDone::NotKept("the state directory was changed meanwhile".to_owned()));
             effects.push(Effect::Answer { request: pending.request, result });
@@ -362,9 +365,13 @@ impl Units {
         begun
     }
 
+    fn can_write(&self) -> bool {
+        self.on && self.frozen.is_none() && !self.held.is_empty()
+    }
+
     /// When something is to be done at the latest.
     pub(super) fn next_deadline(&self) -> Option<Moment> {
-        let retry = self.retry.filter(|_| self.on && self.under_way.is_none());
+        let retry = self.retry.filter(|_| self.can_write() && self.under_way.is_none());
         self.steps.first().map(|(due, _)| *due).into_iter().chain(retry).min()
     }
 
@@ -382,7 +389,7 @@ impl Units {
             due.push(id);
         }
         self.look.extend(&due);
-        if self.held.is_empty() || !self.on || self.frozen.is_some() {
+        if !self.can_write() {
             return due;
         }
         self.look.extend(dirty.iter().filter(|id| self.held.contains_key(id)));
@@ -410,7 +417,7 @@ impl Units {
     /// Begins a write where something is to be written and none is under way.
     pub(super) fn keep(&mut self, effects: &mut Vec<Effect>) {
         let behind = self.behind && self.retry.is_none();
-        if !self.on || self.under_way.is_some() || self.frozen.is_some() || !(self.asking || behind) {
+        if !self.can_write() || self.under_way.is_some() || !(self.asking || behind) {
             return;
         }
         self.asking = false;
@@ -444,22 +451,21 @@ impl Units {
             }
         }
         self.look.extend(&changed);
-        let refused = self.retry.is_some();
         for pending in self.requests.extract_if(.., |pending| pending.write == Some(id)) {
             let result = result.clone().map(|()| pending.said).map_err(NotDone::NotKept);
             effects.push(Effect::Answer { request: pending.request, result });
         }
         match result {
             Ok(()) => {
-                self.behind = false;
-                if self.retry.take().is_some() {
+                (self.behind, self.retry) = (false, None);
+                if std::mem::take(&mut self.refused) {
                     self.look_at_all();
                     effects.push(Effect::Say(Change::UnitsKept));
                 }
             }
             Err(why) => {
                 self.retry = Some(now + UNITS_RETRY);
-                if !refused {
+                if !std::mem::replace(&mut self.refused, true) {
                     effects.push(Effect::Say(Change::UnitsNotKept(why)));
                 }
             }
@@ -565,7 +571,7 @@ impl Units {
                 continue;
             }
             let next = config.regions[unit.owner.index()].name.clone();
-            let record = UnitRecord::Fenced { last: None, next, epoch: epoch - 1, ttl: service.ttl };
+            let record = tenure.begun(next, epoch, service.ttl);
             tenure.ask(record, Because::Begun);
             self.asking = true;
             begun += 1;

@@ -132,6 +132,8 @@ pub struct Tenure {
     wanted: Option<Wanted>,
     vacancy: Option<Vacancy>,
     answered: Option<Answered>,
+    /// The longest TTL of the files while nothing was known: the owner before may have been answered with it.
+    unknown_ttl: Option<Ttl>,
     /// Its owner is down, and there is no other.
     stranded: bool,
 }
@@ -186,6 +188,9 @@ impl Tenure {
     /// Who may be answered at `now`. What this says is to be in the next snapshot.
     pub fn settle(&mut self, terms: &Terms<'_>, now: Moment) -> Holding {
         let holding = self.holding(terms, now);
+        if self.record.is_none() {
+            self.unknown_ttl = self.unknown_ttl.max(Some(terms.ttl));
+        }
         match (&holding.holder, &self.record) {
             (Holder::Owner(_), Some(UnitRecord::Owned { owner, epoch, ttl })) => {
                 self.vacancy = None;
@@ -303,6 +308,12 @@ impl Tenure {
             }
             Some(UnitRecord::Fenced { .. }) => {}
         }
+    }
+
+    /// The state after an operator's word that `owner` is to be the first one, in `epoch`, at least 1; `ttl` is that of the files.
+    pub fn begun(&self, owner: String, epoch: u64, ttl: Ttl) -> UnitRecord {
+        let ttl = self.unknown_ttl.map_or(ttl, |longest| longest.max(ttl));
+        UnitRecord::Fenced { last: None, next: owner, epoch: epoch.saturating_sub(1), ttl }
     }
 
     /// The state after an operator's word that `next` is to be the owner; `None` where nothing is known of the last one.

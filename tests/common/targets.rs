@@ -106,6 +106,14 @@ pub fn read_address_plan(text: &str) {
     }
 }
 
+/// Reads any octets as who owns the units; what is accepted is written and read again as it is.
+pub fn read_units(bytes: &[u8]) {
+    match state::decode_units(bytes) {
+        Ok(records) => assert_eq!(state::decode_units(&state::encode_units(&records)), Ok(records)),
+        Err(why) => assert!(!why.contains('\n'), "{why:?}"),
+    }
+}
+
 /// Reads any octets as a history of health, and starts from what is accepted: what is held is down,
 /// every name is answered, and what is kept again is read again.
 pub fn read_history(dataset: &Arc<Dataset>, bytes: &[u8]) {

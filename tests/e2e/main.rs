@@ -27,3 +27,4 @@ mod resolver;
 mod restart;
 mod start;
 mod steering;
+mod units;

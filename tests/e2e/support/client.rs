@@ -61,6 +61,12 @@ impl Client {
         Client { socket: udp(server), message: query(name, rtype), id: 0 }
     }
 
+    /// Waits for an answer no longer than that.
+    pub(crate) fn with_patience(self, patience: Duration) -> Client {
+        self.socket.set_read_timeout(Some(patience)).unwrap();
+        self
+    }
+
     /// Asks once, without a second try.
     pub(crate) fn ask(&mut self) -> Answer {
         self.id = self.id.wrapping_add(1);
