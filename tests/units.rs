@@ -330,6 +330,8 @@ impl World {
                 }
                 if state == Disk::LosesUnits {
                     self.disk = None;
+                }
+                if self.disk.is_none() {
                     // How long the last owner was answered for is lost too: the fence lasts as long as the files say.
                     self.dataset = DATASETS[LONG].clone();
                 }

@@ -110,7 +110,7 @@ fn why_explains_to_people() {
     assert!(why(&["www.elsewhere.example", "--client", "10.1.2.3"]).stdout.contains("REFUSED"));
     let unknown = why(&["www.gtm.example", "--client", "10.1.2.3", "--down", "dubln"]);
     assert_eq!(unknown.code, Some(1));
-    assert!(unknown.stderr.contains("there is no region dubln; did you mean dublin?"), "{unknown:?}");
+    assert!(unknown.stderr.contains("there is no region, metro, label or endpoint dubln; did you mean dublin?"), "{unknown:?}");
     let bad = why(&["www..example", "--client", "10.1.2.3"]);
     assert_eq!(bad.code, Some(1));
     assert!(bad.stderr.contains("www..example"), "{bad:?}");
