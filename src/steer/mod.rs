@@ -16,4 +16,4 @@ pub use hash::client as client_hash;
 pub use plan::{Drain, Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Standing};
 pub use returns::{Phase, Ramp, Return, Returns};
 pub use select::{Asked, Selection, Trace, Verdict, select};
-pub use unit::{Holder, Holding};
+pub use unit::{Holder, Holding, successor};

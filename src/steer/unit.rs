@@ -1,7 +1,7 @@
 //! Who owns a unit.
 
 use crate::dns::Ttl;
-use crate::model::{Moment, RegionId};
+use crate::model::{Moment, Pool, RegionId, Service};
 
 /// Who answers for a unit now, and in which epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,4 +45,12 @@ impl Holding {
             _ => None,
         }
     }
+}
+
+/// Who takes a unit over when its owner is down: of the regions whose pool is up, the one with the lowest `priority`, then the
+/// first by name. `except` is never it; `None` where nobody can be.
+pub fn successor(service: &Service, is_up: &dyn Fn(&Pool) -> bool, except: RegionId) -> Option<RegionId> {
+    let candidates = service.pools.iter().filter(|pool| pool.region != except && is_up(pool));
+    // Regions are in the order of their names.
+    candidates.min_by_key(|pool| (pool.priority, pool.region)).map(|pool| pool.region)
 }
