@@ -1,5 +1,18 @@
-//! What would happen if: losses of regions, and the tests that zone files carry, from the same plan
+//! What would happen if: losses of regions, changes of the files, and the tests that zone files carry, from the same plan
 //! and the same selection that serve.
+//!
+//! ```text
+//! maps or a sample ── Population ── classes of clients who are all alike to a map
+//! regions, metros, labels ── losses ──┐
+//!                   Simulation::run(service) ── for each class and loss one traced selection ── Report ── Summary
+//! ```
+//!
+//! A selection tells its trace how probable each region was, so one of them gives the exact split of a class.
+
+mod clients;
+mod losses;
+mod outcome;
+mod split;
 
 use std::sync::Arc;
 
@@ -10,6 +23,13 @@ use crate::diag::{Diagnostics, did_you_mean};
 use crate::health::State;
 use crate::model::{Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, Takeover, regions_named};
 use crate::steer::{Drain, Holding, Plan, Standing, successor};
+
+pub use clients::{Population, Sampled, read_clients};
+pub use losses::{Loss, losses};
+pub use outcome::{
+    Broken, Condition, LossSummary, Outcome, Report, Simulation, Summary, destination_name, read_share, route_name,
+};
+pub use split::{Destination, Split, Subject};
 
 const DOWN: State = State { up: false, settled: true };
 
