@@ -19,30 +19,51 @@ pub struct Sampled {
     pub weight: f64,
 }
 
+/// How many bad rows are shown; the lines of all others are named in one sentence.
+const SHOWN: usize = 50;
+
 /// Reads a clients file: one `prefix,weight` a line, 1 where the weight is left out; blank lines and what follows `#` are
-/// nothing. `file` is what diagnostics call it, and there is one for every row that is no such pair.
+/// nothing. `file` is what diagnostics call it. Every row that is no such pair is in them, with its line.
 pub fn read_clients(file: &str, text: &str, diagnostics: &mut Diagnostics) -> Vec<Sampled> {
     let file: Arc<str> = file.into();
-    let mut clients = Vec::new();
-    let before = diagnostics.errors();
+    let (mut clients, mut bad) = (Vec::new(), Vec::new());
     for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let row = line.split('#').next().unwrap_or_default();
+        let (row, number) = (line.split('#').next().unwrap_or_default(), number as u32 + 1);
         if row.trim().is_empty() {
             continue;
         }
         match read_row(row) {
             Ok(client) => clients.push(client),
             Err(Wrong { field, message, hint }) => {
-                let at = At::new(file.clone(), number as u32 + 1, field.column, field.text.chars().count() as u32);
-                diagnostics.error("bad-client", at, field.text, message).hint(hint);
+                bad.push(number);
+                if bad.len() <= SHOWN {
+                    let at = At::new(file.clone(), number, field.column, field.text.chars().count() as u32);
+                    diagnostics.error("bad-client", at, field.text, message).hint(hint);
+                }
             }
         }
     }
-    if clients.is_empty() && diagnostics.errors() == before {
+    if let Some(more @ [_, ..]) = bad.get(SHOWN..) {
+        let rows = if more.len() == 1 { "1 more row is".to_owned() } else { format!("{} more rows are", more.len()) };
+        let message = format!("{rows} bad: {}", lines_of(more));
+        diagnostics.error("bad-client", At::file(file.clone()), "", message);
+    }
+    if clients.is_empty() && bad.is_empty() {
         let message = "has no clients in it";
         diagnostics.error("no-clients", At::file(file), "", message).hint("write a client a line: 203.0.113.0/24,1500");
     }
     clients
+}
+
+/// Ascending line numbers in words: `lines 3, 7 to 9`.
+fn lines_of(numbers: &[u32]) -> String {
+    let stretches = numbers.chunk_by(|line, next| line + 1 == *next).map(|stretch| match stretch {
+        [first, .., last] => format!("{first} to {last}"),
+        [only] => only.to_string(),
+        [] => String::new(),
+    });
+    let stretches: Vec<String> = stretches.collect();
+    format!("{} {}", if numbers.len() == 1 { "line" } else { "lines" }, stretches.join(", "))
 }
 
 /// A field that is wrong.

@@ -9,6 +9,7 @@
 //!
 //! A selection tells its trace how probable each region was, so one of them gives the exact split of a class.
 
+mod change;
 mod clients;
 mod losses;
 mod outcome;
@@ -24,6 +25,7 @@ use crate::health::State;
 use crate::model::{Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, Takeover, regions_named};
 use crate::steer::{Drain, Holding, Plan, Standing, successor};
 
+pub use change::{Change, Movement, Names, ServiceChange};
 pub use clients::{Population, Sampled, read_clients};
 pub use losses::{Loss, losses};
 pub use outcome::{

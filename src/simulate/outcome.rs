@@ -258,6 +258,8 @@ pub struct Summary {
     pub losses: Vec<LossSummary>,
     /// By condition: what breaks it.
     pub conditions: Vec<(Condition, Broken)>,
+    /// Names with clients below step 2 of the ladder; of losses of everything none is here.
+    pub degraded: Broken,
     /// Names with an endpoint that has no checks.
     pub unchecked: usize,
     /// Losses that take every region: conditions are not asked of them.
@@ -314,13 +316,19 @@ pub struct Broken {
 const WORST: usize = 10;
 
 impl Broken {
-    fn add(&mut self, far: f64, name: &str, loss: Option<usize>) {
-        self.times += 1;
-        let at = self.worst.partition_point(|(other, ..)| *other >= far);
-        if at < WORST {
-            self.worst.insert(at, (far, name.to_owned(), loss));
-            self.worst.truncate(WORST);
+    /// Takes in each of the outcomes of one name that is `broken`, by how far.
+    fn add_all(&mut self, name: &str, outcomes: &[(Option<usize>, &Outcome)], broken: impl Fn(&Outcome) -> Option<f64>) {
+        let times = self.times;
+        for (loss, outcome) in outcomes {
+            let Some(far) = broken(outcome) else { continue };
+            self.times += 1;
+            let at = self.worst.partition_point(|(other, ..)| *other >= far);
+            if at < WORST {
+                self.worst.insert(at, (far, name.to_owned(), *loss));
+                self.worst.truncate(WORST);
+            }
         }
+        self.names += usize::from(self.times > times);
     }
 }
 
@@ -330,6 +338,7 @@ impl Summary {
         Summary {
             losses: vec![LossSummary::default(); losses.len() + 1],
             conditions: conditions.iter().map(|condition| (*condition, Broken::default())).collect(),
+            degraded: Broken::default(),
             unchecked: 0,
             everything: losses.iter().map(|loss| loss.is_everything).collect(),
         }
@@ -339,18 +348,15 @@ impl Summary {
     pub fn add(&mut self, report: &Report) {
         self.unchecked += usize::from(report.unchecked);
         let lost = report.lost.iter().map(|(index, outcome)| (Some(*index), outcome));
-        let outcomes: Vec<_> = std::iter::once((None, &report.normal)).chain(lost).collect();
+        let mut outcomes: Vec<_> = std::iter::once((None, &report.normal)).chain(lost).collect();
         for (loss, outcome) in &outcomes {
             self.losses[loss.map_or(0, |loss| loss + 1)].add(&report.name, outcome);
         }
+        outcomes.retain(|(loss, _)| loss.is_none_or(|loss| !self.everything[loss]));
+        let degraded = |outcome: &Outcome| outcome.is_degraded().then_some(outcome.degraded);
+        self.degraded.add_all(&report.name, &outcomes, degraded);
         for (condition, broken) in &mut self.conditions {
-            let times = broken.times;
-            for (loss, outcome) in outcomes.iter().filter(|(loss, _)| loss.is_none_or(|loss| !self.everything[loss])) {
-                if let Some(far) = condition.broken_by(outcome) {
-                    broken.add(far, &report.name, *loss);
-                }
-            }
-            broken.names += usize::from(broken.times > times);
+            broken.add_all(&report.name, &outcomes, |outcome| condition.broken_by(outcome));
         }
     }
 
