@@ -11,7 +11,7 @@ use super::{About, clients, work};
 use crate::dataset::Dataset;
 use crate::diag::render_text;
 use crate::loader;
-use crate::simulate::{Change, Names, ServiceChange};
+use crate::simulate::{Change, Names, ServiceChange, round};
 
 /// What is asked.
 pub(super) struct Question {
@@ -73,7 +73,7 @@ fn diff(question: &Question, old: &Path, new: &Path) -> Result<bool, String> {
             "services_removed": names.services_removed,
             "records_added": names.records_added,
             "records_removed": names.records_removed,
-            "failed": failed.iter().map(|(name, moved)| json!({ "name": name, "moved": moved })).collect::<Vec<_>>(),
+            "failed": failed.iter().map(|(name, moved)| json!({ "name": name, "moved": round(*moved) })).collect::<Vec<_>>(),
         });
         say!("{object:#}");
     } else {
@@ -132,12 +132,16 @@ fn text(services: &[ServiceChange], names: &Names) -> Vec<String> {
         }
         match service.networks_in_all - service.networks.len() {
             0 => {}
-            more => out.push(format!("  and {more} smaller; --networks shows more")),
+            more => out.push(format!("  and {more} more; --networks N shows N of them")),
         }
     }
     out.extend(more(moving.len(), "service"));
-    let (nobody, every) = (moving.is_empty(), count(still, "service"));
-    out.push(if nobody { format!("{every}: no clients move") } else { format!("{every} of which no clients move") });
+    let every = count(still, "service");
+    match (moving.is_empty(), still) {
+        (true, _) => out.push(format!("{every}: no clients move")),
+        (false, 0) => {}
+        (false, _) => out.push(format!("{every} of which no clients move")),
+    }
     out
 }
 

@@ -91,12 +91,16 @@ fn simulate(question: &Question, config: &Path) -> Result<bool, String> {
     work::in_parallel(
         subjects.len(),
         "services",
-        |index| simulation.run(subjects[index]),
-        |report| {
+        |index| {
+            let report = simulation.run(subjects[index]);
+            let json = about.json.then(|| report.json(&simulation).to_string());
+            (report, json)
+        },
+        |(report, json)| {
             summary.add(&report);
-            if about.json {
+            if let Some(json) = json {
                 // One at a time: all of them together could take more memory than there is.
-                say!("{}{}", if std::mem::take(&mut first) { "" } else { "," }, report.json(&simulation));
+                say!("{}{json}", if std::mem::take(&mut first) { "" } else { "," });
             } else if subjects.len() <= BLOCKS {
                 reports.push(report);
             }
@@ -139,7 +143,7 @@ fn block(report: &Report, simulation: &Simulation<'_>, rows: usize) -> Vec<Strin
     let shown = if rows == 0 { lost.len() } else { rows };
     let mut table = vec![["lost", "move", "where clients go", "below step 2", "over capacity"].map(str::to_owned).to_vec()];
     table.push(row("nothing", String::new(), &report.normal));
-    table.extend(lost.iter().take(shown).map(|(index, outcome)| row(&losses[*index].name, percent(outcome.moved), outcome)));
+    table.extend(lost.iter().take(shown).map(|(index, outcome)| row(&title(&losses[*index]), percent(outcome.moved), outcome)));
     let columns = [Column::Left, Column::Right, Column::Left, Column::Left, Column::Left];
     let mut out = vec![format!("{} {}, {}", report.name, report.subject.rtype, route_name(service.route))];
     out.extend(lines(&columns, &table).into_iter().map(|line| format!("  {line}")));
@@ -155,7 +159,7 @@ fn block(report: &Report, simulation: &Simulation<'_>, rows: usize) -> Vec<Strin
 /// All names together: a row a loss, the worst first.
 fn overview(summary: &Summary, losses: &[Loss], regions: &[Region], rows: usize) -> Vec<String> {
     let number = |number: usize| if number == 0 { String::new() } else { number.to_string() };
-    let name = |index: usize| index.checked_sub(1).map_or("nothing", |index| &losses[index].name);
+    let name = |index: usize| index.checked_sub(1).map_or("nothing".to_owned(), |index| title(&losses[index]));
     let row = |index: usize| {
         let loss = &summary.losses[index];
         let (moved, largest) = match &loss.largest {
@@ -165,16 +169,7 @@ fn overview(summary: &Summary, losses: &[Loss], regions: &[Region], rows: usize)
         let over: Vec<String> = loss.over_capacity.iter().map(|region| regions[region.index()].name.clone()).collect();
         let cells = [loss.names, loss.moving].map(|count| count.to_string());
         let [names, moving] = cells;
-        vec![
-            name(index).to_owned(),
-            names,
-            moving,
-            moved,
-            largest,
-            number(loss.degraded),
-            number(loss.empty),
-            list(&over, REGIONS),
-        ]
+        vec![name(index), names, moving, moved, largest, number(loss.degraded), number(loss.empty), list(&over, REGIONS)]
     };
     let mut order: Vec<usize> = (1..summary.losses.len()).filter(|index| summary.losses[*index].names > 0).collect();
     let badness = |index: &usize| summary.losses[*index].badness();
@@ -188,7 +183,7 @@ fn overview(summary: &Summary, losses: &[Loss], regions: &[Region], rows: usize)
     out.extend(more(order.len(), shown));
     let below = &summary.degraded;
     if below.times > 0 {
-        out.push(format!("below step 2 of the ladder: {}, {} with their losses", count(below.names, "name"), below.times));
+        out.push(format!("below step 2 of the ladder: {}, {}", count(below.names, "name"), count(below.times, "time")));
         let word = |(far, name, loss): &(f64, String, Option<usize>)| {
             format!("  {name} {}: {} of its clients", when(*loss, losses), percent(*far))
         };
@@ -200,9 +195,13 @@ fn overview(summary: &Summary, losses: &[Loss], regions: &[Region], rows: usize)
     out
 }
 
+fn title(loss: &Loss) -> String {
+    if loss.is_everything { format!("{} (everything)", loss.name) } else { loss.name.clone() }
+}
+
 fn more(all: usize, shown: usize) -> Option<String> {
     let more = all.saturating_sub(shown);
-    (more > 0).then(|| format!("{} not so bad not shown; --rows 0 shows all", count(more, "loss")))
+    (more > 0).then(|| format!("and {more} that are less bad; --rows 0 shows all"))
 }
 
 /// What is to be known about all of it, and what failed.
@@ -214,7 +213,7 @@ fn closing(summary: &Summary, losses: &[Loss]) -> Vec<String> {
         out.push(format!("{names} {have} endpoints without checks: nobody notices when those are lost, and their clients stay."));
     }
     for (condition, broken) in summary.conditions.iter().filter(|(_, broken)| broken.times > 0) {
-        out.push(format!("failed: {condition}: {}, {} with their losses", count(broken.names, "name"), broken.times));
+        out.push(format!("failed: {condition}: {}, {}", count(broken.names, "name"), count(broken.times, "time")));
         out.extend(worst(*condition, broken, losses));
     }
     out
@@ -237,7 +236,7 @@ fn when(loss: Option<usize>, losses: &[Loss]) -> String {
 }
 
 fn and_more(broken: &Broken) -> Option<String> {
-    let more = broken.times - broken.worst.len();
+    let more = broken.names - broken.worst.len();
     (more > 0).then(|| format!("  and {more} more"))
 }
 

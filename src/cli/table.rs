@@ -30,9 +30,10 @@ pub(super) fn lines(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
 /// A share, 0 … 1, as a percentage with at most one digit after the point.
 pub(super) fn percent(share: f64) -> String {
     match share {
-        0.0 => "0 %".to_owned(),
+        // Sums of shares are not exact to the last bit.
+        share if share < 1e-9 => "0 %".to_owned(),
         share if share < 0.0005 => "<0.1 %".to_owned(),
-        share if share < 1.0 && share > 0.9995 => ">99.9 %".to_owned(),
+        share if share > 0.9995 && share < 1.0 - 1e-9 => ">99.9 %".to_owned(),
         share => format!("{} %", (share * 1000.0).round() / 10.0),
     }
 }
@@ -53,5 +54,28 @@ pub(super) fn list(words: &[String], most: usize) -> String {
     match words.len().saturating_sub(most) {
         0 => shown,
         more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_never_rounded_to_none_or_all() {
+        let shares = [0.0, 1e-12, 1e-8, 0.0004, 0.0006, 1.0 / 3.0, 0.9994, 0.9999, 1.0 - 1e-12, 1.0];
+        let words = ["0 %", "0 %", "<0.1 %", "<0.1 %", "0.1 %", "33.3 %", "99.9 %", ">99.9 %", "100 %", "100 %"];
+        assert_eq!(shares.map(percent), words);
+    }
+
+    #[test]
+    fn columns_stand_under_their_heads_and_empty_ones_are_left_out() {
+        let rows = [["a", "n", "none"], ["long", "1", ""], ["b", "22", ""]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(lines(&[Column::Left, Column::Right, Column::Left], &rows), ["a      n", "long   1", "b     22"]);
+        assert_eq!(
+            (count(1, "loss"), count(2, "loss"), count(0, "name")),
+            ("1 loss".into(), "2 losses".into(), "0 names".into())
+        );
+        assert_eq!(list(&["a", "b", "c"].map(str::to_owned), 2), "a, b and 1 more");
     }
 }

@@ -123,7 +123,7 @@ impl<'c> Change<'c> {
         sample: Option<&'c [Sampled]>,
         wanted: &dyn Fn(&Dataset, ServiceId) -> bool,
     ) -> Change<'c> {
-        let by_name: BTreeMap<Name, ServiceId> = services(new).map(|(name, id)| (name, id)).collect();
+        let by_name: BTreeMap<Name, ServiceId> = services(new).collect();
         let counterpart =
             |subject: &Subject| by_name.get(&old.config.services[subject.service.index()].name.to_lowercase()).copied();
         let subjects: Vec<(Subject, ServiceId)> = Subject::all(old)

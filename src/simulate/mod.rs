@@ -29,7 +29,7 @@ pub use change::{Change, Movement, Names, ServiceChange};
 pub use clients::{Population, Sampled, read_clients};
 pub use losses::{Loss, losses};
 pub use outcome::{
-    Broken, Condition, LossSummary, Outcome, Report, Simulation, Summary, destination_name, read_share, route_name,
+    Broken, Condition, LossSummary, Outcome, Report, Simulation, Summary, destination_name, read_share, round, route_name,
 };
 pub use split::{Destination, Split, Subject};
 

@@ -69,9 +69,9 @@ impl Outcome {
     }
 
     /// Larger is worse.
-    pub fn badness(&self) -> (u8, usize, f64) {
-        let rung = rank(self.worst);
-        (if self.is_degraded() { rung } else { 0 }, self.over_capacity.len(), self.moved)
+    pub fn badness(&self) -> (u8, f64, usize, f64) {
+        let rung = if self.is_degraded() { rank(self.worst) } else { 0 };
+        (rung, round(self.degraded), self.over_capacity.len(), round(self.moved))
     }
 }
 
@@ -297,7 +297,8 @@ impl LossSummary {
 
     /// Larger is worse.
     pub fn badness(&self) -> (usize, usize, usize, f64) {
-        (self.empty, self.degraded, self.over_capacity.len(), self.largest.as_ref().map_or(0.0, |(largest, _)| *largest))
+        let largest = self.largest.as_ref().map_or(0.0, |(largest, _)| round(*largest));
+        (self.empty, self.degraded, self.over_capacity.len(), largest)
     }
 }
 
@@ -308,27 +309,31 @@ pub struct Broken {
     pub names: usize,
     /// How many times, counting each loss of each name.
     pub times: usize,
-    /// The worst of them: how far, the name, the loss (`None`: with nothing lost).
+    /// The names that do so the furthest: how far, the name, and the loss with which it is so far (`None`: with nothing lost).
     pub worst: Vec<(f64, String, Option<usize>)>,
 }
 
-/// How many are named of what breaks a condition.
+/// How many names are named of those that break a condition.
 const WORST: usize = 10;
 
 impl Broken {
     /// Takes in each of the outcomes of one name that is `broken`, by how far.
     fn add_all(&mut self, name: &str, outcomes: &[(Option<usize>, &Outcome)], broken: impl Fn(&Outcome) -> Option<f64>) {
-        let times = self.times;
+        let mut furthest: Option<(f64, Option<usize>)> = None;
         for (loss, outcome) in outcomes {
             let Some(far) = broken(outcome) else { continue };
             self.times += 1;
-            let at = self.worst.partition_point(|(other, ..)| *other >= far);
-            if at < WORST {
-                self.worst.insert(at, (far, name.to_owned(), *loss));
-                self.worst.truncate(WORST);
+            if furthest.is_none_or(|(other, _)| far > other + 1e-9) {
+                furthest = Some((far, *loss));
             }
         }
-        self.names += usize::from(self.times > times);
+        let Some((far, loss)) = furthest else { return };
+        self.names += 1;
+        let at = self.worst.partition_point(|(other, ..)| *other > far - 1e-9);
+        if at < WORST {
+            self.worst.insert(at, (far, name.to_owned(), loss));
+            self.worst.truncate(WORST);
+        }
     }
 }
 
@@ -461,7 +466,7 @@ pub fn route_name(route: Route) -> &'static str {
     }
 }
 
-/// Six digits after the point: no more is certain of a sum.
-pub(super) fn round(number: f64) -> f64 {
+/// Six digits after the point: no more is certain of a sum of shares.
+pub fn round(number: f64) -> f64 {
     (number * 1e6).round() / 1e6
 }
