@@ -63,3 +63,21 @@ fn the_json_keeps_its_contract() {
     assert_eq!(keys(&changed["services"][0]["networks"][0]), ["network", "share", "before", "after"]);
     assert_eq!(keys(&changed["failed"][0]), ["name", "moved"]);
 }
+
+/// What `docs/simulate.md` shows is what the session says.
+#[test]
+fn the_page_shows_what_the_commands_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let session = std::fs::read_to_string(root.join("tests/simulate/session.txt")).unwrap();
+    let page = std::fs::read_to_string(root.join("docs/simulate.md")).unwrap();
+    let shown = page.split("```\n$ meridian ").skip(1).map(|rest| rest.split("\n```").next().unwrap());
+    let mut blocks = 0;
+    for block in shown {
+        blocks += 1;
+        // The command, and the line that counts what is in all of the session's.
+        for line in block.lines().skip(2) {
+            assert!(session.lines().any(|said| said == line), "not in the session: {line}");
+        }
+    }
+    assert!(blocks >= 3, "{blocks}");
+}
