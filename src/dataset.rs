@@ -68,6 +68,12 @@ impl Dataset {
         Dataset { config, names, maps, nearest, locations }
     }
 
+    /// The map that `plan`, that of one of its services, looks clients up in.
+    #[inline]
+    pub fn map_of(&self, plan: &Plan) -> Option<&GeoMap> {
+        plan.map.map(|map| &*self.maps[map.index()])
+    }
+
     /// The unit of which `name` says who owns it.
     pub fn unit_of_epoch(&self, name: &Name) -> Option<ServiceId> {
         match self.names.lookup(name.to_lowercase().as_wire(), RrType::TXT)? {

@@ -7,7 +7,11 @@ use std::process::{Command, Stdio};
 fn a_reader_that_leaves_early_is_no_failure() {
     let root = env!("CARGO_MANIFEST_DIR");
     let why = ["why", "www.gtm.example", "--client", "10.1.2.3"];
-    for arguments in [&["verify"][..], &["verify", "--json"], &why, &[&why[..], &["--json"]].concat()] {
+    let simulate = ["simulate", "--single"];
+    let json = ["--json"];
+    for arguments in
+        [&["verify"][..], &["verify", "--json"], &why, &[&why[..], &json].concat(), &simulate, &[&simulate[..], &json].concat()]
+    {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut command = Command::new(env!("CARGO_BIN_EXE_meridian"));

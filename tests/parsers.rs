@@ -92,6 +92,12 @@ fn units() {
     mutate(&[units.as_bytes().to_vec()], targets::read_units);
 }
 
+#[test]
+fn clients() {
+    let seed = b"# queries\n203.0.113.0/24,700\n192.0.2.0/24 , 2.5 # more\n2001:db8::/48\n".to_vec();
+    mutate(&[seed], |bytes| targets::read_clients(&String::from_utf8_lossy(bytes)));
+}
+
 /// The seed is what a server keeps whose regions are down, held, returning and flapping.
 #[test]
 fn histories_of_health() {

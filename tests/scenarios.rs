@@ -442,7 +442,7 @@ impl World {
         let (what, expected) = what.split_once(": ").ok_or("drain WHAT: SAYS")?;
         self.answered = None;
         self.event(event(what)?);
-        match self.answered.take().unwrap_or_else(|| "nothing".to_owned()) {
+        match self.answered.take().unwrap_or_else(|| "nothing".to_owned()).replace('\n', "; ") {
             said if said == expected || (expected == "done" && said.starts_with("override ")) => Ok(()),
             said => Err(said),
         }

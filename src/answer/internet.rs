@@ -4,9 +4,9 @@ use super::ahead::Ahead;
 use super::{Query, Worker};
 use crate::dataset::Snapshot;
 use crate::dns::{HEADER, MAX_NAME, Prefix, QNAME, Rcode, Request, RrType, Section, Ttl, Writer};
-use crate::geo::{Located, hashed_prefix};
+use crate::geo::{GeoMap, Located, hashed_prefix};
 use crate::model::{Family, Route, ServiceId, SvcbSet, ZoneId};
-use crate::steer::{Asked, Selection, Trace, client_hash, select};
+use crate::steer::{Asked, Plan, Selection, Trace, client_hash, select};
 use crate::zone::{Lookup, NameTable, RR_FIXED, Rrset, rrs, target_offset};
 
 /// CNAMEs and DNAMEs followed for one query.
@@ -37,18 +37,18 @@ pub(super) fn client(request: &Request<'_>, query: &Query<'_>) -> Prefix {
     ecs.unwrap_or_else(|| Prefix::host(query.client))
 }
 
-/// Runs the selection that [`answer`] runs for a service, for a client at `client` (`located` where that is
-/// known already), with a trace. `None` where the service has no records of that type; with the selection comes the ECS scope.
-pub(super) fn steer<'s>(
-    snapshot: &'s Snapshot,
-    service: ServiceId,
+/// Runs the selection that answers for a service with this `plan` and its `map`, for a client at `client` (`located` where
+/// that is known already), with a trace. `None` where the service has no records of that type; with the selection comes the
+/// ECS scope.
+pub fn steer<'p>(
+    plan: &'p Plan,
+    map: Option<&GeoMap>,
     qtype: RrType,
     client: Prefix,
     located: Option<Located>,
     rng: &mut fastrand::Rng,
     trace: &mut impl Trace,
-) -> Option<(Selection<'s>, u8)> {
-    let plan = &snapshot.plans[service.index()];
+) -> Option<(Selection<'p>, u8)> {
     let svcb = if SvcbSet::TYPES.contains(&qtype) { plan.svcb(qtype) } else { None };
     let family = match Family::of(qtype) {
         Some(family) if plan.families.contains(family) => family,
@@ -64,7 +64,6 @@ pub(super) fn steer<'s>(
         }
         _ => return None,
     };
-    let map = plan.map.map(|map| &*snapshot.dataset.maps[map.index()]);
     let (order, border, mut scope) = match (plan.route, map) {
         (Route::Unit, _) | (_, None) => (None, None, 0),
         (Route::Nearest | Route::Sticky, Some(map)) => {
@@ -166,8 +165,9 @@ impl Answer<'_, '_> {
     fn serve(&mut self, service: ServiceId) {
         let client = client(self.request, self.query);
         let rng = &mut self.worker.rng;
-        let steered = steer(self.snapshot, service, self.request.qtype, client, self.located, rng, &mut ());
         let plan = &self.snapshot.plans[service.index()];
+        let map = self.snapshot.dataset.map_of(plan);
+        let steered = steer(plan, map, self.request.qtype, client, self.located, rng, &mut ());
         let Some((selection, scope)) = steered else {
             let fenced = plan.holding().is_some_and(|holding| holding.owner().is_none()) && plan.offers(self.request.qtype);
             return if fenced { self.fenced(plan.ttl_min) } else { self.no_data() };

@@ -15,6 +15,7 @@ use crate::dataset::Snapshot;
 use crate::dns::{Class, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer, header_only};
 
 use ahead::Ahead;
+pub use internet::steer;
 pub use why::{Explanation, Possible, Step, explain, query_message};
 pub use worker::{Counters, Worker};
 

@@ -245,9 +245,8 @@ impl Explanation {
     fn trace(&mut self, snapshot: &Snapshot, service: ServiceId, seed: u64) {
         let mut considered = Considered(Vec::new());
         let mut rng = fastrand::Rng::with_seed(seed);
-        let steered = internet::steer(snapshot, service, self.rtype, self.client, None, &mut rng, &mut considered);
-        let dataset = &snapshot.dataset;
-        let plan = &snapshot.plans[service.index()];
+        let (dataset, plan) = (&snapshot.dataset, &snapshot.plans[service.index()]);
+        let steered = internet::steer(plan, dataset.map_of(plan), self.rtype, self.client, None, &mut rng, &mut considered);
         let family = Family::of(self.rtype).unwrap_or(Family::V4);
         let Some((selection, _)) = steered else { return };
         self.region = selection.region.map(|region| region_name(dataset, region));

@@ -27,8 +27,18 @@ pub(super) fn build(input: &Path, output: &Path) -> ExitCode {
 
 /// The size of the file written, or everything wrong.
 fn make(input: &Path, output: &Path, sources: &mut Sources) -> Result<usize, Diagnostics> {
-    let name: Arc<str> = input.display().to_string().into();
-    let bytes = std::fs::read(input).map_err(|error| cannot("read", input, &error))?;
+    let (name, text) = read_text(input)?;
+    let built = build_mmdb(&name, &text);
+    sources.insert(name, text.into());
+    let mmdb = built?;
+    write_whole(output, &mmdb).map_err(|error| cannot("write", output, &error))?;
+    Ok(mmdb.len())
+}
+
+/// The name of the file at `path` in diagnostics, and its text.
+pub(super) fn read_text(path: &Path) -> Result<(Arc<str>, String), Diagnostics> {
+    let name: Arc<str> = path.display().to_string().into();
+    let bytes = std::fs::read(path).map_err(|error| cannot("read", path, &error))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.iter().filter(|byte| **byte == b'\n').count() as u32 + 1;
@@ -36,11 +46,7 @@ fn make(input: &Path, output: &Path, sources: &mut Sources) -> Result<usize, Dia
         diagnostics.error("not-utf8", At::new(name.clone(), line, 0, 0), "", "is not UTF-8 text");
         diagnostics
     })?;
-    let built = build_mmdb(&name, &text);
-    sources.insert(name, text.into());
-    let mmdb = built?;
-    write_whole(output, &mmdb).map_err(|error| cannot("write", output, &error))?;
-    Ok(mmdb.len())
+    Ok((name, text))
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Diagnostics {

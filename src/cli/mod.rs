@@ -10,16 +10,21 @@ macro_rules! say {
     }};
 }
 
+mod clients;
 mod demo;
+mod diff;
 mod geoip;
 mod log;
 mod overrides;
 mod probe;
 mod resume;
 mod serve;
+mod simulate;
+mod table;
 mod unit;
 mod verify;
 mod why;
+mod work;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -28,6 +33,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::dns::{Prefix, RrType};
+use crate::simulate::{Condition, read_share};
 use crate::steer::MAX_EPOCH;
 
 /// An authoritative DNS server that answers service names with the nearest healthy region.
@@ -78,6 +84,44 @@ enum Command {
         server: Option<String>,
         #[command(flatten)]
         files: Files,
+    },
+    /// Say what losses of regions, metros and labels, one or two at once, do to the clients of every service.
+    Simulate {
+        /// Lose only this: regions, metros or labels (KEY:VALUE), at once where commas are between them. May be repeated.
+        #[arg(long = "loss", value_name = "NAME,…")]
+        losses: Vec<String>,
+        /// Lose one at a time, never two.
+        #[arg(long)]
+        single: bool,
+        /// What all clients together ask for, in the unit of the regions' capacity; by default the sum of the weights of
+        /// --clients, else 100.
+        #[arg(long, value_name = "NUMBER", value_parser = parse_demand)]
+        demand: Option<f64>,
+        /// Exit with code 1 if this happens: empty, over-capacity, moves>30%; several with commas between them.
+        #[arg(long, value_name = "CONDITION,…", value_delimiter = ',', value_parser = parse_condition)]
+        fail_if: Vec<Condition>,
+        /// How many losses are shown of a service, and of all; 0 shows all.
+        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+        rows: usize,
+        #[command(flatten)]
+        about: About,
+        #[command(flatten)]
+        files: Files,
+    },
+    /// Say what a change of the files does to clients: whose region changes, by service and network, and which names come and go.
+    Diff {
+        /// The configuration before: a meridian.toml.
+        old: PathBuf,
+        /// The configuration after.
+        new: PathBuf,
+        /// How many networks that move are named of each service, the largest first.
+        #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+        networks: usize,
+        /// Exit with code 1 if more than this share of any service's clients moves, or a service is gone; e.g. 5%.
+        #[arg(long, value_name = "SHARE", value_parser = read_share)]
+        max_moved: Option<f64>,
+        #[command(flatten)]
+        about: About,
     },
     /// Run a check once, now, and show all that it sees. Exit code 0 when it passes, 1 when it does not, 2 when nothing was probed.
     Probe {
@@ -234,6 +278,20 @@ enum Geoip {
     },
 }
 
+/// Whom a simulation is about.
+#[derive(Debug, clap::Args)]
+struct About {
+    /// Count these clients, prefix,weight a line, instead of all IPv4 addresses.
+    #[arg(long, value_name = "FILE")]
+    clients: Option<PathBuf>,
+    /// Look at this service only, e.g. www.gtm.example. May be repeated.
+    #[arg(long = "service", value_name = "NAME")]
+    services: Vec<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Debug, clap::Args)]
 struct Files {
     /// The configuration; by default ./meridian.toml, then /etc/meridian/meridian.toml.
@@ -270,6 +328,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 None => why::from_files(&question, &files.config(), json),
             }
         }
+        Command::Simulate { losses, single, demand, fail_if, rows, about, files } => {
+            simulate::run(&simulate::Question { losses, single, demand, fail_if, rows, about }, &files.config())
+        }
+        Command::Diff { old, new, networks, max_moved, about } => {
+            diff::run(&diff::Question { networks, max_moved, about }, &old, &new)
+        }
         Command::Probe { check, address, service, json, files } => {
             let subject = match (service, check, address) {
                 (Some(service), ..) => probe::Subject::Service(service),
@@ -300,4 +364,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn parse_type(text: &str) -> Result<RrType, String> {
     text.parse().map_err(|()| format!("{text} is not a DNS type"))
+}
+
+fn parse_condition(text: &str) -> Result<Condition, String> {
+    text.trim().parse()
+}
+
+fn parse_demand(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1e15).contains(number));
+    number.ok_or_else(|| "is not a number from 0 to 1e15".to_owned())
 }

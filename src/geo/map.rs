@@ -92,6 +92,17 @@ impl GeoMap {
         &self.orders
     }
 
+    /// Stretches of IPv4 clients in order: the first address of each, and the order of all in it. Neighbours may have the same.
+    pub fn v4_runs(&self) -> impl Iterator<Item = (u32, OrderId)> {
+        self.table.v4_runs().map(|(start, order)| (start, OrderId(order)))
+    }
+
+    /// The same of IPv6. Stretches of addresses that hold IPv4 ones may have another order than their clients, who are IPv4
+    /// clients: [`GeoMap::lookup`] knows.
+    pub fn v6_runs(&self) -> impl Iterator<Item = (u128, OrderId)> {
+        self.table.v6_runs().map(|(start, order)| (start, OrderId(order)))
+    }
+
     /// How `client` is located. `spec`, `regions` and `locations` are those the map was compiled of.
     pub fn explain(&self, spec: &MapSpec, regions: &[Region], locations: &Locations, client: Prefix) -> Explanation {
         let address = self.table.address_of(client);

@@ -34,6 +34,7 @@ pub use location::{Code, Location, Locations, Subdivision};
 pub use map::{Explanation, GeoMap, Located, OrderId};
 pub use mmdb::{Database, GeoError, Problem};
 pub use resolve::Source;
+pub use runs::zip_runs;
 
 /// The MMDB that is used where `[geo] city` names none: coarse, and free. See `geoip/README.md`.
 pub const EMBEDDED: &[u8] = include_bytes!("../../geoip/world.mmdb");

@@ -240,7 +240,7 @@ impl V6Builder {
 }
 
 /// Two lists of runs as one: from each start on, the values of both. Both begin at address 0.
-pub(super) fn zip_runs<A: Copy, B: Copy>(
+pub fn zip_runs<A: Copy, B: Copy>(
     a: impl Iterator<Item = (u128, A)>,
     b: impl Iterator<Item = (u128, B)>,
 ) -> impl Iterator<Item = (u128, (A, B))> {

@@ -56,6 +56,16 @@ impl Table {
         embedded::unwrap(address.to_bits(), length).map_or(address.into(), |(inner, _)| IpAddr::V4(inner.into()))
     }
 
+    /// Stretches of IPv4 in order: first address and value.
+    pub(super) fn v4_runs(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.v4.iter()
+    }
+
+    /// The same of IPv6.
+    pub(super) fn v6_runs(&self) -> impl Iterator<Item = (u128, u32)> {
+        self.v6.iter()
+    }
+
     /// The same table with other values, merged anew.
     pub(super) fn map(&self, value: impl Fn(u32) -> u32) -> Table {
         let v4 = self.v4.iter().map(|(start, old)| (start, value(old))).collect();

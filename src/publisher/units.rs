@@ -9,7 +9,7 @@ use super::change::Change;
 use crate::config::Config;
 use crate::health::{Health, State};
 use crate::model::{Endpoint, Moment, Pool, RegionId, Service, ServiceId, Takeover, Unit};
-use crate::steer::{Because, Holder, Holding, Overrides, Plan, Scene, Tenure, Terms, UnitRecord};
+use crate::steer::{Because, Holder, Holding, Overrides, Plan, Scene, Tenure, Terms, UnitRecord, succession};
 
 /// What is kept of units, by their owner names in lower case.
 pub type UnitRecords = BTreeMap<String, UnitRecord>;
@@ -147,12 +147,8 @@ impl Scenery<'_> {
 
     /// The regions that are up and ready, best first: by `priority`, then by name.
     fn ready(&self, service: &Service, unit: &Unit) -> Vec<String> {
-        let mut ready: Vec<(u32, &str)> = (0..service.pools.len())
-            .filter(|index| self.is_ready(service, unit, *index))
-            .map(|index| (service.pools[index].priority, self.region_name(service.pools[index].region)))
-            .collect();
-        ready.sort_unstable();
-        ready.into_iter().map(|(_, region)| region.to_owned()).collect()
+        let ready = succession(service).filter(|(index, _)| self.is_ready(service, unit, *index));
+        ready.map(|(_, pool)| self.region_name(pool.region).to_owned()).collect()
     }
 
     /// What speaks against a move to the pool at `index`, as a sentence.

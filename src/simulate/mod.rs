@@ -1,5 +1,19 @@
-//! What would happen if: losses of regions, and the tests that zone files carry, from the same plan
+//! What would happen if: losses of regions, changes of the files, and the tests that zone files carry, from the same plan
 //! and the same selection that serve.
+//!
+//! ```text
+//! maps or a sample ── Population ── classes of clients who are all alike to a map
+//! regions, metros, labels ── losses ──┐
+//!                   Simulation::run(service) ── for each class and loss one traced selection ── Report ── Summary
+//! ```
+//!
+//! A selection tells its trace how probable each region was, so one of them gives the exact split of a class.
+
+mod change;
+mod clients;
+mod losses;
+mod outcome;
+mod split;
 
 use std::sync::Arc;
 
@@ -8,24 +22,45 @@ use crate::config::Config;
 use crate::dataset::{Dataset, Snapshot};
 use crate::diag::{Diagnostics, did_you_mean};
 use crate::health::State;
-use crate::model::{Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, regions_named};
-use crate::steer::{Drain, Plan, Standing};
+use crate::model::{Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, Takeover, regions_named};
+use crate::steer::{Drain, Holding, Plan, Standing, successor};
+
+pub use change::{Change, Movement, Names, ServiceChange};
+pub use clients::{Population, Sampled, read_clients};
+pub use losses::{Loss, losses};
+pub use outcome::{
+    Broken, Condition, LossSummary, Outcome, Report, Simulation, Summary, destination_name, read_share, round, route_name,
+};
+pub use split::{Destination, Split, Subject};
 
 const DOWN: State = State { up: false, settled: true };
 
-/// A snapshot in which every endpoint of `down` is down, all others are up, and the `drained` regions are drained.
+/// A snapshot in which every endpoint of `down` is down, all others are up, and the `drained` regions are drained. A unit that
+/// moves by itself is owned by who takes it over.
 pub fn what_if(dataset: &Arc<Dataset>, down: &Part, drained: &[RegionId]) -> Snapshot {
-    let regions = &dataset.config.regions;
-    let drain = Arc::new(Drain { what: "region".to_owned(), by: "the question".to_owned(), reason: String::new(), until: None });
-    let plan = |service: &Service| {
-        let state = |pool: &Pool, endpoint: &Endpoint| if down.contains(pool.region, endpoint) { DOWN } else { State::UNPROBED };
-        let standing =
-            |pool: &Pool| Standing { drained: drained.contains(&pool.region).then(|| drain.clone()), ..Standing::default() };
-        let standings: Vec<Standing> = if drained.is_empty() { Vec::new() } else { service.pools.iter().map(standing).collect() };
-        Plan::compile(service, regions, &state, &standings)
-    };
-    let plans = dataset.config.services.iter().map(|service| Arc::new(plan(service))).collect();
+    let plan = |service| Arc::new(plan_if(&dataset.config, service, down, drained));
+    let plans = dataset.config.services.iter().map(plan).collect();
     Snapshot { dataset: dataset.clone(), plans, tallies: Arc::default() }
+}
+
+/// The plan of one service of `config` in such a snapshot.
+fn plan_if(config: &Config, service: &Service, down: &Part, drained: &[RegionId]) -> Plan {
+    let is_drained = |pool: &Pool| drained.contains(&pool.region);
+    let state = |pool: &Pool, endpoint: &Endpoint| if down.contains(pool.region, endpoint) { DOWN } else { State::UNPROBED };
+    let drain = || Drain { what: "region".to_owned(), by: "the question".to_owned(), reason: String::new(), until: None };
+    let standing = |pool: &Pool| Standing { drained: is_drained(pool).then(|| Arc::new(drain())), ..Standing::default() };
+    let standings: Vec<Standing> = if drained.is_empty() { Vec::new() } else { service.pools.iter().map(standing).collect() };
+    let holding = service.unit.as_ref().map(|unit| {
+        let is_up = |pool: &Pool| {
+            let up = Plan::is_up(service, pool, &|endpoint| state(pool, endpoint));
+            up.iter().flatten().all(|up| *up) && !is_drained(pool)
+        };
+        let owner = service.pools.iter().find(|pool| pool.region == unit.owner);
+        let moves = unit.rules.takeover == Takeover::Auto && !owner.is_some_and(is_up);
+        let next = if moves { successor(service, &is_up, unit.owner) } else { None };
+        next.map_or_else(|| Holding::of(unit.owner), |next| Holding { epoch: 2, ..Holding::of(next) })
+    });
+    Plan::compile_held(service, &config.regions, &state, &standings, holding)
 }
 
 /// What an operator means by `names`: regions, metros, labels as `KEY:VALUE`, addresses and target names of endpoints. The error is a
@@ -83,3 +118,6 @@ fn is_met(dataset: &Dataset, test: &RoutingTest, explanation: &Explanation) -> b
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

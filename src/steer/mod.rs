@@ -21,4 +21,4 @@ pub use plan::{Drain, Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Standing};
 pub use returns::{Phase, Ramp, Return, Returns};
 pub use select::{Asked, Selection, Trace, Verdict, select};
 pub use tenure::{Because, MAX_EPOCH, Scene, Tenure, Terms, UnitRecord, Wanted};
-pub use unit::{Holder, Holding};
+pub use unit::{Holder, Holding, succession, successor};

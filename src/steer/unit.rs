@@ -1,7 +1,7 @@
 //! Who owns a unit.
 
 use crate::dns::Ttl;
-use crate::model::{Moment, RegionId};
+use crate::model::{Moment, Pool, RegionId, Service};
 
 /// Who answers for a unit now, and in which epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,4 +45,18 @@ impl Holding {
             _ => None,
         }
     }
+}
+
+/// The pools of a unit with their places, in the order in which they take it over: by `priority`, then by the region's name.
+pub fn succession(service: &Service) -> impl Iterator<Item = (usize, &Pool)> {
+    let mut pools: Vec<(usize, &Pool)> = service.pools.iter().enumerate().collect();
+    // Regions are in the order of their names.
+    pools.sort_by_key(|(_, pool)| (pool.priority, pool.region));
+    pools.into_iter()
+}
+
+/// Who takes a unit over when its owner is down: the first of those whose pool is up, but never `except`.
+pub fn successor(service: &Service, is_up: &dyn Fn(&Pool) -> bool, except: RegionId) -> Option<RegionId> {
+    let found = succession(service).find(|(_, pool)| pool.region != except && is_up(pool));
+    found.map(|(_, pool)| pool.region)
 }

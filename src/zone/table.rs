@@ -229,6 +229,14 @@ impl NameTable {
         })
     }
 
+    /// Every name that has records or a service, lower-cased wire format, in no particular order. What says who owns a unit
+    /// is none.
+    pub fn owners(&self) -> impl Iterator<Item = &[u8]> {
+        let nodes = self.index.records().map(|record| self.node(record));
+        let has_any = |node: &Node<'_>| node.rrset_count > 0 || (node.service != NONE && node.service & EPOCH == 0);
+        nodes.filter(has_any).map(|node| node.name)
+    }
+
     /// How many names there are, empty non-terminals among them.
     pub fn len(&self) -> usize {
         self.names

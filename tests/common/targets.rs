@@ -15,6 +15,7 @@ use meridian::geo::Locations;
 use meridian::model::{DnsSpec, DnsTransport, Moment, TargetId};
 use meridian::probe::{Heard, Question, hear_v4, hear_v6};
 use meridian::publisher::{Event, Publisher};
+use meridian::simulate;
 use meridian::state;
 use meridian::zone::{self, Include, Input};
 
@@ -56,6 +57,16 @@ pub fn read_master_file(text: &str) {
     let sources = [(Arc::from("fuzz.zone"), Arc::from(text))].into();
     render_text(&diagnostics, &sources, false);
     render_json(&diagnostics);
+}
+
+/// Reads any text as the clients of a simulation: no panic, and every row is a client or told of.
+pub fn read_clients(text: &str) {
+    let mut diagnostics = Diagnostics::default();
+    let clients = simulate::read_clients("fuzz.csv", text, &mut diagnostics);
+    assert!(clients.iter().all(|client| client.weight > 0.0 && client.weight.is_finite()));
+    assert!(diagnostics.errors() <= 51 && diagnostics.has_errors() | !clients.is_empty());
+    let sources = [(Arc::from("fuzz.csv"), Arc::from(text))].into();
+    render_text(&diagnostics, &sources, false);
 }
 
 /// Reads any text as `meridian.toml`, and as a zone file beside a good one.

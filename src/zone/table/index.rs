@@ -44,6 +44,11 @@ impl Index {
         index
     }
 
+    /// Every record, in no particular order.
+    pub(super) fn records(&self) -> impl Iterator<Item = u32> {
+        self.lines.iter().flat_map(|line| line.0).map(|entry| entry as u32).filter(|record| *record != 0)
+    }
+
     /// The record with this hash that is the `same`.
     #[inline]
     pub(super) fn find(&self, hash: u32, mut same: impl FnMut(u32) -> bool) -> Option<u32> {

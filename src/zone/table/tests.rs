@@ -158,3 +158,20 @@ fn duplicates_that_differ_in_case_are_served_once() {
     assert_eq!(shape(&table, "e.", RrType::NS), "hit NS 1");
     assert_eq!(shape(&table, "e.", RrType::MX), "hit MX 2");
 }
+
+#[test]
+fn owners_are_the_names_that_have_something() {
+    let records = zone_e();
+    let (origin, www, epoch) = (name("e."), name("s.ent2.e."), name("_epoch.s.ent2.e."));
+    let epochs = [(epoch, ServiceId(0))];
+    let zone = ZoneInput { origin: &origin, records: &records, services: vec![(&www, ServiceId(0))], epochs: &epochs };
+    let table = NameTable::build(&[zone]);
+    let mut owners: Vec<String> = table.owners().map(|owner| crate::dns::Name::from_wire(owner).unwrap().to_string()).collect();
+    owners.sort();
+    let mut expected: Vec<String> = records.iter().map(|record| record.owner_name().to_lowercase().to_string()).collect();
+    expected.push("s.ent2.e.".to_owned());
+    expected.sort();
+    expected.dedup();
+    assert_eq!(owners, expected);
+    assert!(!owners.contains(&"ent.e.".to_owned()) && owners.len() < table.len());
+}

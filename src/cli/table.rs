@@ -1,0 +1,81 @@
+//! Tables and figures for people.
+
+/// How a column stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Column {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// The lines of a table whose cells are `rows`, the heads of the columns first; two blanks lie between columns. A column that
+/// is empty but for its head is left out.
+pub(super) fn lines(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
+    let is_used = |column: usize| rows.iter().skip(1).any(|row| !row[column].is_empty());
+    let used: Vec<usize> = (0..columns.len()).filter(|column| is_used(*column)).collect();
+    let length = |cell: &String| cell.chars().count();
+    let width = |column: &usize| rows.iter().map(|row| length(&row[*column])).max().unwrap_or(0);
+    let widths: Vec<usize> = used.iter().map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = used.iter().zip(&widths).map(|(column, width)| match columns[*column] {
+            Column::Left => format!("{:<width$}", row[*column]),
+            Column::Right => format!("{:>width$}", row[*column]),
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+/// A share, 0 … 1, as a percentage with at most one digit after the point.
+pub(super) fn percent(share: f64) -> String {
+    match share {
+        // Sums of shares are not exact to the last bit.
+        share if share < 1e-9 => "0 %".to_owned(),
+        share if share < 0.0005 => "<0.1 %".to_owned(),
+        share if share > 0.9995 && share < 1.0 - 1e-9 => ">99.9 %".to_owned(),
+        share => format!("{} %", (share * 1000.0).round() / 10.0),
+    }
+}
+
+/// `1 name`, `2 names`, `3 losses`.
+pub(super) fn count(number: usize, word: &str) -> String {
+    let ending = match number {
+        1 => "",
+        _ if word.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{number} {word}{ending}")
+}
+
+/// At most `most` of `words`, with commas between them, and how many more there are.
+pub(super) fn list(words: &[String], most: usize) -> String {
+    let shown = words.iter().take(most).cloned().collect::<Vec<_>>().join(", ");
+    match words.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_never_rounded_to_none_or_all() {
+        let shares = [0.0, 1e-12, 1e-8, 0.0004, 0.0006, 1.0 / 3.0, 0.9994, 0.9999, 1.0 - 1e-12, 1.0];
+        let words = ["0 %", "0 %", "<0.1 %", "<0.1 %", "0.1 %", "33.3 %", "99.9 %", ">99.9 %", "100 %", "100 %"];
+        assert_eq!(shares.map(percent), words);
+    }
+
+    #[test]
+    fn columns_stand_under_their_heads_and_empty_ones_are_left_out() {
+        let rows = [["a", "n", "none"], ["long", "1", ""], ["b", "22", ""]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(lines(&[Column::Left, Column::Right, Column::Left], &rows), ["a      n", "long   1", "b     22"]);
+        assert_eq!(
+            (count(1, "loss"), count(2, "loss"), count(0, "name")),
+            ("1 loss".into(), "2 losses".into(), "0 names".into())
+        );
+        assert_eq!(list(&["a", "b", "c"].map(str::to_owned), 2), "a, b and 1 more");
+    }
+}

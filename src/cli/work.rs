@@ -1,0 +1,110 @@
+//! Work on every core, with a bar that tells how far it is.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+/// Work that takes less than this shows no bar.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often the bar moves.
+const STEP: Duration = Duration::from_millis(200);
+/// How long the bar is, in characters.
+const LENGTH: usize = 40;
+
+/// Does `work` for 0 … `count` − 1 on every core, and hands each result to `each`, in that order. On a terminal a bar on standard
+/// error shows how many `what` are done.
+pub(super) fn in_parallel<T: Send>(count: usize, what: &str, work: impl Fn(usize) -> T + Sync, mut each: impl FnMut(T)) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = sync_channel(64);
+    let mut bar = Bar { began: Instant::now(), shown: None, count, what };
+    std::thread::scope(|scope| {
+        for _ in 0..cores.min(count) {
+            let (sender, work, next) = (sender.clone(), &work, &next);
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= count || sender.send((index, work(index))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let (mut waiting, mut done) = (BTreeMap::new(), 0);
+        loop {
+            match receiver.recv_timeout(STEP) {
+                Ok((index, result)) => {
+                    waiting.insert(index, result);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            while let Some(result) = waiting.remove(&done) {
+                each(result);
+                done += 1;
+            }
+            bar.show(done + waiting.len());
+        }
+    });
+    bar.clear();
+}
+
+struct Bar<'w> {
+    began: Instant,
+    /// When it last moved, once it is there.
+    shown: Option<Instant>,
+    count: usize,
+    what: &'w str,
+}
+
+impl Bar<'_> {
+    fn show(&mut self, done: usize) {
+        let now = Instant::now();
+        let due = self.shown.map_or(now - self.began >= PATIENCE, |shown| now - shown >= STEP);
+        if due && std::io::stderr().is_terminal() {
+            self.shown = Some(now);
+            let _ = write!(std::io::stderr(), "\r{}\x1b[K", bar(done, self.count, self.what));
+        }
+    }
+
+    fn clear(&self) {
+        if self.shown.is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn bar(done: usize, count: usize, what: &str) -> String {
+    let full = LENGTH * done / count.max(1);
+    format!("[{}{}] {done} of {count} {what}", "#".repeat(full), " ".repeat(LENGTH - full))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_whichever_is_done_first() {
+        let mut results = Vec::new();
+        in_parallel(
+            100,
+            "services",
+            |index| {
+                std::thread::sleep(Duration::from_micros(100 * (index as u64 % 7)));
+                index * 2
+            },
+            |result| results.push(result),
+        );
+        assert_eq!(results, (0..100).map(|index| index * 2).collect::<Vec<_>>());
+        in_parallel(0, "services", |_| (), |()| panic!("there is nothing to do"));
+    }
+
+    #[test]
+    fn the_bar_fills() {
+        assert_eq!(bar(0, 7, "services"), format!("[{}] 0 of 7 services", " ".repeat(40)));
+        assert_eq!(bar(7, 7, "services"), format!("[{}] 7 of 7 services", "#".repeat(40)));
+    }
+}

@@ -1,0 +1,83 @@
+//! What is lost at once: regions, metros, labels, and every two of these.
+
+use std::collections::BTreeSet;
+
+use crate::diag::did_you_mean;
+use crate::model::{Part, Region, RegionId, regions_named};
+
+/// Regions that are lost together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// What an operator would call it: `dublin`, `metro:frankfurt`, `provider:cloud-a`, and two with ` + ` between them.
+    pub name: String,
+    /// The regions, in the order of their names; never none.
+    pub regions: Vec<RegionId>,
+    /// Those are all that there are.
+    pub is_everything: bool,
+}
+
+impl Loss {
+    fn new(name: String, regions: BTreeSet<RegionId>, all: &[Region]) -> Loss {
+        let is_everything = regions.len() == all.len();
+        Loss { name, regions: regions.into_iter().collect(), is_everything }
+    }
+
+    /// The regions or labels that `text` names, with commas between them, lost at once. The error is a sentence about the first
+    /// that there is not.
+    pub fn named(regions: &[Region], text: &str) -> Result<Loss, String> {
+        let mut lost = BTreeSet::new();
+        for name in text.split(',').map(str::trim) {
+            let named = regions_named(ids(regions), name);
+            if named.is_empty() {
+                let near = did_you_mean(name, regions.iter().map(|region| region.name.as_str()));
+                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                return Err(format!("there is no region, metro or label {name}{hint}"));
+            }
+            lost.extend(named);
+        }
+        let names: Vec<&str> = text.split(',').map(str::trim).collect();
+        Ok(Loss::new(names.join(" + "), lost, regions))
+    }
+
+    pub(super) fn part(&self) -> Part {
+        Part { regions: self.regions.clone(), endpoints: Vec::new() }
+    }
+
+    pub(super) fn has(&self, region: RegionId) -> bool {
+        self.regions.binary_search(&region).is_ok()
+    }
+}
+
+/// Every region, every metro of several regions and every label; with `pairs` every two of these as well. What takes the same
+/// regions is there once, under its first name.
+pub fn losses(regions: &[Region], pairs: bool) -> Vec<Loss> {
+    let single = regions.iter().map(|region| region.name.clone());
+    let metros: BTreeSet<&String> = regions.iter().filter_map(|region| region.metro.as_ref()).collect();
+    let labels: BTreeSet<(&String, &String)> = regions.iter().flat_map(|region| &region.labels).collect();
+    let metros = metros.into_iter().map(|metro| format!("metro:{metro}"));
+    let labels = labels.into_iter().map(|(key, value)| format!("{key}:{value}"));
+    let mut known = BTreeSet::new();
+    let mut all: Vec<Loss> = Vec::new();
+    for name in single.chain(metros).chain(labels) {
+        let lost: BTreeSet<RegionId> = regions_named(ids(regions), &name).into_iter().collect();
+        if !lost.is_empty() && known.insert(lost.clone()) {
+            all.push(Loss::new(name, lost, regions));
+        }
+    }
+    let count = if pairs { all.len() } else { 0 };
+    for first in 0..count {
+        for second in first + 1..count {
+            let (a, b) = (&all[first], &all[second]);
+            let lost: BTreeSet<RegionId> = a.regions.iter().chain(&b.regions).copied().collect();
+            if known.insert(lost.clone()) {
+                let name = format!("{} + {}", a.name, b.name);
+                all.push(Loss::new(name, lost, regions));
+            }
+        }
+    }
+    all
+}
+
+fn ids(regions: &[Region]) -> impl Iterator<Item = (RegionId, &Region)> + Clone {
+    regions.iter().enumerate().map(|(index, region)| (RegionId::from_index(index), region))
+}
