@@ -692,7 +692,7 @@ fn used_by(dataset: &Dataset) -> Vec<Vec<ServiceId>> {
 /// Where the pool in `region` stands in a plan; `None` for a family that it does not offer.
 fn stand(plan: &Plan, region: RegionId, family: Family) -> Option<Stand> {
     let rung = Rung::best(plan.pool(region)?.rungs[family.index()])?;
-    let note = plan.note(region).filter(|_| rung == Rung::Standby);
+    let note = if rung == Rung::Standby { plan.note(region) } else { None };
     let held = note.is_some_and(|note| note.standing.held[family.index()]);
     Some(Stand { rung, held, drained: note.is_some_and(|note| note.standing.drained.is_some()) })
 }

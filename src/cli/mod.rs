@@ -73,9 +73,12 @@ enum Command {
         /// The client's address or prefix, e.g. 203.0.113.0/24.
         #[arg(long, value_name = "IP[/LEN]")]
         client: Prefix,
-        /// Regions to take as down, separated by commas. Without it everything is taken as up.
-        #[arg(long, value_delimiter = ',', value_name = "REGION", conflicts_with = "server")]
+        /// What to take as down, separated by commas: regions, metros, labels as KEY:VALUE, endpoints. Without it everything is taken as up.
+        #[arg(long, value_delimiter = ',', value_name = "NAME", conflicts_with = "server")]
         down: Vec<String>,
+        /// What to take as drained, separated by commas: regions, metros, labels as KEY:VALUE.
+        #[arg(long, value_delimiter = ',', value_name = "NAME", conflicts_with = "server")]
+        drained: Vec<String>,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
@@ -321,8 +324,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.command {
         Command::Serve { init_units, files } => serve::run(&files.config(), init_units),
         Command::Verify { files, json } => verify::run(&files.config(), json),
-        Command::Why { name, rtype, client, down, json, server, files } => {
-            let question = why::Question { name, rtype, client, down };
+        Command::Why { name, rtype, client, down, drained, json, server, files } => {
+            let question = why::Question { name, rtype, client, down, drained };
             match server {
                 Some(url) => why::ask_server(&question, &url, json),
                 None => why::from_files(&question, &files.config(), json),

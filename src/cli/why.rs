@@ -19,11 +19,13 @@ pub(super) struct Question {
     pub(super) rtype: Option<RrType>,
     /// The client.
     pub(super) client: Prefix,
-    /// Names of regions taken as down.
+    /// What is taken as down: regions, metros, labels, endpoints.
     pub(super) down: Vec<String>,
+    /// What is taken as drained: regions, metros, labels.
+    pub(super) drained: Vec<String>,
 }
 
-/// Explains from the files, with everything up but the regions named.
+/// Explains from the files, with everything up but what is named.
 pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> ExitCode {
     let built = loader::build(config);
     let Some(dataset) = built.dataset else {
@@ -38,8 +40,13 @@ pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> Exit
         Ok(down) => down,
         Err(why) => return fail(&format!("--down: {why}")),
     };
+    let drained = match part(&dataset.config, &question.drained) {
+        Ok(drained) if drained.endpoints.is_empty() => drained.regions,
+        Ok(_) => return fail("--drained: regions, metros and labels are drained here, no endpoints"),
+        Err(why) => return fail(&format!("--drained: {why}")),
+    };
     let dataset = Arc::new(dataset);
-    let explanation = explain(&what_if(&dataset, &down, &[]), &name, question.rtype, question.client, 0);
+    let explanation = explain(&what_if(&dataset, &down, &drained), &name, question.rtype, question.client, 0);
     if json {
         say!("{:#}", explanation.json());
     } else {

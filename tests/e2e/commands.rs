@@ -111,6 +111,11 @@ fn why_explains_to_people() {
     let unknown = why(&["www.gtm.example", "--client", "10.1.2.3", "--down", "dubln"]);
     assert_eq!(unknown.code, Some(1));
     assert!(unknown.stderr.contains("there is no region, metro, label or endpoint dubln; did you mean dublin?"), "{unknown:?}");
+    let drained = why(&["www.gtm.example", "--client", "203.0.113.5", "--drained", "dublin"]);
+    assert!(drained.stdout.contains("NOERROR 192.0.2.20 from ashburn"), "{drained:?}");
+    assert!(drained.stdout.contains("dublin: drained, 2 of 2 endpoints up, weight 1"), "{drained:?}");
+    let endpoint = why(&["www.gtm.example", "--client", "10.1.2.3", "--drained", "192.0.2.10"]);
+    assert!(endpoint.code == Some(1) && endpoint.stderr.contains("no endpoints"), "{endpoint:?}");
     let bad = why(&["www..example", "--client", "10.1.2.3"]);
     assert_eq!(bad.code, Some(1));
     assert!(bad.stderr.contains("www..example"), "{bad:?}");
