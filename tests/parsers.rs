@@ -93,6 +93,16 @@ fn units() {
 }
 
 #[test]
+fn overrides() {
+    let overrides = r#"{"format":1,"meridian":"0.1.0","overrides":[
+        {"id":1,"word":"drain","of":{"label":["provider","cloud-a"]},"by":"anna","reason":"INC-7","made":"2026-11-25T16:00:00.5Z",
+         "starts":"2026-11-25T16:05:00Z","until":"2026-11-25T18:00:00Z","forced":true},
+        {"id":7,"word":{"weight":5},"of":{"endpoint":{"service":"www.example.","target":"192.0.2.1"}},"by":"b","reason":"r",
+         "made":"1970-01-01T00:00:00Z","starts":"9999-12-31T23:59:59Z"}]}"#;
+    mutate(&[overrides.as_bytes().to_vec()], targets::read_overrides);
+}
+
+#[test]
 fn clients() {
     let seed = b"# queries\n203.0.113.0/24,700\n192.0.2.0/24 , 2.5 # more\n2001:db8::/48\n".to_vec();
     mutate(&[seed], |bytes| targets::read_clients(&String::from_utf8_lossy(bytes)));

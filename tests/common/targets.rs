@@ -125,6 +125,19 @@ pub fn read_units(bytes: &[u8]) {
     }
 }
 
+/// Reads any octets as what operators say; what is accepted is written and read again as it is.
+pub fn read_overrides(bytes: &[u8]) {
+    match state::decode_overrides(bytes) {
+        Ok(overrides) => {
+            // Times are written to the millisecond.
+            let text = state::encode_overrides(&overrides);
+            let again = state::decode_overrides(&text).expect("what is written is read");
+            assert_eq!(state::encode_overrides(&again), text);
+        }
+        Err(why) => assert!(!why.contains('\n'), "{why:?}"),
+    }
+}
+
 /// Reads any octets as a history of health, and starts from what is accepted: what is held is down,
 /// every name is answered, and what is kept again is read again.
 pub fn read_history(dataset: &Arc<Dataset>, bytes: &[u8]) {
