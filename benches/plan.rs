@@ -1,11 +1,12 @@
 //! A plan: compiled once a change, and chosen from by every query.
 
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 
 use criterion::{Criterion, Throughput};
 use meridian::health::State;
-use meridian::model::{Family, RegionId, RegionOrder};
-use meridian::steer::{Asked, Plan, select};
+use meridian::model::{Family, Prefix, RegionId, RegionOrder, Route};
+use meridian::steer::{Asked, Plan, client_hash, select};
 
 use super::common::Files;
 use super::publish::configuration;
@@ -29,5 +30,17 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         assert_eq!(chosen.region.map(RegionId::index), Some(region), "{label}");
         group.bench_function(label, |bencher| bencher.iter(|| select(black_box(plan), &asked, &mut random, &mut ())));
     }
+    let mut sticky = service.clone();
+    sticky.route = Route::Sticky;
+    let sticky = Plan::compile(&sticky, &config.regions, &|_, _| State::UNPROBED, &[]);
+    let mut address = 0u32;
+    group.bench_function("select, sticky among 20 regions", |bencher| {
+        bencher.iter(|| {
+            address = address.wrapping_add(0x0101_0100);
+            let client = Prefix::truncating(Ipv4Addr::from(address).into(), 24).expect("a length of IPv4");
+            let asked = Asked { family: Family::V4, order: None, border: None, hash: client_hash(client), svcb: None };
+            select(black_box(&sticky), &asked, &mut random, &mut ()).map(|selection| selection.region)
+        });
+    });
     group.finish();
 }

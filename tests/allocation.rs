@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use meridian::answer::{Exchange, Query, Response, TCP_BUFFER, Transport, Worker, query_message, respond, respond_all};
 use meridian::dataset::Snapshot;
-use meridian::dns::{Name, RrType};
-use meridian::model::ServiceId;
-use meridian::publisher::Publisher;
+use meridian::dns::{Name, RrType, Ttl};
+use meridian::model::Moment;
+use meridian::publisher::{Event, Publisher};
+use meridian::steer::UnitRecord;
 
 struct Counting;
 
@@ -51,6 +52,7 @@ d      DNAME w
 long   DNAME LONG
 cut    NS    ns.cut
 ns.cut A     192.0.2.99
+stick  HTTPS 1 . alpn=h2 ipv4hint=192.0.2.9
 MANY'''
 [services.near]
 route = "nearest"
@@ -68,6 +70,29 @@ route = "priority"
 [services.first.pools]
 dublin = { priority = 1, endpoints = ["lb.example."] }
 tokyo  = { priority = 2, endpoints = ["lb2.example."] }
+[services.trickle]
+route = "priority"
+trickle = 0.5
+[services.trickle.pools]
+dublin = { priority = 1, endpoints = ["192.0.2.10"] }
+tokyo  = { priority = 2, endpoints = ["192.0.2.30"] }
+[services.stick]
+route = "sticky"
+map = "none"
+[services.stick.pools]
+dublin = { weight = 3, endpoints = ["192.0.2.10", "192.0.2.11"] }
+tokyo  = { endpoints = ["192.0.2.30"] }
+[services.unit]
+route = "unit"
+owners = "dublin"
+[services.unit.pools]
+dublin = { endpoints = ["192.0.2.10"] }
+tokyo  = { endpoints = ["192.0.2.30"] }
+[services.fenced]
+route = "unit"
+owners = "dublin"
+[services.fenced.pools]
+dublin = { endpoints = ["192.0.2.10"] }
 "#;
 
 /// A zone with every kind of name, and one worker that counts by region, too.
@@ -77,6 +102,10 @@ fn snapshot() -> Arc<Snapshot> {
     let zone = ZONE.replace("LONG", &[label.as_str(); 3].join(".")).replace("MANY", &many);
     let mut publisher = Publisher::new(common::dataset(&[common::CONFIGURATION, &zone].concat()));
     publisher.count_for(1);
+    let owned = UnitRecord::Owned { owner: "dublin".to_owned(), epoch: 1, ttl: Ttl::from_secs(20).unwrap() };
+    let records = [("unit.gtm.example.".to_owned(), owned)].into();
+    publisher.handle(Event::UnitsTakenUp { records, frozen: None }, Moment::default());
+    publisher.answer_at_once(Moment::default());
     publisher.snapshot()
 }
 
@@ -148,6 +177,14 @@ fn queries() -> Vec<(&'static str, Vec<u8>, Kind)> {
         ("nearest, not to be located", ask("near", RrType::A, "0.0.0.0/0"), Whole(0, [2, 0, 0])),
         ("weighted", ask("share", RrType::A, v4), Whole(0, [1, 0, 0])),
         ("an alias that is steered", ask("first", RrType::AAAA, v4), Whole(0, [1, 0, 0])),
+        ("a trickle", ask("trickle", RrType::A, v4), Whole(0, [1, 0, 0])),
+        ("sticky, IPv4 subnet", ask("stick", RrType::A, v4), Whole(0, [1, 0, 0])),
+        ("sticky, IPv6 subnet", ask("stick", RrType::A, v6), Whole(0, [1, 0, 0])),
+        ("HTTPS that is steered", ask("stick", RrType::HTTPS, v4), Whole(0, [1, 0, 0])),
+        ("a unit", ask("unit", RrType::A, v4), Whole(0, [1, 0, 0])),
+        ("who owns it", ask("_epoch.unit", RrType::TXT, v4), Whole(0, [1, 0, 0])),
+        ("another type of that", ask("_epoch.unit", RrType::A, v4), Whole(0, [0, 1, 0])),
+        ("a unit that nobody owns", ask("fenced", RrType::A, v4), Whole(0, [0, 1, 0])),
         ("no such name", ask("nothing.at.all", RrType::A, v4), Whole(3, [0, 1, 0])),
         ("no such type", ask("ns1", RrType::AAAA, v4), Whole(0, [0, 1, 0])),
         ("no such type of a service", ask("near", RrType::AAAA, v4), Whole(0, [0, 1, 0])),
@@ -201,7 +238,7 @@ fn respond_allocates_nothing() {
             }
         }
     }
-    assert!(snapshot.answers_of(ServiceId::from_index(0)).any(|(_, count)| count > 0));
+    assert!(snapshot.answers_of(snapshot.dataset.service_at(&name("near")).unwrap()).any(|(_, count)| count > 0));
     // The counter counts.
     assert_eq!(allocations(|| drop(std::hint::black_box(vec![1u8]))), 1);
 }
