@@ -115,6 +115,9 @@ impl Scrape {
         let held = self.status.returning.iter().filter(|pool| pool.is_held());
         let held = held.map(|pool| ([("service", pool.service.clone()), ("region", pool.region.clone())], 1.0));
         gauges(out, "meridian_pool_held", "1 while it is held until an operator resumes it", held)?;
+        let overrides = self.status.overrides.iter().filter(|own| own.in_force);
+        let overrides = overrides.map(|own| ([("word", own.word.clone()), ("of", own.of.clone())], 1.0));
+        gauges(out, "meridian_override", "1 while an operator's word is in force", overrides)?;
         let units = || self.status.units.units.iter();
         let unit = |unit: &UnitStatus, region: &Option<String>| {
             [("unit", unit.unit.clone()), ("region", region.clone().unwrap_or_default())]

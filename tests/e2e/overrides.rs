@@ -50,6 +50,8 @@ fn a_provider_is_drained_at_once_and_stays_it_over_a_kill() {
         "{body}"
     );
     assert!(body.contains(": INC-7: loses packets"), "{body}");
+    let (_, metrics) = get(site.net.admin(), "/metrics");
+    assert!(metrics.contains("meridian_override{word=\"drain\",of=\"label provider:cloud-a\"} 1"), "{metrics}");
 
     server.process.signal(Signal::SIGKILL);
     server.process.end();
