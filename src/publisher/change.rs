@@ -301,7 +301,7 @@ impl fmt::Display for Change {
             }
             Change::UnitOwned { unit, owner, epoch, why } => write!(f, "unit {unit} is owned by {owner} in epoch {epoch}: {why}"),
             Change::UnitStranded { unit, owner } => {
-                write!(f, "unit {unit} stays with {owner}, which is down: no other region is up and ready")
+                write!(f, "unit {unit} stays with {owner}, which is down or drained: no other region is up and ready")
             }
             Change::UnitsUnknown { units, others } => {
                 write!(f, "nothing is known of {}: fenced until `meridian unit init`", counted(units))?;

@@ -332,7 +332,7 @@ impl fmt::Display for Because {
             Because::Kept => f.write_str("its ttl is longer now"),
             Because::FenceOver => f.write_str("the fence is over"),
             Because::NotReady(region) => write!(f, "the fence is over, and {region} is not ready any more"),
-            Because::Down(region) => write!(f, "{region} is down"),
+            Because::Down(region) => write!(f, "{region} is down or drained"),
             Because::Gone(region) => write!(f, "{region} has no pool any more"),
             Because::Operator(None) => f.write_str("an operator moved it"),
             Because::Operator(Some(objection)) => write!(f, "an operator moved it by force, although {objection}"),
