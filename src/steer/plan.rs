@@ -42,11 +42,13 @@ impl Rung {
         [Rung::Up, Rung::Shed, Rung::Survivors, Rung::SomeSurvivors, Rung::Standby, Rung::Fallback, Rung::AsIfUp, Rung::Every];
 
     /// The best rung of a bit set; `None` of an empty one.
+    #[inline]
     pub fn best(set: u8) -> Option<Rung> {
         Rung::ALL.get(set.trailing_zeros() as usize).copied()
     }
 
     /// Its bit in a set.
+    #[inline]
     pub fn bit(self) -> u8 {
         1 << self as u8
     }
@@ -364,6 +366,7 @@ impl Plan {
     }
 
     /// The service's pool in `region`.
+    #[inline]
     pub fn pool(&self, region: RegionId) -> Option<&PoolPlan> {
         // Pools are in the order of their regions: a service that is everywhere needs no table.
         match self.pools.get(region.index()) {
@@ -395,6 +398,7 @@ impl Plan {
     }
 
     /// What `pool`, one of this plan's, hands out on `rung`.
+    #[inline]
     pub fn ring(&self, pool: &PoolPlan, family: Family, rung: Rung) -> Ring {
         let usable = pool.usable[family.index()];
         if rung <= Rung::Standby && usable.len > 0 {
@@ -414,6 +418,7 @@ impl Plan {
     }
 
     /// The rungs that have something for `family`, for clients without a border.
+    #[inline]
     pub fn rungs(&self, family: Family) -> u8 {
         self.any[family.index()]
     }
@@ -490,6 +495,7 @@ impl Plan {
     }
 
     /// The RRs of the answer that starts at `slot` of `ring`: owners `C0 0C`, TTL [`Plan::ttl`].
+    #[inline]
     pub fn answer(&self, ring: Ring, slot: usize) -> &[u8] {
         if slot == 0 {
             return &self.rrs[ring.start as usize..][..usize::from(ring.length)];
@@ -500,6 +506,7 @@ impl Plan {
     }
 
     /// Picks a slot of `ring` by weight, exactly in the long run; `ring` is not empty.
+    #[inline]
     pub fn pick(&self, ring: Ring, rng: &mut fastrand::Rng) -> usize {
         if ring.len == 1 {
             return 0;
