@@ -65,7 +65,7 @@ pub struct UnitState {
     pub sentence: String,
 }
 
-/// All that a client can get; more than one of each only where chance decides, or the client's hash.
+/// All that a client can get; more than one of each only where chance decides.
 #[derive(Debug, Clone, Default)]
 pub struct Possible {
     /// Regions.

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::table::{self, Column};
 use crate::control::{UnitStatus, UnitsStatus, get_local, percent_encode, post_local};
 use crate::diag::render_text;
 use crate::loader;
@@ -89,12 +90,8 @@ fn table(status: &UnitsStatus) -> String {
         return lines.join("\n");
     }
     let head = ["UNIT", "OWNER", "EPOCH", "HEALTH", "STATE"].map(str::to_owned);
-    let rows: Vec<[String; 5]> = [head].into_iter().chain(status.units.iter().map(row)).collect();
-    let widths: [usize; 5] = std::array::from_fn(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0));
-    lines.extend(rows.iter().map(|row| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    }));
+    let rows: Vec<Vec<String>> = [head].into_iter().chain(status.units.iter().map(row)).map(Vec::from).collect();
+    lines.extend(table::lines(&[Column::Left; 5], &rows));
     lines.join("\n")
 }
 

@@ -39,8 +39,9 @@ impl Pools {
         Pools { returns: returns.collect(), steps: BinaryHeap::new() }
     }
 
-    /// Takes in the `state` of a service's endpoints, which operators may have overridden, and what else is known of their `health`. What its plan needs to know of each pool, or
-    /// nothing where there is nothing to know; and the pools whose weight began to grow or has grown.
+    /// Takes in the `state` of a service's endpoints, which operators may have overridden, and what else is known of their
+    /// `health`. What its plan needs to know of each pool, or nothing where there is nothing to know; and the pools whose
+    /// weight began to grow or has grown.
     pub(super) fn update(
         &mut self,
         id: ServiceId,

@@ -65,7 +65,7 @@ struct Pending {
     said: String,
 }
 
-/// Why an operator's word about units is not heeded.
+/// Why an operator's word, about units or an override, is not heeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotDone {
     /// There is nothing of that name.

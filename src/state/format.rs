@@ -19,9 +19,9 @@ const TOLERANCE: Duration = Duration::from_secs(60);
 
 /// What every version of the file has.
 #[derive(Deserialize)]
-pub(super) struct Head {
-    pub(super) format: u32,
-    pub(super) meridian: String,
+struct Head {
+    format: u32,
+    meridian: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,6 +99,16 @@ pub fn decode(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), Stri
     read(bytes, now).map_err(shown)
 }
 
+/// Reads one object of the state directory, whose layout must be `known`. The error completes "it …".
+pub(super) fn parse<'f, T: Deserialize<'f>>(bytes: &'f [u8], known: u32) -> Result<T, String> {
+    let damaged = |error: serde_json::Error| format!("is damaged: {error}");
+    let Head { format, meridian } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if format != known {
+        return Err(format!("has format {format}, written by Meridian {meridian}, and this version reads format {known}"));
+    }
+    serde_json::from_slice(bytes).map_err(damaged)
+}
+
 /// A sentence about a file, in one line of bounded length whatever the file has.
 pub(super) fn shown(why: String) -> String {
     const SHOWN: usize = 300;
@@ -106,12 +116,7 @@ pub(super) fn shown(why: String) -> String {
 }
 
 fn read(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), String> {
-    let damaged = |error: serde_json::Error| format!("is damaged: {error}");
-    let Head { format, meridian } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if format != FORMAT {
-        return Err(format!("has format {format}, written by Meridian {meridian}, and this version reads format {FORMAT}"));
-    }
-    let file: File<'_> = serde_json::from_slice(bytes).map_err(damaged)?;
+    let file: File<'_> = parse(bytes, FORMAT)?;
     let written = humantime::parse_rfc3339(&file.written).map_err(|_| format!("is damaged: {:?} is no time", file.written))?;
     let age = match now.duration_since(written) {
         Ok(age) => age,

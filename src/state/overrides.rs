@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{Head, shown};
+use super::format::{parse, shown};
 use crate::model::{Moment, Weight};
 use crate::steer::{Override, Overrides, Scope, Word};
 
@@ -101,12 +101,7 @@ pub fn decode_overrides(bytes: &[u8]) -> Result<Overrides, String> {
 }
 
 fn read(bytes: &[u8]) -> Result<Overrides, String> {
-    let damaged = |error: serde_json::Error| format!("is damaged: {error}");
-    let Head { format, meridian } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if format != FORMAT {
-        return Err(format!("has format {format}, written by Meridian {meridian}, and this version reads format {FORMAT}"));
-    }
-    let file: File<'_> = serde_json::from_slice(bytes).map_err(damaged)?;
+    let file: File<'_> = parse(bytes, FORMAT)?;
     let mut list: Vec<Override> = file.overrides.into_iter().map(Row::read).collect::<Result<_, _>>()?;
     list.sort_by_key(|own| own.id);
     match list.windows(2).find(|pair| pair[0].id == pair[1].id) {

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::format::{parse, shown};
 use crate::dns::Ttl;
 use crate::loader::write_atomically;
 use crate::publisher::UnitRecords;
@@ -21,13 +22,6 @@ pub const UNITS_SET_ASIDE: &str = "units.json.bad";
 const MAX_UNITS_SIZE: u64 = 64 << 20;
 /// The layout of the file; a higher one is of a later version.
 const FORMAT: u32 = 1;
-
-/// What every version of the file has.
-#[derive(Deserialize)]
-struct Head {
-    format: u32,
-    meridian: String,
-}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,18 +67,11 @@ pub fn encode_units(records: &UnitRecords) -> Vec<u8> {
 
 /// What a file says. The error completes "it …" in one line, whatever the file has.
 pub fn decode_units(bytes: &[u8]) -> Result<UnitRecords, String> {
-    const SHOWN: usize = 300;
-    let shown = |why: String| why.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     read(bytes).map_err(shown)
 }
 
 fn read(bytes: &[u8]) -> Result<UnitRecords, String> {
-    let damaged = |error: serde_json::Error| format!("is damaged: {error}");
-    let Head { format, meridian } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if format != FORMAT {
-        return Err(format!("has format {format}, written by Meridian {meridian}, and this version reads format {FORMAT}"));
-    }
-    let file: File<'_> = serde_json::from_slice(bytes).map_err(damaged)?;
+    let file: File<'_> = parse(bytes, FORMAT)?;
     file.units.into_iter().map(|(name, row)| Ok((name.clone(), row.read(&name)?))).collect()
 }
 
