@@ -29,7 +29,7 @@ fn main() {
     let empty = resident();
     let (built, read) = timed(|| loader::build(&config));
     println!("{:<46} {:>9.1} ms", "files read and compiled", millis(read));
-    let (dataset, stamps) = taken(built);
+    let (dataset, contents) = taken(built);
     let (publisher, plans) = timed(|| Publisher::new(dataset.clone()));
     println!("{:<46} {:>9.1} ms", "first plans", millis(plans));
     let mut world = World { publisher, published: Published::new(Arc::new(snapshot_of(&dataset))), seconds: 0 };
@@ -45,7 +45,7 @@ fn main() {
     println!("{:<46} {:>9.2} ms", "a region fails under all services", millis(world.fails(&region)));
     println!("{:<46} {:>9.2} ms", "and passes again", millis(world.passes(&region)));
 
-    let (built, read) = timed(|| loader::rebuild(&config, &stamps, &dataset));
+    let (built, read) = timed(|| loader::rebuild(&config, &contents, &dataset));
     let (again, _) = taken(built);
     let shared = again.maps.iter().zip(&dataset.maps).all(|(new, old)| Arc::ptr_eq(new, old));
     assert!(shared, "the maps did not change");
@@ -136,9 +136,9 @@ fn write_files(directory: &Path, services: usize, regions: usize) {
     std::fs::write(directory.join("meridian.toml"), main).expect("room on the disk");
 }
 
-fn taken(built: Built) -> (Arc<Dataset>, loader::Stamps) {
-    let Built { dataset, diagnostics, stamps, .. } = built;
-    (Arc::new(dataset.unwrap_or_else(|| panic!("{diagnostics:?}"))), stamps)
+fn taken(built: Built) -> (Arc<Dataset>, loader::Contents) {
+    let Built { dataset, diagnostics, contents, .. } = built;
+    (Arc::new(dataset.unwrap_or_else(|| panic!("{diagnostics:?}"))), contents)
 }
 
 fn snapshot_of(dataset: &Arc<Dataset>) -> meridian::dataset::Snapshot {

@@ -6,6 +6,7 @@
 
 mod first_round;
 mod health;
+mod reload;
 mod retired;
 mod say;
 mod units;
@@ -15,7 +16,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -23,14 +24,12 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::answer::{Exchange, Query, Response, Worker, respond, respond_all};
-use crate::config::ServerSpec;
 use crate::control::{self, Control, Request};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
-use crate::health::Outcome;
-use crate::loader::{self, Built, Inputs, Stamps};
+use crate::loader::{self, Built};
 use crate::memory;
-use crate::model::{Moment, TargetId};
+use crate::model::Moment;
 use crate::probe::{Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
 use crate::publisher::{Change, Effect, Event, NotDone, Publisher};
 use crate::server::{self, BindError, Engine, Server, notify};
@@ -39,14 +38,13 @@ use crate::state::{Keeper, Kept};
 use first_round::Beside;
 use health::{keeper, next};
 
+use reload::{Asked, Files, Reload, finished};
 use retired::Retired;
 use say::say;
 use units::Directory;
 
 /// How often the location databases are looked at for a change.
 const GEO_WATCH: Duration = Duration::from_secs(1);
-/// How long a changed location database must have been quiet before it is read.
-const GEO_QUIET: Duration = Duration::from_secs(5);
 /// How often it is looked whether every thread has left a last owner, while a fence waits for that.
 const IN_FORCE: Duration = Duration::from_millis(20);
 /// How long the end waits for the last write of the history of health.
@@ -154,7 +152,7 @@ fn warn_of(built: &Built) {
 async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -> Result<(), Failure> {
     let signals = Signals::new().map_err(|error| Failure::System("handle signals", error))?;
     let Start { dataset, built, last_good } = start;
-    let (inputs, stamps) = kept(built);
+    let (inputs, files) = Files::kept(built, last_good);
     let server_spec = &dataset.config.server;
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let workers = NonZeroUsize::new(server_spec.workers).unwrap_or(cores);
@@ -227,16 +225,13 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -
         server,
         observer: hooks.published,
         reloader: hooks.reloaded,
-        last_good,
-        geo_changed: None,
-        geo_tried: last_good.then(|| stamps.look()),
-        stamps,
+        files,
         ready: None,
         reload: None,
-        reload_again: false,
+        asked: None,
         keeping: None,
     };
-    daemon.keep_last_good(inputs);
+    daemon.keep_last_good(inputs, loader::save);
     daemon.handle(Event::Tick);
     daemon.say_started();
     if let Some(started) = hooks.started {
@@ -246,11 +241,6 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -
     drop(dataset);
     daemon.run(signals, outcomes, control, writes).await;
     Ok(())
-}
-
-/// What is kept of the files: their texts for code frames go.
-fn kept(built: Built) -> (Option<Inputs>, Stamps) {
-    (built.inputs, built.stamps)
 }
 
 /// The loop's state.
@@ -283,19 +273,14 @@ struct Daemon {
     server: Server,
     observer: Option<Observer>,
     reloader: Option<Reloader>,
-    /// The files are broken; what is served are the last good ones.
-    last_good: bool,
-    /// The location databases as they were read.
-    stamps: Stamps,
-    /// They look different since then.
-    geo_changed: Option<(Stamps, Instant)>,
-    /// How they looked when a change was last tried: one that was refused is not tried again unasked.
-    geo_tried: Option<Stamps>,
+    /// What is served was read from these.
+    files: Files,
     /// What was last said of being ready.
     ready: Option<bool>,
-    reload: Option<JoinHandle<Reloaded>>,
-    /// Another reload was asked for while one is under way.
-    reload_again: bool,
+    /// A reload under way.
+    reload: Option<Reload>,
+    /// Another one that was asked for meanwhile.
+    asked: Option<Asked>,
     /// The last good files are being written.
     keeping: Option<JoinHandle<()>>,
 }
@@ -345,7 +330,7 @@ impl Daemon {
                 Some(event) = writes.recv() => self.handle(event),
                 () = sleep_until(deadline) => self.handle(Event::Tick),
                 Some(request) = control.recv() => self.answer(request),
-                _ = signals.hangup.recv() => self.start_reload("SIGHUP"),
+                _ = signals.hangup.recv() => self.ask_reload(Asked::new("SIGHUP")),
                 reloaded = finished(&mut self.reload) => self.finish_reload(reloaded),
                 _ = geo.tick() => {
                     self.watch_geo();
@@ -434,126 +419,6 @@ impl Daemon {
         }
     }
 
-    /// Reads and compiles the files on a thread of their own, and probes what is new in them; queries
-    /// and probes go on.
-    fn start_reload(&mut self, why: &str) {
-        if self.reload.is_some() {
-            self.reload_again = true;
-            return;
-        }
-        tracing::info!("reloading: {why}");
-        notify::reloading("reading the files");
-        let (config, stamps) = (self.config.clone(), self.stamps.clone());
-        let (prober, limit) = (self.prober.clone(), self.limit);
-        let old = self.published.load().dataset.clone();
-        self.reload = Some(tokio::spawn(async move {
-            let before = old.clone();
-            let built = tokio::task::spawn_blocking(move || loader::rebuild(&config, &stamps, &before)).await?;
-            let first_round = match &built.dataset {
-                Some(new) => first_round::probe_new_targets(&prober, limit, &old, new).await,
-                None => Vec::new(),
-            };
-            Ok((built, first_round))
-        }));
-    }
-
-    /// All or nothing: the new dataset, or every diagnostic and the old one.
-    fn finish_reload(&mut self, reloaded: Reloaded) {
-        self.reload = None;
-        match reloaded {
-            Ok((Built { dataset: Some(dataset), diagnostics, inputs, stamps, .. }, first_round)) => {
-                let dataset = Arc::new(dataset);
-                diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}"));
-                self.warn_of_fixed(&dataset);
-                self.last_good = false;
-                self.stamps = stamps;
-                self.follow_state(&dataset);
-                (self.geo_changed, self.geo_tried) = (None, None);
-                self.handle(Event::Reload { dataset: dataset.clone(), first_round });
-                let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
-                self.scheduler.replace(self.publisher.generation(), jobs);
-                self.keep_last_good(inputs);
-                let summary = self.summary();
-                tracing::info!("reloaded: {summary}");
-                self.tell_reloaded(Ok(&summary));
-            }
-            Ok((built, _)) => {
-                let text = render_text(&built.diagnostics, &built.sources, false);
-                tracing::error!("reload refused, serving what was served before\n{text}");
-                self.tell_reloaded(Err(&text));
-            }
-            Err(why) => {
-                tracing::error!("reload failed, serving what was served before: {why}");
-                self.tell_reloaded(Err(&why.to_string()));
-            }
-        }
-        self.ready = None;
-        if std::mem::take(&mut self.reload_again) {
-            self.start_reload("asked for again meanwhile");
-        }
-    }
-
-    fn tell_reloaded(&mut self, result: Result<&str, &str>) {
-        if let Some(reloader) = &mut self.reloader {
-            reloader(result);
-        }
-    }
-
-    /// What only a restart changes.
-    fn warn_of_fixed(&self, new: &Dataset) {
-        let (old, new) = (&self.published.load().dataset.config, &new.config);
-        let fixed = |server: &ServerSpec| (server.listen.clone(), server.workers, server.udp, server.tcp, server.exec_processes);
-        if fixed(&old.server) != fixed(&new.server) || old.admin != new.admin {
-            tracing::warn!(
-                "listen, workers, pin_workers, udp_*, tcp_*, exec_processes and [admin] of the new files take effect at the next restart"
-            );
-        }
-    }
-
-    /// A location database was replaced on disk: once it is quiet, the files are read anew.
-    fn watch_geo(&mut self) {
-        let seen = self.stamps.look();
-        if seen == self.stamps || self.geo_tried.as_ref() == Some(&seen) {
-            self.geo_changed = None;
-            return;
-        }
-        match &self.geo_changed {
-            Some((stamps, since)) if *stamps == seen => {
-                if since.elapsed() >= GEO_QUIET && self.reload.is_none() {
-                    self.geo_tried = Some(seen);
-                    self.start_reload("a location database changed on disk");
-                }
-            }
-            _ => self.geo_changed = Some((seen, Instant::now())),
-        }
-    }
-
-    /// Keeps the inputs for a start with broken files; a disk that refuses is said and does no harm. One set is written
-    /// after the other, so that the newest stays.
-    fn keep_last_good(&mut self, inputs: Option<Inputs>) {
-        let state = self.published.load().dataset.config.server.state.clone().or_else(state_directory);
-        let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.last_good), state) else {
-            memory::give_back();
-            return;
-        };
-        let keep = move || {
-            if let Err(why) = loader::save(&state, &inputs) {
-                let state = state.display();
-                tracing::warn!("the last good files cannot be kept in {state}: {why}; a restart with broken files will fail");
-            }
-            // The files' texts are the last that a load leaves behind.
-            drop(inputs);
-            memory::give_back();
-        };
-        let before = self.keeping.take();
-        self.keeping = Some(tokio::spawn(async move {
-            if let Some(before) = before {
-                let _ = before.await;
-            }
-            let _ = tokio::task::spawn_blocking(keep).await;
-        }));
-    }
-
     fn answer(&mut self, request: Request) {
         match request {
             Request::Status(reply) => {
@@ -585,7 +450,7 @@ impl Daemon {
 
     /// Why this node should not be sent queries; `None` when it is ready.
     fn not_ready(&self) -> Option<&'static str> {
-        if self.last_good {
+        if self.files.last_good {
             Some("serving the last good files, since the files are broken")
         } else if self.publisher.is_first_round() {
             Some("the first round of probes after the start is under way")
@@ -647,18 +512,6 @@ async fn tick(interval: &mut Option<tokio::time::Interval>) {
         Some(interval) => {
             interval.tick().await;
         }
-        None => std::future::pending().await,
-    }
-}
-
-/// What came of a reload: the files' content and the first round of what is new in it. The error is
-/// a panic on the way.
-type Reloaded = Result<(Built, Vec<(TargetId, Outcome)>), tokio::task::JoinError>;
-
-/// The reload under way, once it has ended.
-async fn finished(reload: &mut Option<JoinHandle<Reloaded>>) -> Reloaded {
-    match reload {
-        Some(handle) => handle.await.and_then(|reloaded| reloaded),
         None => std::future::pending().await,
     }
 }

@@ -16,9 +16,9 @@ use crate::zone::{Lookup, NameTable, ZoneInput};
 #[derive(Debug)]
 pub struct Dataset {
     /// What the files say; its zones' records are in `names` and no longer here.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// Every owner name.
-    pub names: NameTable,
+    pub names: Arc<NameTable>,
     /// By [`MapId`].
     pub maps: Vec<Arc<GeoMap>>,
     /// By [`ServiceId`]: the map whose order decides, where the route is `nearest` or `sticky`. It is in the plan too, which is further away.
@@ -51,7 +51,7 @@ impl Dataset {
             epochs,
         });
         let zones: Vec<ZoneInput<'_>> = zones.collect();
-        let names = NameTable::build(&zones);
+        let names = Arc::new(NameTable::build(&zones));
         for zone in &mut config.zones {
             zone.records = Default::default();
         }
@@ -63,9 +63,17 @@ impl Dataset {
         };
         let compile = |spec| Arc::new(GeoMap::compile(spec, &config.regions, &locations));
         let maps = config.maps.iter().map(|spec| known(spec).unwrap_or_else(|| compile(spec))).collect();
+        let config = Arc::new(config);
         let by_order = |route| matches!(route, Route::Nearest | Route::Sticky);
         let nearest = config.services.iter().map(|service| service.map.filter(|_| by_order(service.route))).collect();
         Dataset { config, names, maps, nearest, locations }
+    }
+
+    /// The same files with other locations: only the maps are compiled anew.
+    pub fn with_locations(&self, locations: Arc<Locations>) -> Dataset {
+        let Dataset { config, names, nearest, .. } = self;
+        let maps = config.maps.iter().map(|spec| Arc::new(GeoMap::compile(spec, &config.regions, &locations))).collect();
+        Dataset { config: config.clone(), names: names.clone(), maps, nearest: nearest.clone(), locations }
     }
 
     /// The map that `plan`, that of one of its services, looks clients up in.

@@ -1,13 +1,15 @@
 //! From files to a [`Dataset`]: what they say, joined with what the location databases say.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use super::{Inputs, LastGoodError, Outcome};
+use ring::digest::{SHA256, digest};
+
+use super::{Content, InputFile, Inputs, LastGoodError, Outcome, disk};
 use crate::config::Config;
 use crate::dataset::Dataset;
-use crate::diag::{Diagnostics, Sources};
+use crate::diag::{At, Diagnostics, Sources};
 use crate::geo::{Database, EMBEDDED, Locations};
 
 /// What came of building a dataset.
@@ -23,6 +25,15 @@ pub struct Built {
     pub inputs: Option<Inputs>,
     /// The location databases as they were when they were read.
     pub stamps: Stamps,
+    /// What was in them.
+    pub contents: Contents,
+}
+
+/// What is in the location databases: the SHA-256 of each that is named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    city: Option<[u8; 32]>,
+    asn: Option<[u8; 32]>,
 }
 
 /// Reads `config` and everything it leads to, and compiles it.
@@ -31,11 +42,54 @@ pub fn build(config: &Path) -> Built {
     compile(outcome, stamps, None)
 }
 
-/// The same; where the location databases are those of `stamps`, what `before` has of them is used again, and so are its
+/// The same; where the location databases hold what `contents` says, what `before` has of them is used again, and so are its
 /// maps that did not change.
-pub fn rebuild(config: &Path, stamps: &Stamps, before: &Dataset) -> Built {
+pub fn rebuild(config: &Path, contents: &Contents, before: &Dataset) -> Built {
     let (outcome, read) = super::load_stamped(config);
-    compile(outcome, read, Some((stamps, before)))
+    compile(outcome, read, Some((contents, before)))
+}
+
+/// What came of reading the location databases alone.
+#[derive(Debug)]
+pub enum Refreshed {
+    /// They hold what they held before, whatever they look like.
+    Same(Stamps),
+    /// They do not, or cannot be read. The files in it are the databases only.
+    Changed(Box<Built>),
+}
+
+/// Reads the location databases that `before` names, and nothing else: an edit of the other files that is not finished
+/// stays unread. `contents` is what they held; `changed` hears that it is another content, before the maps are compiled.
+pub fn refresh(contents: &Contents, before: &Dataset, changed: impl FnOnce()) -> Refreshed {
+    let (mut stamps, mut diagnostics) = (Stamps::default(), Diagnostics::default());
+    let geo = &before.config.geo;
+    let mut read = |named: &Option<(PathBuf, At)>, key: &str| {
+        let (path, at) = named.as_ref()?;
+        stamps.add(path);
+        match disk::read(path) {
+            Ok(bytes) => Some(super::Database { at: at.clone(), path: path.clone(), bytes: Arc::new(bytes) }),
+            Err(problem) => {
+                let problem = problem.explain(path);
+                diagnostics.error(problem.rule, at.clone(), key, problem.message).hint = problem.hint;
+                None
+            }
+        }
+    };
+    let (city, asn) = (read(&geo.city, "geo.city"), read(&geo.asn, "geo.asn"));
+    let held = held(city.as_ref(), asn.as_ref());
+    if !diagnostics.has_errors() && held == *contents {
+        return Refreshed::Same(stamps);
+    }
+    changed();
+    let mut built = Built { dataset: None, diagnostics, sources: Sources::new(), inputs: None, stamps, contents: held };
+    if !built.diagnostics.has_errors()
+        && let Some(locations) = locations(city.as_ref(), asn.as_ref(), &mut built.diagnostics)
+    {
+        built.dataset = Some(before.with_locations(locations));
+        let file = |database: super::Database| InputFile { path: database.path, content: Content::Binary(database.bytes) };
+        built.inputs = Some(Inputs { config: PathBuf::new(), files: [city, asn].into_iter().flatten().map(file).collect() });
+    }
+    Refreshed::Changed(Box::new(built))
 }
 
 /// Builds from the copies of the last good files in `state`.
@@ -46,45 +100,73 @@ pub fn build_last_good(state: &Path) -> Result<Built, LastGoodError> {
     Ok(compile(outcome, stamps, None))
 }
 
-fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Stamps, &Dataset)>) -> Built {
+fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset)>) -> Built {
     let Outcome { loaded, mut diagnostics, sources } = outcome;
-    let mut built = Built { dataset: None, diagnostics: Diagnostics::default(), sources, inputs: None, stamps };
+    let mut built = Built {
+        dataset: None,
+        diagnostics: Diagnostics::default(),
+        sources,
+        inputs: None,
+        stamps,
+        contents: Contents::default(),
+    };
     if let Some(loaded) = loaded.filter(|_| !diagnostics.has_errors()) {
+        built.contents = held(loaded.city.as_ref(), loaded.asn.as_ref());
         let locations = match before {
-            Some((stamps, before)) if *stamps == built.stamps => Ok(before.locations.clone()),
-            _ => {
-                let city = loaded.city.as_ref().map_or(EMBEDDED, |database| &database.bytes);
-                let asn = loaded.asn.as_ref().map(|database| database.bytes.as_slice());
-                Locations::read(Some(city), asn).map(Arc::new)
-            }
+            Some((contents, before)) if *contents == built.contents => Some(before.locations.clone()),
+            _ => locations(loaded.city.as_ref(), loaded.asn.as_ref(), &mut diagnostics),
         };
-        match locations {
-            Ok(locations) => {
-                let before = before.map(|(_, dataset)| dataset);
-                built.dataset = Some(Dataset::compile_after(before, loaded.config, locations));
-                built.inputs = Some(loaded.inputs);
-            }
-            Err(error) => {
-                let (key, database) = match error.database {
-                    Database::City => ("geo.city", loaded.city),
-                    Database::Asn => ("geo.asn", loaded.asn),
-                };
-                let database = database.expect("the embedded database is held to be good by a test");
-                let message = format!("{}: {error}", database.path.display());
-                diagnostics.error("bad-mmdb", database.at, key, message).hint(
-                    "replace it by a complete MMDB in the GeoIP2 City, Country or ASN layout (geoip/README.md names sources), \
-                     or remove the key",
-                );
-            }
+        if let Some(locations) = locations {
+            let before = before.map(|(_, dataset)| dataset);
+            built.dataset = Some(Dataset::compile_after(before, loaded.config, locations));
+            built.inputs = Some(loaded.inputs);
         }
     }
     built.diagnostics = diagnostics;
     built
 }
 
-/// What the location databases looked like on disk: path, time of change and length of each.
+fn held(city: Option<&super::Database>, asn: Option<&super::Database>) -> Contents {
+    let sha256 =
+        |database: &super::Database| digest(&SHA256, &database.bytes).as_ref().try_into().expect("SHA-256 has 32 octets");
+    Contents { city: city.map(sha256), asn: asn.map(sha256) }
+}
+
+/// What the databases say of addresses; `None` where one is no good, which is then reported. Without a city database the
+/// embedded one is read.
+fn locations(city: Option<&super::Database>, asn: Option<&super::Database>, out: &mut Diagnostics) -> Option<Arc<Locations>> {
+    let city_bytes = city.map_or(EMBEDDED, |database| &database.bytes);
+    let error = match Locations::read(Some(city_bytes), asn.map(|database| database.bytes.as_slice())) {
+        Ok(locations) => return Some(Arc::new(locations)),
+        Err(error) => error,
+    };
+    let (key, database) = match error.database {
+        Database::City => ("geo.city", city),
+        Database::Asn => ("geo.asn", asn),
+    };
+    let database = database.expect("the embedded database is held to be good by a test");
+    let message = format!("{}: {error}", database.path.display());
+    out.error("bad-mmdb", database.at.clone(), key, message).hint(
+        "replace it by a complete MMDB in the GeoIP2 City, Country or ASN layout (geoip/README.md names sources), \
+         or remove the key",
+    );
+    None
+}
+
+/// What the location databases look like on disk: something in it changes whenever one is replaced or written to. Package
+/// managers that set all times alike, and files that keep their length, are why time and length are not enough.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stamps(Vec<(PathBuf, Option<(SystemTime, u64)>)>);
+pub struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
+
+/// One file: device, inode, length, and in nanoseconds when its content and when its inode changed last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
 
 impl Stamps {
     /// The databases that `config` names, unlike any that are there.
@@ -105,6 +187,13 @@ impl Stamps {
     }
 }
 
-fn look(path: &Path) -> Option<(SystemTime, u64)> {
-    std::fs::metadata(path).and_then(|m| Ok((m.modified()?, m.len()))).ok()
+fn look(path: &Path) -> Option<Stamp> {
+    let seen = std::fs::metadata(path).ok()?;
+    Some(Stamp {
+        device: seen.dev(),
+        inode: seen.ino(),
+        length: seen.len(),
+        modified: (seen.mtime(), seen.mtime_nsec()),
+        changed: (seen.ctime(), seen.ctime_nsec()),
+    })
 }

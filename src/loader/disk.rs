@@ -138,7 +138,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
 }
 
 impl Problem {
-    fn explain(self, path: &Path) -> Unreadable {
+    pub(super) fn explain(self, path: &Path) -> Unreadable {
         let path = path.display();
         let (rule, message, hint) = match self {
             Problem::Io(error) if error.kind() == ErrorKind::NotFound => (
@@ -241,6 +241,26 @@ mod tests {
         assert_eq!(disk.stamps, disk.stamps.look());
         fs::write(&path, "newer").unwrap();
         assert_ne!(disk.stamps, disk.stamps.look());
+    }
+
+    #[test]
+    fn a_database_replaced_under_equal_time_and_length_shows_as_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, aside) = (directory.path().join("city.mmdb"), directory.path().join("aside"));
+        let write = |path: &Path, text: &str| {
+            fs::write(path, text).unwrap();
+            File::options().write(true).open(path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        };
+        write(&path, "old");
+        let mut disk = Disk::default();
+        disk.database(&path).unwrap();
+        write(&aside, "new");
+        fs::rename(&aside, &path).unwrap();
+        let replaced = disk.stamps.look();
+        assert_ne!(disk.stamps, replaced, "another inode");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        write(&path, "odd");
+        assert_ne!(replaced, disk.stamps.look(), "the same inode, changed at another time");
     }
 
     #[test]

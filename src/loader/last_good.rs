@@ -78,9 +78,33 @@ pub fn save(state: &Path, inputs: &Inputs) -> io::Result<()> {
     sync_directory(&contents)?;
     let meridian = env!("CARGO_PKG_VERSION").to_owned();
     let manifest = Manifest { format: FORMAT, meridian, config: inputs.config.clone(), files };
-    let mut text = serde_json::to_vec_pretty(&manifest)?;
+    write_manifest(&directory, &manifest)?;
+    remove_others(&contents, &manifest)
+}
+
+fn write_manifest(directory: &Path, manifest: &Manifest) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(manifest)?;
     text.push(b'\n');
-    write_atomically(&directory, "manifest.json", &text)?;
+    write_atomically(directory, "manifest.json", &text)
+}
+
+/// Keeps `databases` in `state` in place of what was kept of the files of the same paths; the others stay.
+///
+/// # Errors
+/// Also where nothing is kept yet, or what is kept is no good: then there is nothing to put them beside.
+pub fn save_databases(state: &Path, databases: &Inputs) -> io::Result<()> {
+    let directory = state.join("last-good");
+    let contents = directory.join("files");
+    let mut manifest = read_manifest(&fs::read(directory.join("manifest.json"))?).map_err(io::Error::other)?;
+    for file in &databases.files {
+        let bytes = file.content.bytes();
+        let sha256 = sha256(bytes);
+        keep(&contents, &sha256, bytes)?;
+        manifest.files.retain(|kept| kept.path != file.path);
+        manifest.files.push(ManifestFile { path: file.path.clone(), sha256, bytes: bytes.len() as u64 });
+    }
+    sync_directory(&contents)?;
+    write_manifest(&directory, &manifest)?;
     remove_others(&contents, &manifest)
 }
 

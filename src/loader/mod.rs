@@ -19,8 +19,8 @@ use std::sync::Arc;
 use crate::config::{self, Config, Source};
 use crate::diag::{At, Diagnostics, Sources};
 
-pub use build::{Built, Stamps, build, build_last_good, rebuild};
-pub use last_good::{LastGoodError, load_last_good, save, write_atomically};
+pub use build::{Built, Contents, Refreshed, Stamps, build, build_last_good, rebuild, refresh};
+pub use last_good::{LastGoodError, load_last_good, save, save_databases, write_atomically};
 
 /// What came of reading the files.
 #[derive(Debug)]

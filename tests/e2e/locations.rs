@@ -16,9 +16,14 @@ fn site() -> Site {
 
 /// A database in which it is near tokyo.
 fn other(site: &Site) -> Vec<u8> {
+    made(site, "AS,JP,,Tokyo,35.68,139.69,")
+}
+
+/// A database in which it is at `place`.
+fn made(site: &Site, place: &str) -> Vec<u8> {
     site.write(
         "plan.csv",
-        "network,continent,country,subdivision,city,latitude,longitude,asn\n203.0.113.0/24,AS,JP,,Tokyo,35.68,139.69,\n",
+        &format!("network,continent,country,subdivision,city,latitude,longitude,asn\n203.0.113.0/24,{place}\n"),
     );
     let (input, output) = (site.path("plan.csv").display().to_string(), site.path("plan.mmdb").display().to_string());
     let done = crate::support::run(site.directory(), &["geoip", "build", &input, &output]);
@@ -81,8 +86,60 @@ fn a_new_database_is_not_forgotten_over_a_broken_zone() {
     site.write_bytes("zones/gtm.example.toml", b"zone = ");
     site.write_bytes("city.mmdb", &other(&site));
     server.says("reloading: a location database changed on disk");
-    server.says("reload refused");
+    server.says("reloaded: the location databases");
+    assert_eq!(www(&server), "192.0.2.30", "the zone file has nothing to do with it");
+    server.reload("reload refused");
     site.write_bytes("zones/gtm.example.toml", &zone);
     server.reload("reloaded:");
     assert_eq!(www(&server), "192.0.2.30", "the new database, since it is the one on the disk");
+}
+
+#[test]
+fn a_new_database_publishes_no_edit_of_a_zone_that_is_not_finished() {
+    let site = site();
+    let mut server = site.start();
+    site.edit("zones/gtm.example.toml", "192.0.2.30", "192.0.2.99");
+    site.write_bytes("city.mmdb", &other(&site));
+    server.says("reloaded: the location databases");
+    assert_eq!(www(&server), "192.0.2.30");
+    server.reload("reloaded:");
+    assert_eq!(www(&server), "192.0.2.99", "asked to, it reads them all");
+    site.write_bytes("city.mmdb", &std::fs::read(CITY).unwrap());
+    server.says("reloaded: the location databases");
+    assert_eq!(server.stop().0, Some(0));
+
+    // What is kept for a start with broken files has the database that was read last, and the zone that was accepted last.
+    std::fs::write(site.path("zones/gtm.example.toml"), "zone = ").unwrap();
+    std::fs::remove_file(site.path("city.mmdb")).unwrap();
+    let server = site.start();
+    assert_eq!(www(&server), "192.0.2.10");
+    assert_eq!(dig(server.net.dns(), &["www.gtm.example", "+subnet=10.1.2.0/24", "+short"]).trim(), "192.0.2.99");
+}
+
+#[test]
+fn a_database_written_again_with_the_same_content_is_no_change() {
+    let site = site();
+    let mut server = site.start();
+    site.write_bytes("city.mmdb", &std::fs::read(CITY).unwrap());
+    server.says("a location database was written again, and holds what it held before");
+    let log = server.process.log();
+    assert!(!log.contains("reloading") && !log.contains("reloaded"), "{log}");
+}
+
+#[test]
+fn a_database_replaced_under_equal_time_and_length_is_taken_up_by_sighup() {
+    let site = site();
+    let put = |place: &str| {
+        let bytes = made(&site, place);
+        site.write_bytes("city.mmdb", &bytes);
+        let file = std::fs::File::options().write(true).open(site.path("city.mmdb")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        bytes.len()
+    };
+    let old = put("EU,IE,,Sligo,54.27,-8.47,");
+    let mut server = site.start();
+    assert_eq!(www(&server), "192.0.2.10");
+    assert_eq!(put("AS,JP,,Tokyo,35.68,139.69,"), old, "nothing shows but the content and the inode");
+    server.reload("reloaded:");
+    assert_eq!(www(&server), "192.0.2.30");
 }
