@@ -16,6 +16,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,7 +30,7 @@ use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
 use crate::loader::{self, Built};
 use crate::memory;
-use crate::model::Moment;
+use crate::model::{Moment, WallTime};
 use crate::probe::{Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
 use crate::publisher::{Change, Effect, Event, NotDone, Publisher};
 use crate::server::{self, BindError, Engine, Server, notify};
@@ -45,6 +46,8 @@ use units::Directory;
 
 /// How often the location databases are looked at for a change.
 const GEO_WATCH: Duration = Duration::from_secs(1);
+/// A wall clock that moves by so much between two looks was set.
+const CLOCK_STEP: Duration = Duration::from_secs(1);
 /// How often it is looked whether every thread has left a last owner, while a fence waits for that.
 const IN_FORCE: Duration = Duration::from_millis(20);
 /// How long the end waits for the last write of the history of health.
@@ -162,18 +165,19 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -
         None => None,
     };
 
-    let clock = Clock::start();
+    let clock = Clock;
+    let wall = Arc::new(AtomicI64::new(clock.wall().to_nanos()));
     let limit = ProbeLimit::of_process().map_err(|error| Failure::System("read the limit of open files", error))?;
     let prober = Arc::new(Prober::new(clock).with_exec_processes(server_spec.exec_processes));
     let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
     let state = dataset.config.server.state.clone().or_else(state_directory);
     let (mut publisher, unknown) = first_round::begin(&dataset, state.as_deref(), &prober);
     let mut directory = Directory::default();
-    let mut found = directory.take_up(state.as_deref());
+    let mut found = directory.take_up(state.as_deref(), clock.wall());
     if first_units {
         directory.begin_units(&dataset.config, &mut found);
     }
-    found.events().into_iter().for_each(|event| say(&publisher.handle(event, clock.now())));
+    found.events().into_iter().for_each(|event| say(&publisher.handle(event, clock.now()), clock.wall()));
     first_round::say_unrouted(&dataset);
     let beside = first_round::first_round(&prober, limit, &mut publisher, &jobs, &unknown).await;
     publisher.count_for(listeners.threads());
@@ -183,7 +187,7 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -
     let server = Server::start(listeners, limits, |number| {
         let worker = Worker::numbered(server::seed(), number);
         counters.push(worker.counters.clone());
-        Queries { published: published.clone(), current: published.load_full(), worker }
+        Queries { published: published.clone(), current: published.load_full(), worker, wall: wall.clone() }
     })
     .map_err(|error| Failure::System("start the transports", error))?;
 
@@ -203,10 +207,11 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -
     };
     // From here on the loop takes up what is to be kept.
     publisher.keep_history(keeper.is_some());
-    say(&publisher.keep_overrides(directory.is_taken_up()));
+    say(&publisher.keep_overrides(directory.is_taken_up()), clock.wall());
     let mut daemon = Daemon {
         config,
         clock,
+        wall,
         beside,
         keeper,
         state,
@@ -247,6 +252,8 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -
 struct Daemon {
     config: PathBuf,
     clock: Clock,
+    /// What the wall clock said when it was last looked at, for the threads that answer.
+    wall: Arc<AtomicI64>,
     /// The first round, where it runs beside the answers.
     beside: Option<Beside>,
     /// Writes the history of health, where there is a state directory.
@@ -333,6 +340,7 @@ impl Daemon {
                 _ = signals.hangup.recv() => self.ask_reload(Asked::new("SIGHUP")),
                 reloaded = finished(&mut self.reload) => self.finish_reload(reloaded),
                 _ = geo.tick() => {
+                    self.watch_wall();
                     self.watch_geo();
                     self.free_retired();
                 }
@@ -379,7 +387,8 @@ impl Daemon {
             let replaced = self.published.swap(snapshot.clone());
             self.retired.push(std::mem::replace(&mut self.publication, self.publisher.publication()), replaced);
         }
-        say(&effects);
+        let wall = self.clock.wall();
+        say(&effects, wall);
         let mut changes = Vec::new();
         for effect in effects {
             match effect {
@@ -397,12 +406,12 @@ impl Daemon {
                 }
                 Effect::KeepOverrides { id, overrides } => {
                     if let Some(keeper) = &self.keeper {
-                        keeper.keep(id, Kept::Overrides(overrides));
+                        keeper.keep(id, Kept::Overrides(overrides, wall));
                     }
                 }
                 Effect::Answer { request, result } => {
                     // Whoever asked may have gone.
-                    self.requests.remove(&request).map(|reply| reply.send(result));
+                    self.requests.remove(&request).map(|reply| reply.send(result.map(|done| done.show(wall))));
                 }
             }
         }
@@ -419,10 +428,24 @@ impl Daemon {
         }
     }
 
+    /// The wall clock may be set at any time. What is shown follows it; what is kept is written anew.
+    fn watch_wall(&mut self) {
+        let wall = self.clock.wall();
+        let before = WallTime::from_nanos(self.wall.swap(wall.to_nanos(), Ordering::Relaxed));
+        let step = before.step_to(wall);
+        if step < CLOCK_STEP {
+            return;
+        }
+        let way = if wall.to_nanos() > before.to_nanos() { "ahead" } else { "back" };
+        let step = humantime::format_duration(Duration::from_secs(step.as_secs()));
+        tracing::warn!("the wall clock was set {way} by {step}: overrides, fences and checks keep the time they have left");
+        self.handle(Event::ClockSet);
+    }
+
     fn answer(&mut self, request: Request) {
         match request {
             Request::Status(reply) => {
-                let _ = reply.send(control::Status::new(&self.publisher, self.not_ready(), self.now()));
+                let _ = reply.send(control::Status::new(&self.publisher, self.not_ready(), self.now(), self.clock.wall()));
             }
             Request::Report { check, target, report, reply } => {
                 let target = self.publisher.push_target(&check, &target);
@@ -438,7 +461,7 @@ impl Daemon {
                 self.request(reply, |request| Event::MoveUnit { request, unit, region, force });
             }
             Request::Overrides(reply) => {
-                let _ = reply.send(control::OverrideStatus::all(&self.publisher, self.now()));
+                let _ = reply.send(control::OverrideStatus::all(&self.publisher, self.now(), self.clock.wall()));
             }
             Request::Override { asked, reply } => self.request(reply, |request| Event::Override { request, asked }),
             Request::Release { what, reply } => self.request(reply, |request| Event::Release { request, what }),
@@ -521,10 +544,12 @@ struct Queries {
     published: Arc<Published>,
     current: Arc<Snapshot>,
     worker: Worker,
+    wall: Arc<AtomicI64>,
 }
 
 impl Engine for Queries {
     fn refresh(&mut self) {
+        self.worker.wall = WallTime::from_nanos(self.wall.load(Ordering::Relaxed));
         let newest = self.published.load();
         if !Arc::ptr_eq(&newest, &self.current) {
             self.current = Arc::clone(&newest);

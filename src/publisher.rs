@@ -20,10 +20,10 @@ use std::time::Duration;
 
 use crate::dataset::{Dataset, Snapshot};
 use crate::health::{self, Carry, Cause, Health, Key, Outcome, Pushes, Report, TargetSpec, match_targets};
-use crate::model::{Endpoint, Family, Moment, Pool, RegionId, ServiceId, Target, TargetId};
+use crate::model::{Endpoint, Family, Moment, Pool, RegionId, ServiceId, Target, TargetId, WallTime};
 use crate::steer::{Holding, Overrides, Plan, Ramp, Rung};
 
-pub use change::{Change, Stand};
+pub use change::{Change, Shown, Stand};
 pub use history::{History, KEEP_PAUSE, KEEP_PAUSE_IN_DOUBT, KEEP_PERIOD, PoolRecord};
 pub use overrides::{ENDS_SOON, OverrideRequest};
 pub use pools::NotResumed;
@@ -142,6 +142,8 @@ pub enum Event {
         /// As [`Publisher::publication`] numbers them.
         publication: u64,
     },
+    /// The wall clock was set: what is kept with times of day is dated wrongly.
+    ClockSet,
     /// Time has passed.
     Tick,
 }
@@ -180,8 +182,27 @@ pub enum Effect {
         /// The request's number.
         request: u64,
         /// What is done, or why it is not.
-        result: Result<String, NotDone>,
+        result: Result<Done, NotDone>,
     },
+}
+
+/// What came of an operator's request that was heeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// A sentence.
+    Said(String),
+    /// What the log says too.
+    Changes(Vec<Change>),
+}
+
+impl Done {
+    /// The sentences, a line each, with times as `wall` reads them.
+    pub fn show(&self, wall: WallTime) -> String {
+        match self {
+            Done::Said(sentence) => sentence.clone(),
+            Done::Changes(changes) => changes.iter().map(|change| change.show(wall).to_string()).collect::<Vec<_>>().join("\n"),
+        }
+    }
 }
 
 /// Holds the state of the server; the one writer of snapshots.
@@ -414,7 +435,7 @@ impl Publisher {
                 }
             }
             Event::OverridesTakenUp(list) => {
-                if self.words.take_up(list, now) {
+                if self.words.take_up(list, now, &mut effects) {
                     self.dirty.extend((0..self.plans.len()).map(ServiceId::from_index));
                     self.units.look_at_all();
                 }
@@ -448,6 +469,10 @@ impl Publisher {
             }
             Event::UnitsPersisted { id, result } => self.dirty.extend(self.units.write_ended(id, result, now, &mut effects)),
             Event::InForce { publication } => self.dirty.extend(self.units.in_force(publication, now)),
+            Event::ClockSet => {
+                self.keeping.changed = true;
+                self.words.clock_set(now);
+            }
             Event::Tick => {
                 let changes = self.health.tick(now);
                 self.take(changes, &mut effects);

@@ -12,6 +12,7 @@ use meridian::diag::{Diagnostics, render_text};
 use meridian::dns::Name;
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::loader::{self, Loaded};
+use meridian::model::WallTime;
 use meridian::simulate::{part, run_tests, what_if};
 
 fn load(config: &Path) -> Loaded {
@@ -110,7 +111,7 @@ fn said_so(dataset: &Arc<Dataset>, block: &str) {
     let rtype = (!words[1].starts_with("--")).then(|| words[1].parse().unwrap());
     let snapshot = what_if(dataset, &part(&dataset.config, &down).unwrap(), &[]);
     let name = Name::from_text(words[0], Some(&Name::root())).unwrap();
-    let explanation = explain(&snapshot, &name, rtype, option("--client").unwrap().parse().unwrap(), 0);
+    let explanation = explain(&snapshot, &name, rtype, option("--client").unwrap().parse().unwrap(), 0, WallTime::default());
     assert_eq!(explanation.lines().join("\n"), said, "meridian why {question}");
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use meridian::config::Config;
 use meridian::dataset::Snapshot;
 use meridian::health::State;
-use meridian::model::{Endpoint, Moment, Pool, Weight};
+use meridian::model::{Endpoint, Moment, Pool, WallTime, Weight};
 use meridian::publisher::{Effect, Event, OverrideRequest, Publisher};
 use meridian::steer::{Override, Overrides, Plan, Rung, Scope, Word};
 use proptest::prelude::*;
@@ -160,7 +160,7 @@ fn the_weight_of_an_endpoint_is_its_share_of_the_pool() {
 fn what_is_announced_makes_answers_short_lived_and_holds_from_its_time_on() {
     let config = config();
     let announced = Override { starts: at(60), until: Some(at(90)), ..said(&config, 1, Word::Drain, "east") };
-    assert_eq!(announced.to_string(), "drain of region east by anna until 1970-01-01T00:01:30Z: work");
+    assert_eq!(announced.sentence(WallTime::default()), "drain of region east by anna until 1970-01-01T00:01:30Z: work");
     let overrides = Overrides(vec![announced]);
     assert_eq!(pools(&config, "www", &overrides, at(59)), "Up 1x2?, Up 1x1, Up 1x1");
     assert_eq!(pools(&config, "www", &overrides, at(60)), "Standby 1x2, Up 1x1, Up 1x1");
@@ -240,8 +240,10 @@ impl World {
         for effect in self.publisher.handle(event, self.now) {
             match effect {
                 Effect::Publish(snapshot) => self.plans = snapshot,
-                Effect::Say(change) => self.said.push(change.to_string()),
-                Effect::Answer { request, result } => self.answers.push((request, result.unwrap_or_else(|why| why.to_string()))),
+                Effect::Say(change) => self.said.push(change.show(WallTime::default()).to_string()),
+                Effect::Answer { request, result } => {
+                    self.answers.push((request, result.map_or_else(|why| why.to_string(), |done| done.show(WallTime::default()))))
+                }
                 Effect::KeepOverrides { id, overrides } => {
                     if self.disk.is_ok() {
                         self.kept = overrides;
@@ -409,4 +411,45 @@ fn overrides_outlive_the_process_and_those_that_ended_meanwhile_do_not() {
     late.now = at(2000);
     late.event(Event::OverridesTakenUp(kept));
     assert_eq!(late.publisher.overrides().0.len(), 1);
+}
+
+/// The end of the override in force, in seconds.
+fn end_of(world: &World) -> u64 {
+    world.publisher.overrides().0[0].until.expect("it ends").0.as_secs()
+}
+
+#[test]
+fn a_start_after_the_end_of_an_override_says_that_it_is_gone() {
+    let mut world = World::new();
+    let kept = said(&config(), 7, Word::Drain, "east");
+    let over = Override { made: at(10), starts: at(10), until: Some(at(999)), ..kept };
+    world.event(Event::OverridesTakenUp(Overrides(vec![over])));
+    world.said("override 7 ended while no server was here to say so, and is gone: drain of region east by anna until 1970-01-01T00:16:39Z");
+    assert_eq!(world.publisher.overrides().0, []);
+    assert_eq!(world.kept.0, [], "the file has it no longer either");
+}
+
+#[test]
+fn an_override_of_a_clock_that_was_ahead_lasts_no_longer_than_it_was_to() {
+    let mut world = World::new();
+    let made = |made, until| Override {
+        made: at(made),
+        starts: at(made),
+        until: Some(at(until)),
+        ..said(&config(), 7, Word::Drain, "east")
+    };
+    world.event(Event::OverridesTakenUp(Overrides(vec![made(900_000, 900_600)])));
+    assert_eq!(end_of(&world), 1600, "it is said now, as far as anyone can tell");
+    world.event(Event::OverridesTakenUp(Overrides(vec![made(900, 1300)])));
+    assert_eq!(end_of(&world), 1300);
+}
+
+#[test]
+fn a_clock_that_is_set_has_the_file_written_anew() {
+    let mut world = World::new();
+    let kept = Overrides(vec![Override { until: Some(at(5000)), ..said(&config(), 7, Word::Drain, "east") }]);
+    world.event(Event::OverridesTakenUp(kept.clone()));
+    world.kept = Overrides::default();
+    world.event(Event::ClockSet);
+    assert_eq!(world.kept, kept, "as moments they are what they were");
 }

@@ -10,7 +10,7 @@ use meridian::answer::explain;
 use meridian::dataset::Dataset;
 use meridian::dns::Name;
 use meridian::health::{FailReason, Outcome, Report, Seen};
-use meridian::model::{Moment, Target, TargetId};
+use meridian::model::{Moment, Target, TargetId, WallTime};
 use meridian::publisher::{Effect, Event, Publisher};
 
 /// `www` in Dublin, which reports itself, in Ashburn, which is probed, and in Tokyo, always up.
@@ -67,7 +67,7 @@ impl World {
     fn event(&mut self, event: Event) {
         for effect in self.publisher.handle(event, at(self.now)) {
             if let Effect::Say(change) = effect {
-                self.said.push(change.to_string());
+                self.said.push(change.show(WallTime::default()).to_string());
             }
         }
     }
@@ -98,7 +98,9 @@ impl World {
 
     fn answer(&self) -> String {
         let name = Name::from_text("www.gtm.example.", None).unwrap();
-        explain(&self.publisher.snapshot(), &name, None, "203.0.113.0/24".parse().unwrap(), 0).answers.join(" ")
+        explain(&self.publisher.snapshot(), &name, None, "203.0.113.0/24".parse().unwrap(), 0, WallTime::default())
+            .answers
+            .join(" ")
     }
 }
 

@@ -10,7 +10,7 @@ use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::Name;
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Seen};
-use meridian::model::{Moment, TargetId};
+use meridian::model::{Moment, TargetId, WallTime};
 use meridian::publisher::{Effect, Event, Publisher, new_targets};
 
 /// A service with one endpoint in each of two regions.
@@ -60,7 +60,7 @@ fn published(effects: Vec<Effect>) -> Arc<Snapshot> {
 
 fn answer(snapshot: &Snapshot) -> String {
     let name = Name::from_text("www.gtm.example.", None).unwrap();
-    explain(snapshot, &name, None, "203.0.113.0/24".parse().unwrap(), 0).answers.join(" ")
+    explain(snapshot, &name, None, "203.0.113.0/24".parse().unwrap(), 0, WallTime::default()).answers.join(" ")
 }
 
 #[test]

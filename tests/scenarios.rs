@@ -50,7 +50,7 @@ use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Name, Prefix};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Report, Seen};
-use meridian::model::{Moment, ProbeTarget, Target, TargetId};
+use meridian::model::{Moment, ProbeTarget, Target, TargetId, WallTime};
 use meridian::publisher::{Effect, Event, OverrideRequest, Publisher, UnitRecords, begin_units, new_targets};
 use meridian::state::{decode, decode_overrides, decode_units, encode, encode_overrides, encode_units};
 use meridian::steer::Word;
@@ -397,7 +397,7 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Publish(snapshot) => self.snapshot = snapshot,
-                Effect::Say(change) => self.said.push(change.to_string()),
+                Effect::Say(change) => self.said.push(change.show(WallTime::default()).to_string()),
                 Effect::Keep { id, history } => {
                     self.kept = Some(encode(&history, self.wall()));
                     self.event(Event::Persisted { id, result: Ok(()) });
@@ -412,11 +412,13 @@ impl World {
                 Effect::KeepOverrides { id, overrides } => {
                     let result = if self.disk_full { Err("no space left".to_owned()) } else { Ok(()) };
                     if result.is_ok() {
-                        self.overrides = Some(encode_overrides(&overrides));
+                        self.overrides = Some(encode_overrides(&overrides, WallTime::default()));
                     }
                     self.event(Event::OverridesPersisted { id, result });
                 }
-                Effect::Answer { result, .. } => self.answered = Some(result.unwrap_or_else(|why| why.to_string())),
+                Effect::Answer { result, .. } => {
+                    self.answered = Some(result.map_or_else(|why| why.to_string(), |done| done.show(WallTime::default())))
+                }
             }
         }
         // No thread lags here.
@@ -431,7 +433,10 @@ impl World {
 
     fn take_up_units(&mut self) {
         let records = self.kept_units().expect("only what can be read is written");
-        let overrides = self.overrides.as_ref().map(|kept| decode_overrides(kept).expect("only what can be read is written"));
+        let overrides = self
+            .overrides
+            .as_ref()
+            .map(|kept| decode_overrides(kept, WallTime::default()).expect("only what can be read is written"));
         let nothing = self.publisher.keep_overrides(true);
         self.take(nothing);
         self.event(Event::OverridesTakenUp(overrides.unwrap_or_default()));
@@ -498,7 +503,7 @@ impl World {
         let (name, client) = question.split_once(" from ").ok_or("why NAME from CLIENT: TEXT")?;
         let name = Name::from_text(name, Some(&self.dataset.config.zones[0].origin)).map_err(|e| e.to_string())?;
         let client = client.parse().map_err(|_| "no such client".to_owned())?;
-        let lines = explain(&self.snapshot, &name, None, client, 1).lines();
+        let lines = explain(&self.snapshot, &name, None, client, 1, WallTime::default()).lines();
         if lines.iter().any(|line| line.contains(text)) { Ok(()) } else { Err(format!("{lines:#?}")) }
     }
 

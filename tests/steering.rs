@@ -14,7 +14,7 @@ use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Prefix, RrType};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::State;
-use meridian::model::{Endpoint, Family, FamilyRule, Part, Pool, RegionId, Route, Service};
+use meridian::model::{Endpoint, Family, FamilyRule, Part, Pool, RegionId, Route, Service, WallTime};
 use meridian::simulate::what_if;
 use meridian::steer::{Drain, Holder, Holding, Plan, Rung, Standing};
 use proptest::prelude::*;
@@ -268,7 +268,7 @@ proptest! {
                 let mut regions = Vec::new();
                 for family in Family::BOTH {
                     let rtype = if family == Family::V4 { RrType::A } else { RrType::AAAA };
-                    let explanation = explain(&snapshot, &service.name, Some(rtype), client, random.u64(..));
+                    let explanation = explain(&snapshot, &service.name, Some(rtype), client, random.u64(..), WallTime::default());
                     prop_assert_eq!(&explanation.rcode, "NOERROR");
                     let offered = service.families().contains(family);
                     if !offered {
@@ -331,7 +331,7 @@ proptest! {
                 if matches!(service.route, Route::Sticky | Route::Unit) && service.family == FamilyRule::Same {
                     prop_assert!(!together || regions.windows(2).all(|pair| pair[0] == pair[1]));
                     let https = if service.route == Route::Sticky { RrType::HTTPS } else { RrType::SVCB };
-                    let explanation = explain(&snapshot, &service.name, Some(https), client, 0);
+                    let explanation = explain(&snapshot, &service.name, Some(https), client, 0, WallTime::default());
                     if let Some((_, region)) = regions.first() {
                         prop_assert_eq!(explanation.answers.len(), 1);
                         prop_assert_eq!(world.region(&explanation), *region);
@@ -350,7 +350,7 @@ proptest! {
         let rtype = if service.families().v4 { RrType::A } else { RrType::AAAA };
         for _ in 0..10 {
             let client = client(random);
-            let explanation = explain(&snapshot, &service.name, Some(rtype), client, random.u64(..));
+            let explanation = explain(&snapshot, &service.name, Some(rtype), client, random.u64(..), WallTime::default());
             if explanation.region.is_none() {
                 continue;
             }
@@ -373,7 +373,7 @@ proptest! {
                 if !Prefix::truncating(client.address(), explanation.scope).unwrap().contains(other) {
                     continue;
                 }
-                let near = explain(&snapshot, &service.name, Some(rtype), Prefix::host(other), random.u64(..));
+                let near = explain(&snapshot, &service.name, Some(rtype), Prefix::host(other), random.u64(..), WallTime::default());
                 prop_assert_eq!(&near.answers, &explanation.answers);
                 prop_assert_eq!((near.region, near.scope), (explanation.region.clone(), explanation.scope));
             }
@@ -391,7 +391,8 @@ fn an_alias_on_its_last_resort_has_addresses_for_their_own_type_alone() {
     let answers = |down: &[RegionId], rtype| {
         let part = Part { regions: down.to_vec(), endpoints: vec![] };
         let name = &dataset.config.services[0].name;
-        explain(&what_if(&dataset, &part, &[]), name, Some(rtype), "192.0.2.0/24".parse().unwrap(), 0).answers
+        explain(&what_if(&dataset, &part, &[]), name, Some(rtype), "192.0.2.0/24".parse().unwrap(), 0, WallTime::default())
+            .answers
     };
     for rtype in [RrType::A, RrType::AAAA, RrType::TXT] {
         assert_eq!(answers(&[], rtype), ["lb.example.net."]);

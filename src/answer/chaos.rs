@@ -3,9 +3,10 @@
 use super::{Query, Transport, explain};
 use crate::dataset::Snapshot;
 use crate::dns::{Name, Prefix, QNAME, Rcode, Request, RrType, Section, Writer};
+use crate::model::WallTime;
 
 /// Answers a class CH query.
-pub(super) fn answer(snapshot: &Snapshot, request: &Request<'_>, query: &Query<'_>, writer: &mut Writer<'_>) {
+pub(super) fn answer(snapshot: &Snapshot, wall: WallTime, request: &Request<'_>, query: &Query<'_>, writer: &mut Writer<'_>) {
     let server = &snapshot.dataset.config.server;
     let qname = &*request.qname().to_ascii_lowercase();
     let lines = match qname {
@@ -13,7 +14,7 @@ pub(super) fn answer(snapshot: &Snapshot, request: &Request<'_>, query: &Query<'
         b"\x07version\x04bind\0" | b"\x07version\x06server\0" if server.identity => {
             vec![concat!("meridian ", env!("CARGO_PKG_VERSION")).to_owned()]
         }
-        _ => match why(snapshot, request, query, qname, writer) {
+        _ => match why(snapshot, wall, request, query, qname, writer) {
             Some(lines) => lines,
             None => return,
         },
@@ -29,6 +30,7 @@ pub(super) fn answer(snapshot: &Snapshot, request: &Request<'_>, query: &Query<'
 /// so over UDP it goes to loopback only, where no source address is forged; others are sent to TCP.
 fn why(
     snapshot: &Snapshot,
+    wall: WallTime,
     request: &Request<'_>,
     query: &Query<'_>,
     qname: &[u8],
@@ -46,7 +48,7 @@ fn why(
     }
     let ecs = request.edns.and_then(|edns| edns.ecs).and_then(|ecs| ecs.prefix);
     let client = ecs.unwrap_or_else(|| Prefix::host(query.client.to_canonical()));
-    Some(explain(snapshot, &name, None, client, 0).lines())
+    Some(explain(snapshot, &name, None, client, 0, wall).lines())
 }
 
 /// One TXT RR with `text` in strings of at most 255 octets, TTL 0.

@@ -120,7 +120,7 @@ fn finish(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Q
         Some(rcode) => writer.rcode = rcode,
         None if matches!(request.qtype, RrType::AXFR | RrType::IXFR) => writer.rcode = Rcode::REFUSED,
         None if request.qclass == Class::IN => internet::answer(snapshot, worker, ahead, query, &mut writer),
-        None if request.qclass == Class::CH => chaos::answer(snapshot, request, query, &mut writer),
+        None if request.qclass == Class::CH => chaos::answer(snapshot, worker.wall, request, query, &mut writer),
         None => writer.rcode = Rcode::REFUSED,
     }
     worker.counters.count_rcode(writer.rcode);

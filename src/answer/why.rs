@@ -9,8 +9,8 @@ use super::{Query, Response, TCP_BUFFER, Transport, Worker, internet, respond};
 use crate::dataset::{Dataset, Snapshot};
 use crate::dns::{Name, Prefix, RrType};
 use crate::geo::{Location, Source};
-use crate::model::{Family, RegionId, Route, ServiceId};
-use crate::steer::{Holder, Holding, Note, Plan, RAMP_STEPS, Ring, Rung, Selection, Standing, Trace, Verdict};
+use crate::model::{Family, RegionId, Route, ServiceId, WallTime};
+use crate::steer::{Holder, Holding, Note, Plan, RAMP_STEPS, Ring, Rung, Selection, Standing, Trace, Verdict, until};
 use crate::zone::{Lookup, rrs};
 
 /// Why one client gets what it gets for one name and type.
@@ -87,7 +87,14 @@ pub struct Step {
 
 /// Explains what `client` gets for `name`. Without `rtype`, the address family that the service has
 /// (IPv4 where it has both). `seed` starts the draws by weight.
-pub fn explain(snapshot: &Snapshot, name: &Name, rtype: Option<RrType>, client: Prefix, seed: u64) -> Explanation {
+pub fn explain(
+    snapshot: &Snapshot,
+    name: &Name,
+    rtype: Option<RrType>,
+    client: Prefix,
+    seed: u64,
+    wall: WallTime,
+) -> Explanation {
     let dataset = &snapshot.dataset;
     let service = dataset.service_at(name);
     let families = service.map(|service| dataset.config.services[service.index()].families());
@@ -113,14 +120,14 @@ pub fn explain(snapshot: &Snapshot, name: &Name, rtype: Option<RrType>, client: 
         ttl: 0,
         rcode: String::new(),
         steps: Vec::new(),
-        unit: service.or(epoch_of).and_then(|unit| UnitState::of(snapshot, unit)),
+        unit: service.or(epoch_of).and_then(|unit| UnitState::of(snapshot, unit, wall)),
         possible: Possible::default(),
     };
     explanation.ask(snapshot, seed);
     let steered = matches!(dataset.names.lookup(name.to_lowercase().as_wire(), rtype), Some((_, Lookup::Service(_))));
     if let Some(service) = service.filter(|_| steered) {
         explanation.locate(dataset, service);
-        explanation.trace(snapshot, service, seed);
+        explanation.trace(snapshot, service, seed, wall);
     }
     explanation
 }
@@ -242,7 +249,7 @@ impl Explanation {
         self.order = map.order(map.lookup(self.client).order).steps.iter().flatten().map(|r| region_name(dataset, *r)).collect();
     }
 
-    fn trace(&mut self, snapshot: &Snapshot, service: ServiceId, seed: u64) {
+    fn trace(&mut self, snapshot: &Snapshot, service: ServiceId, seed: u64, wall: WallTime) {
         let mut considered = Considered(Vec::new());
         let mut rng = fastrand::Rng::with_seed(seed);
         let (dataset, plan) = (&snapshot.dataset, &snapshot.plans[service.index()]);
@@ -259,7 +266,7 @@ impl Explanation {
                 self.possible.regions.push(*region);
                 self.possible.targets.extend(targets(plan, plan.ring(pool, family, selection.rung)));
             }
-            let (verdict, detail) = describe(plan, family, &selection, *region, *verdict, *chance);
+            let (verdict, detail) = describe(plan, family, &selection, *region, (*verdict, *chance), wall);
             self.steps.push(Step { region: region_name(dataset, *region), verdict, detail });
         }
         // No chance decides: the client has one region and one endpoint.
@@ -277,7 +284,7 @@ impl Explanation {
 }
 
 impl UnitState {
-    fn of(snapshot: &Snapshot, unit: ServiceId) -> Option<UnitState> {
+    fn of(snapshot: &Snapshot, unit: ServiceId, wall: WallTime) -> Option<UnitState> {
         let dataset = &snapshot.dataset;
         let Holding { holder, epoch, .. } = snapshot.plans[unit.index()].holding()?;
         let name = |region: RegionId| region_name(dataset, region);
@@ -285,8 +292,10 @@ impl UnitState {
         let sentence = match holder {
             Holder::Owner(region) => format!("owned by {} in epoch {epoch}", name(*region)),
             Holder::Fenced { until, next: region } => {
-                (next, fenced_until) = (Some(name(*region)), until.map(|until| until.to_string()));
-                let until = until.map_or_else(|| "and its end is not certain yet".to_owned(), |until| format!("until {until}"));
+                (next, fenced_until) = (Some(name(*region)), until.map(|until| wall.show(until).to_string()));
+                let until = fenced_until
+                    .as_ref()
+                    .map_or_else(|| "and its end is not certain yet".to_owned(), |until| format!("until {until}"));
                 format!("fenced {until}; then {} owns it in epoch {}", name(*region), epoch + 1)
             }
             Holder::Unknown => "fenced: no state says who owns it; `meridian unit init` does".to_owned(),
@@ -315,8 +324,8 @@ fn describe(
     family: Family,
     selection: &Selection<'_>,
     region: RegionId,
-    verdict: Verdict,
-    chance: f64,
+    (verdict, chance): (Verdict, f64),
+    wall: WallTime,
 ) -> (&'static str, String) {
     let Some(pool) = plan.pool(region) else { return ("no pool", String::new()) };
     let doubt = if pool.doubt { ", in doubt" } else { "" };
@@ -341,15 +350,15 @@ fn describe(
         detail += &format!(", at {} % of it", note.standing.share * 100 / RAMP_STEPS);
     }
     if let Some(until) = note.standing.flapping_until {
-        detail += &format!(", flapping until {until}");
+        detail += &format!(", flapping until {}", wall.show(until));
     }
     if let Some(drain) = drained {
-        let until = drain.until.map_or_else(|| "until it is taken back".to_owned(), |until| format!("until {until}"));
+        let until = until(drain.until, wall);
         let reason = if drain.reason.is_empty() { String::new() } else { format!(": {}", drain.reason) };
         detail += &format!(", {} drained by {} {until}{reason}", drain.what, drain.by);
     }
     for said in &note.standing.said {
-        detail += &format!(", {said}");
+        detail += &format!(", {}", said.sentence(wall));
     }
     if chance > 0.0 && chance < 1.0 {
         let of = if plan.route == Route::Sticky { "clients" } else { "answers" };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{DropReason, Response, Transport};
 use crate::dns::Rcode;
 use crate::metrics::Counter;
+use crate::model::WallTime;
 use crate::steer::Rung;
 
 /// One thread's own state; never shared.
@@ -14,6 +15,8 @@ pub struct Worker {
     pub rng: fastrand::Rng,
     /// Its place among the workers, by which it finds its tally in a snapshot; past the last, it has none.
     pub number: usize,
+    /// What the wall clock said not long ago; shown by `why`, and never decided by.
+    pub wall: WallTime,
     /// What it counts; read by others, written by it alone.
     pub counters: Arc<Counters>,
 }
@@ -21,7 +24,7 @@ pub struct Worker {
 impl Worker {
     /// A worker whose draws start at `seed`.
     pub fn new(seed: u64) -> Worker {
-        Worker { rng: fastrand::Rng::with_seed(seed), number: usize::MAX, counters: Arc::default() }
+        Worker { rng: fastrand::Rng::with_seed(seed), number: usize::MAX, wall: WallTime::default(), counters: Arc::default() }
     }
 
     /// The same, with the tally of worker `number`.

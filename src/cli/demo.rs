@@ -18,6 +18,7 @@ use crate::answer::explain;
 use crate::daemon::{self, Failure, Hooks};
 use crate::dataset::Snapshot;
 use crate::dns::{Name, Prefix};
+use crate::probe::Clock;
 use crate::publisher::Change;
 use crate::server::{BindError, Transport};
 
@@ -124,7 +125,7 @@ impl Watch {
         for name in ["www.demo.example.", "primary.demo.example."] {
             for region in &REGIONS {
                 let (Ok(owner), Ok(client)) = (Name::from_text(name, None), region.client.parse::<Prefix>()) else { continue };
-                let explanation = explain(snapshot, &owner, None, client, 0);
+                let explanation = explain(snapshot, &owner, None, client, 0, Clock.wall());
                 let answer = explanation.answers.join(" ");
                 let from = explanation.region.unwrap_or_default();
                 let new = format!("{answer} ({from})");
@@ -145,7 +146,7 @@ impl Watch {
         let seconds = self.since.elapsed().as_secs_f64();
         for change in changes {
             if let Change::Target { .. } | Change::IsolationBegan | Change::IsolationEnded(_) = change {
-                say!("  +{seconds:.3} s  {change}");
+                say!("  +{seconds:.3} s  {}", change.show(Clock.wall()));
             }
         }
         for change in self.look(snapshot) {

@@ -139,7 +139,7 @@ fn rows<'a>(config: &'a Config, service: &'a Service) -> Vec<Row<'a>> {
 fn probe_all(config: &Config, jobs: BTreeMap<TargetId, (CheckSpec, Target)>) -> Result<BTreeMap<TargetId, Outcome>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("the runtime does not start: {error}"))?;
-    let prober = Arc::new(Prober::new(Clock::start()).with_exec_processes(config.server.exec_processes));
+    let prober = Arc::new(Prober::new(Clock).with_exec_processes(config.server.exec_processes));
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let outcomes = runtime.block_on(async {
         let mut running = JoinSet::new();

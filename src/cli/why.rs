@@ -9,6 +9,7 @@ use crate::answer::explain;
 use crate::diag::render_text;
 use crate::dns::{Name, Prefix, RrType};
 use crate::loader;
+use crate::model::WallTime;
 use crate::simulate::{part, what_if};
 
 /// What is asked.
@@ -46,7 +47,8 @@ pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> Exit
         Err(why) => return fail(&format!("--drained: {why}")),
     };
     let dataset = Arc::new(dataset);
-    let explanation = explain(&what_if(&dataset, &down, &drained), &name, question.rtype, question.client, 0);
+    let explanation =
+        explain(&what_if(&dataset, &down, &drained), &name, question.rtype, question.client, 0, WallTime::default());
     if json {
         say!("{:#}", explanation.json());
     } else {

@@ -27,6 +27,7 @@ use crate::dataset::Published;
 use crate::dns::{Name, Prefix, RrType};
 use crate::health::Report;
 use crate::model::Target;
+use crate::probe::Clock;
 use crate::publisher::{NotDone, NotResumed, OverrideRequest};
 use crate::server::{BindError, ServerCounters, Transport, seed};
 
@@ -216,7 +217,7 @@ async fn why(State(control): State<Control>, Query(why): Query<Why>) -> Response
         Ok(rtype) => rtype,
         Err(()) => return bad(format!("type {} is not a DNS type", why.r#type.unwrap_or_default())),
     };
-    let explanation = explain(&control.published.load(), &name, rtype, client, seed());
+    let explanation = explain(&control.published.load(), &name, rtype, client, seed(), Clock.wall());
     match why.format {
         Format::Json => Json(explanation.json()).into_response(),
         Format::Text => format!("{}\n", explanation.lines().join("\n")).into_response(),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::Dataset;
 use crate::health::{self, Health, Outcome, Seen};
-use crate::model::{Moment, TargetId};
+use crate::model::{Moment, TargetId, WallTime};
 use crate::publisher::{PoolRecord, Publisher, UnitView};
 use crate::steer::{Holder, Override, Phase, Return};
 
@@ -129,17 +129,17 @@ pub struct OverrideStatus {
 }
 
 impl OverrideStatus {
-    /// What there is at `now`.
-    pub fn all(publisher: &Publisher, now: Moment) -> Vec<OverrideStatus> {
+    /// What there is at `now`, with times as `wall` reads them.
+    pub fn all(publisher: &Publisher, now: Moment, wall: WallTime) -> Vec<OverrideStatus> {
         let status = |own: &Override| OverrideStatus {
             number: own.id,
             word: own.word.to_string(),
             of: own.scope.to_string(),
             by: own.by.clone(),
             reason: own.reason.clone(),
-            made: own.made.to_string(),
-            starts: own.starts.to_string(),
-            until: own.until.map(|until| until.to_string()),
+            made: wall.show(own.made).to_string(),
+            starts: wall.show(own.starts).to_string(),
+            until: own.until.map(|until| wall.show(until).to_string()),
             in_force: own.starts <= now,
             forced: own.forced,
         };
@@ -163,26 +163,29 @@ pub struct PoolStatus {
 }
 
 impl Status {
-    /// The state at `now`.
-    pub fn new(publisher: &Publisher, not_ready: Option<&'static str>, now: Moment) -> Status {
+    /// The state at `now`, with times as `wall` reads them.
+    pub fn new(publisher: &Publisher, not_ready: Option<&'static str>, now: Moment, wall: WallTime) -> Status {
         let (dataset, health) = (publisher.dataset(), publisher.health());
-        let targets = (0..dataset.config.targets.len()).map(|index| TargetStatus::new(dataset, health, index)).collect();
+        let targets = (0..dataset.config.targets.len()).map(|index| TargetStatus::new(dataset, health, index, wall)).collect();
         let returning = publisher.returning(now).into_iter().map(PoolStatus::new).collect();
-        let units = UnitsStatus::new(publisher, now);
-        let overrides = OverrideStatus::all(publisher, now);
+        let units = UnitsStatus::new(publisher, now, wall);
+        let overrides = OverrideStatus::all(publisher, now, wall);
         Status { not_ready, isolated: health.is_isolated(), targets, returning, units, overrides }
     }
 }
 
 impl UnitsStatus {
-    fn new(publisher: &Publisher, now: Moment) -> UnitsStatus {
+    fn new(publisher: &Publisher, now: Moment, wall: WallTime) -> UnitsStatus {
         let (units, frozen) = publisher.units(now);
-        UnitsStatus { frozen: frozen.map(str::to_owned), units: units.into_iter().map(UnitStatus::new).collect() }
+        UnitsStatus {
+            frozen: frozen.map(str::to_owned),
+            units: units.into_iter().map(|unit| UnitStatus::new(unit, wall)).collect(),
+        }
     }
 }
 
 impl UnitStatus {
-    fn new(view: UnitView) -> UnitStatus {
+    fn new(view: UnitView, wall: WallTime) -> UnitStatus {
         let (state, owner, next, until) = match view.holding.holder {
             Holder::Owner(_) => ("owned", view.region, None, None),
             Holder::Fenced { until, .. } => ("fenced", None, view.region, until),
@@ -196,17 +199,17 @@ impl UnitStatus {
             owner,
             epoch: view.holding.epoch,
             next,
-            fenced_until: until.map(|until| until.to_string()),
+            fenced_until: until.map(|until| wall.show(until).to_string()),
             health: view.is_up.map(|up| if up { "up" } else { "down" }.to_owned()),
         }
     }
 }
 
 impl TargetStatus {
-    fn new(dataset: &Dataset, health: &Health, index: usize) -> TargetStatus {
+    fn new(dataset: &Dataset, health: &Health, index: usize, wall: WallTime) -> TargetStatus {
         let (id, target) = (TargetId::from_index(index), &dataset.config.targets[index]);
         let (state, tracker, load) = (health.state(id), health.tracker(id), health.load(id));
-        let time = |moment: Moment| moment.to_string();
+        let time = |moment: Moment| wall.show(moment).to_string();
         TargetStatus {
             check: dataset.config.checks[target.check.index()].name.clone(),
             target: target.target.to_string(),
@@ -219,13 +222,13 @@ impl TargetStatus {
             restored: health.is_restored(id),
             load: load.average(),
             load_ignored: load.ignored(),
-            last: health.last_outcome(id).map(ProbeStatus::new),
+            last: health.last_outcome(id).map(|outcome| ProbeStatus::new(outcome, wall)),
         }
     }
 }
 
 impl ProbeStatus {
-    fn new(outcome: &Outcome) -> ProbeStatus {
+    fn new(outcome: &Outcome, wall: WallTime) -> ProbeStatus {
         let verdict = match outcome.seen {
             Seen::Pass => "pass",
             Seen::Fail(_) => "fail",
@@ -233,7 +236,7 @@ impl ProbeStatus {
         };
         let seconds = |(phase, taken): (health::Phase, Duration)| (phase_name(phase).to_owned(), taken.as_secs_f64().into());
         ProbeStatus {
-            at: outcome.at.to_string(),
+            at: wall.show(outcome.at).to_string(),
             verdict,
             result: outcome.seen.to_string(),
             evidence: outcome.evidence.as_ref().map(ToString::to_string),

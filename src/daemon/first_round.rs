@@ -54,13 +54,14 @@ pub(super) async fn first_round(
     let (first, beside): (Vec<Job>, Vec<Job>) = jobs.iter().cloned().partition(|job| unknown.binary_search(&job.id).is_ok());
     let generation = publisher.generation();
     for (target, outcome) in probe::first_round(prober, limit, &first, FIRST_ROUND).await {
-        say(&publisher.handle(Event::Outcome { generation, target, outcome }, prober.clock().now()));
+        let effects = publisher.handle(Event::Outcome { generation, target, outcome }, prober.clock().now());
+        say(&effects, prober.clock().wall());
     }
     if beside.is_empty() {
-        say(&publisher.handle(Event::FirstRoundEnded, prober.clock().now()));
+        say(&publisher.handle(Event::FirstRoundEnded, prober.clock().now()), prober.clock().wall());
         return None;
     }
-    say(&publisher.answer_at_once(prober.clock().now()));
+    say(&publisher.answer_at_once(prober.clock().now()), prober.clock().wall());
     let (sender, outcomes) = mpsc::unbounded_channel();
     let prober = prober.clone();
     tokio::spawn(async move {

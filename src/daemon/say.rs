@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
+use crate::model::WallTime;
 use crate::publisher::{Change, Effect};
 
 /// Services named one by one when the same happens to many at once. A region that fails under ten
 /// thousand services is one event, and ten thousand lines would hide it.
 const NAMED: usize = 10;
 
-/// Logs what `effects` say, in their order.
-pub(super) fn say(effects: &[Effect]) {
-    for (is_bad, sentence) in sentences(effects) {
+/// Logs what `effects` say, in their order, with times as `wall` reads them.
+pub(super) fn say(effects: &[Effect], wall: WallTime) {
+    for (is_bad, sentence) in sentences(effects, wall) {
         if is_bad {
             tracing::warn!("{sentence}");
         } else {
@@ -20,13 +21,13 @@ pub(super) fn say(effects: &[Effect]) {
 }
 
 /// The sentences, and whether each is of something to look at.
-fn sentences(effects: &[Effect]) -> Vec<(bool, String)> {
+fn sentences(effects: &[Effect], wall: WallTime) -> Vec<(bool, String)> {
     let mut sentences = Vec::new();
     // By what happens: how many services it happens to.
     let mut alike: HashMap<String, usize> = HashMap::new();
     let mut others: Vec<(bool, String)> = Vec::new();
     for change in effects.iter().filter_map(said) {
-        let sentence = change.to_string();
+        let sentence = change.show(wall).to_string();
         let Some(what) = without_service(change, &sentence) else {
             sentences.push((change.is_bad(), sentence));
             continue;
@@ -86,7 +87,7 @@ mod tests {
     }
 
     fn said_of(effects: &[Effect]) -> Vec<String> {
-        sentences(effects).into_iter().map(|(_, sentence)| sentence).collect()
+        sentences(effects, WallTime::default()).into_iter().map(|(_, sentence)| sentence).collect()
     }
 
     #[test]
@@ -106,7 +107,7 @@ mod tests {
                 pool(service, "tokyo", if service == 0 { Rung::Survivors } else { Rung::AsIfUp }),
             ]
         }));
-        let said = sentences(&effects);
+        let said = sentences(&effects, WallTime::default());
         assert_eq!(said.len(), 1 + 2 * NAMED + 1 + 2);
         assert!(said.iter().all(|(is_bad, _)| *is_bad));
         assert_eq!(said[said.len() - 2].1, "and 9990 more: A region dublin is down, was up");

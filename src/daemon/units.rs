@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::Daemon;
 use crate::config::Config;
 use crate::control::{self, Control};
+use crate::model::WallTime;
 use crate::publisher::{Event, NotDone, UnitRecords, begin_units};
 use crate::state::{self, Keeper, Lock, NotLocked};
 use crate::steer::Overrides;
@@ -45,8 +46,8 @@ impl Found {
 }
 
 impl Directory {
-    /// Takes `path` up, where nothing is.
-    pub(super) fn take_up(&mut self, path: Option<&Path>) -> Found {
+    /// Takes `path` up, where nothing is; `wall` reads the times kept in it.
+    pub(super) fn take_up(&mut self, path: Option<&Path>, wall: WallTime) -> Found {
         self.path = path.map(Path::to_owned);
         let found = |records, frozen| Found { records, frozen, lost: false, overrides: Overrides::default() };
         let Some(path) = path else {
@@ -63,10 +64,10 @@ impl Directory {
                 tracing::warn!("{why}; there is no control socket");
                 // Whoever owns a unit keeps it: what is on the disk stays as it is.
                 let records = state::peek_units(path).unwrap_or_default();
-                return Found { overrides: overrides(path), ..found(records, Some(why.to_string())) };
+                return Found { overrides: overrides(path, wall), ..found(records, Some(why.to_string())) };
             }
         }
-        let overrides = overrides(path);
+        let overrides = overrides(path, wall);
         match state::load_units(path) {
             Ok(records) => Found { overrides, ..found(records, None) },
             Err(why) => {
@@ -139,8 +140,8 @@ impl Directory {
 }
 
 /// What operators say, as it is kept in `path`; what cannot be used is said.
-fn overrides(path: &Path) -> Overrides {
-    state::load_overrides(path).unwrap_or_else(|why| {
+fn overrides(path: &Path, wall: WallTime) -> Overrides {
+    state::load_overrides(path, wall).unwrap_or_else(|why| {
         tracing::error!("{why}");
         Overrides::default()
     })
@@ -152,7 +153,7 @@ impl Daemon {
     pub(super) fn follow_units(&mut self, changed: bool, before: Option<Keeper>) {
         if changed || self.directory.is_missed() {
             self.directory.leave(before);
-            let found = self.directory.take_up(self.state.as_deref());
+            let found = self.directory.take_up(self.state.as_deref(), self.clock.wall());
             self.directory.serve(&self.control);
             let given_up = self.publisher.keep_overrides(self.directory.is_taken_up() && self.keeper.is_some());
             self.take(given_up);

@@ -16,7 +16,7 @@ pub use check::{
 };
 pub use geography::{Coordinates, Entry, MapSpec, Region, RegionOrder, RegionSet, regions_named};
 pub use ids::{CheckId, EndpointId, MapId, RegionId, ServiceId, TargetId, ZoneId};
-pub use moment::Moment;
+pub use moment::{Moment, WallTime};
 pub use service::{
     Endpoint, Expect, Families, Family, FamilyRule, Need, Part, Pool, Resume, Route, RoutingTest, Service, SvcbSet, Takeover,
     Target, Unit, UnitRules, Weight,

@@ -1,33 +1,35 @@
-//! The one place where the moments of health come from.
+//! The one place where the moments of the server come from.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
-use crate::model::Moment;
+use crate::model::{Moment, WallTime};
 
-/// The process's monotonic clock; copies agree with each other.
-#[derive(Debug, Clone, Copy)]
-pub struct Clock {
-    start: Instant,
-    /// The Unix time of the start, as the system's clock said then.
-    origin: Moment,
-}
+/// What lies before the machine's start has a moment too, up to so long ago: a hundred years.
+const BEFORE: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// The machine's clock: monotonic, and it goes on while the machine is suspended (`CLOCK_BOOTTIME`).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Clock;
 
 impl Clock {
-    /// Starts counting; one per process.
-    pub fn start() -> Clock {
-        let origin = Moment(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
-        Clock { start: Instant::now(), origin }
-    }
-
     /// Now.
     pub fn now(&self) -> Moment {
-        self.origin + self.start.elapsed()
+        // The kernel has had this clock since 2.6.39; without it nothing would ever be due.
+        let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("every Linux has CLOCK_BOOTTIME");
+        Moment(BEFORE + Duration::from(since_boot))
     }
 
-    /// `moment` in the runtime's terms, to sleep until it; what lies before the start is the start.
+    /// What the wall clock says now; it may be set at any time.
+    pub fn wall(&self) -> WallTime {
+        WallTime::new(self.now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
+    /// `moment` in the runtime's terms, to sleep until it; what is past is now. The runtime sleeps on while the machine is
+    /// suspended, so that who sleeps long looks again in between.
     pub fn instant(&self, moment: Moment) -> Instant {
-        self.start + moment.since(self.origin)
+        Instant::now() + moment.since(self.now())
     }
 }

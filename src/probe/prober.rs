@@ -253,7 +253,7 @@ mod tests {
         };
         let mut report = Report::start(Phase::Connect);
         let run = Run { check: &check, turn: None, deadline: Instant::now() + check.timeout };
-        Prober::new(Clock::start()).probe_addresses(&run, "target.example", addresses, &mut report).await
+        Prober::new(Clock).probe_addresses(&run, "target.example", addresses, &mut report).await
     }
 
     #[tokio::test]

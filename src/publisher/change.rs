@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::health::{Cause, End, FLAP_PERIOD, Warning};
-use crate::model::Moment;
-use crate::steer::Rung;
+use crate::model::{Moment, WallTime};
+use crate::steer::{Override, Rung};
 
 /// Where a pool stands for one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,35 +100,15 @@ pub enum Change {
         region: String,
     },
     /// An operator's word took effect, or was announced.
-    Overridden {
-        /// The override's number.
-        number: u64,
-        /// What was said, of what, by whom, until when and why.
-        sentence: String,
-        /// The pre-flight spoke against it.
-        forced: bool,
-    },
+    Overridden(Override),
     /// An operator took one back.
-    Released {
-        /// The override's number.
-        number: u64,
-        /// As in [`Change::Overridden`].
-        sentence: String,
-    },
+    Released(Override),
     /// The end of one is near.
-    OverrideEndsSoon {
-        /// The override's number.
-        number: u64,
-        /// As in [`Change::Overridden`].
-        sentence: String,
-    },
+    OverrideEndsSoon(Override),
     /// One has ended.
-    OverrideEnded {
-        /// The override's number.
-        number: u64,
-        /// As in [`Change::Overridden`].
-        sentence: String,
-    },
+    OverrideEnded(Override),
+    /// One that a state directory has is not taken up, since its time is over.
+    OverrideOver(Override),
     /// The state directory does not take the history of health; a sentence says why.
     HistoryNotKept(String),
     /// It does again.
@@ -219,10 +199,10 @@ impl Change {
         match self {
             Change::Target { up, .. } => !up,
             Change::Pool { old, new, .. } => new.rung > old.rung || new.held,
-            Change::Overridden { forced, .. } => *forced,
+            Change::Overridden(own) => own.forced,
             Change::Service { old, new, .. } => new > old,
             Change::Warned { warning, .. } => warning.is_some(),
-            Change::IsolationBegan | Change::Flapping { .. } | Change::HistoryNotKept(_) => true,
+            Change::IsolationBegan | Change::Flapping { .. } | Change::HistoryNotKept(_) | Change::OverrideOver(_) => true,
             Change::UnitFenced { .. }
             | Change::UnitStranded { .. }
             | Change::UnitsUnknown { .. }
@@ -234,9 +214,9 @@ impl Change {
             | Change::RampBegan { .. }
             | Change::RampEnded { .. }
             | Change::Resumed { .. }
-            | Change::Released { .. }
-            | Change::OverrideEndsSoon { .. }
-            | Change::OverrideEnded { .. }
+            | Change::Released(_)
+            | Change::OverrideEndsSoon(_)
+            | Change::OverrideEnded(_)
             | Change::UnitRedirected { .. }
             | Change::UnitOwned { .. }
             | Change::UnitsKept
@@ -245,10 +225,25 @@ impl Change {
     }
 }
 
-impl fmt::Display for Change {
+/// A change in words, its times by the wall clock.
+#[derive(Debug)]
+pub struct Shown<'c> {
+    change: &'c Change,
+    wall: WallTime,
+}
+
+impl Change {
+    /// The sentence, with times as `wall` reads them.
+    pub fn show(&self, wall: WallTime) -> Shown<'_> {
+        Shown { change: self, wall }
+    }
+}
+
+impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wall = self.wall;
         let word = |up: &bool| if *up { "up" } else { "down" };
-        match self {
+        match self.change {
             Change::Target { target, check, up, cause, regions, services } => {
                 let plural = if *services == 1 { "" } else { "s" };
                 let regions = if regions.is_empty() { "no region".to_owned() } else { regions.join(", ") };
@@ -263,7 +258,7 @@ impl fmt::Display for Change {
             Change::Flapping { target, check, changes, until } => {
                 let minutes = FLAP_PERIOD.as_secs() / 60;
                 write!(f, "endpoint {target} check {check} is flapping: it went up or down {changes} times in {minutes} minutes; ")?;
-                write!(f, "it is held down until {until}")
+                write!(f, "it is held down until {}", wall.show(*until))
             }
             Change::FlappingEnded { target, check } => {
                 write!(f, "endpoint {target} check {check} is held down for flapping no longer; it is down")
@@ -275,14 +270,17 @@ impl fmt::Display for Change {
                 write!(f, "service {service} region {region} has returned: its weight has grown to the whole")
             }
             Change::Resumed { service, region } => write!(f, "service {service} region {region} was resumed by an operator"),
-            Change::Overridden { number, sentence, forced } => {
-                write!(f, "override {number}: {sentence}{}", if *forced { " (forced)" } else { "" })
+            Change::Overridden(own) => {
+                write!(f, "override {}: {}{}", own.id, own.sentence(wall), if own.forced { " (forced)" } else { "" })
             }
-            Change::Released { number, sentence } => write!(f, "override {number} is taken back: {sentence}"),
-            Change::OverrideEndsSoon { number, sentence } => {
-                write!(f, "override {number} ends within {} minutes: {sentence}", super::ENDS_SOON.as_secs() / 60)
+            Change::Released(own) => write!(f, "override {} is taken back: {}", own.id, own.sentence(wall)),
+            Change::OverrideEndsSoon(own) => {
+                write!(f, "override {} ends within {} minutes: {}", own.id, super::ENDS_SOON.as_secs() / 60, own.sentence(wall))
             }
-            Change::OverrideEnded { number, sentence } => write!(f, "override {number} has ended: {sentence}"),
+            Change::OverrideEnded(own) => write!(f, "override {} has ended: {}", own.id, own.sentence(wall)),
+            Change::OverrideOver(own) => {
+                write!(f, "override {} ended while no server was here to say so, and is gone: {}", own.id, own.sentence(wall))
+            }
             Change::HistoryNotKept(why) => {
                 write!(f, "the history of health is not kept: {why}; a restart will begin with a first round")
             }
@@ -383,7 +381,7 @@ mod tests {
             ),
         ] {
             assert!(change.is_bad());
-            assert_eq!(change.to_string(), sentence);
+            assert_eq!(change.show(WallTime::default()).to_string(), sentence);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::{Change, Effect, NotDone};
+use super::{Change, Done, Effect, NotDone};
 use crate::config::Config;
 use crate::health::Health;
 use crate::model::{Moment, ServiceId};
@@ -92,12 +92,29 @@ impl Words {
         }
     }
 
-    /// What a state directory has; what has ended meanwhile is left out. True where that is news.
-    pub(super) fn take_up(&mut self, list: Overrides, now: Moment) -> bool {
+    /// What a state directory has; what has ended meanwhile is left out, and said. True where that is news.
+    ///
+    /// What was said later than now was dated by a clock that has been set back since: it is taken to be said now, so that a clock
+    /// that is behind does not make two hours last for years.
+    pub(super) fn take_up(&mut self, mut list: Overrides, now: Moment, effects: &mut Vec<Effect>) -> bool {
+        for own in &mut list.0 {
+            let ahead = own.made.since(now);
+            (own.made, own.starts) = (own.made - ahead, own.starts - ahead);
+            own.until = own.until.map(|until| until - ahead);
+        }
         self.last_id = list.0.iter().map(|own| own.id).max().unwrap_or(0).max(self.last_id);
         let before = std::mem::replace(&mut self.list, list);
-        self.list.0.retain(|own| own.until.is_none_or(|until| until > now));
+        let over: Vec<Override> = self.list.0.extract_if(.., |own| own.until.is_some_and(|until| until <= now)).collect();
+        self.outdated = (!over.is_empty()).then_some(now).or(self.outdated);
+        effects.extend(over.into_iter().map(|own| Effect::Say(Change::OverrideOver(own))));
         before != self.list
+    }
+
+    /// The wall clock was set: what the file has is dated by the old one.
+    pub(super) fn clock_set(&mut self, now: Moment) {
+        if !self.list.0.is_empty() {
+            self.outdated = Some(now);
+        }
     }
 
     /// An operator's word, to be persisted first.
@@ -188,7 +205,9 @@ impl Words {
     ) -> Vec<ServiceId> {
         let Some(write) = self.under_way.take_if(|write| write.id == id) else { return Vec::new() };
         let Some(Job { request, change }) = write.job else {
-            self.outdated = result.err().map(|_| now + RETRY);
+            if result.is_err() {
+                self.outdated = Some(now + RETRY);
+            }
             return Vec::new();
         };
         if let Err(why) = result {
@@ -197,15 +216,10 @@ impl Words {
         }
         change.apply(&mut self.list);
         let said: Vec<Change> = match &change {
-            ListChange::Add(own) => {
-                vec![Change::Overridden { number: own.id, sentence: own.to_string(), forced: own.forced }]
-            }
-            ListChange::Remove(all) => {
-                all.iter().map(|own| Change::Released { number: own.id, sentence: own.to_string() }).collect()
-            }
+            ListChange::Add(own) => vec![Change::Overridden(own.clone())],
+            ListChange::Remove(all) => all.iter().cloned().map(Change::Released).collect(),
         };
-        let sentences: Vec<String> = said.iter().map(Change::to_string).collect();
-        effects.push(Effect::Answer { request, result: Ok(sentences.join("\n")) });
+        effects.push(Effect::Answer { request, result: Ok(Done::Changes(said.clone())) });
         effects.extend(said.into_iter().map(Effect::Say));
         change.of().iter().flat_map(|own| affected(config, &own.scope)).collect()
     }
@@ -216,13 +230,13 @@ impl Words {
         for own in &self.list.0 {
             if own.starts > last && own.starts <= now && own.made < own.starts {
                 changed.extend(affected(config, &own.scope));
-                effects.push(Effect::Say(Change::Overridden { number: own.id, sentence: own.to_string(), forced: own.forced }));
+                effects.push(Effect::Say(Change::Overridden(own.clone())));
             }
             if own.until.is_some_and(|until| until > now && until <= now + ENDS_SOON)
                 && own.until.is_some_and(|until| until.since(own.made) > ENDS_SOON)
                 && self.warned.insert(own.id)
             {
-                effects.push(Effect::Say(Change::OverrideEndsSoon { number: own.id, sentence: own.to_string() }));
+                effects.push(Effect::Say(Change::OverrideEndsSoon(own.clone())));
             }
         }
         let ended: Vec<Override> = self.list.0.extract_if(.., |own| own.until.is_some_and(|until| until <= now)).collect();
@@ -230,7 +244,7 @@ impl Words {
             changed.extend(affected(config, &own.scope));
             self.outdated = Some(now);
             self.warned.remove(&own.id);
-            effects.push(Effect::Say(Change::OverrideEnded { number: own.id, sentence: own.to_string() }));
+            effects.push(Effect::Say(Change::OverrideEnded(own)));
         }
         changed
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::Effect;
 use super::change::Change;
+use super::{Done, Effect};
 use crate::config::Config;
 use crate::health::{Health, State};
 use crate::model::{Endpoint, Moment, Pool, RegionId, Service, ServiceId, Takeover, Unit};
@@ -448,7 +448,7 @@ impl Units {
         }
         self.look.extend(&changed);
         for pending in self.requests.extract_if(.., |pending| pending.write == Some(id)) {
-            let result = result.clone().map(|()| pending.said).map_err(NotDone::NotKept);
+            let result = result.clone().map(|()| Done::Said(pending.said)).map_err(NotDone::NotKept);
             effects.push(Effect::Answer { request: pending.request, result });
         }
         match result {

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::dataset::{Dataset, Snapshot};
 use crate::diag::{Diagnostics, did_you_mean};
 use crate::health::State;
-use crate::model::{Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, Takeover, regions_named};
+use crate::model::{Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, Takeover, WallTime, regions_named};
 use crate::steer::{Drain, Holding, Plan, Standing, successor};
 
 pub use change::{Change, Movement, Names, ServiceChange};
@@ -88,7 +88,7 @@ pub fn part(config: &Config, names: &[String]) -> Result<Part, String> {
 pub fn run_tests(dataset: &Arc<Dataset>, diagnostics: &mut Diagnostics) -> usize {
     for test in &dataset.config.tests {
         let snapshot = what_if(dataset, &test.down, &test.drained);
-        let explanation = explain(&snapshot, &test.name, test.rtype, test.client, 0);
+        let explanation = explain(&snapshot, &test.name, test.rtype, test.client, 0, WallTime::default());
         if !is_met(dataset, test, &explanation) {
             let expected = match &test.expect {
                 Expect::Region(region) => dataset.config.regions[region.index()].name.clone(),

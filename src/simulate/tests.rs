@@ -52,7 +52,7 @@ fn region_of(dataset: &Arc<Dataset>, down: &[&str], drained: &[&str]) -> (Option
     let snapshot = what_if(dataset, &named(down), &named(drained).regions);
     let name = Name::from_text("u.gtm.example.", None).unwrap();
     let client: Prefix = "203.0.113.0/24".parse().unwrap();
-    let explanation = explain(&snapshot, &name, None, client, 0);
+    let explanation = explain(&snapshot, &name, None, client, 0, WallTime::default());
     (explanation.region, explanation.unit.map(|unit| unit.epoch))
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{FILE, OVERRIDES_FILE, UNITS_FILE, encode, encode_overrides, write_units};
 use crate::loader::write_atomically;
+use crate::model::WallTime;
 use crate::publisher::{Event, History, UnitRecords};
 use crate::steer::Overrides;
 
@@ -27,8 +28,8 @@ pub enum Kept {
     History(History),
     /// Who owns the units; [`Event::UnitsPersisted`] does.
     Units(UnitRecords),
-    /// What operators say; [`Event::OverridesPersisted`] does.
-    Overrides(Overrides),
+    /// What operators say, and how their times are to be read; [`Event::OverridesPersisted`] does.
+    Overrides(Overrides, WallTime),
 }
 
 #[derive(Debug)]
@@ -58,9 +59,9 @@ impl Keeper {
                         let written = write_units(&directory, &records);
                         Event::UnitsPersisted { id, result: written.map_err(|error| failed(UNITS_FILE, error)) }
                     }
-                    Kept::Overrides(overrides) => {
+                    Kept::Overrides(overrides, wall) => {
                         let written = fs::create_dir_all(&directory)
-                            .and_then(|()| write_atomically(&directory, OVERRIDES_FILE, &encode_overrides(&overrides)));
+                            .and_then(|()| write_atomically(&directory, OVERRIDES_FILE, &encode_overrides(&overrides, wall)));
                         Event::OverridesPersisted { id, result: written.map_err(|error| failed(OVERRIDES_FILE, error)) }
                     }
                 });

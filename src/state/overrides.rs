@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
 use super::format::{parse, shown};
-use crate::model::{Moment, Weight};
+use crate::model::{Moment, WallTime, Weight};
 use crate::steer::{Override, Overrides, Scope, Word};
 
 /// The file in the state directory.
@@ -72,20 +72,20 @@ enum ScopeRow {
     Label(String, String),
 }
 
-/// The file's content for `overrides`.
-pub fn encode_overrides(overrides: &Overrides) -> Vec<u8> {
-    let overrides = overrides.0.iter().map(Row::new).collect();
+/// The file's content for `overrides`, whose times `wall` reads.
+pub fn encode_overrides(overrides: &Overrides, wall: WallTime) -> Vec<u8> {
+    let overrides = overrides.0.iter().map(|own| Row::new(own, wall)).collect();
     let file = File { format: FORMAT, meridian: env!("CARGO_PKG_VERSION").into(), overrides };
     let mut text = serde_json::to_vec_pretty(&file).expect("strings and numbers have a JSON form");
     text.push(b'\n');
     text
 }
 
-/// Reads the overrides kept in `directory`; none where there is no file. An error is one sentence; the file is then set aside.
-pub fn load_overrides(directory: &Path) -> Result<Overrides, String> {
+/// Reads the overrides kept in `directory`, whose times `wall` reads; none where there is no file. An error is one sentence; the file is then set aside.
+pub fn load_overrides(directory: &Path, wall: WallTime) -> Result<Overrides, String> {
     let path = directory.join(OVERRIDES_FILE);
     let kept = match super::read(&path, MAX_SIZE) {
-        Ok(Some(bytes)) => decode_overrides(&bytes),
+        Ok(Some(bytes)) => decode_overrides(&bytes, wall),
         Ok(None) => return Ok(Overrides::default()),
         Err(why) => Err(why),
     };
@@ -95,14 +95,14 @@ pub fn load_overrides(directory: &Path) -> Result<Overrides, String> {
     })
 }
 
-/// What a file says. The error completes "it …" in one line, whatever the file has.
-pub fn decode_overrides(bytes: &[u8]) -> Result<Overrides, String> {
-    read(bytes).map_err(shown)
+/// What a file says, its times read by `wall`. The error completes "it …" in one line, whatever the file has.
+pub fn decode_overrides(bytes: &[u8], wall: WallTime) -> Result<Overrides, String> {
+    read(bytes, wall).map_err(shown)
 }
 
-fn read(bytes: &[u8]) -> Result<Overrides, String> {
+fn read(bytes: &[u8], wall: WallTime) -> Result<Overrides, String> {
     let file: File<'_> = parse(bytes, FORMAT)?;
-    let mut list: Vec<Override> = file.overrides.into_iter().map(Row::read).collect::<Result<_, _>>()?;
+    let mut list: Vec<Override> = file.overrides.into_iter().map(|row| row.read(wall)).collect::<Result<_, _>>()?;
     list.sort_by_key(|own| own.id);
     match list.windows(2).find(|pair| pair[0].id == pair[1].id) {
         Some(pair) => Err(format!("is damaged: two overrides have the number {}", pair[0].id)),
@@ -111,7 +111,7 @@ fn read(bytes: &[u8]) -> Result<Overrides, String> {
 }
 
 impl Row {
-    fn new(own: &Override) -> Row {
+    fn new(own: &Override, wall: WallTime) -> Row {
         let of = match own.scope.clone() {
             Scope::Endpoint { service, target } => ScopeRow::Endpoint { service, target },
             Scope::Pool { service, region } => ScopeRow::Pool { service, region },
@@ -132,14 +132,14 @@ impl Row {
             of,
             by: own.by.clone(),
             reason: own.reason.clone(),
-            made: written(own.made),
-            starts: written(own.starts),
-            until: own.until.map(written),
+            made: written(own.made, wall),
+            starts: written(own.starts, wall),
+            until: own.until.map(|until| written(until, wall)),
             forced: own.forced,
         }
     }
 
-    fn read(self) -> Result<Override, String> {
+    fn read(self, wall: WallTime) -> Result<Override, String> {
         let scope = match self.of {
             ScopeRow::Endpoint { service, target } => Scope::Endpoint { service, target },
             ScopeRow::Pool { service, region } => Scope::Pool { service, region },
@@ -162,29 +162,28 @@ impl Row {
             scope,
             by: self.by,
             reason: self.reason,
-            made: moment(&self.made)?,
-            starts: moment(&self.starts)?,
-            until: self.until.as_deref().map(moment).transpose()?,
+            made: moment(&self.made, wall)?,
+            starts: moment(&self.starts, wall)?,
+            until: self.until.as_deref().map(|until| moment(until, wall)).transpose()?,
             forced: self.forced,
         })
     }
 }
 
-/// To the millisecond; the year 9999 is as far as the format goes.
-fn written(at: Moment) -> String {
-    const LAST: Duration = Duration::from_secs(253_402_300_799);
-    humantime::format_rfc3339_millis(UNIX_EPOCH + at.0.min(LAST)).to_string()
+/// To the millisecond.
+fn written(at: Moment, wall: WallTime) -> String {
+    humantime::format_rfc3339_millis(UNIX_EPOCH + wall.unix(at)).to_string()
 }
 
-/// The server's clock starts at the Unix time of its start: so a time of day is a moment.
-fn moment(text: &str) -> Result<Moment, String> {
-    let time: Option<SystemTime> = humantime::parse_rfc3339(text).ok();
-    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    since.map(Moment).ok_or_else(|| format!("is damaged: {text:?} is no time"))
+fn moment(text: &str, wall: WallTime) -> Result<Moment, String> {
+    let time = humantime::parse_rfc3339(text).map_err(|_| format!("is damaged: {text:?} is no time"))?;
+    Ok(wall.moment(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -240,8 +239,8 @@ mod tests {
             until: None,
             forced: false,
         };
-        let good = String::from_utf8(encode_overrides(&Overrides(vec![own.clone()]))).unwrap();
-        let twice = String::from_utf8(encode_overrides(&Overrides(vec![own.clone(), own]))).unwrap();
+        let good = String::from_utf8(encode_overrides(&Overrides(vec![own.clone()]), WallTime::default())).unwrap();
+        let twice = String::from_utf8(encode_overrides(&Overrides(vec![own.clone(), own]), WallTime::default())).unwrap();
         for (bad, said) in [
             (String::new(), "is damaged: EOF"),
             (good[..good.len() / 2].to_owned(), "is damaged: EOF"),
@@ -252,15 +251,16 @@ mod tests {
             (good.replace("\"by\"", "\"from\""), "is damaged: unknown field"),
             (twice, "two overrides have the number 3"),
         ] {
-            let why = decode_overrides(bad.as_bytes()).unwrap_err();
+            let why = decode_overrides(bad.as_bytes(), WallTime::default()).unwrap_err();
             assert!(why.contains(said), "{said}: {why}");
         }
     }
 
     proptest! {
         #[test]
-        fn any_overrides_are_read_back_as_they_were_written(overrides in overrides()) {
-            prop_assert_eq!(decode_overrides(&encode_overrides(&overrides)), Ok(overrides));
+        fn any_overrides_are_read_back_as_they_were_written(overrides in overrides(), unix in 0u64..1 << 33) {
+            let wall = WallTime::new(Moment::default(), Duration::from_secs(unix));
+            prop_assert_eq!(decode_overrides(&encode_overrides(&overrides, wall), wall), Ok(overrides));
         }
 
         #[test]
@@ -270,12 +270,12 @@ mod tests {
             octet in any::<u8>(),
             cut in any::<prop::sample::Index>(),
         ) {
-            let mut text = encode_overrides(&overrides);
+            let mut text = encode_overrides(&overrides, WallTime::default());
             let at = at.index(text.len());
             text[at] = octet;
-            let _ = decode_overrides(&text);
+            let _ = decode_overrides(&text, WallTime::default());
             // The last two octets are a brace and a line break.
-            prop_assert!(decode_overrides(&text[..cut.index(text.len() - 2)]).is_err());
+            prop_assert!(decode_overrides(&text[..cut.index(text.len() - 2)], WallTime::default()).is_err());
         }
     }
 }

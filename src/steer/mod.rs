@@ -16,7 +16,8 @@ mod tenure;
 mod unit;
 
 pub use hash::client as client_hash;
-pub use overrides::{Override, Overrides, Scope, Word};
+pub(crate) use overrides::until;
+pub use overrides::{Override, Overrides, Said, Scope, Word};
 pub use plan::{Drain, Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Standing};
 pub use returns::{Phase, Ramp, Return, Returns};
 pub use select::{Asked, Selection, Trace, Verdict, select};

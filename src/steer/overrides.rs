@@ -12,7 +12,7 @@ use super::plan::{Drain, Plan, Rung, Standing};
 use crate::config::Config;
 use crate::diag::did_you_mean;
 use crate::health::State;
-use crate::model::{Endpoint, Moment, Pool, Region, RegionId, Service, Target, Weight, regions_named};
+use crate::model::{Endpoint, Moment, Pool, Region, RegionId, Service, Target, WallTime, Weight, regions_named};
 
 /// What an operator says of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,15 @@ pub struct Override {
     pub until: Option<Moment>,
     /// The pre-flight would have refused it.
     pub forced: bool,
+}
+
+/// An operator's word as a plan has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// It counts.
+    InForce(Override),
+    /// It is to count later.
+    Announced(Override),
 }
 
 /// Every override there is, in the order in which they were made.
@@ -218,23 +227,32 @@ fn is_named(target: &Target, text: &str) -> bool {
     }
 }
 
+impl Said {
+    /// The sentence, with times as `wall` reads them.
+    pub fn sentence(&self, wall: WallTime) -> String {
+        match self {
+            Said::InForce(own) => own.sentence(wall),
+            Said::Announced(own) => format!("from {} on {}", wall.show(own.starts), own.sentence(wall)),
+        }
+    }
+}
+
 impl Override {
     /// In effect at `now`.
     fn holds(&self, now: Moment) -> bool {
         self.starts <= now && self.until.is_none_or(|until| until > now)
     }
 
-    /// What is said, of what, by whom, until when and why.
-    fn sentence(&self) -> String {
-        let until = self.until.map_or_else(|| "until it is taken back".to_owned(), |until| format!("until {until}"));
+    /// What is said, of what, by whom, until when and why; with times as `wall` reads them.
+    pub fn sentence(&self, wall: WallTime) -> String {
+        let until = until(self.until, wall);
         format!("{} of {} by {} {until}: {}", self.word, self.scope, self.by, self.reason)
     }
 }
 
-impl fmt::Display for Override {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence())
-    }
+/// When something ends, in words.
+pub(crate) fn until(until: Option<Moment>, wall: WallTime) -> String {
+    until.map_or_else(|| "until it is taken back".to_owned(), |until| format!("until {}", wall.show(until)))
 }
 
 impl Overrides {
@@ -316,8 +334,8 @@ impl Overrides {
             let (now_said, announced): (Vec<_>, Vec<_>) = self.0.iter().filter(touches).partition(|own| own.holds(now));
             standing.announced = !announced.is_empty();
             let is_told = |own: &&Override| !(own.word == Word::Drain && own.scope.has_pool(regions, service, pool));
-            standing.said = now_said.into_iter().filter(is_told).map(Override::sentence).collect();
-            standing.said.extend(announced.into_iter().map(|own| format!("from {} on {}", own.starts, own.sentence())));
+            standing.said = now_said.into_iter().filter(is_told).cloned().map(Said::InForce).collect();
+            standing.said.extend(announced.into_iter().cloned().map(Said::Announced));
         }
         changed
     }

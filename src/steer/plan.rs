@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::hash;
+use super::overrides::Said;
 use super::svcb::{Svcb, SvcbHints};
 use super::unit::{Holder, Holding};
 use crate::dns::{RrType, Ttl};
@@ -170,8 +171,8 @@ pub struct Standing {
     pub overridden_down: bool,
     /// An operator has announced that this will change.
     pub announced: bool,
-    /// What else operators say of it and of its endpoints, in words.
-    pub said: Vec<String>,
+    /// What else operators say of it and of its endpoints.
+    pub said: Vec<Said>,
 }
 
 /// An operator's word that something is not to be used while there is anything else.

@@ -12,7 +12,7 @@ use meridian::dataset::{Dataset, Snapshot};
 use meridian::diag::{Diagnostics, render_json, render_text};
 use meridian::dns::{Name, Rcode, RrType};
 use meridian::geo::Locations;
-use meridian::model::{DnsSpec, DnsTransport, Moment, TargetId};
+use meridian::model::{DnsSpec, DnsTransport, Moment, TargetId, WallTime};
 use meridian::probe::{Heard, Question, hear_v4, hear_v6};
 use meridian::publisher::{Event, Publisher};
 use meridian::simulate;
@@ -127,12 +127,12 @@ pub fn read_units(bytes: &[u8]) {
 
 /// Reads any octets as what operators say; what is accepted is written and read again as it is.
 pub fn read_overrides(bytes: &[u8]) {
-    match state::decode_overrides(bytes) {
+    match state::decode_overrides(bytes, WallTime::default()) {
         Ok(overrides) => {
             // Times are written to the millisecond.
-            let text = state::encode_overrides(&overrides);
-            let again = state::decode_overrides(&text).expect("what is written is read");
-            assert_eq!(state::encode_overrides(&again), text);
+            let text = state::encode_overrides(&overrides, WallTime::default());
+            let again = state::decode_overrides(&text, WallTime::default()).expect("what is written is read");
+            assert_eq!(state::encode_overrides(&again, WallTime::default()), text);
         }
         Err(why) => assert!(!why.contains('\n'), "{why:?}"),
     }

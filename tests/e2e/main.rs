@@ -10,6 +10,7 @@
 mod support;
 
 mod admin;
+mod clock;
 mod commands;
 mod demo;
 mod figures;

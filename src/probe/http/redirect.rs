@@ -79,7 +79,7 @@ mod tests {
         let place =
             Place { secure: false, address: ADDRESS, authority: "www.example.com".into(), path: "/a/b?c".into(), ours: true };
         let answer = Answer { headers: [(LOCATION, location.parse().unwrap())].into_iter().collect(), ..Answer::default() };
-        let prober = Prober::new(Clock::start());
+        let prober = Prober::new(Clock);
         let deadline = tokio::time::Instant::now();
         let check = CheckSpec {
             name: "test".into(),

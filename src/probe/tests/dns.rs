@@ -63,7 +63,7 @@ where
 
 async fn ask(spec: DnsSpec, address: SocketAddr, timeout: Duration) -> Outcome {
     let check = CheckSpec { timeout, ..check(CheckKind::Dns(spec), address.port()) };
-    probe(&Prober::new(Clock::start()), &check, &loopback()).await
+    probe(&Prober::new(Clock), &check, &loopback()).await
 }
 
 fn fails(fault: DnsFault) -> Seen {

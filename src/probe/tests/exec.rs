@@ -17,7 +17,7 @@ fn shell(script: &str) -> CheckSpec {
 }
 
 async fn run(check: &CheckSpec) -> Outcome {
-    probe(&Prober::new(Clock::start()), check, &loopback()).await
+    probe(&Prober::new(Clock), check, &loopback()).await
 }
 
 /// What the program wrote, as the outcome keeps it.
@@ -143,7 +143,7 @@ async fn only_so_many_run_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().display();
     let check = shell(&format!("touch {path}/$$; ls {path} | wc -l; sleep 0.1; rm {path}/$$; exit 1"));
-    let prober = Arc::new(Prober::new(Clock::start()).with_exec_processes(2));
+    let prober = Arc::new(Prober::new(Clock).with_exec_processes(2));
     let probes: Vec<_> = (0..8)
         .map(|_| {
             let (prober, check) = (prober.clone(), check.clone());
@@ -165,7 +165,7 @@ async fn programs_in_line_delay_no_other_checks() {
     // More programs than there are permits for probes.
     let jobs = (0..20).map(|id| job(id, &slow)).chain((20..22).map(|id| job(id, &quick))).collect();
     let (sender, mut outcomes) = tokio::sync::mpsc::channel(64);
-    let prober = Arc::new(Prober::new(Clock::start()).with_exec_processes(1));
+    let prober = Arc::new(Prober::new(Clock).with_exec_processes(1));
     let _scheduler = Scheduler::spawn(prober, ProbeLimit { descriptors: 1024, probes: 8 }, 0, jobs, sender).unwrap();
     let (mut programs, mut others) = (0, 0);
     let end = tokio::time::Instant::now() + Duration::from_secs(2);

@@ -55,7 +55,7 @@ async fn the_service_says_how_it_is() {
     ] {
         assert_eq!(probe_port(grpc(service), address, TIMEOUT).await, expected, "{service}");
     }
-    let outcome = probe(&Prober::new(Clock::start()), &check(grpc("bad"), address.port()), &loopback()).await;
+    let outcome = probe(&Prober::new(Clock), &check(grpc("bad"), address.port()), &loopback()).await;
     assert_eq!(outcome.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Connect, Phase::Response]);
 }
 
@@ -91,7 +91,7 @@ async fn statuses_are_told_apart() {
             .unwrap()
     })
     .await;
-    let outcome = probe(&Prober::new(Clock::start()), &check(grpc(""), path.port()), &loopback()).await;
+    let outcome = probe(&Prober::new(Clock), &check(grpc(""), path.port()), &loopback()).await;
     assert_eq!(outcome.seen, fails(GrpcFault::Status(14)));
     assert_eq!(outcome.evidence.unwrap().to_string(), "out to lunch");
     let missing = http2(|_| Response::builder().status(404).body(Full::default()).unwrap()).await;
@@ -151,7 +151,7 @@ async fn inside_tls_the_certificate_counts() {
         }
     })
     .await;
-    let prober = Prober::with_roots(Clock::start(), vec![authority.der().clone()]);
+    let prober = Prober::with_roots(Clock, vec![authority.der().clone()]);
     let named = |host: &str| {
         let spec = GrpcSpec { service: "good".to_owned(), host: Some(host.to_owned()), tls: Some(TlsSpec::default()) };
         check(CheckKind::Grpc(spec), address.port())

@@ -114,7 +114,7 @@ async fn bad_endpoints_do_not_touch_the_good_ones() {
         start(|stream| async { drop(stream) }).await,
         closed_port().await,
     ];
-    let prober = std::sync::Arc::new(Prober::new(Clock::start()));
+    let prober = std::sync::Arc::new(Prober::new(Clock));
     let mut probes = tokio::task::JoinSet::new();
     for round in 0..30 {
         for (address, passes) in bad.iter().map(|address| (*address, false)).chain([(good, true)]) {

@@ -65,7 +65,7 @@ async fn probe_port(kind: CheckKind, address: SocketAddr, timeout: Duration) -> 
 
 async fn outcome(kind: CheckKind, address: SocketAddr, timeout: Duration) -> Outcome {
     let check = CheckSpec { timeout, ..check(kind, address.port()) };
-    probe(&Prober::new(Clock::start()), &check, &loopback()).await
+    probe(&Prober::new(Clock), &check, &loopback()).await
 }
 
 /// What was seen, and what tells why.
@@ -81,7 +81,7 @@ async fn closed_port() -> SocketAddr {
 #[tokio::test]
 async fn phases_are_timed() {
     let address = server::start(|stream| server::answer(stream, "HTTP/1.1 204 No Content\r\n\r\n")).await;
-    let prober = Prober::new(Clock::start());
+    let prober = Prober::new(Clock);
     let outcome = probe(&prober, &check(CheckKind::Http(http()), address.port()), &loopback()).await;
     assert_eq!(outcome.seen, Seen::Pass);
     assert_eq!(outcome.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Connect, Phase::Response]);
@@ -93,7 +93,7 @@ fn a_target_name_that_does_not_resolve_fails() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let nowhere = Target::Name(crate::dns::Name::from_text("no-such-host.invalid.", None).unwrap());
     let check = CheckSpec { timeout: SHORT, ..check(connects(), 80) };
-    let seen = runtime.block_on(async { probe(&Prober::new(Clock::start()), &check, &nowhere).await.seen });
+    let seen = runtime.block_on(async { probe(&Prober::new(Clock), &check, &nowhere).await.seen });
     // The system's resolver may be at it for longer than the probe was.
     runtime.shutdown_background();
     // Without a resolver in reach the system takes longer than the check allows.

@@ -18,7 +18,7 @@ fn job(id: u32, check: &CheckSpec) -> Job {
 }
 
 fn prober() -> Arc<Prober> {
-    Arc::new(Prober::new(Clock::start()))
+    Arc::new(Prober::new(Clock))
 }
 
 /// What arrives within `time`.

@@ -80,7 +80,7 @@ fn https(host: Option<&str>, verify_certificate: bool) -> CheckKind {
 }
 
 async fn seen(roots: &CertifiedIssuer<'_, KeyPair>, kind: CheckKind, address: SocketAddr) -> Outcome {
-    let prober = Prober::with_roots(Clock::start(), vec![roots.der().clone()]);
+    let prober = Prober::with_roots(Clock, vec![roots.der().clone()]);
     probe(&prober, &check(kind, address.port()), &loopback()).await
 }
 
