@@ -19,6 +19,7 @@ use maxminddb_writer::paths::{IntoBitPath, IpAddrWithMask};
 use serde::Serialize;
 
 use super::FastMap;
+use super::continents::continent_of;
 use super::embedded;
 use super::location::{Code, Location, Locations, Subdivision};
 use super::networks::Nesting;
@@ -371,6 +372,12 @@ fn write(rows: &[Row]) -> Result<Vec<u8>, String> {
     database.write_to(Vec::new()).map_err(|error| error.to_string())
 }
 
+/// Where a reader of the file finds the network of `row`: with a country it knows the continent.
+fn read_as(row: &Row) -> Location {
+    let continent = row.location.continent.or_else(|| continent_of(row.location.country?));
+    Location { continent, ..row.location }
+}
+
 /// Reads the file as the server does and compares it with the plan, address range by address range.
 fn read_back(bytes: &[u8], rows: &[Row]) -> Result<(), String> {
     let nesting = Nesting::new(&rows.iter().map(|row| row.network).collect::<Vec<_>>());
@@ -378,7 +385,7 @@ fn read_back(bytes: &[u8], rows: &[Row]) -> Result<(), String> {
     let ranges: Vec<(IpAddr, Location, Option<u32>)> = [true, false]
         .into_iter()
         .flat_map(|v4| nesting.runs(v4).iter().map(move |(start, row)| (address(v4, *start), row.map(|row| &rows[row]))))
-        .map(|(address, row)| (address, row.map(|row| row.location).unwrap_or_default(), row.and_then(|row| row.asn)))
+        .map(|(address, row)| (address, row.map(read_as).unwrap_or_default(), row.and_then(|row| row.asn)))
         .collect();
     let has_locations = ranges.iter().any(|(_, location, _)| *location != Location::default());
     let has_asns = ranges.iter().any(|(_, _, asn)| asn.is_some());

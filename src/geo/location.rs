@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::mmdb::{self, GeoError};
+use super::mmdb::{self, Database, GeoError, Skipped};
 use super::runs::{V4Runs, V6Runs};
 use crate::model::Coordinates;
 
@@ -86,6 +86,37 @@ pub struct Locations {
     pub(super) cities: Networks,
     /// Client → AS number, 0 where it is not known.
     pub(super) asns: Networks,
+    /// What is known of anybody.
+    known: Known,
+    /// Records that cannot be read, by file.
+    skipped: Vec<(Database, Skipped)>,
+}
+
+/// What the files say of any address at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Known {
+    /// A continent, or a country that is on one.
+    pub continents: bool,
+    /// A country.
+    pub countries: bool,
+    /// A subdivision.
+    pub subdivisions: bool,
+    /// Coordinates.
+    pub coordinates: bool,
+    /// An AS number.
+    pub asns: bool,
+}
+
+impl Known {
+    fn of(places: &[Location], asns: &Networks) -> Known {
+        Known {
+            continents: places.iter().any(|place| place.continent.is_some()),
+            countries: places.iter().any(|place| place.country.is_some()),
+            subdivisions: places.iter().any(|place| place.subdivision.is_some()),
+            coordinates: places.iter().any(|place| place.coordinates.is_some()),
+            asns: asns.v4.iter().any(|(_, asn)| asn != 0) || asns.v6.iter().any(|(_, asn)| asn != 0),
+        }
+    }
 }
 
 /// A table for both families.
@@ -108,8 +139,21 @@ impl Networks {
 impl Locations {
     /// Reads the content of a City or Country MMDB, of an ASN MMDB, or of both.
     pub fn read(city: Option<&[u8]>, asn: Option<&[u8]>) -> Result<Locations, GeoError> {
-        let (places, cities) = mmdb::read_city(city)?;
-        Ok(Locations { places, cities, asns: mmdb::read_asn(asn)? })
+        let (places, cities, of_city) = mmdb::read_city(city)?;
+        let (asns, of_asn) = mmdb::read_asn(asn)?;
+        let skipped = [(Database::City, of_city), (Database::Asn, of_asn)];
+        let skipped = skipped.into_iter().filter_map(|(database, skipped)| Some((database, skipped?))).collect();
+        Ok(Locations { known: Known::of(&places, &asns), places, cities, asns, skipped })
+    }
+
+    /// What the files say of any address at all: the sources of a map that are of anything else match nobody.
+    pub fn known(&self) -> Known {
+        self.known
+    }
+
+    /// Records that cannot be read, of each file that has some.
+    pub fn skipped(&self) -> &[(Database, Skipped)] {
+        &self.skipped
     }
 
     /// Where `address` is; `None` when nothing is known. An IPv4 address inside an IPv6 one is not

@@ -4,14 +4,15 @@
 //! reads the metadata and the records. The tree is walked here, because the file may be hostile or
 //! broken: a tree whose nodes share children has 2¹²⁸ paths, and a walk that follows each of them
 //! does not come back. This walk visits each node once (in sound trees; broken ones run into a
-//! budget), in the order of the addresses, and decodes each distinct record once.
+//! budget), in the order of the addresses, and decodes each distinct record once. A record that is not of the layout is left
+//! out and counted; a tree or a data section that is broken refuses the file.
 //!
 //! An IPv6 tree keeps IPv4 in ::/96 and often has the same subtree again under ::ffff:0:0/96,
 //! 2002::/16 and the like. The subtree becomes the IPv4 table; the aliases are left out, since
 //! embedded IPv4 addresses are looked up as IPv4.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use maxminddb::{MaxMindDbError, Metadata, Reader};
 use serde::de::DeserializeOwned;
@@ -44,6 +45,8 @@ pub enum Database {
 pub enum Problem {
     /// It has no bytes.
     Empty,
+    /// It is an archive, or compressed.
+    Packed(Packing),
     /// It is another kind of file, or one whose end is missing.
     NotMmdb,
     /// It is damaged, and how.
@@ -52,10 +55,81 @@ pub enum Problem {
     Layout(String),
 }
 
+/// How databases are packed where they are handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// RFC 1952; often with a tar archive inside.
+    Gzip,
+    /// POSIX `ustar`.
+    Tar,
+    /// PKZIP.
+    Zip,
+    /// XZ Utils.
+    Xz,
+    /// bzip2.
+    Bzip2,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Packing {
+    /// What `bytes` begin like.
+    fn of(bytes: &[u8]) -> Option<Packing> {
+        const BEGINNINGS: [(&[u8], Packing); 5] = [
+            (b"\x1f\x8b\x08", Packing::Gzip),
+            (b"PK\x03\x04", Packing::Zip),
+            (b"\xfd7zXZ\0", Packing::Xz),
+            (b"BZh", Packing::Bzip2),
+            (b"\x28\xb5\x2f\xfd", Packing::Zstd),
+        ];
+        let tar = bytes.get(257..262) == Some(b"ustar");
+        let found = BEGINNINGS.iter().find(|(beginning, _)| bytes.starts_with(beginning));
+        found.map(|(_, packing)| *packing).or(tar.then_some(Packing::Tar))
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Packing::Gzip => "gzip",
+            Packing::Tar => "tar",
+            Packing::Zip => "zip",
+            Packing::Xz => "xz",
+            Packing::Bzip2 => "bzip2",
+            Packing::Zstd => "zstd",
+        }
+    }
+
+    /// The command that takes the MMDB out of the file `path`.
+    pub fn unpack(self, path: &str) -> String {
+        let tar = |option: &str| format!("tar -x{option}Of '{path}' --wildcards '*.mmdb'");
+        let into = |command: &str| format!("{command} > new.mmdb && mv new.mmdb '{path}'");
+        match self {
+            Packing::Gzip => {
+                format!("{}; if there is a tar archive inside: {}", into(&format!("gzip -dc '{path}'")), into(&tar("z")))
+            }
+            Packing::Tar => into(&tar("")),
+            Packing::Zip => into(&format!("unzip -p '{path}' '*.mmdb'")),
+            Packing::Xz | Packing::Bzip2 | Packing::Zstd => into(&format!("{} -dc '{path}'", self.as_str())),
+        }
+    }
+}
+
+/// Records that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// How many networks have such a record.
+    pub networks: u64,
+    /// The first of them.
+    pub first: String,
+    /// What is wrong with its record.
+    pub why: String,
+}
+
 impl fmt::Display for GeoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.problem, self.database) {
             (Problem::Empty, _) => f.write_str("the file is empty"),
+            (Problem::Packed(packing), _) => write!(f, "is a {} file, and the MMDB is inside it", packing.as_str()),
             (Problem::NotMmdb, _) => {
                 f.write_str("is not an MMDB, or its end is missing: the MaxMind DB metadata at the end is not there")
             }
@@ -78,7 +152,7 @@ impl std::error::Error for GeoError {}
 
 /// The distinct locations of a City or Country MMDB (the first is the unknown one), and the table
 /// of them; without a file nothing is known.
-pub(super) fn read_city(bytes: Option<&[u8]>) -> Result<(Vec<Location>, Networks), GeoError> {
+pub(super) fn read_city(bytes: Option<&[u8]>) -> Result<(Vec<Location>, Networks, Option<Skipped>), GeoError> {
     let mut places = vec![Location::default()];
     let mut known = FastMap::default();
     known.insert(key(&places[0]), 0u32);
@@ -89,13 +163,13 @@ pub(super) fn read_city(bytes: Option<&[u8]>) -> Result<(Vec<Location>, Networks
             places.len() as u32 - 1
         })
     });
-    let networks = networks.map_err(|problem| GeoError { database: Database::City, problem })?;
+    let (networks, skipped) = networks.map_err(|problem| GeoError { database: Database::City, problem })?;
     places.shrink_to_fit();
-    Ok((places, networks))
+    Ok((places, networks, skipped))
 }
 
 /// The table of AS numbers of an ASN MMDB; without a file nothing is known.
-pub(super) fn read_asn(bytes: Option<&[u8]>) -> Result<Networks, GeoError> {
+pub(super) fn read_asn(bytes: Option<&[u8]>) -> Result<(Networks, Option<Skipped>), GeoError> {
     read(bytes, |record: AsnRecord| record.asn()).map_err(|problem| GeoError { database: Database::Asn, problem })
 }
 
@@ -106,30 +180,53 @@ fn key(location: &Location) -> impl std::hash::Hash + Eq + use<> {
 }
 
 /// The table of an MMDB: `value` makes a value of each distinct record, 0 of one that says nothing.
-fn read<R: DeserializeOwned>(bytes: Option<&[u8]>, mut value: impl FnMut(R) -> u32) -> Result<Networks, Problem> {
-    let mut tables = Tables::default();
-    let Some(bytes) = bytes else { return Ok(tables.finish()) };
+fn read<R: DeserializeOwned>(bytes: Option<&[u8]>, value: impl FnMut(R) -> u32) -> Result<(Networks, Option<Skipped>), Problem> {
+    let Some(bytes) = bytes else { return Ok((Tables::default().finish(), None)) };
+    // What is packed may look like a broken MMDB: an archive that is not compressed has one inside.
+    read_tree(bytes, value).map_err(|problem| Packing::of(bytes).map_or(problem, Problem::Packed))
+}
+
+fn read_tree<R: DeserializeOwned>(bytes: &[u8], mut value: impl FnMut(R) -> u32) -> Result<(Networks, Option<Skipped>), Problem> {
     let reader = open(bytes)?;
     let tree = Tree::new(bytes, reader.metadata());
-    let mut values: FastMap<u32, u32> = FastMap::default();
+    let mut tables = Tables::default();
+    // By record; `None` is one that cannot be read.
+    let mut values: FastMap<u32, Option<u32>> = FastMap::default();
     let mut useful = false;
+    let mut skipped: Option<Skipped> = None;
     tree.walk(|start, length, leaf| {
         let found = match leaf {
-            None => 0,
+            None => Some(0),
             Some(pointer) => match values.get(&pointer) {
                 Some(known) => *known,
                 None => {
-                    let found = decode(&reader, start, &mut value)?;
-                    useful |= found != 0;
+                    let found = match decode(&reader, start, &mut value) {
+                        Ok(found) => Some(found),
+                        Err(NotDecoded::Broken(problem)) => return Err(problem),
+                        Err(NotDecoded::Odd(why)) => {
+                            skipped.get_or_insert_with(|| Skipped { networks: 0, first: tree.network(start, length), why });
+                            None
+                        }
+                    };
+                    useful |= found.is_some_and(|found| found != 0);
                     values.insert(pointer, found);
                     found
                 }
             },
         };
-        tables.push(&tree, start, length, found);
+        if let (None, Some(skipped)) = (found, &mut skipped) {
+            skipped.networks += 1;
+        }
+        tables.push(&tree, start, length, found.unwrap_or(0));
         Ok(())
     })?;
-    if useful { Ok(tables.finish()) } else { Err(Problem::Layout(reader.metadata().database_type.clone())) }
+    match (useful, skipped) {
+        (true, skipped) => Ok((tables.finish(), skipped)),
+        (false, None) => Err(Problem::Layout(reader.metadata().database_type.clone())),
+        (false, Some(Skipped { networks, first, why })) => Err(Problem::Broken(format!(
+            "none of its records can be used, and those of {networks} networks not even be read; the first, of {first}: {why}"
+        ))),
+    }
 }
 
 fn open(bytes: &[u8]) -> Result<Reader<&[u8]>, Problem> {
@@ -143,12 +240,20 @@ fn open(bytes: &[u8]) -> Result<Reader<&[u8]>, Problem> {
     Reader::from_source(bytes).map_err(broken)
 }
 
-fn decode<R: DeserializeOwned>(reader: &Reader<&[u8]>, start: u128, value: &mut impl FnMut(R) -> u32) -> Result<u32, Problem> {
+/// Why a record says nothing.
+enum NotDecoded {
+    /// It is sound, and not of the layout.
+    Odd(String),
+    /// The file is damaged.
+    Broken(Problem),
+}
+
+fn decode<R: DeserializeOwned>(reader: &Reader<&[u8]>, start: u128, value: &mut impl FnMut(R) -> u32) -> Result<u32, NotDecoded> {
     // The reader knows where IPv4 starts, and spares itself the 96 steps to there.
     let address = if start >> 32 == 0 { IpAddr::V4((start as u32).into()) } else { IpAddr::V6(start.into()) };
-    let record = reader.lookup(address).and_then(|found| found.decode::<R>()).map_err(|error| match broken(error) {
-        Problem::Broken(how) => Problem::Broken(format!("the record of {address} cannot be read: {how}")),
-        other => other,
+    let record = reader.lookup(address).and_then(|found| found.decode::<R>()).map_err(|error| match error {
+        MaxMindDbError::Decoding { .. } | MaxMindDbError::ResourceLimit { .. } => NotDecoded::Odd(error.to_string()),
+        error => NotDecoded::Broken(Problem::Broken(format!("the record of {address} cannot be read: {error}"))),
     })?;
     Ok(record.map_or(0, value))
 }
@@ -182,6 +287,15 @@ impl<'a> Tree<'a> {
             tree.ipv4 = node.filter(|node| *node != 0);
         }
         tree
+    }
+
+    /// A network as operators write it.
+    fn network(&self, start: u128, length: u8) -> String {
+        match (self.bits, start >> 32) {
+            (32, _) => format!("{}/{length}", Ipv4Addr::from(start as u32)),
+            (_, 0) if length >= 96 => format!("{}/{}", Ipv4Addr::from(start as u32), length - 96),
+            _ => format!("{}/{length}", Ipv6Addr::from(start)),
+        }
     }
 
     /// Calls `leaf(first address, prefix length, record pointer)` for every leaf in order.
@@ -464,7 +578,69 @@ mod tests {
         let odd = tree.record(&odd);
         tree.put("10.1.0.0/16", odd);
         let error = city_error(&tree.bytes(24));
-        assert!(error.starts_with("is damaged: the record of 10.1.0.0 cannot be read:"), "{error}");
+        let expected =
+            "is damaged: none of its records can be used, and those of 1 networks not even be read; the first, of 10.1.0.0/16:";
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    /// A City database as other programs write it: a record for each network.
+    fn written(rows: &[(&str, serde_json::Value)]) -> Vec<u8> {
+        let mut database = maxminddb_writer::Database::default();
+        database.metadata.ip_version = maxminddb_writer::metadata::IpVersion::V4;
+        database.metadata.binary_format_major_version = 2;
+        database.metadata.database_type = "Odd-City".to_owned();
+        for (network, record) in rows {
+            let record = database.insert_value(record).unwrap();
+            let (address, length) = network.split_once('/').unwrap();
+            let network = maxminddb_writer::paths::IpAddrWithMask::new(address.parse().unwrap(), length.parse().unwrap());
+            database.insert_node(network, record);
+        }
+        database.write_to(Vec::new()).unwrap()
+    }
+
+    #[test]
+    fn one_odd_record_does_not_refuse_the_file() {
+        let good = |code: &str| serde_json::json!({ "country": { "iso_code": code } });
+        let odd = serde_json::json!({ "country": { "iso_code": "DE" }, "subdivisions": { "iso_code": "HE" } });
+        let bytes =
+            written(&[("10.0.0.0/8", good("IE")), ("20.0.0.0/8", odd.clone()), ("21.0.0.0/16", odd), ("30.0.0.0/8", good("JP"))]);
+        let locations = Locations::read(Some(&bytes), None).unwrap();
+        assert_eq!(country_at(&locations, "10.1.2.3").as_deref(), Some("IE"));
+        assert_eq!(country_at(&locations, "20.1.2.3"), None);
+        assert_eq!(country_at(&locations, "21.0.2.3"), None);
+        assert_eq!(country_at(&locations, "30.1.2.3").as_deref(), Some("JP"));
+        let [(Database::City, skipped)] = locations.skipped() else { panic!("{:?}", locations.skipped()) };
+        assert_eq!((skipped.networks, skipped.first.as_str()), (2, "20.0.0.0/8"));
+        assert!(skipped.why.contains("subdivisions"), "{}", skipped.why);
+    }
+
+    #[test]
+    fn a_database_with_countries_alone_knows_continents() {
+        let bytes = written(&[("10.0.0.0/8", serde_json::json!({ "country": { "iso_code": "BR" } }))]);
+        let locations = Locations::read(Some(&bytes), None).unwrap();
+        let place = locations.locate("10.1.2.3".parse().unwrap()).unwrap();
+        assert_eq!(place.continent.map(|code| code.to_string()).as_deref(), Some("SA"));
+        let known = crate::geo::Known { continents: true, countries: true, ..Default::default() };
+        assert_eq!(locations.known(), known);
+    }
+
+    #[test]
+    fn a_packed_file_is_said_to_be_one() {
+        let mut tar = vec![0; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        // The marker of an MMDB inside an archive that is not compressed.
+        tar.extend(EMBEDDED);
+        for (bytes, packing, said, command) in [
+            (&b"\x1f\x8b\x08\0rest"[..], Packing::Gzip, "is a gzip file, and the MMDB is inside it", "gzip -dc 'a.mmdb'"),
+            (&tar, Packing::Tar, "is a tar file", "tar -xOf 'a.mmdb' --wildcards '*.mmdb' > new.mmdb"),
+            (b"PK\x03\x04rest", Packing::Zip, "is a zip file", "unzip -p 'a.mmdb' '*.mmdb'"),
+            (b"\xfd7zXZ\0rest", Packing::Xz, "is a xz file", "xz -dc 'a.mmdb'"),
+        ] {
+            let error = Locations::read(Some(bytes), None).unwrap_err();
+            assert_eq!(error.problem, Problem::Packed(packing));
+            assert!(error.to_string().starts_with(said), "{error}");
+            assert!(packing.unpack("a.mmdb").contains(command), "{}", packing.unpack("a.mmdb"));
+        }
     }
 
     #[test]

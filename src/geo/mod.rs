@@ -15,6 +15,7 @@
 //! [`build`] goes the other way and makes an MMDB out of an address plan.
 
 pub mod build;
+mod continents;
 mod distance;
 mod embedded;
 mod location;
@@ -30,9 +31,9 @@ mod tests;
 mod tree;
 
 pub use embedded::hashed_prefix;
-pub use location::{Code, Location, Locations, Subdivision};
+pub use location::{Code, Known, Location, Locations, Subdivision};
 pub use map::{Explanation, GeoMap, Located, OrderId};
-pub use mmdb::{Database, GeoError, Problem};
+pub use mmdb::{Database, GeoError, Packing, Problem, Skipped};
 pub use resolve::Source;
 pub use runs::zip_runs;
 

@@ -4,15 +4,17 @@
 //!   `subdivisions[].iso_code`, `location.latitude`, `location.longitude`.
 //! - IPinfo: `continent_code` or a two-letter `continent`, `country_code` or a two-letter
 //!   `country`, `latitude`/`lat`, `longitude`/`lng` (numbers or texts).
+//! - A record with a country and no continent has the continent that the country is on.
 //! - ASN: `autonomous_system_number`, or `asn` as a number or `"AS64500"`.
 //!
 //! Fields that are missing or make no sense (a country of three letters, a latitude of 200) are
-//! unknown; fields of a foreign type make the record an error.
+//! unknown; fields of a foreign type make the record one that is left out.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
+use super::continents::continent_of;
 use super::location::{Code, Location, Subdivision};
 use crate::model::Coordinates;
 
@@ -57,7 +59,7 @@ impl CityRecord {
         let coordinates = coordinates(&self.location.latitude, &self.location.longitude)
             .or_else(|| coordinates(&self.latitude, &self.longitude));
         Location {
-            continent: code([&self.continent_code, &self.continent]),
+            continent: code([&self.continent_code, &self.continent]).or_else(|| continent_of(country?)),
             country,
             subdivision: subdivision.or(wider),
             wider_subdivision: wider.filter(|wider| subdivision.is_some_and(|s| s != *wider)),

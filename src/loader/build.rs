@@ -10,7 +10,7 @@ use super::{Content, InputFile, Inputs, LastGoodError, Outcome, disk};
 use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::diag::{At, Diagnostics, Sources};
-use crate::geo::{Database, EMBEDDED, Locations};
+use crate::geo::{Database, EMBEDDED, Locations, Problem, Skipped};
 
 /// What came of building a dataset.
 #[derive(Debug)]
@@ -85,6 +85,7 @@ pub fn refresh(contents: &Contents, before: &Dataset, changed: impl FnOnce()) ->
     if !built.diagnostics.has_errors()
         && let Some(locations) = locations(city.as_ref(), asn.as_ref(), &mut built.diagnostics)
     {
+        warn(&before.config, &locations, &mut built.diagnostics);
         built.dataset = Some(before.with_locations(locations));
         let file = |database: super::Database| InputFile { path: database.path, content: Content::Binary(database.bytes) };
         built.inputs = Some(Inputs { config: PathBuf::new(), files: [city, asn].into_iter().flatten().map(file).collect() });
@@ -117,6 +118,7 @@ fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset
             _ => locations(loaded.city.as_ref(), loaded.asn.as_ref(), &mut diagnostics),
         };
         if let Some(locations) = locations {
+            warn(&loaded.config, &locations, &mut diagnostics);
             let before = before.map(|(_, dataset)| dataset);
             built.dataset = Some(Dataset::compile_after(before, loaded.config, locations));
             built.inputs = Some(loaded.inputs);
@@ -145,12 +147,54 @@ fn locations(city: Option<&super::Database>, asn: Option<&super::Database>, out:
         Database::Asn => ("geo.asn", asn),
     };
     let database = database.expect("the embedded database is held to be good by a test");
-    let message = format!("{}: {error}", database.path.display());
-    out.error("bad-mmdb", database.at.clone(), key, message).hint(
-        "replace it by a complete MMDB in the GeoIP2 City, Country or ASN layout (geoip/README.md names sources), \
-         or remove the key",
-    );
+    let path = database.path.display().to_string();
+    let hint = match error.problem {
+        Problem::Packed(packing) => format!("unpack it: {}", packing.unpack(&path)),
+        _ => "replace it by a complete MMDB in the GeoIP2 City, Country or ASN layout (geoip/README.md names sources), \
+              or remove the key"
+            .to_owned(),
+    };
+    out.error("bad-mmdb", database.at.clone(), key, format!("{path}: {error}")).hint(hint);
     None
+}
+
+/// Warns of records that cannot be read, and of sources of maps that match nobody since the databases know no such thing.
+fn warn(config: &Config, locations: &Locations, out: &mut Diagnostics) {
+    for (database, Skipped { networks, first, why }) in locations.skipped() {
+        let (key, named) = match database {
+            Database::City => ("geo.city", &config.geo.city),
+            Database::Asn => ("geo.asn", &config.geo.asn),
+        };
+        let Some((path, at)) = named else { continue };
+        let networks = if *networks == 1 { "1 network".to_owned() } else { format!("{networks} networks") };
+        let message = format!("{}: the records of {networks} cannot be read; the first, of {first}: {why}", path.display());
+        out.warning("unreadable-record", at.clone(), key, message)
+            .hint("nothing is known of these networks; tell whoever makes the database");
+    }
+    let known = locations.known();
+    let placed = config.regions.iter().any(|region| region.coordinates.is_some());
+    for map in &config.maps {
+        let city = "the database of [geo] city";
+        let asn = if config.geo.asn.is_some() { "the database of [geo] asn" } else { "the configuration, without [geo] asn," };
+        for (used, known, source, database, what) in [
+            (!map.asns.is_empty(), known.asns, "asns", asn, "AS number"),
+            (!map.subdivisions.is_empty(), known.subdivisions, "subdivisions", city, "subdivision"),
+            (!map.countries.is_empty(), known.countries, "countries", city, "country"),
+            (!map.continents.is_empty(), known.continents, "continents", city, "continent"),
+            (map.by_distance && placed, known.coordinates, "by_distance", city, "coordinates"),
+        ] {
+            if used && !known {
+                let key = format!("maps.{}.{source}", map.name);
+                let message = format!("`{source}` matches nobody: {database} has no {what} of any network");
+                let hint = match source {
+                    "by_distance" => "take a database with coordinates (City), or set by_distance = false",
+                    "asns" => "name a database of AS numbers in [geo] asn, or remove the entries",
+                    _ => "take a database that has it, or remove the entries",
+                };
+                out.warning("unknown-to-database", map.at.clone(), key, message).hint(hint);
+            }
+        }
+    }
 }
 
 /// What the location databases look like on disk: something in it changes whenever one is replaced or written to. Package
