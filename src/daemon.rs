@@ -25,7 +25,8 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::answer::{Exchange, Query, Response, Worker, respond, respond_all};
-use crate::control::{self, Control, Request};
+use crate::config::UdpOptions;
+use crate::control::{self, Control, Pulse, Reloads, Request, Started};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
 use crate::loader::{self, Built};
@@ -102,13 +103,17 @@ impl fmt::Display for Failure {
 /// Runs the server with the files at `config` until SIGTERM or SIGINT. With `first_units`, units of which nothing is known
 /// are owned by whom the files name from the beginning.
 pub fn run(config: &Path, first_units: bool, hooks: Hooks) -> Result<(), Failure> {
-    let start = load(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Failure::System("start the runtime", error))?;
-    let served = runtime.block_on(serve(config.to_owned(), first_units, start, hooks));
+    let reloads = {
+        let _inside = runtime.enter();
+        outlive_signals().and_then(|()| signal(SignalKind::hangup())).map_err(|error| Failure::System("handle signals", error))?
+    };
+    let start = load(config)?;
+    let served = runtime.block_on(serve(config.to_owned(), first_units, start, reloads, hooks));
     // A reload under way is of no use any more, and nothing else is left to wait for.
     runtime.shutdown_background();
     served
@@ -152,18 +157,35 @@ fn warn_of(built: &Built) {
     }
 }
 
-async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -> Result<(), Failure> {
-    let signals = Signals::new().map_err(|error| Failure::System("handle signals", error))?;
+/// Signals that would end the process, and that nobody means by it, are taken and say nothing. They are taken rather than
+/// ignored, so that programs of `exec` checks do not inherit that. SIGPIPE is ignored by the standard library.
+fn outlive_signals() -> std::io::Result<()> {
+    let others = [libc::SIGVTALRM, libc::SIGPROF, libc::SIGPWR, libc::SIGXFSZ, libc::SIGSTKFLT];
+    let named = [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm(), SignalKind::io()];
+    let numbered = others.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()).map(SignalKind::from_raw);
+    named.into_iter().chain(numbered).try_for_each(|kind| signal(kind).map(drop))
+}
+
+async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal, hooks: Hooks) -> Result<(), Failure> {
+    let signals = Signals::new(hangup).map_err(|error| Failure::System("handle signals", error))?;
     let Start { dataset, built, last_good } = start;
     let (inputs, files) = Files::kept(built, last_good);
     let server_spec = &dataset.config.server;
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let workers = NonZeroUsize::new(server_spec.workers).unwrap_or(cores);
-    let listeners = server::bind(&server_spec.listen, workers, server_spec.udp).map_err(Failure::Bind)?;
+    // A port that somebody holds is found now. Nobody reads these sockets yet, and so they are closed again: a query that comes
+    // before there is anything to answer is refused by the kernel, and whoever asks goes on to another server at once.
+    server::bind(&server_spec.listen, NonZeroUsize::MIN, UdpOptions::default()).map(drop).map_err(Failure::Bind)?;
+    let (started, (requests, control)) = (Started::default(), mpsc::channel(64));
     let admin = match dataset.config.admin {
         Some(address) => Some(control::bind(address).await.map_err(|error| Failure::Bind(vec![error]))?),
         None => None,
     };
+
+    if let Some(listener) = admin {
+        tokio::spawn(control::serve(listener, started.clone()));
+    }
+    notify::status("starting: no query is answered before the first round of probes has ended");
 
     let clock = Clock;
     let wall = Arc::new(AtomicI64::new(clock.wall().to_nanos()));
@@ -180,6 +202,7 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -
     found.events().into_iter().for_each(|event| say(&publisher.handle(event, clock.now()), clock.wall()));
     first_round::say_unrouted(&dataset);
     let beside = first_round::first_round(&prober, limit, &mut publisher, &jobs, &unknown).await;
+    let listeners = server::bind(&server_spec.listen, workers, server_spec.udp).map_err(Failure::Bind)?;
     publisher.count_for(listeners.threads());
     let published = Arc::new(Published::new(publisher.snapshot()));
     let mut counters = Vec::new();
@@ -191,11 +214,10 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hooks: Hooks) -
     })
     .map_err(|error| Failure::System("start the transports", error))?;
 
-    let (requests, control) = mpsc::channel(64);
-    let shared = Control { published: published.clone(), counters, server: server.counters(), requests };
-    if let Some(listener) = admin {
-        tokio::spawn(control::serve(listener, shared.clone()));
-    }
+    let (pulse, reloads) = (Arc::new(Pulse::default()), Arc::new(Reloads::from_pointee(reload::at_start(last_good))));
+    let shared = Control { published: published.clone(), counters, server: server.counters(), requests, pulse, reloads };
+    // Set here and nowhere else.
+    let _ = started.set(shared.clone());
     directory.serve(&shared);
     let (sender, outcomes) = mpsc::channel(16);
     let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender)
@@ -299,12 +321,8 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+    fn new(hangup: Signal) -> std::io::Result<Signals> {
+        Ok(Signals { hangup, terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 }
 
@@ -340,6 +358,7 @@ impl Daemon {
                 _ = signals.hangup.recv() => self.ask_reload(Asked::new("SIGHUP")),
                 reloaded = finished(&mut self.reload) => self.finish_reload(reloaded),
                 _ = geo.tick() => {
+                    self.control.pulse.beat();
                     self.watch_wall();
                     self.watch_geo();
                     self.free_retired();
@@ -350,6 +369,7 @@ impl Daemon {
                 _ = signals.interrupt.recv() => break,
             }
         }
+        self.control.pulse.stop();
         notify::stopping("answering what is queued");
         tracing::info!("stopping: answering what is queued");
         let keeper = self.keeper.take().map(|keeper| self.write_last(keeper));
@@ -447,6 +467,7 @@ impl Daemon {
             Request::Status(reply) => {
                 let _ = reply.send(control::Status::new(&self.publisher, self.not_ready(), self.now(), self.clock.wall()));
             }
+            Request::Reload { force, reply } => self.ask_reload(Asked::by_operator(force, reply)),
             Request::Report { check, target, report, reply } => {
                 let target = self.publisher.push_target(&check, &target);
                 if let Some(target) = target {
@@ -498,7 +519,10 @@ impl Daemon {
             return;
         }
         match self.not_ready() {
-            None => notify::ready(&format!("ready: {}", self.summary())),
+            None => match self.control.reloads.load().refused {
+                None => notify::ready(&format!("ready: {}", self.summary())),
+                Some(refused) => notify::ready(&format!("ready: {}; BUT {}", self.summary(), refused.as_str())),
+            },
             Some(why) => notify::ready(&format!("NOT READY: {why}")),
         }
     }

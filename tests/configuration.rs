@@ -167,7 +167,21 @@ fn the_commented_keys_are_keys_and_state_their_defaults() {
     assert_eq!(as_written.checks, spelled_out.checks);
     let server = |config: &meridian::config::Config| {
         let s = &config.server;
-        format!("{:?}", (&s.listen, s.workers, s.udp, s.exec_processes, s.tcp, &s.sanity, &s.why_from, s.identity))
+        format!(
+            "{:?}",
+            (
+                &s.listen,
+                s.workers,
+                s.udp,
+                s.exec_processes,
+                s.tcp,
+                &s.sanity,
+                &s.why_from,
+                s.identity,
+                s.max_removed,
+                s.require_end
+            )
+        )
     };
     assert_eq!(server(&as_written), server(&spelled_out));
     let services = |config: &meridian::config::Config| {

@@ -27,7 +27,7 @@ fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
 
 /// Writes the unit to `directory` with this build's binary for the installed one, which `verify` looks for.
 fn with_our_binary(unit: &str, directory: &Path) -> String {
-    let changed = unit.replace("ExecStart=/usr/bin/meridian ", concat!("ExecStart=", env!("CARGO_BIN_EXE_meridian"), " "));
+    let changed = unit.replace("=/usr/bin/meridian ", concat!("=", env!("CARGO_BIN_EXE_meridian"), " "));
     assert_ne!(changed, unit);
     let path = directory.join("meridian.service");
     std::fs::write(&path, changed).unwrap();
@@ -63,7 +63,8 @@ fn the_unit_exposes_little() {
 fn the_unit_allows_what_the_server_needs() {
     let unit = std::fs::read_to_string(UNIT).unwrap();
     assert_eq!(values(&unit, "Type"), ["notify"], "notify-reload is newer than Debian 12's systemd");
-    assert_eq!(values(&unit, "ExecReload"), ["/bin/kill -HUP $MAINPID"]);
+    let reload = "/usr/bin/meridian reload --config /etc/meridian/meridian.toml";
+    assert_eq!(values(&unit, "ExecReload"), [reload], "a signal cannot say that the files are bad");
     assert_eq!(values(&unit, "AmbientCapabilities"), ["CAP_NET_BIND_SERVICE"]);
     assert_eq!(values(&unit, "CapabilityBoundingSet"), ["CAP_NET_BIND_SERVICE"]);
     assert_eq!(values(&unit, "StateDirectory"), ["meridian"]);

@@ -17,6 +17,7 @@ mod geoip;
 mod log;
 mod overrides;
 mod probe;
+mod reload;
 mod resume;
 mod serve;
 mod simulate;
@@ -154,6 +155,14 @@ enum Command {
         server: Option<String>,
         #[command(flatten)]
         files: Files,
+    },
+    /// Have a running server read its files again, and wait for what comes of it; exit 1 with every diagnostic where they are refused.
+    Reload {
+        /// Although they remove more zones, services or names than `max_removed` allows.
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        place: Place,
     },
     /// See who owns units, and move them: asks a running server by the control socket in its state directory.
     Unit {
@@ -347,6 +356,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             probe::run(&subject, &files.config(), json)
         }
         Command::Resume { service, region, server, files } => resume::run(&service, region.as_deref(), server, &files.config()),
+        Command::Reload { force, place } => reload::run(force, &place.find()),
         Command::Unit { command: UnitCommand::List { service, json, place } } => {
             unit::list(service.as_deref(), json, &place.find())
         }

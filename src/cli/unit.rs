@@ -59,6 +59,9 @@ impl Place {
         if let Some(state) = loader::find_state(&self.config) {
             return Ok(state);
         }
+        if let Some(state) = std::env::var_os("STATE_DIRECTORY") {
+            return Ok(state.into());
+        }
         let outcome = loader::load(&self.config);
         if outcome.loaded.is_none() {
             return Err(render_text(&outcome.diagnostics, &outcome.sources, std::io::stderr().is_terminal()));

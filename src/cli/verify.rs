@@ -1,13 +1,14 @@
 //! `meridian verify`.
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::dataset::Dataset;
 use crate::diag::{Diagnostics, render_json, render_text};
-use crate::loader;
+use crate::loader::{self, Removed};
 use crate::publisher::compare_units;
 use crate::simulate::run_tests;
 use crate::state::{UNITS_FILE, peek_units};
@@ -18,6 +19,7 @@ pub(super) fn run(config: &Path, json: bool) -> ExitCode {
     let mut tests = 0;
     if let Some(dataset) = built.dataset {
         check_state(&dataset.config, &mut diagnostics);
+        check_removed(config, &dataset, &mut diagnostics);
         tests = run_tests(&Arc::new(dataset), &mut diagnostics);
     }
     diagnostics.sort();
@@ -32,6 +34,18 @@ pub(super) fn run(config: &Path, json: bool) -> ExitCode {
         }
     }
     if diagnostics.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Says what a reload would refuse, where the files that were accepted last can be read.
+fn check_removed(config: &Path, new: &Dataset, out: &mut Diagnostics) {
+    let state = new.config.server.state.clone().or_else(|| std::env::var_os("STATE_DIRECTORY").map(PathBuf::from));
+    let last = state.and_then(|state| loader::build_last_good(&state).ok()).and_then(|built| built.dataset);
+    let Some(last) = last else { return };
+    let mut refused = Diagnostics::default();
+    Removed::between(&last, new).refuse(new.config.server.max_removed, config, &mut refused);
+    for refusal in refused.iter() {
+        out.warning(refusal.rule, refusal.at.clone(), refusal.key.clone(), refusal.message.clone()).hint = refusal.hint.clone();
+    }
 }
 
 /// Says of which units nothing is known: nobody owns them when the server starts.

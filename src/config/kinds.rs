@@ -80,6 +80,17 @@ pub(super) fn number(range: RangeInclusive<f64>, unit: &'static str) -> impl Fn(
     }
 }
 
+/// A share, as in `"20%"`; 0 … 1.
+pub(super) fn percentage(item: &Item<'_>, out: &mut Diagnostics) -> Option<f64> {
+    let text = text(item, out)?;
+    let number = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
+    let share = number.filter(|number| (0.0..=100.0).contains(number)).map(|number| number / 100.0);
+    if share.is_none() {
+        item.error(out, "out-of-range", format!("\"{text}\" is not a percentage from 0% to 100%")).hint("write it like \"20%\"");
+    }
+    share
+}
+
 /// A duration such as `"500ms"` inside `range`.
 pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<Duration> {
     move |item, out| {

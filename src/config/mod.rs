@@ -129,6 +129,10 @@ pub struct ServerSpec {
     pub identity: bool,
     /// No other node answers these zones: units may be taken over without asking anyone.
     pub sole: bool,
+    /// The share of zones, services or names that a reload may remove, 0 … 1.
+    pub max_removed: f64,
+    /// Every zone file must end with `[end]`.
+    pub require_end: bool,
 }
 
 /// How UDP is served.
@@ -309,6 +313,7 @@ fn read_zones(
         checks: &main.check_names,
         targets: &mut main.targets,
         sole: main.server.as_ref().is_none_or(|server| server.sole),
+        require_end: main.server.as_ref().is_some_and(|server| server.require_end),
     };
     let mut drafts = Vec::new();
     for path in files {

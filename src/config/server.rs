@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{Item, Located, Table};
-use super::kinds::{boolean, distinct, duration, integer, list, path, prefix, socket, text};
+use super::kinds::{boolean, distinct, duration, integer, list, path, percentage, prefix, socket, text};
 use super::{GeoSpec, ServerSpec, Source, TcpLimits, UdpOptions, report};
 use crate::diag::{At, Diagnostics};
 use crate::model::{Prefix, TargetId};
@@ -45,6 +45,8 @@ pub(super) fn server<'d>(
     let why_from = t.optional(out, "why_from", distinct(prefix, "prefix")).unwrap_or_else(loopback);
     let identity = t.optional(out, "identity", boolean).unwrap_or(true);
     let sole = t.optional(out, "sole", boolean).unwrap_or(false);
+    let max_removed = t.optional(out, "max_removed", percentage).unwrap_or(0.2);
+    let require_end = t.optional(out, "require_end", boolean).unwrap_or(false);
     let tcp = TcpLimits { connections: connections as usize, connections_per_address: per_address as usize, idle_timeout };
     let addresses = listen.as_ref().map_or_else(every_address, |listen| listen.iter().map(|l| l.value).collect());
     let spec = |(node, zones)| ServerSpec {
@@ -60,6 +62,8 @@ pub(super) fn server<'d>(
         why_from,
         identity,
         sole,
+        max_removed,
+        require_end,
     };
     let complete = t.finish(out).then_some(node).flatten().zip(zones.as_ref().map(|(zones, _)| zones.clone()));
     Server { spec: complete.map(spec), listen: listen.unwrap_or_default(), zones }

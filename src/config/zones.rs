@@ -28,6 +28,8 @@ pub(super) struct Context<'c> {
     pub(super) targets: &'c mut Targets,
     /// `[server] sole`; true where the section is wrong and has been reported.
     pub(super) sole: bool,
+    /// `[server] require_end`.
+    pub(super) require_end: bool,
 }
 
 /// What the services of a zone inherit.
@@ -72,7 +74,9 @@ pub(super) fn zone(
     let file = t.item("records_file");
     let services = t.table(out, "services");
     let tests = t.optional(out, "tests", |item, out| item.elements(out));
+    let end = t.item("end");
     t.finish(out);
+    check_end(&document, end, context.require_end, out);
 
     let origin = origin?;
     let records = records(&document, path, inline, file, &origin.value, files, out);
@@ -86,6 +90,26 @@ pub(super) fn zone(
     let complete = records.is_ok() && out.errors() == before;
     let records = records.unwrap_or_else(|partial| partial);
     Some(ZoneDraft { origin: defaults.origin, at: origin.at, records, services: services.list, tests, complete })
+}
+
+/// `[end]`, where it stands, is the last line: a file that was cut short lacks it, and one that something was appended to has it
+/// too early.
+fn check_end(document: &Document, end: Option<Item<'_>>, required: bool, out: &mut Diagnostics) {
+    let says_something = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    let last = document.text.lines().map(str::trim).rfind(says_something);
+    let is_last = last.is_some_and(|line| line.split('#').next().is_some_and(|line| line.trim() == "[end]"));
+    match end {
+        Some(end) if !is_last => {
+            out.error("end-not-last", end.key_at(), "end", "`[end]` says that the file is whole, and is not its last line")
+                .hint("write [end] alone in the last line, or leave it out");
+        }
+        None if required => {
+            let message = "the zone file has no [end], and [server] require_end asks for it: was it cut short?";
+            out.error("end-missing", At::file(document.file.clone()), "end", message)
+                .hint("a whole file ends with the line [end]");
+        }
+        _ => {}
+    }
 }
 
 /// Reads `zone`: a name, taken as absolute with or without its final dot.

@@ -32,7 +32,12 @@ pub fn get_local(state: &Path, path: &str) -> Result<String, String> {
 
 /// The same for a POST without a body.
 pub fn post_local(state: &Path, path: &str) -> Result<String, String> {
-    wait(&socket(state).display().to_string(), over_socket(Method::POST, &socket(state), path))
+    post_local_within(TIMEOUT, state, path)
+}
+
+/// The same for what may take longer than other answers.
+pub fn post_local_within(time: Duration, state: &Path, path: &str) -> Result<String, String> {
+    wait_for(time, &socket(state).display().to_string(), over_socket(Method::POST, &socket(state), path))
 }
 
 fn socket(state: &Path) -> PathBuf {
@@ -47,9 +52,13 @@ pub fn percent_encode(text: &str) -> String {
 
 /// The answer of a server that may take its time, but not for ever.
 fn wait(server: &str, exchange: impl Future<Output = Result<String, String>>) -> Result<String, String> {
+    wait_for(TIMEOUT, server, exchange)
+}
+
+fn wait_for(time: Duration, server: &str, exchange: impl Future<Output = Result<String, String>>) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("cannot start: {e}"))?;
-    let answer = runtime.block_on(async { tokio::time::timeout(TIMEOUT, exchange).await });
-    answer.unwrap_or_else(|_| Err(format!("{server} did not answer within {} s", TIMEOUT.as_secs())))
+    let answer = runtime.block_on(async { tokio::time::timeout(time, exchange).await });
+    answer.unwrap_or_else(|_| Err(format!("{server} did not answer within {} s", time.as_secs())))
 }
 
 async fn over_tcp(method: Method, base: &str, path: &str) -> Result<String, String> {

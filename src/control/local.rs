@@ -65,6 +65,7 @@ pub async fn serve(listener: UnixListener, control: Control) {
         .route("/units/init", on_post(begin))
         .route("/overrides", on_get(overrides).post(say))
         .route("/overrides/release", on_post(release))
+        .route("/reload", on_post(reload))
         .with_state(control);
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!("the control socket is not served any more: {error}");
@@ -164,6 +165,18 @@ struct Release {
 
 async fn release(State(control): State<Control>, Query(Release { what }): Query<Release>) -> Result<Response, Response> {
     Ok(answered(ask(&control, |reply| Request::Release { what, reply }).await?))
+}
+
+/// The parameters of `/reload`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reload {
+    #[serde(default)]
+    force: bool,
+}
+
+async fn reload(State(control): State<Control>, Query(Reload { force }): Query<Reload>) -> Result<Response, Response> {
+    Ok(answered(ask(&control, |reply| Request::Reload { force, reply }).await?))
 }
 
 /// What came of an operator's request, in words.

@@ -82,6 +82,7 @@ impl Collector for Scrape {
         counter(out, "meridian_tcp_connections_timed_out", "TCP connections idle or too slow", udp.tcp.timed_out.get())?;
         gauge(out, "meridian_ready", "1 when this node should be sent queries", i64::from(self.status.not_ready.is_none()))?;
         gauge(out, "meridian_isolated", "1 while our own network is taken to be what failed", i64::from(self.status.isolated))?;
+        self.encode_reloads(out)?;
         self.encode_health(out)
     }
 }
@@ -101,6 +102,15 @@ impl Scrape {
             }
         }
         Ok(())
+    }
+
+    fn encode_reloads(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let last = self.control.reloads.load();
+        let success = i64::from(last.refused.is_none());
+        gauge(out, "meridian_last_reload_success", "1 while what is served are the files as they were last read", success)?;
+        let ended = last.ended as i64;
+        gauge(out, "meridian_last_reload_timestamp_seconds", "When the last reload ended, or the start", ended)?;
+        counter(out, "meridian_reload_failures", "Reloads that were refused or failed", last.failures)
     }
 
     fn encode_health(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {

@@ -1,19 +1,21 @@
-//! The admin address: `/healthz`, `/readyz`, `/metrics`, `/health`, `/why`, `/resume` and `/push` over HTTP; and
+//! The admin address: `/healthz`, `/readyz`, `/announcez`, `/metrics`, `/health`, `/why`, `/resume` and `/push` over HTTP; and
 //! [`local`], the control socket.
 //!
 //! It reads what is published and what the workers count, and asks the publisher's loop for the
 //! rest; it writes nothing itself.
 
 mod client;
+mod life;
 pub mod local;
 mod metrics;
 mod push;
 mod status;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use axum::extract::{Query, State};
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get as on_get, post as on_post};
@@ -31,7 +33,8 @@ use crate::probe::Clock;
 use crate::publisher::{NotDone, NotResumed, OverrideRequest};
 use crate::server::{BindError, ServerCounters, Transport, seed};
 
-pub use client::{get, get_local, percent_encode, post, post_local};
+pub use client::{get, get_local, percent_encode, post, post_local, post_local_within};
+pub use life::{LastReload, Pulse, Refused, Reloads};
 pub use status::{OverrideStatus, PoolStatus, ProbeStatus, Status, TargetStatus, UnitStatus, UnitsStatus};
 
 /// What the API works with.
@@ -45,6 +48,24 @@ pub struct Control {
     pub server: Arc<ServerCounters>,
     /// The publisher's loop.
     pub requests: mpsc::Sender<Request>,
+    /// Whether this process can answer.
+    pub pulse: Arc<Pulse>,
+    /// How the last reload went.
+    pub reloads: Arc<Reloads>,
+}
+
+/// What the API works with, once queries are answered. Before that only `/healthz` has something to say.
+pub type Started = Arc<OnceLock<Control>>;
+
+impl FromRequestParts<Started> for Control {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(_: &mut Parts, started: &Started) -> Result<Control, Self::Rejection> {
+        started.get().cloned().ok_or((
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: starting; queries are answered once the first round of probes has ended, within 5 s\n",
+        ))
+    }
 }
 
 /// What the API asks of the publisher's loop.
@@ -99,6 +120,13 @@ pub enum Request {
         /// What is done, or why it is not.
         reply: oneshot::Sender<Result<String, NotDone>>,
     },
+    /// An operator has the files read again.
+    Reload {
+        /// Although they remove more than `max_removed`.
+        force: bool,
+        /// What is served now, or why that is still the same: every diagnostic.
+        reply: oneshot::Sender<Result<String, NotDone>>,
+    },
     /// An operator gives units their first owners.
     BeginUnits {
         /// The owner name of a unit, or of a service: then all its units of which nothing is known.
@@ -115,17 +143,18 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|error| BindError::explain(address, Transport::Tcp, error))
 }
 
-/// Serves the API on `listener` for as long as the runtime lives.
-pub async fn serve(listener: TcpListener, control: Control) {
+/// Serves the API on `listener` for as long as the runtime lives: at once, and all of it from when `started` is set.
+pub async fn serve(listener: TcpListener, started: Started) {
     let routes = Router::new()
         .route("/healthz", on_get(async || "ok\n"))
         .route("/readyz", on_get(readyz))
+        .route("/announcez", on_get(announcez))
         .route("/health", on_get(health))
         .route("/metrics", on_get(metrics))
         .route("/why", on_get(why))
         .route("/resume", on_post(resume))
         .route("/push", on_post(push::push))
-        .with_state(control);
+        .with_state(started);
     if let Err(error) = axum::serve(listener, routes).await {
         tracing::error!("the admin address is not served any more: {error}");
     }
@@ -143,18 +172,30 @@ async fn ask<T>(control: &Control, request: impl FnOnce(oneshot::Sender<T>) -> R
     answer.await.map_err(|_| gone())
 }
 
-async fn readyz(State(control): State<Control>) -> Result<Response, Response> {
+/// Whether this node should be sent new traffic.
+async fn readyz(control: Control) -> Result<Response, Response> {
     Ok(match status(&control).await?.not_ready {
-        None => "ready\n".into_response(),
+        None => match control.reloads.load().refused {
+            None => "ready\n".into_response(),
+            Some(refused) => format!("ready, but {}\n", refused.as_str()).into_response(),
+        },
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
     })
 }
 
-async fn health(State(control): State<Control>) -> Result<Response, Response> {
+/// Whether this process can answer, however it judges itself: all nodes may be not ready at once, and must not withdraw at once.
+async fn announcez(control: Control) -> Response {
+    match control.pulse.trouble(control.server.turns()) {
+        None => "answering\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not answering: {why}\n")).into_response(),
+    }
+}
+
+async fn health(control: Control) -> Result<Response, Response> {
     Ok(Json(status(&control).await?).into_response())
 }
 
-async fn metrics(State(control): State<Control>) -> Result<Response, Response> {
+async fn metrics(control: Control) -> Result<Response, Response> {
     let status = status(&control).await?;
     let text = metrics::encode(&control, status);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -171,7 +212,7 @@ struct Resume {
 
 /// It changes something. A browser says on whose behalf it posts, and no page has any
 /// business here: not even one that a name made to look local.
-async fn resume(State(control): State<Control>, headers: HeaderMap, Query(what): Query<Resume>) -> Result<Response, Response> {
+async fn resume(control: Control, headers: HeaderMap, Query(what): Query<Resume>) -> Result<Response, Response> {
     if headers.contains_key(header::ORIGIN) {
         return Err((StatusCode::FORBIDDEN, "web pages may not change anything here\n").into_response());
     }
@@ -203,7 +244,7 @@ enum Format {
     Text,
 }
 
-async fn why(State(control): State<Control>, Query(why): Query<Why>) -> Response {
+async fn why(control: Control, Query(why): Query<Why>) -> Response {
     let bad = |what: String| (StatusCode::BAD_REQUEST, format!("{what}\n")).into_response();
     let name = match Name::from_text(&why.name, Some(&Name::root())) {
         Ok(name) => name,

@@ -1,6 +1,6 @@
 //! `/push`: endpoints of `push` checks report themselves.
 
-use axum::extract::{Query, State};
+use axum::extract::Query;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -31,11 +31,7 @@ enum Status {
 }
 
 /// Hands the report to the publisher's loop. Like all that changes something it is not for web pages.
-pub(super) async fn push(
-    State(control): State<Control>,
-    headers: HeaderMap,
-    Query(push): Query<Push>,
-) -> Result<&'static str, Response> {
+pub(super) async fn push(control: Control, headers: HeaderMap, Query(push): Query<Push>) -> Result<&'static str, Response> {
     let refuse = |status: StatusCode, why: String| (status, format!("{why}\n")).into_response();
     if headers.contains_key(header::ORIGIN) {
         return Err(refuse(StatusCode::FORBIDDEN, "web pages may not change anything here".to_owned()));

@@ -2,29 +2,31 @@
 //! changes on the disk.
 //!
 //! ```text
-//! SIGHUP ─► ask_reload ─┐                    ┌─ Came::Files ──────┐
-//!                       ├─ a task, threads ──┼─ Came::Databases ──┼─► finish_reload ─► Event::Reload
-//! watch_geo ────────────┘                    └─ Came::Same        ┘
+//! SIGHUP, `meridian reload` ─► ask_reload ─┐                    ┌─ Came::Files ──────┐
+//!                                          ├─ a task, threads ──┼─ Came::Databases ──┼─► finish_reload ─► Event::Reload
+//! watch_geo ───────────────────────────────┘                    └─ Came::Same ───────┘
 //! ```
 //! All or nothing: what was read takes the place of what was served as a whole, or every diagnostic is said and nothing changes.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::{Daemon, first_round, state_directory};
 use crate::config::ServerSpec;
+use crate::control::{LastReload, Refused};
 use crate::dataset::Dataset;
 use crate::diag::render_text;
 use crate::health::Outcome;
-use crate::loader::{self, Built, Contents, Inputs, Refreshed, Stamps};
+use crate::loader::{self, Built, Contents, Inputs, Refreshed, Removed, Stamps};
 use crate::memory;
 use crate::model::TargetId;
 use crate::probe::Job;
-use crate::publisher::Event;
+use crate::publisher::{Event, NotDone};
 use crate::server::notify;
 
 /// How long a changed location database must have been quiet before it is read.
@@ -56,23 +58,53 @@ impl Files {
 /// A reload of all files that is asked for.
 pub(super) struct Asked {
     why: &'static str,
+    /// Although more is removed than `max_removed`.
+    force: bool,
+    /// Operators who wait for what comes of it.
+    replies: Vec<Reply>,
 }
 
+type Reply = oneshot::Sender<Result<String, NotDone>>;
+
 impl Asked {
+    /// Nobody waits for it, and nobody can force it.
     pub(super) fn new(why: &'static str) -> Asked {
-        Asked { why }
+        Asked { why, force: false, replies: Vec::new() }
+    }
+
+    pub(super) fn by_operator(force: bool, reply: Reply) -> Asked {
+        let why = if force { "an operator asks for it, and forces it" } else { "an operator asks for it" };
+        Asked { why, force, replies: vec![reply] }
+    }
+
+    /// What is asked for by several is done once.
+    fn and(self, later: Asked) -> Asked {
+        let why = if self.force { self.why } else { later.why };
+        let replies = self.replies.into_iter().chain(later.replies).collect();
+        Asked { why, force: self.force || later.force, replies }
     }
 }
 
 /// A reload under way.
 pub(super) struct Reload {
     task: JoinHandle<Result<Came, JoinError>>,
+    replies: Vec<Reply>,
+}
+
+/// How things stand before the first reload.
+pub(super) fn at_start(last_good: bool) -> LastReload {
+    LastReload { refused: last_good.then_some(Refused::Broken), ended: now(), failures: 0 }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// What came of reading.
 enum Came {
-    /// All files were read; and what the first round of what is new in them saw.
-    Files(Box<Built>, Vec<(TargetId, Outcome)>),
+    /// All files were read; what they remove, and what the first round of what is new in them saw.
+    Files(Box<Built>, Option<Removed>, Vec<(TargetId, Outcome)>),
     /// The location databases were read.
     Databases(Box<Built>),
     /// They were, and hold what they held before.
@@ -87,6 +119,13 @@ pub(super) async fn finished(reload: &mut Option<Reload>) -> Result<Finished, Jo
     }
 }
 
+/// What a reload has read.
+#[derive(Debug, Clone, Copy)]
+enum Read {
+    Files,
+    Databases,
+}
+
 /// The end of a reload.
 pub(super) struct Finished(Came);
 
@@ -95,24 +134,39 @@ impl Daemon {
     /// and probes go on.
     pub(super) fn ask_reload(&mut self, asked: Asked) {
         if self.reload.is_some() {
-            self.asked = Some(asked);
+            self.asked = Some(match self.asked.take() {
+                Some(before) => before.and(asked),
+                None => asked,
+            });
             return;
         }
-        tracing::info!("reloading: {}", asked.why);
+        let Asked { why, force, replies } = asked;
+        tracing::info!("reloading: {why}");
         notify::reloading("reading the files");
         let (config, contents) = (self.config.clone(), self.files.contents.clone());
         let (prober, limit) = (self.prober.clone(), self.limit);
         let old = self.published.load().dataset.clone();
         let task = tokio::spawn(async move {
             let before = old.clone();
-            let built = tokio::task::spawn_blocking(move || loader::rebuild(&config, &contents, &before)).await?;
+            let read = move || {
+                let mut built = loader::rebuild(&config, &contents, &before);
+                let removed = built.dataset.as_ref().map(|new| Removed::between(&before, new));
+                if let (Some(new), Some(removed)) = (&built.dataset, &removed)
+                    && !force
+                    && removed.refuse(new.config.server.max_removed, &config, &mut built.diagnostics)
+                {
+                    built.dataset = None;
+                }
+                (built, removed)
+            };
+            let (built, removed) = tokio::task::spawn_blocking(read).await?;
             let first_round = match &built.dataset {
                 Some(new) => first_round::probe_new_targets(&prober, limit, &old, new).await,
                 None => Vec::new(),
             };
-            Ok(Came::Files(Box::new(built), first_round))
+            Ok(Came::Files(Box::new(built), removed, first_round))
         });
-        self.reload = Some(Reload { task });
+        self.reload = Some(Reload { task, replies });
     }
 
     /// Reads the location databases and nothing else: zone files that somebody is working on are not published by it.
@@ -125,29 +179,42 @@ impl Daemon {
                 Refreshed::Changed(built) => Came::Databases(built),
             })
         });
-        self.reload = Some(Reload { task });
+        self.reload = Some(Reload { task, replies: Vec::new() });
     }
 
     /// All or nothing: the new dataset, or every diagnostic and the old one.
     pub(super) fn finish_reload(&mut self, finished: Result<Finished, JoinError>) {
-        self.reload = None;
-        match finished.map(|Finished(came)| came) {
-            Ok(Came::Files(built, first_round)) if built.dataset.is_some() => self.take_files(*built, first_round),
-            Ok(Came::Databases(built)) if built.dataset.is_some() => self.take_databases(*built),
-            Ok(Came::Files(built, _) | Came::Databases(built)) => {
-                let text = render_text(&built.diagnostics, &built.sources, false);
-                tracing::error!("reload refused, serving what was served before\n{text}");
-                self.tell_reloaded(Err(&text));
-            }
+        let replies = self.reload.take().map(|reload| reload.replies).unwrap_or_default();
+        let came = match finished.map(|Finished(came)| came) {
+            Ok(Came::Files(built, removed, first_round)) => match built.dataset.is_some() {
+                true => Ok(self.take_files(*built, removed, first_round)),
+                false if removed.is_some() => Err((Refused::TooMuchRemoved, self.refuse(&built))),
+                false => Err((Refused::Broken, self.refuse(&built))),
+            },
+            Ok(Came::Databases(built)) => match built.dataset.is_some() {
+                true => Ok(self.take_databases(*built)),
+                false => Err((Refused::Database, self.refuse(&built))),
+            },
             Ok(Came::Same(stamps)) => {
                 tracing::info!("a location database was written again, and holds what it held before");
                 self.files.stamps = stamps;
                 (self.files.changed, self.files.tried) = (None, None);
+                self.count_reload(Ok(Read::Databases));
+                Ok(self.summary())
             }
             Err(why) => {
                 tracing::error!("reload failed, serving what was served before: {why}");
-                self.tell_reloaded(Err(&why.to_string()));
+                Err((Refused::Failed, why.to_string()))
             }
+        };
+        if let Err((refused, text)) = &came {
+            self.count_reload(Err(*refused));
+            self.tell_reloaded(Err(text));
+        }
+        let came = came.map(|summary| format!("reloaded: {summary}")).map_err(|(_, why)| why);
+        for reply in replies {
+            // Whoever asked may have gone.
+            let _ = reply.send(came.clone().map_err(NotDone::Refused));
         }
         self.ready = None;
         if let Some(asked) = self.asked.take() {
@@ -155,7 +222,26 @@ impl Daemon {
         }
     }
 
-    fn take_files(&mut self, built: Built, first_round: Vec<(TargetId, Outcome)>) {
+    /// Says why the files are not taken.
+    fn refuse(&self, built: &Built) -> String {
+        let text = render_text(&built.diagnostics, &built.sources, false);
+        tracing::error!("reload refused, serving what was served before\n{text}");
+        text
+    }
+
+    /// Takes down how a reload went. One of the databases says nothing of the other files.
+    fn count_reload(&self, went: Result<Read, Refused>) {
+        let last = self.control.reloads.load();
+        let refused = match (went, last.refused) {
+            (Err(refused), _) => Some(refused),
+            (Ok(Read::Databases), Some(before)) if before != Refused::Database => Some(before),
+            (Ok(_), _) => None,
+        };
+        let failures = last.failures + u64::from(went.is_err());
+        self.control.reloads.store(Arc::new(LastReload { refused, ended: now(), failures }));
+    }
+
+    fn take_files(&mut self, built: Built, removed: Option<Removed>, first_round: Vec<(TargetId, Outcome)>) -> String {
         let Built { dataset, diagnostics, inputs, stamps, contents, .. } = built;
         let dataset = Arc::new(dataset.expect("the caller has looked"));
         diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}"));
@@ -164,20 +250,27 @@ impl Daemon {
         self.follow_state(&dataset);
         self.take_dataset(dataset, first_round);
         self.keep_last_good(inputs, loader::save);
+        self.count_reload(Ok(Read::Files));
         let summary = self.summary();
         tracing::info!("reloaded: {summary}");
+        if let Some(removed) = removed.filter(|removed| !removed.is_empty()) {
+            tracing::warn!("not served any more: {removed}");
+        }
         self.tell_reloaded(Ok(&summary));
+        summary
     }
 
-    fn take_databases(&mut self, built: Built) {
+    fn take_databases(&mut self, built: Built) -> String {
         let Built { dataset, diagnostics, inputs, stamps, contents, .. } = built;
         diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}"));
         self.files = Files { last_good: self.files.last_good, stamps, contents, changed: None, tried: None };
         self.take_dataset(Arc::new(dataset.expect("the caller has looked")), Vec::new());
         self.keep_last_good(inputs, loader::save_databases);
+        self.count_reload(Ok(Read::Databases));
         let summary = self.summary();
         tracing::info!("reloaded: the location databases; {summary}");
         self.tell_reloaded(Ok(&summary));
+        summary
     }
 
     fn take_dataset(&mut self, dataset: Arc<Dataset>, first_round: Vec<(TargetId, Outcome)>) {

@@ -241,3 +241,57 @@ fn look(path: &Path) -> Option<Stamp> {
         changed: (seen.ctime(), seen.ctime_nsec()),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const ZONE: &str =
+        "zone = \"z.example\"\nrecords = '''\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n'''\n";
+
+    fn warnings(rows: &str, maps: &str) -> Vec<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let plan = format!("network,continent,country,subdivision,city,latitude,longitude,asn\n{rows}\n");
+        fs::write(path("city.mmdb"), crate::geo::build::build("plan.csv", &plan).unwrap()).unwrap();
+        fs::create_dir(path("zones")).unwrap();
+        fs::write(path("zones/z.toml"), ZONE).unwrap();
+        let main =
+            "[server]\nnode = \"n\"\n[geo]\ncity = \"city.mmdb\"\n[regions.a]\nlatitude = 1\nlongitude = 1\n[maps.default]\n";
+        fs::write(path("meridian.toml"), format!("{main}{maps}")).unwrap();
+        let built = build(&path("meridian.toml"));
+        assert!(built.dataset.is_some(), "{:?}", built.diagnostics);
+        built.diagnostics.iter().map(|d| format!("{}: {}: {}", d.rule, d.key, d.message)).collect()
+    }
+
+    #[test]
+    fn what_a_map_uses_and_the_database_never_has_is_warned_of() {
+        let all = "asns = { \"64500\" = [\"a\"] }\nsubdivisions = { \"US-CA\" = [\"a\"] }\ncountries = { DE = [\"a\"] }\ncontinents = { EU = [\"a\"] }\n";
+        let never = |source: &str, what: &str| {
+            format!(
+                "unknown-to-database: maps.default.{source}: `{source}` matches nobody: the database of [geo] city has no {what} of any network"
+            )
+        };
+        let no_asn = "unknown-to-database: maps.default.asns: `asns` matches nobody: the configuration, without [geo] asn, has no AS number of any network";
+        // A country has a continent, even where the database does not say so.
+        assert_eq!(
+            warnings("10.0.0.0/8,,DE,,,,,", all),
+            [no_asn.to_owned(), never("subdivisions", "subdivision"), never("by_distance", "coordinates")]
+        );
+        assert_eq!(
+            warnings("10.0.0.0/8,,,,,1,1,", all),
+            [
+                no_asn.to_owned(),
+                never("subdivisions", "subdivision"),
+                never("countries", "country"),
+                never("continents", "continent")
+            ]
+        );
+        assert_eq!(warnings("10.0.0.0/8,,DE,,,,,", "countries = { DE = [\"a\"] }\nby_distance = false\n"), Vec::<String>::new());
+        assert_eq!(
+            warnings("10.0.0.0/8,EU,DE,DE-HE,Frankfurt,50.1,8.6,", "continents = { EU = [\"a\"] }\n"),
+            Vec::<String>::new()
+        );
+    }
+}

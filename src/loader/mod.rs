@@ -11,6 +11,7 @@
 mod build;
 mod disk;
 mod last_good;
+mod removed;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::diag::{At, Diagnostics, Sources};
 
 pub use build::{Built, Contents, Refreshed, Stamps, build, build_last_good, rebuild, refresh};
 pub use last_good::{LastGoodError, load_last_good, save, save_databases, write_atomically};
+pub use removed::Removed;
 
 /// What came of reading the files.
 #[derive(Debug)]

@@ -79,7 +79,7 @@ impl ServerCounters {
     }
 
     /// The turns of each thread, in the order they were started.
-    pub(super) fn turns(&self) -> impl Iterator<Item = u64> {
+    pub fn turns(&self) -> impl Iterator<Item = u64> {
         self.udp.iter().map(|counters| counters.turns.get()).chain([self.tcp.turns.get()])
     }
 }

@@ -121,6 +121,8 @@ fn our_own_network_failing_is_not_ready_and_empties_nothing() {
     drop(toys);
     server.says("isolated: no endpoint anywhere passes");
     assert_eq!(get(net.admin(), "/readyz"), (503, "not ready: isolated: no endpoint anywhere passes\n".to_owned()));
+    // All nodes see this alike, and must not withdraw alike.
+    assert_eq!(get(net.admin(), "/announcez"), (200, "answering\n".to_owned()));
     assert_eq!(dig(net.dns(), &["app.gtm.example", "+short"]).trim(), net.host(11).to_string());
     let _toys = Toy::regions(net);
     server.says("isolation is over");

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
@@ -29,23 +29,46 @@ fn the_service_manager_hears_of_start_reload_life_and_end() {
         }
     };
     let mut server = site.start_as(&mut serve);
+    assert_eq!(next(""), STARTING);
     let ready = next("WATCHDOG=1");
     assert!(ready.starts_with("READY=1\nSTATUS=ready: 1 zone"), "{ready}");
     assert_eq!(next(""), "WATCHDOG=1\n");
     assert_eq!(next(""), "WATCHDOG=1\n", "again and again");
-    for (text, status) in [("zone = ", "STATUS=ready: "), (crate::support::ZONE, "STATUS=ready: ")] {
+    let refused = "BUT the last reload was refused: a restart would not come up with these files";
+    for (text, is_refused) in [("zone = ", true), (crate::support::ZONE, false)] {
         site.write("zones/gtm.example.toml", text);
         server.process.signal(Signal::SIGHUP);
         let reloading = next("WATCHDOG=1");
         assert!(reloading.starts_with("RELOADING=1\n") && reloading.contains("MONOTONIC_USEC="), "{reloading}");
         let ready = next("WATCHDOG=1");
-        assert!(ready.starts_with("READY=1\n") && ready.contains(status), "{ready}");
+        assert!(ready.starts_with("READY=1\nSTATUS=ready: 1 zone"), "{ready}");
+        assert_eq!(ready.contains(refused), is_refused, "{ready}");
     }
     server.says("reloaded:");
     server.process.signal(Signal::SIGTERM);
     let stopping = next("WATCHDOG=1");
     assert!(stopping.starts_with("STOPPING=1\n"), "{stopping}");
     assert_eq!(server.process.end().0, Some(0));
+}
+
+/// Said before the first round of probes.
+const STARTING: &str = "STATUS=starting: no query is answered before the first round of probes has ended\n";
+
+#[test]
+fn signals_that_nobody_means_do_not_kill_the_server() {
+    let site = Site::new();
+    let mut server = site.start();
+    let (usual, real_time) = ([Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGVTALRM], ["34", "40", "64"]);
+    for signal in usual.into_iter().chain([Signal::SIGPROF, Signal::SIGIO, Signal::SIGPWR, Signal::SIGXFSZ, Signal::SIGPIPE]) {
+        server.process.signal(signal);
+    }
+    for signal in real_time {
+        let done = Command::new("kill").args(["-s", signal, &server.process.id().to_string()]).status().unwrap();
+        assert!(done.success(), "{signal}");
+    }
+    server.reload("reloaded:");
+    assert!(dig(server.net.dns(), &["www.gtm.example", "+short"]).starts_with("192.0.2."));
+    assert_eq!(server.stop().0, Some(0));
 }
 
 #[test]
@@ -58,6 +81,8 @@ fn a_node_that_is_not_ready_has_started_and_says_why() {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let _server = site.start_as(site.serve().env("NOTIFY_SOCKET", &path));
     let mut buffer = [0; 4096];
+    let length = socket.recv(&mut buffer).unwrap();
+    assert_eq!(String::from_utf8_lossy(&buffer[..length]), STARTING);
     let length = socket.recv(&mut buffer).unwrap();
     let text = String::from_utf8_lossy(&buffer[..length]);
     assert_eq!(text, "READY=1\nSTATUS=NOT READY: serving the last good files, since the files are broken\n");

@@ -24,6 +24,7 @@ mod overrides;
 mod packets;
 mod probe;
 mod queries;
+mod reload;
 mod resolver;
 mod restart;
 mod start;

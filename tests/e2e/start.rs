@@ -5,7 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Done, Site, command, run};
+use hickory_proto::rr::RecordType;
+
+use crate::support::{Done, Process, Site, command, get, query, run, udp};
 
 /// Starts the server, which must not come up; its message, with exit code 1.
 #[track_caller]
@@ -43,6 +45,33 @@ fn an_admin_port_that_is_held_is_a_failure_too() {
     let _holder = std::net::TcpListener::bind(site.net.admin()).unwrap();
     let said = refusal(site.serve());
     assert!(said.contains(&format!("cannot listen on {} (TCP): the port is in use", site.net.admin())), "{said}");
+}
+
+#[test]
+fn the_admin_address_answers_and_queries_are_refused_before_the_first_round_ends() {
+    let site = Site::with_app();
+    let net = site.net;
+    // Connections to these endpoints open, and nobody says anything: the first round takes all its time.
+    let _hung = [11, 12, 13].map(|host| std::net::TcpListener::bind((net.host(host), 8080)).unwrap());
+    site.edit("meridian.toml", "interval = \"200ms\"\ntimeout  = \"100ms\"", "interval = \"20s\"\ntimeout  = \"10s\"");
+    let mut process = Process::spawn(&mut site.serve());
+    process.wait_log("probes at once", 0);
+    let starting = "not ready: starting; queries are answered once the first round of probes has ended, within 5 s\n";
+    assert_eq!(get(net.admin(), "/healthz"), (200, "ok\n".to_owned()));
+    for path in ["/readyz", "/announcez", "/health", "/metrics"] {
+        assert_eq!(get(net.admin(), path), (503, starting.to_owned()), "{path}");
+    }
+    // No black hole: whoever asks hears at once that nobody answers.
+    let client = udp(net.dns());
+    client.send(&query("www.gtm.example", RecordType::A)).unwrap();
+    let refused = client.recv(&mut [0; 512]).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{refused}");
+    let refused = std::net::TcpStream::connect(net.dns()).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "{refused}");
+    assert!(!process.log().contains("listening on"), "{}", process.log());
+    process.wait_log("started: ", 0);
+    assert!(crate::support::dig(net.dns(), &["www.gtm.example", "+short"]).starts_with("192.0.2."));
+    assert_eq!(get(net.admin(), "/announcez").0, 200);
 }
 
 #[test]
