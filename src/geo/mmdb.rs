@@ -611,7 +611,7 @@ mod tests {
         assert_eq!(country_at(&locations, "30.1.2.3").as_deref(), Some("JP"));
         let [(Database::City, skipped)] = locations.skipped() else { panic!("{:?}", locations.skipped()) };
         assert_eq!((skipped.networks, skipped.first.as_str()), (2, "20.0.0.0/8"));
-        assert!(skipped.why.contains("subdivisions"), "{}", skipped.why);
+        assert!(skipped.why.contains("expected array, got type 7"), "a map in place of a list: {}", skipped.why);
     }
 
     #[test]
