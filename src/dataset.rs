@@ -23,6 +23,8 @@ pub struct Dataset {
     pub maps: Vec<Arc<GeoMap>>,
     /// By [`ServiceId`]: the map whose order decides, where the route is `nearest` or `sticky`. It is in the plan too, which is further away.
     pub nearest: Vec<Option<MapId>>,
+    /// The files are broken, and this is made of the last good ones.
+    pub last_good: bool,
     /// Where addresses are; what the maps were compiled from.
     pub locations: Arc<Locations>,
 }
@@ -66,7 +68,7 @@ impl Dataset {
         let config = Arc::new(config);
         let by_order = |route| matches!(route, Route::Nearest | Route::Sticky);
         let nearest = config.services.iter().map(|service| service.map.filter(|_| by_order(service.route))).collect();
-        Dataset { config, names, maps, nearest, locations }
+        Dataset { config, names, maps, nearest, last_good: false, locations }
     }
 
     /// The same files with other locations: only the maps are compiled anew.

@@ -243,10 +243,11 @@ fn header_bits_and_edns() {
     };
     assert_eq!(flags(0), Ok(0x8400));
     assert_eq!(flags(0x0100), Ok(0x8500), "RD is copied");
-    assert_eq!(flags(0x0010), Ok(0x8410), "CD is copied");
+    assert_eq!(flags(0x0010), Ok(0x8400), "CD is cleared");
     assert_eq!(flags(0x04e0), Ok(0x8400), "AA, RA, Z and AD of a query are not");
     assert_eq!(flags(0x8000), Err(DropReason::NotAQuery));
     assert_eq!(flags(0x2000), Ok(0xa004), "NOTIFY: NOTIMP");
+    assert_eq!(flags(0x2010), Ok(0xa004), "and CD is cleared there, too");
     let case = send(&snapshot, &Ask::new("tExT.gTm.exAmple.", RrType::TXT).bytes(), "203.0.113.5", Transport::Udp).unwrap();
     assert!(case.windows(5).any(|w| w == b"\x04tExT"), "the question keeps its case");
     let nsid = Ask::new("text.gtm.example.", RrType::TXT).option(3, b"");
@@ -260,6 +261,127 @@ fn header_bits_and_edns() {
     bytes[version] = 1;
     let answer = send(&snapshot, &bytes, "203.0.113.5", Transport::Udp).unwrap();
     assert_eq!(show(&answer), "BADVERS");
+}
+
+/// The Extended DNS Error of an answer, and whether it has an OPT record at all.
+fn extended_error(bytes: &[u8]) -> (bool, Option<u16>) {
+    let message = Message::from_vec(bytes).unwrap_or_else(|e| panic!("{e}: {bytes:02x?}"));
+    let Some(edns) = &message.edns else { return (false, None) };
+    let option = edns.options().as_ref().iter().find(|(code, _)| u16::from(*code) == 15).map(|(_, option)| option.clone());
+    let data = option.map(|option| Vec::<u8>::try_from(&option).unwrap());
+    (true, data.map(|data| u16::from_be_bytes([data[0], data[1]])))
+}
+
+#[test]
+fn extended_errors_say_why_to_whoever_sent_an_opt_record() {
+    let snapshot = gtm();
+    let edns = |name: &str, rtype| Ask { options: Some(vec![]), ..Ask::new(name, rtype) };
+    let told = |ask: &Ask| extended_error(&send(&snapshot, &ask.bytes(), "203.0.113.5", Transport::Udp).unwrap());
+    for (ask, error) in [
+        (edns("elsewhere.example.", RrType::A), Some(20)),
+        (edns("gtm.example.", RrType::AXFR), Some(21)),
+        (edns("gtm.example.", RrType::IXFR), Some(21)),
+        (Ask { class: 4, ..edns("gtm.example.", RrType::A) }, Some(21)),
+        (Ask { class: 3, ..edns("www.gtm.example.", RrType::TXT) }, Some(18)),
+        (Ask { flags: 0x2000, ..edns("gtm.example.", RrType::SOA) }, Some(21)),
+        (Ask { flags: 0x2800, ..edns("gtm.example.", RrType::SOA) }, Some(21)),
+        (edns("www.gtm.example.", RrType::A), None),
+        (edns("nothing.gtm.example.", RrType::A), None),
+    ] {
+        assert_eq!(told(&ask), (true, error), "{ask:?}");
+        assert_eq!(told(&Ask { options: None, ..ask.clone() }), (false, None), "{ask:?}");
+    }
+    let known = Ask { class: 3, ..edns("elsewhere.example.", RrType::TXT) };
+    assert_eq!(extended_error(&send(&snapshot, &known.bytes(), "127.0.0.1", Transport::Udp).unwrap()), (true, Some(20)));
+    // The scope stays the last octet but those of the address.
+    let answer = send(
+        &snapshot,
+        &edns("elsewhere.example.", RrType::A).option(8, &[0, 1, 24, 0, 203, 0, 113]).bytes(),
+        "203.0.113.5",
+        Transport::Udp,
+    );
+    assert!(answer.unwrap().ends_with(&[0, 8, 0, 7, 0, 1, 24, 0, 203, 0, 113]));
+}
+
+#[test]
+fn answers_from_the_last_good_files_are_marked_as_stale() {
+    let mut dataset = Arc::into_inner(common::dataset(&[common::CONFIGURATION, ZONE].concat())).unwrap();
+    dataset.last_good = true;
+    let snapshot = meridian::publisher::Publisher::new(Arc::new(dataset)).snapshot();
+    let told = |name: &str| {
+        let ask = Ask { options: Some(vec![]), ..Ask::new(name, RrType::A) };
+        extended_error(&send(&snapshot, &ask.bytes(), "203.0.113.5", Transport::Udp).unwrap())
+    };
+    assert_eq!(told("www.gtm.example."), (true, Some(3)));
+    assert_eq!(told("nothing.gtm.example."), (true, Some(19)));
+    assert_eq!(told("elsewhere.example."), (true, Some(20)));
+}
+
+#[test]
+fn what_has_no_question_keeps_its_opt_record() {
+    let snapshot = gtm();
+    let opt = [0, 0, 41, 4, 0xd0, 0, 0, 0x80, 0, 0, 0];
+    let message = [&[0xab, 0xcd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1][..], &opt].concat();
+    let answer = send(&snapshot, &message, "203.0.113.5", Transport::Udp).unwrap();
+    assert_eq!(answer, [&[0xab, 0xcd, 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 1][..], &opt].concat(), "FORMERR, and DO is copied");
+    let mut two = Ask { options: Some(vec![]), ..Ask::new("gtm.example.", RrType::A) }.bytes();
+    two[5] = 2;
+    assert_eq!(send(&snapshot, &two, "203.0.113.5", Transport::Udp).unwrap().len(), 12, "an OPT that cannot be found");
+}
+
+/// A TSIG record of hmac-sha256 with the owner `key`, and what comes behind its algorithm.
+fn tsig(key: &[u8], class: u16, ttl: u32, rest: &[u8]) -> Vec<u8> {
+    let rdata = [b"\x0bhmac-sha256\0", rest].concat();
+    let fixed =
+        [&250u16.to_be_bytes()[..], &class.to_be_bytes(), &ttl.to_be_bytes(), &(rdata.len() as u16).to_be_bytes()].concat();
+    [key, &fixed, &rdata].concat()
+}
+
+#[test]
+fn signed_queries_get_badkey_and_malformed_signatures_formerr() {
+    let snapshot = gtm();
+    let time = [0, 0, 0x65, 1, 2, 3, 1, 44];
+    let rest = [&time[..], &[0, 4, 9, 9, 9, 9], &[0xab, 0xcd, 0, 0, 0, 0]].concat();
+    let signed = |opt: bool, records: &[Vec<u8>]| {
+        let mut message = Ask { options: opt.then(Vec::new), ..Ask::new("www.gtm.example.", RrType::A) }.bytes();
+        message[11] += records.len() as u8;
+        records.iter().for_each(|record| message.extend(record));
+        message
+    };
+    let get = |message: &[u8]| send(&snapshot, message, "203.0.113.5", Transport::Udp).unwrap();
+    let good = tsig(b"\x03key\0", 255, 0, &rest);
+    let refused = tsig(b"\x03key\0", 255, 0, &[&time[..], &[0, 0, 0xab, 0xcd, 0, 17, 0, 0]].concat());
+    for opt in [true, false] {
+        let answer = get(&signed(opt, std::slice::from_ref(&good)));
+        assert_eq!((answer[3] & 15, u16::from_be_bytes([answer[6], answer[7]])), (9, 0), "NOTAUTH, nothing answered");
+        assert!(answer.ends_with(&refused), "unsigned, with BADKEY: {answer:02x?}");
+        assert_eq!((answer[11], extended_error(&answer).0), (1 + u8::from(opt), opt));
+    }
+    // The key's name may be compressed: "com" out of the question.
+    let compressed = get(&signed(false, &[tsig(b"\x01k\xc0\x14", 255, 0, &rest)]));
+    assert!(compressed.ends_with(&[b"\x01k\x07example\0", &refused[5..]].concat()), "{compressed:02x?}");
+    for (what, records) in [
+        ("two", vec![good.clone(), good.clone()]),
+        ("not the last", vec![good.clone(), b"\0\0\x29\x04\xd0\0\0\0\0\0\0".to_vec()]),
+        ("class IN", vec![tsig(b"\x03key\0", 1, 0, &rest)]),
+        ("a TTL", vec![tsig(b"\x03key\0", 255, 1, &rest)]),
+        ("a MAC cut off", vec![tsig(b"\x03key\0", 255, 0, &[&time[..], &[0, 40, 9, 9]].concat())]),
+        ("octets behind it", vec![tsig(b"\x03key\0", 255, 0, &[&rest[..], b"x"].concat())]),
+        ("a pointer forward", vec![tsig(b"\xc0\xff", 255, 0, &rest)]),
+    ] {
+        assert_eq!(show(&get(&signed(false, &records))), "FORMERR", "{what}");
+    }
+    let mut elsewhere = signed(false, std::slice::from_ref(&good));
+    (elsewhere[7], elsewhere[11]) = (1, 0);
+    assert_eq!(show(&get(&elsewhere)), "FORMERR", "in the answer section");
+    // Without EDNS 512 octets must do, and a long key's name does not fit beside a long question.
+    let label = [&[63][..], &[b'k'; 63]].concat();
+    let long = [&label.repeat(3)[..], b"\x20", &[b'k'; 32], b"\0"].concat();
+    let mut message = Ask::new(&format!("{0}.{0}.{0}.{1}.gtm.example.", "w".repeat(63), "w".repeat(40)), RrType::A).bytes();
+    message[11] = 1;
+    message.extend(tsig(&long, 255, 0, &rest));
+    let answer = get(&message);
+    assert_eq!((answer[3] & 15, answer[2] & 2, answer[11]), (9, 2, 0), "{answer:02x?}");
 }
 
 #[test]
@@ -307,6 +429,10 @@ fn class_ch_tells_the_server_and_why() {
     let why = chaos("www.gtm.example.", "127.0.0.1", Transport::Tcp);
     assert!(why.contains("dublin: taken"), "{why}");
     assert_eq!(chaos("www.elsewhere.example.", "127.0.0.1", Transport::Udp), "REFUSED");
+    let closed = common::snapshot(&[&common::CONFIGURATION.replace("why_from = [\"127.0.0.0/8\"]\n", ""), ZONE].concat());
+    let loopback = Ask { class: 3, ..Ask::new("www.gtm.example.", RrType::TXT) };
+    let refused = send(&closed, &loopback.bytes(), "127.0.0.1", Transport::Tcp).unwrap();
+    assert_eq!(show(&refused), "REFUSED", "a forwarder on this host asks from loopback: nobody is told unless why_from says so");
     let other = Ask { class: 4, ..Ask::new("text.gtm.example.", RrType::TXT) };
     assert_eq!(ask(&snapshot, &other), "REFUSED");
 }

@@ -1,8 +1,8 @@
 //! Class CH: what operators ask the server about itself, and `why` an answer is what it is.
 
-use super::{Query, Transport, explain};
+use super::{Query, Transport, explain, refuse};
 use crate::dataset::Snapshot;
-use crate::dns::{Name, Prefix, QNAME, Rcode, Request, RrType, Section, Writer};
+use crate::dns::{ExtendedError, Name, Prefix, QNAME, Request, RrType, Section, Writer};
 use crate::model::WallTime;
 
 /// Answers a class CH query.
@@ -26,7 +26,8 @@ pub(super) fn answer(snapshot: &Snapshot, wall: WallTime, request: &Request<'_>,
     }
 }
 
-/// The explanation of a class IN name, for clients inside `why_from`. It is large and made on demand,
+/// The explanation of a class IN name, for clients inside `why_from`, without what operators said: a forwarder on this host
+/// would hand it on to anybody. It is large and made on demand,
 /// so over UDP it goes to loopback only, where no source address is forged; others are sent to TCP.
 fn why(
     snapshot: &Snapshot,
@@ -36,10 +37,13 @@ fn why(
     qname: &[u8],
     writer: &mut Writer<'_>,
 ) -> Option<Vec<String>> {
-    let name = Name::from_wire(qname).filter(|_| snapshot.dataset.may_ask_why(query.client));
-    let known = name.filter(|_| snapshot.dataset.names.lookup(qname, RrType::A).is_some());
-    let Some(name) = known else {
-        writer.rcode = Rcode::REFUSED;
+    if !snapshot.dataset.may_ask_why(query.client) {
+        refuse(writer, ExtendedError::PROHIBITED);
+        return None;
+    }
+    let name = Name::from_wire(qname).filter(|_| snapshot.dataset.names.lookup(qname, RrType::A).is_some());
+    let Some(name) = name else {
+        refuse(writer, ExtendedError::NOT_AUTHORITATIVE);
         return None;
     };
     if query.transport == Transport::Udp && !query.client.to_canonical().is_loopback() {
@@ -48,7 +52,7 @@ fn why(
     }
     let ecs = request.edns.and_then(|edns| edns.ecs).and_then(|ecs| ecs.prefix);
     let client = ecs.unwrap_or_else(|| Prefix::host(query.client.to_canonical()));
-    Some(explain(snapshot, &name, None, client, 0, wall).lines())
+    Some(explain(snapshot, &name, None, client, 0, wall).lines_without_operators())
 }
 
 /// One TXT RR with `text` in strings of at most 255 octets, TTL 0.

@@ -1,9 +1,9 @@
 //! Class IN: static records, services, referrals and negative answers.
 
 use super::ahead::Ahead;
-use super::{Query, Worker};
+use super::{Query, Worker, refuse};
 use crate::dataset::Snapshot;
-use crate::dns::{HEADER, MAX_NAME, Prefix, QNAME, Rcode, Request, RrType, Section, Ttl, Writer};
+use crate::dns::{ExtendedError, HEADER, MAX_NAME, Prefix, QNAME, Rcode, Request, RrType, Section, Ttl, Writer};
 use crate::geo::{GeoMap, Located, hashed_prefix};
 use crate::model::{Family, Route, ServiceId, SvcbSet, ZoneId};
 use crate::steer::{Asked, Plan, Selection, Trace, client_hash, select};
@@ -21,13 +21,24 @@ pub(super) fn answer(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>
     let names = &snapshot.dataset.names;
     let request = &ahead.request;
     let Some((zone, lookup)) = ahead.found else {
-        writer.rcode = Rcode::REFUSED;
-        return;
+        return refuse(writer, ExtendedError::NOT_AUTHORITATIVE);
     };
     // Every name of the zone ends in its origin, the question's too.
     let origin = (HEADER + request.qname().len() - usize::from(names.apex(zone).origin_len)) as u16;
     let located = ahead.located;
-    Answer { snapshot, names, worker, request, query, writer, zone, origin, owner: QNAME, located }.resolve(lookup);
+    Answer { snapshot, names, worker, request, query, writer: &mut *writer, zone, origin, owner: QNAME, located }.resolve(lookup);
+    if snapshot.dataset.last_good {
+        writer.extended_error = stale(writer.rcode);
+    }
+}
+
+/// What is said of answers from files that are not the newest (RFC 8914 §4.4, §4.20).
+fn stale(rcode: Rcode) -> Option<ExtendedError> {
+    match rcode {
+        Rcode::NOERROR => Some(ExtendedError::STALE_ANSWER),
+        Rcode::NXDOMAIN => Some(ExtendedError::STALE_NXDOMAIN_ANSWER),
+        _ => None,
+    }
 }
 
 /// The client that decides about a query: that of its Client Subnet, else its sender.
@@ -198,6 +209,7 @@ impl Answer<'_, '_> {
     /// Nobody owns the unit for now: no records, and not for long.
     #[inline(never)]
     fn fenced(&mut self, ttl: Ttl) {
+        self.writer.extended_error = Some(ExtendedError::NOT_READY);
         let soa = self.names.apex(self.zone).negative_soa;
         let own = self.names.block(&soa)[TTL_AT..].first_chunk().map_or(0, |ttl| u32::from_be_bytes(*ttl));
         self.put_with(Section::Authority, &soa, self.origin, Some(own.min(ttl.secs())));

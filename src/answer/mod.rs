@@ -12,7 +12,7 @@ mod worker;
 use std::net::IpAddr;
 
 use crate::dataset::Snapshot;
-use crate::dns::{Class, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer, header_only};
+use crate::dns::{Class, ExtendedError, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer, header_only, refuse_tsig};
 
 use ahead::Ahead;
 pub use internet::steer;
@@ -115,19 +115,30 @@ fn finish(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Q
     let request = &ahead.request;
     let server = &snapshot.dataset.config.server;
     let nsid = server.identity.then_some(server.node.as_bytes());
-    let mut writer = Writer::new(request, nsid, limit(request, query.transport), out);
+    let limit = limit(request, query.transport);
+    let mut writer = Writer::new(request, nsid, limit, out);
     match request.error {
         Some(rcode) => writer.rcode = rcode,
-        None if matches!(request.qtype, RrType::AXFR | RrType::IXFR) => writer.rcode = Rcode::REFUSED,
+        None if matches!(request.qtype, RrType::AXFR | RrType::IXFR) => refuse(&mut writer, ExtendedError::NOT_SUPPORTED),
         None if request.qclass == Class::IN => internet::answer(snapshot, worker, ahead, query, &mut writer),
         None if request.qclass == Class::CH => chaos::answer(snapshot, worker.wall, request, query, &mut writer),
-        None => writer.rcode = Rcode::REFUSED,
+        None => refuse(&mut writer, ExtendedError::NOT_SUPPORTED),
     }
     worker.counters.count_rcode(writer.rcode);
     if writer.tc {
         worker.counters.truncated.add(1);
     }
-    Response::Send(writer.finish(request, nsid))
+    let length = writer.finish(request, nsid);
+    if request.error == Some(Rcode::NOTAUTH) {
+        return Response::Send(refuse_tsig(query.bytes, request.tsig_at, length, limit, out));
+    }
+    Response::Send(length)
+}
+
+/// REFUSED, and why.
+fn refuse(writer: &mut Writer<'_>, why: ExtendedError) {
+    writer.rcode = Rcode::REFUSED;
+    writer.extended_error = Some(why);
 }
 
 /// The most octets the answer may have. "Values lower than 512 MUST be treated as equal to 512" (RFC 6891 §6.2.3).

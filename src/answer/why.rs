@@ -10,7 +10,9 @@ use crate::dataset::{Dataset, Snapshot};
 use crate::dns::{Name, Prefix, RrType};
 use crate::geo::{Location, Source};
 use crate::model::{Family, RegionId, Route, ServiceId, WallTime};
-use crate::steer::{Holder, Holding, Note, Plan, RAMP_STEPS, Ring, Rung, Selection, Standing, Trace, Verdict, until};
+use crate::steer::{
+    Drain, Holder, Holding, Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Selection, Standing, Trace, Verdict, until,
+};
 use crate::zone::{Lookup, rrs};
 
 /// Why one client gets what it gets for one name and type.
@@ -83,6 +85,8 @@ pub struct Step {
     pub verdict: &'static str,
     /// The numbers behind it.
     pub detail: String,
+    /// What operators said of it: who, until when and why. Empty, or goes on where `detail` ends.
+    pub said: String,
 }
 
 /// Explains what `client` gets for `name`. Without `rtype`, the address family that the service has
@@ -158,7 +162,7 @@ impl Explanation {
             "steps": self.steps.iter().map(|step| serde_json::json!({
                 "region": step.region,
                 "verdict": step.verdict,
-                "detail": step.detail,
+                "detail": format!("{}{}", step.detail, step.said),
             })).collect::<Vec<_>>(),
         });
         if let Some(unit) = &self.unit {
@@ -174,6 +178,15 @@ impl Explanation {
 
     /// The same for people.
     pub fn lines(&self) -> Vec<String> {
+        self.told(|step| format!("{}{}", step.detail, step.said))
+    }
+
+    /// The same for whoever is not to know what operators said.
+    pub fn lines_without_operators(&self) -> Vec<String> {
+        self.told(|step| step.detail.clone())
+    }
+
+    fn told(&self, detail: impl Fn(&Step) -> String) -> Vec<String> {
         let mut lines = vec![format!("{} {} for {}: {}", self.name, self.rtype, self.client, self.outcome())];
         lines.extend(self.unit.iter().map(|unit| format!("unit: {}", unit.sentence)));
         if self.rung.is_some() {
@@ -182,7 +195,7 @@ impl Explanation {
         if !self.order.is_empty() {
             lines.push(format!("order: {}", self.order.join(", ")));
         }
-        lines.extend(self.steps.iter().map(|step| match step.detail.as_str() {
+        lines.extend(self.steps.iter().map(|step| match detail(step).as_str() {
             "" => format!("{}: {}", step.region, step.verdict),
             detail => format!("{}: {}, {detail}", step.region, step.verdict),
         }));
@@ -267,7 +280,8 @@ impl Explanation {
                 self.possible.targets.extend(targets(plan, plan.ring(pool, family, selection.rung)));
             }
             let (verdict, detail) = describe(plan, family, &selection, *region, (*verdict, *chance), wall);
-            self.steps.push(Step { region: region_name(dataset, *region), verdict, detail });
+            let said = said(plan, family, *region, wall);
+            self.steps.push(Step { region: region_name(dataset, *region), verdict, detail, said });
         }
         // No chance decides: the client has one region and one endpoint.
         if plan.route == Route::Sticky && selection.region.is_some() {
@@ -277,7 +291,12 @@ impl Explanation {
         for pool in plan.pools.iter().filter(|pool| border.is_some_and(|border| !border.contains(pool.region))) {
             if considered.0.iter().all(|(region, ..)| *region != pool.region) {
                 let detail = "never used for this client".to_owned();
-                self.steps.push(Step { region: region_name(dataset, pool.region), verdict: "outside the border", detail });
+                self.steps.push(Step {
+                    region: region_name(dataset, pool.region),
+                    verdict: "outside the border",
+                    detail,
+                    said: String::new(),
+                });
             }
         }
     }
@@ -329,13 +348,13 @@ fn describe(
 ) -> (&'static str, String) {
     let Some(pool) = plan.pool(region) else { return ("no pool", String::new()) };
     let doubt = if pool.doubt { ", in doubt" } else { "" };
-    let rung = Rung::best(pool.rungs[family.index()]).filter(|rung| *rung < Rung::AsIfUp);
+    let rung = usable_rung(pool, family);
     let note = plan.note(region).cloned().unwrap_or(Note { weight: pool.weight, standing: Standing::default() });
     let held = rung == Some(Rung::Standby) && note.standing.held[family.index()];
-    let drained = note.standing.drained.filter(|_| rung.is_none_or(|rung| rung == Rung::Standby));
+    let drained = drain(&note.standing, rung).is_some();
     let state = match rung {
         _ if plan.holding().is_some_and(|holding| holding.owner() != Some(region)) => "not the owner",
-        _ if drained.is_some() => "drained",
+        _ if drained => "drained",
         _ if held => "held: manual resume",
         rung => rung.map_or("down", Rung::as_str),
     };
@@ -351,14 +370,6 @@ fn describe(
     }
     if let Some(until) = note.standing.flapping_until {
         detail += &format!(", flapping until {}", wall.show(until));
-    }
-    if let Some(drain) = drained {
-        let until = until(drain.until, wall);
-        let reason = if drain.reason.is_empty() { String::new() } else { format!(": {}", drain.reason) };
-        detail += &format!(", {} drained by {} {until}{reason}", drain.what, drain.by);
-    }
-    for said in &note.standing.said {
-        detail += &format!(", {}", said.sentence(wall));
     }
     if chance > 0.0 && chance < 1.0 {
         let of = if plan.route == Route::Sticky { "clients" } else { "answers" };
@@ -376,6 +387,31 @@ fn describe(
         Verdict::PassedOver => (state, detail),
         Verdict::NoPool => ("no pool", String::new()),
     }
+}
+
+/// The rung on which a pool is of use, unless it is taken in spite of its state.
+fn usable_rung(pool: &PoolPlan, family: Family) -> Option<Rung> {
+    Rung::best(pool.rungs[family.index()]).filter(|rung| *rung < Rung::AsIfUp)
+}
+
+/// The drain that decides about a pool on that rung.
+fn drain(standing: &Standing, rung: Option<Rung>) -> Option<&Drain> {
+    standing.drained.as_deref().filter(|_| rung.is_none_or(|rung| rung == Rung::Standby))
+}
+
+/// What operators said of a region, as [`Step::said`] has it.
+fn said(plan: &Plan, family: Family, region: RegionId, wall: WallTime) -> String {
+    let mut said = String::new();
+    let (Some(pool), Some(Note { standing, .. })) = (plan.pool(region), plan.note(region)) else { return said };
+    if let Some(drain) = drain(standing, usable_rung(pool, family)) {
+        let until = until(drain.until, wall);
+        let reason = if drain.reason.is_empty() { String::new() } else { format!(": {}", drain.reason) };
+        said += &format!(", {} drained by {} {until}{reason}", drain.what, drain.by);
+    }
+    for word in &standing.said {
+        said += &format!(", {}", word.sentence(wall));
+    }
+    said
 }
 
 /// Every address or target name of a ring.

@@ -235,6 +235,7 @@ node   = "demo"
 listen = ["LISTEN"]
 zones  = "zones"
 state  = "state"
+why_from = ["127.0.0.0/8", "::1/128"]
 
 [maps.default]
 by_distance = true

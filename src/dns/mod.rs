@@ -4,10 +4,12 @@ mod name;
 mod numbers;
 mod prefix;
 mod query;
+mod tsig;
 mod writer;
 
 pub use name::{MAX_LABEL, MAX_NAME, Name, NameError, unescape};
-pub use numbers::{Class, Rcode, RrType, Ttl};
+pub use numbers::{Class, ExtendedError, Rcode, RrType, Ttl};
 pub use prefix::{Prefix, PrefixError};
 pub use query::{Ecs, Edns, HEADER, Request, Unanswerable};
+pub use tsig::refuse_tsig;
 pub use writer::{QNAME, Section, UDP_SIZE, Writer, header_only};

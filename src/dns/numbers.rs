@@ -98,6 +98,7 @@ impl Rcode {
     pub const NOTIMP: Rcode = Rcode(4);
     pub const REFUSED: Rcode = Rcode(5);
     pub const YXDOMAIN: Rcode = Rcode(6);
+    pub const NOTAUTH: Rcode = Rcode(9);
     pub const BADVERS: Rcode = Rcode(16);
 }
 
@@ -111,10 +112,25 @@ impl fmt::Display for Rcode {
             Rcode::NOTIMP => "NOTIMP",
             Rcode::REFUSED => "REFUSED",
             Rcode::YXDOMAIN => "YXDOMAIN",
+            Rcode::NOTAUTH => "NOTAUTH",
             Rcode::BADVERS => "BADVERS",
             Rcode(other) => return write!(f, "RCODE{other}"),
         })
     }
+}
+
+/// An Extended DNS Error: why an answer is what it is, for whoever sent an OPT record (RFC 8914 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExtendedError(pub u16);
+
+#[allow(missing_docs, reason = "each constant is the code of its name")]
+impl ExtendedError {
+    pub const STALE_ANSWER: ExtendedError = ExtendedError(3);
+    pub const NOT_READY: ExtendedError = ExtendedError(14);
+    pub const PROHIBITED: ExtendedError = ExtendedError(18);
+    pub const STALE_NXDOMAIN_ANSWER: ExtendedError = ExtendedError(19);
+    pub const NOT_AUTHORITATIVE: ExtendedError = ExtendedError(20);
+    pub const NOT_SUPPORTED: ExtendedError = ExtendedError(21);
 }
 
 /// A time to live in seconds, 0 … 2³¹−1 (RFC 2181 §8).

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::tsig::Tsig;
 use super::{Class, MAX_LABEL, MAX_NAME, Prefix, Rcode, RrType};
 
 /// Octets of a message header (RFC 1035 §4.1.1).
@@ -14,8 +15,6 @@ pub struct Request<'q> {
     pub id: u16,
     /// Recursion desired; copied into the answer.
     pub rd: bool,
-    /// Checking disabled; copied into the answer.
-    pub cd: bool,
     /// The question as sent: name, type, class.
     pub question: &'q [u8],
     /// The type asked.
@@ -24,8 +23,10 @@ pub struct Request<'q> {
     pub qclass: Class,
     /// The OPT record, where there is one.
     pub edns: Option<Edns<'q>>,
-    /// What is wrong with the rest of the message: FORMERR or BADVERS.
+    /// What is wrong with the rest of the message: FORMERR, BADVERS, or NOTAUTH where it is signed.
     pub error: Option<Rcode>,
+    /// Where its TSIG record is, which is the last of the message; 0 where there is none.
+    pub tsig_at: u16,
 }
 
 impl<'q> Request<'q> {
@@ -64,7 +65,8 @@ pub enum Unanswerable {
     Short,
     /// QR = 1: a response is never answered, or two servers could talk for ever.
     NotAQuery,
-    /// Answered with the header alone: the opcode (NOTIMP), or no readable question (FORMERR).
+    /// Answered with the header, and an OPT record where the message has one: the opcode (NOTIMP), or no readable question
+    /// (FORMERR).
     HeaderOnly(Rcode),
 }
 
@@ -73,12 +75,12 @@ impl<'q> Request<'q> {
     pub const EMPTY: Request<'static> = Request {
         id: 0,
         rd: false,
-        cd: false,
         question: &[0, 0, 0, 0, 0],
         qtype: RrType(0),
         qclass: Class(0),
         edns: None,
         error: None,
+        tsig_at: 0,
     };
 
     /// Reads `message`. Of a message whose question can be read, what is wrong further on is in
@@ -110,14 +112,31 @@ impl<'q> Request<'q> {
         let fixed: [u8; 4] = *question.last_chunk().ok_or(format_error)?;
         self.id = count(0);
         self.rd = header[2] & 1 != 0;
-        self.cd = header[3] & 0x10 != 0;
         self.question = question;
         self.qtype = RrType(u16::from_be_bytes([fixed[0], fixed[1]]));
         self.qclass = Class(u16::from_be_bytes([fixed[2], fixed[3]]));
         let other = u32::from(count(6)) + u32::from(count(8));
         let records = Rest { message, at: end, other, additional: u32::from(count(10)) };
-        self.error = records.read(&mut self.edns).err();
+        self.error = records.read(&mut self.edns, &mut self.tsig_at).err();
         Ok(())
+    }
+}
+
+impl<'q> Edns<'q> {
+    /// The OPT record of a message of any opcode, with any number of questions. `None` also where something before it cannot be
+    /// read.
+    pub(super) fn find(message: &'q [u8]) -> Option<Edns<'q>> {
+        let header = message.first_chunk::<HEADER>()?;
+        let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let mut at = HEADER;
+        for _ in 0..count(4) {
+            at += skip_name(message.get(at..)?)? + 4;
+        }
+        let other = u32::from(count(6)) + u32::from(count(8));
+        let mut edns = None;
+        // What is wrong behind it does not matter to who sent it.
+        let _ = Rest { message, at, other, additional: u32::from(count(10)) }.read(&mut edns, &mut 0);
+        edns
     }
 }
 
@@ -149,15 +168,25 @@ struct Rest<'q> {
 impl<'q> Rest<'q> {
     /// Reads the OPT record. "If a query message with more than one OPT RR is received, a FORMERR
     /// MUST be returned" (RFC 6891 §6.1.1).
-    fn read(mut self, edns: &mut Option<Edns<'q>>) -> Result<(), Rcode> {
+    ///
+    /// "If multiple TSIG records are detected or a TSIG record is present in any other position, the DNS message is dropped
+    /// and a response with RCODE 1 (FORMERR) MUST be returned" (RFC 8945 §5.1).
+    fn read(mut self, edns: &mut Option<Edns<'q>>, tsig_at: &mut u16) -> Result<(), Rcode> {
         for _ in 0..self.other {
-            if self.record()?.rtype == RrType::OPT {
+            if matches!(self.record()?.rtype, RrType::OPT | RrType::TSIG) {
                 return Err(Rcode::FORMERR);
             }
         }
         let mut options = None;
-        for _ in 0..self.additional {
+        for left in (0..self.additional).rev() {
+            let start = self.at;
             let record = self.record()?;
+            if record.rtype == RrType::TSIG {
+                if left > 0 || Tsig::read(self.message, start).is_none() {
+                    return Err(Rcode::FORMERR);
+                }
+                *tsig_at = start as u16;
+            }
             if record.rtype != RrType::OPT {
                 continue;
             }
@@ -170,44 +199,59 @@ impl<'q> Rest<'q> {
         if self.at != self.message.len() {
             return Err(Rcode::FORMERR);
         }
-        let (Some(edns), Some((version, options))) = (edns, options) else { return Ok(()) };
-        // "If the VERSION is not supported ... BADVERS" comes before any option is understood (RFC 6891 §6.1.3).
-        if version != 0 {
-            return Err(Rcode::BADVERS);
+        if let (Some(edns), Some((version, options))) = (edns, options) {
+            // "If the VERSION is not supported ... BADVERS" comes before any option is understood (RFC 6891 §6.1.3).
+            if version != 0 {
+                return Err(Rcode::BADVERS);
+            }
+            edns.read_options(options)?;
         }
-        edns.read_options(options)
+        // There are no keys here, so none is known (RFC 8945 §5.2.1).
+        if *tsig_at == 0 { Ok(()) } else { Err(Rcode::NOTAUTH) }
     }
 
     #[inline]
-    fn record(&mut self) -> Result<Opt<'q>, Rcode> {
-        let start = self.at;
-        let name = skip_name(&self.message[start..]).ok_or(Rcode::FORMERR)?;
-        let fixed = self.message.get(start + name..start + name + 10).ok_or(Rcode::FORMERR)?;
+    fn record(&mut self) -> Result<Record<'q>, Rcode> {
+        let record = Record::read(self.message, self.at).ok_or(Rcode::FORMERR)?;
+        self.at = record.end;
+        Ok(record)
+    }
+}
+
+/// A record's parts, as far as OPT and TSIG need them.
+pub(super) struct Record<'q> {
+    at_root: bool,
+    pub(super) rtype: RrType,
+    pub(super) class: u16,
+    pub(super) ttl: u32,
+    pub(super) rdata: &'q [u8],
+    /// Where the next one begins.
+    end: usize,
+}
+
+impl<'q> Record<'q> {
+    /// The record that begins at `start`.
+    #[inline]
+    pub(super) fn read(message: &'q [u8], start: usize) -> Option<Record<'q>> {
+        let name = skip_name(message.get(start..)?)?;
+        let fixed = message.get(start + name..start + name + 10)?;
         let word = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
         let rdata_at = start + name + 10;
-        self.at = rdata_at + usize::from(word(8));
-        Ok(Opt {
-            at_root: self.message[start] == 0,
+        let end = rdata_at + usize::from(word(8));
+        Some(Record {
+            at_root: message[start] == 0,
             rtype: RrType(word(0)),
             class: word(2),
             ttl: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
-            rdata: self.message.get(rdata_at..self.at).ok_or(Rcode::FORMERR)?,
+            rdata: message.get(rdata_at..end)?,
+            end,
         })
     }
 }
 
-/// A record's parts, as far as an OPT record needs them.
-struct Opt<'q> {
-    at_root: bool,
-    rtype: RrType,
-    class: u16,
-    ttl: u32,
-    rdata: &'q [u8],
-}
-
 /// The length of a name that may end in a compression pointer, which is not followed: only where the
 /// next field starts matters.
-fn skip_name(bytes: &[u8]) -> Option<usize> {
+pub(super) fn skip_name(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         match *bytes.get(at)? {
@@ -222,6 +266,7 @@ fn skip_name(bytes: &[u8]) -> Option<usize> {
 /// Option codes (IANA "DNS EDNS0 Option Codes").
 pub(super) const OPTION_NSID: u16 = 3;
 pub(super) const OPTION_ECS: u16 = 8;
+pub(super) const OPTION_EXTENDED_ERROR: u16 = 15;
 
 impl<'q> Edns<'q> {
     #[inline]

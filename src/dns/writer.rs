@@ -1,7 +1,7 @@
 //! Writes a response: the echoed header and question, RRsets copied from their blocks, and the OPT record.
 
-use super::Rcode;
-use super::query::{HEADER, OPTION_ECS, OPTION_NSID, Request};
+use super::query::{Edns, HEADER, OPTION_ECS, OPTION_EXTENDED_ERROR, OPTION_NSID, Request};
+use super::{ExtendedError, Rcode};
 
 /// A response being written. RRsets go in whole or not at all; room for the OPT record is set aside
 /// from the start.
@@ -19,6 +19,8 @@ pub struct Writer<'o> {
     pub tc: bool,
     /// Response code.
     pub rcode: Rcode,
+    /// Why, for whoever sent an OPT record; left out where there is no room for it.
+    pub extended_error: Option<ExtendedError>,
     /// ECS scope prefix length.
     pub scope: u8,
 }
@@ -51,6 +53,7 @@ impl<'o> Writer<'o> {
             aa: false,
             tc: false,
             rcode: Rcode::NOERROR,
+            extended_error: None,
             scope: 0,
         };
         writer.put(request.question);
@@ -100,10 +103,12 @@ impl<'o> Writer<'o> {
     /// Writes the OPT record and the header; returns the response's length.
     pub fn finish(mut self, request: &Request<'_>, nsid: Option<&[u8]>) -> usize {
         if let Some(edns) = &request.edns {
-            let options = self.opt_len - OPT_FIXED;
-            let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
-            let ([size_high, size_low], [high, low]) = (UDP_SIZE.to_be_bytes(), (options as u16).to_be_bytes());
-            self.put(&[0, 0, 41, size_high, size_low, (self.rcode.0 >> 4) as u8, 0, dnssec_ok, 0, high, low]);
+            let extended_error = self.extended_error.filter(|_| self.end - self.at >= EXTENDED_ERROR);
+            let options = self.opt_len - OPT_FIXED + extended_error.map_or(0, |_| EXTENDED_ERROR);
+            self.put(&opt_fixed(edns, self.rcode, options));
+            if let Some(error) = extended_error {
+                self.put(&extended_error_option(error));
+            }
             if let (true, Some(nsid)) = (edns.nsid, nsid) {
                 self.put(&OPTION_NSID.to_be_bytes());
                 self.put(&(nsid.len() as u16).to_be_bytes());
@@ -117,8 +122,8 @@ impl<'o> Writer<'o> {
             }
         }
         let bit = |set: bool, value: u8| if set { value } else { 0 };
-        let flags =
-            [0x80 | bit(self.aa, 4) | bit(self.tc, 2) | bit(request.rd, 1), bit(request.cd, 0x10) | (self.rcode.0 & 0xf) as u8];
+        // "A security-aware name server SHOULD clear the CD bit" (RFC 4035 §3.1.6).
+        let flags = [0x80 | bit(self.aa, 4) | bit(self.tc, 2) | bit(request.rd, 1), (self.rcode.0 & 0xf) as u8];
         let [answer, authority, additional] = self.counts;
         let counts = [1, answer, authority, additional + u16::from(request.edns.is_some())];
         let header = [request.id, u16::from_be_bytes(flags), counts[0], counts[1], counts[2], counts[3]];
@@ -137,19 +142,41 @@ impl<'o> Writer<'o> {
     }
 }
 
-/// The response to a message without a readable question: its header alone.
+/// The response to a message of another opcode, or without a readable question: a header, and an OPT record where the message
+/// has one that can be read.
 pub fn header_only(message: &[u8], rcode: Rcode, out: &mut [u8]) -> usize {
     out[..HEADER].fill(0);
     out[..2].copy_from_slice(&message[..2]);
     out[2] = 0x80 | (message[2] & 0x79);
-    out[3] = (message[3] & 0x10) | rcode.0 as u8;
-    HEADER
+    out[3] = rcode.0 as u8;
+    let Some(edns) = Edns::find(message) else { return HEADER };
+    out[HEADER - 1] = 1;
+    let error = (rcode == Rcode::NOTIMP).then(|| extended_error_option(ExtendedError::NOT_SUPPORTED));
+    let options = error.as_ref().map_or(&[][..], |option| option);
+    let fixed_end = HEADER + OPT_FIXED;
+    out[HEADER..fixed_end].copy_from_slice(&opt_fixed(&edns, rcode, options.len()));
+    out[fixed_end..fixed_end + options.len()].copy_from_slice(options);
+    fixed_end + options.len()
+}
+
+/// An OPT record up to its options, which have that many octets (RFC 6891 §6.1.2).
+fn opt_fixed(edns: &Edns<'_>, rcode: Rcode, options: usize) -> [u8; OPT_FIXED] {
+    let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
+    let ([size_high, size_low], [high, low]) = (UDP_SIZE.to_be_bytes(), (options as u16).to_be_bytes());
+    [0, 0, 41, size_high, size_low, (rcode.0 >> 4) as u8, 0, dnssec_ok, 0, high, low]
+}
+
+fn extended_error_option(error: ExtendedError) -> [u8; EXTENDED_ERROR] {
+    let [high, low] = error.0.to_be_bytes();
+    [0, OPTION_EXTENDED_ERROR as u8, 0, 2, high, low]
 }
 
 /// The UDP payload size we announce and the most we send: it passes any path without fragments (RFC 9715).
 pub const UDP_SIZE: u16 = 1232;
 
 const OPT_FIXED: usize = 11;
+/// Octets of an Extended DNS Error without text.
+const EXTENDED_ERROR: usize = 6;
 
 fn opt_len(request: &Request<'_>, nsid: Option<&[u8]>) -> usize {
     let Some(edns) = &request.edns else { return 0 };

@@ -98,7 +98,11 @@ pub fn build_last_good(state: &Path) -> Result<Built, LastGoodError> {
     let outcome = super::load_last_good(state)?;
     // What was read are the copies: nothing is known of the databases on the disk, and a reload reads them.
     let stamps = outcome.loaded.as_ref().map_or_else(Stamps::default, |loaded| Stamps::unseen(&loaded.config));
-    Ok(compile(outcome, stamps, None))
+    let mut built = compile(outcome, stamps, None);
+    if let Some(dataset) = &mut built.dataset {
+        dataset.last_good = true;
+    }
+    Ok(built)
 }
 
 fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset)>) -> Built {

@@ -92,6 +92,7 @@ node   = "test-node"
 listen = ["127.0.0.1:5300"]
 zones  = "zones"
 state  = "state"
+why_from = ["127.0.0.0/8"]
 
 [maps.default]
 networks    = { "10.1.0.0/16" = { only = ["tokyo"] } }

@@ -14,6 +14,7 @@ const ASHBURN: &str = "192.0.2.20";
 
 fn site() -> Site {
     let site = Site::new();
+    site.edit("meridian.toml", "[admin]", "why_from = [\"127.0.0.0/8\"]\n[admin]");
     site.edit("meridian.toml", "[regions.dublin]", "[regions.dublin]\nlabels = { provider = \"cloud-a\" }");
     site.edit("meridian.toml", "[regions.tokyo]", "[regions.tokyo]\nlabels = { provider = \"cloud-a\" }");
     site
@@ -50,6 +51,10 @@ fn a_provider_is_drained_at_once_and_stays_it_over_a_kill() {
         "{body}"
     );
     assert!(body.contains(": INC-7: loses packets"), "{body}");
+    // In band a forwarder on the host may hand it to anybody: no names, no reasons.
+    let in_band = dig(site.net.dns(), &["CH", "TXT", "www.gtm.example", "+subnet=203.0.113.0/24", "+short", "+tcp"]);
+    assert!(in_band.contains("\"dublin: drained, 2 of 2 endpoints up, weight 1\""), "{in_band}");
+    assert!(!in_band.contains("anna") && !in_band.contains("INC-7"), "{in_band}");
     let (_, metrics) = get(site.net.admin(), "/metrics");
     assert!(metrics.contains("meridian_override{word=\"drain\",of=\"label provider:cloud-a\"} 1"), "{metrics}");
 

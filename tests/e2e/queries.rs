@@ -1,8 +1,9 @@
 //! `dig`, `kdig` and `delv` against a running server.
 
+use hickory_proto::rr::RecordType;
 use serde_json::Value;
 
-use crate::support::{Site, dig, kdig};
+use crate::support::{Site, dig, get, kdig, query, udp, wait_for};
 
 /// The objects that `kdig +json` prints.
 #[track_caller]
@@ -91,7 +92,9 @@ fn delv_accepts_an_unsigned_answer() {
 
 #[test]
 fn class_ch_names_the_node_and_explains_an_answer() {
-    let server = Site::new().start();
+    let site = Site::new();
+    site.edit("meridian.toml", "[admin]", "why_from = [\"127.0.0.0/8\"]\n[admin]");
+    let server = site.start();
     let dns = server.net.dns();
     assert_eq!(dig(dns, &["CH", "TXT", "id.server", "+short"]), "\"test-node\"\n");
     assert_eq!(dig(dns, &["CH", "TXT", "hostname.bind", "+short"]), "\"test-node\"\n");
@@ -117,13 +120,62 @@ fn why_is_told_to_nobody_outside_why_from() {
 }
 
 #[test]
+fn without_why_from_nobody_is_told_why_since_a_forwarder_on_this_host_asks_for_anybody() {
+    let server = Site::new().start();
+    let refused = dig(server.net.dns(), &["CH", "TXT", "www.gtm.example"]);
+    assert!(refused.contains("status: REFUSED") && refused.contains("EDE: 18 (Prohibited)"), "{refused}");
+    assert_eq!(dig(server.net.dns(), &["CH", "TXT", "id.server", "+short"]), "\"test-node\"\n");
+}
+
+#[test]
+fn a_query_signed_with_a_key_of_somebodys_own_is_told_so() {
+    let server = Site::new().start();
+    let key = "hmac-sha256:mine:bWVyaWRpYW4gbWVyaWRpYW4gbWVyaWRpYW4=";
+    let said = dig(server.net.dns(), &["-y", key, "www.gtm.example"]);
+    assert!(said.contains("status: NOTAUTH") && said.contains("BADKEY"), "{said}");
+    let said = kdig(server.net.dns(), &["-y", key, "www.gtm.example"]);
+    assert!(said.contains("status: BADKEY"), "{said}");
+    assert!(dig(server.net.dns(), &["+opcode=notify", "+edns", "gtm.example", "SOA"]).contains("EDE: 21 (Not Supported)"));
+    assert!(kdig(server.net.dns(), &["+edns", "elsewhere.example"]).contains("EDE: 20 (Not Authoritative)"));
+}
+
+#[test]
+fn long_queries_are_answered_and_longer_ones_counted() {
+    let server = Site::new().start();
+    let socket = udp(server.net.dns());
+    let padded = |length: u16| {
+        let mut message = query("www.gtm.example", RecordType::A);
+        message[11] = 1;
+        let padding = length - message.len() as u16 - 15;
+        message.extend([0, 0, 41, 4, 0xd0, 0, 0, 0, 0]);
+        message.extend([(padding + 4).to_be_bytes(), [0, 12], padding.to_be_bytes()].concat());
+        message.resize(usize::from(length), 0);
+        message
+    };
+    for length in [1400, 1401, 2000, 4096] {
+        socket.send(&padded(length)).unwrap();
+        let mut answer = [0; 1232];
+        socket.recv(&mut answer).unwrap_or_else(|error| panic!("{length}: {error}"));
+        assert_eq!((answer[3] & 15, answer[7]), (0, 1), "{length}: one address");
+    }
+    socket.send(&padded(4097)).unwrap();
+    wait_for("it is counted", || {
+        get(server.net.admin(), "/metrics").1.contains("meridian_dropped_total{reason=\"too_long\"} 1\n").then_some(())
+    });
+}
+
+#[test]
 fn ipv6_is_listened_on_like_ipv4() {
     if std::net::UdpSocket::bind("[::1]:0").is_err() {
         eprintln!("not run: this machine has no ::1");
         return;
     }
     let site = Site::new();
-    site.edit("meridian.toml", "listen = [\"NET.1:5300\"]".replace("NET", &net(&site)).as_str(), "listen = [\"[::1]:0\"]");
+    site.edit(
+        "meridian.toml",
+        "listen = [\"NET.1:5300\"]".replace("NET", &net(&site)).as_str(),
+        "listen = [\"[::1]:0\"]\nwhy_from = [\"::1/128\"]",
+    );
     let server = site.start();
     let log = server.process.log();
     let address = log.split("listening on ").nth(1).and_then(|rest| rest.split(',').next()).expect("it says where");
