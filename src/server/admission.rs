@@ -5,7 +5,7 @@
 //! who hold connections and ask nothing (RFC 7766 §6.2.3 lets a server close what is idle).
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::config::TcpLimits;
 
 /// The open connections.
-pub(super) struct Admission {
+pub(crate) struct Admission {
     limits: TcpLimits,
     open: HashMap<Ticket, Connection, foldhash::fast::RandomState>,
     per_client: HashMap<IpAddr, usize, foldhash::fast::RandomState>,
@@ -24,39 +24,39 @@ pub(super) struct Admission {
 
 /// One connection's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Ticket(u64);
+pub(crate) struct Ticket(u64);
 
 /// A connection taken in.
-pub(super) struct Admitted {
+pub(crate) struct Admitted {
     /// Its place, to be given back with [`Admission::leave`].
-    pub(super) ticket: Ticket,
+    pub(crate) ticket: Ticket,
     /// Told when the connection has to make room.
-    pub(super) evict: Rc<Notify>,
+    pub(crate) evict: Arc<Notify>,
     /// Another connection was told to make room for this one.
-    pub(super) instead: bool,
+    pub(crate) instead: bool,
 }
 
 struct Connection {
     client: IpAddr,
     /// When it last had an answer, or was opened.
     useful: Instant,
-    evict: Rc<Notify>,
+    evict: Arc<Notify>,
 }
 
 impl Admission {
     /// No connections, and at most `limits` of them.
-    pub(super) fn new(limits: TcpLimits) -> Admission {
+    pub(crate) fn new(limits: TcpLimits) -> Admission {
         Admission { limits, open: HashMap::default(), per_client: HashMap::default(), next: 0 }
     }
 
     /// Takes a connection in, or `None` where its client has its share already.
-    pub(super) fn admit(&mut self, client: IpAddr, now: Instant) -> Option<Admitted> {
+    pub(crate) fn admit(&mut self, client: IpAddr, now: Instant) -> Option<Admitted> {
         let client = accountable(client);
         if self.per_client.get(&client).is_some_and(|open| *open >= self.limits.connections_per_address) {
             return None;
         }
         let instead = self.open.len() >= self.limits.connections && self.evict_one();
-        let (ticket, evict) = (Ticket(self.next), Rc::new(Notify::new()));
+        let (ticket, evict) = (Ticket(self.next), Arc::new(Notify::new()));
         self.next += 1;
         *self.per_client.entry(client).or_default() += 1;
         self.open.insert(ticket, Connection { client, useful: now, evict: evict.clone() });
@@ -64,14 +64,14 @@ impl Admission {
     }
 
     /// The connection has just had an answer.
-    pub(super) fn useful(&mut self, ticket: Ticket, now: Instant) {
+    pub(crate) fn useful(&mut self, ticket: Ticket, now: Instant) {
         if let Some(connection) = self.open.get_mut(&ticket) {
             connection.useful = now;
         }
     }
 
     /// The connection has ended. One that was told to make room has left already.
-    pub(super) fn leave(&mut self, ticket: Ticket) {
+    pub(crate) fn leave(&mut self, ticket: Ticket) {
         let Some(connection) = self.open.remove(&ticket) else { return };
         if let Entry::Occupied(mut open) = self.per_client.entry(connection.client) {
             *open.get_mut() -= 1;

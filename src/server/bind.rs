@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -64,12 +64,10 @@ pub enum BindFailure {
     Covered(SocketAddr),
     /// The process may not.
     Denied,
-    /// No interface of this machine has the address.
-    NotHere,
     /// A link-local address, which means nothing without its interface.
     NoInterface,
-    /// The machine does not speak this version of IP.
-    NoFamily,
+    /// The machine does not speak this version of IP; with the line to write instead.
+    NoFamily(String),
     /// Anything else.
     Other(io::Error),
 }
@@ -83,7 +81,24 @@ const SEND_TIMEOUT: Duration = Duration::from_millis(20);
 /// How often a port is picked that must be free for both UDP and TCP.
 const PORT_PICKS: usize = 16;
 
-/// Binds every address for UDP, `workers` sockets each, and for TCP.
+/// Those of `addresses` whose version of IP the machine speaks; all of them where it speaks none.
+pub fn spoken(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let speaks = |address: &SocketAddr| {
+        let socket = Socket::new(Domain::for_address(*address), Type::DGRAM, Some(Protocol::UDP));
+        !socket.is_err_and(|error| error.raw_os_error() == Some(libc::EAFNOSUPPORT))
+    };
+    let (spoken, silent): (Vec<_>, Vec<_>) = addresses.iter().copied().partition(speaks);
+    if spoken.is_empty() {
+        return silent;
+    }
+    for address in silent {
+        tracing::info!("not listening on {address}: this machine does not speak that version of IP");
+    }
+    spoken
+}
+
+/// Binds every address for UDP, `workers` sockets each, and for TCP. One that no interface has yet is bound all the same: a
+/// routing daemon may add it later.
 ///
 /// # Errors
 /// All that is wrong, not only the first thing.
@@ -104,7 +119,57 @@ pub fn bind(addresses: &[SocketAddr], workers: NonZeroUsize, options: UdpOptions
             Err(found) => errors.extend(found),
         }
     }
+    for error in &mut errors {
+        if let BindFailure::NoFamily(instead) = &mut error.failure {
+            let others = addresses.iter().filter(|other| other.is_ipv4() != error.address.is_ipv4());
+            let others: Vec<String> = others.map(|other| format!("\"{other}\"")).collect();
+            if !others.is_empty() {
+                *instead = format!("listen = [{}]", others.join(", "));
+            }
+        }
+    }
     if errors.is_empty() { Ok(listeners) } else { Err(errors) }
+}
+
+/// Takes an address for the HTTP interface, under the same rules.
+///
+/// # Errors
+/// Why it cannot be had.
+pub fn bind_admin(address: SocketAddr) -> Result<TcpListener, BindError> {
+    bind_tcp(address).map_err(|error| {
+        let mut error = BindError::explain(address, Transport::Tcp, error);
+        if let BindFailure::NoFamily(instead) = &mut error.failure {
+            *instead = format!("listen = \"{}\"", SocketAddr::new(counterpart(address), address.port()));
+        }
+        error
+    })
+}
+
+/// Binds `socket`, also where no interface has the address yet (`IP_FREEBIND`, ip(7)).
+fn bind_early(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match socket.bind(&address.into()) {
+        Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && !is_switched_off(address) => {
+            if address.is_ipv4() {
+                socket.set_freebind_v4(true)?;
+            } else {
+                socket.set_freebind_v6(true)?;
+            }
+            socket.bind(&address.into())
+        }
+        bound => bound,
+    }
+}
+
+/// Says that `address` is not there yet, where that is so: a socket that may not be bound early cannot have it.
+fn say_early(address: SocketAddr) {
+    let probe = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP));
+    let missing = probe.and_then(|probe| probe.bind(&SocketAddr::new(address.ip(), 0).into()));
+    if missing.is_err_and(|error| error.raw_os_error() == Some(libc::EADDRNOTAVAIL)) {
+        tracing::warn!(
+            "{address} is bound, but no interface of this machine has that address yet: it is answered once one has \
+             (`ip address` shows them)"
+        );
+    }
 }
 
 /// True when `wildcard` is all addresses of `address`'s family, at the same port, and `address` is only one of them.
@@ -144,7 +209,7 @@ fn bind_both(address: SocketAddr, workers: NonZeroUsize, options: UdpOptions) ->
 
 fn bind_udp(address: SocketAddr, workers: NonZeroUsize, options: UdpOptions) -> io::Result<(Vec<UdpSocket>, SocketAddr)> {
     let first = udp_socket(address, options)?;
-    first.bind(&address.into())?;
+    bind_early(&first, address)?;
     first.set_reuse_port(true)?;
     let first = UdpSocket::from(first);
     let taken = first.local_addr()?;
@@ -152,7 +217,7 @@ fn bind_udp(address: SocketAddr, workers: NonZeroUsize, options: UdpOptions) -> 
     while sockets.len() < workers.get() {
         let sibling = udp_socket(taken, options)?;
         sibling.set_reuse_port(true)?;
-        sibling.bind(&taken.into())?;
+        bind_early(&sibling, taken)?;
         sockets.push(sibling.into());
     }
     Ok((sockets, taken))
@@ -196,8 +261,9 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     // For TCP this does not share a port that is listened on; it passes over the connections of a server before us that
     // are still being forgotten (TIME_WAIT).
     socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
+    bind_early(&socket, address)?;
     socket.listen(BACKLOG)?;
+    say_early(address);
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
@@ -209,12 +275,12 @@ impl BindError {
 
     /// Finds out what the kernel's error means for this address.
     pub fn explain(address: SocketAddr, transport: Transport, error: io::Error) -> BindError {
+        let instead = format!("listen = [\"{}\"]", SocketAddr::new(counterpart(address), address.port()));
         let failure = match error.raw_os_error() {
             Some(libc::EADDRINUSE) => BindFailure::InUse(holder::find(address, transport)),
             Some(libc::EACCES | libc::EPERM) => BindFailure::Denied,
-            Some(libc::EADDRNOTAVAIL) if address.is_ipv6() && ipv6_is_switched_off() => BindFailure::NoFamily,
-            Some(libc::EADDRNOTAVAIL) => BindFailure::NotHere,
-            Some(libc::EAFNOSUPPORT) => BindFailure::NoFamily,
+            Some(libc::EADDRNOTAVAIL) if is_switched_off(address) => BindFailure::NoFamily(instead),
+            Some(libc::EAFNOSUPPORT) => BindFailure::NoFamily(instead),
             Some(libc::EINVAL) if needs_interface(address) => BindFailure::NoInterface,
             _ => BindFailure::Other(error),
         };
@@ -244,21 +310,16 @@ impl BindError {
             BindFailure::Denied => {
                 "a security policy forbids it (SELinux, AppArmor, or SocketBindDeny= of the systemd unit)".to_owned()
             }
-            BindFailure::NotHere => {
-                format!(
-                    "`ip address` shows those of this machine; an anycast address goes on lo first (ip address add {} dev lo)",
-                    address.ip()
-                )
-            }
             BindFailure::NoInterface => {
                 format!("write it with the number that `ip link` shows for the interface, such as [{}%2]:{port}", address.ip())
             }
-            BindFailure::NoFamily if address.is_ipv6() => {
-                "IPv6 is switched off here (ipv6.disable=1, the sysctl disable_ipv6, or RestrictAddressFamilies= of the systemd \
-                 unit): switch it on, or remove the address from `listen`"
-                    .to_owned()
+            BindFailure::NoFamily(instead) if address.is_ipv6() => {
+                format!(
+                    "IPv6 is switched off here (ipv6.disable=1, the sysctl disable_ipv6, or RestrictAddressFamilies= of the systemd \
+                     unit): switch it on, or write {instead}"
+                )
             }
-            BindFailure::NoFamily => "IPv4 is not available to this process: remove the address from `listen`".to_owned(),
+            BindFailure::NoFamily(instead) => format!("IPv4 is not available to this process: write {instead}"),
             BindFailure::Other(_) => "see the system's log for more".to_owned(),
         }
     }
@@ -273,9 +334,8 @@ impl fmt::Display for BindError {
             BindFailure::InUse(None) => f.write_str("the port is in use by another process"),
             BindFailure::Covered(wildcard) => write!(f, "{wildcard} is listed too and covers it"),
             BindFailure::Denied => f.write_str("permission denied"),
-            BindFailure::NotHere => f.write_str("no interface of this machine has that address"),
             BindFailure::NoInterface => f.write_str("a link-local address needs its interface"),
-            BindFailure::NoFamily => f.write_str("this machine does not speak that version of IP"),
+            BindFailure::NoFamily(_) => f.write_str("this machine does not speak that version of IP"),
             BindFailure::Other(error) => error.fmt(f),
         }
     }
@@ -287,18 +347,26 @@ fn needs_interface(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0)
 }
 
-/// Whether a sysctl takes IPv6 addresses off all interfaces, or the loopback's own for `::1`.
-fn ipv6_is_switched_off() -> bool {
-    ["all", "lo"].iter().any(|interface| {
-        std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"))
-            .is_ok_and(|value| value.trim() == "1")
-    })
+/// The address of the other family that means the same, as far as there is one.
+fn counterpart(address: SocketAddr) -> IpAddr {
+    match (address.is_ipv6(), address.ip().is_loopback()) {
+        (true, true) => Ipv4Addr::LOCALHOST.into(),
+        (true, false) => Ipv4Addr::UNSPECIFIED.into(),
+        (false, true) => Ipv6Addr::LOCALHOST.into(),
+        (false, false) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Whether a sysctl takes IPv6 addresses off all interfaces, or the loopback's own for `::1`. Then `address` does not come later either.
+fn is_switched_off(address: SocketAddr) -> bool {
+    let interface = if address.ip().is_loopback() { "lo" } else { "all" };
+    let sysctl = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
+    address.is_ipv6() && std::fs::read_to_string(sysctl).is_ok_and(|value| value.trim() == "1")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, Ipv6Addr};
 
     const ONE: NonZeroUsize = NonZeroUsize::MIN;
 
@@ -351,10 +419,9 @@ mod tests {
         let address = first.addresses[0];
         let errors = plain(&[address, "203.0.113.77:5399".parse().unwrap()], ONE).unwrap_err();
         let text: Vec<String> = errors.iter().map(BindError::to_string).collect();
-        assert_eq!(text.len(), 3, "{text:?}");
+        assert_eq!(text.len(), 2, "{text:?}");
         assert!(text[0].starts_with(&format!("cannot listen on {address} (UDP): the port is in use: process ")), "{}", text[0]);
         assert!(text[1].starts_with(&format!("cannot listen on {address} (TCP): the port is in use: process ")), "{}", text[1]);
-        assert_eq!(text[2], "cannot listen on 203.0.113.77:5399 (UDP): no interface of this machine has that address");
     }
 
     #[test]
@@ -383,6 +450,7 @@ mod tests {
         assert!(hint.contains("SELinux"), "{hint}");
         let (message, hint) = explained("[::]:53", libc::EAFNOSUPPORT);
         assert!(message.ends_with("does not speak that version of IP") && hint.contains("IPv6 is switched off"), "{hint}");
+        assert!(hint.ends_with("or write listen = [\"0.0.0.0:53\"]"), "{hint}");
         let (message, hint) = explained("[fe80::1]:53", libc::EINVAL);
         assert!(message.ends_with("needs its interface") && hint.contains("[fe80::1%2]:53"), "{hint}");
         let (message, hint) = explained("203.0.113.77:1", libc::EADDRINUSE);
@@ -395,7 +463,8 @@ mod tests {
     fn an_address_taken_is_given_back_when_another_one_fails() {
         let port = UdpSocket::bind(loopback()).unwrap().local_addr().unwrap().port();
         let good: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
-        plain(&[good, "203.0.113.77:5399".parse().unwrap()], ONE).unwrap_err();
+        let held = UdpSocket::bind(loopback()).unwrap();
+        plain(&[good, held.local_addr().unwrap()], ONE).unwrap_err();
         assert_eq!(plain(&[good], ONE).unwrap().addresses, [good]);
     }
 }

@@ -27,6 +27,10 @@ pub struct UdpCounters {
     pub answered: Counter,
     /// Not answered: the engine's word, longer than any query we announce room for, or from port 0.
     pub dropped: Counter,
+    /// Of those, the ones that were longer than any query we take.
+    pub too_long: Counter,
+    /// Of those, the ones from port 0.
+    pub nowhere: Counter,
     /// Answers that the kernel refused, or had no room for.
     pub send_errors: Counter,
     /// Panics survived; the datagrams of that batch went unanswered.

@@ -43,13 +43,24 @@ pub(super) struct Batch {
     /// How many headers of `incoming` the kernel has written into since they were made ready.
     received: usize,
     queued: usize,
+    /// Datagrams passed over in the last batch.
+    passed_over: PassedOver,
     /// Room for ancillary data: 0 on a socket with an address of its own.
     control_size: usize,
 }
 
-/// The longest datagram taken, in bytes. We announce room for [`UDP_BUFFER`] (RFC 6891 §6.2.4), and nobody shall send
-/// more than 1400 in any case (RFC 9715 §3.2).
-pub(super) const QUERY_SIZE: usize = 1400;
+/// Datagrams that cannot be answered, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct PassedOver {
+    /// Longer than [`QUERY_SIZE`].
+    pub(super) too_long: usize,
+    /// From port 0, to which nothing can be sent.
+    pub(super) nowhere: usize,
+}
+
+/// The longest datagram taken, in bytes. We announce room for [`UDP_BUFFER`] (RFC 6891 §6.2.4), and a query needs some 300;
+/// but padding makes it longer, and others answer that.
+pub(super) const QUERY_SIZE: usize = 4096;
 
 /// One datagram and its answer.
 ///
@@ -94,6 +105,7 @@ impl Batch {
             outgoing: vec![empty_header(); size],
             received: 0,
             queued: 0,
+            passed_over: PassedOver::default(),
             control_size: if wildcard { size_of::<Control>() } else { 0 },
         };
         for i in 0..size {
@@ -108,7 +120,7 @@ impl Batch {
         for i in 0..self.received {
             self.restore(i);
         }
-        (self.received, self.queued) = (0, 0);
+        (self.received, self.queued, self.passed_over) = (0, 0, PassedOver::default());
         let flags = match wait {
             Wait::ForOne => libc::MSG_WAITFORONE,
             Wait::No => libc::MSG_DONTWAIT,
@@ -136,10 +148,14 @@ impl Batch {
                 // this turn of the loop, in which `self` is left alone but for its headers.
                 let Slot { query, answer, client, .. } = unsafe { &mut *slot };
                 let client = client.decode().filter(|client| client.port() != 0);
-                if let (0, Some(client)) = (flags & libc::MSG_TRUNC, client) {
-                    indexes.push(i);
-                    let query = Query { bytes: &query[..length], client: client.ip(), transport: Transport::Udp };
-                    exchanges.push(Exchange { query, out: answer, answer: None });
+                match (flags & libc::MSG_TRUNC, client) {
+                    (0, Some(client)) => {
+                        indexes.push(i);
+                        let query = Query { bytes: &query[..length], client: client.ip(), transport: Transport::Udp };
+                        exchanges.push(Exchange { query, out: answer, answer: None });
+                    }
+                    (0, None) => self.passed_over.nowhere += 1,
+                    _ => self.passed_over.too_long += 1,
                 }
             }
             answer(&mut exchanges);
@@ -174,6 +190,11 @@ impl Batch {
             if control_size == 0 { ptr::null_mut() } else { slot.wrapping_byte_add(offset_of!(Slot, control)).cast() };
         header.msg_controllen = control_size;
         self.queued += 1;
+    }
+
+    /// What the last batch had that cannot be answered.
+    pub(super) fn passed_over(&self) -> PassedOver {
+        self.passed_over
     }
 
     /// How many answers are queued.
@@ -411,9 +432,11 @@ mod tests {
         });
         let from = client.local_addr().unwrap().ip();
         assert_eq!(seen, [(QUERY_SIZE, from, UDP_BUFFER), (0, from, UDP_BUFFER)]);
+        assert_eq!(batch.passed_over(), PassedOver { too_long: 1, nowhere: 0 });
         batch.slot(2).client.0[2..4].fill(0);
         batch.answer(|exchanges| assert_eq!(exchanges.len(), 1));
         assert_eq!(batch.queued(), 0);
+        assert_eq!(batch.passed_over(), PassedOver { too_long: 2, nowhere: 1 });
     }
 
     #[test]

@@ -39,7 +39,8 @@ use crate::config::TcpLimits;
 
 pub use crate::answer::{Exchange, Query, TCP_BUFFER, Transport, UDP_BUFFER};
 
-pub use bind::{BindError, BindFailure, Listeners, bind};
+pub(crate) use admission::{Admission, Admitted, Ticket};
+pub use bind::{BindError, BindFailure, Listeners, bind, bind_admin, spoken};
 pub use counters::{ServerCounters, TcpCounters, UdpCounters};
 pub use holder::Holder;
 
@@ -117,7 +118,7 @@ impl Server {
         }
         let service = tcp::Service::new(limits, engine(sockets.len()), server.counters.clone(), stopped);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let tcp = tcp::register(&runtime, listeners.tcp)?;
+        let tcp = tcp::register(&runtime, listeners.tcp, &limits)?;
         server.spawn("tcp".to_owned(), move || tcp::serve(&runtime, tcp, service))?;
         Ok(server)
     }

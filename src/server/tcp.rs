@@ -11,11 +11,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{JoinSet, LocalSet, yield_now};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::admission::{Admission, Admitted, Ticket};
@@ -32,7 +33,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const READ_SIZE: usize = 4096;
 
 /// Answers are written out when there are this many bytes of them, and buffers longer than this are not kept.
-const WRITE_SIZE: usize = 65536;
+const WRITE_SIZE: usize = 16 * 1024;
+
+/// Messages of one connection that are answered in a turn, before its answers are written out.
+const TURN: usize = 32;
+
+/// A turn with so many messages is followed by those of the others; one with fewer most likely has to wait for its client.
+const LONG_TURN: usize = 8;
+
+/// What the kernel may keep for a connection in either direction, in bytes; it keeps its books in twice that. By itself it
+/// lets a client that asks and does not read have megabytes.
+const SOCKET_BUFFER: usize = 16 * 1024;
+
+/// Connections beyond those that may be open for a moment, while others make room for them.
+const MAKING_ROOM: usize = 8;
 
 /// What the connections share. It is made before its thread, and moves there.
 pub(super) struct Service<E> {
@@ -55,9 +69,19 @@ impl<E: Engine> Service<E> {
     }
 }
 
-/// Registers the listeners with the event loop.
-pub(super) fn register(runtime: &Runtime, listeners: Vec<std::net::TcpListener>) -> io::Result<Vec<TcpListener>> {
+/// Registers the listeners with the event loop. Their connections inherit what is set here.
+pub(super) fn register(
+    runtime: &Runtime,
+    listeners: Vec<std::net::TcpListener>,
+    limits: &TcpLimits,
+) -> io::Result<Vec<TcpListener>> {
     let _context = runtime.enter();
+    for listener in listeners.iter().map(SockRef::from) {
+        listener.set_send_buffer_size(SOCKET_BUFFER)?;
+        listener.set_recv_buffer_size(SOCKET_BUFFER)?;
+        // Also of a connection that is closed, and whose client leaves the last answers standing.
+        listener.set_tcp_user_timeout(Some(limits.idle_timeout))?;
+    }
     listeners.into_iter().map(TcpListener::from_std).collect()
 }
 
@@ -66,6 +90,7 @@ pub(super) fn serve<E: Engine + 'static>(runtime: &Runtime, listeners: Vec<TcpLi
     let shared = Rc::new(Shared {
         admission: RefCell::new(Admission::new(service.limits)),
         worker: RefCell::new(service.worker),
+        descriptors: Arc::new(Semaphore::new(service.limits.connections + MAKING_ROOM)),
         idle_timeout: service.limits.idle_timeout,
         counters: service.counters,
         stop: service.stop,
@@ -81,6 +106,8 @@ struct Shared<E> {
     /// Borrowed only between two points of waiting, as is `admission`.
     worker: RefCell<Worker<E>>,
     admission: RefCell<Admission>,
+    /// One for each connection that is not closed yet: nobody is accepted beyond them.
+    descriptors: Arc<Semaphore>,
     idle_timeout: Duration,
     counters: Arc<ServerCounters>,
     stop: watch::Receiver<bool>,
@@ -113,10 +140,11 @@ async fn accept_until_stopped<E: Engine + 'static>(listeners: Vec<TcpListener>, 
 async fn accept<E: Engine + 'static>(listener: TcpListener, shared: Rc<Shared<E>>) {
     let mut failing = false;
     loop {
+        let descriptor = shared.descriptors.clone().acquire_owned().await.expect("it is never closed");
         match listener.accept().await {
             Ok((stream, client)) => {
                 failing = false;
-                take_in(stream, client, &shared);
+                take_in(stream, descriptor, client, &shared);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -155,7 +183,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Starts a connection's task, or closes the connection where its client has its share.
-fn take_in<E: Engine + 'static>(stream: TcpStream, client: SocketAddr, shared: &Rc<Shared<E>>) {
+fn take_in<E: Engine + 'static>(stream: TcpStream, descriptor: OwnedSemaphorePermit, client: SocketAddr, shared: &Rc<Shared<E>>) {
     let Some(Admitted { ticket, evict, instead }) = shared.admission.borrow_mut().admit(client.ip(), Instant::now()) else {
         shared.counters().refused.increment();
         return;
@@ -173,6 +201,8 @@ fn take_in<E: Engine + 'static>(stream: TcpStream, client: SocketAddr, shared: &
         if matches!(end, End::TimedOut) {
             connection.place.shared.counters().timed_out.increment();
         }
+        connection.close();
+        drop(descriptor);
     });
 }
 
@@ -211,7 +241,7 @@ enum End {
 enum Answered {
     /// All whole ones have been answered.
     All,
-    /// There are more, but enough answers to write first.
+    /// There may be more, but it is for this turn to end.
     Some,
     /// One deserved no answer.
     Hostile,
@@ -224,7 +254,7 @@ impl<E: Engine> Connection<E> {
         let idle_timeout = self.place.shared.idle_timeout;
         let mut deadline = Instant::now() + idle_timeout;
         loop {
-            let answered = self.answer();
+            let (answered, messages) = self.answer();
             if !self.output.is_empty() {
                 match timeout(idle_timeout, self.stream.write_all(&self.output)).await {
                     Ok(Ok(())) => self.output.clear(),
@@ -234,6 +264,9 @@ impl<E: Engine> Connection<E> {
                 let now = Instant::now();
                 self.place.shared.admission.borrow_mut().useful(self.place.ticket, now);
                 deadline = now + idle_timeout;
+            }
+            if messages >= LONG_TURN {
+                yield_now().await;
             }
             match answered {
                 Answered::All => {}
@@ -251,17 +284,19 @@ impl<E: Engine> Connection<E> {
     }
 
     /// Answers whole messages in the order they came (RFC 7766 §7 allows any order; this one serves every client).
-    fn answer(&mut self) -> Answered {
+    /// Returns how many there were, too.
+    fn answer(&mut self) -> (Answered, usize) {
         let shared = &*self.place.shared;
         let mut worker = shared.worker.borrow_mut();
         let Worker { engine, answer } = &mut *worker;
         engine.refresh();
-        let mut done = 0;
+        let (mut done, mut messages) = (0, 0);
         let answered = loop {
             let Some(query) = first_message(&self.input[done..]) else { break Answered::All };
-            if self.output.len() >= WRITE_SIZE {
+            if self.output.len() >= WRITE_SIZE || messages == TURN {
                 break Answered::Some;
             }
+            messages += 1;
             done += 2 + query.len();
             shared.counters().received.increment();
             let query = Query { bytes: query, client: self.client, transport: Transport::Tcp };
@@ -274,7 +309,14 @@ impl<E: Engine> Connection<E> {
             shared.counters().answered.increment();
         };
         self.input.drain(..done);
-        answered
+        (answered, messages)
+    }
+
+    /// Closes the connection. What its client has not taken in its time is thrown away: the kernel would keep it for minutes.
+    fn close(self) {
+        if !self.output.is_empty() {
+            let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
     }
 
     /// Waits for bytes until `deadline`; `Some` when there will be none. A connection that is in the middle of no message

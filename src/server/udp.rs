@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::mmsg::{Batch, Wait};
+use super::mmsg::{Batch, PassedOver, Wait};
 use super::{Engine, UdpCounters};
 
 /// Batches that a thread answers at most when it shall leave: more than a socket's queue holds, and yet an end under a flood.
@@ -63,6 +63,9 @@ fn turn(wait: Wait, socket: &UdpSocket, batch: &mut Batch, engine: &mut impl Eng
     let sent = batch.send(socket);
     counters.received.add(received as u64);
     counters.dropped.add((received - queued) as u64);
+    let PassedOver { too_long, nowhere } = batch.passed_over();
+    counters.too_long.add(too_long as u64);
+    counters.nowhere.add(nowhere as u64);
     counters.answered.add(sent as u64);
     counters.send_errors.add((queued - sent) as u64);
     Ok(())

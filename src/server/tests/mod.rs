@@ -34,6 +34,9 @@ impl Engine for Parrot {
         }
         let content = &query[12..];
         assert!(!content.starts_with(b"panic"), "as asked for");
+        if content.starts_with(b"brief") {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         if content.starts_with(b"slow") {
             std::thread::sleep(Duration::from_millis(400));
         }

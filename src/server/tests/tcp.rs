@@ -172,6 +172,54 @@ fn a_client_that_does_not_read_is_cut_off() {
         }
     }
     eventually(&server, |c| c.tcp.timed_out.get() == 1 && c.tcp.closed.get() == 1);
+    // What it has not taken is not kept for it.
+    let end = std::iter::repeat_with(|| stream.read(&mut [0; 65536])).find(|read| !matches!(read, Ok(1..)));
+    assert_eq!(end.unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn clients_that_do_not_read_hold_little_memory() {
+    let server = start(&["127.0.0.1:0"], 1, limits());
+    let clients = 10;
+    let mut streams = Vec::new();
+    for _ in 0..clients {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.connect(&server.addresses()[0].into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.set_nonblocking(true).unwrap();
+        // Until neither kernel takes any more.
+        let queries = framed(&query(1, "huge")).repeat(1000);
+        let _ = stream.write_all(&queries);
+        streams.push(stream);
+    }
+    eventually(&server, |c| c.tcp.answered.get() >= clients);
+    let turns = server.counters().tcp.turns.get();
+    eventually(&server, |c| c.tcp.turns.get() > turns + 5);
+    // Each answer has 65 535 octets: what the kernel takes for a client, and what waits to be taken.
+    let answered = server.counters().tcp.answered.get();
+    assert!(answered <= clients * 3, "{answered} answers wait for {clients} clients");
+}
+
+#[test]
+fn a_client_that_pipelines_much_work_gives_others_their_turn() {
+    let server = start(&["127.0.0.1:0"], 1, limits());
+    let mut busy = connect(server.addresses()[0]);
+    let mut writer = busy.try_clone().unwrap();
+    let total = 3000;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let burst: Vec<u8> = (0..total).flat_map(|id| framed(&query(id, "brief"))).collect();
+            writer.write_all(&burst).unwrap();
+        });
+        scope.spawn(|| (0..total).for_each(|id| assert_eq!(next(&mut busy), answer(id, "brief", Transport::Tcp))));
+        eventually(&server, |c| c.tcp.received.get() > 0);
+        let before = server.counters().tcp.received.get();
+        asks(&mut connect(server.addresses()[0]), 1);
+        let meanwhile = server.counters().tcp.received.get() - before;
+        // Accepted in one turn and answered in the next, and in each the other gets a few dozen messages in.
+        assert!(meanwhile < 400, "{meanwhile} messages of one client before the first of the other");
+    });
 }
 
 #[test]
