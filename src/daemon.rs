@@ -4,6 +4,7 @@
 //! publisher; queries are answered by the transports' own threads, which only ever read what is
 //! published.
 
+mod descriptors;
 mod first_round;
 mod health;
 mod reload;
@@ -25,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::answer::{Exchange, Query, Response, Worker, respond, respond_all};
-use crate::config::UdpOptions;
+use crate::config::{TcpLimits, UdpOptions};
 use crate::control::{self, Control, Pulse, Reloads, Request, Started};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
@@ -37,6 +38,7 @@ use crate::publisher::{Change, Effect, Event, NotDone, Publisher};
 use crate::server::{self, BindError, Engine, Server, notify};
 use crate::state::{Keeper, Kept};
 
+use descriptors::Shares;
 use first_round::Beside;
 use health::{keeper, next};
 
@@ -173,23 +175,29 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
     let server_spec = &dataset.config.server;
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let workers = NonZeroUsize::new(server_spec.workers).unwrap_or(cores);
+    let listen = match server_spec.listen_default {
+        true => server::spoken(&server_spec.listen),
+        false => server_spec.listen.clone(),
+    };
     // A port that somebody holds is found now. Nobody reads these sockets yet, and so they are closed again: a query that comes
     // before there is anything to answer is refused by the kernel, and whoever asks goes on to another server at once.
-    server::bind(&server_spec.listen, NonZeroUsize::MIN, UdpOptions::default()).map(drop).map_err(Failure::Bind)?;
+    server::bind(&listen, NonZeroUsize::MIN, UdpOptions::default()).map(drop).map_err(Failure::Bind)?;
     let (started, (requests, control)) = (Started::default(), mpsc::channel(64));
-    let admin = match dataset.config.admin {
-        Some(address) => Some(control::bind(address).await.map_err(|error| Failure::Bind(vec![error]))?),
+    let admin = match &dataset.config.admin {
+        Some(admin) => Some(control::bind(admin.clone()).map_err(|error| Failure::Bind(vec![error]))?),
         None => None,
     };
-
-    if let Some(listener) = admin {
-        tokio::spawn(control::serve(listener, started.clone()));
+    let sockets = listen.len() * (workers.get() + 1);
+    let shares =
+        Shares::of_process(server_spec, sockets).map_err(|error| Failure::System("read the limit of open files", error))?;
+    if let Some(admin) = admin {
+        tokio::spawn(control::serve(admin, shares.admin, started.clone()));
     }
     notify::status("starting: no query is answered before the first round of probes has ended");
 
     let clock = Clock;
     let wall = Arc::new(AtomicI64::new(clock.wall().to_nanos()));
-    let limit = ProbeLimit::of_process().map_err(|error| Failure::System("read the limit of open files", error))?;
+    let limit = shares.probes;
     let prober = Arc::new(Prober::new(clock).with_exec_processes(server_spec.exec_processes));
     let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
     let state = dataset.config.server.state.clone().or_else(state_directory);
@@ -202,11 +210,12 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
     found.events().into_iter().for_each(|event| say(&publisher.handle(event, clock.now()), clock.wall()));
     first_round::say_unrouted(&dataset);
     let beside = first_round::first_round(&prober, limit, &mut publisher, &jobs, &unknown).await;
-    let listeners = server::bind(&server_spec.listen, workers, server_spec.udp).map_err(Failure::Bind)?;
+    let listeners = server::bind(&listen, workers, server_spec.udp).map_err(Failure::Bind)?;
+    listeners.say_early();
     publisher.count_for(listeners.threads());
     let published = Arc::new(Published::new(publisher.snapshot()));
     let mut counters = Vec::new();
-    let limits = dataset.config.server.tcp;
+    let limits = TcpLimits { connections: shares.tcp, ..dataset.config.server.tcp };
     let server = Server::start(listeners, limits, |number| {
         let worker = Worker::numbered(server::seed(), number);
         counters.push(worker.counters.clone());

@@ -34,11 +34,11 @@ fn admin_url(config: &Path) -> Result<String, String> {
     let Some(loaded) = outcome.loaded else {
         return Err(render_text(&outcome.diagnostics, &outcome.sources, std::io::stderr().is_terminal()));
     };
-    let listen = loaded.config.admin.ok_or("the configuration has no [admin] listen: name the server with --server URL")?;
-    let host = match listen.ip() {
+    let admin = loaded.config.admin.ok_or("the configuration has no [admin] listen: name the server with --server URL")?;
+    let host = match admin.listen.ip() {
         IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         address => address,
     };
-    Ok(format!("http://{}", SocketAddr::new(host, listen.port())))
+    Ok(format!("http://{}", SocketAddr::new(host, admin.listen.port())))
 }

@@ -82,8 +82,8 @@ impl fmt::Display for Unreadable {
 pub struct Config {
     /// `[server]`.
     pub server: ServerSpec,
-    /// `[admin] listen`.
-    pub admin: Option<SocketAddr>,
+    /// `[admin]`.
+    pub admin: Option<AdminSpec>,
     /// `[geo]`; without `city` the embedded default is used.
     pub geo: GeoSpec,
     /// By [`crate::model::RegionId`], in the order of their names.
@@ -109,6 +109,8 @@ pub struct ServerSpec {
     pub node: String,
     /// UDP and TCP on each.
     pub listen: Vec<SocketAddr>,
+    /// `listen` is written nowhere: of its addresses those count whose version of IP the host speaks.
+    pub listen_default: bool,
     /// Directory of zone files.
     pub zones: PathBuf,
     /// State directory; where none is written, systemd's `$STATE_DIRECTORY` decides.
@@ -123,7 +125,7 @@ pub struct ServerSpec {
     pub tcp: TcpLimits,
     /// Probes of our own network; see semantics "Isolation".
     pub sanity: Vec<TargetId>,
-    /// Clients that may ask `why` in class CH.
+    /// Clients that may ask `why` in class CH; none by default, since a forwarder on this host asks for anybody.
     pub why_from: Vec<Prefix>,
     /// Answers `id.server`, `hostname.bind` and `version.bind` in class CH, and NSID.
     pub identity: bool,
@@ -133,6 +135,15 @@ pub struct ServerSpec {
     pub max_removed: f64,
     /// Every zone file must end with `[end]`.
     pub require_end: bool,
+}
+
+/// `[admin]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminSpec {
+    /// Where the HTTP interface listens.
+    pub listen: SocketAddr,
+    /// Names by which it may be asked, besides `localhost`; in lower case, without a dot at the end.
+    pub hosts: Vec<String>,
 }
 
 /// How UDP is served.
@@ -231,7 +242,7 @@ pub fn find_state(text: &str, directory: &Path) -> Option<PathBuf> {
 /// What `meridian.toml` says; a part that is wrong, and reported, is `None`.
 struct Main {
     server: Option<ServerSpec>,
-    admin: Option<SocketAddr>,
+    admin: Option<AdminSpec>,
     geo: GeoSpec,
     region_names: Names,
     regions: Vec<Option<Region>>,

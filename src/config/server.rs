@@ -1,14 +1,14 @@
 //! `[server]`, `[admin]` and `[geo]`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{Item, Located, Table};
 use super::kinds::{boolean, distinct, duration, integer, list, path, percentage, prefix, socket, text};
-use super::{GeoSpec, ServerSpec, Source, TcpLimits, UdpOptions, report};
+use super::{AdminSpec, GeoSpec, ServerSpec, Source, TcpLimits, UdpOptions, report};
 use crate::diag::{At, Diagnostics};
-use crate::model::{Prefix, TargetId};
+use crate::model::TargetId;
 
 /// `[server]` and where the parts stand that later rules speak of.
 pub(super) struct Server {
@@ -42,16 +42,18 @@ pub(super) fn server<'d>(
     let per_address = t.optional(out, "tcp_connections_per_address", integer(1..=1_000_000, "")).unwrap_or(30);
     let idle_timeout = t.optional(out, "tcp_idle_timeout", duration(seconds(1)..=seconds(3600))).unwrap_or(seconds(10));
     let sanity = t.optional(out, "sanity", sanity).unwrap_or_default();
-    let why_from = t.optional(out, "why_from", distinct(prefix, "prefix")).unwrap_or_else(loopback);
+    let why_from = t.optional(out, "why_from", distinct(prefix, "prefix")).unwrap_or_default();
     let identity = t.optional(out, "identity", boolean).unwrap_or(true);
     let sole = t.optional(out, "sole", boolean).unwrap_or(false);
     let max_removed = t.optional(out, "max_removed", percentage).unwrap_or(0.2);
     let require_end = t.optional(out, "require_end", boolean).unwrap_or(false);
     let tcp = TcpLimits { connections: connections as usize, connections_per_address: per_address as usize, idle_timeout };
+    let listen_default = listen.is_none();
     let addresses = listen.as_ref().map_or_else(every_address, |listen| listen.iter().map(|l| l.value).collect());
     let spec = |(node, zones)| ServerSpec {
         node,
         listen: addresses,
+        listen_default,
         zones,
         state,
         workers: workers as usize,
@@ -83,8 +85,8 @@ fn udp(t: &mut Table<'_>, out: &mut Diagnostics) -> UdpOptions {
     }
 }
 
-/// Reads `[admin] listen`, which must not be one of the `taken` addresses.
-pub(super) fn admin(mut t: Table<'_>, taken: &[Located<SocketAddr>], out: &mut Diagnostics) -> Option<SocketAddr> {
+/// Reads `[admin]`, whose `listen` must not be one of the `taken` addresses.
+pub(super) fn admin(mut t: Table<'_>, taken: &[Located<SocketAddr>], out: &mut Diagnostics) -> Option<AdminSpec> {
     let hint = "write listen = \"127.0.0.1:8053\", or leave [admin] out to have no HTTP interface";
     let listen = t.required(out, "listen", hint, |item, out| {
         let address = socket(item, out)?;
@@ -95,8 +97,22 @@ pub(super) fn admin(mut t: Table<'_>, taken: &[Located<SocketAddr>], out: &mut D
         }
         Some(address)
     });
+    let hosts = t.optional(out, "hosts", distinct(host, "name")).unwrap_or_default();
     t.finish(out);
-    listen
+    Some(AdminSpec { listen: listen?, hosts })
+}
+
+/// A name that stands in URLs.
+fn host(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
+    let name = text(item, out)?.to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
+        item.error(out, "bad-name", format!("{} is not a host name", item.written())).hint(
+            "write it alone, such as \"gtm.example.net\": without http:// and without a port; addresses need not be listed",
+        );
+        return None;
+    }
+    Some(name.to_owned())
 }
 
 /// Reads `[geo]`; paths are relative to `directory`.
@@ -121,11 +137,6 @@ pub(super) fn geo(mut t: Table<'_>, directory: &Path, source: &mut dyn Source, o
 /// The default of `listen`: every address of the host.
 fn every_address() -> Vec<SocketAddr> {
     vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 53))]
-}
-
-fn loopback() -> Vec<Prefix> {
-    let prefix = |address: IpAddr, length| Prefix::truncating(address, length).expect("the lengths are those of the families");
-    vec![prefix(Ipv4Addr::LOCALHOST.into(), 8), prefix(Ipv6Addr::LOCALHOST.into(), 128)]
 }
 
 /// NSID carries it (RFC 5001 sets no limit; 64 octets keep answers small), and TXT strings do.

@@ -18,7 +18,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 
-use super::{Control, Request, ask, status};
+use super::{Control, Request, ask, edge, status};
 use crate::model::Weight;
 use crate::publisher::{NotDone, OverrideRequest};
 use crate::steer::{MAX_EPOCH, Word};
@@ -67,9 +67,7 @@ pub async fn serve(listener: UnixListener, control: Control) {
         .route("/overrides/release", on_post(release))
         .route("/reload", on_post(reload))
         .with_state(control);
-    if let Err(error) = axum::serve(listener, routes).await {
-        tracing::error!("the control socket is not served any more: {error}");
-    }
+    edge::serve(listener, edge::LOCAL_CONNECTIONS, routes).await;
 }
 
 async fn units(State(control): State<Control>) -> Result<Response, Response> {

@@ -69,6 +69,8 @@ impl Collector for Scrape {
             [
                 ("short", self.sum(|c| &c.dropped[0])),
                 ("not_a_query", self.sum(|c| &c.dropped[1])),
+                ("too_long", udp.sum_udp(|c| &c.too_long)),
+                ("port_0", udp.sum_udp(|c| &c.nowhere)),
                 ("send_failed", udp.sum_udp(|c| &c.send_errors)),
                 ("overflow", udp.overflows()),
             ],

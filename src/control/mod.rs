@@ -5,13 +5,13 @@
 //! rest; it writes nothing itself.
 
 mod client;
+mod edge;
 mod life;
 pub mod local;
 mod metrics;
 mod push;
 mod status;
 
-use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{FromRequestParts, Query};
@@ -19,21 +19,23 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get as on_get, post as on_post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::answer::{Counters, explain};
+use crate::config::AdminSpec;
 use crate::dataset::Published;
 use crate::dns::{Name, Prefix, RrType};
 use crate::health::Report;
 use crate::model::Target;
 use crate::probe::Clock;
 use crate::publisher::{NotDone, NotResumed, OverrideRequest};
-use crate::server::{BindError, ServerCounters, Transport, seed};
+use crate::server::{self, BindError, ServerCounters, Transport, seed};
 
 pub use client::{get, get_local, percent_encode, post, post_local, post_local_within};
+pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
 pub use life::{LastReload, Pulse, Refused, Reloads};
 pub use status::{OverrideStatus, PoolStatus, ProbeStatus, Status, TargetStatus, UnitStatus, UnitsStatus};
 
@@ -138,13 +140,24 @@ pub enum Request {
     },
 }
 
-/// Takes the admin address.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|error| BindError::explain(address, Transport::Tcp, error))
+/// The admin address, taken and not yet served.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    hosts: Arc<[String]>,
 }
 
-/// Serves the API on `listener` for as long as the runtime lives: at once, and all of it from when `started` is set.
-pub async fn serve(listener: TcpListener, started: Started) {
+/// Takes the admin address, on a thread of the runtime.
+pub fn bind(spec: AdminSpec) -> Result<Admin, BindError> {
+    let listener = server::bind_admin(spec.listen)?;
+    let listener = edge::prepare(&listener).and_then(|()| TcpListener::from_std(listener));
+    let listener = listener.map_err(|error| BindError::explain(spec.listen, Transport::Tcp, error))?;
+    Ok(Admin { listener, hosts: spec.hosts.into() })
+}
+
+/// Serves the API on the admin address for as long as the runtime lives, to so many connections at once: at once, and all of
+/// it from when `started` is set.
+pub async fn serve(admin: Admin, connections: usize, started: Started) {
     let routes = Router::new()
         .route("/healthz", on_get(async || "ok\n"))
         .route("/readyz", on_get(readyz))
@@ -154,10 +167,9 @@ pub async fn serve(listener: TcpListener, started: Started) {
         .route("/why", on_get(why))
         .route("/resume", on_post(resume))
         .route("/push", on_post(push::push))
-        .with_state(started);
-    if let Err(error) = axum::serve(listener, routes).await {
-        tracing::error!("the admin address is not served any more: {error}");
-    }
+        .with_state(started)
+        .layer(middleware::from_fn_with_state(admin.hosts, edge::check_host));
+    edge::serve(admin.listener, connections, routes).await;
 }
 
 async fn status(control: &Control) -> Result<Status, Response> {

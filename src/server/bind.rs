@@ -38,6 +38,11 @@ impl Listeners {
         self.udp.len() + 1
     }
 
+    /// Says which addresses are not there yet.
+    pub fn say_early(&self) {
+        self.addresses.iter().copied().for_each(say_early);
+    }
+
     /// The addresses, in the order they were listed; port 0 is replaced by the port in use.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -136,7 +141,7 @@ pub fn bind(addresses: &[SocketAddr], workers: NonZeroUsize, options: UdpOptions
 /// # Errors
 /// Why it cannot be had.
 pub fn bind_admin(address: SocketAddr) -> Result<TcpListener, BindError> {
-    bind_tcp(address).map_err(|error| {
+    bind_tcp(address).inspect(|_| say_early(address)).map_err(|error| {
         let mut error = BindError::explain(address, Transport::Tcp, error);
         if let BindFailure::NoFamily(instead) = &mut error.failure {
             *instead = format!("listen = \"{}\"", SocketAddr::new(counterpart(address), address.port()));
@@ -263,7 +268,6 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     bind_early(&socket, address)?;
     socket.listen(BACKLOG)?;
-    say_early(address);
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }

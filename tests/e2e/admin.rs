@@ -1,12 +1,15 @@
 //! The admin address over HTTP, and the command that asks it.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
 
 use hickory_proto::rr::RecordType;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Site, Toy, dig, get, query, run, udp, wait_for};
+use crate::support::{Meridian, PATIENCE, Site, Toy, dig, get, query, run, udp, wait_for};
 
 /// Checks an exposition line by line (OpenMetrics 1.0, "Text Format"); values by name and labels.
 fn parse_metrics(text: &str) -> BTreeMap<String, f64> {
@@ -174,4 +177,85 @@ fn why_over_http_knows_health_and_the_command_asks_it() {
     let nobody = command(&[]);
     assert_eq!(nobody.code, Some(1));
     assert!(nobody.stderr.contains(&url) && nobody.stderr.contains("refused"), "{nobody:?}");
+}
+
+/// What the admin address says to these octets, until it closes.
+fn raw(server: &Meridian, request: &str) -> String {
+    let mut stream = TcpStream::connect(server.net.admin()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said);
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn a_web_page_whose_name_was_pointed_here_reads_nothing() {
+    let site = Site::new();
+    site.edit("meridian.toml", "[maps.default]", "hosts = [\"gtm.internal.example\"]\n[maps.default]");
+    let server = site.start();
+    let status = |path: &str, host: &str| {
+        let said = raw(&server, &format!("GET {path} HTTP/1.1\r\n{host}Connection: close\r\n\r\n"));
+        said.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    for path in ["/health", "/healthz", "/metrics", "/why?name=www.gtm.example&client=203.0.113.1", "/nothing"] {
+        assert_eq!(status(path, "Host: rebound.example\r\n"), "421", "{path}");
+        assert_eq!(status(path, "Host: rebound.example:8053\r\n"), "421", "{path}");
+    }
+    for host in [
+        "localhost",
+        "LOCALHOST:8053",
+        "127.0.0.1",
+        "192.0.2.1:8053",
+        "[::1]:8053",
+        "GTM.internal.example.",
+        "gtm.internal.example:80",
+    ] {
+        assert_eq!(status("/health", &format!("Host: {host}\r\n")), "200", "{host}");
+    }
+    for (what, host) in [("none", ""), ("two", "Host: localhost\r\nHost: rebound.example\r\n"), ("no host", "Host: /\r\n")] {
+        assert_eq!(status("/health", host), "400", "{what}");
+    }
+    assert_eq!(status("http://rebound.example/health", "Host: localhost\r\n"), "421", "the target's host comes first");
+    assert!(raw(&server, "GET /healthz HTTP/1.0\r\n\r\n").contains("200 OK"), "a load balancer's probe");
+    let said = raw(&server, "GET /health HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n");
+    assert!(said.ends_with("ask by address, or list it in [admin]: hosts = [\"rebound.example\"]\n"), "{said}");
+}
+
+#[test]
+fn idle_slow_and_overlong_requests_end() {
+    let server = Site::new().start();
+    let began = Instant::now();
+    let mut idle: Vec<TcpStream> =
+        ["", "GET /healthz HTTP/1.1\r\nHost: localh", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+            .into_iter()
+            .map(|beginning| {
+                let mut stream = TcpStream::connect(server.net.admin()).unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                stream.write_all(beginning.as_bytes()).unwrap();
+                stream
+            })
+            .collect();
+    let many: String = (0..100).map(|n| format!("X-{n}: 1\r\n")).collect();
+    let said = raw(&server, &format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{many}\r\n"));
+    assert!(said.starts_with("HTTP/1.1 431"), "{said}");
+    let said = raw(&server, &format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(20_000)));
+    assert!(said.starts_with("HTTP/1.1 431"), "{said}");
+    for stream in &mut idle {
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    assert_eq!(get(server.net.admin(), "/healthz").0, 200);
+}
+
+#[test]
+fn more_idle_connections_than_places_keep_nobody_out() {
+    let server = Site::new().start();
+    let idle: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(server.net.admin()).unwrap()).collect();
+    let began = Instant::now();
+    assert_eq!(get(server.net.admin(), "/readyz"), (200, "ready\n".to_owned()));
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    let sockets = || std::fs::read_dir(format!("/proc/{}/fd", server.process.id())).unwrap().count();
+    wait_for("those that asked nothing have made room", || (sockets() < 130).then_some(()));
+    drop(idle);
 }

@@ -9,10 +9,12 @@
 
 mod support;
 
+mod addresses;
 mod admin;
 mod clock;
 mod commands;
 mod demo;
+mod descriptors;
 mod figures;
 mod files;
 mod last_good;

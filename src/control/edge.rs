@@ -1,0 +1,126 @@
+//! The edge of both HTTP interfaces: which connections may be open, how long each may take, and by which names they
+//! may be asked.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{StatusCode, Version, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::config::TcpLimits;
+use crate::server::{Admission, Admitted, Ticket};
+
+/// Connections of the admin address at once: probes of a load balancer, scrapers and operators need a few each.
+pub const CONNECTIONS: usize = 64;
+/// Connections of the control socket at once.
+pub const LOCAL_CONNECTIONS: usize = 16;
+/// Connections beyond those that may be open for a moment, while others make room for them.
+const MAKING_ROOM: usize = 4;
+
+/// Header lines of a request; browsers send about 20.
+const MAX_HEADERS: usize = 64;
+/// Octets of a request's head.
+const MAX_HEAD: usize = 16 * 1024;
+/// How long a client may take for a request's head, or send none.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a client's kernel may leave a response standing.
+const TAKE_TIME: Duration = Duration::from_secs(30);
+
+/// Sees that the connections of `listener` end when their clients take nothing any more.
+pub(super) fn prepare(listener: &std::net::TcpListener) -> io::Result<()> {
+    SockRef::from(listener).set_tcp_user_timeout(Some(TAKE_TIME))
+}
+
+/// Serves `routes` on `listener` for as long as the runtime lives, to `connections` at once. A new one takes the place of
+/// the one that has asked nothing for the longest time.
+pub(super) async fn serve<L: Listener>(mut listener: L, connections: usize, routes: Router) {
+    let limits = TcpLimits { connections, connections_per_address: usize::MAX, idle_timeout: HEAD_TIME };
+    let open = Arc::new(Mutex::new(Admission::new(limits)));
+    let descriptors = Arc::new(Semaphore::new(connections + MAKING_ROOM));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD);
+    loop {
+        let descriptor = descriptors.clone().acquire_owned().await.expect("it is never closed");
+        let (stream, _) = listener.accept().await;
+        let Some(Admitted { ticket, evict, .. }) = lock(&open).admit(ANYBODY, Instant::now()) else { continue };
+        let place = Place { ticket, open: open.clone() };
+        let routes = TowerToHyperService::new(routes.clone());
+        let http = http.clone();
+        tokio::spawn(async move {
+            let answer = service_fn(|request| {
+                lock(&place.open).useful(place.ticket, Instant::now());
+                routes.call(request)
+            });
+            tokio::select! {
+                biased;
+                () = evict.notified() => {}
+                _ = http.serve_connection(TokioIo::new(stream), answer) => {}
+            }
+            drop(descriptor);
+        });
+    }
+}
+
+/// Nobody has a share of their own.
+const ANYBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// A connection's place among the open ones, given back however its task ends.
+struct Place {
+    ticket: Ticket,
+    open: Arc<Mutex<Admission>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.open).leave(self.ticket);
+    }
+}
+
+fn lock(open: &Mutex<Admission>) -> std::sync::MutexGuard<'_, Admission> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Refuses requests for names that are not ours.
+///
+/// A web page can be read from a name whose owner then points it at this address (DNS rebinding); the browser takes what it
+/// gets from here for that page's own. The name is in the request. An address cannot be pointed elsewhere, and so passes.
+pub(super) async fn check_host(State(hosts): State<Arc<[String]>>, request: Request, next: Next) -> Response {
+    match misdirected(&request, &hosts) {
+        None => next.run(request).await,
+        Some(refusal) => refusal,
+    }
+}
+
+fn misdirected(request: &Request, hosts: &[String]) -> Option<Response> {
+    let bad = || Some((StatusCode::BAD_REQUEST, "a request names one host\n").into_response());
+    let mut written = request.headers().get_all(header::HOST).iter();
+    let authority = match (written.next(), written.next()) {
+        // Browsers speak no HTTP/1.0; some probes of load balancers do.
+        (None, _) if request.version() < Version::HTTP_11 => return None,
+        (Some(host), None) => host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()),
+        _ => None,
+    };
+    // "the host component of the request-target" comes first where it has one (RFC 9112 §3.2.2).
+    let Some(authority) = request.uri().authority().cloned().or(authority) else { return bad() };
+    let host = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    if host == "localhost" || host.parse::<IpAddr>().is_ok() || hosts.iter().any(|known| known == host) {
+        return None;
+    }
+    let why = format!("{host} is no name of this server: ask by address, or list it in [admin]: hosts = [\"{host}\"]\n");
+    Some((StatusCode::MISDIRECTED_REQUEST, why).into_response())
+}

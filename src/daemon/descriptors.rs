@@ -1,0 +1,90 @@
+//! Who may have how many descriptors, so that no client takes those of the probes.
+
+use std::io;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::config::ServerSpec;
+use crate::control;
+use crate::probe::ProbeLimit;
+
+/// More descriptors than this are not asked for.
+const ENOUGH: u64 = 65_536;
+/// For what has no limit of its own: files of a reload, the state, the resolver, logs.
+const OTHERS: u64 = 128;
+/// Pipes and handle of a program that an `exec` check runs.
+const OF_A_PROGRAM: u64 = 4;
+/// More probes than this at once would cost memory and gain nothing.
+const MOST_PROBES: u64 = 16_384;
+/// Fewer probes than this at once would delay each other.
+const LEAST_PROBES: u64 = 8;
+
+/// Everybody's share of RLIMIT_NOFILE.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Shares {
+    pub(super) probes: ProbeLimit,
+    /// Connections of the DNS server.
+    pub(super) tcp: usize,
+    /// Connections of the admin address.
+    pub(super) admin: usize,
+}
+
+impl Shares {
+    /// Raises the soft limit towards the hard one, shares out what is not open yet, and says so. So many
+    /// `sockets` are still to be opened.
+    pub(super) fn of_process(server: &ServerSpec, sockets: usize) -> io::Result<Shares> {
+        let (mut soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let wanted = hard.min(ENOUGH);
+        if soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() {
+            soft = wanted;
+        }
+        let open = std::fs::read_dir("/proc/self/fd")?.count() as u64;
+        let shares = Shares::of(
+            soft,
+            open + sockets as u64 + OTHERS + OF_A_PROGRAM * server.exec_processes as u64,
+            server.tcp.connections,
+        );
+        let Shares { probes, tcp, admin } = &shares;
+        tracing::info!(
+            "of {soft} descriptors (RLIMIT_NOFILE): {} probes at once, {tcp} TCP connections, {admin} of the admin address",
+            probes.probes
+        );
+        if *tcp < server.tcp.connections {
+            tracing::warn!(
+                "at most {tcp} TCP connections, not {} (tcp_connections): raise the limit of descriptors (LimitNOFILE= of the \
+                 systemd unit, ulimit -n)",
+                server.tcp.connections
+            );
+        }
+        Ok(shares)
+    }
+
+    /// The shares of `descriptors`, of which `taken` are spoken for, where `wanted` TCP connections are allowed.
+    fn of(descriptors: u64, taken: u64, wanted: usize) -> Shares {
+        let left = descriptors.saturating_sub(taken + control::LOCAL_CONNECTIONS as u64);
+        let admin = (left / 8).clamp(1, control::CONNECTIONS as u64);
+        // Twice: the first round of a reload probes beside those that go on.
+        let probes = (left / 4).clamp(LEAST_PROBES, MOST_PROBES);
+        let tcp = left.saturating_sub(2 * probes + admin).clamp(1, wanted as u64);
+        Shares { probes: ProbeLimit { descriptors, probes: probes as usize }, tcp: tcp as usize, admin: admin as usize }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(descriptors: u64) -> (usize, usize, usize) {
+        let Shares { probes, tcp, admin } = Shares::of(descriptors, 200, 1000);
+        (probes.probes, tcp, admin)
+    }
+
+    #[test]
+    fn clients_get_what_probes_and_others_leave() {
+        assert_eq!(shares(65_536), (16_330, 1000, 64));
+        assert_eq!(shares(4096), (970, 1000, 64));
+        assert_eq!(shares(1024), (202, 340, 64));
+        assert_eq!(shares(256), (10, 15, 5));
+        assert_eq!(shares(64), (8, 1, 1));
+    }
+}
