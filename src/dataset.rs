@@ -75,7 +75,14 @@ impl Dataset {
     pub fn with_locations(&self, locations: Arc<Locations>) -> Dataset {
         let Dataset { config, names, nearest, .. } = self;
         let maps = config.maps.iter().map(|spec| Arc::new(GeoMap::compile(spec, &config.regions, &locations))).collect();
-        Dataset { config: config.clone(), names: names.clone(), maps, nearest: nearest.clone(), locations }
+        Dataset {
+            config: config.clone(),
+            names: names.clone(),
+            maps,
+            nearest: nearest.clone(),
+            last_good: self.last_good,
+            locations,
+        }
     }
 
     /// The map that `plan`, that of one of its services, looks clients up in.

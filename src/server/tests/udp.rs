@@ -166,7 +166,8 @@ fn batches_give_the_same_answers_as_single_calls() {
         std::thread::scope(|scope| {
             scope.spawn(|| twin(&single, &stop));
             let result = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(48)).run(
-                &prop::collection::vec(any_datagram(), 0..80),
+                // So many fit into the default receive buffer though each is as long as can be.
+                &prop::collection::vec(any_datagram(), 0..24),
                 |queries| {
                     prop_assert_eq!(ask(&batched, &queries), ask(&plain, &queries));
                     Ok(())
