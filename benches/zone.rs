@@ -6,7 +6,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput};
 use meridian::diag::Diagnostics;
 use meridian::dns::{Name, RrType};
-use meridian::zone::{Include, Input, NameTable, Records, ZoneInput, parse};
+use meridian::zone::{Include, IncludeError, Input, NameTable, Records, ZoneInput, parse};
 
 use super::data::MILLION_ZONE;
 use super::data::files::many_records;
@@ -15,14 +15,14 @@ use super::size;
 struct NoFiles;
 
 impl Include for NoFiles {
-    fn read(&mut self, path: &str, _: &str) -> Result<Input, String> {
-        Err(format!("{path} is not there"))
+    fn read(&mut self, path: &str, _: &str, _: u64) -> Result<Input, IncludeError> {
+        Err(IncludeError { rule: "include-failed", message: format!("{path} is not there"), hint: None })
     }
 }
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     let count = size(100_000, 1000);
-    let input = Input { file: "million.zone".into(), text: Arc::from(many_records(count)), line_offset: 0, column_offset: 0 };
+    let input = Input::whole("million.zone", Arc::<str>::from(many_records(count)).into());
     let origin = Name::from_text(&format!("{MILLION_ZONE}."), None).expect("a name");
     let mut group = criterion.benchmark_group("zone");
     group.sample_size(10).measurement_time(Duration::from_secs(5)).throughput(Throughput::Elements(count as u64));

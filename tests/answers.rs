@@ -167,11 +167,41 @@ fn aliases_are_chased_through_static_names_only() {
     assert!(!chain.contains("TXT"), "{chain}");
 }
 
+/// What NSD and Knot answer, but for ANY, which ends at the CNAME as at a static one.
+#[test]
+fn a_cname_asked_below_a_dname_is_the_one_that_the_dname_makes() {
+    // hickory knows the type by its number only, and shows its rdata in base64: target.gtm.example.
+    const TARGET: &str = "BnRhcmdldANndG0HZXhhbXBsZQA=";
+    let snapshot = gtm();
+    let made =
+        |name: &str| format!("| d.gtm.example. 300 DNAME {TARGET}; {name}.d.gtm.example. 300 CNAME {name}.target.gtm.example.");
+    let soa = "; / auth gtm.example. 30 SOA ns1.gtm.example. hostmaster.gtm.example. 1 3600 600 604800 30";
+    for (name, rtype, rcode, rest) in [
+        ("a", RrType::CNAME, "NOERROR", ""),
+        ("nothing", RrType::CNAME, "NOERROR", ""),
+        ("a", RrType::ANY, "NOERROR", ""),
+        ("nothing", RrType::ANY, "NOERROR", ""),
+        ("a", RrType::DNAME, "NOERROR", soa),
+        ("a", RrType::DS, "NOERROR", soa),
+        ("a", RrType::MX, "NOERROR", soa),
+        ("nothing", RrType::A, "NXDOMAIN", soa),
+    ] {
+        let got = ask(&snapshot, &Ask::new(&format!("{name}.d.gtm.example."), rtype));
+        assert_eq!(got, format!("{rcode} AA {}{rest}", made(name)), "{name} {rtype}");
+    }
+    assert_eq!(
+        ask(&snapshot, &Ask::new("d.gtm.example.", RrType::DNAME)),
+        format!("NOERROR AA | d.gtm.example. 300 DNAME {TARGET}")
+    );
+    assert_eq!(ask(&snapshot, &Ask::new("d.gtm.example.", RrType::CNAME)), format!("NOERROR AA {}", &soa[2..]));
+}
+
 #[test]
 fn delegations_have_their_glue_and_the_parent_answers_ds() {
     let snapshot = gtm();
     let referral = "NOERROR / auth cut.gtm.example. 3600 NS ns.cut.gtm.example.; cut.gtm.example. 3600 NS ns1.gtm.example.; / add ns.cut.gtm.example. 3600 A 192.0.2.99; ns1.gtm.example. 3600 A 192.0.2.53; ns1.gtm.example. 3600 AAAA 2001:db8::53";
     assert_eq!(ask(&snapshot, &Ask::new("www.cut.gtm.example.", RrType::A)), referral);
+    assert_eq!(ask(&snapshot, &Ask::new("www.cut.gtm.example.", RrType::TXT)), referral, "data below a delegation is not served");
     assert_eq!(ask(&snapshot, &Ask::new("cut.gtm.example.", RrType::NS)), referral);
     let ds = ask(&snapshot, &Ask::new("cut.gtm.example.", RrType::DS));
     assert!(ds.starts_with("NOERROR AA | cut.gtm.example. 3600 DS"), "{ds}");

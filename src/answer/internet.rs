@@ -148,7 +148,14 @@ impl Answer<'_, '_> {
         for _ in 0..MAX_CHASE {
             let name = match lookup {
                 Lookup::Cname(set) if self.request.qtype != RrType::ANY => self.follow_cname(&set)?,
-                Lookup::Dname(set, length) if self.owner == QNAME => self.follow_dname(&set, usize::from(length))?,
+                Lookup::Dname(set, length) if self.owner == QNAME => {
+                    let name = self.follow_dname(&set, usize::from(length))?;
+                    // The CNAME that it makes of the name is what was asked for: "the CNAME RR … matches" (RFC 1034 §4.3.2 step 3a).
+                    if matches!(self.request.qtype, RrType::CNAME | RrType::ANY) {
+                        return None;
+                    }
+                    name
+                }
                 _ => break,
             };
             // Chased inside the zone only, since a resolver believes nothing else of us; at a cut, a

@@ -16,6 +16,10 @@ use crate::diag::{At, Diagnostic, Diagnostics, did_you_mean};
 /// How many syntax errors of one file are worth reading.
 const MAX_SYNTAX_ERRORS: usize = 20;
 
+/// What to do where a master file's backslashes are taken for TOML's.
+pub(super) const BACKSLASHES: &str =
+    "in \"…\" and \"\"\"…\"\"\" a backslash is TOML's own: write records in '''…''', or in a file named by records_file";
+
 /// The text of one file and where its lines start.
 pub(super) struct Document {
     pub(super) file: Arc<str>,
@@ -36,6 +40,27 @@ impl Document {
         let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());
         let within = At::span(self.file.clone(), &self.text[start..end], span.start - start..span.end.min(end) - start);
         At { line: line as u32, ..within }
+    }
+
+    /// True where some line writes one of `keys` at the beginning, or a table of that name: then the file is what it is
+    /// taken for, and its lines may be shown. Others may hold secrets.
+    pub(super) fn has_key(&self, keys: &[&str]) -> bool {
+        self.text.lines().any(|line| {
+            let (line, is_table) = match line.trim_start().trim_start_matches('[') {
+                rest if rest.len() < line.trim_start().len() => (rest, true),
+                rest => (rest, false),
+            };
+            keys.iter().filter_map(|key| line.strip_prefix(key)).any(|rest| match rest.trim_start().chars().next() {
+                Some(']' | '.') => true,
+                Some('=') => !is_table,
+                _ => false,
+            })
+        })
+    }
+
+    /// True without a word but comments.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#'))
     }
 
     /// The document as a table; `None` where its syntax is broken, which is then reported.
@@ -73,6 +98,8 @@ impl Document {
         let diagnostic = out.error("toml-syntax", at, "", message);
         if diagnostic.message.starts_with(missing_value) && !word.is_empty() {
             diagnostic.hint(format!("put it in quotes: \"{word}\""));
+        } else if diagnostic.message.contains("escape") {
+            diagnostic.hint(BACKSLASHES);
         } else if diagnostic.message == "duplicate key" {
             diagnostic.hint("a key or table may stand only once; merge the two");
         } else if diagnostic.message.starts_with("invalid unquoted key") {

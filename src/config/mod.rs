@@ -31,9 +31,10 @@ use std::time::Duration;
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::{Name, RrType};
 use crate::model::{CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, Service, SvcbSet, TargetId, ZoneId};
-use crate::zone::{self, Records, ZoneUnderCheck};
+use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
 pub use checks::{CheckOption, OptionDefault, check_options};
+pub use zones::OUTSIDE;
 
 use checks::Targets;
 use document::{Document, Item, Table};
@@ -44,6 +45,12 @@ use zones::{Context, Files, ZoneDraft};
 pub trait Source {
     /// The whole text of `path`.
     fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable>;
+    /// The text of a master file, which `records_file` or `$INCLUDE` names, of at most `room` octets. It lies in one of the
+    /// directories `allowed`, links followed; only who reads the disk itself knows.
+    fn master_file(&mut self, path: &Path, allowed: &[PathBuf], room: u64) -> Result<MasterText, Unreadable> {
+        let _ = (allowed, room);
+        self.text(path).map(MasterText::from)
+    }
     /// The zone files in `directory`: each `*.toml` that is not hidden, in the order of their names.
     fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable>;
     /// Reads an MMDB and keeps it for whoever compiles the maps; here only its being there counts.
@@ -113,6 +120,8 @@ pub struct ServerSpec {
     pub listen_default: bool,
     /// Directory of zone files.
     pub zones: PathBuf,
+    /// Directories beside `zones` from which zones may take in master files.
+    pub records_from: Vec<PathBuf>,
     /// State directory; where none is written, systemd's `$STATE_DIRECTORY` decides.
     pub state: Option<PathBuf>,
     /// UDP workers; 0 is one per core.
@@ -212,14 +221,39 @@ pub fn load(source: &mut dyn Source, config_path: &Path, sources: &mut Sources, 
             return None;
         }
     };
-    sources.insert(file.clone(), text.clone());
     let document = Document::new(file, text);
+    if !document.has_key(SECTIONS) && !document.is_empty() {
+        refuse_config(&document, out);
+        return None;
+    }
+    sources.insert(document.file.clone(), document.text.clone());
     let entries = document.parse(out)?;
     let directory = config_path.parent().unwrap_or(Path::new(""));
     let (mut main, zones) = read_main(document.root(&entries), directory, source, out);
-    let drafts = zones.map(|(zones, at)| read_zones(source, &zones, at, &mut main, sources, out)).unwrap_or_default();
+    let drafts = zones.map(|zones| read_zones(source, zones, &mut main, sources, out)).unwrap_or_default();
     check_zones(&drafts, &main, out);
     if out.has_errors() { None } else { main.into_config(drafts) }
+}
+
+/// The sections of `meridian.toml`: a file with none of them is another one.
+const SECTIONS: &[&str] = &["server", "admin", "geo", "regions", "maps", "checks"];
+
+/// Says of a file without any section of `meridian.toml` what it is, as far as that is to be seen, and nothing of what it holds.
+fn refuse_config(document: &Document, out: &mut Diagnostics) {
+    let is_zone = document.has_key(zones::KEYS);
+    let is_master_file = || document.text.lines().any(|line| line.split_whitespace().any(|word| word == "SOA"));
+    let (what, hint) = if is_zone {
+        ("is a zone file", "name the meridian.toml; its [server] zones names the directory of the zone files")
+    } else if is_master_file() {
+        ("is a master file", "name the meridian.toml; a zone file takes in a master file with records_file")
+    } else {
+        (
+            "is no meridian.toml: it has none of its sections, so its text is not shown",
+            "write [server] with at least node = \"…\"",
+        )
+    };
+    let message = format!("{} {what}", document.file);
+    out.error("not-a-configuration", At::file(document.file.clone()), "", message).hint(hint);
 }
 
 /// `[server] state` of a `meridian.toml` that may be broken everywhere else: where to look for the
@@ -259,7 +293,7 @@ fn read_main(
     directory: &Path,
     source: &mut dyn Source,
     out: &mut Diagnostics,
-) -> (Main, Option<(PathBuf, At)>) {
+) -> (Main, Option<server::Zones>) {
     let section = root.table(out, "regions");
     let (region_names, items) = names::collect(section, "region", "unknown-region", out);
     let regions: Vec<_> = items.iter().enumerate().map(|(i, item)| geography::region(region_names.name(i), item, out)).collect();
@@ -295,16 +329,15 @@ fn read_main(
     (Main { server, admin, geo, region_names, regions, map_names, maps, check_names, checks, targets }, zones)
 }
 
-/// Reads every zone file in `directory`, which is named at `at`.
+/// Reads every zone file of the directory.
 fn read_zones(
     source: &mut dyn Source,
-    directory: &Path,
-    at: At,
+    server::Zones { directory, at, allowed }: server::Zones,
     main: &mut Main,
     sources: &mut Sources,
     out: &mut Diagnostics,
 ) -> Vec<ZoneDraft> {
-    let files = match source.zone_files(directory) {
+    let files = match source.zone_files(&directory) {
         Ok(files) => files,
         Err(problem) => {
             report(problem, at, "server.zones", out);
@@ -328,8 +361,8 @@ fn read_zones(
     };
     let mut drafts = Vec::new();
     for path in files {
-        let mut files = Files { source, sources };
-        match files.read(&path) {
+        let mut files = Files { source, sources, allowed: &allowed };
+        match files.source.text(&path) {
             Ok(text) => drafts.extend(zones::zone(&path, text, &mut context, &mut files, out)),
             Err(problem) => report(problem, At::file(path.display().to_string()), "", out),
         }
@@ -343,11 +376,17 @@ fn check_zones(drafts: &[ZoneDraft], main: &Main, out: &mut Diagnostics) {
     let region =
         |(i, region): (usize, &Option<Region>)| region.clone().unwrap_or_else(|| geography::named(main.region_names.name(i)));
     let regions: Vec<Region> = main.regions.iter().enumerate().map(region).collect();
-    let under_check = |draft| {
-        let &ZoneDraft { ref origin, ref at, ref records, ref services, complete, .. } = draft;
-        ZoneUnderCheck { origin, at, records, services, regions: &regions, complete }
-    };
-    let zones: Vec<ZoneUnderCheck<'_>> = drafts.iter().map(under_check).collect();
+    let zones: Vec<ZoneUnderCheck<'_>> = drafts
+        .iter()
+        .map(|ZoneDraft { origin, at, records, services, unread, .. }| ZoneUnderCheck {
+            origin,
+            at,
+            records,
+            services,
+            regions: &regions,
+            unread,
+        })
+        .collect();
     for zone in &zones {
         zone::check(zone, out);
     }

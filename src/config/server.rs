@@ -15,8 +15,17 @@ pub(super) struct Server {
     /// `None` where anything is wrong with the section.
     pub(super) spec: Option<ServerSpec>,
     pub(super) listen: Vec<Located<SocketAddr>>,
-    /// The directory of zone files, and where it is named.
-    pub(super) zones: Option<(PathBuf, At)>,
+    /// Where the zone files are.
+    pub(super) zones: Option<Zones>,
+}
+
+/// Where zone files are, and what they may take in.
+pub(super) struct Zones {
+    pub(super) directory: PathBuf,
+    /// Where it is named.
+    pub(super) at: At,
+    /// It and those of `records_from`.
+    pub(super) allowed: Vec<PathBuf>,
 }
 
 /// Reads `[server]`; paths are relative to `directory`. `sanity` reads the list of that name.
@@ -34,6 +43,7 @@ pub(super) fn server<'d>(
         Some(item) => path(directory)(&item, out).map(|zones| (zones, item.at())),
         None => Some((directory.join("zones"), at)),
     };
+    let records_from = t.optional(out, "records_from", list(path(directory))).unwrap_or_default();
     let state = t.optional(out, "state", path(directory));
     let workers = t.optional(out, "workers", integer(0..=1024, "")).unwrap_or(0);
     let udp = udp(&mut t, out);
@@ -55,6 +65,7 @@ pub(super) fn server<'d>(
         listen: addresses,
         listen_default,
         zones,
+        records_from: records_from.clone(),
         state,
         workers: workers as usize,
         udp,
@@ -68,7 +79,12 @@ pub(super) fn server<'d>(
         require_end,
     };
     let complete = t.finish(out).then_some(node).flatten().zip(zones.as_ref().map(|(zones, _)| zones.clone()));
-    Server { spec: complete.map(spec), listen: listen.unwrap_or_default(), zones }
+    let spec = complete.map(spec);
+    let zones = zones.map(|(directory, at)| {
+        let allowed = std::iter::once(directory.clone()).chain(records_from).collect();
+        Zones { directory, at, allowed }
+    });
+    Server { spec, listen: listen.unwrap_or_default(), zones }
 }
 
 fn udp(t: &mut Table<'_>, out: &mut Diagnostics) -> UdpOptions {

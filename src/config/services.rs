@@ -20,6 +20,7 @@ use crate::model::{
     CheckId, Endpoint, Entry, Families, Family, FamilyRule, MapId, MapSpec, Need, Pool, Prefix, RegionId, Resume, Route, Service,
     Target, TargetId, Unit, Weight, ZoneId,
 };
+use crate::zone::Unread;
 use units::UnitKeys;
 
 /// Short enough that a client leaves a dead region soon, long enough that resolvers' caches work.
@@ -35,14 +36,18 @@ const DEFAULT_MIN_UP: f64 = 0.5;
 pub(super) struct Services {
     pub(super) list: Vec<Service>,
     pub(super) names: Vec<Name>,
+    /// Of services that could not be read.
+    pub(super) unread: Unread,
 }
 
 /// Reads `[services.*]`, in the order of their names.
 pub(super) fn services(t: &Table<'_>, zone: &ZoneDefaults, context: &mut Context<'_>, out: &mut Diagnostics) -> Services {
     let mut seen: HashMap<Name, String> = HashMap::new();
     let mut list = Vec::new();
+    let mut unread = Unread::default();
     for (key, item) in t.items() {
         let name = service_name(key, &item, &zone.origin, out);
+        unread.anywhere |= name.is_none();
         if let Some(other) = name.as_ref().and_then(|name| seen.get(name)) {
             let message = format!("\"{key}\" is the same name as \"{other}\"");
             out.error("duplicate-service", item.key_at(), item.path.clone(), message).hint("keep one of the two");
@@ -51,7 +56,11 @@ pub(super) fn services(t: &Table<'_>, zone: &ZoneDefaults, context: &mut Context
         if let Some(name) = &name {
             seen.insert(name.clone(), key.to_owned());
         }
-        for service in (Reader { zone, context: &mut *context }).service(name, &item, out) {
+        let read = (Reader { zone, context: &mut *context }).service(name.clone(), &item, out);
+        if read.is_empty() {
+            unread.names.extend(name);
+        }
+        for service in read {
             if let Some(unit) = service.unit.as_ref().filter(|unit| unit.rules.count > 1)
                 && let Some(other) = seen.insert(service.name.clone(), service.name.relative_to(&zone.origin))
             {
@@ -72,7 +81,7 @@ pub(super) fn services(t: &Table<'_>, zone: &ZoneDefaults, context: &mut Context
         }
     }
     let names = seen.into_keys().chain(epochs.into_iter().map(|(name, _)| name)).collect();
-    Services { list, names }
+    Services { list, names, unread }
 }
 
 /// Reports a `ttl_min` above the `ttl` it is to undercut.
@@ -561,6 +570,10 @@ fn target_name(item: &Item<'_>, out: &mut Diagnostics) -> Option<Name> {
         return None;
     }
     match Name::from_text(text, None) {
+        // Programs of checks are given the target: it holds nothing that a shell would act on.
+        Ok(name) if !name.labels().flatten().all(|octet| octet.is_ascii_alphanumeric() || b"-_".contains(octet)) => item
+            .error(out, "bad-target", format!("\"{text}\" is not the name of a host"))
+            .hint("a host's name has letters, digits, `-` and `_`"),
         Ok(name) if name.labels().next().is_some() => return Some(name),
         Ok(_) => item.error(out, "bad-target", "the root is no target"),
         Err(crate::dns::NameError::Relative) => item

@@ -4,17 +4,26 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::checks::Targets;
-use super::document::{Document, Item, Located};
+use super::document::{BACKSLASHES, Document, Item, Located};
 use super::kinds::{integer, text};
 use super::names::Names;
 use super::{Source, Unreadable, report, routing_tests, services};
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::Name;
 use crate::model::{MapSpec, Region, RoutingTest, Service};
-use crate::zone::{self, Include, Input, Records};
+use crate::zone::{self, Include, IncludeError, Input, MasterText, Records, Unread};
 
 /// The longest TTL of a service: steering ends where caches keep answers for days.
 pub(super) const MAX_TTL: u32 = 86_400;
+
+/// The keys that only a zone file has: one with none of them is another file.
+pub(super) const KEYS: &[&str] = &["zone", "records", "records_file", "services", "tests"];
+
+/// The rule of master files: they lie where the operator allows it.
+pub const OUTSIDE: &str = "outside-zones";
+
+/// The largest master file.
+const MAX_MASTER_FILE: u64 = 1 << 30;
 
 /// What zone files refer to.
 pub(super) struct Context<'c> {
@@ -47,8 +56,8 @@ pub(super) struct ZoneDraft {
     pub(super) records: Records,
     pub(super) services: Vec<Service>,
     pub(super) tests: Vec<RoutingTest>,
-    /// The file was read without an error.
-    pub(super) complete: bool,
+    /// What could not be read of it.
+    pub(super) unread: Unread,
 }
 
 /// Reads one zone file; `None` where its origin is not known, which is reported.
@@ -61,6 +70,13 @@ pub(super) fn zone(
 ) -> Option<ZoneDraft> {
     let before = out.errors();
     let document = Document::new(path.display().to_string().into(), text);
+    if !document.has_key(KEYS) && !document.is_empty() {
+        let message = format!("{} is no zone file: it has none of the keys of one, so its text is not shown", document.file);
+        out.error("not-a-zone-file", At::file(document.file.clone()), "", message)
+            .hint("every *.toml in the zones directory is a zone file and begins with zone = \"…\"");
+        return None;
+    }
+    files.show(&document.file, &document.text);
     let entries = document.parse(out)?;
     let mut t = document.root(&entries);
     let origin = t.required(out, "zone", "name the zone: zone = \"gtm.example\"", origin);
@@ -72,6 +88,7 @@ pub(super) fn zone(
     let map = t.optional(out, "map", services::map_name(context.maps)).unwrap_or_else(|| context.maps.find("default"));
     let inline = t.item("records");
     let file = t.item("records_file");
+    let has_services = t.item("services").is_some();
     let services = t.table(out, "services");
     let tests = t.optional(out, "tests", |item, out| item.elements(out));
     let end = t.item("end");
@@ -81,15 +98,21 @@ pub(super) fn zone(
     let origin = origin?;
     let records = records(&document, path, inline, file, &origin.value, files, out);
     let defaults = ZoneDefaults { origin: origin.value, ttl, ttl_min: ttl_min.map(|t| t.value), map };
+    let mut unread = match &records {
+        Ok(records) | Err(records) => records.unread.clone(),
+    };
+    // Services that are no table may have been any.
+    unread.anywhere |= has_services && services.is_none();
     let services = services.map(|t| services::services(&t, &defaults, context, out)).unwrap_or_default();
+    unread.names.extend(services.unread.names);
+    unread.anywhere |= services.unread.anywhere;
     let owners = records.as_ref().ok().filter(|_| tests.is_some()).map(|records| routing_tests::owners(&services.names, records));
     let targets = services.list.iter().flat_map(|service| &service.pools).flat_map(|pool| &pool.endpoints).map(|e| &e.target);
     let endpoints = (out.errors() == before).then(|| targets.collect());
     let tests =
         routing_tests::tests(&tests.unwrap_or_default(), &defaults.origin, owners.as_ref(), endpoints.as_ref(), context, out);
-    let complete = records.is_ok() && out.errors() == before;
     let records = records.unwrap_or_else(|partial| partial);
-    Some(ZoneDraft { origin: defaults.origin, at: origin.at, records, services: services.list, tests, complete })
+    Some(ZoneDraft { origin: defaults.origin, at: origin.at, records, services: services.list, tests, unread })
 }
 
 /// `[end]`, where it stands, is the last line: a file that was cut short lacks it, and one that something was appended to has it
@@ -136,7 +159,11 @@ fn records(
     out: &mut Diagnostics,
 ) -> Result<Records, Records> {
     let before = out.errors();
-    let Some(input) = records_input(document, path, inline, file, files, out) else { return Err(Records::default()) };
+    let Some(input) = records_input(document, path, inline, file, files, out) else {
+        let mut none = Records::default();
+        none.unread.anywhere = true;
+        return Err(none);
+    };
     let records = zone::parse(&input, origin, files, out);
     if out.errors() == before { Ok(records) } else { Err(records) }
 }
@@ -160,8 +187,8 @@ fn records_input(
         (None, Some(file)) => {
             let name = text(&file, out)?;
             let path = path.parent().unwrap_or(Path::new("")).join(name);
-            match files.read(&path) {
-                Ok(text) => Some(Input { file: path.display().to_string().into(), text, line_offset: 0, column_offset: 0 }),
+            match files.read(&path, MAX_MASTER_FILE) {
+                Ok(text) => Some(Input::whole(path.display().to_string(), text)),
                 Err(problem) => {
                     report(problem, file.at(), "records_file", out);
                     None
@@ -183,37 +210,57 @@ fn inline_input(document: &Document, item: &Item<'_>, files: &mut Files<'_>, out
     let text: Arc<str> = item.string(out, "the text of a master file")?.into();
     let raw = &document.text[item.span.clone()];
     if raw.starts_with('"') && raw.contains('\\') {
+        if raw.starts_with("\"\"\"") {
+            let message = "TOML resolves the backslashes in \"\"\"…\"\"\" before the records are read, so `\\\"` and `\\DDD` are none of theirs";
+            out.warning("backslash-in-records", item.key_at(), item.path.clone(), message).hint(BACKSLASHES);
+        }
         let file: Arc<str> = format!("{} (records)", document.file).into();
-        files.sources.insert(file.clone(), text.clone());
-        return Some(Input { file, text, line_offset: 0, column_offset: 0 });
+        files.show(&file, &text);
+        return Some(Input::whole(file, text.into()));
     }
     // A newline right after the opening of a multi-line string is not part of it (TOML 1.0 "String").
     let opening = ["'''\r\n", "'''\n", "'''", "\"\"\"\r\n", "\"\"\"\n", "\"\"\""].into_iter().find(|o| raw.starts_with(o));
     let start = item.span.start + opening.map_or(1, str::len);
     let at = document.at(start..start);
-    Some(Input { file: document.file.clone(), text, line_offset: at.line - 1, column_offset: at.column - 1 })
+    let whole = Input::whole(document.file.clone(), text.into());
+    Some(Input { line_offset: at.line - 1, column_offset: at.column - 1, ..whole })
 }
 
-/// The files of one zone: reads them from the source, and keeps their text for code frames.
+/// The files of one zone: reads them from the source, and keeps for code frames the text of those that are a zone's.
 pub(super) struct Files<'s> {
     pub(super) source: &'s mut dyn Source,
     pub(super) sources: &'s mut Sources,
+    /// The directories that master files may lie in.
+    pub(super) allowed: &'s [PathBuf],
 }
 
 impl Files<'_> {
-    pub(super) fn read(&mut self, path: &Path) -> Result<Arc<str>, Unreadable> {
-        let text = self.source.text(path)?;
-        self.sources.insert(path.display().to_string().into(), text.clone());
-        Ok(text)
+    fn read(&mut self, path: &Path, room: u64) -> Result<MasterText, Unreadable> {
+        self.source.master_file(path, self.allowed, room)
+    }
+
+    fn show(&mut self, file: &Arc<str>, text: &Arc<str>) {
+        self.sources.insert(file.clone(), text.clone());
     }
 }
 
 impl Include for Files<'_> {
     /// A file has one name, however it is written: that tells one that includes itself.
-    fn read(&mut self, path: &str, from: &str) -> Result<Input, String> {
+    fn read(&mut self, path: &str, from: &str, room: u64) -> Result<Input, IncludeError> {
         let path = Path::new(from).parent().unwrap_or(Path::new("")).join(path);
         let path: PathBuf = path.components().filter(|component| *component != Component::CurDir).collect();
-        let text = Files::read(self, &path).map_err(|problem| problem.to_string())?;
-        Ok(Input { file: path.display().to_string().into(), text, line_offset: 0, column_offset: 0 })
+        let text = Files::read(self, &path, room).map_err(|problem| {
+            let rule = if problem.rule == OUTSIDE { OUTSIDE } else { "include-failed" };
+            IncludeError { rule, message: problem.to_string(), hint: problem.hint.filter(|_| rule == OUTSIDE) }
+        })?;
+        Ok(Input::whole(path.display().to_string(), text))
+    }
+
+    fn accept(&mut self, input: &Input) {
+        self.show(&input.file, &input.text);
+    }
+
+    fn is_accepted(&self, file: &str) -> bool {
+        self.sources.contains_key(file)
     }
 }

@@ -175,6 +175,12 @@ impl Diagnostics {
 
 /// The known name closest to `wrong`, for a "did you mean" hint; `None` when nothing is close.
 pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let known: Vec<&str> = known.into_iter().collect();
+    // A word cut short: `lat` for `latitude`.
+    let longer = |name: &&&str| wrong.len() >= 3 && name.to_lowercase().starts_with(&wrong.to_lowercase());
+    if let Some(name) = known.iter().find(longer) {
+        return Some(name);
+    }
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))
@@ -200,5 +206,7 @@ mod tests {
         assert_eq!(did_you_mean("eu-wset", known), Some("eu-west"));
         assert_eq!(did_you_mean("EU-WEST", known), Some("eu-west"));
         assert_eq!(did_you_mean("frankfurt", known), None);
+        assert_eq!(did_you_mean("lat", ["latitude", "longitude"]), Some("latitude"));
+        assert_eq!(did_you_mean("lon", ["latitude", "longitude"]), Some("longitude"));
     }
 }

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Content, InputFile, Stamps, is_zone_file};
-use crate::config::{Source, Unreadable};
+use crate::config::{OUTSIDE, Source, Unreadable};
 use crate::diag::At;
+use crate::zone::MasterText;
 
 /// TOML is parsed into a tree several times its size; data of this size belongs into `records_file`.
 const MAX_TOML: u64 = 64 << 20;
@@ -23,6 +24,8 @@ pub(super) struct Disk {
     /// In the order they were read.
     order: Vec<PathBuf>,
     listed: Vec<PathBuf>,
+    /// Of master files that are not all UTF-8, where they are not.
+    escapes: HashMap<PathBuf, Arc<[u32]>>,
     /// What the location databases looked like just before they were read.
     pub(super) stamps: Stamps,
 }
@@ -62,6 +65,25 @@ impl Source for Disk {
             read(path).map_err(|problem| self.explain_missing(path, &problem).unwrap_or_else(|| problem.explain(path)))?;
         let text: Arc<str> = text(path, bytes)?.into();
         self.remember(path, Content::Text(text.clone()));
+        Ok(text)
+    }
+
+    fn master_file(&mut self, path: &Path, allowed: &[PathBuf], room: u64) -> Result<MasterText, Unreadable> {
+        check_inside(path, allowed)?;
+        if let Some(Content::Text(text)) = self.files.get(path) {
+            let escapes = self.escapes.get(path).cloned().unwrap_or_default();
+            return Ok(MasterText { text: text.clone(), escapes });
+        }
+        let bytes = read_up_to(path, room.min(MAX_FILE)).map_err(|problem| problem.explain(path))?;
+        let Some(text) = MasterText::from_octets(bytes) else {
+            let message = format!("{} is not text", path.display());
+            let hint = "name a master file; what is not UTF-8 is taken in comments and strings only".to_owned();
+            return Err(Unreadable { rule: "not-utf8", message, hint: Some(hint), position: None });
+        };
+        if !text.escapes.is_empty() {
+            self.escapes.insert(path.to_owned(), text.escapes.clone());
+        }
+        self.remember(path, Content::Text(text.text.clone()));
         Ok(text)
     }
 
@@ -107,6 +129,26 @@ impl Source for Disk {
     }
 }
 
+/// Says whether `path`, with every link followed, lies in one of the directories `allowed`.
+fn check_inside(path: &Path, allowed: &[PathBuf]) -> Result<(), Unreadable> {
+    let real = real(path);
+    if allowed.iter().any(|directory| real.starts_with(self::real(directory))) {
+        return Ok(());
+    }
+    let zones = allowed.first().map_or(Path::new(""), |zones| zones);
+    let here = self::real(Path::new(""));
+    let real = real.strip_prefix(here).unwrap_or(&real).display();
+    let message = format!("{} is {real}, outside the zones directory {}", path.display(), zones.display());
+    let hint = "move it there, or name its directory in [server] records_from".to_owned();
+    Err(Unreadable { rule: OUTSIDE, message, hint: Some(hint), position: None })
+}
+
+/// The path without links, `.` and `..`; of one that is not there, that of the nearest directory above it that is.
+fn real(path: &Path) -> PathBuf {
+    let real = |path: &Path| fs::canonicalize(if path.as_os_str().is_empty() { Path::new(".") } else { path }).ok();
+    path.ancestors().find_map(real).unwrap_or_else(|| path.to_owned())
+}
+
 /// Why a file was not read.
 #[derive(Debug)]
 pub(super) enum Problem {
@@ -118,6 +160,11 @@ pub(super) enum Problem {
 
 /// Reads a whole regular file; a pipe or a device could block or never end.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
+    read_up_to(path, if path.extension().is_some_and(|extension| extension == "toml") { MAX_TOML } else { MAX_FILE })
+}
+
+/// The same of a file of at most `limit` octets.
+fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
     if path.to_str().is_none() {
         return Err(Problem::BadPath);
     }
@@ -125,7 +172,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
     if !kind.is_file() {
         return Err(Problem::NotAFile(if kind.is_dir() { "a directory" } else { "a pipe or a device" }));
     }
-    let limit = if path.extension().is_some_and(|extension| extension == "toml") { MAX_TOML } else { MAX_FILE };
     let file = File::open(path).map_err(Problem::Io)?;
     let size = file.metadata().map_err(Problem::Io)?.len();
     if size > limit {

@@ -293,6 +293,66 @@ mod tests {
     }
 
     #[test]
+    fn master_files_lie_where_the_operator_allows_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        files(root);
+        let write = |name: &str, text: &str| fs::write(root.join(name), text).unwrap();
+        let read = |zone: &str, records: &str| {
+            write("zones/z.toml", zone);
+            write("zones/z.zone", records);
+            let outcome = load(&root.join("meridian.toml"));
+            let shown: String = outcome.sources.values().map(|text| text.to_string()).collect();
+            assert!(!shown.contains("secret"), "{shown}");
+            rules(&outcome)
+        };
+        let include = |path: &str| format!("@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\n$INCLUDE {path}\n");
+        fs::create_dir_all(root.join("srv/deep")).unwrap();
+        fs::create_dir_all(root.join("zones/sub")).unwrap();
+        write("srv/deep/more.zone", "ns1 60 A 192.0.2.53\n");
+        write("zones/sub/more.zone", "ns1 60 A 192.0.2.53\n");
+        write("srv/shadow", "root:$6$secret:19000:0:99999:7:::\n");
+        std::os::unix::fs::symlink("../srv/deep/more.zone", root.join("zones/linked.zone")).unwrap();
+        std::os::unix::fs::symlink("../srv", root.join("zones/directory")).unwrap();
+        std::os::unix::fs::symlink("more.zone", root.join("zones/inside.zone")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", root.join("zones/zero.zone")).unwrap();
+        nix::unistd::mkfifo(&root.join("zones/pipe.zone"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let absolute = root.join("srv/deep/more.zone").display().to_string();
+        for outside in [
+            "../srv/deep/more.zone",
+            "sub/../../srv/deep/more.zone",
+            "linked.zone",
+            "directory/deep/more.zone",
+            "../srv/shadow",
+            "/etc/passwd",
+            "/dev/zero",
+            "zero.zone",
+            "../meridian.toml",
+            &absolute,
+        ] {
+            assert_eq!(read(ZONE, &include(outside)), ["outside-zones"], "{outside}");
+            assert_eq!(
+                read(&format!("zone = \"z.example\"\nrecords_file = \"{outside}\"\n"), ""),
+                ["outside-zones"],
+                "{outside}"
+            );
+        }
+        for inside in ["more.zone", "sub/more.zone", "sub/../more.zone", "inside.zone", "../zones/more.zone"] {
+            assert_eq!(read(ZONE, &include(inside)), [] as [&str; 0], "{inside}");
+        }
+        assert_eq!(read(ZONE, &include("pipe.zone")), ["include-failed"]);
+        assert_eq!(read("zone = \"z.example\"\nrecords_file = \"pipe.zone\"\n", ""), ["unreadable-file"]);
+        assert_eq!(read("zone = \"z.example\"\nrecords_file = \"sub/none/../../../srv/shadow\"\n", ""), ["missing-file"]);
+
+        write("meridian.toml", &MAIN.replace("[regions.a]", "records_from = [\"srv\"]\n[regions.a]"));
+        for allowed in ["../srv/deep/more.zone", "linked.zone", "directory/deep/more.zone", &absolute] {
+            assert_eq!(read(ZONE, &include(allowed)), [] as [&str; 0], "{allowed}");
+        }
+        assert_eq!(read(ZONE, &include("../srv/shadow")), ["not-a-master-file"]);
+        assert_eq!(read(ZONE, &include("zero.zone")), ["outside-zones"]);
+    }
+
+    #[test]
     fn nonsense_ends_soon_and_in_few_words() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
@@ -300,7 +360,7 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(1);
         let printable: String =
             std::iter::repeat_with(|| if random.u8(..) < 8 { '\n' } else { random.char(' '..'~') }).take(8 << 20).collect();
-        fs::write(root.join("zones/nonsense.toml"), &printable).unwrap();
+        fs::write(root.join("zones/nonsense.toml"), format!("zone = \"n.example\"\n{printable}")).unwrap();
         fs::write(root.join("zones/random.toml"), std::iter::repeat_with(|| random.u8(..)).take(1 << 20).collect::<Vec<_>>())
             .unwrap();
         fs::write(root.join("zones/nested.toml"), format!("a = {}", "[".repeat(1 << 20))).unwrap();

@@ -14,7 +14,7 @@ mod targets;
 use index::Index;
 pub use overlap::check_overlap;
 
-use super::Records;
+use super::{Records, Unread};
 use crate::diag::{At, Diagnostics, Severity};
 use crate::dns::Name;
 use crate::model::{Region, Service};
@@ -27,8 +27,6 @@ pub struct ZoneCheck {
     pub severity: Severity,
     /// The rule in one line.
     pub about: &'static str,
-    /// It finds what is not there, so it says nothing of a zone that was read in part.
-    pub needs_all: bool,
     run: fn(&Index<'_>, &mut Report<'_>),
 }
 
@@ -45,16 +43,16 @@ pub struct ZoneUnderCheck<'a> {
     pub services: &'a [Service],
     /// Every region, for their names in messages.
     pub regions: &'a [Region],
-    /// Records and services were read without errors. Where not, what seems missing may only be unread.
-    pub complete: bool,
+    /// What could not be read of it, so that it is not said to be missing.
+    pub unread: &'a Unread,
 }
 
 /// Every rule, in the order they are checked.
 pub const CHECKS: &[ZoneCheck] = &[
-    absence("soa-missing", "a zone has a SOA record at its apex", rrsets::soa_missing),
+    error("soa-missing", "a zone has a SOA record at its apex", rrsets::soa_missing),
     error("soa-twice", "a zone has one SOA record", rrsets::soa_twice),
     error("soa-not-at-apex", "a SOA record stands at the apex only", rrsets::soa_not_at_apex),
-    absence("ns-missing", "a zone has NS records at its apex", rrsets::ns_missing),
+    error("ns-missing", "a zone has NS records at its apex", rrsets::ns_missing),
     error("out-of-zone", "every name is the zone's or below it", rrsets::out_of_zone),
     error("cname-at-apex", "a CNAME cannot stand beside the apex's SOA and NS", rrsets::cname_at_apex),
     error("cname-and-other-data", "a name with a CNAME has no other records (RFC 1034 §3.6.2)", rrsets::cname_and_other_data),
@@ -67,9 +65,10 @@ pub const CHECKS: &[ZoneCheck] = &[
     error("rrset-too-large", "an RRset fits a message", rrsets::rrset_too_large),
     error("target-is-cname", "NS, MX and SRV targets are no aliases (RFC 2181 §10.3)", targets::target_is_cname),
     error("ns-target-is-service", "a name server's address is a static record", targets::ns_target_is_service),
-    absence("target-without-address", "NS, MX and SRV targets in the zone have addresses", targets::target_without_address),
-    absence("glue-missing", "name servers below their own delegation have glue (RFC 1034 §4.2.1)", delegations::glue_missing),
-    error("data-below-delegation", "what is delegated holds nothing but glue", delegations::data_below_delegation),
+    error("target-without-address", "NS, MX and SRV targets in the zone have addresses", targets::target_without_address),
+    error("glue-missing", "name servers below their own delegation have glue (RFC 1034 §4.2.1)", delegations::glue_missing),
+    warning("data-below-delegation", "what is delegated holds nothing but glue", delegations::data_below_delegation),
+    error("service-below-delegation", "a service is not delegated to others", delegations::service_below_delegation),
     error("service-beside-records", "a service's name has no static A, AAAA or CNAME", services::service_beside_records),
     error("epoch-beside-records", "the name that says who owns a unit has no static records", services::epoch_beside_records),
     warning("hint-without-family", "address hints are of families that the service has", services::hint_without_family),
@@ -84,13 +83,17 @@ pub const CHECKS: &[ZoneCheck] = &[
         services::cname_endpoint_beside_records,
     ),
     error("cname-endpoint-answers", "a service with CNAME endpoints has answers = 1", services::cname_endpoint_answers),
-    error("cname-loop", "no chain of CNAMEs, through services or not, comes back to its start", loops::cname_loop),
+    error("cname-loop", "no chain of CNAMEs, through services, DNAMEs or not, comes back to its start", loops::cname_loop),
+    error("dname-loop", "no chain of DNAMEs goes on for ever", loops::dname_loop),
+    warning("alias-to-nothing", "what an alias leads to in the zone is there", targets::alias_to_nothing),
+    warning("blocks-wildcard", "a name below a wildcard service has addresses of its own", services::blocks_wildcard),
+    warning("acme-below-wildcard", "the name of an ACME challenge is not a wildcard's", services::acme_below_wildcard),
 ];
 
 /// Checks one zone by every rule of [`CHECKS`].
 pub fn check(zone: &ZoneUnderCheck<'_>, diagnostics: &mut Diagnostics) {
     let index = Index::new(zone);
-    for check in CHECKS.iter().filter(|check| zone.complete || !check.needs_all) {
+    for check in CHECKS {
         let mut report = Report { diagnostics, rule: check.rule, severity: check.severity, found: 0 };
         (check.run)(&index, &mut report);
         report.close(zone);
@@ -98,15 +101,11 @@ pub fn check(zone: &ZoneUnderCheck<'_>, diagnostics: &mut Diagnostics) {
 }
 
 const fn error(rule: &'static str, about: &'static str, run: fn(&Index<'_>, &mut Report<'_>)) -> ZoneCheck {
-    ZoneCheck { rule, severity: Severity::Error, about, needs_all: false, run }
+    ZoneCheck { rule, severity: Severity::Error, about, run }
 }
 
 const fn warning(rule: &'static str, about: &'static str, run: fn(&Index<'_>, &mut Report<'_>)) -> ZoneCheck {
-    ZoneCheck { rule, severity: Severity::Warning, about, needs_all: false, run }
-}
-
-const fn absence(rule: &'static str, about: &'static str, run: fn(&Index<'_>, &mut Report<'_>)) -> ZoneCheck {
-    ZoneCheck { rule, severity: Severity::Error, about, needs_all: true, run }
+    ZoneCheck { rule, severity: Severity::Warning, about, run }
 }
 
 /// What one rule finds.

@@ -1,7 +1,9 @@
 //! Zone data: master-file text → [`Records`] → checks → the name tree that queries are looked up in.
 
 mod checks;
+mod generate;
 mod lexer;
+mod loc;
 mod parser;
 mod rdata;
 mod records;
@@ -10,5 +12,5 @@ mod table;
 
 pub use checks::{CHECKS, ZoneCheck, ZoneUnderCheck, check, check_overlap};
 pub use parser::parse;
-pub use records::{Include, Input, Record, Records};
+pub use records::{Include, IncludeError, Input, MasterText, Record, Records, Unread};
 pub use table::{Apex, Key, Lookup, NameTable, RR_FIXED, Rrset, ZoneInput, rrs, target_offset};

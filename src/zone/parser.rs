@@ -7,11 +7,13 @@
 //! before (RFC 1035 §5.1); for a first record that is the SOA its MINIMUM, with a warning; else that
 //! is an error. `$TTL` holds on after the end of an included file, owner and origin do not.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::generate;
 use super::lexer::{Entry, Fault, Lexer, Token};
-use super::rdata::{self, Bad, Words, quote};
-use super::{Include, Input, Records};
+use super::rdata::{self, Bad, Odd, Words, quote};
+use super::{Include, IncludeError, Input, Records};
 use crate::diag::{At, Diagnostics, did_you_mean};
 use crate::dns::{Class, MAX_NAME, Name, RrType, Ttl};
 
@@ -23,6 +25,12 @@ const MAX_DEPTH: usize = 16;
 const MAX_FILES: usize = 10_000;
 /// Text of one zone, with every included file.
 const MAX_TEXT: usize = 1 << 30;
+/// Text of files that are included again. A file costs what it holds each time, and stands on the disk only once.
+const MAX_REPEATED: usize = 16 << 20;
+/// Warnings of one zone's names and strings that are shown.
+const MAX_WARNINGS: usize = 50;
+/// Records that `$GENERATE` makes of one zone.
+const MAX_GENERATED: usize = 1 << 20;
 /// Octets [`Records`] holds of one zone: a record more still fits below 4 GiB.
 const MAX_STORED: usize = u32::MAX as usize - MAX_NAME - u16::MAX as usize;
 
@@ -40,9 +48,16 @@ pub fn parse(input: &Input, origin: &Name, include: &mut dyn Include, diagnostic
         default_ttl: None,
         last_ttl: None,
         chain: Vec::new(),
+        seen: HashSet::new(),
         files: 0,
         text: 0,
+        repeated: 0,
         errors: 0,
+        warnings: 0,
+        accepted: false,
+        held: Diagnostics::default(),
+        generated: 0,
+        zone_text: origin.to_string().trim_end_matches('.').to_owned(),
         stopped: false,
     };
     let whole = At { file: input.file.clone(), line: input.line_offset + 1, column: input.column_offset + 1, length: 0 };
@@ -67,9 +82,22 @@ struct Parser<'p> {
     last_ttl: Option<Ttl>,
     /// The files being read, each included by the one before it.
     chain: Vec<Arc<str>>,
+    /// Every file read so far.
+    seen: HashSet<Arc<str>>,
     files: usize,
     text: usize,
+    /// Of that, the text of files that had been read before.
+    repeated: usize,
     errors: usize,
+    warnings: usize,
+    /// The file being read holds records.
+    accepted: bool,
+    /// What is wrong in a file of which that is not known yet.
+    held: Diagnostics,
+    /// Records made by `$GENERATE`.
+    generated: usize,
+    /// The zone's name as text without its final dot.
+    zone_text: String,
     /// Nothing more is read.
     stopped: bool,
 }
@@ -79,6 +107,8 @@ struct Source<'a> {
     input: &'a Input,
     tokens: &'a [Token],
     inherits_owner: bool,
+    /// Where the `$GENERATE` stands that made the entry.
+    generated: Option<At>,
 }
 
 impl<'a> Source<'a> {
@@ -88,6 +118,9 @@ impl<'a> Source<'a> {
 
     /// 1-based line and column of a token in the file.
     fn position(&self, token: Token) -> (u32, u32) {
+        if let Some(at) = &self.generated {
+            return (at.line, at.column);
+        }
         // The quote before a string belongs to what is shown.
         let start = token.start - u32::from(token.quoted);
         let before = &self.input.text[token.line_start as usize..start as usize];
@@ -97,6 +130,9 @@ impl<'a> Source<'a> {
     }
 
     fn at(&self, token: Token) -> At {
+        if let Some(at) = &self.generated {
+            return at.clone();
+        }
         let (line, column) = self.position(token);
         let length = self.text(token).chars().take(1000).count() as u32 + 2 * u32::from(token.quoted);
         At::new(self.input.file.clone(), line, column, length)
@@ -114,31 +150,80 @@ impl Parser<'_> {
     fn file(&mut self, input: &Input, at: At) {
         self.text += input.text.len();
         self.files += 1;
-        if self.text > MAX_TEXT || self.files > MAX_FILES {
-            self.diagnostics
-                .error("zone-too-large", at, "", format!("the zone is more than {MAX_TEXT} octets of text or {MAX_FILES} files"))
-                .hint("split it into several zones");
-            self.stopped = true;
+        if !self.seen.insert(input.file.clone()) {
+            self.repeated += input.text.len();
+        }
+        let too_large = match () {
+            () if self.text > MAX_TEXT => format!("the zone is more than {} MiB of text", MAX_TEXT >> 20),
+            () if self.files > MAX_FILES => format!("the zone is more than {MAX_FILES} files"),
+            () if self.repeated > MAX_REPEATED => {
+                format!("files that the zone includes again and again come to more than {} MiB", MAX_REPEATED >> 20)
+            }
+            () => String::new(),
+        };
+        if !too_large.is_empty() {
+            self.diagnostics.error("zone-too-large", at, "", too_large).hint("split it into several zones");
+            self.stop();
             return;
         }
         self.chain.push(input.file.clone());
+        let outer_accepted = std::mem::replace(&mut self.accepted, self.include.is_accepted(&input.file));
         let mut lexer = Lexer::new(&input.text);
         let mut tokens = Vec::new();
         while !self.stopped
             && let Some(entry) = lexer.next_entry(&mut tokens)
         {
             let Entry { inherits_owner, fault } = entry;
-            let source = Source { input, tokens: &tokens, inherits_owner };
+            let source = Source { input, tokens: &tokens, inherits_owner, generated: None };
             let result = match fault {
-                Some((fault, token)) => Err(describe(fault, token)),
-                None if !tokens[0].quoted && source.text(tokens[0]).starts_with('$') => self.directive(&source),
+                Some((fault, token)) => {
+                    self.records.unread.anywhere = true;
+                    Err(describe(fault, token))
+                }
+                None if !tokens[0].quoted && source.text(tokens[0]).starts_with('$') => {
+                    let done = self.directive(&source);
+                    self.records.unread.anywhere |= done.is_err();
+                    done
+                }
                 None => self.record(&source),
             };
-            if let Err(bad) = result {
-                self.report(&source, bad);
+            match result {
+                Ok(()) => self.accept(input),
+                Err(bad) => self.report(&source, bad),
             }
         }
         self.chain.pop();
+        self.refuse(input);
+        self.accepted = outer_accepted;
+    }
+
+    /// Nothing more is read.
+    fn stop(&mut self) {
+        self.stopped = true;
+        self.records.unread.anywhere = true;
+    }
+
+    /// The file is one of records: from now on its lines may be shown.
+    fn accept(&mut self, input: &Input) {
+        if !self.accepted {
+            self.accepted = true;
+            self.include.accept(input);
+            self.diagnostics.extend(std::mem::take(&mut self.held));
+        }
+    }
+
+    /// Says of a file without one record that it is no master file, and nothing of what it holds.
+    fn refuse(&mut self, input: &Input) {
+        let held = std::mem::take(&mut self.held);
+        let Some(first) = held.iter().next() else { return };
+        self.records.unread.anywhere = true;
+        let message = format!(
+            "{} is no master file: none of its entries is a record (the first fails with {}), so its text is not shown",
+            input.file, first.rule
+        );
+        self.diagnostics
+            .error("not-a-master-file", At { length: 0, ..first.at.clone() }, "", message)
+            .hint("name the file that holds the records of the zone");
     }
 
     fn report(&mut self, source: &Source<'_>, bad: Bad) {
@@ -148,22 +233,33 @@ impl Parser<'_> {
             Some(token) => source.at(token),
             None => At::file(source.input.file.clone()),
         };
+        // What is wrong is said once the file is known to be a master file.
+        let out = if self.accepted { &mut *self.diagnostics } else { &mut self.held };
         if self.errors == MAX_ERRORS {
-            self.diagnostics
-                .error("too-many-errors", at, "", format!("more than {MAX_ERRORS} errors in this zone; the rest is not read"))
+            out.error("too-many-errors", at, "", format!("more than {MAX_ERRORS} errors in this zone; the rest is not read"))
                 .hint("mend those above first; is this a master file at all?");
-            self.stopped = true;
+            self.stop();
             return;
         }
         self.errors += 1;
-        let diagnostic = self.diagnostics.error(rule, at, key(source, &self.owner, self.zone), message);
+        let diagnostic = out.error(rule, at, key(source, &self.owner, self.zone), message);
         if let Some(hint) = hint {
             diagnostic.hint(hint);
         }
     }
 
+    /// A warning about `token` of a record that was read.
+    fn warn(&mut self, source: &Source<'_>, token: Token, rule: &'static str, message: String, hint: String) {
+        self.warnings += 1;
+        if self.warnings <= MAX_WARNINGS {
+            let key = key(source, &self.owner, self.zone);
+            self.diagnostics.warning(rule, source.at(token), key, message).hint(hint);
+        }
+    }
+
     fn record(&mut self, source: &Source<'_>) -> Result<(), Bad> {
         let (first, mut rest) = source.tokens.split_first().expect("an entry has tokens");
+        let mut odd = Vec::new();
         if source.inherits_owner {
             rest = source.tokens;
             if self.owner.is_empty() {
@@ -180,26 +276,75 @@ impl Parser<'_> {
             if read.is_err() {
                 // Lines that take this owner over are judged for themselves.
                 self.owner = self.origin.as_wire().to_vec();
+                self.records.unread.anywhere = true;
             }
             read?;
+            if rdata::is_doubled(source.text(*first), &self.zone_text) {
+                odd.push((*first, Odd::Doubled));
+            }
         }
+        let read = self.data(source, *first, rest, &mut odd);
+        if read.is_err()
+            && let Some(owner) = Name::from_wire(&self.owner)
+        {
+            self.records.unread.names.push(owner);
+        }
+        read?;
+        for (token, odd) in odd {
+            self.warn_odd(source, token, odd);
+        }
+        Ok(())
+    }
+
+    /// What follows the owner.
+    fn data<'s>(
+        &mut self,
+        source: &Source<'s>,
+        first: Token,
+        mut rest: &'s [Token],
+        odd: &mut Vec<(Token, Odd)>,
+    ) -> Result<(), Bad> {
         let head = head(source, &mut rest)?;
         self.rdata.clear();
-        let mut words = Words { text: &source.input.text, tokens: rest, origin: &self.origin };
+        let mut words = Words { text: &source.input.text, tokens: rest, origin: &self.origin, zone: &self.zone_text, odd };
         if !is_a(head.rtype, &words, &mut self.rdata) {
             rdata::read(head.rtype, &mut words, &mut self.rdata)
                 .map_err(|bad| Bad { token: bad.token.or(rest.last().copied()).or(Some(head.type_token)), ..bad })?;
         }
+        if !source.input.escapes.is_empty() {
+            check_escapes(source, head.rtype, rest, odd)?;
+        }
         let ttl = self.ttl(source, &head)?;
         if self.records.stored() > MAX_STORED {
-            self.stopped = true;
-            return Err(bad(*first, "zone-too-large", "the zone's names and rdata are more than 4 GiB")
+            self.stop();
+            return Err(bad(first, "zone-too-large", "the zone's names and rdata are more than 4 GiB")
                 .hint("split it into several zones"));
         }
-        let (line, column) = source.position(*first);
+        let (line, column) = source.position(first);
         self.records.push(&self.owner, head.rtype, ttl, &self.rdata, (&source.input.file, line, column));
         self.last_ttl = Some(ttl);
         Ok(())
+    }
+
+    fn warn_odd(&mut self, source: &Source<'_>, token: Token, odd: Odd) {
+        let written = source.text(token);
+        let (rule, message, hint) = match odd {
+            Odd::Doubled => {
+                let name = Name::from_text(written, Some(&self.origin)).map(|name| name.to_string()).unwrap_or_default();
+                let message = format!("{} has no final dot, so it is {name}", quote(written));
+                ("doubled-zone-name", message, format!("write {written}. for the name in full"))
+            }
+            Odd::AtSign => {
+                let message = format!("the mailbox {} has an @, which is no separator in a name", quote(written));
+                let dotted = written.trim_end_matches('.').replacen('@', ".", 1);
+                ("mailbox-with-at", message, format!("write {dotted}. with dots only, the last one too"))
+            }
+            Odd::NotUtf8 => {
+                let message = "the string is not UTF-8; its octets are served as they stand".to_owned();
+                ("not-utf8", message, "save the file as UTF-8 if it is to be read as text: iconv -f latin1 -t utf-8".to_owned())
+            }
+        };
+        self.warn(source, token, rule, message, hint);
     }
 
     fn ttl(&mut self, source: &Source<'_>, head: &Head) -> Result<Ttl, Bad> {
@@ -228,9 +373,12 @@ impl Parser<'_> {
     }
 
     fn directive(&mut self, source: &Source<'_>) -> Result<(), Bad> {
-        const KNOWN: [&str; 3] = ["$ORIGIN", "$TTL", "$INCLUDE"];
+        const KNOWN: [&str; 4] = ["$ORIGIN", "$TTL", "$INCLUDE", "$GENERATE"];
         let token = source.tokens[0];
         let name = source.text(token).to_ascii_uppercase();
+        if KNOWN.contains(&&*name) {
+            self.accept(source.input);
+        }
         match (name.as_str(), &source.tokens[1..]) {
             ("$ORIGIN", [origin]) => self.origin = self.name(source, *origin)?,
             ("$TTL", [ttl]) => {
@@ -250,9 +398,10 @@ impl Parser<'_> {
                 return Err(bad(token, "bad-directive", "$INCLUDE takes a file, and an origin if wanted")
                     .hint("$INCLUDE hosts.zone sub.example.com."));
             }
+            ("$GENERATE", [range, owner, rest @ ..]) if !rest.is_empty() => self.generate(source, *range, *owner, rest)?,
             ("$GENERATE", _) => {
-                return Err(bad(token, "generate-not-supported", "$GENERATE is not supported")
-                    .hint("write the records out, or let a script write them to a file and $INCLUDE that"));
+                return Err(bad(token, "bad-directive", "$GENERATE takes a range, an owner, a type and rdata")
+                    .hint("$GENERATE 1-254 host-$ A 192.0.2.$"));
             }
             (other, _) => {
                 let hint = match did_you_mean(other, KNOWN) {
@@ -271,12 +420,58 @@ impl Parser<'_> {
         Ok(Name::from_wire(&wire).expect("append_name makes names"))
     }
 
+    /// `$GENERATE`: a record for each number of a range, as BIND writes them.
+    fn generate(&mut self, source: &Source<'_>, range: Token, owner: Token, rest: &[Token]) -> Result<(), Bad> {
+        let wrong = |token: Token| move |why: String| bad(token, "bad-generate", why).hint(generate::FORM);
+        let range_text = source.text(range);
+        let range = generate::Range::read(range_text).map_err(wrong(range))?;
+        self.generated += range.len();
+        if self.generated > MAX_GENERATED {
+            let message = format!("the zone's $GENERATE lines make more than {MAX_GENERATED} records");
+            return Err(bad(source.tokens[0], "zone-too-large", message).hint("write fewer, or split the zone"));
+        }
+        // One quoted string holds rdata of several words; what stands after the type is rdata as it is written.
+        let (head, data) = split_generated(source, rest);
+        let data = match data {
+            [one] if one.quoted => source.text(*one).replace("\\\"", "\""),
+            [first, .., last] => source.input.text[whole(*first).start..whole(*last).end].to_owned(),
+            [one] => source.text(*one).to_owned(),
+            [] => String::new(),
+        };
+        let head: Vec<&str> = head.iter().map(|token| source.text(*token)).collect();
+        let template = |token: Token, text: &str| generate::Template::read(text).map_err(wrong(token));
+        let (lhs, rhs) = (template(owner, source.text(owner))?, template(*rest.last().unwrap_or(&owner), &data)?);
+        let outer_owner = self.owner.clone();
+        let at = source.at(source.tokens[0]);
+        let mut tokens = Vec::new();
+        let mut result = Ok(());
+        for number in range {
+            let line = format!("{} {} {}\n", lhs.fill(number), head.join(" "), rhs.fill(number));
+            let input = Input::whole(source.input.file.clone(), Arc::<str>::from(line).into());
+            let Some(entry) = Lexer::new(&input.text).next_entry(&mut tokens) else { continue };
+            let made = Source { input: &input, tokens: &tokens, inherits_owner: false, generated: Some(at.clone()) };
+            let read = match entry.fault {
+                Some((fault, token)) => Err(describe(fault, token)),
+                None => self.record(&made),
+            };
+            if let Err(why) = read {
+                // One message for all of them: they are one line.
+                let message = format!("for $ = {number}: {}", why.message);
+                result = Err(Bad { token: Some(source.tokens[0]), message, ..why });
+                break;
+            }
+        }
+        self.owner = outer_owner;
+        result
+    }
+
     fn include(&mut self, source: &Source<'_>, token: Token, origin: Name) -> Result<(), Bad> {
         let path = source.text(token);
-        let input = self
-            .include
-            .read(path, &source.input.file)
-            .map_err(|why| bad(token, "include-failed", format!("cannot include {}: {why}", quote(path))))?;
+        let room = MAX_TEXT.saturating_sub(self.text) as u64;
+        let input = self.include.read(path, &source.input.file, room).map_err(|IncludeError { rule, message, hint }| {
+            let wrong = bad(token, rule, format!("cannot include {}: {message}", quote(path)));
+            Bad { hint, ..wrong }
+        })?;
         let shown = |from: usize, chain: &[Arc<str>]| {
             chain[from..].iter().map(|file| &**file).chain([&*input.file]).collect::<Vec<_>>().join(" → ")
         };
@@ -336,6 +531,8 @@ fn head(source: &Source<'_>, tokens: &mut &[Token]) -> Result<Head, Bad> {
                     .hint("leave the class out, or write IN"));
             }
             class = Some(read);
+        } else if let Some((name, about, hint)) = FOREIGN.iter().find(|(name, ..)| name.eq_ignore_ascii_case(word)) {
+            return Err(bad(token, "foreign-type", format!("{name} is no DNS type but {about}, and is not served")).hint(*hint));
         } else {
             return Err(bad(token, "unknown-type", format!("{} is not a record type", quote(word)))
                 .hint(format!("{COLUMN}; a type without a name is written as {GENERIC}")));
@@ -345,14 +542,58 @@ fn head(source: &Source<'_>, tokens: &mut &[Token]) -> Result<Head, Bad> {
     Err(bad(last, "no-type", "the entry has no record type").hint(COLUMN))
 }
 
+/// Types that other servers have beside those of DNS, and what to write here.
+const FOREIGN: &[(&str, &str, &str)] = &[
+    ("ALIAS", "PowerDNS's and some providers' copy of another name's addresses", SERVICE),
+    (
+        "LUA",
+        "PowerDNS's script that chooses addresses",
+        "write a service: [services.NAME] with a route, checks, and pools by region",
+    ),
+    ("DYNA", "gdnsd's addresses by a plugin", "write a service: [services.NAME] with a route, checks, and pools by region"),
+    ("DYNC", "gdnsd's CNAME by a plugin", "write a service: [services.NAME] whose endpoints are names ending in a dot"),
+];
+const SERVICE: &str = "write a service instead: [services.NAME] with endpoints that are addresses or names ending in a dot";
+
+/// Parts the tokens after the owner of a `$GENERATE` into TTL, class and type, and rdata.
+fn split_generated<'t>(source: &Source<'_>, tokens: &'t [Token]) -> (&'t [Token], &'t [Token]) {
+    let is_type = |token: &Token| {
+        let word = source.text(*token);
+        !word.starts_with(|c: char| c.is_ascii_digit()) && word.parse::<Class>().is_err()
+    };
+    tokens.split_at(tokens.iter().position(is_type).map_or(tokens.len(), |at| at + 1))
+}
+
+/// The bytes of a token with its quotes.
+fn whole(token: Token) -> std::ops::Range<usize> {
+    let quote = usize::from(token.quoted);
+    token.start as usize - quote..token.end as usize + quote
+}
+
+/// Octets that are not UTF-8 are taken in strings, and nowhere else.
+fn check_escapes(source: &Source<'_>, rtype: RrType, rdata: &[Token], odd: &mut Vec<(Token, Odd)>) -> Result<(), Bad> {
+    let escapes = &source.input.escapes;
+    let has_escape = |token: &Token| {
+        let first = escapes.partition_point(|at| *at < token.start);
+        escapes.get(first).is_some_and(|at| *at < token.end)
+    };
+    let outside = source.tokens[..source.tokens.len() - rdata.len()].iter();
+    let strings = [RrType::TXT, RrType::SPF, RrType::HINFO].contains(&rtype);
+    if let Some(token) = outside.chain(rdata.iter().filter(|_| !strings)).find(|token| has_escape(token)) {
+        return Err(bad(*token, "not-utf8", "octets that are not UTF-8 stand outside a comment and a string")
+            .hint("write the label in its ASCII form, xn--…, or its octets as \\DDD"));
+    }
+    odd.extend(rdata.iter().filter(|token| has_escape(token)).map(|token| (*token, Odd::NotUtf8)));
+    Ok(())
+}
+
 const COLUMN: &str = "a line that starts in the first column starts with an owner name, then TTL, class and type";
 const GENERIC: &str = "TYPE65400 \\# 3 010203 (RFC 3597)";
 
 /// Refuses types that no zone holds, and those that cannot be read the way they are written.
 fn is_readable(rtype: RrType, token: Token, rest: &[Token], source: &Source<'_>) -> Result<(), Bad> {
     if rtype == RrType::ANAME {
-        return Err(bad(token, "aname", "ANAME records are not served")
-            .hint("write a service instead: [services.NAME] with endpoints that are addresses or names ending in a dot"));
+        return Err(bad(token, "aname", "ANAME records are not served").hint(SERVICE));
     }
     // "values 128 through 255 … are allocated for Q and Meta TYPEs" (RFC 6895 §3.1); 0 and OPT are none of a zone either.
     if rtype.0 == 0 || rtype == RrType::OPT || (128..=255).contains(&rtype.0) {
@@ -360,8 +601,9 @@ fn is_readable(rtype: RrType, token: Token, rest: &[Token], source: &Source<'_>)
     }
     let generic = rest.first().is_some_and(|token| source.text(*token) == r"\#");
     if !generic && !rdata::is_readable(rtype) {
-        return Err(bad(token, "type-not-read", format!("the text form of {rtype} records is not known here"))
-            .hint(format!("write it in the form of RFC 3597: TYPE{} \\# <length> <hex>", rtype.0)));
+        let message = format!("{rtype} is record type {}, and its text form is not read here", rtype.0);
+        return Err(bad(token, "type-not-read", message)
+            .hint(format!("write it in the form of RFC 3597: TYPE{} \\# <length> <hex>; it is served as it stands", rtype.0)));
     }
     Ok(())
 }

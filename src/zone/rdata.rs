@@ -11,7 +11,7 @@ use hickory_proto::rr::{RData, RecordType};
 use hickory_proto::serialize::binary::{BinDecoder, BinEncodable, BinEncoder, Restrict};
 
 use super::lexer::Token;
-use super::svcb;
+use super::{loc, svcb};
 use crate::dns::{MAX_NAME, Name, RrType, Ttl, unescape};
 
 /// A type's rdata.
@@ -20,6 +20,8 @@ enum Shape {
     Fields(&'static [Field]),
     /// SvcPriority, TargetName, SvcParams (RFC 9460 §2).
     Svcb,
+    /// A place on earth (RFC 1876).
+    Loc,
     /// Read by hickory; words from the given one on are joined first.
     Hickory(usize),
 }
@@ -103,6 +105,7 @@ const SHAPES: &[(RrType, Shape)] = &[
     (RrType::MG, Shape::Fields(&[Field::Name("mailbox")])),
     (RrType::MR, Shape::Fields(&[Field::Name("mailbox")])),
     (RrType::MINFO, Shape::Fields(&[Field::Name("mailbox"), Field::Name("error mailbox")])),
+    (RrType::LOC, Shape::Loc),
     (RrType::SVCB, Shape::Svcb),
     (RrType::HTTPS, Shape::Svcb),
     (RrType::CERT, Shape::Hickory(3)),
@@ -137,12 +140,21 @@ pub(super) fn is_readable(rtype: RrType) -> bool {
 
 /// Reads the rdata of an entry into `out`, uncompressed wire format.
 pub(super) fn read(rtype: RrType, words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Bad> {
+    if rtype == RrType::SOA
+        && let [_, mailbox, rest @ ..] = words.tokens
+        && rest.len() == 4
+        && number(mailbox.text(words.text), u32::MAX.into()).is_some()
+    {
+        return Err(Bad::rdata(Some(*mailbox), format!("the mailbox is missing: {} stands in its place", words.quote(*mailbox)))
+            .hint("write it after the primary name server: ns1 hostmaster 1 3600 600 604800 20"));
+    }
     if words.peek().is_some_and(|token| !token.quoted && token.text(words.text) == r"\#") {
         read_generic(rtype, words, out)?;
     } else {
         match shape(rtype) {
             Some(Shape::Fields(fields)) => fields.iter().try_for_each(|field| read_field(*field, words, out))?,
             Some(Shape::Svcb) => svcb::read(words, out)?,
+            Some(Shape::Loc) => loc::read(words, out)?,
             Some(Shape::Hickory(joined_from)) => read_by_hickory(rtype, *joined_from, words, out)?,
             None => unreachable!("the parser asks is_readable first"),
         }
@@ -167,6 +179,7 @@ pub(super) fn check_wire(rtype: RrType, wire: &[u8]) -> Result<(), String> {
             if rest.is_empty() { Ok(()) } else { Err(format!("{} octets are left over", rest.len())) }
         }
         Some(Shape::Svcb) => svcb::check_wire(wire),
+        Some(Shape::Loc) => loc::check_wire(wire),
         Some(Shape::Hickory(_)) | None => {
             let length = u16::try_from(wire.len()).map_err(|_| "it is longer than 65535 octets".to_owned())?;
             let mut decoder = BinDecoder::new(wire);
@@ -180,6 +193,28 @@ pub(super) struct Words<'a> {
     pub(super) text: &'a str,
     pub(super) tokens: &'a [Token],
     pub(super) origin: &'a Name,
+    /// The zone's name as text, without its final dot.
+    pub(super) zone: &'a str,
+    /// Words that can be read and are hardly meant so.
+    pub(super) odd: &'a mut Vec<(Token, Odd)>,
+}
+
+/// What is odd about a word.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Odd {
+    /// A relative name that ends like the zone's.
+    Doubled,
+    /// A mailbox with an `@`, as in mail addresses.
+    AtSign,
+    /// Octets that are not UTF-8.
+    NotUtf8,
+}
+
+/// True for a name without final dot that ends like the zone's: its dot was most likely forgotten.
+pub(super) fn is_doubled(written: &str, zone: &str) -> bool {
+    let Some(before) = written.len().checked_sub(zone.len()) else { return false };
+    let (head, tail) = written.as_bytes().split_at(before);
+    !zone.is_empty() && tail.eq_ignore_ascii_case(zone.as_bytes()) && matches!(head.last(), None | Some(b'.'))
 }
 
 impl Words<'_> {
@@ -214,7 +249,14 @@ impl Words<'_> {
     /// The next word as a name.
     pub(super) fn name(&mut self, what: &str, out: &mut Vec<u8>) -> Result<(), Bad> {
         let token = self.expect(what)?;
-        append_name(token, self.text, self.origin, out)
+        append_name(token, self.text, self.origin, out)?;
+        let written = token.text(self.text);
+        if is_doubled(written, self.zone) {
+            self.odd.push((token, Odd::Doubled));
+        } else if what.ends_with("mailbox") && written.len() > 1 && written.contains('@') {
+            self.odd.push((token, Odd::AtSign));
+        }
+        Ok(())
     }
 
     /// Everything left, joined.

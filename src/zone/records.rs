@@ -4,6 +4,7 @@
 //! records cost tens of megabytes and no allocation each.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub struct Input {
     pub file: Arc<str>,
     /// The master-file text.
     pub text: Arc<str>,
+    /// Bytes of the text at which a `\DDD` begins that stands for an octet that was not UTF-8, in order.
+    pub escapes: Arc<[u32]>,
     /// Lines of the file before the text (0 where the text is the whole file): the text of a
     /// `records = '''` key stands inside its TOML file.
     pub line_offset: u32,
@@ -26,11 +29,106 @@ pub struct Input {
     pub column_offset: u32,
 }
 
+impl Input {
+    /// The whole of a file.
+    pub fn whole(file: impl Into<Arc<str>>, text: MasterText) -> Input {
+        let MasterText { text, escapes } = text;
+        Input { file: file.into(), text, escapes, line_offset: 0, column_offset: 0 }
+    }
+}
+
+/// The text of a master file, which may hold octets of any character set (RFC 1035 §5.1 names none).
+#[derive(Debug, Clone)]
+pub struct MasterText {
+    /// UTF-8, with what was not as `\DDD`.
+    pub text: Arc<str>,
+    /// Bytes of the text at which such a `\DDD` begins, in order.
+    pub escapes: Arc<[u32]>,
+}
+
+impl MasterText {
+    /// Takes the octets of a file of less than 1 GiB; `None` where they are mostly no text at all.
+    pub fn from_octets(octets: Vec<u8>) -> Option<MasterText> {
+        let octets = match String::from_utf8(octets) {
+            Ok(text) => return Some(MasterText::from(Arc::from(text))),
+            Err(error) => error.into_bytes(),
+        };
+        let mut text = String::with_capacity(octets.len() + octets.len() / 8);
+        let mut escapes = Vec::new();
+        for chunk in octets.utf8_chunks() {
+            text.push_str(chunk.valid());
+            for octet in chunk.invalid() {
+                escapes.push(text.len() as u32);
+                // A backslash before it escapes it already.
+                let backslashes = text.bytes().rev().take_while(|byte| *byte == b'\\').count();
+                let escape = if backslashes % 2 == 1 { "" } else { "\\" };
+                text.push_str(&format!("{escape}{octet:03}"));
+            }
+        }
+        (escapes.len() <= octets.len() / 2).then(|| MasterText { text: text.into(), escapes: escapes.into() })
+    }
+}
+
+impl From<Arc<str>> for MasterText {
+    fn from(text: Arc<str>) -> MasterText {
+        MasterText { text, escapes: Arc::default() }
+    }
+}
+
 /// Where `$INCLUDE` gets its files from; the parser itself touches none.
 pub trait Include {
-    /// Reads `path` as written in `from`, a file that [`Include::read`] or the caller named.
-    /// The error is a sentence for the operator.
-    fn read(&mut self, path: &str, from: &str) -> Result<Input, String>;
+    /// Reads `path` as written in `from`, a file that [`Include::read`] or the caller named. One of more than `room`
+    /// octets is refused before it is read.
+    fn read(&mut self, path: &str, from: &str, room: u64) -> Result<Input, IncludeError>;
+
+    /// Says that `input` holds records, so that its lines may be shown to whoever may change the zone.
+    fn accept(&mut self, input: &Input) {
+        let _ = input;
+    }
+
+    /// True where lines of `file` may be shown. Of a file that is none of a zone's, nothing is: it may hold secrets.
+    fn is_accepted(&self, file: &str) -> bool {
+        let _ = file;
+        true
+    }
+}
+
+/// Why a file was not included.
+#[derive(Debug, Clone)]
+pub struct IncludeError {
+    /// Name of the rule, for the diagnostic.
+    pub rule: &'static str,
+    /// A sentence for the operator.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for IncludeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// What could not be read of a zone: nothing is said to be missing there.
+#[derive(Debug, Default, Clone)]
+pub struct Unread {
+    /// Names with a record or a service that could not be read, which may have others below them.
+    pub names: Vec<Name>,
+    /// There may be more, at any name.
+    pub anywhere: bool,
+}
+
+impl Unread {
+    /// True where `name` may have records or a service that could not be read.
+    pub fn covers(&self, name: &Name) -> bool {
+        // What was to stand at a wildcard answers for names beside it.
+        let covers = |unread: &Name| match unread.is_wildcard().then(|| unread.parent()).flatten() {
+            Some(parent) => name.is_within(&parent),
+            None => name.is_within(unread),
+        };
+        self.anywhere || self.names.iter().any(covers)
+    }
 }
 
 /// The records of one zone, in the order they were written.
@@ -41,6 +139,8 @@ pub struct Records {
     entries: Vec<Entry>,
     /// How often the owner changed from one record to the next.
     runs: usize,
+    /// What was written and could not be read.
+    pub unread: Unread,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -17,7 +17,7 @@ use meridian::probe::{Heard, Question, hear_v4, hear_v6};
 use meridian::publisher::{Event, Publisher};
 use meridian::simulate;
 use meridian::state;
-use meridian::zone::{self, Include, Input};
+use meridian::zone::{self, Include, IncludeError, Input};
 
 use super::Files;
 
@@ -43,11 +43,11 @@ pub fn respond_to_anything(snapshot: &Snapshot, worker: &mut Worker, bytes: &[u8
 pub fn read_master_file(text: &str) {
     struct NoFiles;
     impl Include for NoFiles {
-        fn read(&mut self, path: &str, _: &str) -> Result<Input, String> {
-            Err(format!("there is no {path}"))
+        fn read(&mut self, path: &str, _: &str, _: u64) -> Result<Input, IncludeError> {
+            Err(IncludeError { rule: "include-failed", message: format!("there is no {path}"), hint: None })
         }
     }
-    let input = Input { file: "fuzz.zone".into(), text: text.into(), line_offset: 0, column_offset: 0 };
+    let input = Input::whole("fuzz.zone", Arc::<str>::from(text).into());
     let origin = Name::from_text("fuzz.example.", None).unwrap();
     let mut diagnostics = Diagnostics::default();
     let records = zone::parse(&input, &origin, &mut NoFiles, &mut diagnostics);

@@ -10,7 +10,10 @@ pub(super) fn data_below_dname(index: &Index<'_>, report: &mut Report<'_>) {
         return;
     }
     const HINT: &str = "the DNAME renames everything below it: remove one of the two";
-    for owner in &index.owners {
+    for (at, owner) in index.owners.iter().enumerate() {
+        if index.cut_of_owner(at).is_some() {
+            continue;
+        }
         if let Some(dname) = index.dname_above(index.owner_name(owner)) {
             let record = index.zone.records.get(owner.first as usize);
             report.add(|| index.at_record(&record, format!("a record below the DNAME of {}", index.shown(dname)), HINT));
@@ -30,6 +33,9 @@ pub(super) fn glue_missing(index: &Index<'_>, report: &mut Report<'_>) {
             continue;
         }
         let Place::Delegated { owner } = place else { continue };
+        if index.is_unread(target) {
+            continue;
+        }
         let has_glue = owner.is_some_and(|(_, owner)| owner.kinds.any(Kinds::A.or(Kinds::AAAA)));
         if !has_glue && index.service(target).is_none() {
             report.add(|| {
@@ -63,10 +69,13 @@ pub(super) fn data_below_delegation(index: &Index<'_>, report: &mut Report<'_>) 
                         format!("a record below the delegation of {}, and not the address of a name server", index.shown(cut))
                     }
                 };
-                index.at_record(&record, message, "move it into the delegated zone, or remove the NS records")
+                index.at_record(&record, message, "it is not served: move it into the delegated zone, or remove the NS records")
             });
         }
     }
+}
+
+pub(super) fn service_below_delegation(index: &Index<'_>, report: &mut Report<'_>) {
     for service in index.zone.services {
         if let Some(cut) = index.cut(service.name.as_wire()) {
             report.add(|| {

@@ -8,7 +8,7 @@ use hashbrown::hash_table::Entry;
 
 use super::{Finding, ZoneUnderCheck};
 use crate::dns::{MAX_NAME, Name, RrType};
-use crate::model::Service;
+use crate::model::{Service, Unit};
 use crate::zone::{Record, records, target_offset};
 
 /// No record.
@@ -219,7 +219,7 @@ impl<'a> Index<'a> {
     }
 
     /// The topmost delegation at or above `name`, a name of the zone.
-    pub(super) fn cut(&self, name: &'a [u8]) -> Option<&'a [u8]> {
+    pub(super) fn cut<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
         let cut = self.topmost_cut(name)?;
         Some(&name[name.len() - self.owner_name(&self.owners[cut as usize]).len()..])
     }
@@ -231,7 +231,7 @@ impl<'a> Index<'a> {
         Some(&name[name.len() - self.owner_name(&self.owners[*cut as usize]).len()..])
     }
 
-    fn topmost_cut(&self, name: &'a [u8]) -> Option<u32> {
+    fn topmost_cut(&self, name: &[u8]) -> Option<u32> {
         if !self.has_cuts {
             return None;
         }
@@ -240,20 +240,36 @@ impl<'a> Index<'a> {
     }
 
     /// The nearest DNAME above `name`, a name of the zone.
-    pub(super) fn dname_above(&self, name: &'a [u8]) -> Option<&'a [u8]> {
+    pub(super) fn dname_above<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
         if !self.has_dnames {
             return None;
         }
         self.upwards(name).skip(1).find(|name| self.find(name).is_some_and(|(_, owner)| owner.kinds.any(Kinds::DNAME)))
     }
 
+    /// True where the owner of index `at` is below a delegation: nothing of it is served but addresses, as glue.
+    pub(super) fn is_occluded(&self, at: usize) -> bool {
+        self.cut_of_owner(at).is_some_and(|cut| cut.len() < self.owner_name(&self.owners[at]).len())
+    }
+
+    /// True where `name` may have records or a service that could not be read.
+    pub(super) fn is_unread(&self, name: &[u8]) -> bool {
+        self.zone.unread.covers(&Name::from_wire(name).expect("records hold valid names"))
+    }
+
+    /// True for the name that says who owns a unit.
+    pub(super) fn is_epoch(&self, name: &[u8]) -> bool {
+        let units = self.zone.services.iter().filter(|service| service.unit.is_some());
+        units.filter_map(|unit| Unit::epoch_name(&unit.name).ok()).any(|epoch| epoch.as_wire().eq_ignore_ascii_case(name))
+    }
+
     /// What a query for `name` comes to.
-    pub(super) fn resolve(&self, name: &'a [u8]) -> Place<'_> {
+    pub(super) fn resolve(&self, name: &[u8]) -> Place<'_> {
         self.resolve_near(name, self.owners.len())
     }
 
     /// The same for a name that is likely to be one of the owners after `near`.
-    fn resolve_near(&self, name: &'a [u8], near: usize) -> Place<'_> {
+    fn resolve_near(&self, name: &[u8], near: usize) -> Place<'_> {
         if !is_within(name, self.zone.origin.as_wire()) {
             return Place::Outside;
         }
@@ -323,7 +339,7 @@ impl<'a> Index<'a> {
     }
 
     /// `name` and the names above it, up to the apex.
-    fn upwards(&self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    fn upwards<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = &'n [u8]> + use<'n> {
         let end = self.zone.origin.as_wire().len();
         std::iter::successors(Some(name), move |name| (name.len() > end).then(|| &name[1 + usize::from(name[0])..]))
     }
@@ -401,7 +417,12 @@ impl<'a> Index<'a> {
     fn add_links(&mut self) {
         let mut links = Vec::new();
         for (at, owner) in self.owners.iter().enumerate().filter(|(_, owner)| owner.kinds.any(Kinds::NS.or(Kinds::OTHER))) {
+            let (is_cut_off, is_occluded) = (self.cut_of_owner(at).is_some(), self.is_occluded(at));
             for (record, Record { rtype, rdata, .. }) in self.records(owner) {
+                // What others are to answer is not served.
+                if is_occluded || is_cut_off && rtype != RrType::NS {
+                    continue;
+                }
                 // `.` is no target (RFC 7505, RFC 2782).
                 if let Some(skip) = target_offset(rtype)
                     && rdata[skip..] != [0]

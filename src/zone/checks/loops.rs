@@ -1,9 +1,14 @@
 //! Chains of CNAMEs that come back to where they were, through static records, wildcards and services.
 
+use std::collections::HashSet;
+
 use super::Report;
 use super::index::{Index, Kinds, Place};
+use crate::dns::MAX_NAME;
 use crate::model::{Service, Target};
 
+/// DNAMEs that one name goes through: no resolver follows as many.
+const MAX_RENAMED: usize = 64;
 /// Names of a loop that its message shows.
 const SHOWN: usize = 8;
 
@@ -60,10 +65,13 @@ fn aliases(index: &Index<'_>) -> Vec<usize> {
 
 /// The aliases that an alias points at.
 fn edges(index: &Index<'_>, node: usize) -> Vec<usize> {
-    let follow = |target| match index.resolve(target) {
-        Place::Found { owner: Some((at, owner)), .. } if owner.kinds.any(Kinds::CNAME) => Some(at),
-        Place::Found { service: Some((at, _)), .. } => Some(index.owners.len() + at),
-        _ => None,
+    let follow = |target: &[u8]| {
+        let end = renamed(index, target.to_vec()).ok()?;
+        match index.resolve(&end) {
+            Place::Found { owner: Some((at, owner)), .. } if owner.kinds.any(Kinds::CNAME) => Some(at),
+            Place::Found { service: Some((at, _)), .. } => Some(index.owners.len() + at),
+            _ => None,
+        }
     };
     match index.owners.get(node) {
         Some(owner) => index.first_of(owner, Kinds::CNAME).and_then(|record| follow(record.rdata)).into_iter().collect(),
@@ -82,6 +90,47 @@ fn targets(service: &Service) -> impl Iterator<Item = &[u8]> {
         Target::Name(name) => Some(name.as_wire()),
         Target::Address(_) => None,
     })
+}
+
+/// Reports DNAMEs that rename a name for ever, or until it is too long.
+pub(super) fn dname_loop(index: &Index<'_>, report: &mut Report<'_>) {
+    if !index.has_dnames {
+        return;
+    }
+    let mut reported: HashSet<&[u8]> = HashSet::new();
+    for (at, owner) in index.owners.iter().enumerate().filter(|(_, owner)| owner.kinds.any(Kinds::DNAME)) {
+        let Some(record) = index.first_of(owner, Kinds::DNAME).filter(|_| index.cut_of_owner(at).is_none()) else { continue };
+        // A label that nobody writes stands for all names below the DNAME.
+        let Err(chain) = renamed(index, [&[1, 0], record.rdata].concat()) else { continue };
+        if reported.insert(record.owner) && !chain.iter().any(|name| reported.contains(name) && *name != record.owner) {
+            report.add(|| {
+                let names = std::iter::once(record.owner).chain(chain.iter().copied());
+                let mut names: Vec<String> = names.take(SHOWN).map(|name| index.shown(name)).collect();
+                if chain.len() >= SHOWN {
+                    names.push("…".to_owned());
+                }
+                let message = format!("DNAMEs that never come to an end: {}", names.join(" → "));
+                index.at_record(&record, message, "one of them must lead to names that no DNAME renames")
+            });
+        }
+    }
+}
+
+/// What DNAMEs make of `name` at last. The error is the owners of those that rename it again and again.
+fn renamed<'a>(index: &Index<'a>, mut name: Vec<u8>) -> Result<Vec<u8>, Vec<&'a [u8]>> {
+    let mut chain: Vec<&[u8]> = Vec::new();
+    let mut seen = Vec::new();
+    while let Place::Renamed = index.resolve(&name) {
+        let dname = index.dname_above(&name).and_then(|dname| index.find(dname));
+        let Some(record) = dname.and_then(|(_, owner)| index.first_of(owner, Kinds::DNAME)) else { break };
+        chain.push(record.owner);
+        let next = [&name[..name.len() - record.owner.len()], record.rdata].concat();
+        seen.push(std::mem::replace(&mut name, next));
+        if name.len() > MAX_NAME || seen.len() > MAX_RENAMED || seen.iter().any(|seen| seen.eq_ignore_ascii_case(&name)) {
+            return Err(chain);
+        }
+    }
+    Ok(name)
 }
 
 fn report_loop(index: &Index<'_>, report: &mut Report<'_>, nodes: &[usize]) {

@@ -8,7 +8,7 @@ use crate::dns::RrType;
 use crate::zone::{RR_FIXED, Record};
 
 pub(super) fn soa_missing(index: &Index<'_>, report: &mut Report<'_>) {
-    if !index.apex().is_some_and(|apex| apex.kinds.any(Kinds::SOA)) {
+    if !index.apex().is_some_and(|apex| apex.kinds.any(Kinds::SOA)) && !index.zone.unread.covers(index.zone.origin) {
         let message = format!("the zone {} has no SOA record at its apex", index.zone.origin);
         report.add(|| index.at_zone(message, "write one, like: @ 3600 SOA ns1 hostmaster 1 3600 600 604800 20"));
     }
@@ -30,7 +30,7 @@ pub(super) fn soa_not_at_apex(index: &Index<'_>, report: &mut Report<'_>) {
 }
 
 pub(super) fn ns_missing(index: &Index<'_>, report: &mut Report<'_>) {
-    if !index.apex().is_some_and(|apex| apex.kinds.any(Kinds::NS)) {
+    if !index.apex().is_some_and(|apex| apex.kinds.any(Kinds::NS)) && !index.zone.unread.covers(index.zone.origin) {
         let message = format!("the zone {} has no NS record at its apex", index.zone.origin);
         report.add(|| index.at_zone(message, "write one for each server of the zone, like: @ 3600 NS ns1"));
     }

@@ -3,19 +3,22 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::diag::Severity;
+use crate::zone::MasterText;
 use crate::zone::rdata::check_wire;
 
 /// Files by name; a path is looked up as it is written.
 struct Files(BTreeMap<&'static str, String>);
 
 impl Include for Files {
-    fn read(&mut self, path: &str, _: &str) -> Result<Input, String> {
-        self.0.get(path).map(|text| input(path, text)).ok_or_else(|| "no such file".to_owned())
+    fn read(&mut self, path: &str, _: &str, _: u64) -> Result<Input, IncludeError> {
+        let none = || IncludeError { rule: "include-failed", message: "no such file".to_owned(), hint: None };
+        self.0.get(path).map(|text| input(path, text)).ok_or_else(none)
     }
 }
 
 fn input(file: &str, text: &str) -> Input {
-    Input { file: file.into(), text: text.into(), line_offset: 0, column_offset: 0 }
+    Input::whole(file, Arc::<str>::from(text).into())
 }
 
 fn origin() -> Name {
@@ -161,9 +164,9 @@ fn an_error_says_where_what_and_why_and_spoils_its_own_entry_only() {
         ("a", format!("z:2:1: error[no-type]: a: the entry has no record type ({column})")),
         ("a 1 FOO bar", format!("z:2:5: error[unknown-type]: a: \"FOO\" is not a record type ({column}; {generic})")),
         (
-            "a 1 LOC 1 2",
-            "z:2:5: error[type-not-read]: a LOC: the text form of LOC records is not known here (write it in the form of \
-             RFC 3597: TYPE29 \\# <length> <hex>)"
+            "a 1 APL 1:192.0.2.0/24",
+            "z:2:5: error[type-not-read]: a APL: APL is record type 42, and its text form is not read here (write it in the \
+             form of RFC 3597: TYPE42 \\# <length> <hex>; it is served as it stands)"
                 .to_owned(),
         ),
         (
@@ -214,9 +217,9 @@ fn an_error_says_where_what_and_why_and_spoils_its_own_entry_only() {
         ("$TTL soon", "z:2:6: error[bad-ttl]: the TTL \"soon\" is not a number of seconds, nor one with units like 1h30m".to_owned()),
         ("$ORIGIN", "z:2:1: error[bad-directive]: $ORIGIN takes one name ($ORIGIN example.com.)".to_owned()),
         (
-            "$GENERATE 1-9 a$ A 192.0.2.$",
-            "z:2:1: error[generate-not-supported]: $GENERATE is not supported (write the records out, or let a script write \
-             them to a file and $INCLUDE that)"
+            "$GENERATE 1-9 a$",
+            "z:2:1: error[bad-directive]: $GENERATE takes a range, an owner, a type and rdata ($GENERATE 1-254 host-$ A \
+             192.0.2.$)"
                 .to_owned(),
         ),
         ("$ORGIN a.", "z:2:1: error[unknown-directive]: \"$ORGIN\" is not a directive (did you mean $ORIGIN?)".to_owned()),
@@ -473,4 +476,117 @@ fn arbitrary_text() -> impl Strategy<Value = String> {
             format!("\na 1 TYPE{rtype} \\# {} {hex}\n", octets.len())
         });
     proptest::collection::vec(prop_oneof![20 => pieces, 3 => generic], 0..60).prop_map(|pieces| pieces.concat())
+}
+
+/// What `named-compilezone` makes of the same lines.
+#[test]
+fn generate_makes_what_bind_makes() {
+    let text = "$TTL 60\n$GENERATE 1-2 host-$ A 192.0.2.$\n$GENERATE 0-8/4 ${10,4,x}.a 300 IN CNAME b${-1,3}.$$.x.\\$\n\
+        $GENERATE 1-2 m$ MX \"$0 mail-${0,2,o}\"\n$GENERATE 1-1 t$ TXT \"\\\"hello $\\\" world\"\n\
+        $GENERATE 10-11 ${0,8,n}p PTR host-${0,0,N}\n$GENERATE 8-9 ${-9}d TXT x${-10,4,x}\n";
+    let written = "$TTL 60\nhost-1 A 192.0.2.1\nhost-2 A 192.0.2.2\n000a.a 300 CNAME b-01.\\$.x.\\$\n000e.a 300 CNAME b003.\\$.x.\\$\n\
+        0012.a 300 CNAME b007.\\$.x.\\$\nm1 MX 10 mail-01\nm2 MX 20 mail-02\nt1 TXT \"hello 1\" world\n\
+        a.0.0.0.p PTR host-A\nb.0.0.0.p PTR host-B\n-1d TXT xfffffffe\n0d TXT xffffffff\n";
+    assert_eq!(read(text), read(written));
+    // Rdata of several words may stand as it is, too; and the owner before is that of the line before.
+    assert_eq!(
+        read("$TTL 60\na A 192.0.2.1\n$GENERATE 1-1 m$ MX $0 m\n AAAA ::1"),
+        read("$TTL 60\na A 192.0.2.1\nm1 MX 10 m\na AAAA ::1")
+    );
+    let (records, _) = parse_with("$TTL 60\n\n$GENERATE 1-2 a$ A 192.0.2.$\n", &[]);
+    assert_eq!(records.get(1).at().to_string(), "z:3:1", "a record stands where it is made");
+}
+
+#[test]
+fn generate_is_bounded() {
+    let text = "$TTL 60\n$GENERATE 1-10 a$ A 192.0.2.1\n$GENERATE 1-1048576 b$ A 192.0.2.1\n";
+    let (records, diagnostics) = parse_with(text, &[]);
+    assert_eq!(records.len(), 10);
+    assert_eq!(diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(), ["zone-too-large"]);
+    let wrong = messages("$TTL 60\n$GENERATE 250-260 a$ A 192.0.2.$\n");
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(wrong[0].contains("for $ = 256: \"192.0.2.256\" is not an IPv4 address"), "{wrong:?}");
+}
+
+/// The octets are those of `named-compilezone`, read back in its text form.
+#[test]
+fn loc_is_read_as_bind_reads_it() {
+    let same = |a: &str, b: &str| assert_eq!(read(&format!("x 60 LOC {a}")), read(&format!("x 60 LOC {b}")));
+    let hex = |text: &str| read(&format!("x 60 LOC {text}"))[0].rsplit(' ').next().unwrap().to_owned();
+    // The first example of RFC 1876 §4: cambridge-net.kei.com.
+    assert_eq!(hex("42 21 54 N 71 06 18 W -24m 30m"), "0033161389172dd070be15f000988d20");
+    same("52 14 05 N 00 08 50 E 10m", "52 14 5.000 N 0 8 50.000 E 10.00m 1m 10000m 10m");
+    same("52 14 05.123 S 00 08 50.9 W -10.5m 1234.56m 20m 0.5", "52 14 5.123 S 0 8 50.900 W -10.50m 1000m 20m 0.50m");
+    same("90 N 180 W 42849672.95m 90000000.00m 0m 0.01m", "90 0 0.000 N 180 0 0.000 W 42849672.95m 90000000m 0.00m 0.01m");
+    same("32 7 19 S 116 2 25 E 10m 9999m 99.99m 100000m", "32 7 19.000 S 116 2 25.000 E 10.00m 9000m 90m 100000m");
+    same("1 n 2 e 0", r"\# 16 00121613 8036EE80 806DDD00 00989680");
+    for wrong in [
+        "91 N 0 E 0m",
+        "90 0 0.001 N 0 E 0m",
+        "1 60 N 0 E 0m",
+        "1 2 60 N 0 E 0m",
+        "1 2 3.1234 N 0 E 0m",
+        "1 N 181 E 0m",
+        "1 N 2 E",
+        "1 N 2 E 42849672.96m",
+        "1 N 2 E -100000.01m",
+        "1 N 2 E 1.234m",
+        "1 N 2 E 1m 90000000.01m",
+        "N 0 E 0m",
+        "1 2 3 4 N 0 E 0m",
+        r"\# 16 00A216138036EE80806DDD0000989680",
+        r"\# 4 00000000",
+    ] {
+        assert_eq!(messages(&format!("x 60 LOC {wrong}")).len(), 1, "{wrong}");
+    }
+}
+
+#[test]
+fn octets_that_are_not_utf_8_are_served_as_they_stand_in_strings_only() {
+    let text = |octets: &[u8]| MasterText::from_octets(octets.to_vec()).unwrap();
+    let read = |octets: &[u8]| {
+        let mut diagnostics = Diagnostics::default();
+        let records = parse(&Input::whole("z", text(octets)), &origin(), &mut Files(BTreeMap::new()), &mut diagnostics);
+        let rules: Vec<_> = diagnostics.iter().map(|d| (d.severity, d.rule, d.at.line)).collect();
+        (lines(&records), rules)
+    };
+    let warning = |line| (Severity::Warning, "not-utf8", line);
+    assert_eq!(read(b"; Z\xfcrich\nt 60 TXT ok ; \xff"), (vec!["t 60 TXT 026f6b".to_owned()], vec![]));
+    assert_eq!(read(b"t 60 TXT \"Z\xfc\" ok"), (vec!["t 60 TXT 025afc026f6b".to_owned()], vec![warning(1)]));
+    assert_eq!(read(b"t 60 TXT \\\xfc\\\\\xfc\xff1").0, ["t 60 TXT 05fc5cfcff31"]);
+    let (records, rules) = read(b"ok 60 A 192.0.2.1\nz\xfc 60 A 192.0.2.1\nx 60 CNAME z\xfc\n");
+    assert_eq!((records.len(), rules), (1, vec![(Severity::Error, "not-utf8", 2), (Severity::Error, "not-utf8", 3)]));
+    assert!(MasterText::from_octets((128..=255).collect()).is_none(), "no text at all");
+}
+
+#[test]
+fn a_file_without_a_record_is_reported_without_a_word_of_it() {
+    struct Secrets(bool);
+    impl Include for Secrets {
+        fn read(&mut self, path: &str, _: &str, _: u64) -> Result<Input, IncludeError> {
+            Ok(input(path, "root:$6$secret:19000:0:99999:7:::\nmachine secret login secret\n(secret\n"))
+        }
+        fn accept(&mut self, _: &Input) {
+            self.0 = true;
+        }
+        fn is_accepted(&self, file: &str) -> bool {
+            file == "z"
+        }
+    }
+    let mut secrets = Secrets(false);
+    let mut diagnostics = Diagnostics::default();
+    parse(&input("z", "$INCLUDE shadow\n"), &origin(), &mut secrets, &mut diagnostics);
+    let messages: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    assert!(messages[0].starts_with("shadow:1:1: error[not-a-master-file]") && !messages[0].contains("secret"), "{messages:?}");
+    assert!(!secrets.0);
+}
+
+#[test]
+fn what_is_included_again_and_again_is_bounded() {
+    let big = format!("a 60 A 192.0.2.1\n;{}\n", "x".repeat(1 << 20));
+    let includes: String = (0..150).map(|i| format!("$INCLUDE big n{i}\n")).collect();
+    let (records, diagnostics) = parse_with(&includes, &[("big", &big)]);
+    assert_eq!(records.len(), 16, "the first, and again as often as 16 MiB allow");
+    assert_eq!(diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(), ["zone-too-large"]);
 }
