@@ -65,7 +65,7 @@ fn a_start_with_a_large_location_database_answers_soon() {
     assert_eq!(built.code, Some(0), "{built:?}");
     site.edit("meridian.toml", "[maps.default]", "[geo]\ncity = \"city.mmdb\"\n[maps.default]");
     // The last row is in it.
-    assert!(site.run(&["why", "app.gtm.example", "--client", "22.26.127.0/24"]).stdout.contains("(DE 50.11,"));
+    assert!(site.run(&["why", "app.gtm.example", "--client", "22.26.127.0/24"]).stdout.contains("(EU DE 50.11,"));
     let _toys = Toy::regions(site.net);
     let mut client = Client::new(site.net.dns(), "app.gtm.example", RecordType::A);
     let began = Instant::now();
