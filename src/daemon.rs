@@ -11,6 +11,8 @@ mod reload;
 mod retired;
 mod say;
 mod units;
+mod watch;
+mod work;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,20 +23,20 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::answer::{Exchange, Query, Response, Worker, respond, respond_all};
 use crate::config::{TcpLimits, UdpOptions};
-use crate::control::{self, Control, Pulse, Reloads, Request, Started};
+use crate::control::{self, Control, Pulse, Reloads, Request, Started, TURN, Vitals};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
 use crate::loader::{self, Built};
 use crate::memory;
 use crate::model::{Moment, WallTime};
 use crate::probe::{Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
-use crate::publisher::{Change, Effect, Event, NotDone, Publisher};
+use crate::publisher::{Change, Effect, Event, Publisher};
 use crate::server::{self, BindError, Engine, Server, notify};
 use crate::state::{Keeper, Kept};
 
@@ -42,15 +44,17 @@ use descriptors::Shares;
 use first_round::Beside;
 use health::{keeper, next};
 
-use reload::{Asked, Files, Reload, finished};
+use reload::{Asked, Files, Look, Reload, finished, looked};
 use retired::Retired;
 use say::say;
-use units::Directory;
+use units::{Asking, Directory};
 
 /// How often the location databases are looked at for a change.
 const GEO_WATCH: Duration = Duration::from_secs(1);
 /// A wall clock that moves by so much between two looks was set.
 const CLOCK_STEP: Duration = Duration::from_secs(1);
+/// A loop that is late by so much was stopped, or had no processor.
+const STALL: Duration = Duration::from_millis(500);
 /// How often it is looked whether every thread has left a last owner, while a fence waits for that.
 const IN_FORCE: Duration = Duration::from_millis(20);
 /// How long the end waits for the last write of the history of health.
@@ -224,7 +228,12 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
     .map_err(|error| Failure::System("start the transports", error))?;
 
     let (pulse, reloads) = (Arc::new(Pulse::default()), Arc::new(Reloads::from_pointee(reload::at_start(last_good))));
-    let shared = Control { published: published.clone(), counters, server: server.counters(), requests, pulse, reloads };
+    let (stalls, vitals) = (server.stalls(), Arc::new(Vitals::default()));
+    // Nobody is to find the loop late before it has begun.
+    vitals.turn(clock.now());
+    vitals.set_ready(Some("starting"));
+    watch::start(vitals.clone(), clock, stalls).map_err(|error| Failure::System("start a thread", error))?;
+    let shared = Control { published: published.clone(), counters, server: server.counters(), vitals, requests, pulse, reloads };
     // Set here and nowhere else.
     let _ = started.set(shared.clone());
     directory.serve(&shared);
@@ -264,6 +273,7 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
         files,
         ready: None,
         reload: None,
+        look: None,
         asked: None,
         keeping: None,
     };
@@ -297,7 +307,7 @@ struct Daemon {
     directory: Directory,
     control: Control,
     /// Operators who are to be answered.
-    requests: HashMap<u64, oneshot::Sender<Result<String, NotDone>>>,
+    requests: HashMap<u64, Asking>,
     /// Counts them.
     requested: u64,
     /// The number of the publication in `published`.
@@ -317,10 +327,12 @@ struct Daemon {
     ready: Option<bool>,
     /// A reload under way.
     reload: Option<Reload>,
+    /// A look at the location databases under way.
+    look: Option<Look>,
     /// Another one that was asked for meanwhile.
     asked: Option<Asked>,
     /// The last good files are being written.
-    keeping: Option<JoinHandle<()>>,
+    keeping: Option<(Moment, JoinHandle<()>)>,
 }
 
 struct Signals {
@@ -343,11 +355,14 @@ impl Daemon {
         mut control: mpsc::Receiver<Request>,
         mut writes: mpsc::UnboundedReceiver<Event>,
     ) {
-        let mut watchdog = notify::watchdog_period().map(tokio::time::interval);
+        let mut turn = tokio::time::interval(TURN / 2);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut geo = tokio::time::interval(GEO_WATCH);
+        geo.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut in_force = tokio::time::interval(IN_FORCE);
         in_force.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.turn();
             self.say_ready();
             let deadline = self.publisher.next_deadline().map(|at| self.clock.instant(at));
             tokio::select! {
@@ -366,14 +381,16 @@ impl Daemon {
                 Some(request) = control.recv() => self.answer(request),
                 _ = signals.hangup.recv() => self.ask_reload(Asked::new("SIGHUP")),
                 reloaded = finished(&mut self.reload) => self.finish_reload(reloaded),
+                seen = looked(&mut self.look) => self.take_look(seen),
                 _ = geo.tick() => {
                     self.control.pulse.beat();
                     self.watch_wall();
+                    self.watch_work();
                     self.watch_geo();
                     self.free_retired();
                 }
                 _ = in_force.tick(), if self.publisher.awaits_in_force() => self.report_in_force(),
-                () = tick(&mut watchdog) => self.feed_watchdog(),
+                _ = turn.tick() => {}
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
             }
@@ -383,8 +400,8 @@ impl Daemon {
         tracing::info!("stopping: answering what is queued");
         let keeper = self.keeper.take().map(|keeper| self.write_last(keeper));
         tokio::task::block_in_place(|| self.server.stop());
-        if let Some(keeping) = self.keeping {
-            let _ = keeping.await;
+        if let Some((_, keeping)) = self.keeping {
+            let _ = tokio::time::timeout(LAST_WRITE, keeping).await;
         }
         if keeper.is_some_and(|keeper| !tokio::task::block_in_place(|| keeper.finish(LAST_WRITE))) {
             tracing::warn!("the history of health is not written within {LAST_WRITE:?}; leaving without");
@@ -398,8 +415,20 @@ impl Daemon {
     }
 
     fn handle(&mut self, event: Event) {
-        let effects = self.publisher.handle(event, self.now());
+        let now = self.turn();
+        let effects = self.publisher.handle(event, now);
         self.take(effects);
+    }
+
+    /// The loop goes round. Where it was late, deadlines move before anything is judged by them.
+    fn turn(&mut self) -> Moment {
+        let now = self.now();
+        let late = self.control.vitals.late(now);
+        if late >= STALL {
+            self.publisher.stalled(late, now);
+        }
+        self.control.vitals.turn(now);
+        now
     }
 
     /// Does what the publisher asks for.
@@ -440,7 +469,7 @@ impl Daemon {
                 }
                 Effect::Answer { request, result } => {
                     // Whoever asked may have gone.
-                    self.requests.remove(&request).map(|reply| reply.send(result.map(|done| done.show(wall))));
+                    self.requests.remove(&request).map(|asking| asking.reply.send(result.map(|done| done.show(wall))));
                 }
             }
         }
@@ -452,8 +481,12 @@ impl Daemon {
 
     /// Frees the replaced snapshots that every thread has left, and gives a replaced dataset's memory back.
     fn free_retired(&mut self) {
-        if self.retired.free(&self.published.load().dataset) {
-            memory::give_back();
+        let freed = self.retired.free(&self.published.load().dataset);
+        if !freed.is_empty() {
+            tokio::task::spawn_blocking(move || {
+                drop(freed);
+                memory::give_back();
+            });
         }
     }
 
@@ -474,7 +507,7 @@ impl Daemon {
     fn answer(&mut self, request: Request) {
         match request {
             Request::Status(reply) => {
-                let _ = reply.send(control::Status::new(&self.publisher, self.not_ready(), self.now(), self.clock.wall()));
+                let _ = reply.send(control::Facts::new(&self.publisher, self.not_ready(), self.now(), self.clock.wall()));
             }
             Request::Reload { force, reply } => self.ask_reload(Asked::by_operator(force, reply)),
             Request::Report { check, target, report, reply } => {
@@ -523,6 +556,7 @@ impl Daemon {
 
     /// systemd's READY means "started", whether or not this node should get queries; STATUS says that.
     fn say_ready(&mut self) {
+        self.control.vitals.set_ready(self.not_ready());
         let ready = self.not_ready().is_none();
         if self.reload.is_some() || self.ready.replace(ready) == Some(ready) {
             return;
@@ -533,15 +567,6 @@ impl Daemon {
                 Some(refused) => notify::ready(&format!("ready: {}; BUT {}", self.summary(), refused.as_str())),
             },
             Some(why) => notify::ready(&format!("NOT READY: {why}")),
-        }
-    }
-
-    fn feed_watchdog(&mut self) {
-        let stalled = self.server.stalled();
-        if stalled.is_empty() {
-            notify::watchdog();
-        } else {
-            tracing::error!("threads are stuck: {}; the watchdog is not fed", stalled.join(", "));
         }
     }
 
@@ -559,15 +584,6 @@ impl Daemon {
 async fn sleep_until(deadline: Option<tokio::time::Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn tick(interval: &mut Option<tokio::time::Interval>) {
-    match interval {
-        Some(interval) => {
-            interval.tick().await;
-        }
         None => std::future::pending().await,
     }
 }

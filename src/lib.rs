@@ -33,6 +33,7 @@ pub mod cli;
 pub mod control;
 pub mod daemon;
 pub mod loader;
+pub mod log;
 pub mod probe;
 pub mod publisher;
 pub mod server;

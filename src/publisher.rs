@@ -19,7 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dataset::{Dataset, Snapshot};
-use crate::health::{self, Carry, Cause, Health, Key, Outcome, Pushes, Report, TargetSpec, match_targets};
+use crate::health::{
+    self, Carry, Cause, FailReason, Health, Key, NotJudged, Outcome, Pushes, READING, Report, Seen, TargetSpec, match_targets,
+};
 use crate::model::{Endpoint, Family, Moment, Pool, RegionId, ServiceId, Target, TargetId, WallTime};
 use crate::steer::{Holding, Overrides, Plan, Ramp, Rung};
 
@@ -205,6 +207,24 @@ impl Done {
     }
 }
 
+/// A time in which this process stood still, and so saw nothing.
+#[derive(Debug, Clone, Copy)]
+struct Stall {
+    ended: Moment,
+    /// No takeover before: by then every endpoint has shown what it is.
+    judged: Moment,
+    /// Probes that were under way are not judged: false where another stall was shortly before, for a process that is always late
+    /// has to judge by what it has.
+    excuses: bool,
+}
+
+/// Probes under way in a stall have told what they saw within so long.
+const LATE_PROBES: Duration = Duration::from_secs(1);
+/// A timer that rings so late did not ring because nobody ran.
+const LATE_TIMER: Duration = Duration::from_millis(250);
+/// Stalls nearer to each other than this are no pauses, but overload.
+const OVERLOAD: Duration = Duration::from_secs(10);
+
 /// Holds the state of the server; the one writer of snapshots.
 #[derive(Debug)]
 pub struct Publisher {
@@ -232,6 +252,8 @@ pub struct Publisher {
     first_round: bool,
     /// Queries are answered beside the first round.
     answering: bool,
+    /// The last time this process stood still.
+    stall: Option<Stall>,
     keeping: Keeping,
 }
 
@@ -263,6 +285,7 @@ impl Publisher {
             generation: 0,
             first_round: true,
             answering: false,
+            stall: None,
             keeping: Keeping::default(),
             dataset,
         }
@@ -304,7 +327,7 @@ impl Publisher {
 
     fn scenery(&self, now: Moment) -> Scenery<'_> {
         let (config, health, words) = (&self.dataset.config, &self.health, &self.words.list);
-        Scenery { config, health, words, first_round: self.first_round, now }
+        Scenery { config, health, words, first_round: self.first_round, blind: self.is_blind(now), now }
     }
 
     /// Whether there is somewhere to keep overrides; without, they are refused. What was under way elsewhere is given up.
@@ -392,10 +415,38 @@ impl Publisher {
         let keep = self.keeping.due().filter(|_| !self.first_round);
         let words = self.words.next_deadline(self.looked);
         let units = self.units.next_deadline();
-        [self.health.next_deadline(), self.pushes.next_deadline(), self.pools.next_step(), publish, keep, units, words]
+        let judged = self.stall.map(|stall| stall.judged).filter(|judged| *judged > self.looked);
+        [self.health.next_deadline(), self.pushes.next_deadline(), self.pools.next_step(), publish, keep, units, words, judged]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// This process stood still for the time of `stall`, until `now`; to be called before what waited is handled. Deadlines of health
+    /// move, probes that were under way are not judged, and no unit is taken over before its owner was seen again.
+    pub fn stalled(&mut self, stall: Duration, now: Moment) {
+        let excuses = self.stall.is_none_or(|last| now.since(last.ended) >= stall + OVERLOAD);
+        self.stall = Some(Stall { ended: now, judged: now + self.health.window().max(READING), excuses });
+        self.health.stalled(stall);
+        self.pushes.stalled(stall, now);
+    }
+
+    /// Takeovers wait for what is seen after a stall.
+    fn is_blind(&self, now: Moment) -> bool {
+        self.stall.is_some_and(|stall| now < stall.judged)
+    }
+
+    /// The outcome of a probe; not judged where it ran out of time because this process stood still.
+    fn excused(&self, target: TargetId, outcome: Outcome) -> Outcome {
+        let Some(stall) = self.stall.filter(|stall| stall.excuses) else { return outcome };
+        let began = outcome.at - outcome.phases.total();
+        let is_timeout = matches!(outcome.seen, Seen::Fail(FailReason::Timeout(_)));
+        // A timer that did not ring when it was to: what the endpoint did in time was not seen in time.
+        let is_late = outcome.phases.total() >= self.health.spec(target).timeout + LATE_TIMER;
+        if is_timeout && is_late && began < stall.ended && outcome.at <= stall.ended + LATE_PROBES {
+            return Outcome { seen: Seen::NotJudged(NotJudged::Stalled), ..outcome };
+        }
+        outcome
     }
 
     /// Takes in one event; what follows from it, in order.
@@ -413,6 +464,7 @@ impl Publisher {
                 }
             }
             Event::Outcome { generation, target, outcome } if generation == self.generation => {
+                let outcome = self.excused(target, outcome);
                 let changes = self.health.record(target, outcome, now);
                 self.take(changes, &mut effects);
             }
@@ -442,9 +494,9 @@ impl Publisher {
             }
             Event::Override { request, asked } => {
                 let (config, health, units) = (&self.dataset.config, &self.health, &self.units);
-                let first_round = self.first_round;
+                let (first_round, blind) = (self.first_round, self.is_blind(now));
                 let stranded = |before: &Overrides, after: &Overrides, at: Moment| {
-                    let before = Scenery { config, health, words: before, first_round, now };
+                    let before = Scenery { config, health, words: before, first_round, blind, now };
                     units.stranded(&before, &Scenery { words: after, now: at, ..before })
                 };
                 let ground = Ground { config, health, stranded: &stranded, now };
@@ -461,7 +513,8 @@ impl Publisher {
             }
             Event::MoveUnit { request, unit, region, force } => {
                 let (config, health, words) = (&self.dataset.config, &self.health, &self.words.list);
-                let scenery = Scenery { config, health, words, first_round: self.first_round, now };
+                let blind = self.stall.is_some_and(|stall| now < stall.judged);
+                let scenery = Scenery { config, health, words, first_round: self.first_round, blind, now };
                 self.units.move_unit(request, &unit, &region, force, &scenery, &mut effects);
             }
             Event::BeginUnits { request, name, epoch } => {
@@ -480,6 +533,9 @@ impl Publisher {
         }
         self.dirty.extend(self.pools.due(now));
         let looked = std::mem::replace(&mut self.looked, now);
+        if self.stall.is_some_and(|stall| looked < stall.judged && stall.judged <= now) {
+            self.units.look_at_all();
+        }
         self.dirty.extend(self.words.due(&self.dataset.config, looked, now, &mut effects));
         self.step_units(now, &mut effects);
         // Before anything is answered, what is found is compiled once, at the end of that time.
@@ -495,7 +551,8 @@ impl Publisher {
     /// Asks for what health and time have brought about of units.
     fn step_units(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let (config, health, words) = (&self.dataset.config, &self.health, &self.words.list);
-        let scenery = Scenery { config, health, words, first_round: self.first_round, now };
+        let blind = self.stall.is_some_and(|stall| now < stall.judged);
+        let scenery = Scenery { config, health, words, first_round: self.first_round, blind, now };
         let due = self.units.step(&self.dirty, &scenery, now, effects);
         self.dirty.extend(due);
     }
@@ -636,7 +693,8 @@ impl Publisher {
         };
         let (mut standings, ramps) = self.pools.update(id, config, &state, health, undone, now);
         let applied = words.apply(regions, service, &mut standings, now);
-        let scenery = Scenery { config, health, words, first_round: self.first_round, now };
+        let blind = self.stall.is_some_and(|stall| now < stall.judged);
+        let scenery = Scenery { config, health, words, first_round: self.first_round, blind, now };
         let holding = self.units.settle(id, &scenery, now);
         let mut plan = Plan::compile_held(&applied, regions, &state, &standings, holding);
         plan.count_in(self.numbering.of(id));

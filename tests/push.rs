@@ -9,7 +9,7 @@ use std::time::Duration;
 use meridian::answer::explain;
 use meridian::dataset::Dataset;
 use meridian::dns::Name;
-use meridian::health::{FailReason, Outcome, Report, Seen};
+use meridian::health::{FailReason, Outcome, Phase, Phases, Report, Seen};
 use meridian::model::{Moment, Target, TargetId, WallTime};
 use meridian::publisher::{Effect, Event, Publisher};
 
@@ -186,4 +186,59 @@ fn what_is_probed_takes_no_reports() {
     let target = |text: &str| Target::Address(text.parse().unwrap());
     assert_eq!(world.publisher.push_target("web", &target(ASHBURN)), None);
     assert_eq!(world.publisher.push_target("own", &target(ASHBURN)), None);
+}
+
+/// The machine was suspended, or the process stopped, while the endpoint went on reporting.
+#[test]
+fn a_report_that_waited_for_a_stopped_process_comes_in_time() {
+    let mut world = World::started();
+    world.report(true);
+    world.run_until(5);
+    world.now = 17;
+    world.publisher.stalled(Duration::from_secs(12), at(17));
+    world.event(Event::Tick);
+    world.run_until(20);
+    world.report(true);
+    world.run_until(29);
+    assert_eq!((world.answer().as_str(), world.said.as_slice()), (DUBLIN, &[][..]));
+    // Silence counts as it did before.
+    world.run_until(30);
+    assert_eq!(world.answer(), ASHBURN);
+}
+
+/// With a due time that is about to come, what waits in sockets has a second to be read.
+#[test]
+fn after_a_stall_reports_have_time_to_be_read() {
+    let mut world = World::started();
+    world.run_until(9);
+    world.now = 30;
+    world.publisher.stalled(Duration::from_secs(20), at(30));
+    world.event(Event::Tick);
+    world.report(true);
+    assert_eq!((world.answer().as_str(), world.said.as_slice()), (DUBLIN, &[][..]));
+}
+
+#[test]
+fn a_probe_that_a_stall_kept_from_its_timer_is_not_judged_and_a_second_one_is() {
+    let mut world = World::started();
+    let timeout = |world: &mut World, late: u64| {
+        let config = &world.publisher.dataset().config;
+        let index = config.targets.iter().position(|target| target.target.to_string() == ASHBURN).unwrap();
+        let mut phases = Phases::default();
+        phases.add(Phase::Response, config.checks[config.targets[index].check.index()].timeout + Duration::from_secs(late));
+        let seen = Seen::Fail(FailReason::Timeout(Phase::Response));
+        let outcome = Outcome { phases, ..Outcome::new(at(world.now), seen) };
+        let generation = world.publisher.generation();
+        let target = TargetId::from_index(index);
+        world.event(Event::Outcome { generation, target, outcome });
+        world.publisher.health().tracker(target).fails()
+    };
+    world.now = 12;
+    world.publisher.stalled(Duration::from_secs(12), at(12));
+    assert_eq!(timeout(&mut world, 12), 0, "nobody looked at what came in time");
+    assert_eq!(timeout(&mut world, 0), 1, "its timer rang when it was to");
+    // A process that is late all the time has to judge by what it sees.
+    world.now = 15;
+    world.publisher.stalled(Duration::from_secs(3), at(15));
+    assert_eq!(timeout(&mut world, 3), 2);
 }

@@ -2,14 +2,24 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::daemon::{self, Hooks};
+use crate::log;
 use crate::memory;
 
+/// How long the end waits for whoever reads the log.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 pub(super) fn run(config: &Path, first_units: bool) -> ExitCode {
-    super::log::start();
+    if let Err(error) = super::log::start() {
+        eprintln!("meridian: cannot start a thread: {error}");
+        return ExitCode::FAILURE;
+    }
     memory::map_large_vectors();
-    match daemon::run(config, first_units, Hooks::default()) {
+    let ended = daemon::run(config, first_units, Hooks::default());
+    log::flush(LAST_LINES);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{failure}");

@@ -58,6 +58,8 @@ fn wait(server: &str, exchange: impl Future<Output = Result<String, String>>) ->
 fn wait_for(time: Duration, server: &str, exchange: impl Future<Output = Result<String, String>>) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| format!("cannot start: {e}"))?;
     let answer = runtime.block_on(async { tokio::time::timeout(time, exchange).await });
+    // A path on a file system that hangs keeps a thread waiting.
+    runtime.shutdown_background();
     answer.unwrap_or_else(|_| Err(format!("{server} did not answer within {} s", time.as_secs())))
 }
 
@@ -74,7 +76,11 @@ async fn over_tcp(method: Method, base: &str, path: &str) -> Result<String, Stri
 async fn over_socket(method: Method, socket: &Path, path: &str) -> Result<String, String> {
     let shown = socket.display();
     let uri: Uri = format!("http://localhost{path}").parse().map_err(|_| format!("{path} is no path"))?;
-    let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+    let path = socket.to_owned();
+    let connected = tokio::task::spawn_blocking(move || std::os::unix::net::UnixStream::connect(path)).await;
+    let connected = connected.map_err(std::io::Error::other).and_then(|stream| stream);
+    let stream = connected.and_then(|stream| stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)));
+    let stream = stream.map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!("no server is running there: {shown}: {error}"),
         ErrorKind::PermissionDenied => format!("{shown}: {error}: be the user that runs the server, or root"),
         _ => format!("{shown}: {error}"),

@@ -185,7 +185,7 @@ fn answered(result: Result<String, NotDone>) -> Response {
             let status = match &why {
                 NotDone::NotFound(_) => StatusCode::NOT_FOUND,
                 NotDone::Refused(_) => StatusCode::CONFLICT,
-                NotDone::NotKept(_) => StatusCode::SERVICE_UNAVAILABLE,
+                NotDone::NotKept(_) | NotDone::NotKnown(_) => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, format!("{why}\n")).into_response()
         }

@@ -7,15 +7,17 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{Control, Status, TargetStatus, UnitStatus};
+use super::{Control, Status, TargetStatus, UnitStatus, Work};
 use crate::answer::Counters;
 use crate::dns::Rcode;
+use crate::log;
 use crate::metrics::Counter;
 use crate::model::ServiceId;
+use crate::probe::Clock;
 use crate::steer::Rung;
 
-/// All metrics in the OpenMetrics text format.
-pub(super) fn encode(control: &Control, status: Status) -> String {
+/// All metrics in the OpenMetrics text format; without those of health where the loop does not tell its `status`.
+pub(super) fn encode(control: &Control, status: Option<Status>) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape { control: control.clone(), status }));
     let mut out = String::new();
@@ -25,7 +27,7 @@ pub(super) fn encode(control: &Control, status: Status) -> String {
 
 struct Scrape {
     control: Control,
-    status: Status,
+    status: Option<Status>,
 }
 
 impl std::fmt::Debug for Scrape {
@@ -82,10 +84,9 @@ impl Collector for Scrape {
         counter(out, "meridian_tcp_connections_accepted", "TCP connections accepted", udp.tcp.accepted.get())?;
         counter(out, "meridian_tcp_connections_refused", "TCP connections over a limit", udp.tcp.refused.get())?;
         counter(out, "meridian_tcp_connections_timed_out", "TCP connections idle or too slow", udp.tcp.timed_out.get())?;
-        gauge(out, "meridian_ready", "1 when this node should be sent queries", i64::from(self.status.not_ready.is_none()))?;
-        gauge(out, "meridian_isolated", "1 while our own network is taken to be what failed", i64::from(self.status.isolated))?;
+        self.encode_vitals(out)?;
         self.encode_reloads(out)?;
-        self.encode_health(out)
+        self.status.as_ref().map_or(Ok(()), |status| encode_health(status, out))
     }
 }
 
@@ -115,44 +116,66 @@ impl Scrape {
         counter(out, "meridian_reload_failures", "Reloads that were refused or failed", last.failures)
     }
 
-    fn encode_health(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let targets = || self.status.targets.iter();
-        let labels = |target: &TargetStatus| [("check", target.check.clone()), ("target", target.target.clone())];
-        let up = targets().map(|target| (labels(target), f64::from(u8::from(target.up))));
-        gauges(out, "meridian_target_up", "1 when a check of an address is up", up)?;
-        let flapping = targets().filter(|target| target.flapping_until.is_some()).map(|target| (labels(target), 1.0));
-        gauges(out, "meridian_target_flapping", "1 while it is held down as flapping", flapping)?;
-        let load = targets().filter_map(|target| Some((labels(target), target.load?)));
-        gauges(out, "meridian_target_load", "The load it reports, averaged, 0 idle to 1 full", load)?;
-        let held = self.status.returning.iter().filter(|pool| pool.is_held());
-        let held = held.map(|pool| ([("service", pool.service.clone()), ("region", pool.region.clone())], 1.0));
-        gauges(out, "meridian_pool_held", "1 while it is held until an operator resumes it", held)?;
-        let overrides = self.status.overrides.iter().filter(|own| own.in_force);
-        let overrides = overrides.map(|own| ([("word", own.word.clone()), ("of", own.of.clone())], 1.0));
-        gauges(out, "meridian_override", "1 while an operator's word is in force", overrides)?;
-        let units = || self.status.units.units.iter();
-        let unit = |unit: &UnitStatus, region: &Option<String>| {
-            [("unit", unit.unit.clone()), ("region", region.clone().unwrap_or_default())]
-        };
-        let service = |unit: &UnitStatus| [("unit", unit.unit.clone()), ("service", unit.service.clone())];
-        let owners = units().filter(|unit| unit.owner.is_some()).map(|own| (unit(own, &own.owner), 1.0));
-        gauges(out, "meridian_unit_owner", "1 for the region that owns a unit", owners)?;
-        let epochs = units().map(|own| (service(own), own.epoch as f64));
-        gauges(out, "meridian_unit_epoch", "The epoch of a unit's owner, or of its last one", epochs)?;
-        let fenced = units().map(|own| (service(own), f64::from(u8::from(own.owner.is_none()))));
-        gauges(out, "meridian_unit_fenced", "1 while nobody owns a unit", fenced)?;
-        gauge(out, "meridian_units_frozen", "1 while no unit changes hands", i64::from(self.status.units.frozen.is_some()))?;
-        let mut ignored = out.encode_descriptor(
-            "meridian_target_load_ignored",
-            "Passes without a report of load that can be used",
+    fn encode_vitals(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (vitals, now) = (&self.control.vitals, Clock.now());
+        gauge(out, "meridian_ready", "1 when this node should be sent queries", i64::from(vitals.not_ready(now).is_none()))?;
+        let late = out.encode_descriptor(
+            "meridian_control_loop_late_seconds",
+            "How late the control loop is, which follows health, operators and the files",
             None,
-            MetricType::Counter,
+            MetricType::Gauge,
         )?;
-        for target in targets().filter(|target| target.load.is_some() || target.load_ignored > 0) {
-            ConstCounter::new(target.load_ignored).encode(ignored.encode_family(&labels(target))?)?;
+        ConstGauge::new(vitals.late(now).as_secs_f64()).encode(late)?;
+        counter(out, "meridian_control_loop_stalls", "How often it was late by a second or more", vitals.stalls())?;
+        counter(out, "meridian_log_dropped", "Log lines dropped since whoever reads the log did not keep up", log::dropped())?;
+        let help = "How long the work on files that is under way takes so far; 0 where none is";
+        let mut family = out.encode_descriptor("meridian_file_work_seconds", help, None, MetricType::Gauge)?;
+        for work in Work::ALL {
+            let takes = ConstGauge::new(vitals.work(work).as_secs_f64());
+            takes.encode(family.encode_family(&[("work", work.as_label())])?)?;
         }
         Ok(())
     }
+}
+
+fn encode_health(status: &Status, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+    gauge(out, "meridian_isolated", "1 while our own network is taken to be what failed", i64::from(status.isolated))?;
+    let targets = || status.targets.iter();
+    let labels = |target: &TargetStatus| [("check", target.check.clone()), ("target", target.target.clone())];
+    let up = targets().map(|target| (labels(target), f64::from(u8::from(target.up))));
+    gauges(out, "meridian_target_up", "1 when a check of an address is up", up)?;
+    let flapping = targets().filter(|target| target.flapping_until.is_some()).map(|target| (labels(target), 1.0));
+    gauges(out, "meridian_target_flapping", "1 while it is held down as flapping", flapping)?;
+    let load = targets().filter_map(|target| Some((labels(target), target.load?)));
+    gauges(out, "meridian_target_load", "The load it reports, averaged, 0 idle to 1 full", load)?;
+    let held = status.returning.iter().filter(|pool| pool.is_held());
+    let held = held.map(|pool| ([("service", pool.service.clone()), ("region", pool.region.clone())], 1.0));
+    gauges(out, "meridian_pool_held", "1 while it is held until an operator resumes it", held)?;
+    let overrides = status.overrides.iter().filter(|own| own.in_force);
+    let overrides = overrides.map(|own| ([("word", own.word.clone()), ("of", own.of.clone())], 1.0));
+    gauges(out, "meridian_override", "1 while an operator's word is in force", overrides)?;
+    let units = || status.units.units.iter();
+    let unit = |unit: &UnitStatus, region: &Option<String>| {
+        [("unit", unit.unit.clone()), ("region", region.clone().unwrap_or_default())]
+    };
+    let service = |unit: &UnitStatus| [("unit", unit.unit.clone()), ("service", unit.service.clone())];
+    let owners = units().filter(|unit| unit.owner.is_some()).map(|own| (unit(own, &own.owner), 1.0));
+    gauges(out, "meridian_unit_owner", "1 for the region that owns a unit", owners)?;
+    let epochs = units().map(|own| (service(own), own.epoch as f64));
+    gauges(out, "meridian_unit_epoch", "The epoch of a unit's owner, or of its last one", epochs)?;
+    let fenced = units().map(|own| (service(own), f64::from(u8::from(own.owner.is_none()))));
+    gauges(out, "meridian_unit_fenced", "1 while nobody owns a unit", fenced)?;
+    gauge(out, "meridian_units_frozen", "1 while no unit changes hands", i64::from(status.units.frozen.is_some()))?;
+    let mut ignored = out.encode_descriptor(
+        "meridian_target_load_ignored",
+        "Passes without a report of load that can be used",
+        None,
+        MetricType::Counter,
+    )?;
+    for target in targets().filter(|target| target.load.is_some() || target.load_ignored > 0) {
+        ConstCounter::new(target.load_ignored).encode(ignored.encode_family(&labels(target))?)?;
+    }
+    Ok(())
 }
 
 /// One family of gauges, each with two labels.

@@ -11,8 +11,10 @@ pub mod local;
 mod metrics;
 mod push;
 mod status;
+mod vitals;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
@@ -37,7 +39,11 @@ use crate::server::{self, BindError, ServerCounters, Transport, seed};
 pub use client::{get, get_local, percent_encode, post, post_local, post_local_within};
 pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
 pub use life::{LastReload, Pulse, Refused, Reloads};
-pub use status::{OverrideStatus, PoolStatus, ProbeStatus, Status, TargetStatus, UnitStatus, UnitsStatus};
+pub use status::{Facts, OverrideStatus, PoolStatus, ProbeStatus, Status, TargetStatus, UnitStatus, UnitsStatus};
+pub use vitals::{TURN, Vitals, Work};
+
+/// How long the publisher's loop may take to answer; what waits for a disk takes less.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the API works with.
 #[derive(Clone)]
@@ -48,6 +54,8 @@ pub struct Control {
     pub counters: Vec<Arc<Counters>>,
     /// What the transports count.
     pub server: Arc<ServerCounters>,
+    /// What the publisher's loop tells unasked.
+    pub vitals: Arc<Vitals>,
     /// The publisher's loop.
     pub requests: mpsc::Sender<Request>,
     /// Whether this process can answer.
@@ -74,7 +82,7 @@ impl FromRequestParts<Started> for Control {
 #[derive(Debug)]
 pub enum Request {
     /// The state of this moment.
-    Status(oneshot::Sender<Status>),
+    Status(oneshot::Sender<Facts>),
     /// An endpoint reports itself.
     Report {
         /// The name of a `push` check.
@@ -173,26 +181,39 @@ pub async fn serve(admin: Admin, connections: usize, started: Started) {
 }
 
 async fn status(control: &Control) -> Result<Status, Response> {
-    ask(control, Request::Status).await
+    let facts = ask(control, Request::Status).await?;
+    let made = tokio::task::spawn_blocking(move || Status::new(facts, Clock.wall())).await;
+    made.map_err(|why| (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response())
 }
 
-/// Puts a request to the publisher's loop.
+/// Puts a request to the publisher's loop, which answers at once unless it hangs.
 async fn ask<T>(control: &Control, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Response> {
-    let gone = || (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     let (reply, answer) = oneshot::channel();
-    control.requests.send(request(reply)).await.map_err(|_| gone())?;
-    answer.await.map_err(|_| gone())
+    let asked = async {
+        control.requests.send(request(reply)).await.ok()?;
+        answer.await.ok()
+    };
+    let why = match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Some(answer)) => return Ok(answer),
+        Ok(None) => "stopping\n".to_owned(),
+        Err(_) => {
+            let late = control.vitals.late(Clock.now()).as_millis();
+            format!("the control loop does not answer: it is late by {late} ms\n")
+        }
+    };
+    Err((StatusCode::SERVICE_UNAVAILABLE, why).into_response())
 }
 
-/// Whether this node should be sent new traffic.
-async fn readyz(control: Control) -> Result<Response, Response> {
-    Ok(match status(&control).await?.not_ready {
+/// Whether this node should be sent new traffic. The loop is not asked: it is to have no work with those who ask this often, and
+/// one that hangs is to be found out.
+async fn readyz(control: Control) -> Response {
+    match control.vitals.not_ready(Clock.now()) {
         None => match control.reloads.load().refused {
             None => "ready\n".into_response(),
             Some(refused) => format!("ready, but {}\n", refused.as_str()).into_response(),
         },
         Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
-    })
+    }
 }
 
 /// Whether this process can answer, however it judges itself: all nodes may be not ready at once, and must not withdraw at once.
@@ -207,11 +228,11 @@ async fn health(control: Control) -> Result<Response, Response> {
     Ok(Json(status(&control).await?).into_response())
 }
 
-async fn metrics(control: Control) -> Result<Response, Response> {
-    let status = status(&control).await?;
-    let text = metrics::encode(&control, status);
+async fn metrics(control: Control) -> Response {
+    // What the loop does not tell is left out: that it hangs is to be seen here.
+    let text = metrics::encode(&control, status(&control).await.ok());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 /// The parameters of `/resume`.

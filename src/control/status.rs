@@ -1,5 +1,6 @@
 //! The state of a moment, as `/health` shows it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -162,14 +163,37 @@ pub struct PoolStatus {
     pub ipv6: &'static str,
 }
 
+/// What the loop gives away of itself to have a [`Status`] made of it elsewhere: copies, which cost a small part of their texts.
+#[derive(Debug)]
+pub struct Facts {
+    not_ready: Option<&'static str>,
+    dataset: Arc<Dataset>,
+    health: Health,
+    returning: Vec<PoolRecord>,
+    units: UnitsStatus,
+    overrides: Vec<OverrideStatus>,
+}
+
+impl Facts {
+    /// Those at `now`, with times as `wall` reads them.
+    pub fn new(publisher: &Publisher, not_ready: Option<&'static str>, now: Moment, wall: WallTime) -> Facts {
+        Facts {
+            not_ready,
+            dataset: publisher.dataset().clone(),
+            health: publisher.health().clone(),
+            returning: publisher.returning(now),
+            units: UnitsStatus::new(publisher, now, wall),
+            overrides: OverrideStatus::all(publisher, now, wall),
+        }
+    }
+}
+
 impl Status {
-    /// The state at `now`, with times as `wall` reads them.
-    pub fn new(publisher: &Publisher, not_ready: Option<&'static str>, now: Moment, wall: WallTime) -> Status {
-        let (dataset, health) = (publisher.dataset(), publisher.health());
-        let targets = (0..dataset.config.targets.len()).map(|index| TargetStatus::new(dataset, health, index, wall)).collect();
-        let returning = publisher.returning(now).into_iter().map(PoolStatus::new).collect();
-        let units = UnitsStatus::new(publisher, now, wall);
-        let overrides = OverrideStatus::all(publisher, now, wall);
+    /// The state that `facts` tell, with times as `wall` reads them.
+    pub fn new(facts: Facts, wall: WallTime) -> Status {
+        let Facts { not_ready, dataset, health, returning, units, overrides } = facts;
+        let targets = (0..dataset.config.targets.len()).map(|index| TargetStatus::new(&dataset, &health, index, wall)).collect();
+        let returning = returning.into_iter().map(PoolStatus::new).collect();
         Status { not_ready, isolated: health.is_isolated(), targets, returning, units, overrides }
     }
 }

@@ -2,9 +2,9 @@
 //! changes on the disk.
 //!
 //! ```text
-//! SIGHUP, `meridian reload` ─► ask_reload ─┐                    ┌─ Came::Files ──────┐
-//!                                          ├─ a task, threads ──┼─ Came::Databases ──┼─► finish_reload ─► Event::Reload
-//! watch_geo ───────────────────────────────┘                    └─ Came::Same ───────┘
+//! SIGHUP, `meridian reload` ─► ask_reload ─┐                    ┌─ Came::Files ─────┐
+//!                                          ├─ a task, threads ──┼─ Came::Databases ─┼─► finish_reload ─► Event::Reload
+//! watch_geo ─► take_look ─► refresh ───────┘                    └─ Came::Same       ┘
 //! ```
 //! All or nothing: what was read takes the place of what was served as a whole, or every diagnostic is said and nothing changes.
 
@@ -24,7 +24,7 @@ use crate::diag::render_text;
 use crate::health::Outcome;
 use crate::loader::{self, Built, Contents, Inputs, Refreshed, Removed, Stamps};
 use crate::memory;
-use crate::model::TargetId;
+use crate::model::{Moment, TargetId};
 use crate::probe::Job;
 use crate::publisher::{Event, NotDone};
 use crate::server::notify;
@@ -87,6 +87,7 @@ impl Asked {
 
 /// A reload under way.
 pub(super) struct Reload {
+    pub(super) since: Moment,
     task: JoinHandle<Result<Came, JoinError>>,
     replies: Vec<Reply>,
 }
@@ -101,6 +102,20 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// A look at the location databases under way: a file system that hangs keeps a thread waiting that nothing else waits for.
+pub(super) struct Look {
+    pub(super) since: Moment,
+    task: JoinHandle<Stamps>,
+}
+
+/// The look under way, once it has ended; the error is a panic on the way.
+pub(super) async fn looked(look: &mut Option<Look>) -> Result<Stamps, JoinError> {
+    match look {
+        Some(look) => (&mut look.task).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What came of reading.
 enum Came {
     /// All files were read; what they remove, and what the first round of what is new in them saw.
@@ -109,6 +124,13 @@ enum Came {
     Databases(Box<Built>),
     /// They were, and hold what they held before.
     Same(Stamps),
+    /// Something is wrong with what was read: every diagnostic.
+    Refused(Refused, String),
+}
+
+/// Every diagnostic of files that cannot be served.
+fn refusal(built: &Built) -> Option<String> {
+    built.dataset.is_none().then(|| render_text(&built.diagnostics, &built.sources, false))
 }
 
 /// The reload under way, once it has ended; the error is a panic on the way.
@@ -157,16 +179,23 @@ impl Daemon {
                 {
                     built.dataset = None;
                 }
-                (built, removed)
+                let why = if removed.is_some() { Refused::TooMuchRemoved } else { Refused::Broken };
+                match refusal(&built) {
+                    Some(text) => Err((why, text)),
+                    None => Ok((Box::new(built), removed)),
+                }
             };
-            let (built, removed) = tokio::task::spawn_blocking(read).await?;
+            let (built, removed) = match tokio::task::spawn_blocking(read).await? {
+                Ok(read) => read,
+                Err((why, text)) => return Ok(Came::Refused(why, text)),
+            };
             let first_round = match &built.dataset {
                 Some(new) => first_round::probe_new_targets(&prober, limit, &old, new).await,
                 None => Vec::new(),
             };
-            Ok(Came::Files(Box::new(built), removed, first_round))
+            Ok(Came::Files(built, removed, first_round))
         });
-        self.reload = Some(Reload { task, replies });
+        self.reload = Some(Reload { since: self.now(), task, replies });
     }
 
     /// Reads the location databases and nothing else: zone files that somebody is working on are not published by it.
@@ -176,25 +205,25 @@ impl Daemon {
             let changed = || tracing::info!("reloading: a location database changed on disk");
             Ok(match loader::refresh(&contents, &before, changed) {
                 Refreshed::Same(stamps) => Came::Same(stamps),
-                Refreshed::Changed(built) => Came::Databases(built),
+                Refreshed::Changed(built) => match refusal(&built) {
+                    Some(text) => Came::Refused(Refused::Database, text),
+                    None => Came::Databases(built),
+                },
             })
         });
-        self.reload = Some(Reload { task, replies: Vec::new() });
+        self.reload = Some(Reload { since: self.now(), task, replies: Vec::new() });
     }
 
     /// All or nothing: the new dataset, or every diagnostic and the old one.
     pub(super) fn finish_reload(&mut self, finished: Result<Finished, JoinError>) {
         let replies = self.reload.take().map(|reload| reload.replies).unwrap_or_default();
         let came = match finished.map(|Finished(came)| came) {
-            Ok(Came::Files(built, removed, first_round)) => match built.dataset.is_some() {
-                true => Ok(self.take_files(*built, removed, first_round)),
-                false if removed.is_some() => Err((Refused::TooMuchRemoved, self.refuse(&built))),
-                false => Err((Refused::Broken, self.refuse(&built))),
-            },
-            Ok(Came::Databases(built)) => match built.dataset.is_some() {
-                true => Ok(self.take_databases(*built)),
-                false => Err((Refused::Database, self.refuse(&built))),
-            },
+            Ok(Came::Files(built, removed, first_round)) => Ok(self.take_files(*built, removed, first_round)),
+            Ok(Came::Databases(built)) => Ok(self.take_databases(*built)),
+            Ok(Came::Refused(why, text)) => {
+                tracing::error!("reload refused, serving what was served before\n{text}");
+                Err((why, text))
+            }
             Ok(Came::Same(stamps)) => {
                 tracing::info!("a location database was written again, and holds what it held before");
                 self.files.stamps = stamps;
@@ -222,13 +251,6 @@ impl Daemon {
         }
     }
 
-    /// Says why the files are not taken.
-    fn refuse(&self, built: &Built) -> String {
-        let text = render_text(&built.diagnostics, &built.sources, false);
-        tracing::error!("reload refused, serving what was served before\n{text}");
-        text
-    }
-
     /// Takes down how a reload went. One of the databases says nothing of the other files.
     fn count_reload(&self, went: Result<Read, Refused>) {
         let last = self.control.reloads.load();
@@ -243,7 +265,7 @@ impl Daemon {
 
     fn take_files(&mut self, built: Built, removed: Option<Removed>, first_round: Vec<(TargetId, Outcome)>) -> String {
         let Built { dataset, diagnostics, inputs, stamps, contents, .. } = built;
-        let dataset = Arc::new(dataset.expect("the caller has looked"));
+        let dataset = Arc::new(dataset.expect("what is refused does not come here"));
         diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}"));
         self.warn_of_fixed(&dataset);
         self.files = Files { last_good: false, stamps, contents, changed: None, tried: None };
@@ -264,7 +286,7 @@ impl Daemon {
         let Built { dataset, diagnostics, inputs, stamps, contents, .. } = built;
         diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}"));
         self.files = Files { last_good: self.files.last_good, stamps, contents, changed: None, tried: None };
-        self.take_dataset(Arc::new(dataset.expect("the caller has looked")), Vec::new());
+        self.take_dataset(Arc::new(dataset.expect("what is refused does not come here")), Vec::new());
         self.keep_last_good(inputs, loader::save_databases);
         self.count_reload(Ok(Read::Databases));
         let summary = self.summary();
@@ -296,10 +318,22 @@ impl Daemon {
         }
     }
 
-    /// A location database was replaced on disk: once it is quiet, it is read anew.
+    /// Looks whether a location database was replaced on disk; where the look before has not ended, that is waited for.
     pub(super) fn watch_geo(&mut self) {
+        if self.look.is_none() {
+            let stamps = self.files.stamps.clone();
+            let task = tokio::task::spawn_blocking(move || stamps.look());
+            self.look = Some(Look { since: self.now(), task });
+        }
+    }
+
+    /// A location database was replaced on disk: once it is quiet, it is read anew.
+    pub(super) fn take_look(&mut self, seen: Result<Stamps, JoinError>) {
+        self.look = None;
+        let Ok(seen) = seen.inspect_err(|why| tracing::error!("the location databases cannot be looked at: {why}")) else {
+            return;
+        };
         let files = &mut self.files;
-        let seen = files.stamps.look();
         if seen == files.stamps || files.tried.as_ref() == Some(&seen) {
             files.changed = None;
             return;
@@ -324,7 +358,7 @@ impl Daemon {
     pub(super) fn keep_last_good(&mut self, inputs: Option<Inputs>, save: fn(&Path, &Inputs) -> io::Result<()>) {
         let state = self.published.load().dataset.config.server.state.clone().or_else(state_directory);
         let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.files.last_good), state) else {
-            memory::give_back();
+            tokio::task::spawn_blocking(memory::give_back);
             return;
         };
         let keep = move || {
@@ -337,11 +371,12 @@ impl Daemon {
             memory::give_back();
         };
         let before = self.keeping.take();
-        self.keeping = Some(tokio::spawn(async move {
-            if let Some(before) = before {
+        let task = tokio::spawn(async move {
+            if let Some((_, before)) = before {
                 let _ = before.await;
             }
             let _ = tokio::task::spawn_blocking(keep).await;
-        }));
+        });
+        self.keeping = Some((self.now(), task));
     }
 }

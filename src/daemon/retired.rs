@@ -20,15 +20,11 @@ impl Retired {
         self.0.first().map(|(publication, _)| *publication)
     }
 
-    /// Frees those that every thread has left; true where one of another dataset than `current` was among them.
-    pub(super) fn free(&mut self, current: &Arc<Dataset>) -> bool {
-        let mut dataset_freed = false;
-        self.0.retain(|(_, old)| {
-            let left = Arc::strong_count(old) == 1;
-            dataset_freed |= left && !Arc::ptr_eq(&old.dataset, current);
-            !left
-        });
-        dataset_freed
+    /// Frees those that every thread has left; those of another dataset than `current` are returned, for a thread that may take its
+    /// time to free them.
+    pub(super) fn free(&mut self, current: &Arc<Dataset>) -> Vec<Arc<Snapshot>> {
+        let left = self.0.extract_if(.., |(_, old)| Arc::strong_count(old) == 1);
+        left.map(|(_, old)| old).filter(|old| !Arc::ptr_eq(&old.dataset, current)).collect()
     }
 }
 
@@ -64,12 +60,12 @@ mod tests {
         retired.free(&current);
         assert_eq!((retired.0.len(), retired.oldest()), (1, Some(0)));
         drop(guard);
-        assert!(!retired.free(&current));
+        assert!(retired.free(&current).is_empty());
         assert!(dataset.upgrade().is_some());
         drop(reader);
         assert!(first.upgrade().is_some(), "no reader frees it");
-        assert!(retired.free(&current));
+        assert_eq!(retired.free(&current).len(), 1);
         assert!(first.upgrade().is_none() && dataset.upgrade().is_none());
-        assert!(!retired.free(&current) && retired.oldest().is_none());
+        assert!(retired.free(&current).is_empty() && retired.oldest().is_none());
     }
 }

@@ -12,10 +12,13 @@ use tokio::task::JoinHandle;
 use super::Daemon;
 use crate::config::Config;
 use crate::control::{self, Control};
-use crate::model::WallTime;
+use crate::model::{Moment, WallTime};
 use crate::publisher::{Event, NotDone, UnitRecords, begin_units};
 use crate::state::{self, Keeper, Lock, NotLocked};
 use crate::steer::Overrides;
+
+/// How long operators wait for the state directory.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A state directory, taken up for this process alone or not.
 #[derive(Debug, Default)]
@@ -127,7 +130,13 @@ impl Directory {
     pub(super) fn leave(&mut self, keeper: Option<Keeper>) {
         if let Some((path, task)) = self.socket.take() {
             task.abort();
-            let _ = std::fs::remove_file(path);
+            let (gone, removed) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                let _ = std::fs::remove_file(path);
+                let _ = gone.send(());
+            });
+            // On a file system that hangs it stays, and the next start takes its place.
+            let _ = removed.recv_timeout(Duration::from_millis(100));
         }
         let lock = self.lock.take();
         if let Some(keeper) = keeper {
@@ -147,7 +156,30 @@ fn overrides(path: &Path, wall: WallTime) -> Overrides {
     })
 }
 
+/// An operator who waits for an answer, which is given once what was asked for is on the disk.
+#[derive(Debug)]
+pub(super) struct Asking {
+    since: Moment,
+    pub(super) reply: oneshot::Sender<Result<String, NotDone>>,
+}
+
 impl Daemon {
+    /// Operators are not kept waiting for a disk that hangs.
+    pub(super) fn answer_waiting(&mut self) {
+        let now = self.now();
+        for (_, asking) in self.requests.extract_if(|_, asking| now.since(asking.since) >= PATIENCE) {
+            let why = format!("the state directory has not answered for {} s", now.since(asking.since).as_secs());
+            let _ = asking.reply.send(Err(NotDone::NotKnown(why)));
+        }
+    }
+
+    /// That a write to the state directory takes too long.
+    fn state_hangs(&self) -> Option<String> {
+        let takes = self.keeper.as_ref()?.takes();
+        let path = self.state.as_deref()?.display();
+        (takes >= PATIENCE).then(|| format!("the state directory {path} has not answered for {} s", takes.as_secs()))
+    }
+
     /// Units are kept where the new files say; a directory that another process had is tried again. `before` writes to the
     /// directory that was taken up before.
     pub(super) fn follow_units(&mut self, changed: bool, before: Option<Keeper>) {
@@ -170,8 +202,12 @@ impl Daemon {
 
     /// Puts an operator's request to the publisher, which may answer it later.
     pub(super) fn request(&mut self, reply: oneshot::Sender<Result<String, NotDone>>, event: impl FnOnce(u64) -> Event) {
+        if let Some(why) = self.state_hangs() {
+            let _ = reply.send(Err(NotDone::NotKept(why)));
+            return;
+        }
         self.requested += 1;
-        self.requests.insert(self.requested, reply);
+        self.requests.insert(self.requested, Asking { since: self.now(), reply });
         self.handle(event(self.requested));
     }
 }

@@ -139,6 +139,14 @@ impl Isolation {
         if self.phase == Phase::Watching && self.is_total() { self.begin(now) } else { Change::None }
     }
 
+    /// Nothing could be seen for the time of `stall`: what has begun, began later by as much.
+    pub(super) fn stalled(&mut self, stall: Duration) {
+        self.silent_since = self.silent_since.map(|since| since + stall);
+        if let Phase::Isolated { since } = &mut self.phase {
+            *since = *since + stall;
+        }
+    }
+
     /// Our own network is what failed.
     pub(super) fn is_isolated(&self) -> bool {
         matches!(self.phase, Phase::Isolated { .. })

@@ -31,7 +31,7 @@ pub use isolation::{End, TIME_LIMIT};
 pub use key::{Fingerprint, Key};
 pub use load::{AverageLoad, LOAD_SHARE, LOAD_SILENCE};
 pub use outcome::{Evidence, NotJudged, Outcome, Phase, Phases, Seen, Warning};
-pub use push::{Pushes, Report};
+pub use push::{Pushes, READING, Report};
 pub use reason::{
     CertificateRule, DnsFault, ExecFault, FailReason, GrpcFault, HttpFault, JsonFault, PushFault, ResolveFault, TlsFault,
 };

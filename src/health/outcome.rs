@@ -47,6 +47,8 @@ pub enum NotJudged {
     Program(i32),
     /// The check cannot be run as it is written.
     Check,
+    /// This process stood still while the probe was under way.
+    Stalled,
 }
 
 /// What passes now and will fail if nobody acts.
@@ -197,6 +199,7 @@ impl fmt::Display for NotJudged {
                 write!(f, "the program cannot be started: {}", std::io::Error::from_raw_os_error(*number))
             }
             NotJudged::Check => f.write_str("the check's request cannot be sent as written"),
+            NotJudged::Stalled => f.write_str("this process stood still while the probe was under way"),
         }
     }
 }

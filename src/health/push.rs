@@ -23,6 +23,9 @@ pub struct Report {
     pub note: String,
 }
 
+/// After a stall, what waited in sockets has been read within so long.
+pub const READING: Duration = Duration::from_secs(1);
+
 /// The targets of `push` checks, and by when each must be heard of.
 #[derive(Debug, Clone, Default)]
 pub struct Pushes {
@@ -88,6 +91,18 @@ impl Pushes {
             self.set_due(target, if due + expires > now { due + expires } else { now + expires });
         }
         silent
+    }
+
+    /// This process stood still for the time of `stall`, until `now`: whoever reported meanwhile waits to be read, so that silence
+    /// counts later by as much, and not within [`READING`].
+    pub fn stalled(&mut self, stall: Duration, now: Moment) {
+        for (due, target) in std::mem::take(&mut self.due) {
+            let due = (due + stall).max(now + READING);
+            if let Some(entry) = &mut self.entries[target.index()] {
+                entry.due = Some(due);
+            }
+            self.due.insert((due, target));
+        }
     }
 
     /// When [`Pushes::overdue`] has something to say, unless a report comes before.

@@ -168,6 +168,16 @@ impl Health {
         effects
     }
 
+    /// This process stood still for the time of `stall`, until now: the window and the limit of isolation are longer by as much.
+    pub fn stalled(&mut self, stall: Duration) {
+        self.isolation.stalled(stall);
+    }
+
+    /// In so long every endpoint has shown what it is: the longest interval and the longest timeout.
+    pub fn window(&self) -> Duration {
+        self.isolation.window()
+    }
+
     /// What is published of a target, as of the last outcome or tick.
     pub fn state(&self, target: TargetId) -> State {
         self.entries[target.index()].state

@@ -81,6 +81,6 @@ fn is_decided(seen: Seen) -> bool {
         Seen::Pass | Seen::NotJudged(NotJudged::NoRoute(_) | NotJudged::NoIcmp | NotJudged::Program(_) | NotJudged::Check) => {
             true
         }
-        Seen::Fail(_) | Seen::NotJudged(NotJudged::Resources(_)) => false,
+        Seen::Fail(_) | Seen::NotJudged(NotJudged::Resources(_) | NotJudged::Stalled) => false,
     }
 }

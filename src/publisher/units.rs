@@ -74,6 +74,8 @@ pub enum NotDone {
     Refused(String),
     /// It could not be written.
     NotKept(String),
+    /// It is being written, and how that ends is not known.
+    NotKnown(String),
 }
 
 /// The state of one unit.
@@ -100,6 +102,8 @@ pub(super) struct Scenery<'s> {
     pub(super) words: &'s Overrides,
     /// The first round is not over yet.
     pub(super) first_round: bool,
+    /// This process stood still, and not every endpoint was seen since.
+    pub(super) blind: bool,
     pub(super) now: Moment,
 }
 
@@ -183,7 +187,7 @@ impl Scenery<'_> {
         let terms = Terms { ttl: service.ttl, grace: unit.rules.grace, takeover: unit.rules.takeover, region: &region };
         let is_up = |name: &str| self.pool(service, name).is_some_and(|(_, pool)| self.is_up(service, pool));
         let ready = || self.ready(service, unit);
-        let settled = !self.first_round && !self.health.is_isolated();
+        let settled = !self.first_round && !self.blind && !self.health.is_isolated();
         then(&terms, &Scene { settled, is_up: &is_up, ready: &ready })
     }
 }
@@ -648,6 +652,12 @@ impl fmt::Display for NotDone {
         match self {
             NotDone::NotFound(why) | NotDone::Refused(why) => f.write_str(why),
             NotDone::NotKept(why) => write!(f, "nothing is changed, since it cannot be written: {why}"),
+            NotDone::NotKnown(why) => {
+                write!(
+                    f,
+                    "not confirmed: {why}; it may take effect once that is over: see `meridian overrides` and `meridian unit list`"
+                )
+            }
         }
     }
 }

@@ -75,15 +75,17 @@ pub trait Engine {
 pub struct Server {
     addresses: Vec<SocketAddr>,
     counters: Arc<ServerCounters>,
-    threads: Vec<Thread>,
+    threads: Vec<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
     stop_tcp: watch::Sender<bool>,
 }
 
-/// One thread, and how often it had been round its loop when [`Server::stalled`] last asked.
-struct Thread {
-    handle: JoinHandle<()>,
-    turns: u64,
+/// Looks for threads of a [`Server`] that hang.
+#[derive(Debug)]
+pub struct Stalls {
+    counters: Arc<ServerCounters>,
+    /// Each thread's name, and how often it had been round its loop at the last look.
+    threads: Vec<(String, u64)>,
 }
 
 impl Server {
@@ -133,18 +135,10 @@ impl Server {
         self.counters.clone()
     }
 
-    /// The threads that have not been round their loop since this was last asked, by name; a healthy one goes round at
-    /// least five times a second. Asked once per watchdog period, a thread named here is stuck or gone.
-    pub fn stalled(&mut self) -> Vec<&str> {
-        let turns = self.counters.turns();
-        let mut stalled = Vec::new();
-        for (thread, now) in self.threads.iter_mut().zip(turns) {
-            if thread.turns == now {
-                stalled.push(thread.handle.thread().name().unwrap_or("unnamed"));
-            }
-            thread.turns = now;
-        }
-        stalled
+    /// What looks for threads that hang; the time of the first look begins now.
+    pub fn stalls(&self) -> Stalls {
+        let names = self.threads.iter().map(|handle| handle.thread().name().unwrap_or("unnamed").to_owned());
+        Stalls { counters: self.counters.clone(), threads: names.zip(self.counters.turns()).collect() }
     }
 
     /// Stops serving: what is queued in the sockets is answered, open TCP exchanges get a second to finish, and the sockets
@@ -155,7 +149,7 @@ impl Server {
 
     fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let handle = std::thread::Builder::new().name(name).spawn(body)?;
-        self.threads.push(Thread { handle, turns: 0 });
+        self.threads.push(handle);
         Ok(())
     }
 
@@ -163,11 +157,25 @@ impl Server {
         self.stop.store(true, Ordering::Relaxed);
         self.stop_tcp.send_replace(true);
         for thread in self.threads.drain(..) {
-            let name = thread.handle.thread().name().unwrap_or("unnamed").to_owned();
-            if thread.handle.join().is_err() {
+            let name = thread.thread().name().unwrap_or("unnamed").to_owned();
+            if thread.join().is_err() {
                 tracing::error!("thread {name} had ended by a panic");
             }
         }
+    }
+}
+
+impl Stalls {
+    /// The threads that have not been round their loop since the last look, by name. A healthy one goes round at least five times
+    /// a second: one that has not within some seconds is stuck or gone.
+    pub fn stalled(&mut self) -> Vec<String> {
+        let mut stalled = Vec::new();
+        for ((name, before), now) in self.threads.iter_mut().zip(self.counters.turns()) {
+            if std::mem::replace(before, now) == now {
+                stalled.push(name.clone());
+            }
+        }
+        stalled
     }
 }
 

@@ -1,8 +1,15 @@
 //! What the service manager is told (sd_notify(3)): systemd's `Type=notify` and its watchdog.
 //!
-//! Every function does nothing where `NOTIFY_SOCKET` is not set, so outside of systemd. A message
-//! that cannot be delivered is logged and nothing else: the service goes on.
+//! Every function does nothing where `NOTIFY_SOCKET` is not set, so outside of systemd. None of them waits: what a service manager
+//! that is busy has no room for is sent before the next message. A message that cannot be delivered is logged and nothing else.
 
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -33,7 +40,16 @@ pub fn status(status: &str) {
 
 /// The service is well. To be said every [`watchdog_period`].
 pub fn watchdog() {
-    send(&[NotifyState::Watchdog]);
+    // One that has to wait says nothing: another follows.
+    retry();
+    if waiting().is_empty() {
+        send(&[NotifyState::Watchdog]);
+    }
+}
+
+/// Sends what the service manager had no room for.
+pub fn retry() {
+    deliver(&mut waiting());
 }
 
 /// How often [`watchdog`] is to be said: half of what `WatchdogSec=` allows, as sd_watchdog_enabled(3) advises. `None`
@@ -42,10 +58,49 @@ pub fn watchdog_period() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|timeout| timeout / 2).filter(|period| !period.is_zero())
 }
 
+/// What the service manager has had no room for yet, oldest first.
+static WAITING: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+/// How many messages may wait; the oldest go first.
+const MOST_WAITING: usize = 32;
+
 fn send(states: &[NotifyState]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!("the service manager cannot be told {}: {error}", states[0]);
+    let message = states.iter().map(|state| format!("{state}\n")).collect();
+    let mut waiting = waiting();
+    if waiting.len() == MOST_WAITING {
+        waiting.pop_front();
     }
+    waiting.push_back(message);
+    deliver(&mut waiting);
+}
+
+fn waiting() -> MutexGuard<'static, VecDeque<String>> {
+    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends what waits, as far as there is room for it.
+fn deliver(waiting: &mut VecDeque<String>) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET").map(OsString::into_vec) else { return waiting.clear() };
+    while let Some(message) = waiting.front() {
+        match send_now(&path, message) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => {
+                tracing::warn!("the service manager cannot be told {}: {error}", message.lines().next().unwrap_or_default());
+            }
+            Ok(()) => {}
+        }
+        waiting.pop_front();
+    }
+}
+
+/// Sends one message to the socket at `path`, whose `@` stands for the abstract namespace; without waiting for room.
+fn send_now(path: &[u8], message: &str) -> io::Result<()> {
+    let address = match path.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    socket.send_to_addr(message.as_bytes(), &address).map(drop)
 }
 
 /// A message is lines of `KEY=value`, so a value must be one.

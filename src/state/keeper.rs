@@ -3,9 +3,10 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{FILE, OVERRIDES_FILE, UNITS_FILE, encode, encode_overrides, write_units};
 use crate::loader::write_atomically;
@@ -19,6 +20,9 @@ pub struct Keeper {
     jobs: mpsc::Sender<Job>,
     /// Nothing is ever sent on it: it closes when the thread ends.
     end: mpsc::Receiver<()>,
+    /// When the write under way began, in milliseconds since `started`, and one more; 0 where none is.
+    began: Arc<AtomicU64>,
+    started: Instant,
 }
 
 /// What is written, each to a file of its own.
@@ -45,9 +49,12 @@ impl Keeper {
     pub fn start(directory: PathBuf, ended: impl Fn(Event) + Send + 'static) -> io::Result<Keeper> {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let (alive, end) = mpsc::channel::<()>();
+        let (began, started) = (Arc::new(AtomicU64::new(0)), Instant::now());
+        let under_way = began.clone();
         thread::Builder::new().name("state".to_owned()).spawn(move || {
             let _alive = alive;
             for Job { id, kept, made } in inbox {
+                under_way.store(started.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
                 let failed = |file: &str, error: io::Error| format!("{}: {error}", directory.join(file).display());
                 ended(match kept {
                     Kept::History(history) => {
@@ -65,15 +72,24 @@ impl Keeper {
                         Event::OverridesPersisted { id, result: written.map_err(|error| failed(OVERRIDES_FILE, error)) }
                     }
                 });
+                under_way.store(0, Ordering::Relaxed);
             }
         })?;
-        Ok(Keeper { jobs, end })
+        Ok(Keeper { jobs, end, began, started })
     }
 
     /// Has it written after all that came before; returns at once.
     pub fn keep(&self, id: u64, kept: Kept) {
         // The thread ends after this sender only.
         let _ = self.jobs.send(Job { id, kept, made: SystemTime::now() });
+    }
+
+    /// How long the write under way takes so far; zero where none is.
+    pub fn takes(&self) -> Duration {
+        match self.began.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            began => self.started.elapsed().saturating_sub(Duration::from_millis(began - 1)),
+        }
     }
 
     /// Waits for what is still to be written, but not longer than `patience`; true where all of it is.

@@ -29,6 +29,7 @@ mod queries;
 mod reload;
 mod resolver;
 mod restart;
+mod stalls;
 mod start;
 mod steering;
 mod units;

@@ -1,0 +1,101 @@
+//! Whoever watches the control loop and the threads that answer: a thread of its own, which waits for none of them.
+//!
+//! It says that the loop is late, and feeds systemd's watchdog for as long as the loop goes round and no thread is stuck.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::control::{TURN, Vitals};
+use crate::model::Moment;
+use crate::probe::Clock;
+use crate::server::{Stalls, notify};
+
+/// A loop or thread that is late by so much is said to be.
+pub(super) const LATE: Duration = Duration::from_secs(1);
+/// How long a thread that answers may take for one round: a healthy one takes a fifth of a second at most.
+const STUCK: Duration = Duration::from_secs(5);
+
+/// Starts the thread; it lives as long as the process.
+pub(super) fn start(vitals: Arc<Vitals>, clock: Clock, threads: Stalls) -> std::io::Result<()> {
+    let watch = Watch {
+        vitals,
+        clock,
+        threads,
+        stuck: Vec::new(),
+        looked: clock.now(),
+        fed: clock.now(),
+        woken: clock.now(),
+        late: Duration::ZERO,
+    };
+    thread::Builder::new().name("watch".to_owned()).spawn(move || watch.run())?;
+    Ok(())
+}
+
+struct Watch {
+    vitals: Arc<Vitals>,
+    clock: Clock,
+    threads: Stalls,
+    /// The threads found stuck at the last look.
+    stuck: Vec<String>,
+    looked: Moment,
+    fed: Moment,
+    woken: Moment,
+    /// How late the loop was when that was last said; zero while it is not.
+    late: Duration,
+}
+
+impl Watch {
+    fn run(mut self) {
+        let feed = notify::watchdog_period();
+        let pause = feed.map_or(TURN, |period| period.min(TURN));
+        loop {
+            thread::sleep(pause);
+            let now = self.clock.now();
+            let away = now.since(self.woken).saturating_sub(pause);
+            self.woken = now;
+            if away >= LATE {
+                // Nobody ran, so nobody is to blame; all get their time anew.
+                tracing::warn!(
+                    "this process was paused for {} ms: stopped, suspended, migrated, or without a processor",
+                    away.as_millis()
+                );
+                self.looked = now;
+                self.threads.stalled();
+                continue;
+            }
+            notify::retry();
+            self.look_at_loop(now);
+            if now.since(self.looked) >= STUCK {
+                self.looked = now;
+                self.stuck = self.threads.stalled();
+                if !self.stuck.is_empty() {
+                    tracing::error!("threads are stuck: {}; the watchdog is not fed", self.stuck.join(", "));
+                }
+            }
+            let Some(period) = feed.filter(|period| now.since(self.fed) + pause / 2 >= *period) else { continue };
+            if self.stuck.is_empty() && self.vitals.late(now) < period.max(LATE) {
+                self.fed = now;
+                notify::watchdog();
+            }
+        }
+    }
+
+    /// Says that the loop is late when it begins, each time that has doubled, and when it is over.
+    fn look_at_loop(&mut self, now: Moment) {
+        let late = self.vitals.late(now);
+        if late >= LATE && late >= self.late * 2 {
+            if self.late.is_zero() {
+                self.vitals.count_stall();
+            }
+            self.late = late;
+            tracing::warn!(
+                "control loop late by {} ms: queries are answered, and nothing follows health, operators or the files",
+                late.as_millis()
+            );
+        } else if late < LATE && !self.late.is_zero() {
+            self.late = Duration::ZERO;
+            tracing::info!("control loop goes round again");
+        }
+    }
+}
