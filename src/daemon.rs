@@ -17,6 +17,7 @@ mod work;
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -27,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::answer::{Exchange, Query, Response, Worker, respond, respond_all};
+use crate::answer::{Exchange, Query, Response, Worker, failed, respond, respond_all};
 use crate::config::{TcpLimits, UdpOptions};
 use crate::control::{self, Control, Pulse, Reloads, Request, Started, TURN, Vitals};
 use crate::dataset::{Dataset, Published, Snapshot};
@@ -606,7 +607,10 @@ impl Engine for Queries {
     }
 
     fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Option<usize> {
-        match respond(&self.current, &mut self.worker, query, out) {
+        let (current, worker) = (&self.current, &mut self.worker);
+        // One loop serves all connections: it may not end by a query.
+        let answered = catch_unwind(AssertUnwindSafe(|| respond(current, worker, query, out)));
+        match answered.unwrap_or_else(|_| failed(&self.worker, query, out)) {
             Response::Send(length) => Some(length),
             Response::Drop(_) => None,
         }

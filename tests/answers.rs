@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
-use meridian::answer::{DropReason, Query, Response, TCP_BUFFER, Transport, Worker, respond};
+use meridian::answer::{DropReason, Query, Response, TCP_BUFFER, Transport, Worker, explain, respond};
 use meridian::dataset::Snapshot;
 use meridian::dns::{Name, RrType};
+use meridian::model::WallTime;
 use proptest::prelude::*;
 
 use common::targets::respond_to_anything;
@@ -578,5 +579,56 @@ fn any_octets_do_no_harm() {
         }
         let noise: Vec<u8> = (0..rng.usize(0..600)).map(|_| rng.u8(..)).collect();
         respond_to_anything(&snapshot, &mut worker, &noise, &mut out);
+    }
+}
+
+/// A snapshot whose plans are missing: every question about a service is an error in the program.
+#[test]
+fn a_why_that_panics_costs_its_answer_and_not_the_thread() {
+    let good = gtm();
+    let broken = Snapshot { dataset: good.dataset.clone(), plans: Vec::new(), tallies: Arc::default() };
+    let mut worker = Worker::new(1);
+    let question = Ask { class: 3, ..Ask::new("www.gtm.example.", RrType::TXT) }.bytes();
+    let query = Query { bytes: &question, client: "127.0.0.1".parse().unwrap(), transport: Transport::Udp };
+    let mut out = vec![0; TCP_BUFFER];
+    for (snapshot, rcode, panics) in [(&*good, 0, 0), (&broken, 2, 1), (&good, 0, 1), (&broken, 2, 2)] {
+        let Response::Send(length) = respond(snapshot, &mut worker, &query, &mut out) else { panic!("no answer") };
+        assert_eq!((out[3] & 15, length > 12), (rcode, rcode == 0));
+        assert_eq!(worker.counters.panics.get(), panics);
+    }
+}
+
+/// Hickory's parser reads none of these, and the checks of zones accept them all.
+#[test]
+fn why_shows_any_rdata_that_a_zone_may_have() {
+    let records = r#"
+odd    60 NAPTR 1 1 "!" "x" "" .
+svc    60 HTTPS 1 . alpn="\255\254"
+null   60 TYPE10 \# 0
+to     60 CNAME null
+mail   60 MX 10 odd
+new    60 TYPE65400 \# 3 010203
+text   60 TXT "a \"b\" \\ \007" "c"
+"#;
+    let zone = format!(
+        "--- zones/z.toml\nzone = \"z.example\"\nrecords = '''\n@ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 A 192.0.2.53\nodd 60 A 192.0.2.1{records}'''\n"
+    );
+    let snapshot = common::snapshot(&[common::CONFIGURATION, &zone].concat());
+    for (name, rtype, expected) in [
+        ("odd", RrType::NAPTR, r#"1 1 "!" "x" "" ."#),
+        ("svc", RrType::HTTPS, r#"1 . alpn="\255\254""#),
+        ("null", RrType(10), r"\# 0"),
+        ("to", RrType(10), r"null.z.example. \# 0"),
+        ("mail", RrType::MX, "10 odd.z.example."),
+        ("new", RrType(65400), r"\# 3 010203"),
+        ("text", RrType::TXT, r#""a \"b\" \\ \007" "c""#),
+        ("@", RrType::SOA, "ns1.z.example. h.z.example. 1 2 3 4 5"),
+    ] {
+        let name = Name::from_text(name, Some(&Name::from_text("z.example.", None).unwrap())).unwrap();
+        let explanation = explain(&snapshot, &name, Some(rtype), "192.0.2.0/24".parse().unwrap(), 0, WallTime::default());
+        assert_eq!(
+            (explanation.rcode.as_str(), explanation.answers.join(" ").as_str(), explanation.ttl),
+            ("NOERROR", expected, 60)
+        );
     }
 }

@@ -27,7 +27,7 @@
 //! | `disk full` / `disk works` | who owns the units, and what operators say, can (not) be written from now on |
 //! | `lose units` | what is kept of units is gone at the next start |
 //! | `run 2s` | time passes; every target is probed at its interval |
-//! | `ask NAME TYPE from CLIENT[/LEN]: ANSWER …, ttl N[, scope N]` | the answer, its rdata sorted; `NXDOMAIN`, `NODATA`, `REFUSED` |
+//! | `ask NAME TYPE from CLIENT[/LEN]: ANSWER …, ttl N[, scope N]` | the answer, its rdata sorted; `NXDOMAIN`, `NODATA[, ttl N[, scope N]]`, `REFUSED` |
 //! | `ask NAME TYPE from CLIENT 1000 times: ANSWER, …` | the set of distinct answers |
 //! | `share NAME TYPE from CLIENT: ANSWER 0.19 to 0.21` | how many of 10 000 answers are this one |
 //! | `why NAME from CLIENT: TEXT` | TEXT stands in a line of the explanation |
@@ -534,8 +534,9 @@ impl World {
             }
             _ => return Err("N times".into()),
         };
-        // A scope is compared where one is expected.
+        // A scope, and the TTL of an answer without records, are compared where they are expected.
         let got = if expected.contains("scope") { got } else { got.split(", scope").next().unwrap().to_owned() };
+        let got = if expected.trim() == "NODATA" { got.split(", ttl").next().unwrap().to_owned() } else { got };
         if got == expected.trim() { Ok(()) } else { Err(format!("got {got}")) }
     }
 
@@ -544,8 +545,11 @@ impl World {
         let mut out = vec![0; TCP_BUFFER];
         let Response::Send(length) = respond(&self.snapshot, &mut self.worker, &query, &mut out) else { return "dropped".into() };
         let answer = Message::from_vec(&out[..length]).unwrap();
+        let scope = out[length - usize::from(client.length().div_ceil(8)) - 1];
         match answer.metadata.response_code {
-            ResponseCode::NoError if answer.answers.is_empty() => return "NODATA".into(),
+            ResponseCode::NoError if answer.answers.is_empty() => {
+                return format!("NODATA, ttl {}, scope {scope}", answer.authorities[0].ttl);
+            }
             ResponseCode::NoError => {}
             ResponseCode::NXDomain => return "NXDOMAIN".into(),
             ResponseCode::Refused => return "REFUSED".into(),
@@ -553,7 +557,6 @@ impl World {
         }
         let mut rdata: Vec<_> = answer.answers.iter().map(|record| record.data.to_string()).collect();
         rdata.sort();
-        let scope = out[length - usize::from(client.length().div_ceil(8)) - 1];
         format!("{}, ttl {}, scope {scope}", rdata.join(" "), answer.answers[0].ttl)
     }
 }

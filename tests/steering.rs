@@ -14,7 +14,7 @@ use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Prefix, RrType};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::State;
-use meridian::model::{Endpoint, Family, FamilyRule, Part, Pool, RegionId, Route, Service, WallTime};
+use meridian::model::{Endpoint, Family, FamilyRule, Part, Pool, RegionId, Route, Service, Share, Target, WallTime};
 use meridian::simulate::what_if;
 use meridian::steer::{Drain, Holder, Holding, Plan, Rung, Standing};
 use proptest::prelude::*;
@@ -47,19 +47,22 @@ fn listed(regions: &[usize]) -> String {
     regions.iter().map(|region| format!("\"r{region}\"")).collect::<Vec<_>>().join(", ")
 }
 
-fn service_text(random: &mut Rng, name: &str, route: &str, regions: usize, shared_families: [bool; 2]) -> String {
+/// With `names` some pools are names, and the others of whatever families.
+fn service_text(random: &mut Rng, name: &str, route: &str, regions: usize, shared_families: [bool; 2], names: bool) -> String {
     let split = one_in(random, 4) && route != "unit";
     let mut text = format!("[services.{name}]\nroute = \"{route}\"\n");
     if split {
         text += "family = \"split\"\n";
     }
     if one_in(random, 3) {
-        text += "fallback = [\"192.0.2.250\", \"2001:db8:ff::1\"]\n";
+        let both = !names || random.bool();
+        text += if both { "fallback = [\"192.0.2.250\", \"2001:db8:ff::1\"]\n" } else { "fallback = [\"192.0.2.250\"]\n" };
     }
     if route == "priority" && random.bool() {
         text += &format!("trickle = {}\n", random.u32(0..=50) as f64 / 100.0);
     }
-    text += &format!("answers = {}\nmin_up = {}\n", random.u32(1..=3), random.u32(0..=10) as f64 / 10.0);
+    let answers = if names { 1 } else { random.u32(1..=3) };
+    text += &format!("answers = {answers}\nmin_up = {}\n", random.u32(0..=10) as f64 / 10.0);
     let pools = some(random, regions);
     if route == "unit" {
         text += &format!("owners = \"r{}\"\n", random.choice(&pools).unwrap());
@@ -69,9 +72,9 @@ fn service_text(random: &mut Rng, name: &str, route: &str, regions: usize, share
     }
     text += &format!("[services.{name}.pools]\n");
     for (index, region) in pools.iter().enumerate() {
-        let families = match split && index > 0 {
+        let families = match (split || names) && index > 0 {
             true => *random.choice(&[[true, true], [true, false], [false, true]]).unwrap(),
-            false if split => [true, true],
+            false if split && !names => [true, true],
             false => shared_families,
         };
         let mut endpoints = Vec::new();
@@ -81,6 +84,10 @@ fn service_text(random: &mut Rng, name: &str, route: &str, regions: usize, share
             let endpoint = |(i, weight)| format!("{{ address = \"{prefix}{}\", weight = {weight} }}", 10 * region + i + 1);
             endpoints.extend(weights.into_iter().enumerate().map(endpoint));
         }
+        // At least one, and not always the first.
+        if names && (random.bool() || (index + 1 == pools.len() && !text.contains("example.net"))) {
+            endpoints = (0..random.usize(1..=2)).map(|i| format!("\"lb{i}.r{region}.example.net.\"")).collect();
+        }
         let weight = if index == 0 { random.u32(1..4) } else { random.u32(0..4) };
         let priority = if route == "priority" { format!("priority = {}, ", random.u32(1..4)) } else { String::new() };
         text += &format!("r{region} = {{ weight = {weight}, {priority}endpoints = [{}] }}\n", endpoints.join(", "));
@@ -88,7 +95,7 @@ fn service_text(random: &mut Rng, name: &str, route: &str, regions: usize, share
     text
 }
 
-fn world(seed: u64) -> World {
+fn world(seed: u64, names: bool) -> World {
     let random = &mut Rng::with_seed(seed);
     let regions = random.usize(2..=6);
     let mut main = "[server]\nnode = \"test\"\n".to_owned();
@@ -119,10 +126,12 @@ fn world(seed: u64) -> World {
     main += &format!("networks = {{ {} }}\nrest = [{}]\n", networks.join(", "), listed(&some(random, regions)));
     let mut zone =
         "zone = \"z.example\"\nrecords = '''\n$TTL 60\n@ SOA ns1 h 1 3600 600 86400 300\n@ NS ns1\nns1 A 192.0.2.53\n".to_owned();
-    zone += "nearest HTTPS 1 . alpn=h2 ipv4hint=192.0.2.1 ipv6hint=::1\nsticky HTTPS 1 . ipv4hint=192.0.2.1\nunit SVCB 1 . ipv6hint=::1\n'''\n";
+    let https = "nearest HTTPS 1 . alpn=h2 ipv4hint=192.0.2.1 ipv6hint=::1\nsticky HTTPS 1 . ipv4hint=192.0.2.1\nunit SVCB 1 . ipv6hint=::1\n";
+    zone += if names { "" } else { https };
+    zone += "'''\n";
     for route in ["nearest", "weighted", "priority", "sticky", "unit"] {
         let families = *random.choice(&[[true, true], [true, false], [false, true]]).unwrap();
-        zone += &service_text(random, route, route, regions, families);
+        zone += &service_text(random, route, route, regions, families, names);
     }
     let text = format!("--- meridian.toml\n{main}\n--- zones/z.toml\n{zone}");
     let config = Files::parse(&text).load().unwrap_or_else(|diagnostics| panic!("{text}\n{diagnostics}"));
@@ -189,7 +198,9 @@ impl World {
             }
             let judged: Vec<(bool, bool)> = Family::BOTH
                 .into_iter()
-                .filter(|own| pool.families().contains(*own) && (service.family == FamilyRule::Same || *own == family))
+                .filter(|own| {
+                    pool.families().contains(*own) && (service.family == FamilyRule::Same || service.names || *own == family)
+                })
                 .map(|own| self.judge(pool, &self.states[index][at], own))
                 .collect();
             let (up, survivors) = (judged.iter().all(|j| j.0), judged.iter().all(|j| j.1));
@@ -223,7 +234,7 @@ impl World {
         let total: f64 = own.iter().map(|(weight, _)| weight).sum();
         let up: f64 = own.iter().filter(|(_, up)| *up).map(|(weight, _)| weight).sum();
         let survivors = own.iter().any(|(_, up)| *up);
-        (survivors && up >= pool.min_up * total, survivors)
+        (survivors && up * f64::from(Share::WHOLE) >= f64::from(pool.min_up.parts()) * total, survivors)
     }
 
     fn region(&self, explanation: &Explanation) -> Option<RegionId> {
@@ -258,7 +269,7 @@ fn seen(client: Prefix) -> Prefix {
 proptest! {
     #[test]
     fn no_answer_is_empty_and_none_comes_from_beyond_the_border_or_below_its_rung(seed in any::<u64>()) {
-        let world = world(seed);
+        let world = world(seed, false);
         let snapshot = world.snapshot();
         let random = &mut Rng::with_seed(seed ^ 1);
         for (index, service) in world.dataset.config.services.iter().enumerate() {
@@ -311,7 +322,7 @@ proptest! {
                         prop_assert_eq!(explanation.order.iter().find(|region| members.contains(region)), explanation.region.as_ref());
                     }
                     let priorities = members.iter().map(|member| service.pools.iter().find(|pool| pool.region == *member).unwrap().priority);
-                    if service.route == Route::Priority && service.trickle == 0.0 {
+                    if service.route == Route::Priority && service.trickle == Share::ZERO {
                         let own = service.pools.iter().find(|pool| pool.region == region).unwrap().priority;
                         prop_assert_eq!(Some(own), priorities.min(), "{}", why);
                     }
@@ -341,9 +352,80 @@ proptest! {
         }
     }
 
+    /// A service with names among its endpoints: the CNAME for every type, or addresses.
+    #[test]
+    fn one_client_gets_one_thing_where_there_are_names(seed in any::<u64>()) {
+        let world = world(seed, true);
+        let snapshot = world.snapshot();
+        let random = &mut Rng::with_seed(seed ^ 3);
+        for (index, service) in world.dataset.config.services.iter().enumerate() {
+            for _ in 0..6 {
+                let client = client(random);
+                let border = if service.map.is_some() { world.border(seen(client)) } else { None };
+                let mut ask = |rtype| explain(&snapshot, &service.name, Some(rtype), client, random.u64(..), WallTime::default());
+                let types = [RrType::AAAA, RrType::A, RrType::MX, RrType::TXT, RrType::HTTPS, RrType::CNAME, RrType::ANY];
+                let got = types.map(|rtype| (rtype, ask(rtype)));
+                let (_, first) = &got[0];
+                let why = first.lines().join("\n");
+                // Where all are names, each answer is drawn by itself.
+                let alias = service.pools.iter().all(Pool::has_names);
+                let fenced = world.holdings[index].as_ref().is_some_and(|holding| holding.owner().is_none());
+                let pool_of = |explanation: &Explanation| {
+                    world.region(explanation).map(|region| service.pools.iter().find(|pool| pool.region == region).unwrap())
+                };
+                let pool = pool_of(first);
+                for (rtype, explanation) in &got {
+                    let addresses = |list: &[IpAddr]| -> Vec<String> {
+                        let family = if *rtype == RrType::A { IpAddr::is_ipv4 } else { IpAddr::is_ipv6 };
+                        let asked = [RrType::A, RrType::AAAA].contains(rtype);
+                        list.iter().filter(|address| asked && family(address)).map(IpAddr::to_string).collect()
+                    };
+                    prop_assert_eq!(&explanation.rcode, "NOERROR");
+                    prop_assert_eq!((explanation.rung, explanation.scope), (first.rung, first.scope), "{}", why);
+                    prop_assert!(alias || explanation.region == first.region, "{}", why);
+                    let may_be: Vec<String> = match pool_of(explanation) {
+                        Some(pool) if pool.has_names() => {
+                            // The same one.
+                            prop_assert!(alias || explanation.answers == first.answers, "{} {}", why, explanation.lines().join("\n"));
+                            prop_assert!(explanation.answers.len() == 1);
+                            pool.endpoints.iter().map(|endpoint| endpoint.target.to_string()).collect()
+                        }
+                        Some(pool) => {
+                            let all = pool.endpoints.iter().map(|endpoint| match endpoint.target {
+                                Target::Address(address) => address,
+                                Target::Name(_) => unreachable!("a pool has names or addresses"),
+                            });
+                            addresses(&all.collect::<Vec<_>>())
+                        }
+                        None if fenced => addresses(&service.unit.as_ref().unwrap().rules.fence_answer),
+                        None => addresses(&service.fallback),
+                    };
+                    if *rtype == RrType::ANY && explanation.answers.iter().any(|answer| answer.contains("RFC8482")) {
+                        prop_assert!(pool.is_none_or(|pool| !pool.has_names()));
+                        continue;
+                    }
+                    prop_assert_eq!(explanation.answers.is_empty(), may_be.is_empty(), "{} {:?}", rtype, explanation.lines());
+                    prop_assert!(explanation.answers.iter().all(|answer| may_be.contains(answer)), "{}", explanation.lines().join("\n"));
+                    let most = if first.rung.is_none_or(Rung::is_degraded) { service.ttl_min } else { service.ttl };
+                    prop_assert!(explanation.ttl <= most.secs(), "{:?}", explanation.lines());
+                }
+                if !fenced && world.holdings[index].is_none() {
+                    // From the best rung that any region stands on in any family.
+                    let best = |family| {
+                        let ladder = world.ladder(index, family, border);
+                        ladder.into_iter().find(|(rung, regions)| *rung != Rung::Fallback && !regions.is_empty()).map(|(rung, _)| rung)
+                    };
+                    let best = Family::BOTH.into_iter().filter_map(best).min().unwrap();
+                    let fallback = !service.fallback.is_empty() && best > Rung::Fallback;
+                    prop_assert_eq!(first.rung, Some(if fallback { Rung::Fallback } else { best }), "{}", why);
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_hashed_choice_holds_throughout_its_scope(seed in any::<u64>()) {
-        let world = world(seed);
+        let world = world(seed, false);
         let snapshot = world.snapshot();
         let random = &mut Rng::with_seed(seed ^ 2);
         let (index, service) = world.dataset.config.services.iter().enumerate().find(|(_, s)| s.route == Route::Sticky).unwrap();
@@ -398,5 +480,37 @@ fn an_alias_on_its_last_resort_has_addresses_for_their_own_type_alone() {
         assert_eq!(answers(&[], rtype), ["lb.example.net."]);
     }
     assert_eq!(answers(&[RegionId(0)], RrType::A), ["192.0.2.250"]);
+    assert_eq!(answers(&[RegionId(0)], RrType::AAAA), [""; 0]);
     assert_eq!(answers(&[RegionId(0)], RrType::TXT), [""; 0]);
+}
+
+/// Shares of clients rather than of answers, so that chance does not part the types.
+#[test]
+fn names_and_addresses_share_clients_by_weight() {
+    let text = "--- meridian.toml\n[server]\nnode = \"test\"\n[regions.a]\n[regions.b]\n--- zones/z.toml\nzone = \"z.example\"\nrecords = '''\n\
+        @ 60 SOA ns1 h 1 2 3 4 5\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n'''\n\
+        [services.weighted]\nroute = \"weighted\"\n[services.weighted.pools]\na = { weight = 4, endpoints = [\"192.0.2.1\"] }\n\
+        b = { endpoints = [\"lb.example.net.\"] }\n\
+        [services.trickle]\nroute = \"priority\"\ntrickle = 0.2\n[services.trickle.pools]\na = { endpoints = [\"192.0.2.1\"] }\n\
+        b = { priority = 2, endpoints = [\"lb.example.net.\"] }\n\
+        [services.plain]\nroute = \"priority\"\n[services.plain.pools]\na = { endpoints = [\"192.0.2.1\"] }\n\
+        b = { priority = 2, endpoints = [\"lb.example.net.\"] }\n";
+    let dataset = common::dataset(text);
+    let snapshot = what_if(&dataset, &Part::default(), &[]);
+    for service in &dataset.config.services {
+        let plain = service.name.to_string().starts_with("plain");
+        let mut named = 0;
+        for client in 0..4000u32 {
+            let client = Prefix::truncating(Ipv4Addr::from(client << 8 | 11 << 24).into(), 24).unwrap();
+            let ask = |rtype, seed| explain(&snapshot, &service.name, Some(rtype), client, seed, WallTime::default());
+            let (a, aaaa) = (ask(RrType::A, 7), ask(RrType::AAAA, 1));
+            assert_eq!((&a.region, a.scope), (&aaaa.region, aaaa.scope));
+            assert_eq!(a.scope, if plain { 0 } else { 24 }, "who looks at nobody says so");
+            let is_named = a.answers == ["lb.example.net."];
+            assert_eq!(aaaa.answers.is_empty(), !is_named);
+            named += u32::from(is_named);
+        }
+        // Four standard deviations about 800.
+        assert!(if plain { named == 0 } else { (700..=900).contains(&named) }, "{}: {named}", service.name);
+    }
 }

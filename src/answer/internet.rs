@@ -49,8 +49,8 @@ pub(super) fn client(request: &Request<'_>, query: &Query<'_>) -> Prefix {
 }
 
 /// Runs the selection that answers for a service with this `plan` and its `map`, for a client at `client` (`located` where
-/// that is known already), with a trace. `None` where the service has no records of that type; with the selection comes the
-/// ECS scope.
+/// that is known already), with a trace. `None` where the service has no records of that type, whoever asks, and for a unit that
+/// nobody owns; a selection of no RRs where the client has none. With the selection comes the ECS scope.
 pub fn steer<'p>(
     plan: &'p Plan,
     map: Option<&GeoMap>,
@@ -63,8 +63,8 @@ pub fn steer<'p>(
     let svcb = if SvcbSet::TYPES.contains(&qtype) { plan.svcb(qtype) } else { None };
     let family = match Family::of(qtype) {
         Some(family) if plan.families.contains(family) => family,
-        // An alias is one for every type, and its target counts for both families.
-        None if plan.alias => Family::V4,
+        // A name is one for every type, and its target counts for both families.
+        None if plan.names => Family::V4,
         // All families go one way; where they do not, one has to be followed.
         None if svcb.is_some() => {
             if plan.families.v4 {
@@ -88,16 +88,18 @@ pub fn steer<'p>(
         }
     };
     let mut hash = 0;
-    if plan.route == Route::Sticky {
+    if plan.by_client {
         let hash_scope;
         (hash, hash_scope) = hashed(client);
         scope = scope.max(hash_scope);
     }
     let asked = Asked { family, order, border, hash, svcb };
-    let selection = select(plan, &asked, rng, trace)?;
-    // An alias is one for every type; the addresses of its last resort are not.
-    let beside = plan.alias && selection.region.is_none() && Family::of(qtype).is_none();
-    (!beside).then_some((selection, scope))
+    let mut selection = select(plan, &asked, rng, trace)?;
+    // A name is one for every type; addresses are not.
+    if plan.names && Family::of(qtype).is_none() && !selection.is_name() {
+        (selection.count, selection.rrs) = (0, &[]);
+    }
+    Some((selection, scope))
 }
 
 /// What the client draws lots with, and the scope in which that is the same.
@@ -134,10 +136,10 @@ impl Answer<'_, '_> {
             Lookup::Cname(_) | Lookup::Dname(..) => {}
             Lookup::Service(service) => self.serve(service),
             Lookup::Epoch(unit) => self.epoch(unit),
-            Lookup::NoData => self.no_data(),
+            Lookup::NoData => self.no_data(None),
             Lookup::NxDomain => {
                 self.writer.rcode = Rcode::NXDOMAIN;
-                self.negative();
+                self.negative(None);
             }
             Lookup::Referral(cut, length) => self.refer(&cut, usize::from(length)),
         }
@@ -188,7 +190,8 @@ impl Answer<'_, '_> {
         let steered = steer(plan, map, self.request.qtype, client, self.located, rng, &mut ());
         let Some((selection, scope)) = steered else {
             let fenced = plan.holding().is_some_and(|holding| holding.owner().is_none()) && plan.offers(self.request.qtype);
-            return if fenced { self.fenced(plan.ttl_min) } else { self.no_data() };
+            self.writer.extended_error = fenced.then_some(ExtendedError::NOT_READY);
+            return self.no_data(fenced.then_some(plan.ttl_min));
         };
         self.worker.counters.rungs[selection.rung as usize].add(1);
         if let Some(tally) = self.snapshot.tallies.get(self.worker.number) {
@@ -198,43 +201,40 @@ impl Answer<'_, '_> {
         if self.request.edns.as_ref().is_some_and(|edns| edns.ecs.as_ref().is_some_and(|ecs| ecs.prefix.is_some())) {
             self.writer.scope = scope;
         }
+        if selection.count == 0 {
+            return self.no_data(Some(selection.ttl));
+        }
         let ttl = (selection.ttl != plan.ttl).then_some(selection.ttl.secs());
         let fits = self.writer.rrset(Section::Answer, selection.count, selection.rrs, QNAME, ttl, (&[], 0));
         self.writer.tc |= !fits;
     }
 
-    /// The name exists without the type asked.
-    fn no_data(&mut self) {
+    /// The name exists without the type asked: for `most` at most where that follows the steering.
+    fn no_data(&mut self, most: Option<Ttl>) {
         if self.request.qtype == RrType::ANY {
-            let fits = self.writer.rrset(Section::Answer, 1, RFC8482, self.owner, None, (&[], 0));
+            let ttl = most.map(|most| most.secs().min(RFC8482_TTL));
+            let fits = self.writer.rrset(Section::Answer, 1, RFC8482, self.owner, ttl, (&[], 0));
             self.writer.tc |= !fits;
         } else {
-            self.negative();
+            self.negative(most);
         }
-    }
-
-    /// Nobody owns the unit for now: no records, and not for long.
-    #[inline(never)]
-    fn fenced(&mut self, ttl: Ttl) {
-        self.writer.extended_error = Some(ExtendedError::NOT_READY);
-        let soa = self.names.apex(self.zone).negative_soa;
-        let own = self.names.block(&soa)[TTL_AT..].first_chunk().map_or(0, |ttl| u32::from_be_bytes(*ttl));
-        self.put_with(Section::Authority, &soa, self.origin, Some(own.min(ttl.secs())));
     }
 
     /// Who owns a unit.
     #[inline(never)]
     fn epoch(&mut self, unit: ServiceId) {
         if self.request.qtype != RrType::TXT {
-            return self.no_data();
+            return self.no_data(None);
         }
         let fits = self.writer.rrset(Section::Answer, 1, self.snapshot.plans[unit.index()].epoch(), self.owner, None, (&[], 0));
         self.writer.tc |= !fits;
     }
 
-    fn negative(&mut self) {
+    fn negative(&mut self, most: Option<Ttl>) {
         let soa = self.names.apex(self.zone).negative_soa;
-        self.put(Section::Authority, &soa, self.origin);
+        let own = || self.names.block(&soa)[TTL_AT..].first_chunk().map_or(0, |ttl| u32::from_be_bytes(*ttl));
+        let ttl = most.map(|most| own().min(most.secs()));
+        self.put_with(Section::Authority, &soa, self.origin, ttl);
     }
 
     /// A delegation: NS, then the addresses of its servers. "If an authoritative server is unable to
@@ -325,6 +325,8 @@ impl Answer<'_, '_> {
     }
 }
 
+/// Seconds that [`RFC8482`] is kept.
+const RFC8482_TTL: u32 = 3600;
 /// HINFO "RFC8482" "", an hour long: the answer to ANY (RFC 8482 §4.2).
 const RFC8482: &[u8] = b"\xc0\x0c\0\x0d\0\x01\0\0\x0e\x10\0\x09\x07RFC8482\0";
 

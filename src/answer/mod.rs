@@ -10,9 +10,12 @@ mod why;
 mod worker;
 
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::dataset::Snapshot;
-use crate::dns::{Class, ExtendedError, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer, header_only, refuse_tsig};
+use crate::dns::{
+    Class, ExtendedError, HEADER, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer, header_only, refuse_tsig,
+};
 
 use ahead::Ahead;
 pub use internet::steer;
@@ -121,7 +124,13 @@ fn finish(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Q
         Some(rcode) => writer.rcode = rcode,
         None if matches!(request.qtype, RrType::AXFR | RrType::IXFR) => refuse(&mut writer, ExtendedError::NOT_SUPPORTED),
         None if request.qclass == Class::IN => internet::answer(snapshot, worker, ahead, query, &mut writer),
-        None if request.qclass == Class::CH => chaos::answer(snapshot, worker.wall, request, query, &mut writer),
+        None if request.qclass == Class::CH => {
+            // What is made for people takes more code than an answer, and no thread may end by it.
+            let answer = AssertUnwindSafe(|| chaos::answer(snapshot, worker.wall, request, query, &mut writer));
+            if catch_unwind(answer).is_err() {
+                return failed(worker, query, out);
+            }
+        }
         None => refuse(&mut writer, ExtendedError::NOT_SUPPORTED),
     }
     worker.counters.count_rcode(writer.rcode);
@@ -139,6 +148,16 @@ fn finish(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Q
 fn refuse(writer: &mut Writer<'_>, why: ExtendedError) {
     writer.rcode = Rcode::REFUSED;
     writer.extended_error = Some(why);
+}
+
+/// What is answered where the program failed: SERVFAIL, counted.
+pub fn failed(worker: &Worker, query: &Query<'_>, out: &mut [u8]) -> Response {
+    worker.counters.panics.add(1);
+    worker.counters.count_rcode(Rcode::SERVFAIL);
+    match query.bytes.len() {
+        HEADER.. => Response::Send(header_only(query.bytes, Rcode::SERVFAIL, out)),
+        _ => Response::Drop(DropReason::Short),
+    }
 }
 
 /// The most octets the answer may have. "Values lower than 512 MUST be treated as equal to 512" (RFC 6891 §6.2.3).

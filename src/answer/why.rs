@@ -2,18 +2,17 @@
 //! [`respond`], and the selection is run once more from the same seed with a trace.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-
-use hickory_proto::op::Message;
+use std::ops::Range;
 
 use super::{Query, Response, TCP_BUFFER, Transport, Worker, internet, respond};
 use crate::dataset::{Dataset, Snapshot};
-use crate::dns::{Name, Prefix, RrType};
+use crate::dns::{HEADER, Name, Prefix, RrType, Section};
 use crate::geo::{Location, Source};
 use crate::model::{Family, RegionId, Route, ServiceId, WallTime};
 use crate::steer::{
     Drain, Holder, Holding, Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Selection, Standing, Trace, Verdict, until,
 };
-use crate::zone::{Lookup, rrs};
+use crate::zone::{Lookup, present, read_name, rrs};
 
 /// Why one client gets what it gets for one name and type.
 #[derive(Debug, Clone)]
@@ -236,15 +235,27 @@ impl Explanation {
         let query = Query { bytes: &message, client: self.client.address(), transport: Transport::Tcp };
         let mut out = vec![0; TCP_BUFFER];
         let Response::Send(length) = respond(snapshot, &mut Worker::new(seed), &query, &mut out) else { return };
-        let answer = Message::from_vec(&out[..length]).expect("a property test holds every answer to this parser");
-        self.rcode = crate::dns::Rcode(answer.metadata.response_code.into()).to_string();
-        self.answers = answer.answers.iter().map(|record| record.data.to_string()).collect();
-        self.ttl = answer.answers.iter().chain(&answer.authorities).map(|record| record.ttl).min().unwrap_or(0);
-        // Octet 4 of the option's data is the scope; the option is the last thing in our answers.
-        if answer.edns.is_some() {
-            let address = usize::from(self.client.length().div_ceil(8));
-            self.scope = out[length - address - 1];
+        let message = &out[..length];
+        let mut ttls = Vec::new();
+        let mut extended = 0;
+        for record in Received::all(message) {
+            match record.section {
+                Section::Answer => self.answers.push(present(record.rtype, message, record.rdata.start, record.rdata.len())),
+                Section::Authority => {}
+                // The upper octet of its TTL is that of the response code (RFC 6891 §6.1.3).
+                Section::Additional if record.rtype == RrType::OPT => {
+                    extended = (record.ttl >> 24) as u16;
+                    // Octet 4 of the option's data is the scope; the option is the last thing in our answers.
+                    let address = usize::from(self.client.length().div_ceil(8));
+                    self.scope = length.checked_sub(address + 1).map_or(0, |at| message[at]);
+                    continue;
+                }
+                Section::Additional => continue,
+            }
+            ttls.push(record.ttl);
         }
+        self.rcode = crate::dns::Rcode(extended << 4 | u16::from(message[3] & 15)).to_string();
+        self.ttl = ttls.into_iter().min().unwrap_or(0);
     }
 
     fn locate(&mut self, dataset: &Dataset, service: ServiceId) {
@@ -269,22 +280,25 @@ impl Explanation {
         let steered = internet::steer(plan, dataset.map_of(plan), self.rtype, self.client, None, &mut rng, &mut considered);
         let family = Family::of(self.rtype).unwrap_or(Family::V4);
         let Some((selection, _)) = steered else { return };
+        // Addresses are of their own type alone.
+        let names_only = plan.names && Family::of(self.rtype).is_none();
+        let targets = |ring| if names_only && !selection.is_name() { Vec::new() } else { targets(plan, ring) };
         self.region = selection.region.map(|region| region_name(dataset, region));
         self.rung = Some(selection.rung);
         if selection.region.is_none() {
-            self.possible.targets = targets(plan, plan.fallback(family));
+            self.possible.targets = targets(plan.fallback(family));
         }
         for (region, verdict, chance) in &considered.0 {
             if let (Verdict::Taken | Verdict::NotDrawn, Some(pool)) = (verdict, plan.pool(*region)) {
                 self.possible.regions.push(*region);
-                self.possible.targets.extend(targets(plan, plan.ring(pool, family, selection.rung)));
+                self.possible.targets.extend(targets(plan.ring(pool, family, selection.rung)));
             }
             let (verdict, detail) = describe(plan, family, &selection, *region, (*verdict, *chance), wall);
             let said = said(plan, family, *region, wall);
             self.steps.push(Step { region: region_name(dataset, *region), verdict, detail, said });
         }
         // No chance decides: the client has one region and one endpoint.
-        if plan.route == Route::Sticky && selection.region.is_some() {
+        if plan.by_client {
             self.possible = Possible { regions: selection.region.into_iter().collect(), targets: self.answers.clone() };
         }
         let border = plan.map.and_then(|map| dataset.maps[map.index()].border(self.client).0);
@@ -299,6 +313,37 @@ impl Explanation {
                 });
             }
         }
+    }
+}
+
+/// A record of an answer.
+struct Received {
+    section: Section,
+    rtype: RrType,
+    ttl: u32,
+    /// Where its rdata is.
+    rdata: Range<usize>,
+}
+
+impl Received {
+    /// The records of `message`, an answer of ours with one question.
+    fn all(message: &[u8]) -> Vec<Received> {
+        let half = |at: usize| Some(u16::from_be_bytes(*message.get(at..)?.first_chunk()?));
+        let mut records = Vec::new();
+        let mut at = read_name(message, HEADER).map_or(message.len(), |(_, after)| after + 4);
+        for (count, section) in [(6, Section::Answer), (8, Section::Authority), (10, Section::Additional)] {
+            for _ in 0..half(count).unwrap_or(0) {
+                let mut read = || {
+                    let (_, fixed) = read_name(message, at)?;
+                    let ttl = u32::from_be_bytes(*message.get(fixed + 4..)?.first_chunk()?);
+                    let start = fixed + 10;
+                    at = start + usize::from(half(fixed + 8)?);
+                    Some(Received { section, rtype: RrType(half(fixed)?), ttl, rdata: start..at })
+                };
+                records.extend(read());
+            }
+        }
+        records
     }
 }
 
@@ -372,16 +417,14 @@ fn describe(
         detail += &format!(", flapping until {}", wall.show(until));
     }
     if chance > 0.0 && chance < 1.0 {
-        let of = if plan.route == Route::Sticky { "clients" } else { "answers" };
+        let of = if plan.by_client { "clients" } else { "answers" };
         detail += &format!(", {} % of the {of}", (chance * 1000.0).round() / 10.0);
     }
     match verdict {
         Verdict::Taken if held || state == "drained" => ("taken", format!("{state}: {detail}")),
         Verdict::Taken if plan.route == Route::Unit => ("taken", format!("owner: {detail}")),
         Verdict::Taken => ("taken", format!("{}: {detail}", selection.rung.as_str())),
-        Verdict::NotDrawn if plan.route == Route::Sticky => {
-            ("not drawn", format!("as good, the client's lot is another's: {detail}"))
-        }
+        Verdict::NotDrawn if plan.by_client => ("not drawn", format!("as good, the client's lot is another's: {detail}")),
         Verdict::NotDrawn if plan.is_trickling() => ("not drawn", format!("the draw for the trickle went elsewhere: {detail}")),
         Verdict::NotDrawn => ("not drawn", format!("as good, the draw by weight went elsewhere: {detail}")),
         Verdict::PassedOver => (state, detail),

@@ -47,6 +47,8 @@ pub struct Counters {
     pub truncated: Counter,
     /// Answers of services, by the rung they came from.
     pub rungs: [Counter; Rung::ALL.len()],
+    /// Queries that ended in SERVFAIL because the program failed at them.
+    pub panics: Counter,
 }
 
 impl Counters {

@@ -3,7 +3,9 @@
 //! Each takes its range or choices and gives a reader for [`super::document::Table::optional`], so
 //! that a section of the configuration reads as a table: key, kind, range, default.
 
+use std::collections::HashSet;
 use std::fmt::Display;
+use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,7 @@ use toml::de::DeValue;
 use super::document::Item;
 use super::names::Names;
 use crate::diag::{Diagnostics, did_you_mean};
-use crate::model::{Prefix, PrefixError};
+use crate::model::{Prefix, PrefixError, Share, ShareError};
 
 /// A string that is not empty.
 pub(super) fn text(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
@@ -89,6 +91,29 @@ pub(super) fn percentage(item: &Item<'_>, out: &mut Diagnostics) -> Option<f64> 
         item.error(out, "out-of-range", format!("\"{text}\" is not a percentage from 0% to 100%")).hint("write it like \"20%\"");
     }
     share
+}
+
+/// A share of a whole inside `range`, read as the decimal that is written.
+pub(super) fn share(range: RangeInclusive<Share>) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<Share> {
+    move |item, out| {
+        let read = match item.value {
+            DeValue::Integer(number) if number.radix() == 10 => Share::from_decimal(number.as_str()),
+            DeValue::Float(number) => Share::from_decimal(number.as_str()),
+            DeValue::Integer(_) => Err(ShareError::NoShare),
+            _ => {
+                item.wrong_type(out, &format!("a number from {} to {}", range.start(), range.end()));
+                return None;
+            }
+        };
+        let value = read.ok().filter(|value| range.contains(value));
+        if read == Err(ShareError::TooFine) {
+            item.error(out, "out-of-range", format!("{} has more than nine digits after its point", item.written()))
+                .hint("a share is exact to a billionth: leave the last digits out");
+        } else if value.is_none() {
+            out_of_range(item, out, range.start(), range.end(), "");
+        }
+        value
+    }
 }
 
 /// A duration such as `"500ms"` inside `range`.
@@ -224,14 +249,15 @@ pub(super) fn list<'d, T>(
 }
 
 /// A list of values of which each may stand only once.
-pub(super) fn distinct<'d, T: PartialEq>(
+pub(super) fn distinct<'d, T: Eq + Hash>(
     kind: impl FnMut(&Item<'d>, &mut Diagnostics) -> Option<T>,
     what: &'static str,
 ) -> impl FnMut(&Item<'d>, &mut Diagnostics) -> Option<Vec<T>> {
     let mut read = list(kind);
     move |item, out| {
         let values = read(item, out)?;
-        let repeated = (1..values.len()).find(|i| values[..*i].contains(&values[*i]));
+        let mut seen = HashSet::with_capacity(values.len());
+        let repeated = values.iter().position(|value| !seen.insert(value));
         let Some(repeated) = repeated else { return Some(values) };
         let elements = item.elements(out)?;
         let element = &elements[repeated];

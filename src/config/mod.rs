@@ -368,7 +368,30 @@ fn read_zones(
         }
     }
     drafts.sort_by(|a, b| a.origin.cmp(&b.origin));
+    check_counts(&drafts, main.targets.len(), out);
     drafts
+}
+
+/// The most pools of all services, each unit of a service with its own: answers are counted by pool, with numbers of 32 bits.
+const MAX_POOLS: usize = 16_000_000;
+/// The most (check, address) pairs.
+const MAX_TARGETS: usize = 16_000_000;
+
+/// Reports what is more than ids and counters can tell apart.
+fn check_counts(drafts: &[ZoneDraft], targets: usize, out: &mut Diagnostics) {
+    let mut pools = 0;
+    for draft in drafts {
+        pools += draft.services.iter().map(|service| service.pools.len()).sum::<usize>();
+        if pools > MAX_POOLS {
+            let message = format!("with this zone all services, units included, have more than {MAX_POOLS} pools");
+            out.error("too-many", draft.at.clone(), "services", message).hint("give the zones to several servers");
+            return;
+        }
+    }
+    if let Some(last) = drafts.last().filter(|_| targets > MAX_TARGETS) {
+        let message = format!("all services together have {targets} endpoints to be checked, and {MAX_TARGETS} is the most");
+        out.error("too-many", last.at.clone(), "services", message).hint("give the zones to several servers");
+    }
 }
 
 /// The rules of DNS, for each zone and for all beside each other.
@@ -521,6 +544,35 @@ mod tests {
         let messages: Vec<_> = out.iter().map(ToString::to_string).collect();
         assert_eq!(messages.len(), 2, "{messages:?}");
         assert!(messages[0].contains("zones/a → zones/b → zones/a"), "{messages:?}");
+    }
+
+    /// Plans count the endpoints of a service in 16 bits.
+    #[test]
+    fn endpoints_and_last_resorts_beyond_what_a_plan_can_count_are_refused() {
+        let main = "[server]\nnode = \"n\"\n[regions.a]\n[regions.b]\n";
+        let zone = |pools: [usize; 2], fallback: usize| {
+            let listed = |first: u32, count: usize| {
+                let address = |i: usize| format!("\"{}\"", std::net::Ipv4Addr::from(first + i as u32));
+                (0..count).map(address).collect::<Vec<_>>().join(",")
+            };
+            format!(
+                "zone = \"z.example\"\nrecords = '''\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n'''\n\
+                 [services.www]\nroute = \"weighted\"\nfallback = [{}]\n[services.www.pools]\na.endpoints = [{}]\nb.endpoints = [{}]\n",
+                listed(0x0a00_0000, fallback),
+                listed(0x0b00_0000, pools[0]),
+                listed(0x0c00_0000, pools[1])
+            )
+        };
+        let rules = |pools, fallback| {
+            let (config, out) = load_texts(&[("meridian.toml", main), ("zones/z.toml", &zone(pools, fallback))]);
+            let rules: Vec<_> = out.iter().map(|d| (d.rule, d.at.line)).collect();
+            assert_eq!(config.is_some(), rules.is_empty());
+            rules
+        };
+        assert_eq!(rules([65_534, 1], 1000), []);
+        assert_eq!(rules([65_536, 1], 1), [("too-many", 10)]);
+        assert_eq!(rules([40_000, 25_536], 1), [("too-many", 10)]);
+        assert_eq!(rules([1, 1], 1001), [("too-many", 9)]);
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 mod units;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use toml::de::DeValue;
 
 use super::checks::Targets;
 use super::document::{Item, Located, Table};
-use super::kinds::{address, distinct, duration, integer, list, name_of, number, one_of};
+use super::kinds::{address, distinct, duration, integer, list, name_of, one_of, share};
 use super::names::Names;
 use super::zones::{Context, MAX_TTL, ZoneDefaults};
 use crate::diag::Diagnostics;
 use crate::dns::{Name, Ttl};
 use crate::model::{
     CheckId, Endpoint, Entry, Families, Family, FamilyRule, MapId, MapSpec, Need, Pool, Prefix, RegionId, Resume, Route, Service,
-    Target, TargetId, Unit, Weight, ZoneId,
+    Share, Target, TargetId, Unit, Weight, ZoneId,
 };
 use crate::zone::Unread;
 use units::UnitKeys;
@@ -29,7 +29,11 @@ pub(super) const DEFAULT_TTL: u32 = 20;
 const DEFAULT_TTL_MIN: u32 = 5;
 /// What `map` is where none is wanted although there is a default.
 pub(super) const NO_MAP: &str = "none";
-const DEFAULT_MIN_UP: f64 = 0.5;
+const DEFAULT_MIN_UP: Share = Share::HALF;
+/// The most endpoints of a service, in all its pools: plans count them in 16 bits.
+const MAX_ENDPOINTS: usize = 65_535;
+/// The most addresses of a last resort.
+const MAX_FALLBACK: usize = 1000;
 
 /// The services of a zone, and the names of all that it defines, wrong ones too.
 #[derive(Default)]
@@ -148,7 +152,8 @@ const ROUTES: &[(&str, Route)] = &[
     ("unit", Route::Unit),
 ];
 /// More would make the standby the primary.
-const TRICKLE: RangeInclusive<f64> = 0.0..=0.5;
+const TRICKLE: RangeInclusive<Share> = Share::ZERO..=Share::HALF;
+const MIN_UP: RangeInclusive<Share> = Share::ZERO..=Share::ONE;
 const RESUMES: &[(&str, Resume)] = &[("auto", Resume::Auto), ("manual", Resume::Manual)];
 /// Shorter is no ramp, and longer is forgotten.
 const RAMP: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
@@ -177,14 +182,14 @@ impl Reader<'_, '_> {
         let inherited = self.zone.ttl_min.unwrap_or(DEFAULT_TTL_MIN);
         let ttl_min = own_ttl_min.map_or(inherited, |t| t.value).min(ttl);
         let answers = t.optional(out, "answers", integer(1..=8, "")).unwrap_or(1);
-        let family = t.optional(out, "family", one_of(FAMILY_RULES)).unwrap_or(FamilyRule::Same);
-        let min_up = t.optional(out, "min_up", number(0.0..=1.0, "")).unwrap_or(DEFAULT_MIN_UP);
+        let own_family = t.located(out, "family", one_of(FAMILY_RULES));
+        let min_up = t.optional(out, "min_up", share(MIN_UP)).unwrap_or(DEFAULT_MIN_UP);
         let ramp = t.located(out, "ramp", duration(RAMP));
         let resume = t.optional(out, "resume", one_of(RESUMES)).unwrap_or(Resume::Auto);
-        let trickle = t.located(out, "trickle", number(TRICKLE, ""));
+        let trickle = t.located(out, "trickle", share(TRICKLE));
         let min_regions = t.optional(out, "min_regions", integer(0..=4096, "")).unwrap_or(1);
         let units = units::read(&mut t, route, self.context, out);
-        let fallback = t.optional(out, "fallback", distinct(usable_address, "address")).unwrap_or_default();
+        let fallback = t.optional(out, "fallback", last_resort).unwrap_or_default();
         let probing = self.probing(&mut t, &Probing { checks: Vec::new(), need: Need::All }, out);
         let hint = format!("give it one: [{}.pools] with REGION = {{ endpoints = [\"192.0.2.1\"] }}", item.path);
         if t.item("pools").is_none() {
@@ -203,7 +208,9 @@ impl Reader<'_, '_> {
                 .hint("add pools, or write another route");
         }
         let steps = pools.iter().any(|pool| pool.value.priority != pools[0].value.priority);
-        if let Some(trickle) = trickle.as_ref().filter(|trickle| trickle.value > 0.0 && !(route == Route::Priority && steps)) {
+        if let Some(trickle) =
+            trickle.as_ref().filter(|trickle| trickle.value > Share::ZERO && !(route == Route::Priority && steps))
+        {
             let message = match route {
                 Route::Priority => "`trickle` does nothing: all pools have one priority, so there is no next",
                 _ => "`trickle` does nothing unless route = \"priority\"",
@@ -216,7 +223,18 @@ impl Reader<'_, '_> {
             out.warning("useless-key", ramp.at.clone(), format!("{}.ramp", item.path), message)
                 .hint("regions share in route = \"weighted\", at an equal `priority`, in a metro, or by `within` of the map");
         }
+        let names = pools.iter().any(|pool| pool.value.has_names());
+        if let Some(family) = own_family.as_ref().filter(|family| names && family.value == FamilyRule::Split) {
+            let message = "`family = \"split\"` does nothing: a resolver uses a CNAME for every type, so A and AAAA go one way";
+            out.warning("useless-key", family.at.clone(), format!("{}.family", item.path), message)
+                .hint("remove it: a service with a name among its endpoints chooses the region whatever the type asked");
+        }
+        let family = own_family.map_or(FamilyRule::Same, |family| family.value);
         check_pools(&pools, family, route, item, out);
+        let beside_addresses = names && pools.iter().any(|pool| !pool.value.has_names());
+        let draws = self.shares(route, map, &pools)
+            || trickle.as_ref().is_some_and(|trickle| trickle.value > Share::ZERO)
+            || pools.iter().any(|pool| pool.value.has_names() && pool.value.endpoints.len() > 1);
         let service = Service {
             zone: ZoneId(0),
             name: name?,
@@ -231,10 +249,12 @@ impl Reader<'_, '_> {
             resume,
             pools: pools.into_iter().map(|pool| pool.value).collect(),
             fallback,
-            trickle: trickle.map_or(0.0, |trickle| trickle.value),
+            trickle: trickle.map_or(Share::ZERO, |trickle| trickle.value),
             min_regions,
             unit: None,
             svcb: Vec::new(),
+            names,
+            by_client: route == Route::Sticky || (beside_addresses && draws),
         };
         Some((service, units))
     }
@@ -266,7 +286,7 @@ impl Reader<'_, '_> {
         &mut self,
         item: &Item<'_>,
         route: Option<Route>,
-        min_up: f64,
+        min_up: Share,
         probing: &Probing,
         hint: &str,
         out: &mut Diagnostics,
@@ -278,6 +298,13 @@ impl Reader<'_, '_> {
             return None;
         }
         let mut pools = pools.into_iter().collect::<Option<Vec<Located<Pool>>>>()?;
+        let count: usize = pools.iter().map(|pool| pool.value.endpoints.len()).sum();
+        if count > MAX_ENDPOINTS {
+            let message = format!("the service has {count} endpoints, and {MAX_ENDPOINTS} is the most");
+            out.error("too-many", item.key_at(), item.path.clone(), message)
+                .hint("hand out the addresses of load balancers, and let each stand for many servers");
+            return None;
+        }
         pools.sort_by_key(|pool| pool.value.region);
         Some(pools)
     }
@@ -287,7 +314,7 @@ impl Reader<'_, '_> {
         name: &str,
         item: &Item<'_>,
         route: Option<Route>,
-        min_up: f64,
+        min_up: Share,
         probing: &Probing,
         out: &mut Diagnostics,
     ) -> Option<Located<Pool>> {
@@ -314,7 +341,7 @@ impl Reader<'_, '_> {
             )
             .hint("remove it, or change the route of the service");
         }
-        let min_up = t.optional(out, "min_up", number(0.0..=1.0, "")).unwrap_or(min_up);
+        let min_up = t.optional(out, "min_up", share(MIN_UP)).unwrap_or(min_up);
         let probing = self.probing(&mut t, probing, out);
         let hint = "list its addresses: endpoints = [\"192.0.2.1\"]";
         let endpoints = t.required(out, "endpoints", hint, |item, out| self.endpoints(item, &probing, out));
@@ -336,13 +363,25 @@ impl Reader<'_, '_> {
             return None;
         }
         let mut sound = true;
+        let mut seen = HashSet::with_capacity(read.len());
         for (i, (endpoint, span)) in read.iter().enumerate() {
-            if read[..i].iter().any(|(other, _)| other.target == endpoint.target) {
+            if !seen.insert(&endpoint.target) {
                 sound = false;
                 let message = format!("{} is in the pool twice", endpoint.target);
                 out.error("duplicate-endpoint", item.document.at(span.clone()), format!("{}[{i}]", item.path), message)
                     .hint("list it once; a larger `weight` gives it a larger share");
             }
+        }
+        let is_name = |target: &Target| matches!(target, Target::Name(_));
+        let first = &read[0].0.target;
+        let other = read.iter().enumerate().find(|(_, (endpoint, _))| is_name(&endpoint.target) != is_name(first));
+        if let Some((i, (endpoint, span))) = other {
+            sound = false;
+            let (name, address) = if is_name(first) { (first, &endpoint.target) } else { (&endpoint.target, first) };
+            let message =
+                format!("the pool has the name {name} beside the address {address}: a client is to get a CNAME or addresses");
+            out.error("cname-endpoint-beside-addresses", item.document.at(span.clone()), format!("{}[{i}]", item.path), message)
+                .hint("give the name a region of its own; regions of one `metro` are equally near");
         }
         let endpoints: Vec<Endpoint> = read.into_iter().map(|(endpoint, _)| endpoint).collect();
         for family in Family::BOTH {
@@ -435,9 +474,11 @@ impl Reader<'_, '_> {
             return;
         };
         let Some(spec) = &self.context.map_specs[map] else { return };
+        let names = pools.iter().any(|pool| pool.value.has_names());
         let families = |inside: &dyn Fn(RegionId) -> bool| {
             let pools = pools.iter().filter(|pool| inside(pool.value.region));
-            pools.fold(Families::default(), |all, pool| all.union(pool.value.families()))
+            let offered = |pool: &Located<Pool>| if names { Families { v4: true, v6: true } } else { pool.value.families() };
+            pools.fold(Families::default(), |all, pool| all.union(offered(pool)))
         };
         let offered = families(&|_| true);
         let mut reported: Vec<&[RegionId]> = Vec::new();
@@ -500,7 +541,8 @@ fn check_pools(pools: &[Located<Pool>], family: FamilyRule, route: Route, item: 
     };
     let first = &pools[0];
     // A unit has one region for all of its clients.
-    let alike = family == FamilyRule::Same || route == Route::Unit;
+    let names = pools.iter().any(|pool| pool.value.has_names());
+    let alike = !names && (family == FamilyRule::Same || route == Route::Unit);
     for pool in pools[1..].iter().filter(|pool| alike && pool.value.families() != first.value.families()) {
         let message = format!(
             "the pool offers {}, but the pool at {} offers {}",
@@ -532,6 +574,16 @@ fn probes(checks: &[CheckId], target: &Target, targets: &mut Targets) -> Vec<Tar
 
 fn weight(item: &Item<'_>, out: &mut Diagnostics) -> Option<Weight> {
     integer(0..=Weight::MAX, "")(item, out).and_then(Weight::new)
+}
+
+/// The addresses of a last resort.
+fn last_resort(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<IpAddr>> {
+    let addresses = distinct(usable_address, "address")(item, out)?;
+    if addresses.len() > MAX_FALLBACK {
+        item.error(out, "too-many", format!("there are {} addresses, and {MAX_FALLBACK} is the most", addresses.len()));
+        return None;
+    }
+    Some(addresses)
 }
 
 /// An address that can be answered: not `0.0.0.0`, `::`, or of a group.

@@ -18,7 +18,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 
-use super::{Control, Request, ask, edge, status};
+use super::{Control, Request, ask, catch_panics, edge, status};
 use crate::model::Weight;
 use crate::publisher::{NotDone, OverrideRequest};
 use crate::steer::{MAX_EPOCH, Word};
@@ -66,6 +66,7 @@ pub async fn serve(listener: UnixListener, control: Control) {
         .route("/overrides", on_get(overrides).post(say))
         .route("/overrides/release", on_post(release))
         .route("/reload", on_post(reload))
+        .layer(catch_panics())
         .with_state(control);
     edge::serve(listener, edge::LOCAL_CONNECTIONS, routes).await;
 }

@@ -1,5 +1,7 @@
 //! `/metrics`: what the workers count, summed at the scrape.
 
+use std::sync::atomic::Ordering;
+
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -7,7 +9,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{Control, Status, TargetStatus, UnitStatus, Work};
+use super::{Control, PANICS, Status, TargetStatus, UnitStatus, Work};
 use crate::answer::Counters;
 use crate::dns::Rcode;
 use crate::log;
@@ -80,6 +82,9 @@ impl Collector for Scrape {
         counter(out, "meridian_truncated", "Answers with TC set", self.sum(|c| &c.truncated))?;
         let rungs = Rung::ALL.map(|rung| (rung.as_label(), self.sum(|c| &c.rungs[rung as usize])));
         family(out, "meridian_service_answers", "Answers of services, by the rung of the ladder they came from", "rung", rungs)?;
+        let panics =
+            [("udp", udp.sum_udp(|c| &c.panics)), ("query", self.sum(|c| &c.panics)), ("admin", PANICS.load(Ordering::Relaxed))];
+        family(out, "meridian_panics", "Requests given up because of an error in the program, by where", "where", panics)?;
         self.encode_answers(out)?;
         counter(out, "meridian_tcp_connections_accepted", "TCP connections accepted", udp.tcp.accepted.get())?;
         counter(out, "meridian_tcp_connections_refused", "TCP connections over a limit", udp.tcp.refused.get())?;

@@ -13,6 +13,8 @@ mod push;
 mod status;
 mod vitals;
 
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use axum::{Json, Router, middleware};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::answer::{Counters, explain};
 use crate::config::AdminSpec;
@@ -175,9 +178,22 @@ pub async fn serve(admin: Admin, connections: usize, started: Started) {
         .route("/why", on_get(why))
         .route("/resume", on_post(resume))
         .route("/push", on_post(push::push))
+        .layer(catch_panics())
         .with_state(started)
         .layer(middleware::from_fn_with_state(admin.hosts, edge::check_host));
     edge::serve(admin.listener, connections, routes).await;
+}
+
+/// Requests of the admin address and the control socket that ended in 500 because the program failed at them.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Answers 500 where a handler panics, and counts it.
+fn catch_panics() -> CatchPanicLayer<impl FnMut(Box<dyn Any + Send>) -> Response + Clone> {
+    CatchPanicLayer::custom(|_| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        tracing::error!("a request of the admin address or the control socket failed: this is an error in the program");
+        (StatusCode::INTERNAL_SERVER_ERROR, "an error in the program; its log says more\n").into_response()
+    })
 }
 
 async fn status(control: &Control) -> Result<Status, Response> {
@@ -295,5 +311,28 @@ async fn why(control: Control, Query(why): Query<Why>) -> Response {
     match why.format {
         Format::Json => Json(explanation.json()).into_response(),
         Format::Text => format!("{}\n", explanation.lines().join("\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_answers_500_and_is_counted() {
+        let fails = async || -> &'static str { panic!("an error in the program") };
+        let routes = Router::new().route("/fails", on_get(fails)).route("/works", on_get(async || "ok\n"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, routes.layer(catch_panics())).into_future());
+        let ask = move |path: &'static str| {
+            let url = url.clone();
+            async move { tokio::task::spawn_blocking(move || get(&url, path)).await.unwrap() }
+        };
+        for count in 1..=2 {
+            assert!(ask("/fails").await.unwrap_err().contains("an error in the program"));
+            assert_eq!(PANICS.load(Ordering::Relaxed), count);
+            assert_eq!(ask("/works").await.unwrap(), "ok\n");
+        }
     }
 }

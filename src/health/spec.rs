@@ -60,7 +60,9 @@ mod tests {
     use super::*;
     use crate::diag::At;
     use crate::dns::{Name, Ttl};
-    use crate::model::{CheckId, CheckKind, Endpoint, FamilyRule, Need, Pool, Resume, Route, Target, TcpSpec, Weight, ZoneId};
+    use crate::model::{
+        CheckId, CheckKind, Endpoint, FamilyRule, Need, Pool, Resume, Route, Share, Target, TcpSpec, Weight, ZoneId,
+    };
 
     fn pool(region: u16, probes: &[u32]) -> Pool {
         let endpoint = Endpoint {
@@ -73,7 +75,7 @@ mod tests {
             region: RegionId(region),
             weight: Weight::ONE,
             priority: 1,
-            min_up: 0.5,
+            min_up: Share::HALF,
             endpoints: vec![endpoint.clone(), endpoint],
         }
     }
@@ -106,10 +108,12 @@ mod tests {
             answers: 1,
             pools: vec![pool(0, &[0]), pool(1, &[0, 1])],
             fallback: Vec::new(),
-            trickle: 0.0,
+            trickle: Share::ZERO,
             min_regions: 1,
             unit: None,
             svcb: Vec::new(),
+            names: false,
+            by_client: false,
         };
         let specs = TargetSpec::all(&[check], &[target(1), target(2), target(3)], &[service], &[TargetId(2)]);
         let regions: Vec<_> = specs.iter().map(|spec| spec.regions.as_slice()).collect();

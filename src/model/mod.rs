@@ -8,6 +8,7 @@ mod geography;
 mod ids;
 mod moment;
 mod service;
+mod share;
 
 pub use crate::dns::{Prefix, PrefixError};
 pub use check::{
@@ -21,3 +22,4 @@ pub use service::{
     Endpoint, Expect, Families, Family, FamilyRule, Need, Part, Pool, Resume, Route, RoutingTest, Service, SvcbSet, Takeover,
     Target, Unit, UnitRules, Weight,
 };
+pub use share::{Share, ShareError};

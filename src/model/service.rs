@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{MapId, Prefix, RegionId, TargetId, ZoneId};
+use super::{MapId, Prefix, RegionId, Share, TargetId, ZoneId};
 use crate::diag::At;
 use crate::dns::{Name, NameError, RrType, Ttl};
 
@@ -61,13 +61,19 @@ pub struct Service {
     /// Addresses of a last resort outside every region.
     pub fallback: Vec<IpAddr>,
     /// Share of the answers that go to the next priority, 0 … 0.5.
-    pub trickle: f64,
+    pub trickle: Share,
     /// How many regions a drain must leave up; at least 0.
     pub min_regions: u32,
     /// Which unit it is, where the route is [`Route::Unit`].
     pub unit: Option<Unit>,
     /// The HTTPS and SVCB records of its name that follow the steering.
     pub svcb: Vec<SvcbSet>,
+    /// Some endpoint is a CNAME target. A resolver uses a CNAME that it has for every type; so the region is chosen whatever the
+    /// type asked, and a client gets the CNAME for all of them, or addresses.
+    pub names: bool,
+    /// Clients draw lots, the same for every type asked, instead of each answer: with `sticky`, and where names and addresses share
+    /// by weight.
+    pub by_client: bool,
 }
 
 /// The HTTPS or SVCB records of a service name, as the zone has them.
@@ -169,9 +175,9 @@ impl Service {
         self.pools.iter().fold(Families::default(), |all, pool| all.union(pool.families()))
     }
 
-    /// True when every endpoint is a CNAME target, so that the name is an alias for every type.
-    pub fn is_alias(&self) -> bool {
-        self.pools.iter().flat_map(|p| &p.endpoints).all(|e| matches!(e.target, Target::Name(_)))
+    /// True when families can go different ways: see [`FamilyRule`]. One that hands out names has nothing to part.
+    pub fn is_split(&self) -> bool {
+        self.family == FamilyRule::Split && !self.names
     }
 }
 
@@ -218,7 +224,7 @@ pub struct Pool {
     /// For `route = "priority"`: 1 is tried first. For `"unit"`: 1 takes over first.
     pub priority: u32,
     /// Share of the pool's endpoint weight that must be up, 0 … 1.
-    pub min_up: f64,
+    pub min_up: Share,
     /// Never empty.
     pub endpoints: Vec<Endpoint>,
 }
@@ -227,6 +233,11 @@ impl Pool {
     /// The families its endpoints offer; a CNAME target counts for both.
     pub fn families(&self) -> Families {
         self.endpoints.iter().fold(Families::default(), |all, e| all.union(e.target.families()))
+    }
+
+    /// True when it hands out names: all of its endpoints are, or none.
+    pub fn has_names(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| matches!(endpoint.target, Target::Name(_)))
     }
 }
 

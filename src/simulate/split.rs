@@ -5,7 +5,7 @@ use crate::answer::steer;
 use crate::dataset::Dataset;
 use crate::dns::RrType;
 use crate::geo::GeoMap;
-use crate::model::{Family, FamilyRule, RegionId, Service, ServiceId};
+use crate::model::{Family, RegionId, Service, ServiceId};
 use crate::steer::{Plan, Rung, Trace, Verdict};
 
 /// A service, and a type that it is asked for.
@@ -32,7 +32,7 @@ impl Subject {
 /// The types that can go different ways.
 fn types(service: &Service) -> impl Iterator<Item = RrType> + use<> {
     let families = service.families();
-    let alike = service.family == FamilyRule::Same || service.pools.iter().all(|pool| pool.families() == families);
+    let alike = !service.is_split() || service.pools.iter().all(|pool| pool.families() == families);
     let offered = Family::BOTH.into_iter().filter(move |family| families.contains(*family));
     let types = offered.map(|family| match family {
         Family::V4 => RrType::A,

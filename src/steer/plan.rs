@@ -11,7 +11,7 @@ use crate::dns::{RrType, Ttl};
 use crate::health::State;
 use crate::memory;
 use crate::metrics::{Tally, UNCOUNTED};
-use crate::model::{Endpoint, Families, Family, FamilyRule, MapId, Moment, Pool, Region, RegionId, Route, Service, Target};
+use crate::model::{Endpoint, Families, Family, MapId, Moment, Pool, Region, RegionId, Route, Service, Share, Target};
 use crate::zone::rrs;
 
 /// The steps of availability, best first. For each client, inside its border, the first that has a
@@ -112,8 +112,10 @@ pub struct Plan {
     pub route: Route,
     /// Families that have records at all.
     pub families: Families,
-    /// Every endpoint is a CNAME target.
-    pub alias: bool,
+    /// An endpoint is a CNAME target: one client gets one thing for every type.
+    pub names: bool,
+    /// Clients draw lots, instead of each answer.
+    pub by_client: bool,
     /// TTL in doubt and on degraded rungs.
     pub ttl_min: Ttl,
     /// Per laid-out RR: where it starts, and the weights of its ring's endpoints up to and with it.
@@ -127,9 +129,9 @@ pub struct Plan {
     pub fallback_counter: u32,
     /// By pool, where there is anything to say of one; read by `why` alone.
     notes: Box<[Note]>,
-    /// The share of the answers that goes to the next priority, of 2⁶⁴.
-    pub(super) trickle: u64,
-    /// What clients draw lots for, where the route is `sticky`.
+    /// The share of the answers that goes to the next priority.
+    pub(super) trickle: Share,
+    /// What clients draw lots for, where they do.
     keys: Option<Box<Keys>>,
     /// Who answers, where it is a unit.
     unit: Option<Box<UnitPlan>>,
@@ -307,7 +309,9 @@ impl Plan {
         });
         let any = Family::BOTH.map(|family| {
             let pools = pools.iter().fold(0, |any, pool| any | pool.rungs[family.index()]);
-            pools | if fallback[family.index()].len > 0 { Rung::Fallback.bit() } else { 0 }
+            // A CNAME beside addresses of the other family would be taken for both.
+            let has_fallback = fallback[family.index()].len > 0 || (service.names && !last_resort.is_empty());
+            pools | if has_fallback { Rung::Fallback.bit() } else { 0 }
         });
         let mut by_region = vec![NO_POOL; regions.len()].into_boxed_slice();
         for (index, pool) in pools.iter().enumerate() {
@@ -337,14 +341,15 @@ impl Plan {
             ttl,
             ttl_min: service.ttl_min.min(ttl),
             families: service.families(),
-            alias: service.is_alias(),
+            names: service.names,
+            by_client: service.by_client,
             by_region,
             by_priority,
             any,
             fallback,
             fallback_counter: UNCOUNTED,
             notes,
-            trickle: (service.trickle * 2f64.powi(64)) as u64,
+            trickle: service.trickle,
             keys,
             unit,
             svcb,
@@ -441,12 +446,12 @@ impl Plan {
 
     /// A share of the answers goes to the next priority.
     pub fn is_trickling(&self) -> bool {
-        self.trickle > 0
+        self.trickle > Share::ZERO
     }
 
     /// True for a type that it has records of, whoever asks and whatever is up.
     pub fn offers(&self, rtype: RrType) -> bool {
-        Family::of(rtype).is_some_and(|family| self.families.contains(family)) || self.alias || self.svcb(rtype).is_some()
+        Family::of(rtype).is_some_and(|family| self.families.contains(family)) || self.names || self.svcb(rtype).is_some()
     }
 
     /// Who answers, where it is a unit.
@@ -472,7 +477,7 @@ impl Plan {
         self.svcb[svcb].answer(pool.map(|pool| (self.index_of(pool), usable(pool))))
     }
 
-    /// Picks a slot of `ring` as the client with this hash draws; `ring` is not empty.
+    /// Picks a slot of `ring` as the client with this hash draws; of an empty one the first.
     #[inline(never)]
     pub(super) fn pick_hashed(&self, ring: Ring, client: u64) -> usize {
         let first = ring.first as usize;
@@ -506,10 +511,10 @@ impl Plan {
         &self.rrs[self.slots[first].start as usize..end]
     }
 
-    /// Picks a slot of `ring` by weight, exactly in the long run; `ring` is not empty.
+    /// Picks a slot of `ring` by weight, exactly in the long run; of an empty one the first.
     #[inline]
     pub fn pick(&self, ring: Ring, rng: &mut fastrand::Rng) -> usize {
-        if ring.len == 1 {
+        if ring.len <= 1 {
             return 0;
         }
         let slots = &self.slots[ring.first as usize..][..usize::from(ring.len)];
@@ -584,15 +589,21 @@ struct Judged {
     some_survive: bool,
 }
 
-/// The families that `pool` offers, each on its own or, with `family = "same"`, all alike.
+/// The families that `pool` offers, each on its own or, with `family = "same"`, all alike; both, where the service hands out
+/// names.
 fn judge_families(service: &Service, pool: &Pool, states: &[State]) -> [Option<Judged>; 2] {
     let offered = pool.families();
     let own = Family::BOTH.map(|family| offered.contains(family).then(|| judge(pool, states, family)));
-    if service.family == FamilyRule::Split {
+    if service.is_split() {
         return own;
     }
     let all = |of: fn(&Judged) -> bool| own.iter().flatten().all(of);
     let (up, survivors) = (all(|judged| judged.up), all(|judged| judged.survivors));
+    if service.names {
+        // The region is chosen whatever the type; where it lacks a family, that is NODATA.
+        let some_survive = own.iter().flatten().any(|judged| judged.survivors);
+        return [Some(Judged { up, survivors, some_survive }); 2];
+    }
     // What survives in one family is no reason to hand out what is dead in the other.
     own.map(|judged| judged.map(|judged| Judged { up, survivors, some_survive: judged.survivors }))
 }
@@ -611,7 +622,7 @@ fn judge(pool: &Pool, states: &[State], family: Family) -> Judged {
             survivors = true;
         }
     }
-    Judged { up: survivors && up as f64 >= pool.min_up * total as f64, survivors, some_survive: survivors }
+    Judged { up: survivors && pool.min_up.is_reached(up, total), survivors, some_survive: survivors }
 }
 
 fn rung_set(view: Judged, weighted: bool, held: bool) -> u8 {
@@ -642,7 +653,7 @@ impl Layout {
         // Room for all endpoints once, as when all are up: IPv4 addresses with one answer fill it exactly.
         let endpoints = service.pools.iter().map(|pool| pool.endpoints.len()).sum();
         let (bytes, slots) = (Vec::with_capacity(16 * endpoints), Vec::with_capacity(endpoints));
-        let keys = (service.route == Route::Sticky).then(Vec::new);
+        let keys = service.by_client.then(Vec::new);
         Layout { ttl, answers: service.answers, bytes, slots, keys, states: Vec::new() }
     }
 

@@ -1,20 +1,20 @@
 //! Picks from a plan for one client.
 
 use super::hash;
-use super::plan::{Plan, PoolPlan, Rung, below};
-use crate::dns::Ttl;
-use crate::model::{Family, RegionId, RegionOrder, RegionSet, Route};
+use super::plan::{Plan, PoolPlan, Ring, Rung, below};
+use crate::dns::{RrType, Ttl};
+use crate::model::{Family, RegionId, RegionOrder, RegionSet, Route, Share};
 
 /// One query, as far as steering is concerned.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// The family asked for; either one for an alias.
+    /// The family asked for; either one for a name.
     pub family: Family,
     /// The client's region order; `nearest` needs one, and `sticky` stays inside its steps.
     pub order: Option<&'a RegionOrder>,
     /// The client's border, where it has one.
     pub border: Option<&'a RegionSet>,
-    /// What the client draws lots with, for `sticky`: see [`super::client_hash`].
+    /// What the client draws lots with, where clients do: see [`super::client_hash`].
     pub hash: u64,
     /// Asked are the HTTPS or SVCB records at this place of the plan: see [`Plan::svcb`].
     pub svcb: Option<usize>,
@@ -31,10 +31,17 @@ pub struct Selection<'p> {
     pub ttl: Ttl,
     /// The number of the counter of such answers.
     pub counter: u32,
-    /// How many RRs there are.
+    /// How many RRs there are; none where what was chosen has none of the type asked.
     pub count: u16,
     /// The RRs: owners `C0 0C`, each with [`Plan::ttl`].
     pub rrs: &'p [u8],
+}
+
+impl Selection<'_> {
+    /// The RRs are a CNAME, which is one for every type.
+    pub fn is_name(&self) -> bool {
+        self.rrs.get(2..4) == Some(&RrType::CNAME.0.to_be_bytes())
+    }
 }
 
 /// Hears why each region was taken or passed over. `()` hears nothing and costs nothing.
@@ -68,6 +75,7 @@ pub enum Verdict {
 }
 
 /// Picks the region and its RRs; `None` only for a family the service does not have inside the border, and of a unit that nobody owns.
+/// Where the service hands out names, the region may have no RRs of that family.
 #[inline]
 pub fn select<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng, trace: &mut impl Trace) -> Option<Selection<'p>> {
     let rung = Rung::best(match asked.border {
@@ -91,11 +99,7 @@ pub fn select<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng, tr
     let (rrs, count) = match asked.svcb {
         None => {
             let ring = plan.ring(pool, asked.family, rung);
-            let slot = match plan.route {
-                Route::Sticky => plan.pick_hashed(ring, asked.hash),
-                _ => plan.pick(ring, rng),
-            };
-            (plan.answer(ring, slot), ring.answers.into())
+            (plan.answer(ring, endpoint(plan, ring, asked, rng)), ring.answers.into())
         }
         Some(svcb) => plan.svcb_answer(svcb, Some(pool), asked.family, rung),
     };
@@ -109,6 +113,12 @@ pub fn select<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng, tr
     })
 }
 
+/// The slot of `ring` whose answer is given: by weight, or by the client's lot.
+#[inline]
+fn endpoint(plan: &Plan, ring: Ring, asked: &Asked<'_>, rng: &mut fastrand::Rng) -> usize {
+    if plan.by_client { plan.pick_hashed(ring, asked.hash) } else { plan.pick(ring, rng) }
+}
+
 /// The rungs of the pools inside `border`; the fallback belongs to no region, so no border applies.
 fn rungs_inside(plan: &Plan, family: Family, border: &RegionSet) -> u8 {
     let inside = plan.pools.iter().filter(|pool| border.contains(pool.region));
@@ -120,7 +130,7 @@ fn fallback<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng) -> S
     let (rrs, count) = match asked.svcb {
         None => {
             let ring = plan.fallback(asked.family);
-            (plan.answer(ring, plan.pick(ring, rng)), ring.answers.into())
+            (plan.answer(ring, endpoint(plan, ring, asked, rng)), ring.answers.into())
         }
         Some(svcb) => plan.svcb_answer(svcb, None, asked.family, Rung::Fallback),
     };
@@ -199,12 +209,12 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
         loop {
             let priority = plan.by_priority().map(|pool| pool.priority).find(|priority| *priority > above)?;
             above = priority;
-            if plan.trickle > 0
+            if plan.is_trickling()
                 && self.rung == Rung::Up
                 && let Some(next) = self.next_standing(priority)
             {
-                let trickles = self.rng.u64(..) < plan.trickle;
-                let share = plan.trickle as f64 / 2f64.powi(64);
+                let trickles = self.trickles();
+                let share = plan.trickle.as_f64();
                 let (first, next) = (self.among(&of(priority), 1.0 - share, !trickles), self.among(&of(next), share, trickles));
                 return first.or(next);
             }
@@ -213,6 +223,17 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
                 return pool;
             }
         }
+    }
+
+    /// True where the answer goes to the next priority.
+    fn trickles(&mut self) -> bool {
+        let (next, whole) = (u64::from(self.plan.trickle.parts()), u64::from(Share::WHOLE));
+        if !self.plan.by_client {
+            return below(whole, self.rng) < next;
+        }
+        // No region has such a name.
+        let lot = |name, weight| (hash::draw(self.asked.hash, hash::key(name)), weight);
+        hash::less(lot("next priority", next), lot("this priority", whole - next))
     }
 
     /// The priority after `priority` that has a pool to take, where `priority` has one too.
@@ -248,14 +269,14 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
         // Pools of weight 0 share evenly where there is nothing better.
         let weight = |pool: &PoolPlan| if total == 0 { 1 } else { u64::from(pool.weight) };
         let bound = if total == 0 { count } else { total };
-        let draws = takes && count > 1 && self.plan.route != Route::Sticky;
+        let draws = takes && count > 1 && !self.plan.by_client;
         let mut ticket = if draws { below(bound, self.rng) } else { 0 };
         let standing = || pools().filter(|pool| self.is_inside(pool) && self.stands(pool));
         let taken = match count {
             0 => return None,
             _ if !takes => None,
             1 => standing().next(),
-            _ if self.plan.route == Route::Sticky => self.least(standing().map(|pool| (pool, weight(pool)))),
+            _ if self.plan.by_client => self.least(standing().map(|pool| (pool, weight(pool)))),
             _ => standing().find(|pool| {
                 let found = ticket < weight(pool);
                 ticket = ticket.wrapping_sub(weight(pool));

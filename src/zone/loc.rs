@@ -49,6 +49,38 @@ pub(super) fn check_wire(wire: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+/// Rdata in presentation format; `None` of octets that have none.
+pub(super) fn present(rdata: &[u8]) -> Option<String> {
+    check_wire(rdata).ok()?;
+    let wire: &[u8; LENGTH] = rdata.try_into().ok()?;
+    // Nothing times a power of ten is nothing, which is written in one way.
+    let unusual = |octet: &u8| *octet < 16 && *octet != 0;
+    if wire[0] != 0 || wire[1..4].iter().any(unusual) {
+        return None;
+    }
+    let number = |at: usize| i64::from(u32::from_be_bytes([wire[at], wire[at + 1], wire[at + 2], wire[at + 3]]));
+    let angle = |at: usize, directions: [char; 2]| {
+        let (signed, size) = (number(at) - ZERO, (number(at) - ZERO).abs());
+        let (minutes, thousandths) = (size % DEGREE / 60_000, size % 60_000);
+        let direction = directions[usize::from(signed < 0)];
+        format!("{} {minutes} {}.{:03} {direction}", size / DEGREE, thousandths / 1000, thousandths % 1000)
+    };
+    let metres = |centimetres: i64| {
+        let sign = if centimetres < 0 { "-" } else { "" };
+        format!("{sign}{}.{:02}m", centimetres.abs() / 100, centimetres.abs() % 100)
+    };
+    let precision = |octet: u8| metres(i64::from(octet >> 4) * 10i64.pow(u32::from(octet & 15)));
+    let words = [
+        angle(4, ['N', 'S']),
+        angle(8, ['E', 'W']),
+        metres(number(12) - BASE),
+        precision(wire[1]),
+        precision(wire[2]),
+        precision(wire[3]),
+    ];
+    Some(words.join(" "))
+}
+
 /// Degrees, minutes and seconds up to the letter of the direction.
 fn angle(words: &mut Words<'_>, what: &str, most: u32, directions: [char; 2]) -> Result<u32, Bad> {
     let expected = format!("degrees up to {most}, minutes and seconds below 60, then {} or {}", directions[0], directions[1]);

@@ -5,6 +5,7 @@ mod generate;
 mod lexer;
 mod loc;
 mod parser;
+mod present;
 mod rdata;
 mod records;
 mod svcb;
@@ -12,5 +13,6 @@ mod table;
 
 pub use checks::{CHECKS, ZoneCheck, ZoneUnderCheck, check, check_overlap};
 pub use parser::parse;
+pub use present::{present, read_name};
 pub use records::{Include, IncludeError, Input, MasterText, Record, Records, Unread};
 pub use table::{Apex, Key, Lookup, NameTable, RR_FIXED, Rrset, ZoneInput, rrs, target_offset};

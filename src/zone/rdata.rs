@@ -15,7 +15,7 @@ use super::{loc, svcb};
 use crate::dns::{MAX_NAME, Name, RrType, Ttl, unescape};
 
 /// A type's rdata.
-enum Shape {
+pub(super) enum Shape {
     /// Field by field.
     Fields(&'static [Field]),
     /// SvcPriority, TargetName, SvcParams (RFC 9460 §2).
@@ -28,7 +28,7 @@ enum Shape {
 
 /// A field of rdata, with what it is called in messages.
 #[derive(Clone, Copy)]
-enum Field {
+pub(super) enum Field {
     V4,
     V6,
     U8(&'static str),
@@ -354,7 +354,13 @@ pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     hickory_rdata(RecordType::OPENPGPKEY, text).ok()
 }
 
-fn shape(rtype: RrType) -> Option<&'static Shape> {
+/// Base64 of `octets`.
+pub(super) fn present_base64(octets: &[u8]) -> Option<String> {
+    let length = Restrict::new(u16::try_from(octets.len()).ok()?);
+    RData::read(&mut BinDecoder::new(octets), RecordType::OPENPGPKEY, length).ok().map(|rdata| rdata.to_string())
+}
+
+pub(super) fn shape(rtype: RrType) -> Option<&'static Shape> {
     SHAPES.iter().find(|(known, _)| *known == rtype).map(|(_, shape)| shape)
 }
 
@@ -548,7 +554,7 @@ fn read_by_hickory(rtype: RrType, joined_from: usize, words: &mut Words<'_>, out
     Ok(())
 }
 
-fn hickory_rdata(rtype: RecordType, text: &str) -> Result<Vec<u8>, String> {
+pub(super) fn hickory_rdata(rtype: RecordType, text: &str) -> Result<Vec<u8>, String> {
     let rdata = RData::try_from_str(rtype, text).map_err(|why| why.to_string())?;
     let mut wire = Vec::new();
     rdata.emit(&mut BinEncoder::new(&mut wire)).map_err(|why| why.to_string())?;

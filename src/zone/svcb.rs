@@ -3,7 +3,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::lexer::Token;
-use super::rdata::{Bad, Words, append_string, base64, name_length, number, quote};
+use super::present::quoted;
+use super::rdata::{Bad, Words, append_string, base64, name_length, number, present_base64, quote};
+use crate::dns::Name;
 
 /// SvcParamKeys by number (RFC 9460 §14.3.2, RFC 9461 §5, RFC 9540 §4).
 const KEYS: &[&str] = &["mandatory", "alpn", "no-default-alpn", "port", "ipv4hint", "ech", "ipv6hint", "dohpath", "ohttp"];
@@ -47,6 +49,63 @@ pub(super) fn check_wire(wire: &[u8]) -> Result<(), String> {
     let target = wire.get(2..).ok_or("the priority is cut short")?;
     let params = &target[name_length(target).ok_or("the target is not an uncompressed name")?..];
     check_params(params).map_err(|(key, why)| format!("{} {why}", key_name(key)))
+}
+
+/// Rdata in presentation format; `None` of octets that are none.
+pub(super) fn present(wire: &[u8]) -> Option<String> {
+    check_wire(wire).ok()?;
+    let (priority, after) = wire.split_first_chunk::<2>()?;
+    let (target, mut params) = after.split_at_checked(name_length(after)?)?;
+    let mut text = format!("{} {}", u16::from_be_bytes(*priority), Name::from_wire(target)?);
+    while let Some((head, rest)) = params.split_first_chunk::<4>() {
+        let (key, length) = (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[2], head[3]]));
+        let value;
+        (value, params) = rest.split_at_checked(length.into())?;
+        text += &format!(" {}", key_name(key));
+        if let Some(value) = present_value(key, value)? {
+            text += &format!("={value}");
+        }
+    }
+    Some(text)
+}
+
+/// A value in presentation format; of some keys there is none.
+fn present_value(key: u16, value: &[u8]) -> Option<Option<String>> {
+    fn listed<T: std::fmt::Display>(items: impl Iterator<Item = T>) -> String {
+        items.map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+    }
+    Some(match key {
+        NO_DEFAULT_ALPN | OHTTP => None,
+        MANDATORY => Some(listed(value.as_chunks::<2>().0.iter().map(|key| key_name(u16::from_be_bytes(*key))))),
+        ALPN => {
+            let (mut items, mut rest) = (Vec::new(), value);
+            while let Some((length, tail)) = rest.split_first() {
+                let item;
+                (item, rest) = tail.split_at_checked(usize::from(*length))?;
+                // A comma in an item is escaped in the list, and that escape in the string (RFC 9460 §A.1).
+                if !items.is_empty() {
+                    items.push(b',');
+                }
+                for octet in item {
+                    if matches!(octet, b',' | b'\\') {
+                        items.push(b'\\');
+                    }
+                    items.push(*octet);
+                }
+            }
+            let plain = items.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-_./,".contains(octet));
+            let quoted = quoted(&items);
+            Some(if plain { quoted.trim_matches('"').to_owned() } else { quoted })
+        }
+        PORT => Some(u16::from_be_bytes(value.try_into().ok()?).to_string()),
+        IPV4HINT => Some(listed(value.as_chunks::<4>().0.iter().map(|address| Ipv4Addr::from(*address)))),
+        IPV6HINT => Some(listed(value.as_chunks::<16>().0.iter().map(|address| Ipv6Addr::from(*address)))),
+        ECH => Some(present_base64(value)?),
+        // It is reserved, and no key in text (RFC 9460 §14.3.2).
+        u16::MAX => return None,
+        _ if value.is_empty() => None,
+        _ => Some(quoted(value)),
+    })
 }
 
 fn read_param(token: Token, words: &Words<'_>) -> Result<(u16, Vec<u8>), Bad> {

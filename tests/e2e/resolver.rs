@@ -110,6 +110,53 @@ fn unbound_resolves_through_the_delegation() {
     assert!(dig(world.resolver, &["www.gtm.example", "ANY"]).contains("status: NOERROR"));
 }
 
+/// Dublin's own addresses beside a name in Ashburn.
+const HYBRID: &str = r#"
+[services.hybrid]
+route = "nearest"
+[services.hybrid.pools]
+dublin  = { endpoints = ["192.0.2.10"] }
+ashburn = { endpoints = ["cdn.gtm.example."] }
+"#;
+
+fn hybrid() -> Site {
+    let site = Site::new();
+    site.edit("zones/gtm.example.toml", "text  300", "cdn   300  A     192.0.2.77\ncdn   300  AAAA  2001:db8::77\ntext  300");
+    site.edit("zones/gtm.example.toml", "[services.www]", &format!("{HYBRID}\n[services.www]"));
+    site
+}
+
+#[test]
+fn unbound_that_asks_for_ipv6_first_takes_no_client_from_its_region() {
+    let world = World::start(hybrid(), "iterator", "");
+    world.first("www.gtm.example");
+    for round in 0..2 {
+        for (rtype, expected) in [("AAAA", ""), ("MX", ""), ("A", "192.0.2.10\n"), ("AAAA", "")] {
+            assert_eq!(dig(world.resolver, &["hybrid.gtm.example", rtype, "+short"]), expected, "{rtype}, round {round}");
+        }
+    }
+}
+
+#[test]
+fn unbound_keeps_what_names_and_addresses_say_for_each_client_subnet() {
+    let options = "send-client-subnet: NET.1\n    client-subnet-always-forward: yes\n    max-client-subnet-ipv4: 24";
+    let world = World::start(hybrid(), "subnetcache iterator", options);
+    world.first("www.gtm.example");
+    let (dublin, ashburn) = ("+subnet=203.0.113.0/24", "+subnet=192.0.2.0/24");
+    for round in 0..2 {
+        for (client, rtype, expected) in [
+            (dublin, "AAAA", ""),
+            (ashburn, "AAAA", "cdn.gtm.example.\n2001:db8::77\n"),
+            (dublin, "A", "192.0.2.10\n"),
+            (ashburn, "A", "cdn.gtm.example.\n192.0.2.77\n"),
+            (dublin, "AAAA", ""),
+        ] {
+            let got = dig(world.resolver, &["hybrid.gtm.example", rtype, client, "+short"]);
+            assert_eq!(got, expected, "{rtype} {client}, round {round}");
+        }
+    }
+}
+
 #[test]
 fn unbound_keeps_an_answer_for_each_client_subnet() {
     let options = "send-client-subnet: NET.1\n    client-subnet-always-forward: yes\n    max-client-subnet-ipv4: 24";

@@ -24,6 +24,11 @@ impl Targets {
         })
     }
 
+    /// How many there are.
+    pub(in crate::config) fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// The index of the check of a pair.
     pub(in crate::config) fn check(&self, target: TargetId) -> usize {
         self.list[target.index()].check.index()

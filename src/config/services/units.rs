@@ -5,9 +5,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{check_list, usable_address};
+use super::{check_list, last_resort};
 use crate::config::document::{Item, Located, Table};
-use crate::config::kinds::{distinct, duration, integer, one_of};
+use crate::config::kinds::{duration, integer, one_of};
 use crate::config::names::Names;
 use crate::config::zones::Context;
 use crate::diag::Diagnostics;
@@ -48,7 +48,7 @@ pub(super) fn read(t: &mut Table<'_>, route: Option<Route>, context: &Context<'_
     let count = t.optional(out, "units", integer(1..=MAX_UNITS, "")).unwrap_or(1);
     let ready = t.optional(out, "ready_checks", |item, out| check_list(item, context.checks, out)).unwrap_or_default();
     let grace = t.optional(out, "grace", duration(GRACE)).unwrap_or(DEFAULT_GRACE);
-    let fence_answer = t.optional(out, "fence_answer", distinct(usable_address, "address")).unwrap_or_default();
+    let fence_answer = t.optional(out, "fence_answer", last_resort).unwrap_or_default();
     let takeover = t.located(out, "takeover", one_of(TAKEOVERS));
     if let Some(takeover) = takeover.as_ref().filter(|t| t.value == Takeover::Auto && !context.sole) {
         let message = "takeover = \"auto\" needs [server] sole = true: another node could hand a unit to another region";

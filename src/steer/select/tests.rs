@@ -9,7 +9,8 @@ use crate::dns::Name;
 use crate::dns::RrType;
 use crate::health::State;
 use crate::model::{
-    Endpoint, FamilyRule, Need, Pool, Prefix, Region, Resume, Service, SvcbSet, Takeover, Target, Unit, UnitRules, Weight, ZoneId,
+    Endpoint, FamilyRule, Need, Pool, Prefix, Region, Resume, Service, Share, SvcbSet, Takeover, Target, Unit, UnitRules, Weight,
+    ZoneId,
 };
 use crate::steer::{Drain, Holder, Holding, Standing, client_hash};
 
@@ -27,7 +28,7 @@ fn service(route: Route, family: FamilyRule, answers: u8, pools: Pools<'_>) -> (
             region: RegionId(*region),
             weight: Weight::new(*weight).unwrap(),
             priority: *priority,
-            min_up: 0.5,
+            min_up: Share::HALF,
             endpoints: endpoints
                 .iter()
                 .map(|text| {
@@ -42,8 +43,11 @@ fn service(route: Route, family: FamilyRule, answers: u8, pools: Pools<'_>) -> (
                 })
                 .collect(),
         })
-        .collect();
+        .collect::<Vec<_>>();
+    let names = |alike: bool| pools.iter().any(|pool: &Pool| pool.has_names() == alike);
     let service = Service {
+        names: names(true),
+        by_client: route == Route::Sticky || (names(true) && names(false)),
         zone: ZoneId(0),
         name: Name::root(),
         at: At::file("t"),
@@ -57,7 +61,7 @@ fn service(route: Route, family: FamilyRule, answers: u8, pools: Pools<'_>) -> (
         resume: Resume::Auto,
         pools,
         fallback: vec![],
-        trickle: 0.0,
+        trickle: Share::ZERO,
         min_regions: 1,
         unit: None,
         svcb: vec![],
@@ -238,7 +242,7 @@ fn weights_are_exact_in_the_long_run() {
 #[test]
 fn an_alias_hands_out_its_target() {
     let plan = compile(&service(Route::Weighted, FamilyRule::Same, 1, &[(0, 1, 1, &["lb.cloud.example."])]));
-    assert!(plan.alias);
+    assert!(plan.names && !plan.by_client);
     let s = select(
         &plan,
         &Asked { family: Family::V4, order: None, border: None, hash: 0, svcb: None },
@@ -409,7 +413,7 @@ fn a_trickle_goes_to_the_next_priority_that_stands() {
     ];
     for (pools, expected) in cases {
         let (mut service, states) = service(Route::Priority, FamilyRule::Same, 1, pools);
-        service.trickle = 0.1;
+        service.trickle = Share::from_decimal("0.1").unwrap();
         let plan = compile(&(service, states));
         assert_shares(&plan, None, expected, 50_000);
         // The trace tells the same without drawing.
@@ -527,4 +531,51 @@ fn hints_are_the_usable_addresses_of_the_region() {
     check(&states, "b Standby 5", expected(&[192, 0, 2, 9], Some(other_v6)));
     states.iter_mut().for_each(|state| state.up = false);
     check(&states, "a AsIfUp 5", expected(&[192, 0, 2, 1, 192, 0, 2, 2, 192, 0, 2, 3], Some(v6)));
+}
+
+#[test]
+fn sticky_clients_are_sticky_on_the_fallback_rung() {
+    let (mut sticky, states) = service(Route::Sticky, FamilyRule::Same, 1, &[(0, 1, 1, &["192.0.2.1-"])]);
+    sticky.fallback = (1..=4).map(|octet| Ipv4Addr::new(198, 51, 100, octet).into()).collect();
+    let plan = compile(&(sticky, states));
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut counts = [0u32; 4];
+    for _ in 0..20_000 {
+        let asked =
+            Asked { family: Family::V4, order: None, border: None, hash: client_hash(prefix(&mut random, false)), svcb: None };
+        let last = |seed| {
+            let s = select(&plan, &asked, &mut fastrand::Rng::with_seed(seed), &mut ()).unwrap();
+            assert_eq!(s.rung, Rung::Fallback);
+            s.rrs[s.rrs.len() - 1]
+        };
+        assert_eq!(last(1), last(2));
+        counts[usize::from(last(1)) - 1] += 1;
+    }
+    assert!(chi_squared(&counts, &[0.25; 4]) < chi_squared_bound(3), "{counts:?}");
+}
+
+#[test]
+fn exactly_min_up_is_up() {
+    let near_first = order(&[&[0], &[1]]);
+    for (up, down) in [(55, 45), (7, 93), (14, 86), (28, 72), (56, 44), (550_000, 450_000)] {
+        let (a, b) = (format!("192.0.2.1*{up}"), format!("192.0.2.2-*{down}"));
+        let endpoints: &[&str] = &[&a, &b];
+        let pools: Pools<'_> = &[(0, 1, 1, endpoints), (1, 1, 1, &["192.0.2.3"])];
+        let (mut exact, states) = service(Route::Nearest, FamilyRule::Same, 1, pools);
+        exact.pools[0].min_up = Share::from_decimal(&format!("{up}e{}", if up > 100 { -6 } else { -2 })).unwrap();
+        assert_eq!(pick(&compile(&(exact.clone(), states.clone())), Family::V4, Some(&near_first)), "a Up 20 1");
+        exact.pools[0].min_up = Share::of_parts(exact.pools[0].min_up.parts() + 1).unwrap();
+        assert_eq!(pick(&compile(&(exact, states)), Family::V4, Some(&near_first)), "b Up 20 3", "{up} of 100");
+    }
+}
+
+#[test]
+fn addresses_of_one_family_beside_a_name_are_chosen_whatever_the_type() {
+    let near_first = order(&[&[0], &[1]]);
+    let pools: Pools<'_> = &[(0, 1, 1, &["192.0.2.1"]), (1, 1, 1, &["lb.cloud.example."])];
+    for family in [FamilyRule::Same, FamilyRule::Split] {
+        let plan = compile(&service(Route::Nearest, family, 1, pools));
+        let of = |family| pick(&plan, family, Some(&near_first));
+        assert_eq!((of(Family::V4), of(Family::V6)), ("a Up 20 1".into(), "a Up 20 ".into()));
+    }
 }

@@ -15,7 +15,7 @@ pub(super) fn target_is_cname(index: &Index<'_>, report: &mut Report<'_>) {
         let why = match place {
             Place::Renamed => "is below a DNAME",
             Place::Found { owner: Some((_, owner)), .. } if owner.kinds.any(Kinds::CNAME) => "is a CNAME",
-            Place::Found { owner: None, service: Some((_, service)) } if service.is_alias() && record.rtype != RrType::NS => {
+            Place::Found { owner: None, service: Some((_, service)) } if service.names && record.rtype != RrType::NS => {
                 "is a service with CNAME endpoints"
             }
             _ => continue,

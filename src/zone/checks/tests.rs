@@ -8,7 +8,7 @@ use super::*;
 use crate::dns::RrType;
 use crate::dns::Ttl;
 use crate::model::{
-    Endpoint, FamilyRule, Need, Pool, RegionId, Resume, Route, Takeover, Target, Unit, UnitRules, Weight, ZoneId,
+    Endpoint, FamilyRule, Need, Pool, RegionId, Resume, Route, Share, Takeover, Target, Unit, UnitRules, Weight, ZoneId,
 };
 use crate::zone::{Include, IncludeError, Input, Record, parse, target_offset};
 
@@ -59,14 +59,16 @@ fn service(line: u32, owner: &str, endpoints: &[&str]) -> Service {
             region: RegionId(0),
             weight: Weight::ONE,
             priority: 1,
-            min_up: 0.5,
+            min_up: Share::HALF,
             endpoints: endpoints.iter().map(endpoint).collect(),
         }],
         fallback: Vec::new(),
-        trickle: 0.0,
+        trickle: Share::ZERO,
         min_regions: 1,
         unit: None,
         svcb: Vec::new(),
+        names: endpoints.iter().any(|text| text.ends_with('.')),
+        by_client: false,
     }
 }
 
