@@ -39,7 +39,7 @@ use crate::model::{Moment, WallTime};
 use crate::probe::{Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
 use crate::publisher::{Change, Effect, Event, Publisher};
 use crate::server::{self, BindError, Engine, Server, notify};
-use crate::state::{Keeper, Kept};
+use crate::state::{self, Keeper, Kept};
 
 use descriptors::Shares;
 use first_round::Beside;
@@ -144,18 +144,16 @@ fn load(config: &Path) -> Result<Start, Failure> {
     let refused = |why: &dyn fmt::Display| {
         Failure::Files(format!("{text}meridian: not started, and no last good files to serve instead: {why}"))
     };
-    let state = loader::find_state(config).or_else(state_directory).ok_or_else(|| refused(&"there is no state directory"))?;
+    let state = loader::state_directory(loader::find_state(config)).ok_or_else(|| refused(&"there is no state directory"))?;
+    if let Some(why) = state::objection(&state) {
+        return Err(refused(&why));
+    }
     let mut kept = loader::build_last_good(&state).map_err(|why| refused(&why))?;
     let Some(dataset) = kept.dataset.take() else {
         return Err(refused(&render_text(&kept.diagnostics, &kept.sources, false)));
     };
     tracing::error!("THE FILES ARE BROKEN; serving the last good ones, and not ready until they are mended and reloaded\n{text}");
     Ok(Start { dataset: Arc::new(dataset), built: kept, last_good: true })
-}
-
-/// The state directory where the configuration names none: the one that systemd made for us.
-fn state_directory() -> Option<PathBuf> {
-    std::env::var_os("STATE_DIRECTORY").map(PathBuf::from)
 }
 
 fn warn_of(built: &Built) {
@@ -205,8 +203,9 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
     let limit = shares.probes;
     let prober = Arc::new(Prober::new(clock).with_exec_processes(server_spec.exec_processes));
     let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
-    let state = dataset.config.server.state.clone().or_else(state_directory);
-    let (mut publisher, unknown) = first_round::begin(&dataset, state.as_deref(), &prober);
+    let state = loader::state_directory(dataset.config.server.state.clone());
+    let usable = state.as_deref().filter(|state| state::objection(state).is_none());
+    let (mut publisher, unknown) = first_round::begin(&dataset, usable, &prober);
     let mut directory = Directory::default();
     let mut found = directory.take_up(state.as_deref(), clock.wall());
     if first_units {
@@ -242,8 +241,8 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
     let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender)
         .map_err(|error| Failure::System("start the probes", error))?;
     let (persisted, writes) = mpsc::unbounded_channel();
-    let keeper = match state {
-        Some(ref state) => Some(keeper(state, &persisted).map_err(|error| Failure::System("start a thread", error))?),
+    let keeper = match usable {
+        Some(state) => Some(keeper(state, &persisted).map_err(|error| Failure::System("start a thread", error))?),
         None => None,
     };
     // From here on the loop takes up what is to be kept.
@@ -463,14 +462,15 @@ impl Daemon {
                         keeper.keep(id, Kept::Units(records));
                     }
                 }
-                Effect::KeepOverrides { id, overrides } => {
+                Effect::KeepOverrides { id, overrides, last } => {
                     if let Some(keeper) = &self.keeper {
-                        keeper.keep(id, Kept::Overrides(overrides, wall));
+                        keeper.keep(id, Kept::Overrides(overrides, last, wall));
                     }
                 }
                 Effect::Answer { request, result } => {
                     // Whoever asked may have gone.
-                    self.requests.remove(&request).map(|asking| asking.reply.send(result.map(|done| done.show(wall))));
+                    let answered = result.map(|done| control::Answered::new(&done, &self.publisher, self.now(), wall));
+                    self.requests.remove(&request).map(|asking| asking.reply.send(answered));
                 }
             }
         }
@@ -525,10 +525,11 @@ impl Daemon {
                 self.request(reply, |request| Event::MoveUnit { request, unit, region, force });
             }
             Request::Overrides(reply) => {
-                let _ = reply.send(control::OverrideStatus::all(&self.publisher, self.now(), self.clock.wall()));
+                let _ = reply.send(control::OverridesStatus::new(&self.publisher, self.now(), self.clock.wall()));
             }
             Request::Override { asked, reply } => self.request(reply, |request| Event::Override { request, asked }),
-            Request::Release { what, reply } => self.request(reply, |request| Event::Release { request, what }),
+            Request::Release { what, force, reply } => self.request(reply, |request| Event::Release { request, what, force }),
+            Request::AcceptLoss(reply) => self.request(reply, |request| Event::AcceptLoss { request }),
             Request::BeginUnits { name, epoch, reply } => {
                 self.request(reply, |request| Event::BeginUnits { request, name, epoch });
             }
@@ -539,6 +540,8 @@ impl Daemon {
     fn not_ready(&self) -> Option<&'static str> {
         if self.files.last_good {
             Some("serving the last good files, since the files are broken")
+        } else if self.publisher.overrides_lost().is_some() {
+            Some("overrides are lost; `meridian overrides` says which are in force, and with --accept-loss it goes on with them")
         } else if self.publisher.is_first_round() {
             Some("the first round of probes after the start is under way")
         } else if !self.publisher.is_ready() {

@@ -7,7 +7,7 @@
 //! the first line once it reads again. [`flush`] waits for what is queued, and not for long.
 
 use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -50,11 +50,11 @@ enum Sink {
     Journal(tracing_journald::Layer, LevelFilter),
 }
 
-/// Starts logging what passes `filter`, once per process: to the journal under systemd, else to standard error.
+/// Starts logging what passes `filter`, once per process: to the journal under systemd, else to standard error, in colour with `color`.
 ///
 /// # Errors
 /// When the thread cannot be made; then nothing is logged.
-pub fn start(filter: EnvFilter) -> io::Result<()> {
+pub fn start(filter: EnvFilter, color: bool) -> io::Result<()> {
     let (sender, lines) = sync_channel(LINES);
     let queue = Queue(sender);
     let level = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
@@ -65,8 +65,7 @@ pub fn start(filter: EnvFilter) -> io::Result<()> {
             Sink::Journal(journal, level)
         }
         None => {
-            let terminal = io::stderr().is_terminal();
-            let lines = tracing_subscriber::fmt::layer().with_writer(queue.clone()).with_target(false).with_ansi(terminal);
+            let lines = tracing_subscriber::fmt::layer().with_writer(queue.clone()).with_target(false).with_ansi(color);
             registry.with(lines).init();
             Sink::Stderr
         }

@@ -117,7 +117,19 @@ pub enum Event {
         result: Result<(), String>,
     },
     /// A state directory was taken up: what it has of overrides counts from now on.
-    OverridesTakenUp(Overrides),
+    OverridesTakenUp {
+        /// What it has.
+        overrides: Overrides,
+        /// The highest number that was ever given; at least those of `overrides`.
+        last: u64,
+        /// What it had could not be read back, as a sentence says: until [`Event::AcceptLoss`] nothing is written there.
+        lost: Option<String>,
+    },
+    /// An operator goes on after a loss of overrides; [`Effect::Answer`] says what came of it.
+    AcceptLoss {
+        /// The request's number.
+        request: u64,
+    },
     /// An operator says something of health or weight; [`Effect::Answer`] says what came of it.
     Override {
         /// The request's number.
@@ -131,6 +143,8 @@ pub enum Event {
         request: u64,
         /// Its number, or what it is about.
         what: String,
+        /// Although the pre-flight speaks against it.
+        force: bool,
     },
     /// A write of overrides has ended.
     OverridesPersisted {
@@ -178,6 +192,8 @@ pub enum Effect {
         id: u64,
         /// What to write.
         overrides: Overrides,
+        /// The highest number ever given.
+        last: u64,
     },
     /// What came of an operator's request.
     Answer {
@@ -203,6 +219,18 @@ impl Done {
         match self {
             Done::Said(sentence) => sentence.clone(),
             Done::Changes(changes) => changes.iter().map(|change| change.show(wall).to_string()).collect::<Vec<_>>().join("\n"),
+        }
+    }
+
+    /// The overrides that it is about, by number.
+    pub fn numbers(&self) -> Vec<u64> {
+        let number = |change: &Change| match change {
+            Change::Overridden(own) | Change::OverrideAnnounced(own) | Change::Released { own, .. } => Some(own.id),
+            _ => None,
+        };
+        match self {
+            Done::Said(_) => Vec::new(),
+            Done::Changes(changes) => changes.iter().filter_map(number).collect(),
         }
     }
 }
@@ -335,6 +363,11 @@ impl Publisher {
         let mut effects = Vec::new();
         self.words.switch(on, &mut effects);
         effects
+    }
+
+    /// Why the overrides that were kept are lost, until an operator accepts that: this node may hand out what was drained.
+    pub fn overrides_lost(&self) -> Option<&str> {
+        self.words.lost()
     }
 
     /// The overrides in force or announced.
@@ -486,23 +519,15 @@ impl Publisher {
                     effects.push(Effect::Say(result.map_or_else(Change::HistoryNotKept, |()| Change::HistoryKept)));
                 }
             }
-            Event::OverridesTakenUp(list) => {
-                if self.words.take_up(list, now, &mut effects) {
+            Event::OverridesTakenUp { overrides, last, lost } => {
+                if self.words.take_up(overrides, last, lost, now, &mut effects) {
                     self.dirty.extend((0..self.plans.len()).map(ServiceId::from_index));
                     self.units.look_at_all();
                 }
             }
-            Event::Override { request, asked } => {
-                let (config, health, units) = (&self.dataset.config, &self.health, &self.units);
-                let (first_round, blind) = (self.first_round, self.is_blind(now));
-                let stranded = |before: &Overrides, after: &Overrides, at: Moment| {
-                    let before = Scenery { config, health, words: before, first_round, blind, now };
-                    units.stranded(&before, &Scenery { words: after, now: at, ..before })
-                };
-                let ground = Ground { config, health, stranded: &stranded, now };
-                self.words.add(request, &asked, &ground, &mut effects);
-            }
-            Event::Release { request, what } => self.words.remove(request, &what, &self.dataset.config, &mut effects),
+            Event::AcceptLoss { request } => self.words.accept_loss(request, &mut effects),
+            Event::Override { request, asked } => self.words.add(request, asked, &mut effects),
+            Event::Release { request, what, force } => self.words.remove(request, what, force, &mut effects),
             Event::OverridesPersisted { id, result } => {
                 let changed = self.words.write_ended(id, result, &self.dataset.config, now, &mut effects);
                 self.dirty.extend(changed);
@@ -543,9 +568,20 @@ impl Publisher {
             self.publish(now, &mut effects);
         }
         self.keep(now, &mut effects);
-        self.words.keep(now, &mut effects);
+        self.keep_words(now, &mut effects);
         self.units.keep(&mut effects);
         effects
+    }
+
+    /// Judges what operators ask for, and begins to write it.
+    fn keep_words(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let (config, health, units) = (&self.dataset.config, &self.health, &self.units);
+        let (first_round, blind) = (self.first_round, self.is_blind(now));
+        let stranded = |before: &Overrides, after: &Overrides, at: Moment| {
+            let before = Scenery { config, health, words: before, first_round, blind, now: at };
+            units.stranded(&before, &Scenery { words: after, ..before })
+        };
+        self.words.keep(&Ground { config, health, stranded: &stranded, now }, effects);
     }
 
     /// Asks for what health and time have brought about of units.

@@ -173,7 +173,9 @@ fn a_drain_that_leaves_too_few_regions_is_refused() {
     let refused = |before: &[(Word, &str)], word: Word, scope: &str, down: &[&str]| {
         let list = before.iter().zip(1..).map(|((word, scope), id)| said(&config, id, *word, scope)).collect();
         let state = |endpoint: &Endpoint| State { up: !down.contains(&&*endpoint.target.to_string()), settled: true };
-        Overrides(list).refusals(&said(&config, 9, word, scope), &config, &state, at(9)).join("; ")
+        let before = Overrides(list);
+        let after = Overrides(before.0.iter().cloned().chain([said(&config, 9, word, scope)]).collect());
+        before.refusals(&after, &config, &state, at(9)).join("; ")
     };
     let left = |count: usize| {
         let regions = if count == 1 { "region" } else { "regions" };
@@ -219,7 +221,11 @@ struct World {
     publisher: Publisher,
     now: Moment,
     disk: Result<(), String>,
+    /// The write under way.
+    writing: Option<(u64, Overrides, u64)>,
     kept: Overrides,
+    /// The highest number ever given, as it is kept.
+    last: u64,
     said: Vec<String>,
     answers: Vec<(u64, String)>,
     plans: Arc<Snapshot>,
@@ -231,25 +237,38 @@ impl World {
         assert!(publisher.keep_overrides(true).is_empty());
         let plans = publisher.snapshot();
         let (kept, said, answers) = (Overrides::default(), vec![], vec![]);
-        let mut world = World { publisher, now: at(1000), disk: Ok(()), kept, said, answers, plans };
+        let (now, disk, writing, last) = (at(1000), Ok(()), None, 0);
+        let mut world = World { publisher, now, disk, writing, kept, last, said, answers, plans };
         world.event(Event::FirstRoundEnded);
         world
     }
 
+    /// An event, and what the disk does about it.
     fn event(&mut self, event: Event) {
+        self.event_without_disk(event);
+        while self.end_write() {}
+    }
+
+    /// The write under way ends; false where there is none.
+    fn end_write(&mut self) -> bool {
+        let Some((id, overrides, last)) = self.writing.take() else { return false };
+        if self.disk.is_ok() {
+            (self.kept, self.last) = (overrides, last);
+        }
+        self.event_without_disk(Event::OverridesPersisted { id, result: self.disk.clone() });
+        true
+    }
+
+    fn event_without_disk(&mut self, event: Event) {
         for effect in self.publisher.handle(event, self.now) {
             match effect {
                 Effect::Publish(snapshot) => self.plans = snapshot,
                 Effect::Say(change) => self.said.push(change.show(WallTime::default()).to_string()),
                 Effect::Answer { request, result } => {
-                    self.answers.push((request, result.map_or_else(|why| why.to_string(), |done| done.show(WallTime::default()))))
+                    self.answers
+                        .push((request, result.map_or_else(|why| why.to_string(), |done| done.show(WallTime::default()))));
                 }
-                Effect::KeepOverrides { id, overrides } => {
-                    if self.disk.is_ok() {
-                        self.kept = overrides;
-                    }
-                    self.event(Event::OverridesPersisted { id, result: self.disk.clone() });
-                }
+                Effect::KeepOverrides { id, overrides, last } => self.writing = Some((id, overrides, last)),
                 Effect::Keep { .. } | Effect::KeepUnits { .. } => {}
             }
         }
@@ -269,7 +288,7 @@ impl World {
 
     fn release(&mut self, what: &str) -> String {
         self.answers.clear();
-        self.event(Event::Release { request: 7, what: what.to_owned() });
+        self.event(Event::Release { request: 7, what: what.to_owned(), force: false });
         self.wait(1);
         self.answer()
     }
@@ -382,14 +401,17 @@ fn force_is_recorded_and_names_that_are_not_there_are_refused() {
 #[test]
 fn an_announced_drain_shortens_answers_first() {
     let mut world = World::new();
-    world.ask(Word::Drain, "east", |asked| asked.starts_in = Duration::from_secs(60));
+    let announced = world.ask(Word::Drain, "east", |asked| asked.starts_in = Duration::from_secs(60));
+    let sentence = "drain of region east by anna until it is taken back: work";
+    assert_eq!(announced, format!("override 1 is announced and takes effect at 1970-01-01T00:17:40Z: {sentence}"));
+    world.said(&announced);
     assert_eq!(world.www(), "east north west ttl_min");
     world.wait(58);
     assert_eq!(world.www(), "east north west ttl_min");
     world.said.clear();
     world.wait(1);
     assert_eq!(world.www(), "north west");
-    world.said("override 1: drain of region east");
+    world.said(&format!("override 1, announced before, is in force: {sentence}"));
 }
 
 #[test]
@@ -400,7 +422,7 @@ fn overrides_outlive_the_process_and_those_that_ended_meanwhile_do_not() {
     let kept = world.kept.clone();
     let mut world = World::new();
     world.now = at(1050);
-    world.event(Event::OverridesTakenUp(kept.clone()));
+    world.event(Event::OverridesTakenUp { overrides: kept.clone(), last: 2, lost: None });
     assert_eq!(world.publisher.overrides(), &kept);
     world.event(Event::Tick);
     world.wait(10);
@@ -409,7 +431,7 @@ fn overrides_outlive_the_process_and_those_that_ended_meanwhile_do_not() {
     assert_eq!(world.publisher.overrides().0.last().unwrap().id, 3, "numbers are not given twice");
     let mut late = World::new();
     late.now = at(2000);
-    late.event(Event::OverridesTakenUp(kept));
+    late.event(Event::OverridesTakenUp { overrides: kept, last: 2, lost: None });
     assert_eq!(late.publisher.overrides().0.len(), 1);
 }
 
@@ -423,7 +445,7 @@ fn a_start_after_the_end_of_an_override_says_that_it_is_gone() {
     let mut world = World::new();
     let kept = said(&config(), 7, Word::Drain, "east");
     let over = Override { made: at(10), starts: at(10), until: Some(at(999)), ..kept };
-    world.event(Event::OverridesTakenUp(Overrides(vec![over])));
+    world.event(Event::OverridesTakenUp { overrides: Overrides(vec![over]), last: 0, lost: None });
     world.said("override 7 ended while no server was here to say so, and is gone: drain of region east by anna until 1970-01-01T00:16:39Z");
     assert_eq!(world.publisher.overrides().0, []);
     assert_eq!(world.kept.0, [], "the file has it no longer either");
@@ -438,9 +460,9 @@ fn an_override_of_a_clock_that_was_ahead_lasts_no_longer_than_it_was_to() {
         until: Some(at(until)),
         ..said(&config(), 7, Word::Drain, "east")
     };
-    world.event(Event::OverridesTakenUp(Overrides(vec![made(900_000, 900_600)])));
+    world.event(Event::OverridesTakenUp { overrides: Overrides(vec![made(900_000, 900_600)]), last: 0, lost: None });
     assert_eq!(end_of(&world), 1600, "it is said now, as far as anyone can tell");
-    world.event(Event::OverridesTakenUp(Overrides(vec![made(900, 1300)])));
+    world.event(Event::OverridesTakenUp { overrides: Overrides(vec![made(900, 1300)]), last: 0, lost: None });
     assert_eq!(end_of(&world), 1300);
 }
 
@@ -448,8 +470,178 @@ fn an_override_of_a_clock_that_was_ahead_lasts_no_longer_than_it_was_to() {
 fn a_clock_that_is_set_has_the_file_written_anew() {
     let mut world = World::new();
     let kept = Overrides(vec![Override { until: Some(at(5000)), ..said(&config(), 7, Word::Drain, "east") }]);
-    world.event(Event::OverridesTakenUp(kept.clone()));
+    world.event(Event::OverridesTakenUp { overrides: kept.clone(), last: 0, lost: None });
     world.kept = Overrides::default();
     world.event(Event::ClockSet);
     assert_eq!(world.kept, kept, "as moments they are what they were");
+}
+
+#[test]
+fn the_number_of_a_released_override_is_not_given_again_after_a_restart() {
+    let mut world = World::new();
+    world.ask(Word::Drain, "east", |_| {});
+    world.ask(Word::Drain, "north", |asked| asked.force = true);
+    world.release("2");
+    let (overrides, last) = (world.kept.clone(), world.last);
+    assert_eq!((overrides.0.len(), last), (1, 2));
+    let mut world = World::new();
+    world.event(Event::OverridesTakenUp { overrides, last, lost: None });
+    assert!(world.ask(Word::Weight(Weight::ZERO), "lb.example.net.", |_| {}).starts_with("override 3: "));
+}
+
+#[test]
+fn words_asked_for_at_once_are_judged_one_after_another() {
+    let mut world = World::new();
+    let ask = |world: &mut World, request, what: &str| {
+        let (what, by, reason) = (what.to_owned(), "anna".to_owned(), "work".to_owned());
+        let starts_in = Duration::ZERO;
+        let asked = OverrideRequest { word: Word::Drain, what, by, reason, starts_in, lasts: None, force: false };
+        world.event_without_disk(Event::Override { request, asked });
+    };
+    for (request, what) in [(1, "east"), (2, "north"), (3, "west")] {
+        ask(&mut world, request, what);
+    }
+    assert!(world.answers.is_empty(), "all wait for the disk");
+    while world.end_write() {}
+    let refused = "it would leave www.z.example. 1 region up, and min_regions is 2".to_owned();
+    assert_eq!(world.answers.len(), 3);
+    assert!(world.answers[0].1.starts_with("override 1: drain of region east"));
+    assert_eq!(world.answers[1..], [(2, refused.clone()), (3, refused)]);
+    // What the disk does not take was not accepted: the next is judged without it.
+    world.release("east");
+    world.answers.clear();
+    world.disk = Err("the disk is full".to_owned());
+    ask(&mut world, 1, "east");
+    ask(&mut world, 2, "north");
+    world.end_write();
+    world.disk = Ok(());
+    while world.end_write() {}
+    assert!(
+        world.answers[0].1.contains("the disk is full") && world.answers[1].1.starts_with("override 3: "),
+        "{:?}",
+        world.answers
+    );
+}
+
+#[test]
+fn what_is_announced_or_ends_counts_in_the_judgement_at_every_moment() {
+    let mut world = World::new();
+    let seconds = Duration::from_secs;
+    let at_an_hour = "it would leave www.z.example. 1 region up 59m 59s from now, and min_regions is 2";
+    world.ask(Word::Drain, "east", |asked| asked.starts_in = seconds(3600));
+    // One second has passed at the first, and another with each word that was judged.
+    assert_eq!(world.ask(Word::Drain, "north", |_| {}), at_an_hour);
+    assert!(world.ask(Word::Drain, "north", |asked| asked.lasts = Some(seconds(3000))).starts_with("override 2: "));
+    assert!(world.ask(Word::Down, "west", |asked| asked.starts_in = seconds(5000)).contains(" from now, "));
+    // A word that keeps a region in use is not to end, or be taken back, below one that counts on it.
+    let mut world = World::new();
+    world.ask(Word::Weight(Weight::ZERO), "provider:a", |asked| asked.force = true);
+    let held = |asked: &mut OverrideRequest| asked.lasts = Some(seconds(100));
+    assert!(world.ask(Word::Weight(Weight::ONE), "www.z.example/east", held).starts_with("override 2: "));
+    assert!(world.ask(Word::Weight(Weight::ONE), "www.z.example/west", held).starts_with("override 3: "));
+    assert!(world.ask(Word::Drain, "north", |_| {}).contains(" from now, "), "when those have ended");
+    let while_held = |asked: &mut OverrideRequest| asked.lasts = Some(seconds(50));
+    assert!(world.ask(Word::Drain, "north", while_held).starts_with("override 4: "));
+    let refused = world.release("2");
+    assert_eq!(refused, "it would leave www.z.example. 1 region up, and min_regions is 2; --force takes it back all the same");
+    world.event(Event::Release { request: 7, what: "2".to_owned(), force: true });
+    assert!(world.answer().ends_with("(forced)"), "{}", world.answer());
+}
+
+#[test]
+fn a_loss_is_accepted_before_anything_is_written_over() {
+    let mut world = World::new();
+    let kept = Overrides(vec![said(&config(), 4, Word::Drain, "east")]);
+    let lost = "the file is damaged".to_owned();
+    world.event(Event::OverridesTakenUp { overrides: kept.clone(), last: 9, lost: Some(lost.clone()) });
+    world.wait(1);
+    assert_eq!((world.www().as_str(), world.publisher.overrides_lost()), ("north west", Some(lost.as_str())));
+    let comes_first = "the file is damaged; `meridian overrides --accept-loss` comes first";
+    assert_eq!(world.ask(Word::Drain, "lb.example.net.", |_| {}), comes_first);
+    assert_eq!(world.release("east"), comes_first);
+    world.wait(3600);
+    assert!(world.kept.0.is_empty(), "nothing is written");
+    world.answers.clear();
+    world.disk = Err("the disk is full".to_owned());
+    world.event(Event::AcceptLoss { request: 7 });
+    assert!(world.answer().contains("the disk is full") && world.publisher.overrides_lost().is_some());
+    world.disk = Ok(());
+    world.answers.clear();
+    world.event(Event::AcceptLoss { request: 7 });
+    assert_eq!(world.answer(), "the loss of overrides is accepted: 1 override is kept from now on");
+    assert_eq!((&world.kept, world.last, world.publisher.overrides_lost()), (&kept, 9, None));
+    world.answers.clear();
+    world.event(Event::AcceptLoss { request: 7 });
+    assert_eq!(world.answer(), "no overrides are lost: there is nothing to accept");
+}
+
+#[test]
+fn a_state_directory_without_overrides_takes_those_of_the_process() {
+    let mut world = World::new();
+    world.ask(Word::Drain, "east", |_| {});
+    let kept = std::mem::take(&mut world.kept);
+    world.event(Event::OverridesTakenUp { overrides: Overrides::default(), last: 0, lost: None });
+    assert_eq!((world.www().as_str(), &world.kept), ("north west", &kept));
+}
+
+/// What operators do.
+#[derive(Debug, Clone)]
+enum Act {
+    Ask { word: usize, scope: usize, starts_in: u64, lasts: Option<u64> },
+    Release { scope: usize },
+    Disk { full: bool },
+    Wait { seconds: u64 },
+}
+
+const SCOPES: [&str; 9] =
+    ["provider:a", "city", "east", "north", "west", "www.z.example", "www.z.example/east", "www.z.example/north", "192.0.2.4"];
+
+fn act() -> impl Strategy<Value = Act> {
+    let time = || prop_oneof![Just(0u64), 1u64..100];
+    prop_oneof![
+        6 => (0usize..5, 0..SCOPES.len(), time(), prop::option::of(1u64..100))
+            .prop_map(|(word, scope, starts_in, lasts)| Act::Ask { word, scope, starts_in, lasts }),
+        2 => (0..SCOPES.len()).prop_map(|scope| Act::Release { scope }),
+        3 => any::<bool>().prop_map(|full| Act::Disk { full }),
+        2 => (1u64..60).prop_map(|seconds| Act::Wait { seconds }),
+    ]
+}
+
+proptest! {
+    /// However often operators are taken at their word, and whatever the disk does meanwhile: while all is up, no word that was
+    /// not forced leaves a service fewer regions than it is to have, now or at any later moment.
+    #[test]
+    fn accepted_words_never_leave_too_few_regions(acts in prop::collection::vec(act(), 1..40)) {
+        let (config, mut world) = (config(), World::new());
+        let words =
+            [Word::Drain, Word::Down, Word::Up, Word::Weight(Weight::ZERO), Word::Weight(Weight::new(5).unwrap())];
+        for act in acts {
+            match act {
+                Act::Ask { word, scope, starts_in, lasts } => {
+                    let (what, by, reason) = (SCOPES[scope].to_owned(), "anna".to_owned(), "work".to_owned());
+                    let (starts_in, lasts) = (Duration::from_secs(starts_in), lasts.map(Duration::from_secs));
+                    let asked = OverrideRequest { word: words[word], what, by, reason, starts_in, lasts, force: false };
+                    world.event_without_disk(Event::Override { request: 7, asked });
+                }
+                Act::Release { scope } => {
+                    let what = SCOPES[scope].to_owned();
+                    world.event_without_disk(Event::Release { request: 7, what, force: false });
+                }
+                Act::Disk { full } => {
+                    world.disk = if full { Err("the disk is full".to_owned()) } else { Ok(()) };
+                    world.end_write();
+                }
+                Act::Wait { seconds } => {
+                    world.now = world.now + Duration::from_secs(seconds);
+                    world.event_without_disk(Event::Tick);
+                }
+            }
+            let list = world.publisher.overrides();
+            let moments = list.0.iter().flat_map(|own| [Some(own.starts), own.until]).flatten().chain([world.now]);
+            for moment in moments.filter(|moment| *moment >= world.now) {
+                let stand = pools(&config, "www", list, moment);
+                prop_assert!(stand.matches("Up ").count() >= 2, "{stand} at {moment:?}: {list:?}");
+            }
+        }
+    }
 }

@@ -52,7 +52,7 @@ use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Report, Seen};
 use meridian::model::{Moment, ProbeTarget, Target, TargetId, WallTime};
 use meridian::publisher::{Effect, Event, OverrideRequest, Publisher, UnitRecords, begin_units, new_targets};
-use meridian::state::{decode, decode_overrides, decode_units, encode, encode_overrides, encode_units};
+use meridian::state::{Unusable, decode, decode_overrides, decode_units, encode, encode_overrides, encode_units};
 use meridian::steer::Word;
 
 use common::Files;
@@ -185,7 +185,7 @@ impl World {
             }
             ("start", with @ ("" | "with units")) => {
                 if !with.is_empty() {
-                    let mut records = self.kept_units()?;
+                    let mut records = self.kept_units().map_err(|why| why.to_string())?;
                     begin_units(&self.dataset.config, &mut records);
                     self.units = Some(encode_units(&records));
                     self.take_up_units();
@@ -211,7 +211,9 @@ impl World {
             ("reload", "") => self.reload()?,
             ("resume", what) => return self.resume(what),
             ("drain", what) => return self.drain(what),
-            ("release", what) => return self.operator(what, |what| Ok(Event::Release { request: 1, what: what.to_owned() })),
+            ("release", what) => {
+                return self.operator(what, |what| Ok(Event::Release { request: 1, what: what.to_owned(), force: false }));
+            }
             ("unit", what) => return self.unit(what),
             ("disk", "full") => self.disk_full = true,
             ("disk", "works") => self.disk_full = false,
@@ -270,7 +272,7 @@ impl World {
     fn begin(&mut self, after: &str) -> Result<(), String> {
         self.now += after.strip_prefix("after ").map_or(Ok(Duration::ZERO), parse)?;
         self.dataset = compile(&self.files)?;
-        let kept = self.kept.as_ref().map(|kept| decode(kept, self.wall())).transpose()?;
+        let kept = self.kept.as_ref().map(|kept| decode(kept, self.wall())).transpose().map_err(|why| why.to_string())?;
         let unknown = match kept {
             Some((history, age)) => {
                 let (publisher, unknown) = Publisher::restore(self.dataset.clone(), &history, age, Moment(self.now));
@@ -409,15 +411,15 @@ impl World {
                     }
                     self.event(Event::UnitsPersisted { id, result });
                 }
-                Effect::KeepOverrides { id, overrides } => {
+                Effect::KeepOverrides { id, overrides, last } => {
                     let result = if self.disk_full { Err("no space left".to_owned()) } else { Ok(()) };
                     if result.is_ok() {
-                        self.overrides = Some(encode_overrides(&overrides, WallTime::default()));
+                        self.overrides = Some(encode_overrides(&overrides, last, WallTime::default()));
                     }
                     self.event(Event::OverridesPersisted { id, result });
                 }
                 Effect::Answer { result, .. } => {
-                    self.answered = Some(result.map_or_else(|why| why.to_string(), |done| done.show(WallTime::default())))
+                    self.answered = Some(result.map_or_else(|why| why.to_string(), |done| done.show(WallTime::default())));
                 }
             }
         }
@@ -427,7 +429,7 @@ impl World {
         }
     }
 
-    fn kept_units(&self) -> Result<UnitRecords, String> {
+    fn kept_units(&self) -> Result<UnitRecords, Unusable> {
         self.units.as_ref().map_or_else(|| Ok(UnitRecords::new()), |units| decode_units(units))
     }
 
@@ -439,7 +441,8 @@ impl World {
             .map(|kept| decode_overrides(kept, WallTime::default()).expect("only what can be read is written"));
         let nothing = self.publisher.keep_overrides(true);
         self.take(nothing);
-        self.event(Event::OverridesTakenUp(overrides.unwrap_or_default()));
+        let (overrides, last) = overrides.unwrap_or_default();
+        self.event(Event::OverridesTakenUp { overrides, last, lost: None });
         self.event(Event::UnitsTakenUp { records, frozen: None });
     }
 

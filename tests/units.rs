@@ -309,7 +309,9 @@ impl World {
                 let asked = OverrideRequest { word: Word::Drain, what, by, reason, starts_in, lasts: None, force: true };
                 self.event(Event::Override { request, asked });
             }
-            Step::Drain { region, on: false } => self.event(Event::Release { request, what: REGIONS[region].to_owned() }),
+            Step::Drain { region, on: false } => {
+                self.event(Event::Release { request, what: REGIONS[region].to_owned(), force: true })
+            }
             Step::Init => {
                 let epoch = self.seen.values().filter_map(|seen| Some(seen.last.as_ref()?.1)).max().unwrap_or(0) + 1;
                 self.event(Event::BeginUnits { request, name: "orders.gtm.example".to_owned(), epoch });

@@ -1,8 +1,8 @@
 //! Whom `simulate` and `diff` are about: the clients of a file, and the services named.
 
-use std::io::IsTerminal;
 use std::path::Path;
 
+use super::terminal::has_color;
 use crate::config::Config;
 use crate::diag::{Diagnostics, Sources, did_you_mean, render_text};
 use crate::dns::Name;
@@ -11,8 +11,7 @@ use crate::simulate::{Sampled, read_clients};
 
 /// The clients of the file at `path`, or everything wrong with it, rendered for standard error.
 pub(super) fn read(path: &Path) -> Result<Vec<Sampled>, String> {
-    let render =
-        |diagnostics: &Diagnostics, sources: &Sources| render_text(diagnostics, sources, std::io::stderr().is_terminal());
+    let render = |diagnostics: &Diagnostics, sources: &Sources| render_text(diagnostics, sources, has_color(&std::io::stderr()));
     let (name, text) = super::geoip::read_text(path).map_err(|diagnostics| render(&diagnostics, &Sources::new()))?;
     let mut diagnostics = Diagnostics::default();
     let clients = read_clients(&name, &text, &mut diagnostics);

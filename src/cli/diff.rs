@@ -1,13 +1,13 @@
 //! `meridian diff OLD NEW`.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::table::{Column, count, lines, list, percent};
-use super::{About, clients, work};
+use super::terminal::has_color;
+use super::{About, Failure, clients, work};
 use crate::dataset::Dataset;
 use crate::diag::render_text;
 use crate::loader;
@@ -33,20 +33,17 @@ pub(super) fn run(question: &Question, old: &Path, new: &Path) -> ExitCode {
     match diff(question, old, new) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(message) => {
-            eprint!("{message}");
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.end(),
     }
 }
 
-/// False when more clients move than may; the error is what goes to standard error.
-fn diff(question: &Question, old: &Path, new: &Path) -> Result<bool, String> {
+/// False when more clients move than may.
+fn diff(question: &Question, old: &Path, new: &Path) -> Result<bool, Failure> {
     let (old, new) = (load(old)?, load(new)?);
     let about = &question.about;
-    let wanted =
-        clients::Wanted::new(&about.services, &[&old.config, &new.config]).map_err(|why| format!("meridian diff: {why}\n"))?;
-    let sample = about.clients.as_deref().map(clients::read).transpose()?;
+    let wanted = clients::Wanted::new(&about.services, &[&old.config, &new.config])
+        .map_err(|why| Failure::Usage(format!("meridian diff: {why}\n")))?;
+    let sample = about.clients.as_deref().map(clients::read).transpose().map_err(Failure::Files)?;
     let is_wanted = |dataset: &Dataset, id: crate::model::ServiceId| wanted.has(&dataset.config.services[id.index()]);
     let change = Change::new(&old, &new, sample.as_deref(), &is_wanted);
     let mut services = Vec::new();
@@ -88,9 +85,10 @@ fn diff(question: &Question, old: &Path, new: &Path) -> Result<bool, String> {
 }
 
 /// The dataset of the configuration at `path`; the error is everything wrong with it.
-fn load(path: &Path) -> Result<Dataset, String> {
+fn load(path: &Path) -> Result<Dataset, Failure> {
     let built = loader::build(path);
-    built.dataset.ok_or_else(|| render_text(&built.diagnostics, &built.sources, std::io::stderr().is_terminal()))
+    let render = || render_text(&built.diagnostics, &built.sources, has_color(&std::io::stderr()));
+    built.dataset.ok_or_else(|| Failure::Files(render()))
 }
 
 /// The services of which more than `most` move. All clients of a service that is gone lose it.

@@ -1,10 +1,11 @@
 //! `meridian geoip build IN.csv OUT.mmdb`: an MMDB from an address plan.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::terminal::has_color;
 use crate::diag::{At, Diagnostics, Sources, render_text};
 use crate::geo::build::build as build_mmdb;
 
@@ -18,7 +19,7 @@ pub(super) fn build(input: &Path, output: &Path) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(diagnostics) => {
-            let color = io::stderr().is_terminal();
+            let color = has_color(&io::stderr());
             let _ = write!(io::stderr(), "{}", render_text(&diagnostics, &sources, color));
             ExitCode::FAILURE
         }

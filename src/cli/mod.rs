@@ -14,6 +14,7 @@ mod clients;
 mod demo;
 mod diff;
 mod geoip;
+mod local;
 mod log;
 mod overrides;
 mod probe;
@@ -22,16 +23,19 @@ mod resume;
 mod serve;
 mod simulate;
 mod table;
+mod terminal;
 mod unit;
 mod verify;
 mod why;
 mod work;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use local::Place;
 
 use crate::dns::{Prefix, RrType};
 use crate::simulate::{Condition, read_share};
@@ -150,6 +154,9 @@ enum Command {
         service: String,
         /// The region; every one that is held, where it is left out.
         region: Option<String>,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
         /// The running server's admin address, e.g. http://127.0.0.1:8053; by default that of the configuration.
         #[arg(long, value_name = "URL", conflicts_with = "config")]
         server: Option<String>,
@@ -204,6 +211,9 @@ enum Command {
         /// Print one JSON list.
         #[arg(long)]
         json: bool,
+        /// Go on with those that are listed, after others were lost with a damaged file; the server is not ready before.
+        #[arg(long)]
+        accept_loss: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -211,6 +221,12 @@ enum Command {
     Release {
         /// Its number, or what it is about: then all that was said of that.
         what: String,
+        /// Although it leaves a service fewer regions up than its `min_regions`.
+        #[arg(long)]
+        force: bool,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -248,6 +264,9 @@ enum UnitCommand {
         /// Move it although the region is down or not ready, or nothing is known of it for now.
         #[arg(long)]
         force: bool,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -258,25 +277,12 @@ enum UnitCommand {
         /// Their epoch: after the state was lost, one that is higher than any before.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=MAX_EPOCH))]
         epoch: u64,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         place: Place,
     },
-}
-
-/// Where a running server's control socket is.
-#[derive(Debug, clap::Args)]
-struct Place {
-    /// The server's state directory; by default what the configuration names.
-    #[arg(long, value_name = "DIR", conflicts_with = "config")]
-    state: Option<PathBuf>,
-    #[command(flatten)]
-    files: Files,
-}
-
-impl Place {
-    fn find(self) -> unit::Place {
-        unit::Place { config: self.files.config(), state: self.state }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -312,36 +318,71 @@ struct Files {
 }
 
 impl Files {
-    /// The configuration named, or the first default that exists, or the first default.
-    fn config(&self) -> PathBuf {
+    /// The configuration named, or the first default that is there; a sentence where none is.
+    fn config(&self) -> Result<PathBuf, String> {
         const DEFAULTS: [&str; 2] = ["meridian.toml", "/etc/meridian/meridian.toml"];
-        let default = || DEFAULTS.into_iter().find(|path| Path::new(path).exists()).unwrap_or(DEFAULTS[0]).into();
-        self.config.clone().unwrap_or_else(default)
+        // One that cannot be looked at is there, and reading it says why it cannot.
+        let default = || DEFAULTS.into_iter().map(PathBuf::from).find(|path| path.try_exists().unwrap_or(true));
+        self.config.clone().or_else(default).ok_or_else(|| {
+            format!(
+                "there is no configuration: neither ./{} nor {} is there; name one by --config FILE",
+                DEFAULTS[0], DEFAULTS[1]
+            )
+        })
+    }
+}
+
+/// Why a gate has not judged anything: text for standard error.
+enum Failure {
+    /// The files are broken.
+    Files(String),
+    /// The command asks for what there is not.
+    Usage(String),
+}
+
+impl Failure {
+    fn end(self) -> ExitCode {
+        let (Failure::Files(text) | Failure::Usage(text)) = &self;
+        eprint!("{text}");
+        if matches!(self, Failure::Files(_)) { ExitCode::FAILURE } else { ExitCode::from(2) }
     }
 }
 
 /// Runs the command that `arguments` name, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
+    let mut command = Arguments::command();
+    let parsed = command.try_get_matches_from_mut(arguments).and_then(|matches| {
+        let name = matches.subcommand_name().unwrap_or_default().to_owned();
+        Ok((name, Arguments::from_arg_matches(&matches)?))
+    });
+    let (name, arguments) = match parsed {
+        Ok(parsed) => parsed,
         Err(usage) => {
             // Help and version are not errors and go to standard output with code 0.
             let _ = usage.print();
             return ExitCode::from(usage.exit_code().clamp(0, 2) as u8);
         }
     };
-    match arguments.command {
-        Command::Serve { init_units, files } => serve::run(&files.config(), init_units),
-        Command::Verify { files, json } => verify::run(&files.config(), json),
+    run_command(arguments.command).unwrap_or_else(|why| {
+        eprintln!("meridian {name}: {why}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The error is that there is no configuration.
+fn run_command(command: Command) -> Result<ExitCode, String> {
+    Ok(match command {
+        Command::Serve { init_units, files } => serve::run(&files.config()?, init_units),
+        Command::Verify { files, json } => verify::run(&files.config()?, json),
         Command::Why { name, rtype, client, down, drained, json, server, files } => {
             let question = why::Question { name, rtype, client, down, drained };
             match server {
                 Some(url) => why::ask_server(&question, &url, json),
-                None => why::from_files(&question, &files.config(), json),
+                None => why::from_files(&question, &files.config()?, json),
             }
         }
         Command::Simulate { losses, single, demand, fail_if, rows, about, files } => {
-            simulate::run(&simulate::Question { losses, single, demand, fail_if, rows, about }, &files.config())
+            simulate::run(&simulate::Question { losses, single, demand, fail_if, rows, about }, &files.config()?)
         }
         Command::Diff { old, new, networks, max_moved, about } => {
             diff::run(&diff::Question { networks, max_moved, about }, &old, &new)
@@ -353,26 +394,34 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                     probe::Subject::Target { check: check.unwrap_or_default(), target: target.unwrap_or_default() }
                 }
             };
-            probe::run(&subject, &files.config(), json)
+            match files.config() {
+                Ok(config) => probe::run(&subject, &config, json),
+                Err(why) => probe::not_probed(&why),
+            }
         }
-        Command::Resume { service, region, server, files } => resume::run(&service, region.as_deref(), server, &files.config()),
-        Command::Reload { force, place } => reload::run(force, &place.find()),
-        Command::Unit { command: UnitCommand::List { service, json, place } } => {
-            unit::list(service.as_deref(), json, &place.find())
+        Command::Resume { service, region, json, server, files } => {
+            let url = match server {
+                Some(url) => url,
+                None => resume::admin_url(&files.config()?)?,
+            };
+            resume::run(&service, region.as_deref(), json, &url)
         }
-        Command::Unit { command: UnitCommand::Move { unit, region, force, place } } => {
-            unit::move_unit(&unit, &region, force, &place.find())
+        Command::Reload { force, place } => reload::run(force, place),
+        Command::Unit { command: UnitCommand::List { service, json, place } } => unit::list(service.as_deref(), json, place),
+        Command::Unit { command: UnitCommand::Move { unit, region, force, json, place } } => {
+            unit::move_unit(&unit, &region, force, json, place)
         }
-        Command::Unit { command: UnitCommand::Init { service, epoch, place } } => unit::init(&service, epoch, &place.find()),
-        Command::Drain { terms, place } => overrides::say_word("drain", &terms, &place.find()),
-        Command::Up { terms, place } => overrides::say_word("up", &terms, &place.find()),
-        Command::Down { terms, place } => overrides::say_word("down", &terms, &place.find()),
-        Command::Weight { weight, terms, place } => overrides::say_word(&format!("weight {weight}"), &terms, &place.find()),
-        Command::Overrides { json, place } => overrides::list(json, &place.find()),
-        Command::Release { what, place } => overrides::release(&what, &place.find()),
+        Command::Unit { command: UnitCommand::Init { service, epoch, json, place } } => unit::init(&service, epoch, json, place),
+        Command::Drain { terms, place } => overrides::say_word("drain", &terms, place),
+        Command::Up { terms, place } => overrides::say_word("up", &terms, place),
+        Command::Down { terms, place } => overrides::say_word("down", &terms, place),
+        Command::Weight { weight, terms, place } => overrides::say_word(&format!("weight {weight}"), &terms, place),
+        Command::Overrides { json, accept_loss: true, place } => overrides::accept_loss(json, place),
+        Command::Overrides { json, accept_loss: false, place } => overrides::list(json, place),
+        Command::Release { what, force, json, place } => overrides::release(&what, force, json, place),
         Command::Geoip { command: Geoip::Build { input, output } } => geoip::build(&input, &output),
         Command::Demo { listen } => demo::run(listen),
-    }
+    })
 }
 
 fn parse_type(text: &str) -> Result<RrType, String> {

@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::unit::{Place, end};
-use crate::control::{OverrideStatus, get_local, percent_encode, post_local};
+use serde_json::json;
+
+use super::local::{Place, by_server, headed, look, show, tell};
+use crate::control::{OverrideStatus, OverridesStatus, percent_encode};
 
 /// What every override is given besides what it says.
 #[derive(Debug, clap::Args)]
@@ -25,22 +27,30 @@ pub(super) struct Terms {
     /// Although it leaves a service fewer regions up than its `min_regions`. That is recorded.
     #[arg(long)]
     force: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// When it ends: there is no default, so that nobody forgets.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct End {
-    /// How long it holds, e.g. 2h.
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    /// How long it holds, e.g. 2h; at least 1s.
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_lasting)]
     lasts: Option<Duration>,
     /// It holds until `meridian release`.
     #[arg(long)]
     until_removed: bool,
 }
 
+fn parse_lasting(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if time < Duration::from_secs(1) { Err("an override holds for 1s at least".to_owned()) } else { Ok(time) }
+}
+
 /// Has a running server take up `word` (`drain`, `up`, `down` or `weight N`).
-pub(super) fn say_word(word: &str, terms: &Terms, place: &Place) -> ExitCode {
+pub(super) fn say_word(word: &str, terms: &Terms, place: Place) -> ExitCode {
     let seconds = |time: Duration| format!("{:.3}", time.as_secs_f64());
     let by = terms.by.clone().or_else(user).unwrap_or_else(|| "unknown".to_owned());
     let mut path = format!(
@@ -53,25 +63,40 @@ pub(super) fn say_word(word: &str, terms: &Terms, place: &Place) -> ExitCode {
     );
     path.extend(terms.end.lasts.map(|lasts| format!("&for={}", seconds(lasts))));
     path.extend(terms.starts_in.map(|starts| format!("&in={}", seconds(starts))));
-    end("override", place.ask(|state| post_local(state, &path)))
+    tell(word.split(' ').next().unwrap_or(word), place, &path, terms.json)
 }
 
-/// The overrides in force and announced, as a table or as JSON.
-pub(super) fn list(json: bool, place: &Place) -> ExitCode {
-    let listed = place.ask(|state| get_local(state, "/overrides")).and_then(|text| {
-        serde_json::from_str::<Vec<OverrideStatus>>(&text).map_err(|error| format!("the server is of another version: {error}"))
-    });
-    let shown = |list: Vec<OverrideStatus>| match list.is_empty() {
-        _ if json => format!("{:#}", serde_json::json!(list)),
-        true => "no overrides".to_owned(),
-        false => list.iter().map(line).collect::<Vec<_>>().join("\n"),
+/// The overrides in force and announced, as lines or as JSON. Fails where some were lost: the list is not to be relied on then.
+pub(super) fn list(as_json: bool, place: Place) -> ExitCode {
+    let listed = match look::<OverridesStatus>(place, "/overrides") {
+        Ok(listed) => listed,
+        Err(why) => return show("overrides", Err(why)),
     };
-    end("overrides", listed.map(shown))
+    if as_json {
+        let values = listed.iter().map(|(socket, status)| (socket.clone(), json!(status.overrides))).collect();
+        say!("{:#}", by_server(values));
+    } else {
+        let lines = |list: &[OverrideStatus]| match list {
+            [] => "no overrides".to_owned(),
+            list => list.iter().map(line).collect::<Vec<_>>().join("\n"),
+        };
+        say!("{}", headed(&listed.iter().map(|(socket, status)| (socket.clone(), lines(&status.overrides))).collect::<Vec<_>>()));
+    }
+    let lost: Vec<&str> = listed.iter().filter_map(|(_, status)| status.lost.as_deref()).collect();
+    lost.iter().for_each(|why| {
+        eprintln!("meridian overrides: {why}. The server is not ready until `meridian overrides --accept-loss`, which goes on with these");
+    });
+    if lost.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Goes on with the overrides in force, after others were lost.
+pub(super) fn accept_loss(as_json: bool, place: Place) -> ExitCode {
+    tell("overrides", place, "/overrides/accept-loss", as_json)
 }
 
 /// Takes back an override by its number, or all that is said of something.
-pub(super) fn release(what: &str, place: &Place) -> ExitCode {
-    end("release", place.ask(|state| post_local(state, &format!("/overrides/release?what={}", percent_encode(what)))))
+pub(super) fn release(what: &str, force: bool, as_json: bool, place: Place) -> ExitCode {
+    tell("release", place, &format!("/overrides/release?what={}&force={force}", percent_encode(what)), as_json)
 }
 
 fn line(own: &OverrideStatus) -> String {

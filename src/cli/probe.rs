@@ -1,7 +1,6 @@
 //! `meridian probe`: checks run once, now, by the same prober as the server's.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::terminal::has_color;
 use crate::config::Config;
 use crate::diag::{did_you_mean, render_text};
 use crate::dns::Name;
@@ -39,7 +39,7 @@ pub(super) enum Subject {
 pub(super) fn run(subject: &Subject, config: &Path, json: bool) -> ExitCode {
     let outcome = loader::load(config);
     let Some(loaded) = outcome.loaded else {
-        eprint!("{}", render_text(&outcome.diagnostics, &outcome.sources, std::io::stderr().is_terminal()));
+        eprint!("{}", render_text(&outcome.diagnostics, &outcome.sources, has_color(&std::io::stderr())));
         return ExitCode::from(2);
     };
     let config = loaded.config;
@@ -50,11 +50,14 @@ pub(super) fn run(subject: &Subject, config: &Path, json: bool) -> ExitCode {
     match passed {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(message) => {
-            eprintln!("meridian probe: {message}");
-            ExitCode::from(2)
-        }
+        Err(message) => not_probed(&message),
     }
+}
+
+/// Says why nothing was probed.
+pub(super) fn not_probed(why: &str) -> ExitCode {
+    eprintln!("meridian probe: {why}");
+    ExitCode::from(2)
 }
 
 fn probe_target(config: &Config, check: &str, target: &str, json: bool) -> Result<bool, String> {

@@ -12,9 +12,9 @@ use crate::memory;
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 pub(super) fn run(config: &Path, first_units: bool) -> ExitCode {
-    if let Err(error) = super::log::start() {
-        eprintln!("meridian: cannot start a thread: {error}");
-        return ExitCode::FAILURE;
+    if let Err(why) = super::log::start() {
+        eprintln!("meridian serve: {why}");
+        return ExitCode::from(2);
     }
     memory::map_large_vectors();
     let ended = daemon::run(config, first_units, Hooks::default());

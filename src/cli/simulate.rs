@@ -1,13 +1,13 @@
 //! `meridian simulate`.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::table::{Column, count, lines, list, percent};
-use super::{About, clients, work};
+use super::terminal::has_color;
+use super::{About, Failure, clients, work};
 use crate::diag::render_text;
 use crate::loader;
 use crate::model::Region;
@@ -43,19 +43,16 @@ pub(super) fn run(question: &Question, config: &Path) -> ExitCode {
     match simulate(question, config) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(message) => {
-            eprint!("{message}");
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.end(),
     }
 }
 
-/// False when a condition is broken; the error is what goes to standard error.
-fn simulate(question: &Question, config: &Path) -> Result<bool, String> {
-    let fail = |why: String| format!("meridian simulate: {why}\n");
+/// False when a condition is broken.
+fn simulate(question: &Question, config: &Path) -> Result<bool, Failure> {
+    let fail = |why: String| Failure::Usage(format!("meridian simulate: {why}\n"));
     let built = loader::build(config);
     let Some(dataset) = built.dataset else {
-        return Err(render_text(&built.diagnostics, &built.sources, std::io::stderr().is_terminal()));
+        return Err(Failure::Files(render_text(&built.diagnostics, &built.sources, has_color(&std::io::stderr()))));
     };
     let about = &question.about;
     let wanted = clients::Wanted::new(&about.services, &[&dataset.config]).map_err(fail)?;
@@ -69,9 +66,9 @@ fn simulate(question: &Question, config: &Path) -> Result<bool, String> {
             .map_err(|why| fail(format!("--loss: {why}")))?,
     };
     if question.fail_if.contains(&Condition::OverCapacity) && regions.iter().all(|region| region.capacity.is_none()) {
-        return Err(fail("--fail-if over-capacity: no region has a capacity".to_owned()));
+        return Err(fail("--fail-if over-capacity: no region has a `capacity`, so nothing could ever be over it".to_owned()));
     }
-    let sample = about.clients.as_deref().map(clients::read).transpose()?;
+    let sample = about.clients.as_deref().map(clients::read).transpose().map_err(Failure::Files)?;
     let population = match &sample {
         Some(sample) => Population::of_sample(&dataset, sample),
         None => Population::of_addresses(&dataset),

@@ -1,88 +1,46 @@
 //! `meridian unit`: asks a running server by its control socket.
 
-use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::table::{self, Column};
-use crate::control::{UnitStatus, UnitsStatus, get_local, percent_encode, post_local};
-use crate::diag::render_text;
-use crate::loader;
+use serde_json::json;
 
-/// Where the server keeps its state.
-pub(super) struct Place {
-    /// Named by the operator.
-    pub(super) state: Option<PathBuf>,
-    /// What names it else.
-    pub(super) config: PathBuf,
-}
+use super::local::{Place, by_server, headed, look, show, tell};
+use super::table::{self, Column};
+use crate::control::{UnitStatus, UnitsStatus, percent_encode};
 
 /// Every unit, or those of one service, as a table or as JSON.
-pub(super) fn list(service: Option<&str>, json: bool, place: &Place) -> ExitCode {
-    let listed = place.ask(|state| get_local(state, "/units")).and_then(|text| {
-        let mut status: UnitsStatus =
-            serde_json::from_str(&text).map_err(|error| format!("the server is of another version: {error}"))?;
+pub(super) fn list(service: Option<&str>, as_json: bool, place: Place) -> ExitCode {
+    let listed = look::<UnitsStatus>(place, "/units").and_then(|mut all| {
         if let Some(service) = service {
             let same = |name: &str| name.trim_end_matches('.').eq_ignore_ascii_case(service.trim_end_matches('.'));
-            status.units.retain(|unit| same(&unit.unit) || same(&unit.service));
-            if status.units.is_empty() {
+            all.iter_mut().for_each(|(_, status)| status.units.retain(|unit| same(&unit.unit) || same(&unit.service)));
+            if all.iter().all(|(_, status)| status.units.is_empty()) {
                 return Err(format!("there is no unit {service}, and no service of that name with route = \"unit\""));
             }
         }
-        Ok(status)
+        Ok(all)
     });
-    end("unit", listed.map(|status| if json { format!("{:#}", serde_json::json!(status)) } else { table(&status) }))
+    let shown = |all: Vec<(PathBuf, UnitsStatus)>| {
+        if as_json {
+            let values = all.into_iter().map(|(socket, status)| (socket, json!(status))).collect();
+            return format!("{:#}", by_server(values));
+        }
+        headed(&all.into_iter().map(|(socket, status)| (socket, table(&status))).collect::<Vec<_>>())
+    };
+    show("unit list", listed.map(shown))
 }
 
 /// Moves a unit to a region.
-pub(super) fn move_unit(unit: &str, region: &str, force: bool, place: &Place) -> ExitCode {
+pub(super) fn move_unit(unit: &str, region: &str, force: bool, as_json: bool, place: Place) -> ExitCode {
     let path = format!("/units/move?unit={}&region={}&force={force}", percent_encode(unit), percent_encode(region));
-    end("unit", place.ask(|state| post_local(state, &path)))
+    tell("unit move", place, &path, as_json)
 }
 
 /// Gives units of which nothing is known their owners.
-pub(super) fn init(service: &str, epoch: u64, place: &Place) -> ExitCode {
+pub(super) fn init(service: &str, epoch: u64, as_json: bool, place: Place) -> ExitCode {
     let path = format!("/units/init?service={}&epoch={epoch}", percent_encode(service));
-    end("unit", place.ask(|state| post_local(state, &path)))
-}
-
-impl Place {
-    /// Asks the server that keeps its state there.
-    pub(super) fn ask(&self, ask: impl FnOnce(&Path) -> Result<String, String>) -> Result<String, String> {
-        ask(&self.find()?)
-    }
-
-    fn find(&self) -> Result<PathBuf, String> {
-        if let Some(state) = &self.state {
-            return Ok(state.clone());
-        }
-        if let Some(state) = loader::find_state(&self.config) {
-            return Ok(state);
-        }
-        if let Some(state) = std::env::var_os("STATE_DIRECTORY") {
-            return Ok(state.into());
-        }
-        let outcome = loader::load(&self.config);
-        if outcome.loaded.is_none() {
-            return Err(render_text(&outcome.diagnostics, &outcome.sources, std::io::stderr().is_terminal()));
-        }
-        let config = self.config.display();
-        Err(format!("{config} names no state directory: write [server] state, or name the server's by --state DIR"))
-    }
-}
-
-/// Prints what came of a command.
-pub(super) fn end(command: &str, said: Result<String, String>) -> ExitCode {
-    match said {
-        Ok(said) => {
-            say!("{}", said.trim_end());
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            eprintln!("meridian {command}: {}", why.trim_end());
-            ExitCode::FAILURE
-        }
-    }
+    tell("unit init", place, &path, as_json)
 }
 
 /// A row for each unit.

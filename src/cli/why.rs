@@ -1,10 +1,10 @@
 //! `meridian why`.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::terminal::has_color;
 use crate::answer::explain;
 use crate::diag::render_text;
 use crate::dns::{Name, Prefix, RrType};
@@ -30,7 +30,7 @@ pub(super) struct Question {
 pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> ExitCode {
     let built = loader::build(config);
     let Some(dataset) = built.dataset else {
-        eprint!("{}", render_text(&built.diagnostics, &built.sources, std::io::stderr().is_terminal()));
+        eprint!("{}", render_text(&built.diagnostics, &built.sources, has_color(&std::io::stderr())));
         return ExitCode::FAILURE;
     };
     let name = match Name::from_text(&question.name, Some(&Name::root())) {

@@ -1,10 +1,12 @@
 //! Work on every core, with a bar that tells how far it is.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
+
+use super::terminal::is_smart;
 
 /// Work that takes less than this shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -64,7 +66,7 @@ impl Bar<'_> {
     fn show(&mut self, done: usize) {
         let now = Instant::now();
         let due = self.shown.map_or(now - self.began >= PATIENCE, |shown| now - shown >= STEP);
-        if due && std::io::stderr().is_terminal() {
+        if due && is_smart(&std::io::stderr()) {
             self.shown = Some(now);
             let _ = write!(std::io::stderr(), "\r{}\x1b[K", bar(done, self.count, self.what));
         }

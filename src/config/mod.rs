@@ -414,6 +414,28 @@ fn check_zones(drafts: &[ZoneDraft], main: &Main, out: &mut Diagnostics) {
         zone::check(zone, out);
     }
     zone::check_overlap(&zones, out);
+    if main.server.as_ref().is_some_and(|server| !server.sole) {
+        drafts.iter().for_each(|draft| warn_of_scattered_units(draft, out));
+    }
+}
+
+/// Every name server keeps the owners of units for itself: one that moves on one host stays where it was on the others.
+fn warn_of_scattered_units(draft: &ZoneDraft, out: &mut Diagnostics) {
+    let of_apex = |owner: &[u8]| owner.eq_ignore_ascii_case(draft.origin.as_wire());
+    for service in &draft.services {
+        let Some(unit) = service.unit.as_ref().filter(|unit| unit.index == 0) else { continue };
+        let servers = draft.records.iter().filter(|record| record.rtype == RrType::NS && of_apex(record.owner)).count();
+        if servers < 2 {
+            return;
+        }
+        let message = format!(
+            "the zone has {servers} name servers, and each keeps the owners of {} for itself: a unit that is moved on one host has \
+             two owners until it is moved on all",
+            unit.rules.service
+        );
+        out.warning("units-on-several-servers", service.at.clone(), "services", message)
+            .hint("move units on every host at once (docs/units.md); write [server] sole = true where this host alone answers");
+    }
 }
 
 impl Main {

@@ -5,12 +5,10 @@ use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-
-use super::local::SOCKET;
 
 /// How long a server may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,23 +23,14 @@ pub fn post(base: &str, path: &str) -> Result<String, String> {
     wait(base, over_tcp(Method::POST, base, path))
 }
 
-/// The body of `path` (`/path?query`) at the control socket in the state directory `state`; a sentence where there is none.
-pub fn get_local(state: &Path, path: &str) -> Result<String, String> {
-    wait(&socket(state).display().to_string(), over_socket(Method::GET, &socket(state), path))
+/// The body of `path` (`/path?query`) at the control socket `socket`; a sentence where there is none.
+pub fn get_local(socket: &Path, path: &str) -> Result<String, String> {
+    wait(&socket.display().to_string(), over_socket(Method::GET, socket, path))
 }
 
-/// The same for a POST without a body.
-pub fn post_local(state: &Path, path: &str) -> Result<String, String> {
-    post_local_within(TIMEOUT, state, path)
-}
-
-/// The same for what may take longer than other answers.
-pub fn post_local_within(time: Duration, state: &Path, path: &str) -> Result<String, String> {
-    wait_for(time, &socket(state).display().to_string(), over_socket(Method::POST, &socket(state), path))
-}
-
-fn socket(state: &Path) -> PathBuf {
-    state.join(SOCKET)
+/// The same for a POST without a body, which may take as long as `time`.
+pub fn post_local(time: Duration, socket: &Path, path: &str) -> Result<String, String> {
+    wait_for(time, &socket.display().to_string(), over_socket(Method::POST, socket, path))
 }
 
 /// Everything but unreserved characters (RFC 3986 §2.3) as `%XX`.
@@ -82,7 +71,7 @@ async fn over_socket(method: Method, socket: &Path, path: &str) -> Result<String
     let stream = connected.and_then(|stream| stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)));
     let stream = stream.map_err(|error| match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!("no server is running there: {shown}: {error}"),
-        ErrorKind::PermissionDenied => format!("{shown}: {error}: be the user that runs the server, or root"),
+        ErrorKind::PermissionDenied => format!("{shown}: {error}: be root (sudo), or the user that runs the server"),
         _ => format!("{shown}: {error}"),
     })?;
     // What is refused is the server's word, and a sentence.

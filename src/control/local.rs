@@ -18,7 +18,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 
-use super::{Control, Request, ask, catch_panics, edge, status};
+use super::{Answered, Control, Request, ask, catch_panics, edge, status};
 use crate::model::Weight;
 use crate::publisher::{NotDone, OverrideRequest};
 use crate::steer::{MAX_EPOCH, Word};
@@ -30,6 +30,12 @@ const ASIDE: &str = ".control.new";
 /// The longest path of a Unix socket, in octets (unix(7): `sun_path` without its last).
 const LONGEST: usize = 107;
 
+/// A shorter one is over before it is seen.
+const SHORTEST_OVERRIDE: Duration = Duration::from_secs(1);
+/// In characters.
+const LONGEST_REASON: usize = 500;
+/// In characters.
+const LONGEST_NAME: usize = 100;
 /// Longer is for ever, and said as that.
 const LONGEST_OVERRIDE: Duration = Duration::from_secs(3650 * 86_400);
 
@@ -66,6 +72,7 @@ pub async fn serve(listener: UnixListener, control: Control) {
         .route("/overrides", on_get(overrides).post(say))
         .route("/overrides/release", on_post(release))
         .route("/reload", on_post(reload))
+        .route("/overrides/accept-loss", on_post(accept_loss))
         .layer(catch_panics())
         .with_state(control);
     edge::serve(listener, edge::LOCAL_CONNECTIONS, routes).await;
@@ -131,14 +138,34 @@ async fn say(State(control): State<Control>, Query(said): Query<Say>) -> Result<
     let Some(word) = word(&said.word) else {
         return Err(bad(format!("{} is none of drain, up, down, and weight 0 to {}", said.word, Weight::MAX)));
     };
-    let reason = said.reason.trim().to_owned();
+    let reason = line("the reason", &said.reason, LONGEST_REASON).map_err(bad)?;
     if reason.is_empty() {
         return Err(bad("a reason is to be given: it is what others see".to_owned()));
     }
+    let by = line("the name of who says so", &said.by, LONGEST_NAME).map_err(bad)?;
     let (lasts, starts_in) = (said.r#for.map(time).transpose().map_err(bad)?, said.r#in.map(time).transpose().map_err(bad)?);
-    let (what, by, force) = (said.what, said.by, said.force);
+    if lasts.is_some_and(|lasts| lasts < SHORTEST_OVERRIDE) {
+        return Err(bad(format!("an override holds for {} s at least", SHORTEST_OVERRIDE.as_secs())));
+    }
+    let (what, force) = (said.what, said.force);
     let asked = OverrideRequest { word, what, by, reason, starts_in: starts_in.unwrap_or_default(), lasts, force };
     Ok(answered(ask(&control, |reply| Request::Override { asked, reply }).await?))
+}
+
+/// What stands in the log, on terminals and in every `why`: one line of plain text, or a sentence why not.
+fn line(what: &str, text: &str, most: usize) -> Result<String, String> {
+    let text = text.trim();
+    // Those that turn the direction of what follows can make a line read as another.
+    let is_control =
+        |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if let Some(c) = text.chars().find(|c| is_control(*c)) {
+        return Err(format!("{what} has the control character U+{:04X}: it is to be one line of plain text", u32::from(c)));
+    }
+    let length = text.chars().count();
+    if length > most {
+        return Err(format!("{what} has {length} characters, and {most} are the most"));
+    }
+    Ok(text.to_owned())
 }
 
 fn time(seconds: f64) -> Result<Duration, String> {
@@ -160,10 +187,17 @@ fn word(text: &str) -> Option<Word> {
 #[serde(deny_unknown_fields)]
 struct Release {
     what: String,
+    #[serde(default)]
+    force: bool,
 }
 
-async fn release(State(control): State<Control>, Query(Release { what }): Query<Release>) -> Result<Response, Response> {
-    Ok(answered(ask(&control, |reply| Request::Release { what, reply }).await?))
+async fn release(State(control): State<Control>, Query(what): Query<Release>) -> Result<Response, Response> {
+    let Release { what, force } = what;
+    Ok(answered(ask(&control, |reply| Request::Release { what, force, reply }).await?))
+}
+
+async fn accept_loss(State(control): State<Control>) -> Result<Response, Response> {
+    Ok(answered(ask(&control, Request::AcceptLoss).await?))
 }
 
 /// The parameters of `/reload`.
@@ -175,13 +209,14 @@ struct Reload {
 }
 
 async fn reload(State(control): State<Control>, Query(Reload { force }): Query<Reload>) -> Result<Response, Response> {
-    Ok(answered(ask(&control, |reply| Request::Reload { force, reply }).await?))
+    let said = ask(&control, |reply| Request::Reload { force, reply }).await?;
+    Ok(answered(said.map(|said| Answered { said, numbers: Vec::new(), overrides: Vec::new() })))
 }
 
-/// What came of an operator's request, in words.
-fn answered(result: Result<String, NotDone>) -> Response {
+/// What came of an operator's request; why nothing did, in words.
+fn answered(result: Result<Answered, NotDone>) -> Response {
     match result {
-        Ok(said) => format!("{said}\n").into_response(),
+        Ok(answered) => Json(answered).into_response(),
         Err(why) => {
             let status = match &why {
                 NotDone::NotFound(_) => StatusCode::NOT_FOUND,

@@ -159,6 +159,8 @@ fn encode_health(status: &Status, out: &mut DescriptorEncoder<'_>) -> Result<(),
     let overrides = status.overrides.iter().filter(|own| own.in_force);
     let overrides = overrides.map(|own| ([("word", own.word.clone()), ("of", own.of.clone())], 1.0));
     gauges(out, "meridian_override", "1 while an operator's word is in force", overrides)?;
+    let lost = i64::from(status.overrides_lost.is_some());
+    gauge(out, "meridian_overrides_lost", "1 while a loss of overrides is not accepted by an operator", lost)?;
     let units = || status.units.units.iter();
     let unit = |unit: &UnitStatus, region: &Option<String>| {
         [("unit", unit.unit.clone()), ("region", region.clone().unwrap_or_default())]

@@ -39,10 +39,12 @@ use crate::probe::Clock;
 use crate::publisher::{NotDone, NotResumed, OverrideRequest};
 use crate::server::{self, BindError, ServerCounters, Transport, seed};
 
-pub use client::{get, get_local, percent_encode, post, post_local, post_local_within};
+pub use client::{get, get_local, percent_encode, post, post_local};
 pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
 pub use life::{LastReload, Pulse, Refused, Reloads};
-pub use status::{Facts, OverrideStatus, PoolStatus, ProbeStatus, Status, TargetStatus, UnitStatus, UnitsStatus};
+pub use status::{
+    Answered, Facts, OverrideStatus, OverridesStatus, PoolStatus, ProbeStatus, Status, TargetStatus, UnitStatus, UnitsStatus,
+};
 pub use vitals::{TURN, Vitals, Work};
 
 /// How long the publisher's loop may take to answer; what waits for a disk takes less.
@@ -115,23 +117,25 @@ pub enum Request {
         /// Although something speaks against it.
         force: bool,
         /// What is done, or why it is not.
-        reply: oneshot::Sender<Result<String, NotDone>>,
+        reply: oneshot::Sender<Result<Answered, NotDone>>,
     },
     /// The overrides in force and announced.
-    Overrides(oneshot::Sender<Vec<OverrideStatus>>),
+    Overrides(oneshot::Sender<OverridesStatus>),
     /// An operator says something of health or weight.
     Override {
         /// What.
         asked: OverrideRequest,
         /// What is done, or why it is not.
-        reply: oneshot::Sender<Result<String, NotDone>>,
+        reply: oneshot::Sender<Result<Answered, NotDone>>,
     },
     /// An operator takes overrides back.
     Release {
         /// A number, or what they are about.
         what: String,
+        /// Although that leaves a service too few regions.
+        force: bool,
         /// What is done, or why it is not.
-        reply: oneshot::Sender<Result<String, NotDone>>,
+        reply: oneshot::Sender<Result<Answered, NotDone>>,
     },
     /// An operator has the files read again.
     Reload {
@@ -140,6 +144,8 @@ pub enum Request {
         /// What is served now, or why that is still the same: every diagnostic.
         reply: oneshot::Sender<Result<String, NotDone>>,
     },
+    /// An operator goes on with the overrides in force, after others were lost.
+    AcceptLoss(oneshot::Sender<Result<Answered, NotDone>>),
     /// An operator gives units their first owners.
     BeginUnits {
         /// The owner name of a unit, or of a service: then all its units of which nothing is known.
@@ -147,7 +153,7 @@ pub enum Request {
         /// Their epoch, at least 1.
         epoch: u64,
         /// What is done, or why it is not.
-        reply: oneshot::Sender<Result<String, NotDone>>,
+        reply: oneshot::Sender<Result<Answered, NotDone>>,
     },
 }
 
@@ -257,6 +263,12 @@ async fn metrics(control: Control) -> Response {
 struct Resume {
     service: String,
     region: Option<String>,
+    #[serde(default = "text")]
+    format: Format,
+}
+
+fn text() -> Format {
+    Format::Text
 }
 
 /// It changes something. A browser says on whose behalf it posts, and no page has any
@@ -265,9 +277,12 @@ async fn resume(control: Control, headers: HeaderMap, Query(what): Query<Resume>
     if headers.contains_key(header::ORIGIN) {
         return Err((StatusCode::FORBIDDEN, "web pages may not change anything here\n").into_response());
     }
-    let Resume { service, region } = what;
+    let Resume { service, region, format } = what;
     let resumed = ask(&control, |reply| Request::Resume { service: service.clone(), region, reply }).await?;
     Ok(match resumed {
+        Ok(regions) if format == Format::Json => {
+            Json(serde_json::json!({ "service": service, "regions": regions })).into_response()
+        }
         Ok(regions) => format!("resumed {service} in {}\n", regions.join(", ")).into_response(),
         Err(why @ NotResumed::NotHeld(_)) => (StatusCode::CONFLICT, format!("{why}\n")).into_response(),
         Err(why) => (StatusCode::NOT_FOUND, format!("{why}\n")).into_response(),

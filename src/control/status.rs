@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Dataset;
 use crate::health::{self, Health, Outcome, Seen};
 use crate::model::{Moment, TargetId, WallTime};
-use crate::publisher::{PoolRecord, Publisher, UnitView};
+use crate::publisher::{Done, PoolRecord, Publisher, UnitView};
 use crate::steer::{Holder, Override, Phase, Return};
 
 /// The state of a moment.
@@ -26,6 +26,48 @@ pub struct Status {
     pub units: UnitsStatus,
     /// What operators say of health and weight.
     pub overrides: Vec<OverrideStatus>,
+    /// Why overrides were lost, until an operator accepts it; null where none were.
+    pub overrides_lost: Option<String>,
+}
+
+/// What the control socket says of overrides.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OverridesStatus {
+    /// Why overrides were lost, until an operator accepts it; null where none were.
+    pub lost: Option<String>,
+    /// Those in force and announced.
+    pub overrides: Vec<OverrideStatus>,
+}
+
+/// What was done for an operator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Answered {
+    /// It in words.
+    pub said: String,
+    /// The overrides that it is about, by number.
+    pub numbers: Vec<u64>,
+    /// Those of them that there are now.
+    pub overrides: Vec<OverrideStatus>,
+}
+
+impl Answered {
+    /// What is said of `done` at `now`, with times as `wall` reads them.
+    pub fn new(done: &Done, publisher: &Publisher, now: Moment, wall: WallTime) -> Answered {
+        let numbers = done.numbers();
+        let mut overrides = OverrideStatus::all(publisher, now, wall);
+        overrides.retain(|own| numbers.contains(&own.number));
+        Answered { said: done.show(wall), numbers, overrides }
+    }
+}
+
+impl OverridesStatus {
+    /// What there is at `now`, with times as `wall` reads them.
+    pub fn new(publisher: &Publisher, now: Moment, wall: WallTime) -> OverridesStatus {
+        OverridesStatus {
+            lost: publisher.overrides_lost().map(str::to_owned),
+            overrides: OverrideStatus::all(publisher, now, wall),
+        }
+    }
 }
 
 /// Who owns the units.
@@ -171,7 +213,7 @@ pub struct Facts {
     health: Health,
     returning: Vec<PoolRecord>,
     units: UnitsStatus,
-    overrides: Vec<OverrideStatus>,
+    overrides: OverridesStatus,
 }
 
 impl Facts {
@@ -183,7 +225,7 @@ impl Facts {
             health: publisher.health().clone(),
             returning: publisher.returning(now),
             units: UnitsStatus::new(publisher, now, wall),
-            overrides: OverrideStatus::all(publisher, now, wall),
+            overrides: OverridesStatus::new(publisher, now, wall),
         }
     }
 }
@@ -192,9 +234,10 @@ impl Status {
     /// The state that `facts` tell, with times as `wall` reads them.
     pub fn new(facts: Facts, wall: WallTime) -> Status {
         let Facts { not_ready, dataset, health, returning, units, overrides } = facts;
+        let OverridesStatus { lost: overrides_lost, overrides } = overrides;
         let targets = (0..dataset.config.targets.len()).map(|index| TargetStatus::new(&dataset, &health, index, wall)).collect();
         let returning = returning.into_iter().map(PoolStatus::new).collect();
-        Status { not_ready, isolated: health.is_isolated(), targets, returning, units, overrides }
+        Status { not_ready, isolated: health.is_isolated(), targets, returning, units, overrides, overrides_lost }
     }
 }
 

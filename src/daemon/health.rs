@@ -4,13 +4,14 @@ use std::path::Path;
 
 use tokio::sync::mpsc;
 
+use super::Daemon;
 use super::first_round::Beside;
-use super::{Daemon, state_directory};
 use crate::dataset::Dataset;
 use crate::health::Outcome;
+use crate::loader;
 use crate::model::TargetId;
 use crate::publisher::{Event, NotResumed};
-use crate::state::{Keeper, Kept};
+use crate::state::{self, Keeper, Kept};
 
 impl Daemon {
     pub(super) fn observe(&mut self, generation: u32, target: TargetId, outcome: Outcome) {
@@ -46,19 +47,25 @@ impl Daemon {
 
     /// The history of health and who owns the units go where the new files say.
     pub(super) fn follow_state(&mut self, new: &Dataset) {
-        let state = new.config.server.state.clone().or_else(state_directory);
+        let state = loader::state_directory(new.config.server.state.clone());
         if state == self.state {
             return self.follow_units(false, None);
         }
         let before = self.keeper.take();
-        self.keeper = state.as_deref().and_then(|state| {
+        self.state = state;
+        self.start_keeper();
+        self.follow_units(true, before);
+    }
+
+    /// Writes to the state directory from now on, unless others may write there.
+    pub(super) fn start_keeper(&mut self) {
+        let state = self.state.as_deref().filter(|state| state::objection(state).is_none());
+        self.keeper = state.and_then(|state| {
             keeper(state, &self.persisted)
                 .inspect_err(|why| tracing::warn!("the history of health is not kept until the next reload: {why}"))
                 .ok()
         });
-        self.state = state;
         self.publisher.keep_history(self.keeper.is_some());
-        self.follow_units(true, before);
     }
 
     /// Takes back what is held of a service, in one region or in all; which regions that were.

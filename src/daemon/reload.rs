@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
-use super::{Daemon, first_round, state_directory};
+use super::{Daemon, first_round};
 use crate::config::ServerSpec;
 use crate::control::{LastReload, Refused};
 use crate::dataset::Dataset;
@@ -356,7 +356,8 @@ impl Daemon {
     /// Has `save` keep the inputs for a start with broken files; a disk that refuses is said and does no harm. One set is
     /// written after the other, so that the newest stays.
     pub(super) fn keep_last_good(&mut self, inputs: Option<Inputs>, save: fn(&Path, &Inputs) -> io::Result<()>) {
-        let state = self.published.load().dataset.config.server.state.clone().or_else(state_directory);
+        // Where nothing else of this process is written, since others may write there, neither are these.
+        let state = self.state.clone().filter(|_| self.keeper.is_some());
         let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.files.last_good), state) else {
             tokio::task::spawn_blocking(memory::give_back);
             return;

@@ -11,11 +11,10 @@ use tokio::task::JoinHandle;
 
 use super::Daemon;
 use crate::config::Config;
-use crate::control::{self, Control};
+use crate::control::{self, Answered, Control};
 use crate::model::{Moment, WallTime};
 use crate::publisher::{Event, NotDone, UnitRecords, begin_units};
-use crate::state::{self, Keeper, Lock, NotLocked};
-use crate::steer::Overrides;
+use crate::state::{self, FoundOverrides, Keeper, Lock, NotLocked};
 
 /// How long operators wait for the state directory.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,14 +36,15 @@ pub(super) struct Found {
     /// What is known of units could not be read, and was lost.
     lost: bool,
     /// What operators say.
-    overrides: Overrides,
+    overrides: FoundOverrides,
 }
 
 impl Found {
     /// What the publisher is to hear.
     pub(super) fn events(self) -> [Event; 2] {
         let Found { records, frozen, overrides, .. } = self;
-        [Event::OverridesTakenUp(overrides), Event::UnitsTakenUp { records, frozen }]
+        let FoundOverrides { overrides, last, lost, .. } = overrides;
+        [Event::OverridesTakenUp { overrides, last, lost }, Event::UnitsTakenUp { records, frozen }]
     }
 }
 
@@ -52,16 +52,26 @@ impl Directory {
     /// Takes `path` up, where nothing is; `wall` reads the times kept in it.
     pub(super) fn take_up(&mut self, path: Option<&Path>, wall: WallTime) -> Found {
         self.path = path.map(Path::to_owned);
-        let found = |records, frozen| Found { records, frozen, lost: false, overrides: Overrides::default() };
+        let found = |records, frozen| Found { records, frozen, lost: false, overrides: FoundOverrides::default() };
         let Some(path) = path else {
             let why = "there is no state directory: [server] state names one".to_owned();
             return found(UnitRecords::new(), Some(why));
         };
+        if let Some(why) = state::objection(path) {
+            tracing::error!("{why}. NOTHING IN IT IS USED, NO UNIT IS ANSWERED, and there is no control socket until a reload");
+            let lost = Some(format!("the overrides are lost, since {why}; NO OVERRIDE IS IN FORCE"));
+            let overrides = FoundOverrides { lost, ..FoundOverrides::default() };
+            return Found { overrides, ..found(UnitRecords::new(), Some(why)) };
+        }
         match Lock::take(path) {
             Ok(lock) => self.lock = Some(lock),
             Err(why @ NotLocked::Taken) => {
                 tracing::error!("{why} {}: NO UNIT IS ANSWERED, and there is no control socket", path.display());
-                return found(UnitRecords::new(), Some(format!("{why} {}", path.display())));
+                // What operators say to that process holds here as it stands now.
+                return Found {
+                    overrides: overrides(path, wall),
+                    ..found(UnitRecords::new(), Some(format!("{why} {}", path.display())))
+                };
             }
             Err(why @ NotLocked::Impossible(_)) => {
                 tracing::warn!("{why}; there is no control socket");
@@ -70,9 +80,10 @@ impl Directory {
                 return Found { overrides: overrides(path, wall), ..found(records, Some(why.to_string())) };
             }
         }
+        state::sweep(path);
         let overrides = overrides(path, wall);
         match state::load_units(path) {
-            Ok(records) => Found { overrides, ..found(records, None) },
+            Ok(records) => Found { overrides, lost: state::were_units_lost(path), ..found(records, None) },
             Err(why) => {
                 tracing::error!("{why}");
                 // What is in the way would be written over.
@@ -148,19 +159,22 @@ impl Directory {
     }
 }
 
-/// What operators say, as it is kept in `path`; what cannot be used is said.
-fn overrides(path: &Path, wall: WallTime) -> Overrides {
-    state::load_overrides(path, wall).unwrap_or_else(|why| {
-        tracing::error!("{why}");
-        Overrides::default()
-    })
+/// What operators say, as it is kept in `path`, whose times `wall` reads; a loss is said.
+fn overrides(path: &Path, wall: WallTime) -> FoundOverrides {
+    let found = state::load_overrides(path, wall);
+    if let Some(why) = &found.lost {
+        tracing::error!(
+            "{why}. NOT READY until `meridian overrides --accept-loss`, or until a restart that finds the file mended"
+        );
+    }
+    found
 }
 
 /// An operator who waits for an answer, which is given once what was asked for is on the disk.
 #[derive(Debug)]
 pub(super) struct Asking {
     since: Moment,
-    pub(super) reply: oneshot::Sender<Result<String, NotDone>>,
+    pub(super) reply: oneshot::Sender<Result<Answered, NotDone>>,
 }
 
 impl Daemon {
@@ -184,6 +198,9 @@ impl Daemon {
     /// directory that was taken up before.
     pub(super) fn follow_units(&mut self, changed: bool, before: Option<Keeper>) {
         if changed || self.directory.is_missed() {
+            if self.keeper.is_none() {
+                self.start_keeper();
+            }
             self.directory.leave(before);
             let found = self.directory.take_up(self.state.as_deref(), self.clock.wall());
             self.directory.serve(&self.control);
@@ -201,7 +218,7 @@ impl Daemon {
     }
 
     /// Puts an operator's request to the publisher, which may answer it later.
-    pub(super) fn request(&mut self, reply: oneshot::Sender<Result<String, NotDone>>, event: impl FnOnce(u64) -> Event) {
+    pub(super) fn request(&mut self, reply: oneshot::Sender<Result<Answered, NotDone>>, event: impl FnOnce(u64) -> Event) {
         if let Some(why) = self.state_hangs() {
             let _ = reply.send(Err(NotDone::NotKept(why)));
             return;

@@ -67,7 +67,7 @@ impl std::error::Error for LastGoodError {}
 pub fn save(state: &Path, inputs: &Inputs) -> io::Result<()> {
     let directory = state.join("last-good");
     let contents = directory.join("files");
-    fs::create_dir_all(&contents)?;
+    super::make_directory(&contents)?;
     let mut files = Vec::with_capacity(inputs.files.len());
     for file in &inputs.files {
         let bytes = file.content.bytes();
@@ -218,9 +218,12 @@ fn keep(contents: &Path, sha256: &str, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// How the names of files begin that are being written: what a write cut short leaves behind.
+pub const UNFINISHED: &str = ".new-";
+
 /// Puts a file in place whole or not at all: written aside, synced, renamed, and the directory synced.
 pub fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(directory.join(name)).map_err(|error| error.error)?;

@@ -11,6 +11,7 @@
 mod build;
 mod disk;
 mod last_good;
+mod place;
 mod removed;
 
 use std::fmt;
@@ -21,7 +22,8 @@ use crate::config::{self, Config, Source};
 use crate::diag::{At, Diagnostics, Sources};
 
 pub use build::{Built, Contents, Refreshed, Stamps, build, build_last_good, rebuild, refresh};
-pub use last_good::{LastGoodError, load_last_good, save, save_databases, write_atomically};
+pub use last_good::{LastGoodError, UNFINISHED, load_last_good, save, save_databases, write_atomically};
+pub use place::{DEFAULT_STATE, is_default_state_hidden, make_directory, state_directory};
 pub use removed::Removed;
 
 /// What came of reading the files.

@@ -99,10 +99,24 @@ pub enum Change {
         /// The region.
         region: String,
     },
-    /// An operator's word took effect, or was announced.
+    /// An operator's word took effect.
     Overridden(Override),
+    /// An operator announced a word, which takes effect later.
+    OverrideAnnounced(Override),
+    /// What was announced took effect.
+    OverrideBegan(Override),
     /// An operator took one back.
-    Released(Override),
+    Released {
+        /// It.
+        own: Override,
+        /// The pre-flight spoke against that.
+        forced: bool,
+    },
+    /// An operator goes on without the overrides that could not be read back.
+    OverridesLossAccepted {
+        /// How many there are.
+        left: usize,
+    },
     /// The end of one is near.
     OverrideEndsSoon(Override),
     /// One has ended.
@@ -199,7 +213,8 @@ impl Change {
         match self {
             Change::Target { up, .. } => !up,
             Change::Pool { old, new, .. } => new.rung > old.rung || new.held,
-            Change::Overridden(own) => own.forced,
+            Change::Overridden(own) | Change::OverrideAnnounced(own) | Change::OverrideBegan(own) => own.forced,
+            Change::Released { forced, .. } => *forced,
             Change::Service { old, new, .. } => new > old,
             Change::Warned { warning, .. } => warning.is_some(),
             Change::IsolationBegan | Change::Flapping { .. } | Change::HistoryNotKept(_) | Change::OverrideOver(_) => true,
@@ -214,7 +229,7 @@ impl Change {
             | Change::RampBegan { .. }
             | Change::RampEnded { .. }
             | Change::Resumed { .. }
-            | Change::Released(_)
+            | Change::OverridesLossAccepted { .. }
             | Change::OverrideEndsSoon(_)
             | Change::OverrideEnded(_)
             | Change::UnitRedirected { .. }
@@ -271,9 +286,23 @@ impl fmt::Display for Shown<'_> {
             }
             Change::Resumed { service, region } => write!(f, "service {service} region {region} was resumed by an operator"),
             Change::Overridden(own) => {
-                write!(f, "override {}: {}{}", own.id, own.sentence(wall), if own.forced { " (forced)" } else { "" })
+                write!(f, "override {}: {}{}", own.id, own.sentence(wall), by_force(own.forced))
             }
-            Change::Released(own) => write!(f, "override {} is taken back: {}", own.id, own.sentence(wall)),
+            Change::OverrideAnnounced(own) => {
+                let (id, starts) = (own.id, wall.show(own.starts));
+                write!(f, "override {id} is announced and takes effect at {starts}: ")?;
+                write!(f, "{}{}", own.sentence(wall), by_force(own.forced))
+            }
+            Change::OverrideBegan(own) => {
+                write!(f, "override {}, announced before, is in force: {}{}", own.id, own.sentence(wall), by_force(own.forced))
+            }
+            Change::Released { own, forced } => {
+                write!(f, "override {} is taken back: {}{}", own.id, own.sentence(wall), by_force(*forced))
+            }
+            Change::OverridesLossAccepted { left } => {
+                let those = if *left == 1 { "1 override is".to_owned() } else { format!("{left} overrides are") };
+                write!(f, "the loss of overrides is accepted: {those} kept from now on")
+            }
             Change::OverrideEndsSoon(own) => {
                 write!(f, "override {} ends within {} minutes: {}", own.id, super::ENDS_SOON.as_secs() / 60, own.sentence(wall))
             }
@@ -348,6 +377,10 @@ impl fmt::Display for Stand {
             rung => rung.as_str(),
         })
     }
+}
+
+fn by_force(forced: bool) -> &'static str {
+    if forced { " (forced)" } else { "" }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `health.json`: one object, its times as milliseconds before `written`.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +17,33 @@ use crate::steer::{Phase, Return};
 const FORMAT: u32 = 1;
 /// How far in the future a file may be: clocks are set back by less than this while they run.
 const TOLERANCE: Duration = Duration::from_secs(60);
+
+/// Why a file of the state directory cannot be used. Its words complete "it …", in one line of bounded length whatever the file has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    /// This user may not read it.
+    Forbidden(String),
+    /// A version of Meridian wrote it that lays it out otherwise.
+    OtherFormat(String),
+    /// It cannot be read, or is not what was written.
+    Damaged(String),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 300;
+        let (Unusable::Forbidden(why) | Unusable::OtherFormat(why) | Unusable::Damaged(why)) = self;
+        why.chars().take(SHOWN).try_for_each(|c| f.write_char(if c.is_control() { '\u{fffd}' } else { c }))
+    }
+}
+
+impl std::error::Error for Unusable {}
+
+impl From<String> for Unusable {
+    fn from(why: String) -> Unusable {
+        Unusable::Damaged(why)
+    }
+}
 
 /// What every version of the file has.
 #[derive(Deserialize)]
@@ -94,28 +122,19 @@ pub fn encode(history: &History, written: SystemTime) -> Vec<u8> {
     text
 }
 
-/// What a file says, and how old it is at `now`. The error completes "it …" in one line, whatever the file has.
-pub fn decode(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), String> {
-    read(bytes, now).map_err(shown)
-}
-
-/// Reads one object of the state directory, whose layout must be `known`. The error completes "it …".
-pub(super) fn parse<'f, T: Deserialize<'f>>(bytes: &'f [u8], known: u32) -> Result<T, String> {
-    let damaged = |error: serde_json::Error| format!("is damaged: {error}");
+/// Reads one object of the state directory, whose layout must be `known`.
+pub(super) fn parse<'f, T: Deserialize<'f>>(bytes: &'f [u8], known: u32) -> Result<T, Unusable> {
+    let damaged = |error: serde_json::Error| Unusable::Damaged(format!("is damaged: {error}"));
     let Head { format, meridian } = serde_json::from_slice(bytes).map_err(damaged)?;
     if format != known {
-        return Err(format!("has format {format}, written by Meridian {meridian}, and this version reads format {known}"));
+        let why = format!("has format {format}, written by Meridian {meridian}, and this version reads format {known}");
+        return Err(Unusable::OtherFormat(why));
     }
     serde_json::from_slice(bytes).map_err(damaged)
 }
 
-/// A sentence about a file, in one line of bounded length whatever the file has.
-pub(super) fn shown(why: String) -> String {
-    const SHOWN: usize = 300;
-    why.chars().take(SHOWN).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-fn read(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), String> {
+/// What a file says, and how old it is at `now`.
+pub fn decode(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), Unusable> {
     let file: File<'_> = parse(bytes, FORMAT)?;
     let written = humantime::parse_rfc3339(&file.written).map_err(|_| format!("is damaged: {:?} is no time", file.written))?;
     let age = match now.duration_since(written) {
@@ -123,7 +142,8 @@ fn read(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), String> {
         Err(ahead) if ahead.duration() <= TOLERANCE => Duration::ZERO,
         Err(_) => {
             let now = humantime::format_rfc3339_seconds(now);
-            return Err(format!("is from the future: it was written at {}, and the clock says {now}", file.written));
+            let why = format!("is from the future: it was written at {}, and the clock says {now}", file.written);
+            return Err(Unusable::Damaged(why));
         }
     };
     let rows: Vec<(Key, Record)> = file.targets.into_iter().map(TargetRow::read).collect::<Result<_, _>>()?;

@@ -1,6 +1,5 @@
 //! The thread that writes.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,8 +7,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{FILE, OVERRIDES_FILE, UNITS_FILE, encode, encode_overrides, write_units};
-use crate::loader::write_atomically;
+use super::{FILE, OVERRIDES_FILE, UNITS_FILE, encode, write_overrides, write_units};
+use crate::loader::{make_directory, write_atomically};
 use crate::model::WallTime;
 use crate::publisher::{Event, History, UnitRecords};
 use crate::steer::Overrides;
@@ -32,8 +31,9 @@ pub enum Kept {
     History(History),
     /// Who owns the units; [`Event::UnitsPersisted`] does.
     Units(UnitRecords),
-    /// What operators say, and how their times are to be read; [`Event::OverridesPersisted`] does.
-    Overrides(Overrides, WallTime),
+    /// What operators say, the highest number ever given to that, and how times are to be read; [`Event::OverridesPersisted`]
+    /// does.
+    Overrides(Overrides, u64, WallTime),
 }
 
 #[derive(Debug)]
@@ -58,17 +58,16 @@ impl Keeper {
                 let failed = |file: &str, error: io::Error| format!("{}: {error}", directory.join(file).display());
                 ended(match kept {
                     Kept::History(history) => {
-                        let written = fs::create_dir_all(&directory)
-                            .and_then(|()| write_atomically(&directory, FILE, &encode(&history, made)));
+                        let written =
+                            make_directory(&directory).and_then(|()| write_atomically(&directory, FILE, &encode(&history, made)));
                         Event::Persisted { id, result: written.map_err(|error| failed(FILE, error)) }
                     }
                     Kept::Units(records) => {
                         let written = write_units(&directory, &records);
                         Event::UnitsPersisted { id, result: written.map_err(|error| failed(UNITS_FILE, error)) }
                     }
-                    Kept::Overrides(overrides, wall) => {
-                        let written = fs::create_dir_all(&directory)
-                            .and_then(|()| write_atomically(&directory, OVERRIDES_FILE, &encode_overrides(&overrides, wall)));
+                    Kept::Overrides(overrides, last, wall) => {
+                        let written = write_overrides(&directory, &overrides, last, wall);
                         Event::OverridesPersisted { id, result: written.map_err(|error| failed(OVERRIDES_FILE, error)) }
                     }
                 });

@@ -1,13 +1,15 @@
 //! One process at a time changes who owns units.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+
+use crate::loader::make_directory;
 
 /// The file in the state directory that is locked.
 const FILE: &str = "lock";
@@ -32,8 +34,10 @@ impl Lock {
     /// Takes `directory`, which is made where it is not there.
     pub fn take(directory: &Path) -> Result<Lock, NotLocked> {
         let open = || -> io::Result<File> {
-            fs::create_dir_all(directory)?;
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(directory.join(FILE))
+            make_directory(directory)?;
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+            options.open(directory.join(FILE))
         };
         let file = open().map_err(NotLocked::Impossible)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

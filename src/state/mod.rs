@@ -8,6 +8,7 @@
 //! Everything is written by one thread, in turn; nobody waits for it but the end of the process, and
 //! that not for long. A file that cannot be used is set aside, never deleted.
 
+mod directory;
 mod format;
 mod keeper;
 mod lock;
@@ -21,11 +22,12 @@ use std::time::{Duration, SystemTime};
 
 use crate::publisher::History;
 
-pub use format::{decode, encode};
+pub use directory::{objection, sweep};
+pub use format::{Unusable, decode, encode};
 pub use keeper::{Keeper, Kept};
 pub use lock::{Lock, NotLocked};
-pub use overrides::{OVERRIDES_FILE, decode_overrides, encode_overrides, load_overrides};
-pub use units::{UNITS_FILE, UNITS_SET_ASIDE, decode_units, encode_units, load_units, peek_units, write_units};
+pub use overrides::{FoundOverrides, OVERRIDES_FILE, decode_overrides, encode_overrides, load_overrides, write_overrides};
+pub use units::{UNITS_FILE, UNITS_SET_ASIDE, decode_units, encode_units, load_units, peek_units, were_units_lost, write_units};
 
 /// The file in the state directory.
 pub const FILE: &str = "health.json";
@@ -57,22 +59,25 @@ fn set_aside(path: &Path, directory: &Path, name: &str) -> String {
     }
 }
 
-/// A regular file's content; whatever else stands there is not opened, for a pipe would block.
-fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
-    let metadata = match fs::metadata(path) {
+/// A regular file's content; whatever else stands there is not opened, for a pipe would block and a link leads elsewhere.
+fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Unusable> {
+    let unreadable = |error: std::io::Error| {
+        let why = format!("cannot be read: {error}");
+        if error.kind() == ErrorKind::PermissionDenied { Unusable::Forbidden(why) } else { Unusable::Damaged(why) }
+    };
+    let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         // In a directory that is not there, or is a file, nothing is kept.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(unreadable(error)),
     };
     if !metadata.is_file() {
-        return Err("is no regular file".to_owned());
+        return Err(Unusable::Damaged("is no regular file".to_owned()));
     }
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
     if bytes.len() as u64 > most {
-        return Err(format!("is larger than {} MiB", most >> 20));
+        return Err(Unusable::Damaged(format!("is larger than {} MiB", most >> 20)));
     }
     Ok(Some(bytes))
 }

@@ -3,16 +3,20 @@
 use std::borrow::Cow;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{parse, shown};
+use super::format::{Unusable, parse};
+use crate::loader::{make_directory, write_atomically};
 use crate::model::{Moment, WallTime, Weight};
 use crate::steer::{Override, Overrides, Scope, Word};
 
 /// The file in the state directory.
 pub const OVERRIDES_FILE: &str = "overrides.json";
-/// What a file that cannot be used is renamed to.
+/// Its copy, written after it: one of the two is whole whenever a write is cut short.
+const COPY: &str = "overrides.json.last";
+/// What a file that cannot be used is renamed to, once an operator has accepted its loss.
 const SET_ASIDE: &str = "overrides.json.bad";
 /// The largest file that is read, in octets.
 const MAX_SIZE: u64 = 16 << 20;
@@ -26,6 +30,9 @@ struct File<'f> {
     /// The version of Meridian that wrote it.
     #[serde(borrow)]
     meridian: Cow<'f, str>,
+    /// The highest number ever given.
+    #[serde(default)]
+    last: u64,
     overrides: Vec<Row>,
 }
 
@@ -72,42 +79,84 @@ enum ScopeRow {
     Label(String, String),
 }
 
-/// The file's content for `overrides`, whose times `wall` reads.
-pub fn encode_overrides(overrides: &Overrides, wall: WallTime) -> Vec<u8> {
+/// What a state directory has of overrides.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FoundOverrides {
+    /// Those of the file, or of its copy where the file is lost.
+    pub overrides: Overrides,
+    /// The highest number ever given, as far as is known.
+    pub last: u64,
+    /// The file cannot be used, as a sentence says.
+    pub lost: Option<String>,
+    /// That is since this user may not read it: it may be good.
+    pub is_hidden: bool,
+}
+
+/// The file's content for `overrides`; `last` is the highest number ever given, and `wall` reads times.
+pub fn encode_overrides(overrides: &Overrides, last: u64, wall: WallTime) -> Vec<u8> {
     let overrides = overrides.0.iter().map(|own| Row::new(own, wall)).collect();
-    let file = File { format: FORMAT, meridian: env!("CARGO_PKG_VERSION").into(), overrides };
+    let file = File { format: FORMAT, meridian: env!("CARGO_PKG_VERSION").into(), last, overrides };
     let mut text = serde_json::to_vec_pretty(&file).expect("strings and numbers have a JSON form");
     text.push(b'\n');
     text
 }
 
-/// Reads the overrides kept in `directory`, whose times `wall` reads; none where there is no file. An error is one sentence; the file is then set aside.
-pub fn load_overrides(directory: &Path, wall: WallTime) -> Result<Overrides, String> {
+/// Writes the file, whole or not at all, and then its copy. A file that is there and cannot be used is set aside.
+pub fn write_overrides(directory: &Path, overrides: &Overrides, last: u64, wall: WallTime) -> io::Result<()> {
+    make_directory(directory)?;
     let path = directory.join(OVERRIDES_FILE);
-    let kept = match super::read(&path, MAX_SIZE) {
-        Ok(Some(bytes)) => decode_overrides(&bytes, wall),
-        Ok(None) => return Ok(Overrides::default()),
-        Err(why) => Err(why),
-    };
-    kept.map_err(|why| {
-        let aside = super::set_aside(&path, directory, SET_ASIDE);
-        format!("the overrides in {} are not used, since it {why}; {aside}", path.display())
-    })
-}
-
-/// What a file says, its times read by `wall`. The error completes "it …" in one line, whatever the file has.
-pub fn decode_overrides(bytes: &[u8], wall: WallTime) -> Result<Overrides, String> {
-    read(bytes, wall).map_err(shown)
-}
-
-fn read(bytes: &[u8], wall: WallTime) -> Result<Overrides, String> {
-    let file: File<'_> = parse(bytes, FORMAT)?;
-    let mut list: Vec<Override> = file.overrides.into_iter().map(|row| row.read(wall)).collect::<Result<_, _>>()?;
-    list.sort_by_key(|own| own.id);
-    match list.windows(2).find(|pair| pair[0].id == pair[1].id) {
-        Some(pair) => Err(format!("is damaged: two overrides have the number {}", pair[0].id)),
-        None => Ok(Overrides(list)),
+    if peek(&path, wall).is_err() {
+        fs::rename(&path, directory.join(SET_ASIDE))?;
     }
+    let bytes = encode_overrides(overrides, last, wall);
+    write_atomically(directory, OVERRIDES_FILE, &bytes)?;
+    // What was asked for is kept; without a good copy a later damage is a loss, and is said to be one.
+    if let Err(error) = write_atomically(directory, COPY, &bytes) {
+        tracing::warn!("the overrides are written, and their copy {COPY} is not: {error}");
+    }
+    Ok(())
+}
+
+/// Reads the overrides kept in `directory`, whose times `wall` reads, leaving everything as it is; none where there never were any.
+pub fn load_overrides(directory: &Path, wall: WallTime) -> FoundOverrides {
+    let path = directory.join(OVERRIDES_FILE);
+    let copy = || peek(&directory.join(COPY), wall).ok().flatten();
+    let why = match peek(&path, wall) {
+        Ok(Some((overrides, last))) => return FoundOverrides { overrides, last, ..FoundOverrides::default() },
+        Err(why) => why,
+        // Without words in it, nothing of the copy is missed.
+        Ok(None) => match copy() {
+            None => return FoundOverrides::default(),
+            Some((overrides, last)) if overrides.0.is_empty() => {
+                return FoundOverrides { overrides, last, ..FoundOverrides::default() };
+            }
+            Some(_) => Unusable::Damaged(format!("is gone, and {COPY} is there")),
+        },
+    };
+    let (what, (overrides, last)) = match copy() {
+        Some(copy) if copy.0.0.len() == 1 => (format!("the one override of the last good copy, {COPY}, is in force"), copy),
+        Some(copy) => (format!("the {} overrides of the last good copy, {COPY}, are in force", copy.0.0.len()), copy),
+        None => ("there is no good copy either: NO OVERRIDE IS IN FORCE".to_owned(), Default::default()),
+    };
+    let lost = Some(format!("the overrides are lost, since {} {why}; {what}", path.display()));
+    FoundOverrides { overrides, last, lost, is_hidden: matches!(why, Unusable::Forbidden(_)) }
+}
+
+/// What a file has; `None` where there is none.
+fn peek(path: &Path, wall: WallTime) -> Result<Option<(Overrides, u64)>, Unusable> {
+    super::read(path, MAX_SIZE)?.map(|bytes| decode_overrides(&bytes, wall)).transpose()
+}
+
+/// What a file says, its times read by `wall`, and the highest number ever given.
+pub fn decode_overrides(bytes: &[u8], wall: WallTime) -> Result<(Overrides, u64), Unusable> {
+    let file: File<'_> = parse(bytes, FORMAT)?;
+    let mut list: Vec<Override> = file.overrides.into_iter().map(|row| row.read(wall)).collect::<Result<_, String>>()?;
+    list.sort_by_key(|own| own.id);
+    if let Some(pair) = list.windows(2).find(|pair| pair[0].id == pair[1].id) {
+        return Err(Unusable::Damaged(format!("is damaged: two overrides have the number {}", pair[0].id)));
+    }
+    let highest = list.last().map_or(0, |own| own.id);
+    Ok((Overrides(list), file.last.max(highest)))
 }
 
 impl Row {
@@ -239,8 +288,9 @@ mod tests {
             until: None,
             forced: false,
         };
-        let good = String::from_utf8(encode_overrides(&Overrides(vec![own.clone()]), WallTime::default())).unwrap();
-        let twice = String::from_utf8(encode_overrides(&Overrides(vec![own.clone(), own]), WallTime::default())).unwrap();
+        let wall = WallTime::default();
+        let good = String::from_utf8(encode_overrides(&Overrides(vec![own.clone()]), 3, wall)).unwrap();
+        let twice = String::from_utf8(encode_overrides(&Overrides(vec![own.clone(), own]), 3, wall)).unwrap();
         for (bad, said) in [
             (String::new(), "is damaged: EOF"),
             (good[..good.len() / 2].to_owned(), "is damaged: EOF"),
@@ -251,16 +301,16 @@ mod tests {
             (good.replace("\"by\"", "\"from\""), "is damaged: unknown field"),
             (twice, "two overrides have the number 3"),
         ] {
-            let why = decode_overrides(bad.as_bytes(), WallTime::default()).unwrap_err();
+            let why = decode_overrides(bad.as_bytes(), wall).unwrap_err().to_string();
             assert!(why.contains(said), "{said}: {why}");
         }
     }
 
     proptest! {
         #[test]
-        fn any_overrides_are_read_back_as_they_were_written(overrides in overrides(), unix in 0u64..1 << 33) {
+        fn any_overrides_are_read_back_as_they_were_written(overrides in overrides(), last in 6u64.., unix in 0u64..1 << 33) {
             let wall = WallTime::new(Moment::default(), Duration::from_secs(unix));
-            prop_assert_eq!(decode_overrides(&encode_overrides(&overrides, wall), wall), Ok(overrides));
+            prop_assert_eq!(decode_overrides(&encode_overrides(&overrides, last, wall), wall), Ok((overrides, last)));
         }
 
         #[test]
@@ -270,7 +320,7 @@ mod tests {
             octet in any::<u8>(),
             cut in any::<prop::sample::Index>(),
         ) {
-            let mut text = encode_overrides(&overrides, WallTime::default());
+            let mut text = encode_overrides(&overrides, 7, WallTime::default());
             let at = at.index(text.len());
             text[at] = octet;
             let _ = decode_overrides(&text, WallTime::default());

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::dns::{Name, Ttl};
 use crate::health::{Key, Record};
-use crate::model::Target;
+use crate::model::{Moment, Target, WallTime};
 use crate::publisher::{Event, PoolRecord, UnitRecords};
-use crate::steer::{MAX_EPOCH, Phase, Return, UnitRecord};
+use crate::steer::{MAX_EPOCH, Override, Overrides, Phase, Return, Scope, UnitRecord, Word};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -183,7 +183,6 @@ fn damaged_units_are_said_and_set_aside() {
         (String::new(), "is damaged: EOF"),
         (good[..good.len() / 2].to_owned(), "is damaged: EOF"),
         (good.clone() + &good, "is damaged: trailing"),
-        (good.replacen("\"format\": 1", "\"format\": 9", 1), "has format 9, written by Meridian"),
         (good.replacen("\"epoch\": 5", "\"epoch\": 0", 1), "has the epoch 0, and epochs go from 1 to"),
         (good.replacen("\"epoch\": 5", "\"epoch\": -5", 1), "is damaged: invalid value"),
         (good.replacen("\"ttl\": 20", "\"ttl\": 4000000000", 1), "has the TTL 4000000000"),
@@ -192,11 +191,23 @@ fn damaged_units_are_said_and_set_aside() {
     ] {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join(UNITS_FILE), &bad).unwrap();
-        assert!(peek_units(directory.path()).is_err_and(|why| why.contains(said)), "{said}");
+        assert!(peek_units(directory.path()).is_err_and(|why| why.to_string().contains(said)), "{said}");
         let why = load_units(directory.path()).unwrap_err();
         assert!(why.contains(said) && why.ends_with("; it is set aside as units.json.bad") && !why.contains('\n'), "{why}");
         assert_eq!(fs::read(directory.path().join(UNITS_SET_ASIDE)).unwrap(), bad.as_bytes());
         assert_eq!(load_units(directory.path()), Ok(UnitRecords::new()), "and not met again");
+        assert!(were_units_lost(directory.path()), "although the next start knows of it");
+        write_units(directory.path(), &units()).unwrap();
+        assert!(!were_units_lost(directory.path()));
+    }
+    // That of a later version is not touched, at whatever start.
+    let directory = tempfile::tempdir().unwrap();
+    let later = good.replacen("\"format\": 1", "\"format\": 9", 1);
+    fs::write(directory.path().join(UNITS_FILE), &later).unwrap();
+    for _ in 0..2 {
+        let why = load_units(directory.path()).unwrap_err();
+        assert!(why.contains("has format 9, written by Meridian") && why.contains("it stays for that version"), "{why}");
+        assert_eq!(fs::read(directory.path().join(UNITS_FILE)).unwrap(), later.as_bytes());
     }
 }
 
@@ -290,4 +301,61 @@ proptest! {
         let _ = decode(&text, time());
         prop_assert!(decode(&text[..cut.index(text.len() - 1)], time()).is_err());
     }
+}
+
+fn overrides(numbers: &[u64]) -> Overrides {
+    let at = Moment(Duration::from_secs(1));
+    let own = |id: &u64| Override {
+        id: *id,
+        word: Word::Drain,
+        scope: Scope::Region(format!("region{id}")),
+        by: "anna".into(),
+        reason: "work".into(),
+        made: at,
+        starts: at,
+        until: None,
+        forced: false,
+    };
+    Overrides(numbers.iter().map(own).collect())
+}
+
+#[test]
+fn overrides_that_are_damaged_are_lost_until_they_are_written_again_and_the_last_good_copy_stands_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, copy) = (directory.path().join(OVERRIDES_FILE), directory.path().join("overrides.json.last"));
+    let found = || load_overrides(directory.path(), WallTime::default());
+    assert_eq!(found(), FoundOverrides::default());
+    write_overrides(directory.path(), &overrides(&[1, 2]), 5, WallTime::default()).unwrap();
+    let good = FoundOverrides { overrides: overrides(&[1, 2]), last: 5, ..FoundOverrides::default() };
+    assert_eq!(found(), good);
+    let later = fs::read_to_string(&path).unwrap().replace("\"format\": 1", "\"format\": 9");
+    for (bad, said) in [("{}", ".json is damaged"), ("", ".json is damaged"), (&later[..], ".json has format 9")] {
+        fs::write(&path, bad).unwrap();
+        for _ in 0..2 {
+            let found = found();
+            assert_eq!((&found.overrides, found.last), (&overrides(&[1, 2]), 5));
+            let why = found.lost.unwrap();
+            let expected = "; the 2 overrides of the last good copy, overrides.json.last, are in force";
+            assert!(why.contains(said) && why.ends_with(expected), "{why}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), bad, "it is left as it is, at every start");
+        }
+    }
+    write_overrides(directory.path(), &overrides(&[2]), 6, WallTime::default()).unwrap();
+    assert_eq!(found(), FoundOverrides { overrides: overrides(&[2]), last: 6, ..FoundOverrides::default() });
+    assert_eq!(fs::read_to_string(directory.path().join("overrides.json.bad")).unwrap(), later);
+
+    fs::remove_file(&path).unwrap();
+    assert!(found().lost.unwrap().contains(".json is gone, and overrides.json.last is there; the one override"));
+    fs::write(&path, "{}").unwrap();
+    fs::write(&copy, "{}").unwrap();
+    let both = found();
+    assert!(both.overrides.0.is_empty() && both.lost.unwrap().ends_with("NO OVERRIDE IS IN FORCE"));
+    // A copy that lags, since the process ended between the two writes, is not looked at.
+    write_overrides(directory.path(), &overrides(&[7]), 7, WallTime::default()).unwrap();
+    fs::write(&copy, "{}").unwrap();
+    assert_eq!(found(), FoundOverrides { overrides: overrides(&[7]), last: 7, ..FoundOverrides::default() });
+    // A link leads to what is not ours.
+    fs::rename(&path, &copy).unwrap();
+    std::os::unix::fs::symlink(&copy, &path).unwrap();
+    assert!(found().lost.unwrap().contains(".json is no regular file"));
 }

@@ -2,15 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{parse, shown};
+use super::format::{Unusable, parse};
 use crate::dns::Ttl;
-use crate::loader::write_atomically;
+use crate::loader::{make_directory, write_atomically};
 use crate::publisher::UnitRecords;
 use crate::steer::{MAX_EPOCH, UnitRecord};
 
@@ -65,12 +64,8 @@ pub fn encode_units(records: &UnitRecords) -> Vec<u8> {
     text
 }
 
-/// What a file says. The error completes "it …" in one line, whatever the file has.
-pub fn decode_units(bytes: &[u8]) -> Result<UnitRecords, String> {
-    read(bytes).map_err(shown)
-}
-
-fn read(bytes: &[u8]) -> Result<UnitRecords, String> {
+/// What a file says.
+pub fn decode_units(bytes: &[u8]) -> Result<UnitRecords, Unusable> {
     let file: File<'_> = parse(bytes, FORMAT)?;
     file.units.into_iter().map(|(name, row)| Ok((name.clone(), row.read(&name)?))).collect()
 }
@@ -92,24 +87,34 @@ impl Row {
     }
 }
 
-/// Reads what is kept in `directory`; nothing where there is no file. An error is one sentence; the file is then set
-/// aside, so that it is looked into and never written over.
+/// Reads what is kept in `directory`; nothing where there is no file. An error is one sentence; a damaged file is then set
+/// aside, so that it is looked into and never written over, and that of another version stays for that version.
 pub fn load_units(directory: &Path) -> Result<UnitRecords, String> {
     peek_units(directory).map_err(|why| {
         let path = directory.join(UNITS_FILE);
-        let aside = super::set_aside(&path, directory, UNITS_SET_ASIDE);
+        let aside = match why {
+            Unusable::OtherFormat(_) => "it stays for that version; to go on without it, move it away, restart, and \
+                                         `meridian unit init --epoch N` with an epoch higher than any before"
+                .to_owned(),
+            Unusable::Forbidden(_) | Unusable::Damaged(_) => super::set_aside(&path, directory, UNITS_SET_ASIDE),
+        };
         format!("who owns the units is not known, since {} {why}; {aside}", path.display())
     })
 }
 
-/// The same, leaving everything as it is. The error completes "it …".
-pub fn peek_units(directory: &Path) -> Result<UnitRecords, String> {
+/// True where what was known of units was lost, now or at an earlier start, and nothing is known since.
+pub fn were_units_lost(directory: &Path) -> bool {
+    !directory.join(UNITS_FILE).exists() && directory.join(UNITS_SET_ASIDE).exists()
+}
+
+/// What [`load_units`] finds, leaving everything as it is.
+pub fn peek_units(directory: &Path) -> Result<UnitRecords, Unusable> {
     let bytes = super::read(&directory.join(UNITS_FILE), MAX_UNITS_SIZE)?;
     bytes.map_or_else(|| Ok(UnitRecords::new()), |bytes| decode_units(&bytes))
 }
 
 /// Writes the file, whole or not at all.
 pub fn write_units(directory: &Path, records: &UnitRecords) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
+    make_directory(directory)?;
     write_atomically(directory, UNITS_FILE, &encode_units(records))
 }

@@ -5,8 +5,10 @@
 //! outlives a reload; one whose names are gone has no effect until they are back.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::plan::{Drain, Plan, Rung, Standing};
 use crate::config::Config;
@@ -340,29 +342,56 @@ impl Overrides {
         changed
     }
 
-    /// Why `new` is to be refused: services that it leaves with fewer regions up than they are to have, when they had more before.
-    /// `state` is what probes say.
-    pub fn refusals(&self, new: &Override, config: &Config, state: &dyn Fn(&Endpoint) -> State, now: Moment) -> Vec<String> {
-        let at = new.starts.max(now);
-        let with = Overrides(self.0.iter().chain([new]).cloned().collect());
+    /// Why these are not to become `after`: services that it leaves, at some moment from `now` on, with fewer regions up than they
+    /// are to have, when these leave them more then. `state` is what probes say.
+    pub fn refusals(&self, after: &Overrides, config: &Config, state: &dyn Fn(&Endpoint) -> State, now: Moment) -> Vec<String> {
         let regions = &config.regions;
-        let up = |overrides: &Overrides, service: &Service| {
-            let mut standings = Vec::new();
-            let applied = overrides.apply(regions, service, &mut standings, at);
-            let state = |pool: &Pool, endpoint: &Endpoint| {
-                overrides.state(regions, service, pool, endpoint, at).unwrap_or_else(|| state(endpoint))
+        let changed = self.one_sided(after);
+        let touches = |own: &Override, service: &Service| own.scope.touches(regions, service);
+        let services = config.services.iter().filter(|service| service.unit.is_none());
+        let affected = services.filter(|service| changed.iter().any(|own| touches(own, service)));
+        let refusal = |service: &Service| {
+            // Of other words the moments say nothing, and there may be many.
+            let near = |list: &Overrides| Overrides(list.0.iter().filter(|own| touches(own, service)).cloned().collect());
+            let (before, after) = (near(self), near(after));
+            let least = service.min_regions as usize;
+            let left_at = |at: Moment| {
+                let left = after.regions_up(regions, service, state, at);
+                (left < least && left < before.regions_up(regions, service, state, at)).then_some((at, left))
             };
-            let plan = Plan::compile(&applied, regions, &state, &standings);
-            plan.pools.iter().filter(|pool| pool.rungs.iter().any(|rungs| rungs & Rung::Up.bit() != 0)).count()
+            let (at, left) = before.moments(&after, now).into_iter().find_map(left_at)?;
+            let plural = if left == 1 { "region" } else { "regions" };
+            let wait = Duration::from_secs(at.since(now).as_secs());
+            let when = if at > now { format!(" {} from now", humantime::format_duration(wait)) } else { String::new() };
+            Some(format!("it would leave {} {left} {plural} up{when}, and min_regions is {least}", service.name))
         };
-        let services = config.services.iter().filter(|service| service.unit.is_none() && new.scope.touches(regions, service));
-        services
-            .filter_map(|service| {
-                let (before, after, least) = (up(self, service), up(&with, service), service.min_regions as usize);
-                let regions = if after == 1 { "region" } else { "regions" };
-                (after < least && after < before)
-                    .then(|| format!("it would leave {} {after} {regions} up, and min_regions is {least}", service.name))
-            })
-            .collect()
+        affected.filter_map(refusal).collect()
+    }
+
+    /// The moments at which it matters that these become `after`: `now`, and later ones at which a word of either takes effect or
+    /// ends, in order; of all these only such at which a word holds that only one of the two has.
+    pub fn moments(&self, after: &Overrides, now: Moment) -> BTreeSet<Moment> {
+        let changed = self.one_sided(after);
+        let all = self.0.iter().chain(&after.0).flat_map(|own| [Some(own.starts), own.until]).flatten();
+        let later = all.filter(|at| *at > now);
+        later.chain([now]).filter(|at| changed.iter().any(|own| own.holds(*at))).collect()
+    }
+
+    /// The words that only these have, or only `other`.
+    fn one_sided<'o>(&'o self, other: &'o Overrides) -> Vec<&'o Override> {
+        let ids = |list: &Overrides| list.0.iter().map(|own| own.id).collect::<BTreeSet<u64>>();
+        let (ours, theirs) = (ids(self), ids(other));
+        self.0.iter().chain(&other.0).filter(|own| ours.contains(&own.id) != theirs.contains(&own.id)).collect()
+    }
+
+    /// How many regions of a service are up at a moment.
+    fn regions_up(&self, regions: &[Region], service: &Service, state: &dyn Fn(&Endpoint) -> State, at: Moment) -> usize {
+        let mut standings = Vec::new();
+        let applied = self.apply(regions, service, &mut standings, at);
+        let state = |pool: &Pool, endpoint: &Endpoint| {
+            self.state(regions, service, pool, endpoint, at).unwrap_or_else(|| state(endpoint))
+        };
+        let plan = Plan::compile(&applied, regions, &state, &standings);
+        plan.pools.iter().filter(|pool| pool.rungs.iter().any(|rungs| rungs & Rung::Up.bit() != 0)).count()
     }
 }

@@ -30,7 +30,7 @@ fn verify_runs_the_tests_of_a_good_zone() {
     assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{done:?}");
     assert!(done.stdout.contains("meridian.toml is good; 2 routing tests passed"), "{done:?}");
     let json: Value = serde_json::from_str(&site.run(&["verify", "--json"]).stdout).unwrap();
-    assert_eq!(json, serde_json::json!({ "errors": 0, "warnings": 0, "diagnostics": [], "tests": 2 }));
+    assert_eq!(json, serde_json::json!({ "errors": 0, "warnings": 0, "diagnostics": [], "tests": 2, "unseen": null }));
 }
 
 #[test]
@@ -160,4 +160,53 @@ fn a_pipe_that_is_closed_early_is_no_panic() {
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(!said.contains("panicked"), "{said}");
     assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+/// What `meridian` prints of a bad zone on a terminal with this environment.
+fn on_a_terminal(site: &Site, environment: &[(&str, &str)]) -> String {
+    let mut script = command("script");
+    let config = site.path("meridian.toml").display().to_string();
+    script.args(["-qec", &format!("{} verify --config {config}", env!("CARGO_BIN_EXE_meridian")), "/dev/null"]);
+    script.env_remove("NO_COLOR").env("TERM", "xterm").envs(environment.iter().copied()).stdin(Stdio::null());
+    String::from_utf8(script.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_terminal_without_colour_gets_none() {
+    let site = Site::new();
+    site.edit(ZONE_FILE, "route = \"nearest\"", "route = \"nearest\"\nansers = 2");
+    assert!(on_a_terminal(&site, &[]).contains('\x1b'), "with colour by default");
+    assert!(on_a_terminal(&site, &[("NO_COLOR", "")]).contains('\x1b'), "an empty NO_COLOR is none");
+    for plain in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let text = on_a_terminal(&site, &[plain]);
+        assert!(text.contains("answers") && !text.contains('\x1b'), "{plain:?}: {text}");
+    }
+}
+
+#[test]
+fn a_missing_configuration_names_every_place_that_was_tried() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("empty")).unwrap();
+    let there = "neither ./meridian.toml nor /etc/meridian/meridian.toml is there; name one by --config FILE";
+    for (command, code) in [
+        (&["verify"][..], 1),
+        (&["serve"], 1),
+        (&["why", "a.example", "--client", "::1"], 1),
+        (&["resume", "a.example"], 1),
+        (&["probe", "web", "::1"], 2),
+        (&["drain", "a", "--for", "1h", "--reason", "x"], 1),
+        (&["unit", "list"], 1),
+    ] {
+        let done = run(&site.path("empty"), command);
+        assert_eq!((done.code, done.stdout.as_str()), (Some(code), ""), "{done:?}");
+        assert!(done.stderr.starts_with(&format!("meridian {}", command[0])) && done.stderr.contains(there), "{done:?}");
+    }
+}
+
+#[test]
+fn a_log_filter_that_says_nothing_is_refused() {
+    let site = Site::new();
+    let done = crate::support::Done::from(site.serve().env("MERIDIAN_LOG", "nonsense").output().unwrap());
+    assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""), "{done:?}");
+    assert!(done.stderr.starts_with("meridian serve: MERIDIAN_LOG: \"nonsense\" is neither a level"), "{done:?}");
 }

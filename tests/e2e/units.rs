@@ -139,7 +139,10 @@ fn a_unit_is_moved_and_listed_by_command() {
     ] {
         let refused = site.run(&[&["unit"], arguments].concat());
         assert_eq!(refused.code, Some(1), "{refused:?}");
-        assert!(refused.stderr.starts_with("meridian unit: ") && refused.stderr.contains(said), "{refused:?}");
+        assert!(
+            refused.stderr.starts_with(&format!("meridian unit {}: ", arguments[0])) && refused.stderr.contains(said),
+            "{refused:?}"
+        );
     }
     assert_eq!(site.run(&["unit", "init", "writer.gtm.example", "--epoch", "0"]).code, Some(2));
 

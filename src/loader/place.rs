@@ -1,0 +1,40 @@
+//! Where the state directory is.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The state directory that the systemd unit makes.
+pub const DEFAULT_STATE: &str = "/var/lib/meridian";
+
+/// The state directory, for the server and for the commands that ask it: what `[server] state` names; else what systemd passes as
+/// STATE_DIRECTORY, the first of several; else [`DEFAULT_STATE`], where it was there when the process first asked and its
+/// user may list it. Without any of these nothing is kept.
+pub fn state_directory(named: Option<PathBuf>) -> Option<PathBuf> {
+    let passed = || {
+        let all = std::env::var_os("STATE_DIRECTORY")?;
+        let first = all.as_bytes().split(|octet| *octet == b':').next().filter(|first| !first.is_empty())?;
+        Some(PathBuf::from(OsStr::from_bytes(first)))
+    };
+    named.or_else(passed).or_else(default_state)
+}
+
+/// It is looked for once: the answer stays the same while the process lives, and no later look can hang.
+fn default_state() -> Option<PathBuf> {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    FOUND.get_or_init(|| fs::read_dir(DEFAULT_STATE).is_ok()).then(|| DEFAULT_STATE.into())
+}
+
+/// True where [`DEFAULT_STATE`] is there, and not for this user: what is kept is another's.
+pub fn is_default_state_hidden() -> bool {
+    fs::read_dir(DEFAULT_STATE).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+}
+
+/// Makes a directory of state and what is missing above it, for this user alone; one that is there stays as it is.
+pub fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
