@@ -117,6 +117,7 @@ route = "nearest"
 [services.hybrid.pools]
 dublin  = { endpoints = ["192.0.2.10"] }
 ashburn = { endpoints = ["cdn.gtm.example."] }
+tokyo   = { endpoints = ["192.0.2.30", "2001:db8::30"] }
 "#;
 
 fn hybrid() -> Site {
