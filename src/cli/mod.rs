@@ -37,6 +37,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use local::Place;
 
+use crate::config::is_node_name;
 use crate::dns::{Prefix, RrType};
 use crate::simulate::{Condition, read_share};
 use crate::steer::MAX_EPOCH;
@@ -57,6 +58,9 @@ enum Command {
         /// zone only: after the state was lost it would give out epochs that were given out before.
         #[arg(long)]
         init_units: bool,
+        /// What this node is called, over what the files say: so several hosts can have the same files.
+        #[arg(long, value_name = "NAME", value_parser = parse_node)]
+        node: Option<String>,
         #[command(flatten)]
         files: Files,
     },
@@ -372,7 +376,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// The error is that there is no configuration.
 fn run_command(command: Command) -> Result<ExitCode, String> {
     Ok(match command {
-        Command::Serve { init_units, files } => serve::run(&files.config()?, init_units),
+        Command::Serve { init_units, node, files } => serve::run(&files.config()?, init_units, node),
         Command::Verify { files, json } => verify::run(&files.config()?, json),
         Command::Why { name, rtype, client, down, drained, json, server, files } => {
             let question = why::Question { name, rtype, client, down, drained };
@@ -422,6 +426,11 @@ fn run_command(command: Command) -> Result<ExitCode, String> {
         Command::Geoip { command: Geoip::Build { input, output } } => geoip::build(&input, &output),
         Command::Demo { listen } => demo::run(listen),
     })
+}
+
+fn parse_node(text: &str) -> Result<String, String> {
+    let hint = "up to 64 letters, digits and punctuation, without spaces";
+    if is_node_name(text) { Ok(text.to_owned()) } else { Err(format!("a node is called by {hint}")) }
 }
 
 fn parse_type(text: &str) -> Result<RrType, String> {

@@ -5,16 +5,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::daemon::{self, Hooks};
+use crate::loader;
 use crate::log;
 use crate::memory;
 
 /// How long the end waits for whoever reads the log.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-pub(super) fn run(config: &Path, first_units: bool) -> ExitCode {
+pub(super) fn run(config: &Path, first_units: bool, node: Option<String>) -> ExitCode {
     if let Err(why) = super::log::start() {
         eprintln!("meridian serve: {why}");
         return ExitCode::from(2);
+    }
+    if let Some(node) = node {
+        loader::name_node(node);
     }
     memory::map_large_vectors();
     let ended = daemon::run(config, first_units, Hooks::default());

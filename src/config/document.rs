@@ -25,12 +25,14 @@ pub(super) struct Document {
     pub(super) file: Arc<str>,
     pub(super) text: Arc<str>,
     line_starts: Vec<usize>,
+    /// What a section that is not written has.
+    empty: DeTable<'static>,
 }
 
 impl Document {
     pub(super) fn new(file: Arc<str>, text: Arc<str>) -> Document {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        Document { file, text, line_starts }
+        Document { file, text, line_starts, empty: DeTable::new() }
     }
 
     /// Where the byte range `span` stands; like [`At::span`], without counting lines again.
@@ -306,6 +308,12 @@ impl<'d> Table<'d> {
     /// The table under `key`, if there is one.
     pub(super) fn table(&mut self, out: &mut Diagnostics, key: &'static str) -> Option<Table<'d>> {
         self.optional(out, key, |item, out| item.table(out))
+    }
+
+    /// The table under `key`; one without entries where there is none.
+    pub(super) fn table_or_empty(&mut self, out: &mut Diagnostics, key: &'static str) -> Table<'d> {
+        let empty = |document: &'d Document| Table { path: key.to_owned(), ..document.root(&document.empty) };
+        self.table(out, key).unwrap_or_else(|| empty(self.document))
     }
 
     /// Every entry, whatever its key: for tables whose keys are names that the operator chose.

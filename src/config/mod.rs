@@ -34,6 +34,7 @@ use crate::model::{CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest,
 use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
 pub use checks::{CheckOption, OptionDefault, check_options};
+pub use server::is_node_name;
 pub use zones::OUTSIDE;
 
 use checks::Targets;
@@ -59,6 +60,10 @@ pub trait Source {
     fn program(&mut self, path: &Path) -> Result<(), Unreadable> {
         let _ = path;
         Ok(())
+    }
+    /// The name of the host that runs this, which is the node's where the files name none. Only who runs on it knows.
+    fn host_name(&mut self) -> String {
+        "localhost".to_owned()
     }
 }
 
@@ -112,7 +117,7 @@ pub struct Config {
 /// `[server]`.
 #[derive(Debug, Clone)]
 pub struct ServerSpec {
-    /// This node's name: NSID, metrics, logs.
+    /// This node's name, [`is_node_name`]: NSID, class CH.
     pub node: String,
     /// UDP and TCP on each.
     pub listen: Vec<SocketAddr>,
@@ -316,9 +321,9 @@ fn read_main(
 
     let mut targets = Targets::default();
     let sanity = |item: &Item<'_>, out: &mut Diagnostics| checks::sanity(item, &check_names, &checks, &mut targets, out);
-    let hint = "write [server] with at least node = \"…\"";
-    let server = root.required(out, "server", hint, |item, out| Some(server::server(item.table(out)?, directory, sanity, out)));
-    let (server, listen, zones) = server.map_or((None, Vec::new(), None), |server| (server.spec, server.listen, server.zones));
+    let host_name = files.source.host_name();
+    let section = root.table_or_empty(out, "server");
+    let server::Server { spec: server, listen, zones } = server::server(section, directory, host_name, sanity, out);
     if let Some(server) = &server {
         let used: Vec<_> = server.sanity.iter().map(|target| targets.check(*target)).collect();
         checks::warn_unused_addresses(&items, &used, out);

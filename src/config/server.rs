@@ -28,16 +28,17 @@ pub(super) struct Zones {
     pub(super) allowed: Vec<PathBuf>,
 }
 
-/// Reads `[server]`; paths are relative to `directory`. `sanity` reads the list of that name.
+/// Reads `[server]`; paths are relative to `directory`, and `host_name` is the default of `node`. `sanity` reads the list of that name.
 pub(super) fn server<'d>(
     mut t: Table<'d>,
     directory: &Path,
+    host_name: String,
     sanity: impl FnOnce(&Item<'d>, &mut Diagnostics) -> Option<Vec<TargetId>>,
     out: &mut Diagnostics,
 ) -> Server {
     let seconds = Duration::from_secs;
     let at = t.at();
-    let node = t.required(out, "node", "name this server: node = \"fra1\"", node_name);
+    let node = t.optional(out, "node", node_name).unwrap_or(host_name);
     let listen = t.optional(out, "listen", listen);
     let zones = match t.item("zones") {
         Some(item) => path(directory)(&item, out).map(|zones| (zones, item.at())),
@@ -60,7 +61,7 @@ pub(super) fn server<'d>(
     let tcp = TcpLimits { connections: connections as usize, connections_per_address: per_address as usize, idle_timeout };
     let listen_default = listen.is_none();
     let addresses = listen.as_ref().map_or_else(every_address, |listen| listen.iter().map(|l| l.value).collect());
-    let spec = |(node, zones)| ServerSpec {
+    let spec = |zones| ServerSpec {
         node,
         listen: addresses,
         listen_default,
@@ -78,8 +79,8 @@ pub(super) fn server<'d>(
         max_removed,
         require_end,
     };
-    let complete = t.finish(out).then_some(node).flatten().zip(zones.as_ref().map(|(zones, _)| zones.clone()));
-    let spec = complete.map(spec);
+    let complete = t.finish(out);
+    let spec = zones.as_ref().filter(|_| complete).map(|(zones, _)| spec(zones.clone()));
     let zones = zones.map(|(directory, at)| {
         let allowed = std::iter::once(directory.clone()).chain(records_from).collect();
         Zones { directory, at, allowed }
@@ -155,10 +156,14 @@ fn every_address() -> Vec<SocketAddr> {
     vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, 53))]
 }
 
-/// NSID carries it (RFC 5001 sets no limit; 64 octets keep answers small), and TXT strings do.
+/// True for what a node may be called. NSID carries it (RFC 5001 sets no limit; 64 octets keep answers small), and TXT strings do.
+pub fn is_node_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic())
+}
+
 fn node_name(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
     let node = text(item, out)?;
-    if node.len() > 64 || !node.bytes().all(|b| b.is_ascii_graphic()) {
+    if !is_node_name(&node) {
         item.error(out, "bad-name", format!("{} is not a node name", item.written()))
             .hint("use up to 64 letters, digits and punctuation, without spaces");
         return None;

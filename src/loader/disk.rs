@@ -127,6 +127,10 @@ impl Source for Disk {
             }
         }
     }
+
+    fn host_name(&mut self) -> String {
+        super::node::host_name()
+    }
 }
 
 /// Says whether `path`, with every link followed, lies in one of the directories `allowed`.

@@ -201,6 +201,10 @@ impl Source for Copies {
     fn database(&mut self, path: &Path) -> Result<(), Unreadable> {
         self.bytes(path).map(|_| ())
     }
+
+    fn host_name(&mut self) -> String {
+        super::node::host_name()
+    }
 }
 
 fn sha256(bytes: &[u8]) -> String {

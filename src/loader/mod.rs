@@ -11,6 +11,7 @@
 mod build;
 mod disk;
 mod last_good;
+mod node;
 mod place;
 mod removed;
 
@@ -23,6 +24,7 @@ use crate::diag::{At, Diagnostics, Sources};
 
 pub use build::{Built, Contents, Refreshed, Stamps, build, build_last_good, rebuild, refresh};
 pub use last_good::{LastGoodError, UNFINISHED, load_last_good, save, save_databases, write_atomically};
+pub use node::name_node;
 pub use place::{DEFAULT_STATE, is_default_state_hidden, make_directory, state_directory};
 pub use removed::Removed;
 
@@ -122,7 +124,8 @@ fn is_zone_file(path: &Path) -> bool {
 fn load_from<S: Source>(source: &mut S, config_path: &Path, files: impl FnOnce(&mut S) -> Vec<InputFile>) -> Outcome {
     let mut diagnostics = Diagnostics::default();
     let mut sources = Sources::new();
-    let config = config::load(source, config_path, &mut sources, &mut diagnostics);
+    let mut config = config::load(source, config_path, &mut sources, &mut diagnostics);
+    config.iter_mut().for_each(node::rename);
     diagnostics.sort();
     let loaded = config.map(|config| {
         let inputs = Inputs { config: config_path.to_owned(), files: files(source) };

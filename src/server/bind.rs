@@ -77,6 +77,10 @@ pub enum BindFailure {
     Other(io::Error),
 }
 
+/// What to do about the stub of systemd-resolved on 127.0.0.53, port 53.
+const RESOLVED: &str = "write DNSStubListener=no below [Resolve] into /etc/systemd/resolved.conf.d/meridian.conf and restart systemd-resolved, \
+     or list this machine's addresses one by one instead of the wildcard";
+
 /// Connections that wait to be accepted, per address.
 const BACKLOG: i32 = 1024;
 
@@ -295,15 +299,12 @@ impl BindError {
     pub fn hint(&self) -> String {
         let (address, port) = (self.address, self.address.port());
         match &self.failure {
-            BindFailure::InUse(Some(holder)) if holder.name == "systemd-resolve" => {
-                "set DNSStubListener=no in /etc/systemd/resolved.conf and restart systemd-resolved, \
-                 or list this machine's addresses one by one instead of the wildcard"
-                    .to_owned()
-            }
+            BindFailure::InUse(Some(holder)) if holder.name == "systemd-resolve" => RESOLVED.to_owned(),
             BindFailure::InUse(Some(holder)) => format!("stop process {} ({}), or choose another port", holder.pid, holder.name),
             BindFailure::InUse(None) => {
                 let flag = if self.transport == Transport::Udp { 'u' } else { 't' };
-                format!("`ss -ln{flag}p 'sport = :{port}'`, as root, names the process")
+                let resolved = if port == 53 { format!("; where that is systemd-resolved: {RESOLVED}") } else { String::new() };
+                format!("`ss -ln{flag}p 'sport = :{port}'`, as root, names the process{resolved}")
             }
             BindFailure::Covered(wildcard) => {
                 format!("remove one of the two from `listen`: {wildcard} receives what {address} would")

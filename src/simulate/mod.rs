@@ -15,12 +15,14 @@ mod losses;
 mod outcome;
 mod split;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::answer::{Explanation, explain};
 use crate::config::Config;
 use crate::dataset::{Dataset, Snapshot};
 use crate::diag::{Diagnostics, did_you_mean};
+use crate::dns::Prefix;
 use crate::health::State;
 use crate::model::{Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, Takeover, WallTime, regions_named};
 use crate::steer::{Drain, Holding, Plan, Standing, successor};
@@ -98,10 +100,26 @@ pub fn run_tests(dataset: &Arc<Dataset>, diagnostics: &mut Diagnostics) -> usize
             let got = explanation.region.clone().unwrap_or_else(|| explanation.answers.join(" "));
             let got = if got.is_empty() { explanation.rcode.clone() } else { got };
             let message = format!("expected {expected}, and the client {} gets {got}", test.client);
-            diagnostics.error("test-failed", test.at.clone(), "tests", message).hint(explanation.lines().join("\n"));
+            let mut hint = explanation.lines().join("\n");
+            if dataset.config.geo.city.is_some() && is_for_documentation(test.client) {
+                hint += &format!(
+                    "\n{} is kept for documentation: the built-in database gives it a place, and that of [geo] city has none for it; \
+                     write the address of a real client",
+                    test.client
+                );
+            }
+            diagnostics.error("test-failed", test.at.clone(), "tests", message).hint(hint);
         }
     }
     dataset.config.tests.len()
+}
+
+/// True for clients in the prefixes of RFC 5737 and RFC 3849.
+fn is_for_documentation(client: Prefix) -> bool {
+    match client.address() {
+        IpAddr::V4(address) => address.is_documentation(),
+        IpAddr::V6(address) => address.segments()[..2] == [0x2001, 0xdb8],
+    }
 }
 
 /// Where chance decides, it is enough that the client can get what is expected.

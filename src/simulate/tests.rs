@@ -420,3 +420,22 @@ fn a_change_of_nothing_moves_nobody_and_names_come_and_go() {
     assert_eq!(names.services_removed.len(), 6);
     assert!(names.records_added.is_empty() && names.records_removed.is_empty());
 }
+
+/// 203.0.113.0/24 is in Dublin for the built-in database, and nowhere for another.
+#[test]
+fn a_test_that_fails_for_want_of_a_place_of_documentation_prefixes_says_so() {
+    let main = "[geo]\ncity = \"city.mmdb\"\n[maps.default]\nrest = [\"b\", \"a\"]\n[regions]\na = {}\nb = {}\n";
+    let services = "[services.w]\nroute = \"nearest\"\n[services.w.pools]\na = { endpoints = [\"192.0.2.1\"] }\n\
+                    b = { endpoints = [\"192.0.2.2\"] }\n\
+                    [[tests]]\nclient = \"203.0.113.0/24\"\nname = \"w\"\nexpect = \"a\"\n\
+                    [[tests]]\nclient = \"2001:db8::/48\"\nname = \"w\"\nexpect = \"a\"\n\
+                    [[tests]]\nclient = \"9.9.9.0/24\"\nname = \"w\"\nexpect = \"a\"\n";
+    let hints = |main: &str| {
+        let mut diagnostics = Diagnostics::default();
+        run_tests(&dataset(main, services), &mut diagnostics);
+        diagnostics.iter().map(|diagnostic| diagnostic.hint.clone().unwrap()).collect::<Vec<_>>()
+    };
+    let says_so = |hint: &String| hint.contains("kept for documentation");
+    assert_eq!(hints(main).iter().map(says_so).collect::<Vec<_>>(), [true, true, false]);
+    assert!(!hints(&main.replace("[geo]\ncity = \"city.mmdb\"\n", "")).iter().any(says_so));
+}

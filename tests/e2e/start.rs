@@ -181,3 +181,25 @@ fn wrong_usage_is_code_2_and_help_code_0() {
         assert!(done.stdout.contains("eridian"), "{done:?}");
     }
 }
+
+/// The files can be the same on every host.
+#[test]
+fn a_node_is_called_by_its_command_its_files_or_its_host() {
+    let site = Site::new();
+    let name = |arguments: &[&str]| {
+        let mut serve = site.serve();
+        serve.args(arguments);
+        let mut server = Process::spawn(&mut serve);
+        server.wait_log("started: ", 0);
+        crate::support::dig(site.net.dns(), &["CH", "TXT", "id.server", "+short"])
+    };
+    assert_eq!(name(&[]), "\"test-node\"\n");
+    assert_eq!(name(&["--node", "ns7"]), "\"ns7\"\n");
+    site.edit("meridian.toml", "node   = \"test-node\"\n", "");
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(name(&[]), format!("\"{}\"\n", host.trim()));
+
+    let done = run(site.directory(), &["serve", "--node", "ns 7"]);
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.stderr.contains("up to 64 letters, digits and punctuation"), "{done:?}");
+}

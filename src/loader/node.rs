@@ -1,0 +1,26 @@
+//! This node's name: what `serve --node` says, else what the files say, else the host's.
+
+use std::sync::OnceLock;
+
+use crate::config::{Config, is_node_name};
+
+/// What this process was told at its start; it holds for every reload.
+static GIVEN: OnceLock<String> = OnceLock::new();
+
+/// Names this node for as long as the process lives, whatever its files say. Only the first call counts.
+pub fn name_node(name: String) {
+    let _ = GIVEN.set(name);
+}
+
+/// Puts the name that was given over that of the files.
+pub(super) fn rename(config: &mut Config) {
+    if let Some(name) = GIVEN.get() {
+        config.server.node.clone_from(name);
+    }
+}
+
+/// The host's name as the kernel has it; `localhost` where it is none that a node may have.
+pub(super) fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| is_node_name(name)).unwrap_or_else(|| "localhost".to_owned())
+}
