@@ -2,8 +2,6 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
-pub mod targets;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
