@@ -1,5 +1,5 @@
-//! The pages and the product do not part: examples load, links lead somewhere, and the tables of
-//! rules, metrics and false alarms are those of the code.
+//! The pages and the product do not part: examples load, links lead somewhere, the tables of rules, metrics and
+//! false alarms are those of the code, and what a block shows was said by the product or is marked as an example.
 
 mod common;
 
@@ -10,12 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::Files;
+use meridian::answer::{Explanation, explain};
 use meridian::config::{CheckOption, OptionDefault, check_options};
 use meridian::dataset::Dataset;
 use meridian::diag::{Diagnostics, Sources, render_text};
+use meridian::dns::{Name, RrType};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{Step, Thresholds, Tracker};
-use meridian::model::Moment;
+use meridian::model::{Moment, WallTime};
+use meridian::publisher::Publisher;
 use meridian::simulate::run_tests;
 
 fn root() -> PathBuf {
@@ -63,6 +66,152 @@ fn examples_load_without_a_word_and_pass_their_tests() {
         assert!(!diagnostics.has_errors(), "{}\n{}", page.display(), render_text(&diagnostics, &Sources::new(), false));
     }
     assert!(zones >= 4 && tests >= 5, "{zones} zones, {tests} tests");
+}
+
+/// A fenced block.
+struct Block<'p> {
+    /// Where it stands: page and line.
+    at: String,
+    /// The line above it, where that is a comment: `<!-- example -->` for what no test holds to the product, such as commands to
+    /// type and drawings; `<!-- test: FILE NAME -->` names the test that does.
+    mark: Option<&'p str>,
+    language: &'p str,
+    text: &'p str,
+}
+
+/// Every fenced block of a page.
+fn blocks<'p>(page: &Path, text: &'p str) -> Vec<Block<'p>> {
+    let mut found = Vec::new();
+    let (mut rest, mut line) = (text, 1);
+    while let Some(at) = rest.find("\n```") {
+        let (before, block) = rest.split_at(at + 1);
+        let (language, body) = block[3..].split_once('\n').expect("a fence ends its line");
+        let (text, after) = body.split_once("\n```").unwrap_or_else(|| panic!("{}: a block without an end", page.display()));
+        line += before.lines().count();
+        let above = before.lines().next_back().unwrap_or("");
+        let mark = above.strip_prefix("<!-- ").and_then(|mark| mark.strip_suffix(" -->"));
+        found.push(Block { at: format!("{}:{line}", page.display()), mark, language, text });
+        line += text.lines().count() + 1;
+        rest = after;
+    }
+    found
+}
+
+#[test]
+fn every_block_is_held_to_the_product_or_marked_as_an_example() {
+    let (mut wrong, mut held) = (Vec::new(), 0);
+    let tables = read("benches/compare");
+    for (page, text) in pages() {
+        for block in blocks(&page, &text) {
+            let is_file = block.text.lines().next().is_some_and(|line| line.starts_with("# ") && line.ends_with(".toml"));
+            // The sections of patterns: tests/configuration.rs, the_page_of_patterns_quotes_the_examples.
+            let is_pattern =
+                page.ends_with("patterns.md") && (block.language == "toml" || block.text.starts_with("$ meridian why "));
+            let named = |test: &str| {
+                let (file, name) = test.split_once(' ')?;
+                fs::read_to_string(root().join(file)).ok().filter(|text| text.contains(&format!("fn {name}()")))
+            };
+            let sound = match block.mark {
+                Some("example") => true,
+                Some(mark) if mark.starts_with("test: ") => named(&mark["test: ".len()..]).is_some(),
+                Some(table) => page.ends_with("performance.md") && tables.contains(table),
+                None => (block.language == "toml" && is_file) || is_pattern,
+            };
+            held += usize::from(sound && block.mark != Some("example"));
+            if !sound {
+                wrong.push(format!("{}: {:?}", block.at, block.mark));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "neither held by a test nor marked as examples:\n{}", wrong.join("\n"));
+    assert!(held >= 50, "{held}");
+}
+
+/// The blocks of README and docs/why.md that name `test`, each with its page's dataset.
+fn marked(test: &str, mut each: impl FnMut(&Block<'_>)) {
+    let mut count = 0;
+    for page in ["README.md", "docs/why.md"] {
+        let text = read(page);
+        for block in blocks(Path::new(page), &text) {
+            if block.mark.is_some_and(|mark| mark.ends_with(test)) {
+                each(&block);
+                count += 1;
+            }
+        }
+    }
+    assert!(count >= 3, "{count}");
+}
+
+/// `meridian` in a directory with the files of the README, which stand in /etc/meridian there.
+#[test]
+fn sessions_say_what_the_commands_say() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in example_files(&read("README.md")) {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text.as_bytes()).unwrap();
+    }
+    let here = directory.path().to_str().unwrap();
+    marked("sessions_say_what_the_commands_say", |block| {
+        let mut ran = 0;
+        for session in format!("\n{}", block.text).split("\n$ ").skip(1) {
+            let (command, said) = session.split_once('\n').unwrap_or((session, ""));
+            let Some(arguments) = command.strip_prefix("meridian ") else { continue };
+            let arguments = arguments.replace("/etc/meridian", here);
+            let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_meridian"));
+            let output = process.args(arguments.split(' ')).current_dir(here).output().unwrap();
+            let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+            assert_eq!(text.trim_end().replace(here, "/etc/meridian"), said, "{}: {command}", block.at);
+            ran += 1;
+        }
+        assert!(ran > 0, "{}", block.at);
+    });
+}
+
+/// Chance decides between the endpoints of a pool: what is shown is one of what may come.
+#[test]
+fn answers_shown_are_answers_given() {
+    let files = Files(example_files(&read("README.md")));
+    let config = files.load().unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let dataset = Arc::new(Dataset::compile(config, Arc::new(Locations::read(Some(EMBEDDED), None).unwrap())));
+    let snapshot = Publisher::new(dataset).snapshot();
+    marked("answers_shown_are_answers_given", |block| {
+        for session in format!("\n{}", block.text).split("\n$ ").skip(1) {
+            let (command, said) = session.split_once('\n').expect("an answer");
+            let after = |mark: &str| command.split_once(mark).map(|(_, rest)| rest.split([' ', '&', '\'']).next().unwrap());
+            let name = after("?name=").or_else(|| command.split(' ').find(|word| word.starts_with("www."))).unwrap();
+            let client = after("+subnet=").or_else(|| after("client=")).unwrap().parse().unwrap();
+            let name = Name::from_text(name, Some(&Name::root())).unwrap();
+            let show = |explanation: Explanation| match command {
+                _ if command.contains("/why?") => explanation.json().to_string(),
+                _ if command.contains(" CH TXT ") => {
+                    explanation.lines().iter().map(|line| format!("\"{line}\"")).collect::<Vec<_>>().join("\n")
+                }
+                _ => explanation.answers.join("\n"),
+            };
+            let given: BTreeSet<String> =
+                (0..64).map(|seed| show(explain(&snapshot, &name, Some(RrType::A), client, seed, WallTime::default()))).collect();
+            assert!(given.contains(said), "{}: {command}\n{given:#?}", block.at);
+        }
+    });
+}
+
+/// The README's zone file with the mistake that it speaks of.
+#[test]
+fn the_refused_reload_is_the_real_one() {
+    let page = read("README.md");
+    let blocks = blocks(Path::new("README.md"), &page);
+    let mark = "test: tests/documentation.rs the_refused_reload_is_the_real_one";
+    let shown = blocks.iter().find(|block| block.mark == Some(mark)).expect("a block").text;
+    let (first, rendered) = shown.split_once('\n').unwrap();
+    let logged = strings(&["daemon.rs", "daemon"]);
+    assert!(logged.iter().any(|text| text.starts_with(first.strip_prefix("ERROR ").unwrap())), "{first}");
+    let mut files = example_files(&page);
+    let zone = files.get_mut(Path::new("zones/gtm.example.com.toml")).unwrap();
+    let wrong = zone.replacen("checks = [\"web\"]\n", "checks = [\"web\"]\nanswer = 2\n", 1);
+    assert_ne!(**zone, *wrong);
+    *zone = wrong.into();
+    assert_eq!(Files(files).load().unwrap_err().trim_end(), rendered);
 }
 
 /// How a heading is named in links: lower case, blanks as hyphens, without punctuation.

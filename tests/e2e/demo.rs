@@ -39,9 +39,22 @@ fn the_demo_serves_fails_and_heals_a_region_by_key_and_ends() {
             assert_eq!(answer.trim(), address, "{line}");
         }
     }
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let shown = |start: &str| readme.split("\n```\n").find(|block| block.starts_with(start)).expect("README shows it");
+    let place = format!("@{} -p {}", listen.ip(), listen.port());
+    let printed = printed.replace(&place, "@127.0.0.1 -p 5300");
+    for line in shown("  dig @").lines() {
+        assert!(printed.lines().any(|printed| printed == line), "README shows {line}\n{printed}");
+    }
     let said = demo.log().len();
     demo.stdin().write_all(b"1").unwrap();
     let said = demo.wait_log("127.0.0.11 (dublin) -> 127.0.0.12 (ashburn)", said);
+    let log = demo.log();
+    for line in shown("dublin (127.0.0.11) fails now").lines() {
+        // But for the time, it is said so.
+        let words = line.split_once(" s  ").map_or(line, |(_, words)| words);
+        assert!(log.contains(words), "README shows {line}\n{log}");
+    }
     assert_eq!(www(), "127.0.0.12\n");
     demo.stdin().write_all(b"1").unwrap();
     let said = demo.wait_log("127.0.0.12 (ashburn) -> 127.0.0.11 (dublin)", said);
