@@ -282,12 +282,12 @@ fn the_documented_configuration_reads_as_documented() {
 
     let pool = "ap-east = { weight = 100, endpoints = [\"203.0.113.10\", \"2001:db8:2::10\"] }\n[[tests]]";
     fs::write(path("zones/gtm.example.toml"), CONTRACT_ZONE.replacen("[[tests]]", pool, 1)).unwrap();
-    let loaded = load(&path("meridian.toml"));
-    let config = loaded.config;
+    let config = load(&path("meridian.toml")).config;
     assert_eq!(config.regions.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["ap-east", "eu-west", "us-east"]);
     assert_eq!(config.server.state.as_deref(), Some(Path::new("/var/lib/meridian")));
-    assert_eq!(loaded.city.unwrap().bytes.as_slice(), b"city");
-    assert_eq!(loaded.asn.unwrap().bytes.as_slice(), b"asn");
+    let outcome = loader::load(&path("meridian.toml"));
+    assert_eq!(outcome.city.unwrap().bytes.as_slice(), b"city");
+    assert_eq!(outcome.asn.unwrap().bytes.as_slice(), b"asn");
     let check = &config.checks[0];
     assert_eq!(
         (check.interval, check.timeout, check.fall, check.rise, check.forgive),

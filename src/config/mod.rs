@@ -215,6 +215,27 @@ pub struct ZoneSpec {
 /// Reads `config_path` and every zone file. `None` where anything is wrong, all of which is in
 /// `out` then; warnings are there either way. The text of every file read goes into `sources`.
 pub fn load(source: &mut dyn Source, config_path: &Path, sources: &mut Sources, out: &mut Diagnostics) -> Option<Config> {
+    load_with_geo(source, config_path, sources, out).0
+}
+
+/// The same, and the location databases as far as they are there, whatever is wrong elsewhere.
+pub fn load_with_geo(
+    source: &mut dyn Source,
+    config_path: &Path,
+    sources: &mut Sources,
+    out: &mut Diagnostics,
+) -> (Option<Config>, GeoSpec) {
+    let mut geo = GeoSpec::default();
+    (load_files(source, config_path, sources, &mut geo, out), geo)
+}
+
+fn load_files(
+    source: &mut dyn Source,
+    config_path: &Path,
+    sources: &mut Sources,
+    geo: &mut GeoSpec,
+    out: &mut Diagnostics,
+) -> Option<Config> {
     let file: Arc<str> = config_path.display().to_string().into();
     let text = match source.text(config_path) {
         Ok(text) => text,
@@ -235,6 +256,7 @@ pub fn load(source: &mut dyn Source, config_path: &Path, sources: &mut Sources, 
     let entries = document.parse(out)?;
     let directory = config_path.parent().unwrap_or(Path::new(""));
     let (mut main, zones) = read_main(document.root(&entries), directory, source, out);
+    geo.clone_from(&main.geo);
     let drafts = zones.map(|zones| read_zones(source, zones, &mut main, sources, out)).unwrap_or_default();
     check_zones(&drafts, &main, out);
     if out.has_errors() { None } else { main.into_config(drafts) }

@@ -106,7 +106,7 @@ pub fn build_last_good(state: &Path) -> Result<Built, LastGoodError> {
 }
 
 fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset)>) -> Built {
-    let Outcome { loaded, mut diagnostics, sources } = outcome;
+    let Outcome { loaded, city, asn, mut diagnostics, sources } = outcome;
     let mut built = Built {
         dataset: None,
         diagnostics: Diagnostics::default(),
@@ -116,10 +116,10 @@ fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset
         contents: Contents::default(),
     };
     if let Some(loaded) = loaded.filter(|_| !diagnostics.has_errors()) {
-        built.contents = held(loaded.city.as_ref(), loaded.asn.as_ref());
+        built.contents = held(city.as_ref(), asn.as_ref());
         let locations = match before {
             Some((contents, before)) if *contents == built.contents => Some(before.locations.clone()),
-            _ => locations(loaded.city.as_ref(), loaded.asn.as_ref(), &mut diagnostics),
+            _ => locations(city.as_ref(), asn.as_ref(), &mut diagnostics),
         };
         if let Some(locations) = locations {
             warn(&loaded.config, &locations, &mut diagnostics);
@@ -127,6 +127,9 @@ fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset
             built.dataset = Some(Dataset::compile_after(before, loaded.config, locations));
             built.inputs = Some(loaded.inputs);
         }
+    } else if city.is_some() || asn.is_some() {
+        // What is wrong with a database is told of together with what else is wrong.
+        locations(city.as_ref(), asn.as_ref(), &mut diagnostics);
     }
     built.diagnostics = diagnostics;
     built

@@ -33,6 +33,10 @@ pub use removed::Removed;
 pub struct Outcome {
     /// The files' content, unless a diagnostic is an error.
     pub loaded: Option<Loaded>,
+    /// `[geo] city`, whatever is wrong elsewhere; without it the embedded default is used.
+    pub city: Option<Database>,
+    /// `[geo] asn`, likewise.
+    pub asn: Option<Database>,
     /// Everything wrong with the files, by file and position.
     pub diagnostics: Diagnostics,
     /// The text of every file read, for code frames.
@@ -44,10 +48,6 @@ pub struct Outcome {
 pub struct Loaded {
     /// What they say.
     pub config: Config,
-    /// `[geo] city`; without it the embedded default is used.
-    pub city: Option<Database>,
-    /// `[geo] asn`.
-    pub asn: Option<Database>,
     /// The files themselves, for [`save`].
     pub inputs: Inputs,
 }
@@ -124,22 +124,21 @@ fn is_zone_file(path: &Path) -> bool {
 fn load_from<S: Source>(source: &mut S, config_path: &Path, files: impl FnOnce(&mut S) -> Vec<InputFile>) -> Outcome {
     let mut diagnostics = Diagnostics::default();
     let mut sources = Sources::new();
-    let mut config = config::load(source, config_path, &mut sources, &mut diagnostics);
+    let (mut config, geo) = config::load_with_geo(source, config_path, &mut sources, &mut diagnostics);
     config.iter_mut().for_each(node::rename);
     diagnostics.sort();
-    let loaded = config.map(|config| {
-        let inputs = Inputs { config: config_path.to_owned(), files: files(source) };
-        let database = |named: &Option<(PathBuf, At)>| {
-            let (path, at) = named.as_ref()?;
-            let bytes = inputs.files.iter().find_map(|file| match &file.content {
-                Content::Binary(bytes) if file.path == *path => Some(bytes.clone()),
-                _ => None,
-            })?;
-            Some(Database { at: at.clone(), path: path.clone(), bytes })
-        };
-        Loaded { city: database(&config.geo.city), asn: database(&config.geo.asn), config, inputs }
-    });
-    Outcome { loaded, diagnostics, sources }
+    let inputs = Inputs { config: config_path.to_owned(), files: files(source) };
+    let database = |named: &Option<(PathBuf, At)>| {
+        let (path, at) = named.as_ref()?;
+        let bytes = inputs.files.iter().find_map(|file| match &file.content {
+            Content::Binary(bytes) if file.path == *path => Some(bytes.clone()),
+            _ => None,
+        })?;
+        Some(Database { at: at.clone(), path: path.clone(), bytes })
+    };
+    let (city, asn) = (database(&geo.city), database(&geo.asn));
+    let loaded = config.map(|config| Loaded { config, inputs });
+    Outcome { loaded, city, asn, diagnostics, sources }
 }
 
 #[cfg(test)]
@@ -172,6 +171,18 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_database_is_told_of_beside_a_broken_zone() {
+        let directory = tempfile::tempdir().unwrap();
+        files(directory.path());
+        fs::write(directory.path().join("zones/z.zone"), "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2\n")
+            .unwrap();
+        let built = build(&directory.path().join("meridian.toml"));
+        let mut rules: Vec<_> = built.diagnostics.iter().map(|d| d.rule).collect();
+        rules.sort_unstable();
+        assert_eq!(rules, ["bad-mmdb", "bad-rdata"]);
+    }
+
+    #[test]
     fn last_good_files_stand_in_for_broken_ones() {
         let directory = tempfile::tempdir().unwrap();
         let (root, state) = (directory.path(), directory.path().join("state"));
@@ -187,10 +198,10 @@ mod tests {
         assert!(load(&root.join("meridian.toml")).loaded.is_none());
         let kept = load_last_good(&state).unwrap();
         assert_eq!(rules(&kept), Vec::<&str>::new(), "{:?}", kept.diagnostics);
+        assert_eq!(kept.city.as_ref().unwrap().bytes.as_slice(), b"not text: \0");
         let kept = kept.loaded.unwrap();
         assert_eq!(kept.config.zones.len(), 1);
         assert_eq!(kept.config.zones[0].records.len(), loaded.config.zones[0].records.len());
-        assert_eq!(kept.city.unwrap().bytes, loaded.city.unwrap().bytes);
         assert_eq!(*kept.config.zones[0].at.file, *root.join("zones/z.toml").display().to_string());
     }
 
