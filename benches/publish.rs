@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion};
 use meridian::dataset::Dataset;
 use meridian::geo::{EMBEDDED, Locations};
-use meridian::health::{FLAP_PERIOD, FailReason, Outcome, Seen};
-use meridian::model::{Moment, TargetId};
+use meridian::health::{FailReason, Outcome, Seen};
+use meridian::model::{FlapRule, Moment, TargetId};
 use meridian::publisher::{COALESCE, Effect, Event, Publisher};
 
 use super::common::Files;
@@ -109,7 +109,7 @@ impl World {
     /// Every target fails, or every one passes again; until that is published. What went before is long over by then, so that
     /// nothing is held as flapping.
     fn flip(&mut self, targets: &[TargetId]) -> Duration {
-        self.now = self.now + FLAP_PERIOD;
+        self.now = self.now + FlapRule::DEFAULT.within;
         self.handle(Event::Tick);
         let seen = if self.up { Seen::Pass } else { Seen::Fail(FailReason::ConnectRefused) };
         self.up = !self.up;

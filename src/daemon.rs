@@ -202,6 +202,7 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
     let wall = Arc::new(AtomicI64::new(clock.wall().to_nanos()));
     let limit = shares.probes;
     let prober = Arc::new(Prober::new(clock).with_exec_processes(server_spec.exec_processes));
+    prober.look_up_at(&server_spec.resolvers);
     let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
     let state = loader::state_directory(dataset.config.server.state.clone());
     let usable = state.as_deref().filter(|state| state::objection(state).is_none());

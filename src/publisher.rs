@@ -633,11 +633,11 @@ impl Publisher {
                     self.keeping.doubted = true;
                     self.dirty.extend(&self.used_by[target.index()]);
                 }
-                health::Effect::Flapping { target, changes, until } => {
+                health::Effect::Flapping { target, changes, within, until } => {
                     self.keeping.changed = true;
                     self.dirty.extend(&self.used_by[target.index()]);
                     let (target, check) = self.target_names(target);
-                    effects.push(Effect::Say(Change::Flapping { target, check, changes, until }));
+                    effects.push(Effect::Say(Change::Flapping { target, check, changes, within, until }));
                 }
                 health::Effect::FlappingEnded(target) => {
                     self.keeping.changed = true;

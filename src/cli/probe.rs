@@ -143,6 +143,7 @@ fn probe_all(config: &Config, jobs: BTreeMap<TargetId, (CheckSpec, Target)>) -> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("the runtime does not start: {error}"))?;
     let prober = Arc::new(Prober::new(Clock).with_exec_processes(config.server.exec_processes));
+    prober.look_up_at(&config.server.resolvers);
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let outcomes = runtime.block_on(async {
         let mut running = JoinSet::new();

@@ -25,8 +25,8 @@ use super::report;
 use crate::diag::{At, Diagnostics};
 use crate::dns::{Name, Rcode, RrType};
 use crate::model::{
-    CheckKind, CheckSpec, DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HttpSpec, IcmpSpec, LoadSource, PushSpec, Roots, TcpSpec,
-    TlsSpec,
+    CheckKind, CheckSpec, DnsSpec, DnsTransport, ExecSpec, FlapRule, GrpcSpec, HeaderText, HttpSpec, IcmpSpec, LoadSource,
+    PushSpec, Roots, SecretPlace, TcpSpec, TlsSpec,
 };
 
 use options::{Options, TYPES, Type};
@@ -77,8 +77,17 @@ pub(super) fn check(name: &str, item: &Item<'_>, files: &mut Files<'_>, out: &mu
     }
     let timeout = if kind == Some(Type::Push) { Duration::ZERO } else { DEFAULT_TIMEOUT.min(timing.interval / 2) };
     let port = value(options.port.take()).or(kind?.usual_port()).unwrap_or(0);
-    let (address, forgive) = (options.address.take(), options.forgive.take());
+    let (address, forgive, flap) = (options.address.take(), options.forgive.take(), options.flap.take());
     let rise = value(options.rise.take()).unwrap_or(rise);
+    let fall = timing.fall.as_ref().map_or(fall, |fall| fall.value);
+    if let Some(Located { value: Some(rule), at }) = &flap
+        && kind != Some(Type::Push)
+    {
+        // Between two changes it takes all the failures or all the passes.
+        let falls = if fall < rise { rule.changes.div_ceil(2) } else { rule.changes / 2 };
+        let least = timing.interval * (falls * fall + (rule.changes - falls) * rise);
+        warn_never_flaps(*rule, least, at, item, out);
+    }
     Some(CheckSpec {
         name: name.to_owned(),
         kind: options.into_kind(kind?, item, files, out)?,
@@ -86,10 +95,24 @@ pub(super) fn check(name: &str, item: &Item<'_>, files: &mut Files<'_>, out: &mu
         port,
         interval: timing.interval,
         timeout: timing.timeout.map_or(timeout, |timeout| timeout.value),
-        fall: timing.fall.map_or(fall, |fall| fall.value),
+        fall,
         rise,
         forgive: value(forgive).unwrap_or(5),
+        flap: value(flap).unwrap_or(Some(FlapRule::DEFAULT)),
     })
+}
+
+/// Warns of a rule that nothing can break, since that takes at least the time `least`.
+fn warn_never_flaps(rule: FlapRule, least: Duration, at: &At, item: &Item<'_>, out: &mut Diagnostics) {
+    if least < rule.within {
+        return;
+    }
+    let show = humantime::format_duration;
+    let message = format!("nothing goes up or down {} times in {}", rule.changes + 1, show(rule.within));
+    out.warning("never-flaps", at.clone(), format!("{}.flap", item.path), message).hint(format!(
+        "by `interval`, `fall` and `rise` so many changes take at least {}: write a longer `within`, or flap = false",
+        show(least)
+    ));
 }
 
 struct Timing {
@@ -126,9 +149,9 @@ impl Options {
     /// What a probe of type `kind` does.
     fn into_kind(self, kind: Type, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<CheckKind> {
         Some(match kind {
-            Type::Http => CheckKind::Http(self.into_http(item, out)?.0),
+            Type::Http => CheckKind::Http(self.into_http(item, files, out)?.0),
             Type::Https => {
-                let (http, rest) = self.into_http(item, out)?;
+                let (http, rest) = self.into_http(item, files, out)?;
                 CheckKind::Https(http, rest.into_tls(item, files, out)?)
             }
             Type::Tcp => CheckKind::Tcp(TcpSpec { send: value(self.send), expect: value(self.expect) }),
@@ -142,7 +165,8 @@ impl Options {
     }
 
     /// The exchange, and the options without those that went into it.
-    fn into_http(mut self, item: &Item<'_>, out: &mut Diagnostics) -> Option<(HttpSpec, Options)> {
+    fn into_http(mut self, item: &Item<'_>, files: &mut Files<'_>, out: &mut Diagnostics) -> Option<(HttpSpec, Options)> {
+        let headers = self.headers.take().map_or(Some(Vec::new()), |headers| with_secrets(headers.value, item, files, out))?;
         let defaults = HttpSpec::default();
         let load = match (self.load_header.take(), self.load_json.take()) {
             (Some(_), Some(second)) => {
@@ -163,7 +187,7 @@ impl Options {
             method: value(self.method.take()).unwrap_or(defaults.method),
             path: value(self.path.take()).unwrap_or(defaults.path),
             host: value(self.host.take()),
-            headers: value(self.headers.take()).unwrap_or_default(),
+            headers,
             expect_status: value(self.expect_status.take()).unwrap_or(defaults.expect_status),
             expect_body: value(self.expect_body.take()),
             json: value(self.json.take()).unwrap_or_default(),
@@ -245,6 +269,39 @@ impl Options {
             certificate_warn_days: value(self.certificate_warn_days).unwrap_or(warn),
         })
     }
+}
+
+/// The headers, and what the secrets among them are.
+fn with_secrets(
+    headers: Vec<(String, Located<HeaderText>)>,
+    item: &Item<'_>,
+    files: &mut Files<'_>,
+    out: &mut Diagnostics,
+) -> Option<Vec<(String, HeaderText)>> {
+    let mut sound = true;
+    let mut read = Vec::with_capacity(headers.len());
+    for (name, Located { value: mut text, at }) in headers {
+        if let HeaderText::Secret(secret) = &mut text {
+            if let SecretPlace::File(path) = &mut secret.place {
+                *path = files.directory.join(&*path);
+            }
+            let key = format!("{}.headers.{name}", item.path);
+            match files.source.secret(&secret.place) {
+                Ok(value) => secret.value = value,
+                Err(problem) => {
+                    report(problem, at.clone(), key.clone(), out);
+                    sound = false;
+                }
+            }
+            if sound && secret.value.is_none() {
+                out.warning("secret-not-read", at, key, format!("{} cannot be read here", secret.place)).hint(
+                    "the check judges no endpoint without it; systemd hands credentials to the service alone (LoadCredential=)",
+                );
+            }
+        }
+        read.push((name, text));
+    }
+    sound.then_some(read)
 }
 
 /// A command whose program is there and may be run.

@@ -30,7 +30,9 @@ use std::time::Duration;
 
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::{Name, RrType};
-use crate::model::{CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, Service, SvcbSet, TargetId, ZoneId};
+use crate::model::{
+    CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, SecretPlace, Service, SvcbSet, TargetId, ZoneId,
+};
 use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
 pub use checks::{CheckOption, OptionDefault, check_options};
@@ -56,6 +58,12 @@ pub trait Source {
     fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable>;
     /// Reads an MMDB and keeps it for whoever compiles the maps; here only its being there counts.
     fn database(&mut self, path: &Path) -> Result<(), Unreadable>;
+    /// Reads a secret, which is kept nowhere else. `None` where it is not there to be had now, and the configuration is to be
+    /// good without it. Only who reads the disk itself can.
+    fn secret(&mut self, place: &SecretPlace) -> Result<Option<String>, Unreadable> {
+        let _ = place;
+        Ok(None)
+    }
     /// Looks whether the program at `path` can be run. Only who reads the disk itself knows.
     fn program(&mut self, path: &Path) -> Result<(), Unreadable> {
         let _ = path;
@@ -135,6 +143,8 @@ pub struct ServerSpec {
     pub udp: UdpOptions,
     /// How many programs of `exec` checks run at once; at least 1.
     pub exec_processes: usize,
+    /// Name servers that target names are looked up at; empty takes those of `/etc/resolv.conf`.
+    pub resolvers: Vec<SocketAddr>,
     /// Limits of TCP.
     pub tcp: TcpLimits,
     /// Probes of our own network; see semantics "Isolation".

@@ -49,6 +49,7 @@ pub(super) fn server<'d>(
     let workers = t.optional(out, "workers", integer(0..=1024, "")).unwrap_or(0);
     let udp = udp(&mut t, out);
     let exec_processes = t.optional(out, "exec_processes", integer(1..=1000, "processes")).unwrap_or(8);
+    let resolvers = t.optional(out, "resolvers", resolvers).unwrap_or_default();
     let connections = t.optional(out, "tcp_connections", integer(1..=1_000_000, "")).unwrap_or(1000);
     let per_address = t.optional(out, "tcp_connections_per_address", integer(1..=1_000_000, "")).unwrap_or(30);
     let idle_timeout = t.optional(out, "tcp_idle_timeout", duration(seconds(1)..=seconds(3600))).unwrap_or(seconds(10));
@@ -71,6 +72,7 @@ pub(super) fn server<'d>(
         workers: workers as usize,
         udp,
         exec_processes: exec_processes as usize,
+        resolvers,
         tcp,
         sanity,
         why_from,
@@ -169,6 +171,27 @@ fn node_name(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
         return None;
     }
     Some(node)
+}
+
+/// Name servers: addresses, with a port where it is not 53.
+fn resolvers(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<SocketAddr>> {
+    let one = |item: &Item<'_>, out: &mut Diagnostics| {
+        let text = item.string(out, "an address")?;
+        let socket = text.parse().ok().or_else(|| Some(SocketAddr::new(text.parse().ok()?, 53)));
+        if socket.is_none_or(|socket| socket.port() == 0) {
+            item.error(out, "bad-address", format!("\"{text}\" is not the address of a name server"))
+                .hint("write it like \"127.0.0.1\", \"127.0.0.1:5353\" or \"[2001:db8::53]:53\"; a name would have to be looked up first");
+            return None;
+        }
+        socket
+    };
+    let servers = distinct(one, "name server")(item, out)?;
+    if servers.is_empty() {
+        item.error(out, "empty-value", "the list is empty: no name could be looked up")
+            .hint("leave `resolvers` out to ask those of /etc/resolv.conf");
+        return None;
+    }
+    Some(servers)
 }
 
 fn listen(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<Located<SocketAddr>>> {

@@ -190,7 +190,10 @@ impl Daemon {
                 Err((why, text)) => return Ok(Came::Refused(why, text)),
             };
             let first_round = match &built.dataset {
-                Some(new) => first_round::probe_new_targets(&prober, limit, &old, new).await,
+                Some(new) => {
+                    prober.look_up_at(&new.config.server.resolvers);
+                    first_round::probe_new_targets(&prober, limit, &old, new).await
+                }
                 None => Vec::new(),
             };
             Ok(Came::Files(built, removed, first_round))

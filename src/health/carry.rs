@@ -59,6 +59,7 @@ mod tests {
             fall: 3,
             rise: 4,
             forgive: 5,
+            flap: None,
         }
     }
 

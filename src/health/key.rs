@@ -13,13 +13,14 @@ use crate::model::{CheckSpec, ProbeTarget, Target};
 pub struct Key {
     /// The check's name.
     pub check: Arc<str>,
-    /// Everything else about the check.
+    /// How the check probes and judges.
     pub definition: Fingerprint,
     /// What is probed.
     pub target: Target,
 }
 
-/// Stands for a check's definition, its name left out: equal ones have equal fingerprints.
+/// Stands for a check's definition, its name left out: equal ones have equal fingerprints. What is held down as flapping
+/// is no part of it: whoever changes that rule keeps the health that was judged.
 ///
 /// The first 128 bits of the SHA-256 of the definition as this version of Meridian writes it down.
 /// Another version may write the same check differently; it is then taken for a changed one.
@@ -41,7 +42,7 @@ impl Key {
 impl Fingerprint {
     /// The fingerprint of `check`.
     pub fn of(check: &CheckSpec) -> Fingerprint {
-        let nameless = CheckSpec { name: String::new(), ..check.clone() };
+        let nameless = CheckSpec { name: String::new(), flap: None, ..check.clone() };
         let hash = digest::digest(&digest::SHA256, format!("{nameless:?}").as_bytes());
         let mut first = [0; 16];
         first.copy_from_slice(&hash.as_ref()[..16]);

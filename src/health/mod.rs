@@ -26,11 +26,10 @@ mod tracker;
 pub use carry::{Carry, match_targets};
 pub use combine::{State, combine};
 pub use entry::Cause;
-pub use flap::{FLAP_CHANGES, FLAP_HOLD, FLAP_PERIOD};
 pub use isolation::{End, TIME_LIMIT};
 pub use key::{Fingerprint, Key};
 pub use load::{AverageLoad, LOAD_SHARE, LOAD_SILENCE};
-pub use outcome::{Evidence, NotJudged, Outcome, Phase, Phases, Seen, Warning};
+pub use outcome::{Evidence, NotJudged, Outcome, Phase, Phases, ResolverFault, Seen, Warning};
 pub use push::{Pushes, READING, Report};
 pub use reason::{
     CertificateRule, DnsFault, ExecFault, FailReason, GrpcFault, HttpFault, JsonFault, PushFault, ResolveFault, TlsFault,

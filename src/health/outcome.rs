@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::reason::FailReason;
+use crate::dns::Rcode;
 use crate::model::{Family, Load, Moment};
 
 /// What one probe saw. A pass owns no memory but the struct's own.
@@ -45,10 +46,27 @@ pub enum NotJudged {
     NoIcmp,
     /// The program of an `exec` check cannot be started; the operating system's error number.
     Program(i32),
+    /// No name server could say which addresses the target name has, and none are known from before.
+    Resolver(ResolverFault),
+    /// This node trusts no authority, so it can accept no certificate.
+    NoRoots,
+    /// A secret of the check cannot be read.
+    Secret,
     /// The check cannot be run as it is written.
     Check,
     /// This process stood still while the probe was under way.
     Stalled,
+}
+
+/// Why a name could not be looked up, which says nothing of the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResolverFault {
+    /// No name server answered in time.
+    Silent,
+    /// The name server answered with this response code.
+    Rcode(Rcode),
+    /// No name server can be reached.
+    Unreachable,
 }
 
 /// What passes now and will fail if nobody acts.
@@ -56,6 +74,8 @@ pub enum NotJudged {
 pub enum Warning {
     /// The certificate ends in this many days; 0 on its last day.
     CertificateEndsIn(u32),
+    /// The target name cannot be looked up now: its last known addresses are probed.
+    LastAddresses(ResolverFault),
 }
 
 /// The parts of a probe, in their order; each type of check has some of them.
@@ -97,6 +117,7 @@ impl Outcome {
 }
 
 impl Evidence {
+    const HIDDEN: &str = "[secret]";
     /// How many bytes of what was sent are kept.
     pub const MAX: usize = 200;
 
@@ -111,6 +132,18 @@ impl Evidence {
             if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
         }
         Some(Evidence(shown.into_boxed_str()))
+    }
+
+    /// The same without `secret`, which some endpoints send back, and without the part of it that the end of a piece may be.
+    pub fn without(self, secret: &str) -> Evidence {
+        let mut text = self.0.replace(secret, Evidence::HIDDEN);
+        // Fewer characters than these tell nothing.
+        let part = (4..secret.len()).rev().find(|length| secret.get(..*length).is_some_and(|part| text.ends_with(part)));
+        if let Some(length) = part {
+            text.truncate(text.len() - length);
+            text.push_str(Evidence::HIDDEN);
+        }
+        Evidence(text.into_boxed_str())
     }
 }
 
@@ -198,8 +231,23 @@ impl fmt::Display for NotJudged {
             NotJudged::Program(number) => {
                 write!(f, "the program cannot be started: {}", std::io::Error::from_raw_os_error(*number))
             }
+            NotJudged::Resolver(fault) => write!(f, "its name cannot be looked up: {fault}"),
+            NotJudged::NoRoots => {
+                f.write_str("this node trusts no certificate authority: install ca-certificates or set ca_file")
+            }
+            NotJudged::Secret => f.write_str("a secret of the check cannot be read"),
             NotJudged::Check => f.write_str("the check's request cannot be sent as written"),
             NotJudged::Stalled => f.write_str("this process stood still while the probe was under way"),
+        }
+    }
+}
+
+impl fmt::Display for ResolverFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResolverFault::Silent => f.write_str("no name server answered in time"),
+            ResolverFault::Rcode(code) => write!(f, "the name server answered {code}"),
+            ResolverFault::Unreachable => f.write_str("no name server can be reached"),
         }
     }
 }
@@ -210,6 +258,7 @@ impl fmt::Display for Warning {
             Warning::CertificateEndsIn(0) => f.write_str("the certificate expires within a day"),
             Warning::CertificateEndsIn(1) => f.write_str("the certificate expires in 1 day"),
             Warning::CertificateEndsIn(days) => write!(f, "the certificate expires in {days} days"),
+            Warning::LastAddresses(fault) => write!(f, "its name cannot be looked up ({fault}): its last addresses are probed"),
         }
     }
 }
@@ -238,6 +287,15 @@ mod tests {
         assert_eq!(shown(b""), None);
         assert_eq!(shown(&[b'x'; 1000]).map(|text| text.len()), Some(Evidence::MAX));
         assert_eq!(Seen::NotJudged(NotJudged::NoRoute(Family::V6)).to_string(), "not judged: this node has no route for IPv6");
+    }
+
+    #[test]
+    fn a_secret_that_comes_back_is_not_shown() {
+        let shown = |sent: &str| Evidence::of(sent.as_bytes()).unwrap().without("s3cret-token").to_string();
+        assert_eq!(shown("Bearer s3cret-token, twice s3cret-token."), "Bearer [secret], twice [secret].");
+        assert_eq!(shown("Bearer s3cret-tok"), "Bearer [secret]");
+        assert_eq!(shown(&format!("{}s3cret-token", "x".repeat(190))), format!("{}[secret]", "x".repeat(190)));
+        assert_eq!(shown("nothing of it"), "nothing of it");
     }
 
     #[test]

@@ -143,6 +143,7 @@ mod tests {
             fall: 1,
             rise: 1,
             forgive: 5,
+            flap: None,
         };
         let checks = [check(CheckKind::Tcp(Default::default())), check(CheckKind::Push(PushSpec { expires: EXPIRES }))];
         let target = |id| ProbeTarget { check: CheckId(id), target: Target::Address([192, 0, 2, 1].into()) };

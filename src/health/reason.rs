@@ -119,11 +119,11 @@ pub enum JsonFault {
     OtherValue,
 }
 
-/// Why a target name gave no address.
+/// Why a target name has no address, as a working name server says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResolveFault {
-    /// The resolver reported an error; "no such name" is one.
-    Failed,
+    /// There is no such name (NXDOMAIN).
+    NoSuchName,
     /// The name exists without addresses.
     NoAddress,
 }
@@ -262,7 +262,7 @@ impl fmt::Display for JsonFault {
 impl fmt::Display for ResolveFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            ResolveFault::Failed => "its name did not resolve",
+            ResolveFault::NoSuchName => "its name does not exist",
             ResolveFault::NoAddress => "its name has no address",
         })
     }

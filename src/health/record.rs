@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::carry::Carry;
 use super::combine::State;
 use super::entry::Entry;
-use super::flap::{FLAP_HOLD, Flap};
+use super::flap::Flap;
 use super::load::AverageLoad;
 use super::table::Health;
 use super::tracker::Tracker;
@@ -105,9 +105,11 @@ impl Entry {
         if same {
             self.judged = record.judged;
             self.changed = record.changed.as_ref().map(moment);
+            let longest = self.spec.flap.map_or(Duration::ZERO, |rule| rule.hold);
             self.flap = Flap::restored(
                 record.changes.iter().map(moment).collect(),
-                record.hold.map(|left| now + left.min(FLAP_HOLD).saturating_sub(age)),
+                record.hold.map(|left| now + left.min(longest).saturating_sub(age)),
+                self.spec.flap,
                 now,
             );
             self.load = AverageLoad::restored(record.load);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Thresholds;
-use crate::model::{CheckSpec, ProbeTarget, RegionId, Service, TargetId};
+use crate::model::{CheckSpec, FlapRule, ProbeTarget, RegionId, Service, TargetId};
 
 /// How one (check, address) pair is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct TargetSpec {
     pub regions: Vec<RegionId>,
     /// It is one of `[server] sanity`.
     pub sanity: bool,
+    /// When it is held down as flapping; `None` never is.
+    pub flap: Option<FlapRule>,
     /// A pass is to report a load.
     pub reports_load: bool,
     /// It reports itself: its silence is older than any window of isolation, and no sign of one.
@@ -49,6 +51,7 @@ impl TargetSpec {
             timeout: check.timeout,
             regions: Vec::new(),
             sanity: false,
+            flap: check.flap,
             reports_load: check.reports_load(),
             pushed: check.kind.is_push(),
         }
@@ -92,6 +95,7 @@ mod tests {
             fall: 3,
             rise: 4,
             forgive: 5,
+            flap: None,
         };
         let target = |last| ProbeTarget { check: CheckId(0), target: Target::Address([192, 0, 2, last].into()) };
         let service = Service {

@@ -52,8 +52,10 @@ pub enum Effect {
     Flapping {
         /// Which.
         target: TargetId,
-        /// How often it changed within [`super::FLAP_PERIOD`].
+        /// How often it changed.
         changes: usize,
+        /// The time in which it did.
+        within: Duration,
         /// When the hold is over.
         until: Moment,
     },
@@ -352,7 +354,7 @@ impl Health {
         }
         let cause = if released { Cause::Released } else { entry.cause() };
         entry.tracker.stamp(now);
-        let hold = entry.flap.count(now);
+        let hold = entry.flap.count(entry.spec.flap, now);
         if !(up && hold.is_some()) {
             self.transit(target, up, cause, now, effects);
         }
@@ -391,7 +393,8 @@ impl Health {
 
     fn hold_down(&mut self, target: TargetId, until: Moment, now: Moment, effects: &mut Vec<Effect>) {
         let entry = &self.entries[target.index()];
-        effects.push(Effect::Flapping { target, changes: entry.flap.changes().len(), until });
+        let within = entry.spec.flap.map_or(Duration::ZERO, |rule| rule.within);
+        effects.push(Effect::Flapping { target, changes: entry.flap.changes().len(), within, until });
         self.flapping.push(target);
         self.settling.push(Reverse((until, target)));
         self.publish_doubt(target, now, effects);
@@ -410,6 +413,7 @@ impl Health {
         let entry = &mut self.entries[target.index()];
         let spec = std::mem::replace(entry, old.clone()).spec;
         entry.spec = spec;
+        entry.flap.follow(entry.spec.flap);
         if let Some(until) = entry.flap.hold() {
             self.flapping.push(target);
             self.settling.push(Reverse((until, target)));

@@ -20,6 +20,7 @@ fn at(millis: u64) -> Moment {
 fn spec(region: u16, fall: u32) -> TargetSpec {
     TargetSpec {
         thresholds: Thresholds { fall, rise: 2, forgive: 3 },
+        flap: Some(crate::model::FlapRule::DEFAULT),
         interval: Duration::from_millis(100),
         timeout: Duration::from_millis(100),
         regions: vec![RegionId(region)],
@@ -58,7 +59,7 @@ fn text(millis: u64, effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::Transition(t) => format!("{millis} {} {}: {}", t.target.0, if t.up { "up" } else { "down" }, t.cause),
         Effect::Doubt { .. } => return None,
-        Effect::Flapping { target, changes, until } => {
+        Effect::Flapping { target, changes, until, .. } => {
             format!("{millis} {} flaps: {changes}, until {}", target.0, until.0.as_millis())
         }
         Effect::FlappingEnded(target) => format!("{millis} {} flaps no longer", target.0),

@@ -10,12 +10,15 @@ use std::sync::Arc;
 use super::{Content, InputFile, Stamps, is_zone_file};
 use crate::config::{OUTSIDE, Source, Unreadable};
 use crate::diag::At;
+use crate::model::SecretPlace;
 use crate::zone::MasterText;
 
 /// TOML is parsed into a tree several times its size; data of this size belongs into `records_file`.
 const MAX_TOML: u64 = 64 << 20;
 /// Master files and MMDBs.
 const MAX_FILE: u64 = 1 << 30;
+/// The value of a header: web servers take no longer ones.
+const MAX_SECRET: usize = 8 << 10;
 
 /// Reads files and remembers them.
 #[derive(Default)]
@@ -108,6 +111,10 @@ impl Source for Disk {
         Ok(())
     }
 
+    fn secret(&mut self, place: &SecretPlace) -> Result<Option<String>, Unreadable> {
+        secret(place)
+    }
+
     fn program(&mut self, path: &Path) -> Result<(), Unreadable> {
         let refuse = |rule, what: &str, hint: &str| {
             let message = format!("{} {what}", path.display());
@@ -151,6 +158,52 @@ fn check_inside(path: &Path, allowed: &[PathBuf]) -> Result<(), Unreadable> {
 fn real(path: &Path) -> PathBuf {
     let real = |path: &Path| fs::canonicalize(if path.as_os_str().is_empty() { Path::new(".") } else { path }).ok();
     path.ancestors().find_map(real).unwrap_or_else(|| path.to_owned())
+}
+
+/// Reads a secret for the value of a header, without the line end that editors and `echo` put behind it. `None` where it
+/// is a credential and systemd has given this process none. What is wrong with it is said without showing it.
+pub(super) fn secret(place: &SecretPlace) -> Result<Option<String>, Unreadable> {
+    let path = match place {
+        SecretPlace::File(path) => path.clone(),
+        SecretPlace::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
+            Some(directory) => Path::new(&directory).join(name),
+            None => return Ok(None),
+        },
+    };
+    let bytes = read(&path).map_err(|problem| match (&problem, place) {
+        (Problem::Io(error), SecretPlace::Credential(name)) if error.kind() == ErrorKind::NotFound => Unreadable {
+            rule: "missing-file",
+            message: format!("systemd has given this service no credential {name}"),
+            hint: Some(format!("`systemctl edit meridian`: LoadCredential={name}:/etc/meridian/{name}, and restart it")),
+            position: None,
+        },
+        _ => problem.explain(&path),
+    })?;
+    let refuse = |what: String, hint: &str| Unreadable {
+        rule: "bad-secret",
+        message: format!("{} {what}", path.display()),
+        hint: Some(hint.to_owned()),
+        position: None,
+    };
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(refuse("is empty".to_owned(), "write the secret into it, on one line"));
+    }
+    if line.len() > MAX_SECRET {
+        return Err(refuse(format!("has {} octets, more than {MAX_SECRET}", line.len()), "is it the right file?"));
+    }
+    if let Some(at) = line.iter().position(|b| matches!(b, b'\n' | b'\r')) {
+        return Err(refuse(format!("has more than one line: octet {} is a line end", at + 1), "a header is one line"));
+    }
+    match String::from_utf8(line.to_vec()) {
+        Ok(text) if text.bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic()) => Ok(Some(text)),
+        _ => {
+            let at = line.iter().position(|b| !matches!(b, b' ' | b'\t' | b'!'..=b'~')).unwrap_or_default();
+            let hint = "a header has printable ASCII characters: encode others, as Base64 does";
+            Err(refuse(format!("cannot be the value of a header: octet {} is not printable ASCII", at + 1), hint))
+        }
+    }
 }
 
 /// Why a file was not read.

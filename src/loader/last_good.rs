@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Content, InputFile, Inputs, Outcome, is_zone_file, load_from};
 use crate::config::{Source, Unreadable};
+use crate::model::SecretPlace;
 
 /// The layout of the directory; a higher one is of a later version.
 const FORMAT: u32 = 1;
@@ -204,6 +205,11 @@ impl Source for Copies {
 
     fn host_name(&mut self) -> String {
         super::node::host_name()
+    }
+
+    /// No copy is made of secrets: they are where they were, or not to be had, which is no reason to serve nothing.
+    fn secret(&mut self, place: &SecretPlace) -> Result<Option<String>, Unreadable> {
+        Ok(super::disk::secret(place).unwrap_or_default())
     }
 }
 

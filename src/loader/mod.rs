@@ -183,6 +183,51 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_copied_nowhere_and_its_loss_stops_no_start_from_last_good_files() {
+        use crate::model::{HeaderText, Secret};
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::TempDir::new().unwrap();
+        let (root, state) = (directory.path(), directory.path().join("state"));
+        files(root);
+        let check = "[checks.web]\ntype = \"http\"\nheaders = { Authorization = { file = \"token\", prefix = \"Bearer \" } }\n";
+        fs::write(root.join("meridian.toml"), [MAIN, check].concat()).unwrap();
+        let value = |outcome: &Outcome| {
+            let secrets = outcome.loaded.as_ref().unwrap().config.checks[0].kind.secrets().cloned();
+            secrets.map(|secret: Secret| secret.value).collect::<Vec<_>>()
+        };
+        fs::write(root.join("token"), "s3cret-one\r\n").unwrap();
+        let first = load(&root.join("meridian.toml"));
+        assert_eq!(value(&first), [Some("s3cret-one".to_owned())]);
+        let shown = format!("{:?} {:?}", first.loaded.as_ref().unwrap().config.checks, first.sources);
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(matches!(first.loaded.as_ref().unwrap().config.checks[0].kind, crate::model::CheckKind::Http(ref http)
+            if matches!(http.headers[0].1, HeaderText::Secret(_))));
+
+        save(&state, &first.loaded.as_ref().unwrap().inputs).unwrap();
+        let mut copies = 0;
+        for entry in fs::read_dir(state.join("last-good/files")).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+            assert!(!String::from_utf8_lossy(&fs::read(&path).unwrap()).contains("s3cret"), "{}", path.display());
+            copies += 1;
+        }
+        assert_eq!(copies, 5);
+
+        fs::write(root.join("token"), "s3cret-two").unwrap();
+        assert_eq!(value(&load(&root.join("meridian.toml"))), [Some("s3cret-two".to_owned())], "read again");
+        fs::write(root.join("token"), "two\nlines").unwrap();
+        let bad = load(&root.join("meridian.toml"));
+        assert!(bad.loaded.is_none());
+        let said = crate::diag::render_text(&bad.diagnostics, &bad.sources, false);
+        assert!(said.contains("more than one line") && !said.contains("two\nlines"), "{said}");
+        fs::remove_file(root.join("token")).unwrap();
+        let kept = load_last_good(&state).unwrap();
+        assert_eq!(value(&kept), [None]);
+        assert!(kept.diagnostics.iter().any(|d| d.rule == "secret-not-read") && !kept.diagnostics.has_errors());
+    }
+
+    #[test]
     fn last_good_files_stand_in_for_broken_ones() {
         let directory = tempfile::tempdir().unwrap();
         let (root, state) = (directory.path(), directory.path().join("state"));

@@ -10,7 +10,8 @@ use super::{CheckId, Target};
 
 pub use matching::{JsonPointer, JsonRule, JsonTest, Load, Pattern, Scalar, StatusRange};
 pub use types::{
-    DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HttpSpec, HttpVersion, IcmpSpec, LoadSource, PushSpec, Roots, TcpSpec, TlsSpec,
+    DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HeaderText, HttpSpec, HttpVersion, IcmpSpec, LoadSource, PushSpec, Roots, Secret,
+    SecretPlace, TcpSpec, TlsSpec,
 };
 
 /// One `[checks.NAME]`.
@@ -34,6 +35,24 @@ pub struct CheckSpec {
     pub rise: u32,
     /// Passes in a row that forgive accumulated failures; at least 1.
     pub forgive: u32,
+    /// When an endpoint is held down as flapping; `None` holds none.
+    pub flap: Option<FlapRule>,
+}
+
+/// How often an endpoint may go up and down before it is held down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlapRule {
+    /// So many changes of state within `within` are borne, one more is flapping; at least 1.
+    pub changes: u32,
+    /// The time in which they are counted.
+    pub within: Duration,
+    /// How long it is then held down.
+    pub hold: Duration,
+}
+
+impl FlapRule {
+    /// The rule of a check that names none.
+    pub const DEFAULT: FlapRule = FlapRule { changes: 4, within: Duration::from_secs(600), hold: Duration::from_secs(300) };
 }
 
 impl CheckSpec {
@@ -85,6 +104,18 @@ impl CheckKind {
     /// True where nothing is sent to the endpoint, which reports itself.
     pub fn is_push(&self) -> bool {
         matches!(self, CheckKind::Push(_))
+    }
+
+    /// The secrets that its probes send.
+    pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let headers = match self {
+            CheckKind::Http(http) | CheckKind::Https(http, _) => &http.headers[..],
+            _ => &[],
+        };
+        headers.iter().filter_map(|(_, text)| match text {
+            HeaderText::Secret(secret) => Some(secret),
+            HeaderText::Plain(_) => None,
+        })
     }
 
     /// What its TLS is held to, where a probe makes a handshake.

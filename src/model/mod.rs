@@ -12,8 +12,9 @@ mod share;
 
 pub use crate::dns::{Prefix, PrefixError};
 pub use check::{
-    CheckKind, CheckSpec, DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HttpSpec, HttpVersion, IcmpSpec, JsonPointer, JsonRule,
-    JsonTest, Load, LoadSource, Pattern, ProbeTarget, PushSpec, Roots, Scalar, StatusRange, TcpSpec, TlsSpec,
+    CheckKind, CheckSpec, DnsSpec, DnsTransport, ExecSpec, FlapRule, GrpcSpec, HeaderText, HttpSpec, HttpVersion, IcmpSpec,
+    JsonPointer, JsonRule, JsonTest, Load, LoadSource, Pattern, ProbeTarget, PushSpec, Roots, Scalar, Secret, SecretPlace,
+    StatusRange, TcpSpec, TlsSpec,
 };
 pub use geography::{Coordinates, Entry, MapSpec, Region, RegionOrder, RegionSet, regions_named};
 pub use ids::{CheckId, EndpointId, MapId, RegionId, ServiceId, TargetId, ZoneId};

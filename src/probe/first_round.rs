@@ -78,9 +78,8 @@ async fn decide(prober: &Prober, job: &Job, outcomes: &mpsc::UnboundedSender<(Ta
 /// Another probe at once could not see anything else.
 fn is_decided(seen: Seen) -> bool {
     match seen {
-        Seen::Pass | Seen::NotJudged(NotJudged::NoRoute(_) | NotJudged::NoIcmp | NotJudged::Program(_) | NotJudged::Check) => {
-            true
-        }
-        Seen::Fail(_) | Seen::NotJudged(NotJudged::Resources(_) | NotJudged::Stalled) => false,
+        Seen::Pass => true,
+        Seen::NotJudged(NotJudged::Resources(_) | NotJudged::Resolver(_) | NotJudged::Stalled) | Seen::Fail(_) => false,
+        Seen::NotJudged(_) => true,
     }
 }

@@ -1,7 +1,7 @@
 //! `http` and `https` checks: a request, the redirects it is to follow, and what the answer is held to.
 //!
-//! The head alone decides, and the body is not read, unless the check looks into it: then its first
-//! 64 KiB are, and what has not arrived by then is cut off with the connection.
+//! The head alone decides unless the check looks into the body: then its first 64 KiB do. A body that is not longer is
+//! read to its end all the same, as far as the timeout allows; of a longer one the connection is cut off.
 
 mod exchange;
 mod redirect;
@@ -17,7 +17,7 @@ use super::report::Report;
 use super::tls::{self, Alpn};
 use super::{MAX_BODY, tcp};
 use crate::health::{Evidence, FailReason, HttpFault, JsonFault, NotJudged, Phase, Seen};
-use crate::model::{HttpSpec, HttpVersion, JsonRule, JsonTest, Load, LoadSource, TlsSpec};
+use crate::model::{HeaderText, HttpSpec, HttpVersion, JsonRule, JsonTest, Load, LoadSource, TlsSpec};
 
 use exchange::{Answer, Message, Reset};
 
@@ -95,10 +95,10 @@ async fn fetch(
         secure: place.secure,
         authority: &place.authority,
         path: &place.path,
-        headers: headers(if place.ours { &spec.headers } else { &[] }, &place.authority)
-            .ok_or(Seen::NotJudged(NotJudged::Check))?,
+        headers: headers(if place.ours { &spec.headers } else { &[] }, &place.authority).map_err(Seen::NotJudged)?,
         family: tcp::family(&place.address),
         wants: &|status| wants(spec, status),
+        awaits: spec.expect_body.as_ref().filter(|_| spec.json.is_empty() && !matches!(spec.load, Some(LoadSource::Json(_)))),
         deadline: attempt.deadline,
     };
     // Each way is boxed, since a probe's memory is otherwise that of the way that takes most.
@@ -128,16 +128,26 @@ async fn fetch(
     }
 }
 
-/// `None` where a part of the check cannot stand in a request.
-fn headers(ours: &[(String, String)], authority: &str) -> Option<HeaderMap> {
+fn headers(ours: &[(String, HeaderText)], authority: &str) -> Result<HeaderMap, NotJudged> {
     let mut headers = HeaderMap::with_capacity(ours.len() + 4);
-    headers.insert(HOST, HeaderValue::from_str(authority).ok()?);
+    headers.insert(HOST, HeaderValue::from_str(authority).map_err(|_| NotJudged::Check)?);
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("meridian/", env!("CARGO_PKG_VERSION"))));
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    for (name, value) in ours {
-        headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
+    for (name, text) in ours {
+        let value = match text {
+            HeaderText::Plain(text) => HeaderValue::from_str(text),
+            HeaderText::Secret(secret) => {
+                let value = secret.value.as_ref().ok_or(NotJudged::Secret)?;
+                HeaderValue::from_str(&format!("{}{value}", secret.prefix)).map(|mut value| {
+                    value.set_sensitive(true);
+                    value
+                })
+            }
+        };
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| NotJudged::Check)?;
+        headers.insert(name, value.map_err(|_| NotJudged::Check)?);
     }
-    Some(headers)
+    Ok(headers)
 }
 
 fn passes(spec: &HttpSpec, status: u16) -> bool {
@@ -147,7 +157,7 @@ fn passes(spec: &HttpSpec, status: u16) -> bool {
 /// How much of the body is read after a status.
 fn wants(spec: &HttpSpec, status: u16) -> exchange::Body {
     if spec.follow_redirects > 0 && redirect::is_one(spec, status) {
-        exchange::Body::Nothing
+        exchange::Body::Passing
     } else if !passes(spec, status) {
         exchange::Body::Glimpse
     } else if spec.reads_body() {
@@ -219,23 +229,32 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{JsonPointer, Scalar};
+    use crate::model::{JsonPointer, Scalar, Secret, SecretPlace};
 
     #[test]
     fn headers_of_the_check_replace_ours() {
-        let ours = [("user-agent".to_owned(), "probe".to_owned()), ("X-Token".to_owned(), "1".to_owned())];
+        let secret = |value| Secret { prefix: "Bearer ".into(), place: SecretPlace::Credential("token".into()), value };
+        let ours = [
+            ("user-agent".to_owned(), HeaderText::Plain("probe".to_owned())),
+            ("X-Token".to_owned(), HeaderText::Plain("1".to_owned())),
+            ("Authorization".to_owned(), HeaderText::Secret(secret(Some("s3cret".to_owned())))),
+        ];
         let headers = headers(&ours, "www.example.com").unwrap();
         assert_eq!(headers["user-agent"], "probe");
         assert_eq!(headers["x-token"], "1");
         assert_eq!(headers["host"], "www.example.com");
+        assert_eq!(headers["authorization"], "Bearer s3cret");
+        assert!(!format!("{headers:?} {ours:?}").contains("s3cret"));
+        let unread = [("Authorization".to_owned(), HeaderText::Secret(secret(None)))];
+        assert_eq!(super::headers(&unread, "www.example.com"), Err(NotJudged::Secret));
     }
 
     #[test]
     fn what_cannot_be_sent_is_no_request() {
-        let one = |name: &str, value: &str| headers(&[(name.to_owned(), value.to_owned())], "www.example.com");
-        assert!(one("x y", "1").is_none());
-        assert!(one("x", "a\nb").is_none());
-        assert!(headers(&[], "www\nexample").is_none());
+        let one = |name: &str, value: &str| headers(&[(name.to_owned(), HeaderText::Plain(value.to_owned()))], "www.example.com");
+        assert!(one("x y", "1").is_err());
+        assert!(one("x", "a\nb").is_err());
+        assert!(headers(&[], "www\nexample").is_err());
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod icmp;
 mod limit;
 mod prober;
 mod report;
+mod resolver;
 mod route;
 mod scheduler;
 mod tcp;

@@ -6,23 +6,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use super::exec::{Programs, Turn};
 use super::icmp::Icmp;
 use super::report::Report;
+use super::resolver::Resolver;
 use super::tls::Tls;
 use super::{Clock, dns, exec, grpc, http, icmp, tcp, tls};
 use crate::dns::Name;
-use crate::health::{FailReason, NotJudged, Outcome, Phase, ResolveFault, Seen};
+use crate::health::{FailReason, NotJudged, Outcome, Phase, ResolveFault, Seen, Warning};
 use crate::model::{CheckKind, CheckSpec, DnsSpec, DnsTransport, Family, Target};
 
 /// How many of a target name's addresses are probed at most.
 pub const MAX_ADDRESSES: usize = 8;
-/// How many names are resolved at once: each takes a thread of the runtime's for as long as the
-/// system's resolver wishes, even after the probe's timeout.
-const MAX_LOOKUPS: usize = 32;
 /// How many programs of `exec` checks run at once where nothing else is said: each takes a core for
 /// a while, and answers need them.
 pub const EXEC_PROCESSES: usize = 8;
@@ -31,7 +28,7 @@ pub const EXEC_PROCESSES: usize = 8;
 pub struct Prober {
     clock: Clock,
     tls: Tls,
-    lookups: Arc<Semaphore>,
+    resolver: Arc<Resolver>,
     icmp: Icmp,
     programs: Programs,
 }
@@ -74,13 +71,18 @@ impl Prober {
 
     /// Trusts `roots` besides the system's.
     pub fn with_roots(clock: Clock, roots: Vec<CertificateDer<'static>>) -> Prober {
-        let lookups = Arc::new(Semaphore::new(MAX_LOOKUPS));
-        Prober { clock, tls: Tls::new(roots), lookups, icmp: Icmp::default(), programs: Programs::new(EXEC_PROCESSES) }
+        let resolver = Arc::new(Resolver::new(&[]));
+        Prober { clock, tls: Tls::new(roots), resolver, icmp: Icmp::default(), programs: Programs::new(EXEC_PROCESSES) }
     }
 
     /// Runs at most `at_once` programs of `exec` checks at the same time, instead of [`EXEC_PROCESSES`].
     pub fn with_exec_processes(self, at_once: usize) -> Prober {
         Prober { programs: Programs::new(at_once), ..self }
+    }
+
+    /// Looks names up at `servers` from now on; where none are given, at those of `/etc/resolv.conf`.
+    pub fn look_up_at(&self, servers: &[SocketAddr]) {
+        self.resolver.ask_at(servers);
     }
 
     /// The clock its outcomes are dated by.
@@ -114,10 +116,13 @@ impl Prober {
             _ => None,
         };
         let run = Run { check, turn, deadline: Instant::now() + check.timeout };
-        let (seen, report) = match target {
+        let (seen, mut report) = match target {
             Target::Address(address) => self.probe_address(&run, *address).await,
             Target::Name(name) => self.probe_name(&run, name).await,
         };
+        for value in check.kind.secrets().filter_map(|secret| secret.value.as_ref()) {
+            report.evidence = report.evidence.map(|evidence| evidence.without(value));
+        }
         report.finish(self.clock.now(), seen)
     }
 
@@ -129,17 +134,18 @@ impl Prober {
         (seen, report)
     }
 
-    /// Resolves `name` and probes its addresses in the resolver's order until one passes. Each
+    /// Looks up `name` and probes its addresses in turn until one passes. Each
     /// gets an equal share of the time that is left, so that a hung one leaves some to the others.
     async fn probe_name(&self, run: &Run<'_>, name: &Name) -> (Seen, Report) {
         let mut report = Report::start(Phase::Resolve);
-        let text = name.to_string();
-        let addresses = match timeout_at(run.deadline, self.resolve(text.clone(), run.check.port)).await {
-            Err(_) => return (Seen::Fail(FailReason::Timeout(Phase::Resolve)), report),
-            Ok(Err(fault)) => return (Seen::Fail(FailReason::Resolve(fault)), report),
-            Ok(Ok(addresses)) => addresses,
+        let addresses = match self.resolver.addresses(name, run.deadline).await {
+            Ok(addresses) => addresses,
+            Err(why) => return (why.seen(), report),
         };
-        let seen = self.probe_addresses(run, text.trim_end_matches('.'), &addresses, &mut report).await;
+        let port = run.check.port;
+        let sockets: Vec<_> = addresses.list.iter().take(MAX_ADDRESSES).map(|address| SocketAddr::new(*address, port)).collect();
+        let seen = self.probe_addresses(run, name.to_string().trim_end_matches('.'), &sockets, &mut report).await;
+        report.warning = report.warning.or(addresses.old.map(Warning::LastAddresses));
         (seen, report)
     }
 
@@ -164,20 +170,9 @@ impl Prober {
         verdict
     }
 
-    /// The addresses of `name` by the system's resolver, each with `port`.
-    pub(super) async fn resolve(&self, name: String, port: u16) -> Result<Vec<SocketAddr>, ResolveFault> {
-        let permit = self.lookups.clone().acquire_owned().await.map_err(|_| ResolveFault::Failed)?;
-        // The permit lives as long as the lookup's thread does, which outlives a probe cut off.
-        let lookup = tokio::spawn(async move {
-            let addresses = tokio::net::lookup_host((name.as_str(), port)).await;
-            drop(permit);
-            addresses.map(|addresses| addresses.take(MAX_ADDRESSES).collect::<Vec<_>>())
-        });
-        match lookup.await {
-            Ok(Ok(addresses)) if addresses.is_empty() => Err(ResolveFault::NoAddress),
-            Ok(Ok(addresses)) => Ok(addresses),
-            Ok(Err(_)) | Err(_) => Err(ResolveFault::Failed),
-        }
+    /// Looks up names.
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.resolver
     }
 }
 
@@ -250,6 +245,7 @@ mod tests {
             fall: 3,
             rise: 2,
             forgive: 5,
+            flap: None,
         };
         let mut report = Report::start(Phase::Connect);
         let run = Run { check: &check, turn: None, deadline: Instant::now() + check.timeout };

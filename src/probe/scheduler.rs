@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::timetable::{Timetable, phase};
 use super::{Clock, ProbeLimit, Prober};
-use crate::health::{FailReason, Outcome, Seen};
+use crate::health::{FailReason, NotJudged, Outcome, Seen};
 use crate::model::{CheckKind, CheckSpec, ProbeTarget, Target, TargetId};
 
 /// A target to probe.
@@ -202,7 +202,7 @@ impl Running {
             // Threads that answer queries need not wait for all the probes that are due at once.
             thread::yield_now();
             let outcome = prober.probe(&turn.0.check, &turn.0.target).await;
-            let slow = matches!(outcome.seen, Seen::Fail(FailReason::Timeout(_)));
+            let slow = matches!(outcome.seen, Seen::Fail(FailReason::Timeout(_)) | Seen::NotJudged(NotJudged::Resolver(_)));
             turn.0.slow.store(slow, Ordering::Relaxed);
             // Turn and permit are kept until the outcome is taken: a publisher that falls behind
             // slows the probes down instead of filling memory.

@@ -74,6 +74,9 @@ pub(super) async fn open(
     let family = tcp::family(&address);
     let name = server_name(spec.server_name.as_deref().unwrap_or(named));
     let name = ServerName::try_from(name.to_owned()).map_err(|_| Seen::NotJudged(NotJudged::Check))?;
+    if prober.tls().trusts_nobody(spec) {
+        return Err(Seen::NotJudged(NotJudged::NoRoots));
+    }
     let stream = tcp::connect(address).await?;
     report.enter(Phase::Tls);
     // The request follows the handshake's last flight at once; it must not wait for its ACK.
@@ -111,6 +114,11 @@ impl Tls {
         if spec.verify_certificate {
             self.system_roots();
         }
+    }
+
+    /// True where no certificate could be accepted: this node lacks the authorities, and the endpoint is not to blame.
+    fn trusts_nobody(&self, spec: &TlsSpec) -> bool {
+        spec.verify_certificate && spec.roots.is_none() && self.extra_roots.is_empty() && self.system_roots().is_empty()
     }
 
     fn connector(&self, spec: &TlsSpec, alpn: Alpn) -> TlsConnector {
@@ -159,7 +167,7 @@ impl Tls {
             }
             roots.add_parsable_certificates(system.certs);
             if roots.is_empty() {
-                tracing::warn!("the system has no root certificates: checks that verify a public certificate will fail");
+                tracing::warn!("the system has no root certificates: checks that verify one and have no ca_file are not judged; install ca-certificates");
             }
             roots
         })

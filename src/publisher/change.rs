@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::health::{Cause, End, FLAP_PERIOD, Warning};
+use crate::health::{Cause, End, Warning};
 use crate::model::{Moment, WallTime};
 use crate::steer::{Override, Rung};
 
@@ -64,8 +64,10 @@ pub enum Change {
         target: String,
         /// The check's name.
         check: String,
-        /// How often it went up or down of late.
+        /// How often it went up or down.
         changes: usize,
+        /// The time in which it did.
+        within: Duration,
         /// Until when it is held.
         until: Moment,
     },
@@ -270,9 +272,9 @@ impl fmt::Display for Shown<'_> {
             Change::Pool { service, region, family, old, new } => {
                 write!(f, "service {service} {family} region {region} is {new}, was {old}")
             }
-            Change::Flapping { target, check, changes, until } => {
-                let minutes = FLAP_PERIOD.as_secs() / 60;
-                write!(f, "endpoint {target} check {check} is flapping: it went up or down {changes} times in {minutes} minutes; ")?;
+            Change::Flapping { target, check, changes, within, until } => {
+                let within = humantime::format_duration(*within);
+                write!(f, "endpoint {target} check {check} is flapping: it went up or down {changes} times in {within}; ")?;
                 write!(f, "it is held down until {}", wall.show(*until))
             }
             Change::FlappingEnded { target, check } => {

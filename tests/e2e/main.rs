@@ -21,6 +21,7 @@ mod last_good;
 mod lifecycle;
 mod load;
 mod locations;
+mod names;
 mod nginx;
 mod overrides;
 mod packets;

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use super::super::document::{Item, Located, Table};
 use super::super::kinds::{address, boolean, duration, integer, list, one_of, text};
-use super::values::{command, dns_name, header_name, headers, host, json, method, path, pattern, pointer, rr_type, statuses};
+use super::values::{
+    command, dns_name, flap, header_name, headers, host, json, method, path, pattern, pointer, rr_type, statuses,
+};
 use crate::diag::Diagnostics;
 use crate::dns::{Name, Rcode, RrType};
-use crate::model::{DnsTransport, HttpVersion, JsonPointer, JsonRule, Pattern, StatusRange};
+use crate::model::{DnsTransport, FlapRule, HeaderText, HttpVersion, JsonPointer, JsonRule, Pattern, StatusRange};
 
 use OptionDefault::{By, Is, No, Required};
 use Type::{Dns, Exec, Grpc, Http, Https, Icmp, Push, Tcp, Tls};
@@ -154,12 +156,14 @@ options! {
     fall: u32 = ALL, By("3; 1 for push"), "1 to 1000 failures", integer(1..=1000, "failures");
     rise: u32 = ALL, By("4; 1 for push"), "1 to 1000 passes", integer(1..=1000, "passes");
     forgive: u32 = ALL, Is("5"), "1 to 1000 passes", integer(1..=1000, "passes");
+    flap: Option<FlapRule> = ALL, Is("{ changes = 4, within = \"10m\", hold = \"5m\" }"),
+        "a table of changes (1 … 100), within and hold (1s … 1d), or false", flap;
     address: IpAddr = PROBED, No, "an address", address;
 
     path: String = WEB, Is("\"/\""), "a path, with its query", path;
     method: String = WEB, Is("\"GET\""), "a method in upper case", method;
     host: String = &[Http, Https, Grpc], By("the endpoint's address or target name"), "a host name or an address", host;
-    headers: Vec<(String, String)> = WEB, No, "a table of strings", headers;
+    headers: Vec<(String, Located<HeaderText>)> = WEB, No, "a table of strings, and of { file = \"…\" } or { credential = \"…\" } with a prefix", headers;
     http_version: HttpVersion = WEB, Is("\"auto\""), "\"auto\", \"1.1\", \"2\"",
         one_of(&[("auto", HttpVersion::Auto), ("1.1", HttpVersion::One), ("2", HttpVersion::Two)]);
     follow_redirects: u32 = WEB, Is("0"), "0 to 10 redirects", integer(0..=10, "redirects");

@@ -2,14 +2,16 @@
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::super::document::Item;
-use super::super::kinds::{list, number, text};
+use super::super::document::{Item, Located};
+use super::super::kinds::{duration, integer, list, number, text};
 use crate::diag::Diagnostics;
 use crate::dns::{Name, RrType};
-use crate::model::{JsonPointer, JsonRule, JsonTest, Pattern, Scalar, StatusRange};
+use crate::model::{FlapRule, HeaderText, JsonPointer, JsonRule, JsonTest, Pattern, Scalar, Secret, SecretPlace, StatusRange};
 
 pub(super) fn path(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
     let path = text(item, out)?;
@@ -58,25 +60,66 @@ pub(super) fn method(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
     good.then_some(method)
 }
 
-pub(super) fn headers(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<(String, String)>> {
+/// Headers; the values of secrets are to be read still.
+pub(super) fn headers(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<(String, Located<HeaderText>)>> {
     let headers: Vec<_> = item.table(out)?.items().map(|(name, item)| header(name, &item, out)).collect();
     headers.into_iter().collect()
 }
 
-fn header(name: &str, item: &Item<'_>, out: &mut Diagnostics) -> Option<(String, String)> {
-    let value = item.string(out, "a string")?;
+fn header(name: &str, item: &Item<'_>, out: &mut Diagnostics) -> Option<(String, Located<HeaderText>)> {
+    let value = header_text(item, out)?;
     let (message, hint) = if !is_token(name) {
         (format!("{name:?} is not the name of a header"), "use letters, digits and hyphens")
     } else if name.eq_ignore_ascii_case("host") {
         ("the Host header has a key of its own".to_owned(), "write host = \"…\" in the check")
     } else if ["connection", "content-length", "transfer-encoding"].contains(&name.to_ascii_lowercase().as_str()) {
         (format!("the {name} header is set by the probe itself"), "remove it")
-    } else if !value.bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic()) {
-        (format!("{} cannot be the value of a header", item.written()), "use printable ASCII characters")
     } else {
-        return Some((name.to_owned(), value.to_owned()));
+        return Some((name.to_owned(), Located { value, at: item.at() }));
     };
     out.error("bad-header", item.key_at(), item.path.clone(), message).hint(hint);
+    None
+}
+
+/// A string, or `{ file = "…" }` or `{ credential = "…" }`, which may have a `prefix`.
+fn header_text(item: &Item<'_>, out: &mut Diagnostics) -> Option<HeaderText> {
+    if !matches!(item.value, DeValue::Table(_)) {
+        let text = item.string(out, "a string, or { file = \"…\" } or { credential = \"…\" } for a secret")?;
+        return printable(text, item, out).map(HeaderText::Plain);
+    }
+    let mut t = item.table(out)?;
+    let prefix = t.optional(out, "prefix", |item, out| printable(item.string(out, "a string")?, item, out));
+    let file = t.optional(out, "file", |item, out| text(item, out).map(PathBuf::from));
+    let credential = t.optional(out, "credential", |item, out| {
+        let name = text(item, out)?;
+        let good = name != "." && name != ".." && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');
+        if !good {
+            item.error(out, "bad-name", format!("{} is not the name of a credential", item.written()))
+                .hint("it is the name in LoadCredential=NAME:PATH: letters, digits, dots and hyphens");
+        }
+        good.then_some(name)
+    });
+    if !t.finish(out) {
+        return None;
+    }
+    let place = match (file, credential) {
+        (Some(path), None) => SecretPlace::File(path),
+        (None, Some(name)) => SecretPlace::Credential(name),
+        _ => {
+            out.error("bad-header", item.key_at(), item.path.clone(), "a secret is in one place: a `file` or a `credential`")
+                .hint("write { file = \"token\", prefix = \"Bearer \" } or { credential = \"token\" }");
+            return None;
+        }
+    };
+    Some(HeaderText::Secret(Secret { prefix: prefix.unwrap_or_default(), place, value: None }))
+}
+
+fn printable(text: &str, item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
+    if text.bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic()) {
+        return Some(text.to_owned());
+    }
+    item.error(out, "bad-header", format!("{} cannot be the value of a header", item.written()))
+        .hint("use printable ASCII characters");
     None
 }
 
@@ -118,6 +161,28 @@ pub(super) fn header_name(item: &Item<'_>, out: &mut Diagnostics) -> Option<Stri
 }
 
 /// A string of characters, or `{ regex = "…" }`.
+/// A rule of flapping; `false` is none.
+pub(super) fn flap(item: &Item<'_>, out: &mut Diagnostics) -> Option<Option<FlapRule>> {
+    let hint = "write flap = { changes = 4, within = \"10m\", hold = \"5m\" }, or flap = false to hold nothing down";
+    match item.value {
+        DeValue::Boolean(false) => return Some(None),
+        DeValue::Table(_) => {}
+        _ => {
+            item.error(out, "wrong-type", format!("{} is neither a rule of flapping nor false", item.written())).hint(hint);
+            return None;
+        }
+    }
+    let mut t = item.table(out)?;
+    let time = || duration(Duration::from_secs(1)..=Duration::from_secs(86_400));
+    let default = FlapRule::DEFAULT;
+    let rule = FlapRule {
+        changes: t.optional(out, "changes", integer(1..=100, "changes")).unwrap_or(default.changes),
+        within: t.optional(out, "within", time()).unwrap_or(default.within),
+        hold: t.optional(out, "hold", time()).unwrap_or(default.hold),
+    };
+    t.finish(out).then_some(Some(rule))
+}
+
 pub(super) fn pattern(item: &Item<'_>, out: &mut Diagnostics) -> Option<Pattern> {
     if !matches!(item.value, DeValue::Table(_)) {
         let text = text(item, out)?;

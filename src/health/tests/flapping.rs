@@ -1,6 +1,7 @@
 //! Flap hold, alone and with isolation.
 
 use super::*;
+use crate::model::FlapRule;
 
 /// Passes of target 1 in between, so that nothing looks like isolation.
 fn alternate(health: &mut Health, changes: usize) -> (u64, Vec<String>) {
@@ -101,9 +102,24 @@ proptest! {
             prop_assert!(health.next_deadline().is_none_or(|deadline| deadline > now));
         }
         for (index, change) in changes.iter().enumerate() {
-            let until = *change + FLAP_HOLD;
+            let until = *change + FlapRule::DEFAULT.hold;
             let burst = changes[index..].iter().take_while(|other| **other < until).count();
-            prop_assert!(burst <= FLAP_CHANGES + 1, "{burst} changes from {change:?}");
+            prop_assert!(burst <= FlapRule::DEFAULT.changes as usize + 1, "{burst} changes from {change:?}");
         }
     }
+}
+
+#[test]
+fn a_reload_with_flap_false_lets_go_what_is_held() {
+    let mut health = health(&[0, 1, 2]);
+    let (millis, _) = alternate(&mut health, 5);
+    assert!(health.any_flapping());
+    let keys = T.map(Carry::Same);
+    let specs = (0..3).map(|region| TargetSpec { flap: None, ..spec(region, 2) }).collect();
+    let mut reloaded = Health::new(specs);
+    reloaded.carry_over(&health, &keys);
+    assert!(!reloaded.any_flapping());
+    let said =
+        play(&mut reloaded, &[(millis + 100, 0, Seen::Pass), (millis + 200, 0, Seen::Pass), (millis + 300, 0, Seen::Pass)]);
+    assert!(said.iter().any(|line| line.contains("0 up")), "{said:?}");
 }

@@ -1,5 +1,6 @@
 //! What each type of check does and expects.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub struct HttpSpec {
     /// Host header and TLS server name; `None` uses the endpoint's address or target name.
     pub host: Option<String>,
     /// Further request headers.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(String, HeaderText)>,
     /// Statuses that pass; never empty.
     pub expect_status: Vec<StatusRange>,
     /// What the first 64 KiB of the body must contain.
@@ -110,6 +111,50 @@ impl Default for TlsSpec {
     /// Verified against the system's authorities; warned of 14 days before its end.
     fn default() -> TlsSpec {
         TlsSpec { server_name: None, verify_certificate: true, roots: None, certificate_min_days: 0, certificate_warn_days: 14 }
+    }
+}
+
+/// What a request header of a check says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderText {
+    /// These characters of the configuration.
+    Plain(String),
+    /// What stands somewhere else, because it is secret.
+    Secret(Secret),
+}
+
+/// A secret, and what is put before it. Its `Debug` does not show it, and what is derived from that does not depend on it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Put before it, as in `Bearer `.
+    pub prefix: String,
+    /// Where it comes from.
+    pub place: SecretPlace,
+    /// It; `None` where it cannot be read now.
+    pub value: Option<String>,
+}
+
+/// Where a secret is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretPlace {
+    /// In a file.
+    File(PathBuf),
+    /// In systemd's directory of credentials, under this name.
+    Credential(String),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret").field("prefix", &self.prefix).field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for SecretPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretPlace::File(path) => write!(f, "{}", path.display()),
+            SecretPlace::Credential(name) => write!(f, "the credential {name}"),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::health::{Evidence, FailReason, HttpFault, NotJudged, Phase, Seen};
-use crate::model::Family;
+use crate::model::{Family, Pattern};
 use crate::probe::report::Report;
 use crate::probe::{MAX_BODY, MAX_HEAD, tls};
 
@@ -36,6 +36,8 @@ pub(super) struct Message<'a> {
     pub(super) family: Family,
     /// How much of the body is read after a status.
     pub(super) wants: &'a (dyn Fn(u16) -> Body + Sync),
+    /// What a body that does not end in time must have shown; `None` where the whole of it is looked into.
+    pub(super) awaits: Option<&'a Pattern>,
     /// When the probe is cut off.
     pub(super) deadline: Instant,
 }
@@ -45,14 +47,14 @@ const GLIMPSE: Duration = Duration::from_millis(20);
 /// So long before a probe is cut off, what is known by then is said.
 const LAST_MOMENT: Duration = Duration::from_millis(5);
 
-/// Until when a body is waited for that only tells people why: never so long that the probe is cut off for it.
-fn glimpse_end(deadline: Instant) -> Instant {
-    (Instant::now() + GLIMPSE).min(deadline - LAST_MOMENT)
-}
+/// Most fields in the head of a response: as many as HTTP/2 fits into 64 KiB, where each counts for 32 octets more (RFC 9113 §6.5.2).
+const MAX_FIELDS: usize = MAX_HEAD / 32;
 
 /// How much of a body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
+    /// None of it, and another request follows.
+    Passing,
     /// None of it.
     Nothing,
     /// What comes soon, for evidence.
@@ -104,23 +106,17 @@ where
     *request.uri_mut() = message.path.parse().map_err(|_| Seen::NotJudged(NotJudged::Check))?;
     *request.headers_mut() = message.headers;
     request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    let (wants, deadline) = (message.wants, message.deadline);
+    let reading = Reading { wants: message.wants, awaits: message.awaits, last_moment: message.deadline - LAST_MOMENT };
     let exchanged = async {
-        let (mut sender, connection) = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) =
+            http1::Builder::new().max_buf_size(MAX_HEAD).max_headers(MAX_FIELDS).handshake(TokioIo::new(stream)).await?;
         // It is handed over before the connection is polled, which otherwise takes a banner for an answer to nothing.
         let response = sender.send_request(request);
         let work = async {
             let response = response.await?;
             let (head, mut body) = response.into_parts();
             let mut answer = Answer { status: head.status.as_u16(), headers: head.headers, body: Vec::new() };
-            match wants(answer.status) {
-                Body::Nothing => {}
-                Body::Glimpse => glimpse1(&mut body, &mut answer.body, glimpse_end(deadline)).await,
-                Body::Start => {
-                    report.enter(Phase::Body);
-                    start1(&mut body, &mut answer.body, report).await?;
-                }
-            }
+            reading.read(&mut body, &mut answer, report).await?;
             Ok(answer)
         };
         drive(connection, work, hyper::Error::is_canceled).await
@@ -140,7 +136,7 @@ where
     *request.uri_mut() = uri.map_err(|_| Seen::NotJudged(NotJudged::Check))?;
     *request.headers_mut() = message.headers;
     request.headers_mut().remove(HOST);
-    let (wants, deadline) = (message.wants, message.deadline);
+    let reading = Reading { wants: message.wants, awaits: message.awaits, last_moment: message.deadline - LAST_MOMENT };
     let exchanged = async {
         let mut builder = h2::client::Builder::new();
         builder.max_header_list_size(MAX_HEAD as u32).enable_push(false);
@@ -149,14 +145,7 @@ where
             let (response, _) = sender.ready().await?.send_request(request, true)?;
             let (head, mut body) = response.await?.into_parts();
             let mut answer = Answer { status: head.status.as_u16(), headers: head.headers, body: Vec::new() };
-            match wants(answer.status) {
-                Body::Nothing => {}
-                Body::Glimpse => glimpse2(&mut body, &mut answer.body, glimpse_end(deadline)).await,
-                Body::Start => {
-                    report.enter(Phase::Body);
-                    start2(&mut body, &mut answer.body, report).await?;
-                }
-            }
+            reading.read(&mut body, &mut answer, report).await?;
             Ok(answer)
         };
         drive(connection, work, |_| false).await
@@ -185,39 +174,112 @@ async fn drive<T, E>(
     }
 }
 
-/// Takes up the beginning of a body, if it comes until `until`.
-async fn glimpse1(body: &mut Incoming, into: &mut Vec<u8>, until: Instant) {
-    let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
-    if let Ok(Some(Ok(frame))) = timeout_at(until, frame).await {
-        append(into, frame.data_ref().map_or(&[], |data| data));
+/// A body as it comes.
+trait Chunks {
+    type Error;
+
+    /// The next piece; `None` at its end.
+    async fn next(&mut self) -> Option<Result<Bytes, Self::Error>>;
+
+    /// True where nothing more comes.
+    fn is_over(&self) -> bool;
+
+    /// How long it is at least, as far as its head tells.
+    fn least(&self) -> u64;
+}
+
+impl Chunks for Incoming {
+    type Error = hyper::Error;
+
+    async fn next(&mut self) -> Option<hyper::Result<Bytes>> {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut *self).poll_frame(cx)).await?;
+        // Trailers are no data.
+        Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_end_stream()
+    }
+
+    fn least(&self) -> u64 {
+        self.size_hint().lower()
     }
 }
 
-async fn glimpse2(body: &mut h2::RecvStream, into: &mut Vec<u8>, until: Instant) {
-    if let Ok(Some(Ok(data))) = timeout_at(until, body.data()).await {
-        append(into, &data);
+impl Chunks for h2::RecvStream {
+    type Error = h2::Error;
+
+    async fn next(&mut self) -> Option<Result<Bytes, h2::Error>> {
+        let data = match self.data().await? {
+            Ok(data) => data,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(self.flow_control().release_capacity(data.len()).map(|()| data))
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_end_stream()
+    }
+
+    fn least(&self) -> u64 {
+        0
     }
 }
 
-/// Reads the start of a body. What came is kept as evidence, for a probe that is cut off.
-async fn start1(body: &mut Incoming, into: &mut Vec<u8>, report: &mut Report) -> hyper::Result<()> {
-    while into.len() < MAX_BODY
-        && let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await
-    {
-        keep(into, frame?.data_ref().map_or(&[], |data| data), report);
-    }
-    Ok(())
+/// How a body is read.
+struct Reading<'a> {
+    wants: &'a (dyn Fn(u16) -> Body + Sync),
+    awaits: Option<&'a Pattern>,
+    /// When what is known by then is said.
+    last_moment: Instant,
 }
 
-async fn start2(body: &mut h2::RecvStream, into: &mut Vec<u8>, report: &mut Report) -> Result<(), h2::Error> {
-    while into.len() < MAX_BODY
-        && let Some(data) = body.data().await
-    {
-        let data = data?;
-        keep(into, &data, report);
-        body.flow_control().release_capacity(data.len())?;
+impl Reading<'_> {
+    /// Reads as much of `body` as its answer is wanted of, and the rest of a small one.
+    async fn read<B: Chunks>(&self, body: &mut B, answer: &mut Answer, report: &mut Report) -> Result<(), B::Error> {
+        let soon = (Instant::now() + GLIMPSE).min(self.last_moment);
+        let mut rest_until = self.last_moment;
+        match (self.wants)(answer.status) {
+            // Whoever follows a redirect does not wait long for what nobody reads.
+            Body::Passing => rest_until = soon,
+            Body::Nothing => {}
+            Body::Glimpse => {
+                if let Ok(Some(Ok(data))) = timeout_at(soon, body.next()).await {
+                    append(&mut answer.body, &data);
+                }
+            }
+            Body::Start => {
+                report.enter(Phase::Body);
+                self.start(body, &mut answer.body, report).await?;
+            }
+        }
+        finish(body, &mut answer.body, rest_until).await;
+        Ok(())
     }
-    Ok(())
+
+    /// Reads the start of a body. What came is kept as evidence, for a probe that is cut off.
+    async fn start<B: Chunks>(&self, body: &mut B, into: &mut Vec<u8>, report: &mut Report) -> Result<(), B::Error> {
+        while into.len() < MAX_BODY {
+            match timeout_at(self.last_moment, body.next()).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(data)) => keep(into, &data?, report),
+                // It does not end: what it has shown by now counts, and what it has not is a timeout.
+                Err(_) if self.awaits.is_some_and(|pattern| pattern.matches(into)) => return Ok(()),
+                Err(_) => return std::future::pending().await,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads what is left of a body that has room: a server that still writes would log that its client went away.
+async fn finish<B: Chunks>(body: &mut B, into: &mut Vec<u8>, until: Instant) {
+    while !body.is_over() && body.least() <= (MAX_BODY - into.len()) as u64 {
+        match timeout_at(until, body.next()).await {
+            Ok(Some(Ok(data))) if data.len() <= MAX_BODY - into.len() => append(into, &data),
+            _ => return,
+        }
+    }
 }
 
 fn keep(into: &mut Vec<u8>, data: &[u8], report: &mut Report) {

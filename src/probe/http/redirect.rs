@@ -12,10 +12,12 @@ use url::{Host, Url};
 
 use super::exchange::Answer;
 use super::{Place, passes};
+use crate::dns::Name;
 use crate::health::{Evidence, FailReason, HttpFault, Phase, Seen};
 use crate::model::HttpSpec;
 use crate::probe::prober::Attempt;
 use crate::probe::report::Report;
+use crate::probe::resolver::Unresolved;
 
 /// True for a status that redirects, unless the check expects it.
 pub(super) fn is_one(spec: &HttpSpec, status: u16) -> bool {
@@ -44,8 +46,11 @@ pub(super) async fn follow(
         Some(Host::Ipv6(address)) => SocketAddr::new(address.into(), port),
         Some(Host::Domain(name)) => {
             report.enter(Phase::Resolve);
-            let addresses = attempt.prober.resolve(name.to_owned(), port).await;
-            *addresses.map_err(|fault| Seen::Fail(FailReason::Resolve(fault)))?.first().expect("no address is a fault")
+            let name =
+                Name::from_text(name, Some(&Name::root())).map_err(|_| Seen::Fail(FailReason::Http(HttpFault::BadRedirect)))?;
+            let addresses = attempt.prober.resolver().addresses_once(&name, attempt.deadline).await;
+            let addresses = addresses.map_err(Unresolved::seen)?;
+            SocketAddr::new(*addresses.first().expect("no address is a fault"), port)
         }
         None => return Err(Seen::Fail(FailReason::Http(HttpFault::BadRedirect))),
     };
@@ -91,6 +96,7 @@ mod tests {
             fall: 3,
             rise: 2,
             forgive: 5,
+            flap: None,
         };
         let run = Run { check: &check, turn: None, deadline };
         let attempt = Attempt { prober: &prober, run: &run, name: None, address: ADDRESS, deadline };

@@ -3,7 +3,7 @@
 use super::server::{answer, endless, request, start};
 use super::*;
 use crate::health::{HttpFault, JsonFault};
-use crate::model::{JsonPointer, JsonRule, JsonTest, LoadSource, Pattern, Scalar};
+use crate::model::{HeaderText, JsonPointer, JsonRule, JsonTest, LoadSource, Pattern, Scalar};
 
 /// A server that gives `body` with `status`, whatever it is asked.
 async fn serving(status: &str, body: &str) -> SocketAddr {
@@ -156,7 +156,8 @@ async fn another_host_is_not_told_the_headers_of_the_check() {
     let text = format!("HTTP/1.1 307 Go\r\nLocation: http://127.0.0.2:{}/x\r\nContent-Length: 0\r\n\r\n", elsewhere.port());
     let text: &str = Box::leak(text.into_boxed_str());
     let first = start(move |stream| answer(stream, text)).await;
-    let spec = HttpSpec { headers: vec![("Authorization".into(), "secret".into())], follow_redirects: 1, ..http() };
+    let spec =
+        HttpSpec { headers: vec![("Authorization".into(), HeaderText::Plain("secret".into()))], follow_redirects: 1, ..http() };
     // 127.0.0.2 reaches a listener on 127.0.0.1 only where it listens on all; it does not, and says so.
     let seen = asked(spec.clone(), first).await.seen;
     assert_eq!(seen, Seen::Fail(FailReason::ConnectRefused), "the other address is the one that was tried");
@@ -167,4 +168,67 @@ async fn another_host_is_not_told_the_headers_of_the_check() {
         let asked = requests.recv().await.unwrap().to_lowercase();
         assert!(asked.contains("host: localhost:") && !asked.contains("secret"), "{asked}");
     }
+}
+
+/// Serves an answer in pieces, with a pause before each but the first, and tells how its writes went.
+async fn in_pieces(pieces: &'static [&'static str]) -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<std::io::Result<()>>) {
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    let address = start(move |mut stream| {
+        let tell = tell.clone();
+        async move {
+            request(&mut stream).await;
+            for (index, piece) in pieces.iter().enumerate() {
+                if index > 0 {
+                    tokio::time::sleep(Duration::from_millis(60)).await;
+                }
+                let _ = tell.send(tokio::io::AsyncWriteExt::write_all(&mut stream, piece.as_bytes()).await);
+            }
+        }
+    })
+    .await;
+    (address, told)
+}
+
+#[tokio::test]
+async fn a_server_that_writes_head_and_body_apart_sees_no_reset() {
+    let pass = &["HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "all", " is", "wel"];
+    let fail = &["HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n", "3\r\nall\r\n", "2\r\nis\r\n", "0\r\n\r\n"];
+    for (pieces, expected) in [(pass, Seen::Pass), (fail, Seen::Fail(FailReason::Status(503)))] {
+        let (address, mut told) = in_pieces(pieces).await;
+        assert_eq!(asked(http(), address).await.seen, expected);
+        for write in 0..pieces.len() {
+            let went = told.recv().await.unwrap();
+            assert!(went.is_ok(), "{expected:?}: piece {write}: {went:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_end_passes_with_what_it_has_shown() {
+    let address = start(|stream| async {
+        endless(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nready\r\n", "1\r\n.\r\n", SHORT / 10).await;
+    })
+    .await;
+    let short = |spec| outcome(CheckKind::Http(spec), address, SHORT);
+    let expecting = |text: &str| HttpSpec { expect_body: Some(Pattern::regex(text).unwrap()), ..http() };
+    assert_eq!(short(expecting("ready")).await.seen, Seen::Pass);
+    assert_eq!(short(http()).await.seen, Seen::Pass, "the head alone decides");
+    assert_eq!(short(expecting("steady")).await.seen, Seen::Fail(FailReason::Timeout(Phase::Body)));
+    let json = HttpSpec { json: vec![rule("", JsonTest::Present)], ..expecting("ready") };
+    assert_eq!(short(json).await.seen, Seen::Fail(FailReason::Timeout(Phase::Body)), "half a document is none");
+}
+
+#[tokio::test]
+async fn a_head_may_have_more_than_a_hundred_fields() {
+    let fields = |count: usize| (0..count).map(|index| format!("X-{index}: {}\r\n", "v".repeat(70))).collect::<String>();
+    let serving = async |fields: String| {
+        let text: &str = Box::leak(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n").into_boxed_str());
+        asked(http(), start(move |stream| answer(stream, text)).await).await.seen
+    };
+    assert_eq!(serving(fields(180)).await, Seen::Pass, "14 KiB");
+    assert_eq!(serving(fields(780)).await, Seen::Pass, "62 KiB");
+    assert_eq!(serving("X: y\r\n".repeat(2000)).await, Seen::Pass);
+    let too_long = Seen::Fail(FailReason::Http(HttpFault::HeadTooLong));
+    assert_eq!(serving(fields(2000)).await, too_long, "156 KiB");
+    assert_eq!(serving("X: y\r\n".repeat(2100)).await, too_long);
 }

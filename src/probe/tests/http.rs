@@ -38,7 +38,7 @@ async fn the_request_is_the_checks() {
         method: "HEAD".into(),
         path: "/ready?deep=1".into(),
         host: Some("www.example.com".into()),
-        headers: vec![("X-Probe".into(), "yes".into())],
+        headers: vec![("X-Probe".into(), crate::model::HeaderText::Plain("yes".into()))],
         ..http()
     };
     probe_port(CheckKind::Http(spec), address, TIMEOUT).await;

@@ -82,3 +82,25 @@ async fn servers_of_other_protocols_are_named() {
     let odd = start(|stream| answer(stream, "")).await;
     assert!(matches!(asked(two(), odd, SHORT).await.seen, Seen::Fail(FailReason::Closed(_) | FailReason::Timeout(_))));
 }
+
+#[tokio::test]
+async fn a_body_apart_from_its_head_is_taken_to_its_end() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let tell: &'static _ = Box::leak(Box::new(tell));
+    let address = serving(move |_, mut reply| {
+        let mut response = hyper::Response::builder();
+        for index in 0..180 {
+            response = response.header(format!("x-{index}"), "v".repeat(40));
+        }
+        let mut stream = reply.send_response(response.body(()).unwrap(), false).unwrap();
+        tokio::spawn(async move {
+            for end in [false, true] {
+                tokio::time::sleep(Duration::from_millis(60)).await;
+                let _ = tell.send(stream.send_data("all is well".into(), end).is_ok());
+            }
+        });
+    })
+    .await;
+    assert_eq!(asked(two(), address, TIMEOUT).await.seen, Seen::Pass);
+    assert_eq!([told.recv().await, told.recv().await], [Some(true), Some(true)]);
+}
