@@ -68,6 +68,7 @@ fn the_unit_allows_what_the_server_needs() {
     assert_eq!(values(&unit, "AmbientCapabilities"), ["CAP_NET_BIND_SERVICE"]);
     assert_eq!(values(&unit, "CapabilityBoundingSet"), ["CAP_NET_BIND_SERVICE"]);
     assert_eq!(values(&unit, "StateDirectory"), ["meridian"]);
+    assert_eq!(meridian::loader::DEFAULT_STATE, "/var/lib/meridian", "where the commands look for it");
     let families = values(&unit, "RestrictAddressFamilies");
     for family in ["AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK"] {
         assert!(families[0].split(' ').any(|listed| listed == family), "{family}");

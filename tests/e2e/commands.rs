@@ -210,3 +210,20 @@ fn a_log_filter_that_says_nothing_is_refused() {
     assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""), "{done:?}");
     assert!(done.stderr.starts_with("meridian serve: MERIDIAN_LOG: \"nonsense\" is neither a level"), "{done:?}");
 }
+
+/// A gate that can judge nothing has not failed: a pipeline is to stop and say so.
+#[test]
+fn a_gate_that_can_judge_nothing_is_wrong_usage() {
+    let site = Site::new();
+    for (wrong, said) in [
+        (&["simulate", "--fail-if", "over-capacity"][..], "--fail-if over-capacity: no region has a `capacity`"),
+        (&["simulate", "--loss", "dubln"], "did you mean dublin?"),
+        (&["simulate", "--service", "ww.gtm.example"], "there is no service ww.gtm.example."),
+    ] {
+        let done = site.run(wrong);
+        assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""), "{done:?}");
+        assert!(done.stderr.starts_with("meridian simulate: ") && done.stderr.contains(said), "{done:?}");
+    }
+    let judged = site.run(&["simulate", "--fail-if", "empty", "--single"]);
+    assert_eq!(judged.code, Some(1), "clients that only tokyo may serve lose it: {judged:?}");
+}

@@ -221,8 +221,10 @@ fn a_held_region_waits_for_an_operator_through_a_restart() {
     let wrong = site.run(&["resume", "app.gtm.example", "tokyo"]);
     assert_eq!(wrong.code, Some(1));
     assert!(wrong.stderr.contains("nothing of app.gtm.example. region tokyo is held"), "{wrong:?}");
-    let done = site.run(&["resume", "app.gtm.example", "dublin"]);
-    assert_eq!((done.code, done.stdout.as_str()), (Some(0), "resumed app.gtm.example in dublin\n"), "{done:?}");
+    let done = site.run(&["resume", "app.gtm.example", "dublin", "--json"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let json: Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(json, serde_json::json!({ "service": "app.gtm.example", "regions": ["dublin"] }));
     server.says("service app.gtm.example. region dublin was resumed by an operator");
     wait_for("dublin is answered", || (answer(&site) == net.host(11).to_string()).then_some(()));
 }
