@@ -242,3 +242,41 @@ fn a_probe_that_a_stall_kept_from_its_timer_is_not_judged_and_a_second_one_is() 
     world.publisher.stalled(Duration::from_secs(3), at(15));
     assert_eq!(timeout(&mut world, 3), 2);
 }
+
+/// Dublin owns the unit, and reports itself.
+const ORDERS: &str = r#"
+[services.orders]
+route    = "unit"
+owners   = "dublin"
+takeover = "auto"
+checks   = ["own"]
+[services.orders.pools]
+dublin  = { endpoints = ["192.0.2.10"] }
+ashburn = { endpoints = ["192.0.2.21"] }
+"#;
+
+/// A takeover is judged again after a stall, before its fence is written.
+#[test]
+fn no_unit_is_taken_over_before_its_owner_was_seen_after_a_stall() {
+    let configuration = common::CONFIGURATION.replace("node   =", "sole   = true\nnode   =");
+    let mut publisher = Publisher::new(common::dataset(&[&configuration, ZONE, ORDERS].concat()));
+    let owned =
+        r#"{"format":1,"meridian":"0","units":{"orders.gtm.example.":{"state":"owned","owner":"dublin","epoch":1,"ttl":20}}}"#;
+    let records = meridian::state::decode_units(owned.as_bytes()).unwrap();
+    publisher.handle(Event::UnitsTakenUp { records, frozen: None }, at(0));
+    publisher.handle(Event::FirstRoundEnded, at(0));
+    publisher.keep_history(true);
+    publisher.handle(Event::Tick, at(1));
+    let report = |publisher: &mut Publisher, address: &str, pass: bool, now: Moment| {
+        let target = publisher.push_target("own", &Target::Address(address.parse().unwrap())).unwrap();
+        let effects = publisher.handle(Event::Report { target, report: Report { pass, load: None, note: String::new() } }, now);
+        effects.iter().any(|effect| matches!(effect, Effect::KeepUnits { .. }))
+    };
+    publisher.stalled(Duration::from_secs(12), at(17));
+    assert!(!report(&mut publisher, "192.0.2.21", true, at(17)));
+    assert!(!report(&mut publisher, DUBLIN, false, at(17)), "not by what is seen first");
+    let judged = at(17) + publisher.health().window();
+    assert!(publisher.next_deadline().is_some_and(|due| due <= judged));
+    let effects = publisher.handle(Event::Tick, judged + Duration::from_secs(1));
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::KeepUnits { .. })), "{effects:?}");
+}
