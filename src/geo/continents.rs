@@ -14,7 +14,7 @@ const CONTINENTS: [(&str, &str); 7] = [
     ("AN", "AQ BV GS HM TF"),
     (
         "AS",
-        "AE AF AM AZ BD BH BN BT CC CN CX GE HK ID IL IN IO IQ IR JO JP KG KH KP KR KW KZ LA LB LK MM MN MO \
+        "AE AF AM AZ BD BH BN BT CC CN GE HK ID IL IN IO IQ IR JO JP KG KH KP KR KW KZ LA LB LK MM MN MO \
          MV MY NP OM PH PK PS QA SA SG SY TH TJ TM TR TW UZ VN YE",
     ),
     (
@@ -27,7 +27,7 @@ const CONTINENTS: [(&str, &str); 7] = [
         "AG AI AW BB BL BM BQ BS BZ CA CR CU CW DM DO GD GL GP GT HN HT JM KN KY LC MF MQ MS MX NI PA PM PR \
          SV SX TC TT US VC VG VI",
     ),
-    ("OC", "AS AU CK FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU WF WS"),
+    ("OC", "AS AU CK CX FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU WF WS"),
     ("SA", "AR BO BR CL CO EC FK GF GY PE PY SR UY VE"),
 ];
 
