@@ -237,7 +237,7 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
     let shared = Control { published: published.clone(), counters, server: server.counters(), vitals, requests, pulse, reloads };
     // Set here and nowhere else.
     let _ = started.set(shared.clone());
-    directory.serve(&shared);
+    directory.serve(directory.bind(), &shared);
     let (sender, outcomes) = mpsc::channel(16);
     let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender)
         .map_err(|error| Failure::System("start the probes", error))?;

@@ -6,12 +6,10 @@ use tokio::sync::mpsc;
 
 use super::Daemon;
 use super::first_round::Beside;
-use crate::dataset::Dataset;
 use crate::health::Outcome;
-use crate::loader;
 use crate::model::TargetId;
 use crate::publisher::{Event, NotResumed};
-use crate::state::{self, Keeper, Kept};
+use crate::state::{Keeper, Kept};
 
 impl Daemon {
     pub(super) fn observe(&mut self, generation: u32, target: TargetId, outcome: Outcome) {
@@ -45,21 +43,9 @@ impl Daemon {
         keeper
     }
 
-    /// The history of health and who owns the units go where the new files say.
-    pub(super) fn follow_state(&mut self, new: &Dataset) {
-        let state = loader::state_directory(new.config.server.state.clone());
-        if state == self.state {
-            return self.follow_units(false, None);
-        }
-        let before = self.keeper.take();
-        self.state = state;
-        self.start_keeper();
-        self.follow_units(true, before);
-    }
-
-    /// Writes to the state directory from now on, unless others may write there.
-    pub(super) fn start_keeper(&mut self) {
-        let state = self.state.as_deref().filter(|state| state::objection(state).is_none());
+    /// Writes to the state directory from now on, where it is `usable`.
+    pub(super) fn start_keeper(&mut self, usable: bool) {
+        let state = self.state.as_deref().filter(|_| usable);
         self.keeper = state.and_then(|state| {
             keeper(state, &self.persisted)
                 .inspect_err(|why| tracing::warn!("the history of health is not kept until the next reload: {why}"))

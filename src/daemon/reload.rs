@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
+use super::units::Moved;
 use super::{Daemon, first_round};
 use crate::config::ServerSpec;
 use crate::control::{LastReload, Refused};
@@ -116,10 +117,21 @@ pub(super) async fn looked(look: &mut Option<Look>) -> Result<Stamps, JoinError>
     }
 }
 
+/// All files, read again, and what had to be done before they are served.
+struct Reread {
+    built: Built,
+    /// What they remove.
+    removed: Option<Removed>,
+    /// What the first round of what is new in them saw.
+    first_round: Vec<(TargetId, Outcome)>,
+    /// The state directory that they name, where it is another or was not taken up.
+    moved: Option<Moved>,
+}
+
 /// What came of reading.
 enum Came {
-    /// All files were read; what they remove, and what the first round of what is new in them saw.
-    Files(Box<Built>, Option<Removed>, Vec<(TargetId, Outcome)>),
+    /// All files were read.
+    Files(Box<Reread>),
     /// The location databases were read.
     Databases(Box<Built>),
     /// They were, and hold what they held before.
@@ -166,7 +178,8 @@ impl Daemon {
         tracing::info!("reloading: {why}");
         notify::reloading("reading the files");
         let (config, contents) = (self.config.clone(), self.files.contents.clone());
-        let (prober, limit) = (self.prober.clone(), self.limit);
+        let (prober, limit, clock) = (self.prober.clone(), self.limit, self.clock);
+        let settled = self.directory.settled();
         let old = self.published.load().dataset.clone();
         let task = tokio::spawn(async move {
             let before = old.clone();
@@ -182,7 +195,7 @@ impl Daemon {
                 let why = if removed.is_some() { Refused::TooMuchRemoved } else { Refused::Broken };
                 match refusal(&built) {
                     Some(text) => Err((why, text)),
-                    None => Ok((Box::new(built), removed)),
+                    None => Ok((built, removed)),
                 }
             };
             let (built, removed) = match tokio::task::spawn_blocking(read).await? {
@@ -196,7 +209,11 @@ impl Daemon {
                 }
                 None => Vec::new(),
             };
-            Ok(Came::Files(built, removed, first_round))
+            // Last, so that what it holds is not old when it counts.
+            let named = built.dataset.as_ref().and_then(|new| new.config.server.state.clone());
+            let find = move || Moved::find(named, settled, || clock.wall());
+            let moved = tokio::task::spawn_blocking(find).await?;
+            Ok(Came::Files(Box::new(Reread { built, removed, first_round, moved })))
         });
         self.reload = Some(Reload { since: self.now(), task, replies });
     }
@@ -221,7 +238,7 @@ impl Daemon {
     pub(super) fn finish_reload(&mut self, finished: Result<Finished, JoinError>) {
         let replies = self.reload.take().map(|reload| reload.replies).unwrap_or_default();
         let came = match finished.map(|Finished(came)| came) {
-            Ok(Came::Files(built, removed, first_round)) => Ok(self.take_files(*built, removed, first_round)),
+            Ok(Came::Files(reread)) => Ok(self.take_files(*reread)),
             Ok(Came::Databases(built)) => Ok(self.take_databases(*built)),
             Ok(Came::Refused(why, text)) => {
                 tracing::error!("reload refused, serving what was served before\n{text}");
@@ -266,13 +283,14 @@ impl Daemon {
         self.control.reloads.store(Arc::new(LastReload { refused, ended: now(), failures }));
     }
 
-    fn take_files(&mut self, built: Built, removed: Option<Removed>, first_round: Vec<(TargetId, Outcome)>) -> String {
+    fn take_files(&mut self, reread: Reread) -> String {
+        let Reread { built, removed, first_round, moved } = reread;
         let Built { dataset, diagnostics, inputs, stamps, contents, .. } = built;
         let dataset = Arc::new(dataset.expect("what is refused does not come here"));
         diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}"));
         self.warn_of_fixed(&dataset);
         self.files = Files { last_good: false, stamps, contents, changed: None, tried: None };
-        self.follow_state(&dataset);
+        self.follow_state(moved);
         self.take_dataset(dataset, first_round);
         self.keep_last_good(inputs, loader::save);
         self.count_reload(Ok(Read::Files));

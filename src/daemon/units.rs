@@ -6,12 +6,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::Daemon;
 use crate::config::Config;
 use crate::control::{self, Answered, Control};
+use crate::loader;
 use crate::model::{Moment, WallTime};
 use crate::publisher::{Event, NotDone, UnitRecords, begin_units};
 use crate::state::{self, FoundOverrides, Keeper, Lock, NotLocked};
@@ -25,6 +27,36 @@ pub(super) struct Directory {
     path: Option<PathBuf>,
     lock: Option<Lock>,
     socket: Option<(PathBuf, JoinHandle<()>)>,
+}
+
+/// A state directory that a reload leads to, taken up beside the loop: each step of that may hang with its file system.
+#[derive(Debug)]
+pub(super) struct Moved {
+    state: Option<PathBuf>,
+    /// It may be written to.
+    usable: bool,
+    directory: Directory,
+    listener: Option<UnixListener>,
+    found: Found,
+}
+
+impl Moved {
+    /// Takes up the directory that the files name, `named`, unless it is the one that is `settled`; `wall` reads the times kept in it.
+    pub(super) fn find(
+        named: Option<PathBuf>,
+        settled: Option<Option<PathBuf>>,
+        wall: impl FnOnce() -> WallTime,
+    ) -> Option<Moved> {
+        let state = loader::state_directory(named);
+        if settled.as_ref() == Some(&state) {
+            return None;
+        }
+        let mut directory = Directory::default();
+        let found = directory.take_up(state.as_deref(), wall());
+        let listener = directory.bind();
+        let usable = state.as_deref().is_some_and(|state| state::objection(state).is_none());
+        Some(Moved { state, usable, directory, listener, found })
+    }
 }
 
 /// What a state directory says of units and overrides.
@@ -115,16 +147,17 @@ impl Directory {
         tracing::error!("units not initialised: {}; {refused}", begun.len());
     }
 
-    /// Serves the control socket in it, where it is taken up.
-    pub(super) fn serve(&mut self, control: &Control) {
-        let Some(path) = self.path.as_ref().filter(|_| self.lock.is_some()) else { return };
-        match control::local::bind(path) {
-            Ok(listener) => {
-                let socket = path.join(control::local::SOCKET);
-                self.socket = Some((socket, tokio::spawn(control::local::serve(listener, control.clone()))));
-            }
-            Err(why) => tracing::warn!("there is no control socket: {why}"),
-        }
+    /// Makes the control socket in it, where it is taken up.
+    pub(super) fn bind(&self) -> Option<UnixListener> {
+        let path = self.path.as_ref().filter(|_| self.lock.is_some())?;
+        control::local::bind(path).inspect_err(|why| tracing::warn!("there is no control socket: {why}")).ok()
+    }
+
+    /// Serves the control socket.
+    pub(super) fn serve(&mut self, listener: Option<UnixListener>, control: &Control) {
+        let (Some(path), Some(listener)) = (&self.path, listener) else { return };
+        let socket = path.join(control::local::SOCKET);
+        self.socket = Some((socket, tokio::spawn(control::local::serve(listener, control.clone()))));
     }
 
     /// True where this process alone writes to it.
@@ -132,9 +165,9 @@ impl Directory {
         self.lock.is_some()
     }
 
-    /// True where it was not taken up, and may be another time.
-    fn is_missed(&self) -> bool {
-        self.path.is_some() && self.lock.is_none()
+    /// The directory, or that there is none; `None` where it was not taken up, and may be another time.
+    pub(super) fn settled(&self) -> Option<Option<PathBuf>> {
+        (self.path.is_none() || self.lock.is_some()).then(|| self.path.clone())
     }
 
     /// Lets others take it up, once `keeper` has written there what it has to write.
@@ -194,20 +227,21 @@ impl Daemon {
         (takes >= PATIENCE).then(|| format!("the state directory {path} has not answered for {} s", takes.as_secs()))
     }
 
-    /// Units are kept where the new files say; a directory that another process had is tried again. `before` writes to the
-    /// directory that was taken up before.
-    pub(super) fn follow_units(&mut self, changed: bool, before: Option<Keeper>) {
-        if changed || self.directory.is_missed() {
-            if self.keeper.is_none() {
-                self.start_keeper();
-            }
-            self.directory.leave(before);
-            let found = self.directory.take_up(self.state.as_deref(), self.clock.wall());
-            self.directory.serve(&self.control);
-            let given_up = self.publisher.keep_overrides(self.directory.is_taken_up() && self.keeper.is_some());
-            self.take(given_up);
-            found.events().into_iter().for_each(|event| self.handle(event));
+    /// The history of health, units and overrides are kept where the new files say; a directory that could not be taken up before
+    /// was tried again.
+    pub(super) fn follow_state(&mut self, moved: Option<Moved>) {
+        let Some(Moved { state, usable, directory, listener, found }) = moved else { return };
+        let before = if state == self.state { None } else { self.keeper.take() };
+        self.state = state;
+        if self.keeper.is_none() {
+            self.start_keeper(usable);
         }
+        self.directory.leave(before);
+        self.directory = directory;
+        self.directory.serve(listener, &self.control);
+        let given_up = self.publisher.keep_overrides(self.directory.is_taken_up() && self.keeper.is_some());
+        self.take(given_up);
+        found.events().into_iter().for_each(|event| self.handle(event));
     }
 
     /// Every thread has left the snapshots before this one.

@@ -223,6 +223,31 @@ fn hung_file_systems_stop_neither_failover_nor_answers_to_operators() {
     server.stop();
 }
 
+/// Everything of the directory that the new files name is read, locked and bound beside the loop.
+#[test]
+fn a_reload_to_a_state_directory_that_hangs_stops_no_failover() {
+    let site = Site::with_app();
+    let [dublin, _ashburn, _tokyo] = Toy::regions(site.net);
+    let mut server = site.start();
+    std::fs::create_dir(site.path("other")).unwrap();
+    let Some(hangs) = Hang::over(&site.path("other")) else {
+        eprintln!("skipped: only root may mount a file system that hangs");
+        return;
+    };
+    site.edit("meridian.toml", "\"state\"", "\"other\"");
+    server.process.signal(Signal::SIGHUP);
+    server.says("reloading: SIGHUP");
+    assert_eq!(app(&site), site.net.host(11).to_string());
+    drop(dublin);
+    wait_for("another region answers", || (app(&site) != site.net.host(11).to_string()).then_some(()));
+    wait_for("the reload waits", || (metric(&site, "meridian_file_work_seconds{work=\"reload\"}") >= 2.0).then_some(()));
+    assert_eq!(metric(&site, "meridian_control_loop_late_seconds"), 0.0, "the loop goes round");
+    assert_eq!(get_ready(&site), Some(200));
+    drop(hangs);
+    server.says("reloaded: ");
+    server.stop();
+}
+
 /// A unit whose owner reports itself, and would be taken over where it does not.
 const ORDERS: &str = r#"
 [services.orders]
