@@ -36,6 +36,8 @@ fn read_to_close(stream: &mut TcpStream) -> Vec<u8> {
             Ok(0) => return bytes,
             Ok(length) => bytes.extend_from_slice(&buffer[..length]),
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return bytes,
+            // A read with a time limit ends when the machine was suspended meanwhile (signal(7)).
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => panic!("{error}"),
         }
     }
