@@ -49,8 +49,8 @@ pub trait Source {
     /// The whole text of `path`.
     fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable>;
     /// The text of a master file, which `records_file` or `$INCLUDE` names, of at most `room` octets. It lies in one of the
-    /// directories `allowed`, links followed; only who reads the disk itself knows.
-    fn master_file(&mut self, path: &Path, allowed: &[PathBuf], room: u64) -> Result<MasterText, Unreadable> {
+    /// directories `allowed`, links followed, where these are given; only who reads the disk itself knows.
+    fn master_file(&mut self, path: &Path, allowed: Option<&[PathBuf]>, room: u64) -> Result<MasterText, Unreadable> {
         let _ = (allowed, room);
         self.text(path).map(MasterText::from)
     }
@@ -134,7 +134,7 @@ pub struct ServerSpec {
     /// Directory of zone files.
     pub zones: PathBuf,
     /// Directories beside `zones` from which zones may take in master files.
-    pub records_from: Vec<PathBuf>,
+    pub include_from: Vec<PathBuf>,
     /// State directory; where none is written, `loader::state_directory` decides.
     pub state: Option<PathBuf>,
     /// UDP workers; 0 is one per core.
@@ -286,7 +286,7 @@ fn refuse_config(document: &Document, out: &mut Diagnostics) {
     } else {
         (
             "is no meridian.toml: it has none of its sections, so its text is not shown",
-            "write [server] with at least node = \"…\"",
+            "name the file with [server], [regions] and [checks]",
         )
     };
     let message = format!("{} {what}", document.file);

@@ -24,7 +24,7 @@ pub(super) struct Zones {
     pub(super) directory: PathBuf,
     /// Where it is named.
     pub(super) at: At,
-    /// It and those of `records_from`.
+    /// It and those of `include_from`.
     pub(super) allowed: Vec<PathBuf>,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn server<'d>(
         Some(item) => path(directory)(&item, out).map(|zones| (zones, item.at())),
         None => Some((directory.join("zones"), at)),
     };
-    let records_from = t.optional(out, "records_from", list(path(directory))).unwrap_or_default();
+    let include_from = t.optional(out, "include_from", list(path(directory))).unwrap_or_default();
     let state = t.optional(out, "state", path(directory));
     let workers = t.optional(out, "workers", integer(0..=1024, "")).unwrap_or(0);
     let udp = udp(&mut t, out);
@@ -67,7 +67,7 @@ pub(super) fn server<'d>(
         listen: addresses,
         listen_default,
         zones,
-        records_from: records_from.clone(),
+        include_from: include_from.clone(),
         state,
         workers: workers as usize,
         udp,
@@ -84,7 +84,7 @@ pub(super) fn server<'d>(
     let complete = t.finish(out);
     let spec = zones.as_ref().filter(|_| complete).map(|(zones, _)| spec(zones.clone()));
     let zones = zones.map(|(directory, at)| {
-        let allowed = std::iter::once(directory.clone()).chain(records_from).collect();
+        let allowed = std::iter::once(directory.clone()).chain(include_from).collect();
         Zones { directory, at, allowed }
     });
     Server { spec, listen: listen.unwrap_or_default(), zones }

@@ -7,11 +7,11 @@ use super::checks::Targets;
 use super::document::{BACKSLASHES, Document, Item, Located};
 use super::kinds::{integer, text};
 use super::names::Names;
-use super::{Source, Unreadable, report, routing_tests, services};
+use super::{Source, report, routing_tests, services};
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::Name;
 use crate::model::{MapSpec, Region, RoutingTest, Service};
-use crate::zone::{self, Include, IncludeError, Input, MasterText, Records, Unread};
+use crate::zone::{self, Include, IncludeError, Input, Records, Unread};
 
 /// The longest TTL of a service: steering ends where caches keep answers for days.
 pub(super) const MAX_TTL: u32 = 86_400;
@@ -19,7 +19,7 @@ pub(super) const MAX_TTL: u32 = 86_400;
 /// The keys that only a zone file has: one with none of them is another file.
 pub(super) const KEYS: &[&str] = &["zone", "records", "records_file", "services", "tests"];
 
-/// The rule of master files: they lie where the operator allows it.
+/// The rule of `$INCLUDE`: what it names lies where the operator allows it.
 pub const OUTSIDE: &str = "outside-zones";
 
 /// The largest master file.
@@ -187,7 +187,8 @@ fn records_input(
         (None, Some(file)) => {
             let name = text(&file, out)?;
             let path = path.parent().unwrap_or(Path::new("")).join(name);
-            match files.read(&path, MAX_MASTER_FILE) {
+            // Whoever writes a zone file chooses where its records are; an $INCLUDE may come with records from elsewhere.
+            match files.source.master_file(&path, None, MAX_MASTER_FILE) {
                 Ok(text) => Some(Input::whole(path.display().to_string(), text)),
                 Err(problem) => {
                     report(problem, file.at(), "records_file", out);
@@ -230,15 +231,11 @@ fn inline_input(document: &Document, item: &Item<'_>, files: &mut Files<'_>, out
 pub(super) struct Files<'s> {
     pub(super) source: &'s mut dyn Source,
     pub(super) sources: &'s mut Sources,
-    /// The directories that master files may lie in.
+    /// The directories that `$INCLUDE` may lead to.
     pub(super) allowed: &'s [PathBuf],
 }
 
 impl Files<'_> {
-    fn read(&mut self, path: &Path, room: u64) -> Result<MasterText, Unreadable> {
-        self.source.master_file(path, self.allowed, room)
-    }
-
     fn show(&mut self, file: &Arc<str>, text: &Arc<str>) {
         self.sources.insert(file.clone(), text.clone());
     }
@@ -249,7 +246,7 @@ impl Include for Files<'_> {
     fn read(&mut self, path: &str, from: &str, room: u64) -> Result<Input, IncludeError> {
         let path = Path::new(from).parent().unwrap_or(Path::new("")).join(path);
         let path: PathBuf = path.components().filter(|component| *component != Component::CurDir).collect();
-        let text = Files::read(self, &path, room).map_err(|problem| {
+        let text = self.source.master_file(&path, Some(self.allowed), room).map_err(|problem| {
             let rule = if problem.rule == OUTSIDE { OUTSIDE } else { "include-failed" };
             IncludeError { rule, message: problem.to_string(), hint: problem.hint.filter(|_| rule == OUTSIDE) }
         })?;

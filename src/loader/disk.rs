@@ -71,8 +71,10 @@ impl Source for Disk {
         Ok(text)
     }
 
-    fn master_file(&mut self, path: &Path, allowed: &[PathBuf], room: u64) -> Result<MasterText, Unreadable> {
-        check_inside(path, allowed)?;
+    fn master_file(&mut self, path: &Path, allowed: Option<&[PathBuf]>, room: u64) -> Result<MasterText, Unreadable> {
+        if let Some(allowed) = allowed {
+            check_inside(path, allowed)?;
+        }
         if let Some(Content::Text(text)) = self.files.get(path) {
             let escapes = self.escapes.get(path).cloned().unwrap_or_default();
             return Ok(MasterText { text: text.clone(), escapes });
@@ -150,7 +152,7 @@ fn check_inside(path: &Path, allowed: &[PathBuf]) -> Result<(), Unreadable> {
     let here = self::real(Path::new(""));
     let real = real.strip_prefix(here).unwrap_or(&real).display();
     let message = format!("{} is {real}, outside the zones directory {}", path.display(), zones.display());
-    let hint = "move it there, or name its directory in [server] records_from".to_owned();
+    let hint = "move it there, or name its directory in [server] include_from".to_owned();
     Err(Unreadable { rule: OUTSIDE, message, hint: Some(hint), position: None })
 }
 

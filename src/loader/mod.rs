@@ -392,11 +392,6 @@ mod tests {
             &absolute,
         ] {
             assert_eq!(read(ZONE, &include(outside)), ["outside-zones"], "{outside}");
-            assert_eq!(
-                read(&format!("zone = \"z.example\"\nrecords_file = \"{outside}\"\n"), ""),
-                ["outside-zones"],
-                "{outside}"
-            );
         }
         for inside in ["more.zone", "sub/more.zone", "sub/../more.zone", "inside.zone", "../zones/more.zone"] {
             assert_eq!(read(ZONE, &include(inside)), [] as [&str; 0], "{inside}");
@@ -404,8 +399,20 @@ mod tests {
         assert_eq!(read(ZONE, &include("pipe.zone")), ["include-failed"]);
         assert_eq!(read("zone = \"z.example\"\nrecords_file = \"pipe.zone\"\n", ""), ["unreadable-file"]);
         assert_eq!(read("zone = \"z.example\"\nrecords_file = \"sub/none/../../../srv/shadow\"\n", ""), ["missing-file"]);
+        for (named, rule) in [
+            ("../srv/shadow", "not-a-master-file"),
+            ("../meridian.toml", "not-a-master-file"),
+            ("/dev/zero", "unreadable-file"),
+            ("zero.zone", "unreadable-file"),
+        ] {
+            assert_eq!(read(&format!("zone = \"z.example\"\nrecords_file = \"{named}\"\n"), ""), [rule], "{named}");
+        }
+        write("srv/whole.zone", &include("deep/more.zone"));
+        let elsewhere = "zone = \"z.example\"\nrecords_file = \"../srv/whole.zone\"\n";
+        assert_eq!(read(elsewhere, ""), ["outside-zones"], "the file may be read, and what it includes may not");
 
-        write("meridian.toml", &MAIN.replace("[regions.a]", "records_from = [\"srv\"]\n[regions.a]"));
+        write("meridian.toml", &MAIN.replace("[regions.a]", "include_from = [\"srv\"]\n[regions.a]"));
+        assert_eq!(read(elsewhere, ""), [] as [&str; 0]);
         for allowed in ["../srv/deep/more.zone", "linked.zone", "directory/deep/more.zone", &absolute] {
             assert_eq!(read(ZONE, &include(allowed)), [] as [&str; 0], "{allowed}");
         }

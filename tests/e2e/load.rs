@@ -28,9 +28,7 @@ fn start(zones: &str) -> Meridian {
     let path = |name: &str| site.path(name).display().to_string();
     let done = run(site.directory(), &["geoip", "build", &path("data/locations.csv"), &path("city.mmdb")]);
     assert_eq!(done.code, Some(0), "{done:?}");
-    let server = format!(
-        "[server]\nnode = \"load\"\nlisten = [\"NET.1:5300\"]\nzones = \"data/{zones}\"\nrecords_from = [\"data\"]\nstate = \"state\"\n"
-    );
+    let server = format!("[server]\nnode = \"load\"\nlisten = [\"NET.1:5300\"]\nzones = \"data/{zones}\"\nstate = \"state\"\n");
     site.write("meridian.toml", &[&server, "[geo]\ncity = \"city.mmdb\"\n", &world()].concat());
     site.start()
 }
