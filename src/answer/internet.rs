@@ -32,7 +32,7 @@ pub(super) fn answer(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>
     }
 }
 
-/// What is said of answers from files that are not the newest (RFC 8914 §4.4, §4.20).
+/// The Extended DNS Errors of answers from files that are not the newest (RFC 8914 §4.4, §4.20).
 fn stale(rcode: Rcode) -> Option<ExtendedError> {
     match rcode {
         Rcode::NOERROR => Some(ExtendedError::STALE_ANSWER),

@@ -150,7 +150,7 @@ fn refuse(writer: &mut Writer<'_>, why: ExtendedError) {
     writer.extended_error = Some(why);
 }
 
-/// What is answered where the program failed: SERVFAIL, counted.
+/// The answer where the program failed: SERVFAIL, counted.
 pub fn failed(worker: &Worker, query: &Query<'_>, out: &mut [u8]) -> Response {
     worker.counters.panics.add(1);
     worker.counters.count_rcode(Rcode::SERVFAIL);

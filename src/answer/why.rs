@@ -84,7 +84,7 @@ pub struct Step {
     pub verdict: &'static str,
     /// The numbers behind it.
     pub detail: String,
-    /// What operators said of it: who, until when and why. Empty, or goes on where `detail` ends.
+    /// The operators' words about it: who, until when and why. Empty, or goes on where `detail` ends.
     pub said: String,
 }
 
@@ -442,7 +442,7 @@ fn drain(standing: &Standing, rung: Option<Rung>) -> Option<&Drain> {
     standing.drained.as_deref().filter(|_| rung.is_none_or(|rung| rung == Rung::Standby))
 }
 
-/// What operators said of a region, as [`Step::said`] has it.
+/// The operators' words about a region, as [`Step::said`] has them.
 fn said(plan: &Plan, family: Family, region: RegionId, wall: WallTime) -> String {
     let mut said = String::new();
     let (Some(pool), Some(Note { standing, .. })) = (plan.pool(region), plan.note(region)) else { return said };

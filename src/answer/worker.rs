@@ -15,7 +15,7 @@ pub struct Worker {
     pub rng: fastrand::Rng,
     /// Its place among the workers, by which it finds its tally in a snapshot; past the last, it has none.
     pub number: usize,
-    /// What the wall clock said not long ago; shown by `why`, and never decided by.
+    /// A recent reading of the wall clock; `why` shows it, and nothing is decided by it.
     pub wall: WallTime,
     /// What it counts; read by others, written by it alone.
     pub counters: Arc<Counters>,

@@ -1,4 +1,4 @@
-//! What the commands for a running server share: where its control socket is, and how it is asked.
+//! Common ground of the commands for a running server: where its control socket is, and how it is asked.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use super::Files;
 use crate::control::{Answered, get_local, local, post_local};
 use crate::loader;
 
-/// How long a server may take.
+/// The time that a server may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the control sockets of running servers are.
@@ -72,7 +72,7 @@ fn state_of(files: &Files) -> Result<PathBuf, String> {
     }
 }
 
-/// What each server says to `path` (`/path?query`), by its socket.
+/// The answers of the servers to `path` (`/path?query`), by their sockets.
 pub(super) fn look<T: DeserializeOwned>(place: Place, path: &str) -> Result<Vec<(PathBuf, T)>, String> {
     let ask = |socket: PathBuf| {
         let text = get_local(&socket, path)?;

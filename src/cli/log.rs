@@ -1,4 +1,4 @@
-//! What is logged: `MERIDIAN_LOG`.
+//! The filter of the log: `MERIDIAN_LOG`.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;

@@ -9,7 +9,7 @@ use crate::loader;
 use crate::log;
 use crate::memory;
 
-/// How long the end waits for whoever reads the log.
+/// The time for which the end waits for the reader of the log.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 pub(super) fn run(config: &Path, first_units: bool, node: Option<String>) -> ExitCode {

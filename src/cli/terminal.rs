@@ -1,4 +1,4 @@
-//! What a terminal is to be shown.
+//! Colours and progress, where a terminal is to be shown them.
 
 use std::io::IsTerminal;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-/// How long a server may take.
+/// The time that a server may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The body of `base` + `path` (`http://host:port`, `/path?query`); a sentence where there is none.

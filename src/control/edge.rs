@@ -35,9 +35,9 @@ const MAKING_ROOM: usize = 4;
 const MAX_HEADERS: usize = 64;
 /// Octets of a request's head.
 const MAX_HEAD: usize = 16 * 1024;
-/// How long a client may take for a request's head, or send none.
+/// The time that a client may take for a request's head, or send none.
 const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a client's kernel may leave a response standing.
+/// The time for which a client's kernel may leave a response standing.
 const TAKE_TIME: Duration = Duration::from_secs(30);
 
 /// Sees that the connections of `listener` end when their clients take nothing any more.

@@ -69,10 +69,10 @@ impl Pulse {
     }
 }
 
-/// How the last reload went.
+/// The outcome of the last reload.
 pub type Reloads = ArcSwap<LastReload>;
 
-/// How the last reload went.
+/// The outcome of the last reload.
 #[derive(Debug, Clone)]
 pub struct LastReload {
     /// Why the files on the disk are not what is served; `None` where they are.

@@ -213,7 +213,7 @@ async fn reload(State(control): State<Control>, Query(Reload { force }): Query<R
     Ok(answered(said.map(|said| Answered { said, numbers: Vec::new(), overrides: Vec::new() })))
 }
 
-/// What came of an operator's request; why nothing did, in words.
+/// The outcome of an operator's request, or the reason for none, in words.
 fn answered(result: Result<Answered, NotDone>) -> Response {
     match result {
         Ok(answered) => Json(answered).into_response(),

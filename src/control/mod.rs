@@ -47,7 +47,7 @@ pub use status::{
 };
 pub use vitals::{TURN, Vitals, Work};
 
-/// How long the publisher's loop may take to answer; what waits for a disk takes less.
+/// The time that the publisher's loop may take to answer; what waits for a disk takes less.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the API works with.
@@ -65,7 +65,7 @@ pub struct Control {
     pub requests: mpsc::Sender<Request>,
     /// Whether this process can answer.
     pub pulse: Arc<Pulse>,
-    /// How the last reload went.
+    /// The outcome of the last reload.
     pub reloads: Arc<Reloads>,
 }
 

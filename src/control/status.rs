@@ -30,7 +30,7 @@ pub struct Status {
     pub overrides_lost: Option<String>,
 }
 
-/// What the control socket says of overrides.
+/// The control socket's answer about overrides.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OverridesStatus {
     /// Why overrides were lost, until an operator accepts it; null where none were.
@@ -39,7 +39,7 @@ pub struct OverridesStatus {
     pub overrides: Vec<OverrideStatus>,
 }
 
-/// What was done for an operator.
+/// The deed that an operator asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Answered {
     /// It in words.

@@ -1,4 +1,4 @@
-//! What the control loop tells of itself, so that nobody has to ask it: a loop that hangs is seen too.
+//! Signs of life of the control loop, so that nobody has to ask it: a loop that hangs is seen too.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::model::Moment;
 
-/// How often the loop goes round at least.
+/// The longest time between two turns of the loop.
 pub const TURN: Duration = Duration::from_millis(200);
 /// A loop that is late by so much does not follow health: the node is not ready.
 const UNFIT: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ pub struct Vitals {
     not_ready: ArcSwap<Option<&'static str>>,
     /// When the loop last went round, in milliseconds of its clock.
     turned: AtomicU64,
-    /// How often it was late.
+    /// The number of times it was late.
     stalls: AtomicU64,
     /// How long the oldest work on files that is under way takes, in milliseconds.
     files: [AtomicU64; Work::ALL.len()],
