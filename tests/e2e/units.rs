@@ -66,15 +66,20 @@ fn listen(site: &Site) -> (Arc<AtomicBool>, JoinHandle<Vec<Heard>>) {
         let patience = Duration::from_millis(100);
         let mut address = Client::new(server, "writer.gtm.example.", RecordType::A).with_patience(patience);
         let mut epoch = Client::new(server, "_epoch.writer.gtm.example.", RecordType::TXT).with_patience(patience);
-        while !stopped.load(Ordering::Relaxed) {
+        loop {
+            // Whoever stops this has seen an owner: it ends once it has heard one too, and its epoch.
+            let ending = stopped.load(Ordering::Relaxed);
             let asked = Instant::now();
             let (owner, text) = (address.ask(), epoch.ask());
             let number = |text: &String| text.split("epoch=").nth(1)?.split(' ').next()?.trim_matches('"').parse().ok();
             let epoch = text.rdata.first().and_then(number);
+            let complete = !owner.rdata.is_empty() && epoch.is_some();
             heard.push(Heard { asked, at: Instant::now(), address: owner.rdata.first().cloned(), epoch });
+            if ending && complete {
+                return heard;
+            }
             std::thread::sleep(Duration::from_millis(3));
         }
-        heard
     });
     (stop, thread)
 }
