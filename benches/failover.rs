@@ -33,22 +33,41 @@ enum Loss {
 }
 
 /// The rows: what happens, and the check's `fall`.
-const ROWS: [(Loss, u32); 4] = [(Loss::Killed, 2), (Loss::Answers503, 2), (Loss::Hangs, 2), (Loss::Killed, 1)];
+const ROWS: [(Loss, u32); 4] = [
+    (Loss::Killed, 2),
+    (Loss::Answers503, 2),
+    (Loss::Hangs, 2),
+    (Loss::Killed, 1),
+];
 
 fn main() {
     if let Ok(address) = std::env::var("FAILOVER_ENDPOINT") {
         return endpoint(address.parse().expect("an address and a port"));
     }
-    let rounds: u64 = std::env::var("FAILOVER_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
-    let mut table = String::from("interval 100 ms, timeout 100 ms         median   least    most\n");
+    let rounds: u64 = std::env::var("FAILOVER_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10);
+    let mut table =
+        String::from("interval 100 ms, timeout 100 ms         median   least    most\n");
     for (loss, fall) in ROWS {
-        let mut took: Vec<u128> = (0..rounds).map(|round| failover(loss, fall, round).as_millis()).collect();
+        let mut took: Vec<u128> = (0..rounds)
+            .map(|round| failover(loss, fall, round).as_millis())
+            .collect();
         took.sort_unstable();
-        let [median, least, most] = [took.len() / 2, 0, took.len() - 1].map(|at| format!("{} ms", took[at]));
-        let _ = writeln!(table, "{:40}{median:>6}{least:>8}{most:>8}", format!("fall {fall}, {}", words(loss)));
+        let [median, least, most] =
+            [took.len() / 2, 0, took.len() - 1].map(|at| format!("{} ms", took[at]));
+        let _ = writeln!(
+            table,
+            "{:40}{median:>6}{least:>8}{most:>8}",
+            format!("fall {fall}, {}", words(loss))
+        );
     }
     let share = cost(Duration::from_secs(10));
-    let _ = write!(table, "CPU time for the probes of two endpoints: {share:.2} % of a core");
+    let _ = write!(
+        table,
+        "CPU time for the probes of two endpoints: {share:.2} % of a core"
+    );
     print(&table);
 }
 
@@ -87,7 +106,12 @@ impl World {
             (main, zone)
         };
         let server = Server::start(directory.path(), files, |_| false, |_| {});
-        World { near, _far: far, server, _directory: directory }
+        World {
+            near,
+            _far: far,
+            server,
+            _directory: directory,
+        }
     }
 }
 
@@ -101,7 +125,10 @@ fn failover(loss: Loss, fall: u32, round: u64) -> Duration {
     let lost = Instant::now();
     world.near.lose(loss);
     while ask(&asker) == NEAR {
-        assert!(lost.elapsed() < Duration::from_secs(10), "it stays in the answers");
+        assert!(
+            lost.elapsed() < Duration::from_secs(10),
+            "it stays in the answers"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
     lost.elapsed()
@@ -113,7 +140,8 @@ fn cost(window: Duration) -> f64 {
     std::thread::sleep(Duration::from_secs(1));
     let (used, begun) = (Used::by(world.server.id()), Instant::now());
     std::thread::sleep(window);
-    100.0 * Used::by(world.server.id()).since(used).cpu.as_secs_f64() / begun.elapsed().as_secs_f64()
+    100.0 * Used::by(world.server.id()).since(used).cpu.as_secs_f64()
+        / begun.elapsed().as_secs_f64()
 }
 
 /// The address in the answer: an A record begins behind the question, and its last four octets of 16 are the address.
@@ -122,8 +150,14 @@ fn ask((socket, query): &(UdpSocket, Vec<u8>)) -> Ipv4Addr {
     let mut answer = [0; 512];
     socket.recv(&mut answer).expect("an answer");
     assert_eq!(answer[7], 1, "one record");
-    let question = answer[12..].iter().position(|octet| *octet == 0).expect("a name") + 17;
-    let address: [u8; 4] = answer[question + 12..question + 16].try_into().expect("four octets");
+    let question = answer[12..]
+        .iter()
+        .position(|octet| *octet == 0)
+        .expect("a name")
+        + 17;
+    let address: [u8; 4] = answer[question + 12..question + 16]
+        .try_into()
+        .expect("four octets");
     address.into()
 }
 
@@ -137,19 +171,39 @@ impl Endpoint {
     /// On `address` and `port`, or any where that is 0.
     fn start(address: Ipv4Addr, port: u16) -> Endpoint {
         let mut command = Command::new(std::env::current_exe().expect("a path"));
-        command.env("FAILOVER_ENDPOINT", format!("{address}:{port}")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .env("FAILOVER_ENDPOINT", format!("{address}:{port}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn().expect("an endpoint");
         let mut port = [0; 6];
-        child.stdout.as_mut().expect("piped").read_exact(&mut port).expect("an endpoint that listens");
-        let port = std::str::from_utf8(&port).expect("a number").trim().parse().expect("a port");
+        child
+            .stdout
+            .as_mut()
+            .expect("piped")
+            .read_exact(&mut port)
+            .expect("an endpoint that listens");
+        let port = std::str::from_utf8(&port)
+            .expect("a number")
+            .trim()
+            .parse()
+            .expect("a port");
         Endpoint { child, port }
     }
 
     fn lose(&mut self, loss: Loss) {
         match loss {
             Loss::Killed => self.child.kill().expect("it runs"),
-            Loss::Hangs => kill(Pid::from_raw(self.child.id() as i32), Signal::SIGSTOP).expect("it runs"),
-            Loss::Answers503 => self.child.stdin.as_mut().expect("piped").write_all(b"5").expect("it runs"),
+            Loss::Hangs => {
+                kill(Pid::from_raw(self.child.id() as i32), Signal::SIGSTOP).expect("it runs")
+            }
+            Loss::Answers503 => self
+                .child
+                .stdin
+                .as_mut()
+                .expect("piped")
+                .write_all(b"5")
+                .expect("it runs"),
         }
     }
 }
@@ -165,10 +219,23 @@ impl Drop for Endpoint {
 fn endpoint(address: SocketAddr) {
     static ILL: AtomicBool = AtomicBool::new(false);
     let listener = TcpListener::bind(address).expect("the port");
-    print(&format!("{:5}", listener.local_addr().expect("an address").port()));
-    std::thread::spawn(|| std::io::stdin().lock().bytes().map_while(Result::ok).for_each(|_| ILL.store(true, Ordering::Relaxed)));
+    print(&format!(
+        "{:5}",
+        listener.local_addr().expect("an address").port()
+    ));
+    std::thread::spawn(|| {
+        std::io::stdin()
+            .lock()
+            .bytes()
+            .map_while(Result::ok)
+            .for_each(|_| ILL.store(true, Ordering::Relaxed))
+    });
     for mut stream in listener.incoming().map_while(Result::ok) {
-        let status = if ILL.load(Ordering::Relaxed) { "503 Service Unavailable" } else { "200 OK" };
+        let status = if ILL.load(Ordering::Relaxed) {
+            "503 Service Unavailable"
+        } else {
+            "200 OK"
+        };
         if let Ok(1..) = stream.read(&mut [0; 1024]) {
             let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
         }

@@ -17,8 +17,13 @@ use super::size;
 pub(crate) fn bench(criterion: &mut Criterion) {
     let config = configuration();
     let mut group = criterion.benchmark_group("geo");
-    group.sample_size(10).measurement_time(Duration::from_secs(5));
-    for (label, count) in [("400 k", size(NETWORKS, 1000)), ("1.6 M", size(LARGE, 4000))] {
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(5));
+    for (label, count) in [
+        ("400 k", size(NETWORKS, 1000)),
+        ("1.6 M", size(LARGE, 4000)),
+    ] {
         let world = networks(count);
         let mut plan = Vec::new();
         write_plan(&world, &mut plan).expect("memory takes it");
@@ -27,12 +32,20 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         if label == "400 k" {
             group.throughput(Throughput::Elements(count as u64));
             group.bench_function("build an MMDB, 400 k networks", |bencher| {
-                bencher.iter_batched(|| (), |()| build::build("plan.csv", &plan), BatchSize::PerIteration);
+                bencher.iter_batched(
+                    || (),
+                    |()| build::build("plan.csv", &plan),
+                    BatchSize::PerIteration,
+                );
             });
         }
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(format!("read an MMDB, {label} networks"), |bencher| {
-            bencher.iter_batched(|| (), |()| Locations::read(Some(&mmdb), None), BatchSize::PerIteration);
+            bencher.iter_batched(
+                || (),
+                |()| Locations::read(Some(&mmdb), None),
+                BatchSize::PerIteration,
+            );
         });
         let locations = Locations::read(Some(&mmdb), None).expect("a good database");
         group.bench_function(format!("compile a map, {label} networks"), |bencher| {
@@ -44,8 +57,18 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         for v6 in [false, true] {
             let family = if v6 { "IPv6" } else { "IPv4" };
             let clients = clients(&world, v6);
-            lookups(&mut group, &format!("look up {family}, {label} networks, hot"), &map, &clients[..64]);
-            lookups(&mut group, &format!("look up {family}, {label} networks, cold"), &map, &clients);
+            lookups(
+                &mut group,
+                &format!("look up {family}, {label} networks, hot"),
+                &map,
+                &clients[..64],
+            );
+            lookups(
+                &mut group,
+                &format!("look up {family}, {label} networks, cold"),
+                &map,
+                &clients,
+            );
         }
     }
     group.finish();
@@ -78,15 +101,25 @@ fn clients(world: &[Network], v6: bool) -> Vec<Prefix> {
     let length = if v6 { 56 } else { 24 };
     let client = || {
         let network = family[random.usize(..family.len())];
-        let bits = (network.bits | random.u128(..) >> network.length) >> (128 - length) << (128 - length);
-        format!("{}/{length}", address(bits, v6)).parse().expect("a prefix")
+        let bits =
+            (network.bits | random.u128(..) >> network.length) >> (128 - length) << (128 - length);
+        format!("{}/{length}", address(bits, v6))
+            .parse()
+            .expect("a prefix")
     };
-    std::iter::repeat_with(client).take(size(1 << 20, 1 << 10)).collect()
+    std::iter::repeat_with(client)
+        .take(size(1 << 20, 1 << 10))
+        .collect()
 }
 
 /// The regions and the map of the load generator's world.
 fn configuration() -> Config {
     let zone = "--- zones/bench.toml\nzone = \"bench.example\"\nrecords = '''\n@ 60 SOA ns1 h 1 1 1 1 1\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n'''\n";
-    let files = format!("--- meridian.toml\n[server]\nnode = \"bench\"\nstate = \"state\"\n{}{zone}", world());
-    Files::parse(&files).load().unwrap_or_else(|diagnostics| panic!("{diagnostics}"))
+    let files = format!(
+        "--- meridian.toml\n[server]\nnode = \"bench\"\nstate = \"state\"\n{}{zone}",
+        world()
+    );
+    Files::parse(&files)
+        .load()
+        .unwrap_or_else(|diagnostics| panic!("{diagnostics}"))
 }

@@ -13,10 +13,21 @@ mod zone;
 
 use criterion::{criterion_group, criterion_main};
 
-criterion_group!(functions, respond::bench, geo::bench, zone::bench, plan::bench, publish::bench);
+criterion_group!(
+    functions,
+    respond::bench,
+    geo::bench,
+    zone::bench,
+    plan::bench,
+    publish::bench
+);
 criterion_main!(functions);
 
 /// `full` where something is measured, `small` where it only has to run.
 fn size(full: usize, small: usize) -> usize {
-    if std::env::args().any(|argument| argument == "--bench") { full } else { small }
+    if std::env::args().any(|argument| argument == "--bench") {
+        full
+    } else {
+        small
+    }
 }

@@ -54,12 +54,42 @@ struct Row {
 }
 
 const ROWS: [Row; 6] = [
-    Row { name: "idle", check: "type = \"tcp\"\ninterval = \"1h\"\ntimeout = \"1s\"", target: "answer", good: 0 },
-    Row { name: "tcp", check: "type = \"tcp\"", target: "answer", good: 0 },
-    Row { name: "http", check: "type = \"http\"\npath = \"/healthz\"", target: "answer", good: 0 },
-    Row { name: "bare", check: "", target: "answer", good: 0 },
-    Row { name: "bare-http", check: "", target: "answer", good: 0 },
-    Row { name: "hung", check: "type = \"http\"", target: "hang", good: 100 },
+    Row {
+        name: "idle",
+        check: "type = \"tcp\"\ninterval = \"1h\"\ntimeout = \"1s\"",
+        target: "answer",
+        good: 0,
+    },
+    Row {
+        name: "tcp",
+        check: "type = \"tcp\"",
+        target: "answer",
+        good: 0,
+    },
+    Row {
+        name: "http",
+        check: "type = \"http\"\npath = \"/healthz\"",
+        target: "answer",
+        good: 0,
+    },
+    Row {
+        name: "bare",
+        check: "",
+        target: "answer",
+        good: 0,
+    },
+    Row {
+        name: "bare-http",
+        check: "",
+        target: "answer",
+        good: 0,
+    },
+    Row {
+        name: "hung",
+        check: "type = \"http\"",
+        target: "hang",
+        good: 100,
+    },
 ];
 
 /// What `http` checks send, about.
@@ -67,7 +97,10 @@ const REQUEST: &[u8] =
     b"GET /healthz HTTP/1.1\r\nhost: 127.10.0.1\r\nuser-agent: bare\r\naccept: */*\r\nconnection: close\r\n\r\n";
 
 fn measure() {
-    let seconds = std::env::var("PROBES_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let seconds = std::env::var("PROBES_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10);
     let rows = std::env::var("PROBES_ROWS").unwrap_or_default();
     let mut table = format!(
         "{:9} {:>8} {:>8} {:>6} {:>10} {:>10} {:>10} {:>8} {:>7} {:>5} {:>9} {:>9}\n",
@@ -84,9 +117,16 @@ fn measure() {
         "query p50",
         "query p99"
     );
-    for row in ROWS.iter().filter(|row| rows.is_empty() || rows.split(',').any(|name| name == row.name)) {
+    for row in ROWS
+        .iter()
+        .filter(|row| rows.is_empty() || rows.split(',').any(|name| name == row.name))
+    {
         let window = Duration::from_secs(seconds);
-        let line = if row.check.is_empty() { measure_bare(row, window) } else { measure_row(row, window) };
+        let line = if row.check.is_empty() {
+            measure_bare(row, window)
+        } else {
+            measure_row(row, window)
+        };
         progress(&line);
         let _ = writeln!(table, "{line}");
     }
@@ -106,7 +146,12 @@ fn measure_row(row: &Row, window: Duration) -> String {
         targets.push(Target::start("answer"));
     }
     let wanted = |line: &str| line.contains("probes at once") || line.contains("late");
-    let server = Server::start(directory.path(), |port| files(row, &targets, port), wanted, progress);
+    let server = Server::start(
+        directory.path(),
+        |port| files(row, &targets, port),
+        wanted,
+        progress,
+    );
     std::thread::sleep(SETTLE);
     targets.iter_mut().for_each(|target| target.mark());
     let (used, begun) = (Used::by(server.id()), Instant::now());
@@ -138,7 +183,12 @@ fn measure_row(row: &Row, window: Duration) -> String {
 fn measure_bare(row: &Row, window: Duration) -> String {
     let directory = tempfile::tempdir().expect("a directory");
     let mut target = Target::start(row.target);
-    let server = Server::start(directory.path(), |port| files(&ROWS[0], std::slice::from_ref(&target), port), |_| false, |_| {});
+    let server = Server::start(
+        directory.path(),
+        |port| files(&ROWS[0], std::slice::from_ref(&target), port),
+        |_| false,
+        |_| {},
+    );
     let mut looped = mode(row.name, target.port).spawn().expect("a loop");
     std::thread::sleep(SETTLE);
     target.mark();
@@ -148,15 +198,28 @@ fn measure_bare(row: &Row, window: Duration) -> String {
     let _ = looped.kill();
     let _ = looped.wait();
     let probes = target.finish().len();
-    format!("{} {:>67} {:>9}", cost(row.name, probes, took, used), format!("{} µs", queries.0), format!("{} µs", queries.1))
+    format!(
+        "{} {:>67} {:>9}",
+        cost(row.name, probes, took, used),
+        format!("{} µs", queries.0),
+        format!("{} µs", queries.1)
+    )
 }
 
 /// The columns of what `probes` in `took` cost.
 fn cost(name: &str, probes: usize, took: Duration, used: Used) -> String {
     let per_probe = used.cpu.as_secs_f64() * 1e6 / probes.max(1) as f64;
-    let per_probe = if probes > 100 { format!("{per_probe:.1}") } else { "-".to_owned() };
+    let per_probe = if probes > 100 {
+        format!("{per_probe:.1}")
+    } else {
+        "-".to_owned()
+    };
     let share = 100.0 * used.kernel.as_secs_f64() / used.cpu.as_secs_f64();
-    format!("{name:9} {:>8.0} {per_probe:>8} {:>6}", probes as f64 / took.as_secs_f64(), format!("{share:.0} %"))
+    format!(
+        "{name:9} {:>8.0} {per_probe:>8} {:>6}",
+        probes as f64 / took.as_secs_f64(),
+        format!("{share:.0} %")
+    )
 }
 
 /// When probes arrived.
@@ -174,19 +237,32 @@ impl Arrivals {
         // Where in the round each arrival is, its endpoint's place taken off: the same for all but for lateness.
         let offsets: Vec<i64> = seen
             .iter()
-            .map(|(index, at)| (*at as i64 - interval * i64::from(*index) / count as i64).rem_euclid(interval))
+            .map(|(index, at)| {
+                (*at as i64 - interval * i64::from(*index) / count as i64).rem_euclid(interval)
+            })
             .collect();
         // The round has no beginning: it is cut where there is the largest gap between offsets.
         let mut sorted = offsets.clone();
         sorted.sort_unstable();
         let gap = |i: usize| (sorted[(i + 1) % sorted.len()] - sorted[i]).rem_euclid(interval);
-        let start = (0..sorted.len()).max_by_key(|i| gap(*i)).map_or(0, |i| sorted[(i + 1) % sorted.len()]);
-        let mut late: Vec<u64> = offsets.iter().map(|offset| (offset - start).rem_euclid(interval) as u64).collect();
+        let start = (0..sorted.len())
+            .max_by_key(|i| gap(*i))
+            .map_or(0, |i| sorted[(i + 1) % sorted.len()]);
+        let mut late: Vec<u64> = offsets
+            .iter()
+            .map(|offset| (offset - start).rem_euclid(interval) as u64)
+            .collect();
         late.sort_unstable();
         let mut slots = std::collections::HashMap::new();
-        seen.iter().for_each(|(_, at)| *slots.entry(at / 10_000).or_insert(0usize) += 1);
-        let span = slots.keys().max().zip(slots.keys().min()).map_or(1, |(last, first)| last - first + 1);
-        let fullest = slots.values().max().copied().unwrap_or(0) as f64 / (seen.len().max(1) as f64 / span as f64);
+        seen.iter()
+            .for_each(|(_, at)| *slots.entry(at / 10_000).or_insert(0usize) += 1);
+        let span = slots
+            .keys()
+            .max()
+            .zip(slots.keys().min())
+            .map_or(1, |(last, first)| last - first + 1);
+        let fullest = slots.values().max().copied().unwrap_or(0) as f64
+            / (seen.len().max(1) as f64 / span as f64);
         Arrivals { late, fullest }
     }
 
@@ -231,8 +307,14 @@ fn index_of(address: Ipv4Addr) -> u32 {
 
 /// What the server is started with, for `row` and its targets.
 fn files(row: &Row, targets: &[Target], port: u16) -> (String, String) {
-    let mut main = format!("[server]\nnode = \"bench\"\nlisten = [\"127.0.0.1:{port}\"]\n[regions.a]\n[regions.b]\n");
-    let _ = writeln!(main, "[checks.all]\n{}\nport = {}", row.check, targets[0].port);
+    let mut main = format!(
+        "[server]\nnode = \"bench\"\nlisten = [\"127.0.0.1:{port}\"]\n[regions.a]\n[regions.b]\n"
+    );
+    let _ = writeln!(
+        main,
+        "[checks.all]\n{}\nport = {}",
+        row.check, targets[0].port
+    );
     if let Some(good) = targets.get(1) {
         let _ = writeln!(main, "[checks.good]\ntype = \"http\"\nport = {}", good.port);
     }
@@ -240,18 +322,39 @@ fn files(row: &Row, targets: &[Target], port: u16) -> (String, String) {
         "zone = \"bench.example\"\nrecords = '''\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n'''\n"
             .to_owned();
     let mut service = |name: String, check: &str, addresses: std::ops::Range<usize>| {
-        let quoted =
-            |range: std::ops::Range<usize>| range.map(|index| format!("\"{}\"", address(index))).collect::<Vec<_>>().join(", ");
+        let quoted = |range: std::ops::Range<usize>| {
+            range
+                .map(|index| format!("\"{}\"", address(index)))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let middle = addresses.start.midpoint(addresses.end);
-        let (a, b) = (quoted(addresses.start..middle), quoted(middle..addresses.end));
-        let _ = writeln!(zone, "[services.{name}]\nroute = \"weighted\"\nchecks = [\"{check}\"]");
-        let _ = writeln!(zone, "[services.{name}.pools]\na = {{ endpoints = [{a}] }}\nb = {{ endpoints = [{b}] }}");
+        let (a, b) = (
+            quoted(addresses.start..middle),
+            quoted(middle..addresses.end),
+        );
+        let _ = writeln!(
+            zone,
+            "[services.{name}]\nroute = \"weighted\"\nchecks = [\"{check}\"]"
+        );
+        let _ = writeln!(
+            zone,
+            "[services.{name}.pools]\na = {{ endpoints = [{a}] }}\nb = {{ endpoints = [{b}] }}"
+        );
     };
     for number in 0..ENDPOINTS / PER_SERVICE {
-        service(format!("s{number:04}"), "all", number * PER_SERVICE..(number + 1) * PER_SERVICE);
+        service(
+            format!("s{number:04}"),
+            "all",
+            number * PER_SERVICE..(number + 1) * PER_SERVICE,
+        );
     }
     for number in 0..row.good / PER_SERVICE {
-        service(format!("t{number:04}"), "good", number * PER_SERVICE..(number + 1) * PER_SERVICE);
+        service(
+            format!("t{number:04}"),
+            "good",
+            number * PER_SERVICE..(number + 1) * PER_SERVICE,
+        );
     }
     (main, zone)
 }
@@ -259,8 +362,15 @@ fn files(row: &Row, targets: &[Target], port: u16) -> (String, String) {
 /// Resident memory of `process`, in MiB.
 fn memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .next()
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
 }
 
 fn descriptors(process: u32) -> usize {
@@ -275,26 +385,50 @@ struct Target {
 
 impl Target {
     fn start(kind: &str) -> Target {
-        let reserved = TcpListener::bind("0.0.0.0:0").and_then(|listener| listener.local_addr()).expect("a port");
+        let reserved = TcpListener::bind("0.0.0.0:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a port");
         let port = reserved.port();
-        let mut child = mode(kind, port).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a target");
+        let mut child = mode(kind, port)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a target");
         let mut ready = [0; 6];
-        child.stdout.as_mut().expect("piped").read_exact(&mut ready).expect("a target that listens");
+        child
+            .stdout
+            .as_mut()
+            .expect("piped")
+            .read_exact(&mut ready)
+            .expect("a target that listens");
         Target { child, port }
     }
 
     /// Counts from now on.
     fn mark(&mut self) {
-        self.child.stdin.as_mut().expect("piped").write_all(b"m").expect("a target that runs");
+        self.child
+            .stdin
+            .as_mut()
+            .expect("piped")
+            .write_all(b"m")
+            .expect("a target that runs");
     }
 
     /// (endpoint, microseconds) of every arrival since the mark.
     fn finish(mut self) -> Vec<(u32, u64)> {
         drop(self.child.stdin.take());
         let mut text = String::new();
-        let _ = self.child.stdout.take().expect("piped").read_to_string(&mut text);
+        let _ = self
+            .child
+            .stdout
+            .take()
+            .expect("piped")
+            .read_to_string(&mut text);
         let _ = self.child.wait();
-        let pair = |line: &str| line.split_once(' ').and_then(|(index, at)| Some((index.parse().ok()?, at.parse().ok()?)));
+        let pair = |line: &str| {
+            line.split_once(' ')
+                .and_then(|(index, at)| Some((index.parse().ok()?, at.parse().ok()?)))
+        };
         text.lines().filter_map(pair).collect()
     }
 }
@@ -313,13 +447,21 @@ fn bare(port: u16, request: &[u8]) {
     for probe in 0.. {
         // As a timer of whole milliseconds has it.
         let due = INTERVAL * probe / ENDPOINTS as u32;
-        std::thread::sleep(Duration::from_millis(due.as_millis() as u64).saturating_sub(begun.elapsed()));
-        let mut stream = TcpStream::connect((address(probe as usize % ENDPOINTS), port)).expect("a connection");
+        std::thread::sleep(
+            Duration::from_millis(due.as_millis() as u64).saturating_sub(begun.elapsed()),
+        );
+        let mut stream =
+            TcpStream::connect((address(probe as usize % ENDPOINTS), port)).expect("a connection");
         if !request.is_empty() {
             stream.write_all(request).expect("sent");
-            assert!(stream.read(&mut answer).expect("an answer") > 0, "an answer");
+            assert!(
+                stream.read(&mut answer).expect("an answer") > 0,
+                "an answer"
+            );
         }
-        SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("an option");
+        SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("an option");
     }
 }
 
@@ -328,11 +470,19 @@ async fn target(kind: &str, port: u16) {
     let hangs = kind == "hang";
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("an option");
-    socket.bind(SocketAddr::from(([0, 0, 0, 0], port))).expect("the port");
+    socket
+        .bind(SocketAddr::from(([0, 0, 0, 0], port)))
+        .expect("the port");
     let listener = socket.listen(16_384).expect("a queue");
     print("ready");
     let (marked, mut marks) = tokio::sync::mpsc::unbounded_channel();
-    std::thread::spawn(move || std::io::stdin().lock().bytes().map_while(Result::ok).for_each(|_| marked.send(()).unwrap_or(())));
+    std::thread::spawn(move || {
+        std::io::stdin()
+            .lock()
+            .bytes()
+            .map_while(Result::ok)
+            .for_each(|_| marked.send(()).unwrap_or(()))
+    });
     let (begun, mut seen, mut counting) = (Instant::now(), Vec::new(), false);
     loop {
         tokio::select! {
@@ -351,14 +501,20 @@ async fn target(kind: &str, port: u16) {
         }
     }
     let mut text = String::new();
-    seen.iter().for_each(|(index, at)| writeln!(text, "{index} {at}").expect("memory"));
+    seen.iter()
+        .for_each(|(index, at)| writeln!(text, "{index} {at}").expect("memory"));
     print(&text);
 }
 
 async fn serve(mut stream: tokio::net::TcpStream, hangs: bool) {
     let mut request = [0; 1024];
     while let Ok(1..) = stream.read(&mut request).await {
-        if !hangs && stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n").await.is_err() {
+        if !hangs
+            && stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")
+                .await
+                .is_err()
+        {
             return;
         }
     }

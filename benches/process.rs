@@ -31,8 +31,15 @@ impl Server {
         std::fs::write(directory.join("meridian.toml"), main).expect("written");
         std::fs::write(directory.join("zones/bench.toml"), zone).expect("written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_meridian"));
-        command.args(["serve", "--config"]).arg(directory.join("meridian.toml")).env("MERIDIAN_LOG", "info");
-        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a server");
+        command
+            .args(["serve", "--config"])
+            .arg(directory.join("meridian.toml"))
+            .env("MERIDIAN_LOG", "info");
+        let mut child = command
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a server");
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
         let mut lines = stderr.lines().map_while(Result::ok);
         let (mut said, mut started) = (Vec::new(), false);
@@ -44,7 +51,11 @@ impl Server {
             said.push(line);
         }
         assert!(started, "the server did not start: {}", said.join("\n"));
-        std::thread::spawn(move || lines.filter(|line| wanted(line)).for_each(|line| hear(&line)));
+        std::thread::spawn(move || {
+            lines
+                .filter(|line| wanted(line))
+                .for_each(|line| hear(&line))
+        });
         Server { child, port }
     }
 
@@ -62,7 +73,10 @@ impl Drop for Server {
 }
 
 /// Prints a table, or what a process that was started by another tells that one.
-#[allow(clippy::print_stdout, reason = "the table is what these programs are for")]
+#[allow(
+    clippy::print_stdout,
+    reason = "the table is what these programs are for"
+)]
 pub(crate) fn print(text: &str) {
     println!("{text}");
 }
@@ -71,9 +85,18 @@ pub(crate) fn print(text: &str) {
 pub(crate) fn asker(port: u16, name: &str) -> (UdpSocket, Vec<u8>) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     socket.connect(("127.0.0.1", port)).expect("a route");
-    socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a timeout");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .expect("a timeout");
     let name = Name::from_text(name, None).expect("a name");
-    (socket, query_message(&name, RrType::A, "203.0.113.0/24".parse().expect("a prefix")))
+    (
+        socket,
+        query_message(
+            &name,
+            RrType::A,
+            "203.0.113.0/24".parse().expect("a prefix"),
+        ),
+    )
 }
 
 /// A port that neither UDP nor TCP uses.
@@ -98,11 +121,30 @@ pub(crate) struct Used {
 impl Used {
     /// Up to now.
     pub(crate) fn by(process: u32) -> Used {
-        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("it runs").filter_map(Result::ok);
-        let read = |task: &std::fs::DirEntry, name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
-        let counted: Vec<_> = tasks.filter(|task| !read(task, "comm").starts_with("udp-")).collect();
-        let nanos = |task| read(task, "schedstat").split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok());
-        let ticks = |task| read(task, "stat").rsplit(')').next()?.split(' ').nth(13)?.parse::<u64>().ok();
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task"))
+            .expect("it runs")
+            .filter_map(Result::ok);
+        let read = |task: &std::fs::DirEntry, name| {
+            std::fs::read_to_string(task.path().join(name)).unwrap_or_default()
+        };
+        let counted: Vec<_> = tasks
+            .filter(|task| !read(task, "comm").starts_with("udp-"))
+            .collect();
+        let nanos = |task| {
+            read(task, "schedstat")
+                .split(' ')
+                .next()
+                .and_then(|nanos| nanos.parse::<u64>().ok())
+        };
+        let ticks = |task| {
+            read(task, "stat")
+                .rsplit(')')
+                .next()?
+                .split(' ')
+                .nth(13)?
+                .parse::<u64>()
+                .ok()
+        };
         Used {
             cpu: Duration::from_nanos(counted.iter().filter_map(nanos).sum()),
             kernel: Duration::from_millis(counted.iter().filter_map(ticks).sum::<u64>() * 10),
@@ -111,6 +153,9 @@ impl Used {
 
     /// Since `before`.
     pub(crate) fn since(self, before: Used) -> Used {
-        Used { cpu: self.cpu - before.cpu, kernel: self.kernel - before.kernel }
+        Used {
+            cpu: self.cpu - before.cpu,
+            kernel: self.kernel - before.kernel,
+        }
     }
 }

@@ -3,7 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
-use meridian::answer::{DropReason, Query, Response, Transport, UDP_BUFFER, Worker, query_message, respond};
+use meridian::answer::{
+    DropReason, Query, Response, Transport, UDP_BUFFER, Worker, query_message, respond,
+};
 use meridian::dns::{Name, RrType};
 
 use super::common;
@@ -40,8 +42,11 @@ type Shape = (u8, bool, u8);
 
 pub(crate) fn bench(criterion: &mut Criterion) {
     // Forty addresses do not fit 512 octets.
-    let many: String = (0..40).map(|i| format!("many A 198.51.100.{i}\n")).collect();
-    let snapshot = common::snapshot(&[common::CONFIGURATION, &ZONE.replace("RECORDS", &many)].concat());
+    let many: String = (0..40)
+        .map(|i| format!("many A 198.51.100.{i}\n"))
+        .collect();
+    let snapshot =
+        common::snapshot(&[common::CONFIGURATION, &ZONE.replace("RECORDS", &many)].concat());
     let mut worker = Worker::new(1);
     let mut out = [0; UDP_BUFFER];
     let client = "203.0.113.9".parse().expect("an address");
@@ -49,22 +54,54 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let cases: [(&str, Vec<u8>, Shape); 14] = [
         ("static", plain("ns1.bench.example."), (0, false, 1)),
-        ("nearest, IPv4 subnet", subnet("near.bench.example.", "203.0.113.0/24"), (0, false, 1)),
-        ("nearest, IPv6 subnet", subnet("near.bench.example.", "2001:db8:1::/56"), (0, false, 1)),
-        ("nearest, without EDNS", plain("near.bench.example."), (0, false, 1)),
+        (
+            "nearest, IPv4 subnet",
+            subnet("near.bench.example.", "203.0.113.0/24"),
+            (0, false, 1),
+        ),
+        (
+            "nearest, IPv6 subnet",
+            subnet("near.bench.example.", "2001:db8:1::/56"),
+            (0, false, 1),
+        ),
+        (
+            "nearest, without EDNS",
+            plain("near.bench.example."),
+            (0, false, 1),
+        ),
         ("weighted", plain("share.bench.example."), (0, false, 1)),
-        ("no such name", plain("nothing.bench.example."), (3, false, 0)),
+        (
+            "no such name",
+            plain("nothing.bench.example."),
+            (3, false, 0),
+        ),
         ("referral", plain("www.cut.bench.example."), (0, false, 0)),
         ("two aliases", plain("c1.bench.example."), (0, false, 3)),
         ("truncated", plain("many.bench.example."), (0, true, 0)),
         ("refused", plain("www.elsewhere.example."), (5, false, 0)),
-        ("malformed", plain("ns1.bench.example.")[..20].to_vec(), (1, false, 0)),
-        ("two questions", with(plain("ns1.bench.example."), 5, 2), (1, false, 0)),
+        (
+            "malformed",
+            plain("ns1.bench.example.")[..20].to_vec(),
+            (1, false, 0),
+        ),
+        (
+            "two questions",
+            with(plain("ns1.bench.example."), 5, 2),
+            (1, false, 0),
+        ),
         ("bad OPT", bad_opt("ns1.bench.example."), (1, false, 0)),
-        ("unknown opcode", with(plain("ns1.bench.example."), 2, 0x10), (4, false, 0)),
+        (
+            "unknown opcode",
+            with(plain("ns1.bench.example."), 2, 0x10),
+            (4, false, 0),
+        ),
     ];
     for (label, bytes, shape) in cases {
-        let query = Query { bytes: &bytes, client, transport: Transport::Udp };
+        let query = Query {
+            bytes: &bytes,
+            client,
+            transport: Transport::Udp,
+        };
         let sent = respond(&snapshot, &mut worker, &query, &mut out);
         assert!(matches!(sent, Response::Send(12..)), "{label}: {sent:?}");
         assert_eq!((out[3] & 15, out[2] & 2 != 0, out[7]), shape, "{label}");
@@ -73,12 +110,28 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         });
     }
     let dropped = [
-        ("shorter than a header", plain("ns1.bench.example.")[..11].to_vec(), DropReason::Short),
-        ("a response", with(plain("ns1.bench.example."), 2, 0x80), DropReason::NotAQuery),
+        (
+            "shorter than a header",
+            plain("ns1.bench.example.")[..11].to_vec(),
+            DropReason::Short,
+        ),
+        (
+            "a response",
+            with(plain("ns1.bench.example."), 2, 0x80),
+            DropReason::NotAQuery,
+        ),
     ];
     for (label, bytes, reason) in dropped {
-        let query = Query { bytes: &bytes, client, transport: Transport::Udp };
-        assert_eq!(respond(&snapshot, &mut worker, &query, &mut out), Response::Drop(reason), "{label}");
+        let query = Query {
+            bytes: &bytes,
+            client,
+            transport: Transport::Udp,
+        };
+        assert_eq!(
+            respond(&snapshot, &mut worker, &query, &mut out),
+            Response::Drop(reason),
+            "{label}"
+        );
         group.bench_function(label, |bencher| {
             bencher.iter(|| respond(&snapshot, &mut worker, black_box(&query), &mut out));
         });
@@ -109,7 +162,12 @@ fn subnet(name: &str, client: &str) -> Vec<u8> {
 /// The same without its OPT.
 fn plain(name: &str) -> Vec<u8> {
     let mut bytes = subnet(name, "0.0.0.0/0");
-    let end = 12 + bytes[12..].iter().position(|octet| *octet == 0).expect("a name ends in the root") + 5;
+    let end = 12
+        + bytes[12..]
+            .iter()
+            .position(|octet| *octet == 0)
+            .expect("a name ends in the root")
+        + 5;
     bytes.truncate(end);
     bytes[11] = 0;
     bytes

@@ -20,7 +20,10 @@ use meridian::publisher::{Effect, Event, Publisher};
 fn main() {
     memory::map_large_vectors();
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
-    let (services, regions) = (numbers.next().unwrap_or(10_000), numbers.next().unwrap_or(20));
+    let (services, regions) = (
+        numbers.next().unwrap_or(10_000),
+        numbers.next().unwrap_or(20),
+    );
     let directory = tempfile::tempdir().expect("a directory for the files");
     write_files(directory.path(), services, regions);
     let config = directory.path().join("meridian.toml");
@@ -32,26 +35,65 @@ fn main() {
     let (dataset, contents) = taken(built);
     let (publisher, plans) = timed(|| Publisher::new(dataset.clone()));
     println!("{:<46} {:>9.1} ms", "first plans", millis(plans));
-    let mut world = World { publisher, published: Published::new(Arc::new(snapshot_of(&dataset))), seconds: 0 };
+    let mut world = World {
+        publisher,
+        published: Published::new(Arc::new(snapshot_of(&dataset))),
+        seconds: 0,
+    };
     world.first_round(&dataset);
     memory::give_back();
-    println!("{:<46} {:>9.1} MiB", "resident, of it the program alone", resident());
+    println!(
+        "{:<46} {:>9.1} MiB",
+        "resident, of it the program alone",
+        resident()
+    );
     println!("{:<46} {:>9.1} MiB", "", empty);
 
     let own = target(&dataset, "192.0.2.1");
-    println!("{:<46} {:>9.2} ms", "one service's endpoint fails", millis(world.fails(&[own])));
-    println!("{:<46} {:>9.2} ms", "and passes again", millis(world.passes(&[own])));
+    println!(
+        "{:<46} {:>9.2} ms",
+        "one service's endpoint fails",
+        millis(world.fails(&[own]))
+    );
+    println!(
+        "{:<46} {:>9.2} ms",
+        "and passes again",
+        millis(world.passes(&[own]))
+    );
     let region = [target(&dataset, "10.0.0.1"), target(&dataset, "10.0.0.2")];
-    println!("{:<46} {:>9.2} ms", "a region fails under all services", millis(world.fails(&region)));
-    println!("{:<46} {:>9.2} ms", "and passes again", millis(world.passes(&region)));
+    println!(
+        "{:<46} {:>9.2} ms",
+        "a region fails under all services",
+        millis(world.fails(&region))
+    );
+    println!(
+        "{:<46} {:>9.2} ms",
+        "and passes again",
+        millis(world.passes(&region))
+    );
 
     let (built, read) = timed(|| loader::rebuild(&config, &contents, &dataset));
     let (again, _) = taken(built);
-    let shared = again.maps.iter().zip(&dataset.maps).all(|(new, old)| Arc::ptr_eq(new, old));
+    let shared = again
+        .maps
+        .iter()
+        .zip(&dataset.maps)
+        .all(|(new, old)| Arc::ptr_eq(new, old));
     assert!(shared, "the maps did not change");
-    let reload = world.event(Event::Reload { dataset: again, first_round: Vec::new() });
-    println!("{:<46} {:>9.1} ms", "a reload: files read and compiled", millis(read));
-    println!("{:<46} {:>9.1} ms", "a reload: health carried over and published", millis(reload));
+    let reload = world.event(Event::Reload {
+        dataset: again,
+        first_round: Vec::new(),
+    });
+    println!(
+        "{:<46} {:>9.1} ms",
+        "a reload: files read and compiled",
+        millis(read)
+    );
+    println!(
+        "{:<46} {:>9.1} ms",
+        "a reload: health carried over and published",
+        millis(reload)
+    );
 }
 
 /// The publisher and what it publishes; everything passes unless it is said to fail.
@@ -63,7 +105,9 @@ struct World {
 
 impl World {
     fn first_round(&mut self, dataset: &Dataset) {
-        let all: Vec<TargetId> = (0..dataset.config.targets.len()).map(TargetId::from_index).collect();
+        let all: Vec<TargetId> = (0..dataset.config.targets.len())
+            .map(TargetId::from_index)
+            .collect();
         self.passes(&all);
         self.event(Event::FirstRoundEnded);
     }
@@ -87,7 +131,11 @@ impl World {
             let mut round = Duration::ZERO;
             for target in targets {
                 let outcome = Outcome::new(now, seen);
-                round += self.event(Event::Outcome { generation, target: *target, outcome });
+                round += self.event(Event::Outcome {
+                    generation,
+                    target: *target,
+                    outcome,
+                });
             }
             // What waits for its turn.
             self.seconds += 1;
@@ -118,17 +166,30 @@ fn write_files(directory: &Path, services: usize, regions: usize) {
         ns1 A 192.0.2.53\n'''\n"
         .to_owned();
     for region in 0..regions {
-        let (latitude, longitude) =
-            (region as f64 * 180.0 / regions as f64 - 90.0, region as f64 * 360.0 / regions as f64 - 180.0);
-        writeln!(main, "[regions.r{region}]\nlatitude = {latitude}\nlongitude = {longitude}").expect("a string takes all");
+        let (latitude, longitude) = (
+            region as f64 * 180.0 / regions as f64 - 90.0,
+            region as f64 * 360.0 / regions as f64 - 180.0,
+        );
+        writeln!(
+            main,
+            "[regions.r{region}]\nlatitude = {latitude}\nlongitude = {longitude}"
+        )
+        .expect("a string takes all");
     }
     for service in 0..services {
         write!(zone, "[services.s{service}]\nroute = \"nearest\"\nchecks = [\"web\"]\n[services.s{service}.pools]\n")
             .expect("a string takes all");
         for region in 0..regions {
-            let own = if service == 0 && region == 0 { ", \"192.0.2.1\"" } else { "" };
-            writeln!(zone, "r{region} = {{ endpoints = [\"10.{region}.0.1\", \"10.{region}.0.2\"{own}] }}")
-                .expect("a string takes all");
+            let own = if service == 0 && region == 0 {
+                ", \"192.0.2.1\""
+            } else {
+                ""
+            };
+            writeln!(
+                zone,
+                "r{region} = {{ endpoints = [\"10.{region}.0.1\", \"10.{region}.0.2\"{own}] }}"
+            )
+            .expect("a string takes all");
         }
     }
     std::fs::create_dir(directory.join("zones")).expect("an empty directory");
@@ -137,16 +198,32 @@ fn write_files(directory: &Path, services: usize, regions: usize) {
 }
 
 fn taken(built: Built) -> (Arc<Dataset>, loader::Contents) {
-    let Built { dataset, diagnostics, contents, .. } = built;
-    (Arc::new(dataset.unwrap_or_else(|| panic!("{diagnostics:?}"))), contents)
+    let Built {
+        dataset,
+        diagnostics,
+        contents,
+        ..
+    } = built;
+    (
+        Arc::new(dataset.unwrap_or_else(|| panic!("{diagnostics:?}"))),
+        contents,
+    )
 }
 
 fn snapshot_of(dataset: &Arc<Dataset>) -> meridian::dataset::Snapshot {
-    meridian::dataset::Snapshot { dataset: dataset.clone(), plans: Vec::new(), tallies: Arc::default() }
+    meridian::dataset::Snapshot {
+        dataset: dataset.clone(),
+        plans: Vec::new(),
+        tallies: Arc::default(),
+    }
 }
 
 fn target(dataset: &Dataset, address: &str) -> TargetId {
-    let index = dataset.config.targets.iter().position(|target| target.target.to_string() == address);
+    let index = dataset
+        .config
+        .targets
+        .iter()
+        .position(|target| target.target.to_string() == address);
     TargetId::from_index(index.expect("one of the endpoints"))
 }
 
@@ -163,6 +240,13 @@ fn millis(time: Duration) -> f64 {
 /// MiB of memory that this process has.
 fn resident() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of resident memory");
-    line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("a line of resident memory");
+    line.trim()
+        .trim_end_matches(" kB")
+        .parse::<f64>()
+        .expect("a number")
+        / 1024.0
 }

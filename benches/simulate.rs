@@ -22,30 +22,54 @@ fn main() {
     println!("{services} services in {regions} regions, {networks} networks");
     let clients = directory.path().join("clients.csv");
     let sample: String = (0..100_000u32)
-        .map(|client| format!("{}.{}.{}.0/24,{}\n", 1 + client % 126, client >> 8 & 255, client & 255, 1 + client % 9))
+        .map(|client| {
+            format!(
+                "{}.{}.{}.0/24,{}\n",
+                1 + client % 126,
+                client >> 8 & 255,
+                client & 255,
+                1 + client % 9
+            )
+        })
         .collect();
     std::fs::write(&clients, sample).expect("room on the disk");
     let clients = clients.display().to_string();
     for (label, arguments) in [
-        ("verify, which reads and compiles the same files", vec!["verify"]),
+        (
+            "verify, which reads and compiles the same files",
+            vec!["verify"],
+        ),
         ("simulate --single", vec!["simulate", "--single"]),
         ("simulate: every loss and every pair", vec!["simulate"]),
         ("simulate --json", vec!["simulate", "--json"]),
-        ("simulate --clients, 100 000 of them", vec!["simulate", "--clients", &clients]),
+        (
+            "simulate --clients, 100 000 of them",
+            vec!["simulate", "--clients", &clients],
+        ),
     ] {
-        println!("{label:<52} {:>7.2} s", run(directory.path(), &arguments, true));
+        println!(
+            "{label:<52} {:>7.2} s",
+            run(directory.path(), &arguments, true)
+        );
     }
     println!(
         "{:<52} {:>7.2} s",
         "diff, a region nearer to everybody",
-        run(directory.path(), &["diff", "meridian.toml", "new.toml"], false)
+        run(
+            directory.path(),
+            &["diff", "meridian.toml", "new.toml"],
+            false
+        )
     );
 }
 
 /// Seconds that the command takes.
 fn run(directory: &Path, arguments: &[&str], config: bool) -> f64 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meridian"));
-    command.args(arguments).current_dir(directory).stdout(Stdio::null());
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .stdout(Stdio::null());
     if config {
         command.args(["--config", "meridian.toml"]);
     }
@@ -56,16 +80,25 @@ fn run(directory: &Path, arguments: &[&str], config: bool) -> f64 {
 }
 
 fn write_files(directory: &Path, services: usize, regions: usize, networks: usize) {
-    let write = |name: &str, content: &[u8]| std::fs::write(directory.join(name), content).expect("room on the disk");
+    let write = |name: &str, content: &[u8]| {
+        std::fs::write(directory.join(name), content).expect("room on the disk")
+    };
     let mut plan = Vec::new();
-    data::networks::write_plan(&data::networks::networks(networks), &mut plan).expect("a vector takes all");
+    data::networks::write_plan(&data::networks::networks(networks), &mut plan)
+        .expect("a vector takes all");
     let plan = String::from_utf8(plan).expect("text");
-    write("city.mmdb", &meridian::geo::build::build("plan", &plan).expect("a good plan"));
+    write(
+        "city.mmdb",
+        &meridian::geo::build::build("plan", &plan).expect("a good plan"),
+    );
     let mut main = "[server]\nnode = \"bench\"\nlisten = [\"127.0.0.1:5300\"]\nzones = \"zones\"\n[geo]\ncity = \"city.mmdb\"\n\
         [maps.default]\nby_distance = true\n[checks.web]\ntype = \"tcp\"\nport = 80\n"
         .to_owned();
     for region in 0..regions {
-        let (latitude, longitude) = ((region * 37 % 110) as f64 - 45.0, region as f64 * 360.0 / regions as f64 - 180.0);
+        let (latitude, longitude) = (
+            (region * 37 % 110) as f64 - 45.0,
+            region as f64 * 360.0 / regions as f64 - 180.0,
+        );
         let (metro, provider) = (region / 2, region % 3);
         writeln!(
             main,
@@ -80,16 +113,27 @@ fn write_files(directory: &Path, services: usize, regions: usize, networks: usiz
         "zone = \"bench.example\"\nrecords = '''\n$TTL 60\n@ SOA ns1 h 1 3600 600 604800 30\n@ NS ns1\nns1 A 192.0.2.53\n'''\n"
             .to_owned();
     for service in 0..services {
-        let route = ["nearest", "weighted", "sticky"][if service % 10 == 0 { 1 + service / 10 % 2 } else { 0 }];
+        let route = ["nearest", "weighted", "sticky"][if service % 10 == 0 {
+            1 + service / 10 % 2
+        } else {
+            0
+        }];
         write!(zone, "[services.s{service}]\nroute = \"{route}\"\nchecks = [\"web\"]\n[services.s{service}.pools]\n")
             .expect("a string takes all");
         for region in 0..regions {
-            writeln!(zone, "r{region} = {{ endpoints = [\"10.{region}.0.1\", \"10.{region}.0.2\"] }}")
-                .expect("a string takes all");
+            writeln!(
+                zone,
+                "r{region} = {{ endpoints = [\"10.{region}.0.1\", \"10.{region}.0.2\"] }}"
+            )
+            .expect("a string takes all");
         }
     }
     std::fs::create_dir(directory.join("zones")).expect("an empty directory");
     write("zones/bench.toml", zone.as_bytes());
     write("meridian.toml", main.as_bytes());
-    write("new.toml", main.replacen("capacity = 50\n", "capacity = 50\nbias = 40\n", 1).as_bytes());
+    write(
+        "new.toml",
+        main.replacen("capacity = 50\n", "capacity = 50\nbias = 40\n", 1)
+            .as_bytes(),
+    );
 }

@@ -16,7 +16,11 @@ struct NoFiles;
 
 impl Include for NoFiles {
     fn read(&mut self, path: &str, _: &str, _: u64) -> Result<Input, IncludeError> {
-        Err(IncludeError { rule: "include-failed", message: format!("{path} is not there"), hint: None })
+        Err(IncludeError {
+            rule: "include-failed",
+            message: format!("{path} is not there"),
+            hint: None,
+        })
     }
 }
 
@@ -25,13 +29,23 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let input = Input::whole("million.zone", Arc::<str>::from(many_records(count)).into());
     let origin = Name::from_text(&format!("{MILLION_ZONE}."), None).expect("a name");
     let mut group = criterion.benchmark_group("zone");
-    group.sample_size(10).measurement_time(Duration::from_secs(5)).throughput(Throughput::Elements(count as u64));
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(5))
+        .throughput(Throughput::Elements(count as u64));
     group.bench_function("parse 100 k names", |bencher| {
         bencher.iter_batched(|| (), |()| read(&input, &origin), BatchSize::PerIteration);
     });
     let records = read(&input, &origin);
     assert_eq!(records.len(), count + 3);
-    let table = || NameTable::build(&[ZoneInput { origin: &origin, records: &records, services: Vec::new(), epochs: &[] }]);
+    let table = || {
+        NameTable::build(&[ZoneInput {
+            origin: &origin,
+            records: &records,
+            services: Vec::new(),
+            epochs: &[],
+        }])
+    };
     group.bench_function("build the table of 100 k names", |bencher| {
         bencher.iter_batched(|| (), |()| table(), BatchSize::PerIteration);
     });
@@ -48,7 +62,9 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.bench_function("look up one of 100 k names", |bencher| {
         bencher.iter(|| {
             next = (next + 1) % names.len();
-            table.lookup(names[next].as_wire(), RrType::A).expect("it is in the zone")
+            table
+                .lookup(names[next].as_wire(), RrType::A)
+                .expect("it is in the zone")
         });
     });
     group.finish();

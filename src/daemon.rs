@@ -117,7 +117,9 @@ pub fn run(config: &Path, first_units: bool, hooks: Hooks) -> Result<(), Failure
         .map_err(|error| Failure::System("start the runtime", error))?;
     let reloads = {
         let _inside = runtime.enter();
-        outlive_signals().and_then(|()| signal(SignalKind::hangup())).map_err(|error| Failure::System("handle signals", error))?
+        outlive_signals()
+            .and_then(|()| signal(SignalKind::hangup()))
+            .map_err(|error| Failure::System("handle signals", error))?
     };
     let start = load(config)?;
     let served = runtime.block_on(serve(config.to_owned(), first_units, start, reloads, hooks));
@@ -138,22 +140,39 @@ fn load(config: &Path) -> Result<Start, Failure> {
     let mut built = loader::build(config);
     if let Some(dataset) = built.dataset.take() {
         warn_of(&built);
-        return Ok(Start { dataset: Arc::new(dataset), built, last_good: false });
+        return Ok(Start {
+            dataset: Arc::new(dataset),
+            built,
+            last_good: false,
+        });
     }
     let text = render_text(&built.diagnostics, &built.sources, false);
     let refused = |why: &dyn fmt::Display| {
-        Failure::Files(format!("{text}meridian: not started, and no last good files to serve instead: {why}"))
+        Failure::Files(format!(
+            "{text}meridian: not started, and no last good files to serve instead: {why}"
+        ))
     };
-    let state = loader::state_directory(loader::find_state(config)).ok_or_else(|| refused(&"there is no state directory"))?;
+    let state = loader::state_directory(loader::find_state(config))
+        .ok_or_else(|| refused(&"there is no state directory"))?;
     if let Some(why) = state::objection(&state) {
         return Err(refused(&why));
     }
     let mut kept = loader::build_last_good(&state).map_err(|why| refused(&why))?;
     let Some(dataset) = kept.dataset.take() else {
-        return Err(refused(&render_text(&kept.diagnostics, &kept.sources, false)));
+        return Err(refused(&render_text(
+            &kept.diagnostics,
+            &kept.sources,
+            false,
+        )));
     };
-    tracing::error!("THE FILES ARE BROKEN; serving the last good ones, and not ready until they are mended and reloaded\n{text}");
-    Ok(Start { dataset: Arc::new(dataset), built: kept, last_good: true })
+    tracing::error!(
+        "THE FILES ARE BROKEN; serving the last good ones, and not ready until they are mended and reloaded\n{text}"
+    );
+    Ok(Start {
+        dataset: Arc::new(dataset),
+        built: kept,
+        last_good: true,
+    })
 }
 
 fn warn_of(built: &Built) {
@@ -165,15 +184,42 @@ fn warn_of(built: &Built) {
 /// Signals that would end the process, and that nobody means by it, are taken and say nothing. They are taken rather than
 /// ignored, so that programs of `exec` checks do not inherit that. SIGPIPE is ignored by the standard library.
 fn outlive_signals() -> std::io::Result<()> {
-    let others = [libc::SIGVTALRM, libc::SIGPROF, libc::SIGPWR, libc::SIGXFSZ, libc::SIGSTKFLT];
-    let named = [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm(), SignalKind::io()];
-    let numbered = others.into_iter().chain(libc::SIGRTMIN()..=libc::SIGRTMAX()).map(SignalKind::from_raw);
-    named.into_iter().chain(numbered).try_for_each(|kind| signal(kind).map(drop))
+    let others = [
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGPWR,
+        libc::SIGXFSZ,
+        libc::SIGSTKFLT,
+    ];
+    let named = [
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+        SignalKind::alarm(),
+        SignalKind::io(),
+    ];
+    let numbered = others
+        .into_iter()
+        .chain(libc::SIGRTMIN()..=libc::SIGRTMAX())
+        .map(SignalKind::from_raw);
+    named
+        .into_iter()
+        .chain(numbered)
+        .try_for_each(|kind| signal(kind).map(drop))
 }
 
-async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal, hooks: Hooks) -> Result<(), Failure> {
+async fn serve(
+    config: PathBuf,
+    first_units: bool,
+    start: Start,
+    hangup: Signal,
+    hooks: Hooks,
+) -> Result<(), Failure> {
     let signals = Signals::new(hangup).map_err(|error| Failure::System("handle signals", error))?;
-    let Start { dataset, built, last_good } = start;
+    let Start {
+        dataset,
+        built,
+        last_good,
+    } = start;
     let (inputs, files) = Files::kept(built, last_good);
     let server_spec = &dataset.config.server;
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -184,15 +230,19 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
     };
     // A port that somebody holds is found now. Nobody reads these sockets yet, and so they are closed again: a query that comes
     // before there is anything to answer is refused by the kernel, and whoever asks goes on to another server at once.
-    server::bind(&listen, NonZeroUsize::MIN, UdpOptions::default()).map(drop).map_err(Failure::Bind)?;
+    server::bind(&listen, NonZeroUsize::MIN, UdpOptions::default())
+        .map(drop)
+        .map_err(Failure::Bind)?;
     let (started, (requests, control)) = (Started::default(), mpsc::channel(64));
     let admin = match &dataset.config.admin {
-        Some(admin) => Some(control::bind(admin.clone()).map_err(|error| Failure::Bind(vec![error]))?),
+        Some(admin) => {
+            Some(control::bind(admin.clone()).map_err(|error| Failure::Bind(vec![error]))?)
+        }
         None => None,
     };
     let sockets = listen.len() * (workers.get() + 1);
-    let shares =
-        Shares::of_process(server_spec, sockets).map_err(|error| Failure::System("read the limit of open files", error))?;
+    let shares = Shares::of_process(server_spec, sockets)
+        .map_err(|error| Failure::System("read the limit of open files", error))?;
     if let Some(admin) = admin {
         tokio::spawn(control::serve(admin, shares.admin, started.clone()));
     }
@@ -205,14 +255,19 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
     prober.look_up_at(&server_spec.resolvers);
     let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
     let state = loader::state_directory(dataset.config.server.state.clone());
-    let usable = state.as_deref().filter(|state| state::objection(state).is_none());
+    let usable = state
+        .as_deref()
+        .filter(|state| state::objection(state).is_none());
     let (mut publisher, unknown) = first_round::begin(&dataset, usable, &prober);
     let mut directory = Directory::default();
     let mut found = directory.take_up(state.as_deref(), clock.wall());
     if first_units {
         directory.begin_units(&dataset.config, &mut found);
     }
-    found.events().into_iter().for_each(|event| say(&publisher.handle(event, clock.now()), clock.wall()));
+    found
+        .events()
+        .into_iter()
+        .for_each(|event| say(&publisher.handle(event, clock.now()), clock.wall()));
     first_round::say_unrouted(&dataset);
     let beside = first_round::first_round(&prober, limit, &mut publisher, &jobs, &unknown).await;
     let listeners = server::bind(&listen, workers, server_spec.udp).map_err(Failure::Bind)?;
@@ -220,21 +275,41 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
     publisher.count_for(listeners.threads());
     let published = Arc::new(Published::new(publisher.snapshot()));
     let mut counters = Vec::new();
-    let limits = TcpLimits { connections: shares.tcp, ..dataset.config.server.tcp };
+    let limits = TcpLimits {
+        connections: shares.tcp,
+        ..dataset.config.server.tcp
+    };
     let server = Server::start(listeners, limits, |number| {
         let worker = Worker::numbered(server::seed(), number);
         counters.push(worker.counters.clone());
-        Queries { published: published.clone(), current: published.load_full(), worker, wall: wall.clone() }
+        Queries {
+            published: published.clone(),
+            current: published.load_full(),
+            worker,
+            wall: wall.clone(),
+        }
     })
     .map_err(|error| Failure::System("start the transports", error))?;
 
-    let (pulse, reloads) = (Arc::new(Pulse::default()), Arc::new(Reloads::from_pointee(reload::at_start(last_good))));
+    let (pulse, reloads) = (
+        Arc::new(Pulse::default()),
+        Arc::new(Reloads::from_pointee(reload::at_start(last_good))),
+    );
     let (stalls, vitals) = (server.stalls(), Arc::new(Vitals::default()));
     // Nobody is to find the loop late before it has begun.
     vitals.turn(clock.now());
     vitals.set_ready(Some("starting"));
-    watch::start(vitals.clone(), clock, stalls).map_err(|error| Failure::System("start a thread", error))?;
-    let shared = Control { published: published.clone(), counters, server: server.counters(), vitals, requests, pulse, reloads };
+    watch::start(vitals.clone(), clock, stalls)
+        .map_err(|error| Failure::System("start a thread", error))?;
+    let shared = Control {
+        published: published.clone(),
+        counters,
+        server: server.counters(),
+        vitals,
+        requests,
+        pulse,
+        reloads,
+    };
     // Set here and nowhere else.
     let _ = started.set(shared.clone());
     directory.serve(directory.bind(), &shared);
@@ -243,12 +318,17 @@ async fn serve(config: PathBuf, first_units: bool, start: Start, hangup: Signal,
         .map_err(|error| Failure::System("start the probes", error))?;
     let (persisted, writes) = mpsc::unbounded_channel();
     let keeper = match usable {
-        Some(state) => Some(keeper(state, &persisted).map_err(|error| Failure::System("start a thread", error))?),
+        Some(state) => Some(
+            keeper(state, &persisted).map_err(|error| Failure::System("start a thread", error))?,
+        ),
         None => None,
     };
     // From here on the loop takes up what is to be kept.
     publisher.keep_history(keeper.is_some());
-    say(&publisher.keep_overrides(directory.is_taken_up()), clock.wall());
+    say(
+        &publisher.keep_overrides(directory.is_taken_up()),
+        clock.wall(),
+    );
     let mut daemon = Daemon {
         config,
         clock,
@@ -344,7 +424,11 @@ struct Signals {
 
 impl Signals {
     fn new(hangup: Signal) -> std::io::Result<Signals> {
-        Ok(Signals { hangup, terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            hangup,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 }
 
@@ -365,7 +449,10 @@ impl Daemon {
         loop {
             self.turn();
             self.say_ready();
-            let deadline = self.publisher.next_deadline().map(|at| self.clock.instant(at));
+            let deadline = self
+                .publisher
+                .next_deadline()
+                .map(|at| self.clock.instant(at));
             tokio::select! {
                 received = outcomes.recv() => {
                     let Some(batch) = received else {
@@ -405,7 +492,9 @@ impl Daemon {
             let _ = tokio::time::timeout(LAST_WRITE, keeping).await;
         }
         if keeper.is_some_and(|keeper| !tokio::task::block_in_place(|| keeper.finish(LAST_WRITE))) {
-            tracing::warn!("the history of health is not written within {LAST_WRITE:?}; leaving without");
+            tracing::warn!(
+                "the history of health is not written within {LAST_WRITE:?}; leaving without"
+            );
         }
         self.directory.leave(None);
         tracing::info!("stopped");
@@ -444,7 +533,10 @@ impl Daemon {
         // Queries are answered by it first: what there is to say of thousands of services takes milliseconds.
         if let Some(snapshot) = &snapshot {
             let replaced = self.published.swap(snapshot.clone());
-            self.retired.push(std::mem::replace(&mut self.publication, self.publisher.publication()), replaced);
+            self.retired.push(
+                std::mem::replace(&mut self.publication, self.publisher.publication()),
+                replaced,
+            );
         }
         let wall = self.clock.wall();
         say(&effects, wall);
@@ -463,15 +555,23 @@ impl Daemon {
                         keeper.keep(id, Kept::Units(records));
                     }
                 }
-                Effect::KeepOverrides { id, overrides, last } => {
+                Effect::KeepOverrides {
+                    id,
+                    overrides,
+                    last,
+                } => {
                     if let Some(keeper) = &self.keeper {
                         keeper.keep(id, Kept::Overrides(overrides, last, wall));
                     }
                 }
                 Effect::Answer { request, result } => {
                     // Whoever asked may have gone.
-                    let answered = result.map(|done| control::Answered::new(&done, &self.publisher, self.now(), wall));
-                    self.requests.remove(&request).map(|asking| asking.reply.send(answered));
+                    let answered = result.map(|done| {
+                        control::Answered::new(&done, &self.publisher, self.now(), wall)
+                    });
+                    self.requests
+                        .remove(&request)
+                        .map(|asking| asking.reply.send(answered));
                 }
             }
         }
@@ -500,39 +600,87 @@ impl Daemon {
         if step < CLOCK_STEP {
             return;
         }
-        let way = if wall.to_nanos() > before.to_nanos() { "ahead" } else { "back" };
+        let way = if wall.to_nanos() > before.to_nanos() {
+            "ahead"
+        } else {
+            "back"
+        };
         let step = humantime::format_duration(Duration::from_secs(step.as_secs()));
-        tracing::warn!("the wall clock was set {way} by {step}: overrides, fences and checks keep the time they have left");
+        tracing::warn!(
+            "the wall clock was set {way} by {step}: overrides, fences and checks keep the time they have left"
+        );
         self.handle(Event::ClockSet);
     }
 
     fn answer(&mut self, request: Request) {
         match request {
             Request::Status(reply) => {
-                let _ = reply.send(control::Facts::new(&self.publisher, self.not_ready(), self.now(), self.clock.wall()));
+                let _ = reply.send(control::Facts::new(
+                    &self.publisher,
+                    self.not_ready(),
+                    self.now(),
+                    self.clock.wall(),
+                ));
             }
             Request::Reload { force, reply } => self.ask_reload(Asked::by_operator(force, reply)),
-            Request::Report { check, target, report, reply } => {
+            Request::Report {
+                check,
+                target,
+                report,
+                reply,
+            } => {
                 let target = self.publisher.push_target(&check, &target);
                 if let Some(target) = target {
                     self.handle(Event::Report { target, report });
                 }
                 let _ = reply.send(target.is_some());
             }
-            Request::Resume { service, region, reply } => {
+            Request::Resume {
+                service,
+                region,
+                reply,
+            } => {
                 let _ = reply.send(self.resume(&service, region.as_deref()));
             }
-            Request::MoveUnit { unit, region, force, reply } => {
-                self.request(reply, |request| Event::MoveUnit { request, unit, region, force });
+            Request::MoveUnit {
+                unit,
+                region,
+                force,
+                reply,
+            } => {
+                self.request(reply, |request| Event::MoveUnit {
+                    request,
+                    unit,
+                    region,
+                    force,
+                });
             }
             Request::Overrides(reply) => {
-                let _ = reply.send(control::OverridesStatus::new(&self.publisher, self.now(), self.clock.wall()));
+                let _ = reply.send(control::OverridesStatus::new(
+                    &self.publisher,
+                    self.now(),
+                    self.clock.wall(),
+                ));
             }
-            Request::Override { asked, reply } => self.request(reply, |request| Event::Override { request, asked }),
-            Request::Release { what, force, reply } => self.request(reply, |request| Event::Release { request, what, force }),
-            Request::AcceptLoss(reply) => self.request(reply, |request| Event::AcceptLoss { request }),
+            Request::Override { asked, reply } => {
+                self.request(reply, |request| Event::Override { request, asked })
+            }
+            Request::Release { what, force, reply } => {
+                self.request(reply, |request| Event::Release {
+                    request,
+                    what,
+                    force,
+                })
+            }
+            Request::AcceptLoss(reply) => {
+                self.request(reply, |request| Event::AcceptLoss { request })
+            }
             Request::BeginUnits { name, epoch, reply } => {
-                self.request(reply, |request| Event::BeginUnits { request, name, epoch });
+                self.request(reply, |request| Event::BeginUnits {
+                    request,
+                    name,
+                    epoch,
+                });
             }
         }
     }
@@ -542,7 +690,9 @@ impl Daemon {
         if self.files.last_good {
             Some("serving the last good files, since the files are broken")
         } else if self.publisher.overrides_lost().is_some() {
-            Some("overrides are lost; `meridian overrides` says which are in force, and with --accept-loss it goes on with them")
+            Some(
+                "overrides are lost; `meridian overrides` says which are in force, and with --accept-loss it goes on with them",
+            )
         } else if self.publisher.is_first_round() {
             Some("the first round of probes after the start is under way")
         } else if !self.publisher.is_ready() {
@@ -569,7 +719,11 @@ impl Daemon {
         match self.not_ready() {
             None => match self.control.reloads.load().refused {
                 None => notify::ready(&format!("ready: {}", self.summary())),
-                Some(refused) => notify::ready(&format!("ready: {}; BUT {}", self.summary(), refused.as_str())),
+                Some(refused) => notify::ready(&format!(
+                    "ready: {}; BUT {}",
+                    self.summary(),
+                    refused.as_str()
+                )),
             },
             Some(why) => notify::ready(&format!("NOT READY: {why}")),
         }
@@ -578,10 +732,19 @@ impl Daemon {
     fn summary(&self) -> String {
         let snapshot = self.published.load();
         let config = &snapshot.dataset.config;
-        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-        let zones = [counted(config.zones.len(), "zone"), counted(snapshot.dataset.names.len(), "name")].join(", ");
+        let counted = |count: usize, what: &str| {
+            format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+        };
+        let zones = [
+            counted(config.zones.len(), "zone"),
+            counted(snapshot.dataset.names.len(), "name"),
+        ]
+        .join(", ");
         let services = counted(config.services.len(), "service");
-        let (regions, targets) = (counted(config.regions.len(), "region"), counted(config.targets.len(), "probe target"));
+        let (regions, targets) = (
+            counted(config.regions.len(), "region"),
+            counted(config.targets.len(), "probe target"),
+        );
         format!("{zones}, {services} in {regions}, {targets}")
     }
 }

@@ -36,45 +36,86 @@ impl Dataset {
     }
 
     /// The same; a map that is in `before` already, made of the same, is shared with it.
-    pub fn compile_after(before: Option<&Dataset>, mut config: Config, locations: Arc<Locations>) -> Dataset {
+    pub fn compile_after(
+        before: Option<&Dataset>,
+        mut config: Config,
+        locations: Arc<Locations>,
+    ) -> Dataset {
         // Of a service with several units each is one, and the service's own name is none.
         let services = |zone: &ZoneSpec| zone.services.clone().map(ServiceId::from_index);
         let epoch = |id: ServiceId| {
             let service = &config.services[id.index()];
-            let name =
-                service.unit.as_ref().map(|_| Unit::epoch_name(&service.name).expect("the configuration made sure that it fits"));
+            let name = service.unit.as_ref().map(|_| {
+                Unit::epoch_name(&service.name).expect("the configuration made sure that it fits")
+            });
             name.map(|name| (name, id))
         };
-        let epochs: Vec<Vec<_>> = config.zones.iter().map(|zone| services(zone).filter_map(epoch).collect()).collect();
-        let zones = config.zones.iter().zip(&epochs).map(|(zone, epochs)| ZoneInput {
-            origin: &zone.origin,
-            records: &zone.records,
-            services: services(zone).map(|id| (&config.services[id.index()].name, id)).collect(),
-            epochs,
-        });
+        let epochs: Vec<Vec<_>> = config
+            .zones
+            .iter()
+            .map(|zone| services(zone).filter_map(epoch).collect())
+            .collect();
+        let zones = config
+            .zones
+            .iter()
+            .zip(&epochs)
+            .map(|(zone, epochs)| ZoneInput {
+                origin: &zone.origin,
+                records: &zone.records,
+                services: services(zone)
+                    .map(|id| (&config.services[id.index()].name, id))
+                    .collect(),
+                epochs,
+            });
         let zones: Vec<ZoneInput<'_>> = zones.collect();
         let names = Arc::new(NameTable::build(&zones));
         for zone in &mut config.zones {
             zone.records = Default::default();
         }
-        let before = before.filter(|b| Arc::ptr_eq(&b.locations, &locations) && b.config.regions == config.regions);
+        let before = before.filter(|b| {
+            Arc::ptr_eq(&b.locations, &locations) && b.config.regions == config.regions
+        });
         let known = |spec: &MapSpec| {
             let before = before?;
             let at = before.config.maps.iter().position(|known| known == spec)?;
             Some(before.maps[at].clone())
         };
         let compile = |spec| Arc::new(GeoMap::compile(spec, &config.regions, &locations));
-        let maps = config.maps.iter().map(|spec| known(spec).unwrap_or_else(|| compile(spec))).collect();
+        let maps = config
+            .maps
+            .iter()
+            .map(|spec| known(spec).unwrap_or_else(|| compile(spec)))
+            .collect();
         let config = Arc::new(config);
         let by_order = |route| matches!(route, Route::Nearest | Route::Sticky);
-        let nearest = config.services.iter().map(|service| service.map.filter(|_| by_order(service.route))).collect();
-        Dataset { config, names, maps, nearest, last_good: false, locations }
+        let nearest = config
+            .services
+            .iter()
+            .map(|service| service.map.filter(|_| by_order(service.route)))
+            .collect();
+        Dataset {
+            config,
+            names,
+            maps,
+            nearest,
+            last_good: false,
+            locations,
+        }
     }
 
     /// The same files with other locations: only the maps are compiled anew.
     pub fn with_locations(&self, locations: Arc<Locations>) -> Dataset {
-        let Dataset { config, names, nearest, .. } = self;
-        let maps = config.maps.iter().map(|spec| Arc::new(GeoMap::compile(spec, &config.regions, &locations))).collect();
+        let Dataset {
+            config,
+            names,
+            nearest,
+            ..
+        } = self;
+        let maps = config
+            .maps
+            .iter()
+            .map(|spec| Arc::new(GeoMap::compile(spec, &config.regions, &locations)))
+            .collect();
         Dataset {
             config: config.clone(),
             names: names.clone(),
@@ -93,7 +134,10 @@ impl Dataset {
 
     /// The unit of which `name` says who owns it.
     pub fn unit_of_epoch(&self, name: &Name) -> Option<ServiceId> {
-        match self.names.lookup(name.to_lowercase().as_wire(), RrType::TXT)? {
+        match self
+            .names
+            .lookup(name.to_lowercase().as_wire(), RrType::TXT)?
+        {
             (_, Lookup::Epoch(unit)) => Some(unit),
             _ => None,
         }
@@ -101,7 +145,10 @@ impl Dataset {
 
     /// The service that answers `name`, by its own name or a wildcard.
     pub fn service_at(&self, name: &Name) -> Option<ServiceId> {
-        match self.names.lookup(name.to_lowercase().as_wire(), RrType::A)? {
+        match self
+            .names
+            .lookup(name.to_lowercase().as_wire(), RrType::A)?
+        {
             (_, Lookup::Service(service)) => Some(service),
             _ => None,
         }
@@ -109,7 +156,11 @@ impl Dataset {
 
     /// True when `client` may ask `why`.
     pub fn may_ask_why(&self, client: std::net::IpAddr) -> bool {
-        self.config.server.why_from.iter().any(|prefix| prefix.contains(client.to_canonical()))
+        self.config
+            .server
+            .why_from
+            .iter()
+            .any(|prefix| prefix.contains(client.to_canonical()))
     }
 }
 
@@ -128,8 +179,16 @@ impl Snapshot {
     /// Answers of `service` so far, by region and last those with its `fallback` addresses, summed over all workers.
     pub fn answers_of(&self, service: ServiceId) -> impl Iterator<Item = (Option<RegionId>, u64)> {
         let plan = &self.plans[service.index()];
-        let sum = |counter| self.tallies.iter().map(|tally| tally.get(counter)).fold(0, u64::wrapping_add);
-        let pools = plan.pools.iter().map(move |pool| (Some(pool.region), sum(pool.counter)));
+        let sum = |counter| {
+            self.tallies
+                .iter()
+                .map(|tally| tally.get(counter))
+                .fold(0, u64::wrapping_add)
+        };
+        let pools = plan
+            .pools
+            .iter()
+            .map(move |pool| (Some(pool.region), sum(pool.counter)));
         pools.chain([(None, sum(plan.fallback_counter))])
     }
 }

@@ -65,17 +65,25 @@ pub fn start(filter: EnvFilter, color: bool) -> io::Result<()> {
             Sink::Journal(journal, level)
         }
         None => {
-            let lines = tracing_subscriber::fmt::layer().with_writer(queue.clone()).with_target(false).with_ansi(color);
+            let lines = tracing_subscriber::fmt::layer()
+                .with_writer(queue.clone())
+                .with_target(false)
+                .with_ansi(color);
             registry.with(lines).init();
             Sink::Stderr
         }
     };
-    thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&lines, sink))?;
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || write_all(&lines, sink))?;
     QUEUE.get_or_init(|| queue);
     // The standard hook writes to standard error itself, and would wait for its reader.
     std::panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
-        tracing::error!("thread {} panicked, which is a fault of Meridian: {panic}", thread.name().unwrap_or("unnamed"));
+        tracing::error!(
+            "thread {} panicked, which is a fault of Meridian: {panic}",
+            thread.name().unwrap_or("unnamed")
+        );
         if thread.name() == Some("main") {
             flush(Duration::from_secs(1));
         }
@@ -94,7 +102,9 @@ pub fn flush(patience: Duration) {
     let end = Instant::now() + patience;
     let (done, out) = sync_channel(1);
     let mut item = Item::Flush(done);
-    while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) = queue.0.try_send(item) {
+    while let Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) =
+        queue.0.try_send(item)
+    {
         item = back;
         if Instant::now() >= end {
             return;
@@ -108,7 +118,8 @@ pub fn flush(patience: Duration) {
 fn journal() -> Option<tracing_journald::Layer> {
     let stream = std::env::var("JOURNAL_STREAM").ok()?;
     let stderr = std::fs::metadata("/dev/stderr").ok()?;
-    (stream == format!("{}:{}", stderr.dev(), stderr.ino())).then(|| tracing_journald::layer().ok())?
+    (stream == format!("{}:{}", stderr.dev(), stderr.ino()))
+        .then(|| tracing_journald::layer().ok())?
 }
 
 impl Queue {
@@ -160,7 +171,9 @@ fn hand_over(lines: &Receiver<Item>, write: impl Fn(Level, &str)) {
                 if dropped > said {
                     let lines = dropped - said;
                     said = dropped;
-                    tracing::warn!("{lines} log lines were dropped before this one, since whoever reads the log did not keep up");
+                    tracing::warn!(
+                        "{lines} log lines were dropped before this one, since whoever reads the log did not keep up"
+                    );
                     continue;
                 }
                 match lines.recv() {
@@ -193,7 +206,8 @@ struct LineWriter<'q>(&'q Queue);
 
 impl Write for LineWriter<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.put(Level::INFO, String::from_utf8_lossy(line).into_owned());
+        self.0
+            .put(Level::INFO, String::from_utf8_lossy(line).into_owned());
         Ok(line.len())
     }
 

@@ -15,7 +15,10 @@ pub const LINE: usize = 64;
 
 /// Asks for large pages behind the memory that `table` has or will have within its capacity. To be called
 /// before it is filled: memory that is there already keeps its pages.
-#[expect(clippy::disallowed_methods, reason = "a system call for each big table, when it is built")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a system call for each big table, when it is built"
+)]
 pub fn prefer_large_pages<T>(table: &Vec<T>) {
     let bytes = table.capacity().saturating_mul(size_of::<T>());
     if bytes < LARGE_PAGE {
@@ -47,7 +50,9 @@ pub fn fetch_line<T>(value: &T) {
     // SAFETY: the address is that of a live reference; the instruction reads nothing that the program could observe.
     #[cfg(target_arch = "x86_64")]
     unsafe {
-        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(std::ptr::from_ref(value).cast());
+        core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(
+            std::ptr::from_ref(value).cast(),
+        );
     }
     // Elsewhere stable Rust has no such instruction: the line is fetched when it is used.
     #[cfg(not(target_arch = "x86_64"))]
@@ -57,7 +62,10 @@ pub fn fetch_line<T>(value: &T) {
 /// Sees to it that large vectors are mapped each on its own: they then grow without being copied, and
 /// go back to the system when they are dropped, instead of leaving holes between what stays. To be
 /// called before the process has a second thread.
-#[cfg_attr(all(target_os = "linux", target_env = "gnu"), expect(clippy::disallowed_methods, reason = "once, at the start"))]
+#[cfg_attr(
+    all(target_os = "linux", target_env = "gnu"),
+    expect(clippy::disallowed_methods, reason = "once, at the start")
+)]
 pub fn map_large_vectors() {
     // glibc raises the first threshold up to 32 MiB when a larger vector is freed; once set, it stays. The second is for the
     // end of the heap, which goes back and forth otherwise while a load frees one thing to allocate the next.
@@ -73,7 +81,10 @@ pub fn map_large_vectors() {
 /// other thread can allocate; the threads that answer queries never do.
 #[cfg_attr(
     all(target_os = "linux", target_env = "gnu"),
-    expect(clippy::disallowed_methods, reason = "after a load, from the thread that loaded")
+    expect(
+        clippy::disallowed_methods,
+        reason = "after a load, from the thread that loaded"
+    )
 )]
 pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]

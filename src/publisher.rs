@@ -20,9 +20,12 @@ use std::time::Duration;
 
 use crate::dataset::{Dataset, Snapshot};
 use crate::health::{
-    self, Carry, Cause, FailReason, Health, Key, NotJudged, Outcome, Pushes, READING, Report, Seen, TargetSpec, match_targets,
+    self, Carry, Cause, FailReason, Health, Key, NotJudged, Outcome, Pushes, READING, Report, Seen,
+    TargetSpec, match_targets,
 };
-use crate::model::{Endpoint, Family, Moment, Pool, RegionId, ServiceId, Target, TargetId, WallTime};
+use crate::model::{
+    Endpoint, Family, Moment, Pool, RegionId, ServiceId, Target, TargetId, WallTime,
+};
 use crate::steer::{Holding, Overrides, Plan, Ramp, Rung};
 
 pub use change::{Change, Shown, Stand};
@@ -218,14 +221,20 @@ impl Done {
     pub fn show(&self, wall: WallTime) -> String {
         match self {
             Done::Said(sentence) => sentence.clone(),
-            Done::Changes(changes) => changes.iter().map(|change| change.show(wall).to_string()).collect::<Vec<_>>().join("\n"),
+            Done::Changes(changes) => changes
+                .iter()
+                .map(|change| change.show(wall).to_string())
+                .collect::<Vec<_>>()
+                .join("\n"),
         }
     }
 
     /// The overrides that it is about, by number.
     pub fn numbers(&self) -> Vec<u64> {
         let number = |change: &Change| match change {
-            Change::Overridden(own) | Change::OverrideAnnounced(own) | Change::Released { own, .. } => Some(own.id),
+            Change::Overridden(own)
+            | Change::OverrideAnnounced(own)
+            | Change::Released { own, .. } => Some(own.id),
             _ => None,
         };
         match self {
@@ -321,11 +330,18 @@ impl Publisher {
 
     /// Starts from what was kept `age` ago, before the first round. Returns the targets that it says
     /// nothing of, in order: they are to be probed before anything is answered.
-    pub fn restore(dataset: Arc<Dataset>, history: &History, age: Duration, now: Moment) -> (Publisher, Vec<TargetId>) {
+    pub fn restore(
+        dataset: Arc<Dataset>,
+        history: &History,
+        age: Duration,
+        now: Moment,
+    ) -> (Publisher, Vec<TargetId>) {
         let mut publisher = Publisher::without_plans(dataset);
         let carry = match_targets(&history.keys, &publisher.keys);
         let unknown = publisher.health.restore(&history.records, &carry, age, now);
-        publisher.pools.restore(&publisher.dataset.config, &history.pools, age, now);
+        publisher
+            .pools
+            .restore(&publisher.dataset.config, &history.pools, age, now);
         publisher.compile_all(now);
         publisher.units.published(publisher.publication);
         (publisher, unknown)
@@ -350,12 +366,22 @@ impl Publisher {
 
     /// Every unit at `now`, and why no unit changes hands.
     pub fn units(&self, now: Moment) -> (Vec<UnitView>, Option<&str>) {
-        (self.units.views(&self.plans, &self.scenery(now)), self.units.frozen())
+        (
+            self.units.views(&self.plans, &self.scenery(now)),
+            self.units.frozen(),
+        )
     }
 
     fn scenery(&self, now: Moment) -> Scenery<'_> {
         let (config, health, words) = (&self.dataset.config, &self.health, &self.words.list);
-        Scenery { config, health, words, first_round: self.first_round, blind: self.is_blind(now), now }
+        Scenery {
+            config,
+            health,
+            words,
+            first_round: self.first_round,
+            blind: self.is_blind(now),
+            now,
+        }
     }
 
     /// Whether there is somewhere to keep overrides; without, they are refused. What was under way elsewhere is given up.
@@ -379,7 +405,11 @@ impl Publisher {
     /// would make what was restored look younger than it is.
     pub fn history(&self, now: Moment) -> Option<History> {
         let pools = || self.pools.records(&self.dataset.config, now);
-        (!self.first_round).then(|| History { keys: self.keys.clone(), records: self.health.records(now), pools: pools() })
+        (!self.first_round).then(|| History {
+            keys: self.keys.clone(),
+            records: self.health.records(now),
+            pools: pools(),
+        })
     }
 
     /// Has the answers of each pool counted by so many workers; at first by none.
@@ -418,7 +448,11 @@ impl Publisher {
     }
 
     /// The held pools that an operator means by the owner name of a service, with a region or without.
-    pub fn held(&self, service: &str, region: Option<&str>) -> Result<Vec<(ServiceId, RegionId)>, NotResumed> {
+    pub fn held(
+        &self,
+        service: &str,
+        region: Option<&str>,
+    ) -> Result<Vec<(ServiceId, RegionId)>, NotResumed> {
         self.pools.held(&self.dataset.config, service, region)
     }
 
@@ -439,27 +473,53 @@ impl Publisher {
 
     /// The snapshot of this moment.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::new(Snapshot { dataset: self.dataset.clone(), plans: self.plans.clone(), tallies: self.numbering.tallies() })
+        Arc::new(Snapshot {
+            dataset: self.dataset.clone(),
+            plans: self.plans.clone(),
+            tallies: self.numbering.tallies(),
+        })
     }
 
     /// When to call [`Publisher::handle`] with a tick at the latest.
     pub fn next_deadline(&self) -> Option<Moment> {
-        let publish = if self.is_silent() || self.dirty.is_empty() { None } else { self.published.map(|at| at + COALESCE) };
+        let publish = if self.is_silent() || self.dirty.is_empty() {
+            None
+        } else {
+            self.published.map(|at| at + COALESCE)
+        };
         let keep = self.keeping.due().filter(|_| !self.first_round);
         let words = self.words.next_deadline(self.looked);
         let units = self.units.next_deadline();
-        let judged = self.stall.map(|stall| stall.judged).filter(|judged| *judged > self.looked);
-        [self.health.next_deadline(), self.pushes.next_deadline(), self.pools.next_step(), publish, keep, units, words, judged]
-            .into_iter()
-            .flatten()
-            .min()
+        let judged = self
+            .stall
+            .map(|stall| stall.judged)
+            .filter(|judged| *judged > self.looked);
+        [
+            self.health.next_deadline(),
+            self.pushes.next_deadline(),
+            self.pools.next_step(),
+            publish,
+            keep,
+            units,
+            words,
+            judged,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// This process stood still for the time of `stall`, until `now`; to be called before what waited is handled. Deadlines of health
     /// move, probes that were under way are not judged, and no unit is taken over before its owner was seen again.
     pub fn stalled(&mut self, stall: Duration, now: Moment) {
-        let excuses = self.stall.is_none_or(|last| now.since(last.ended) >= stall + OVERLOAD);
-        self.stall = Some(Stall { ended: now, judged: now + self.health.window().max(READING), excuses });
+        let excuses = self
+            .stall
+            .is_none_or(|last| now.since(last.ended) >= stall + OVERLOAD);
+        self.stall = Some(Stall {
+            ended: now,
+            judged: now + self.health.window().max(READING),
+            excuses,
+        });
         self.health.stalled(stall);
         self.pushes.stalled(stall, now);
     }
@@ -471,13 +531,18 @@ impl Publisher {
 
     /// The outcome of a probe; not judged where it ran out of time because this process stood still.
     fn excused(&self, target: TargetId, outcome: Outcome) -> Outcome {
-        let Some(stall) = self.stall.filter(|stall| stall.excuses) else { return outcome };
+        let Some(stall) = self.stall.filter(|stall| stall.excuses) else {
+            return outcome;
+        };
         let began = outcome.at - outcome.phases.total();
         let is_timeout = matches!(outcome.seen, Seen::Fail(FailReason::Timeout(_)));
         // A timer that did not ring when it was to: what the endpoint did in time was not seen in time.
         let is_late = outcome.phases.total() >= self.health.spec(target).timeout + LATE_TIMER;
         if is_timeout && is_late && began < stall.ended && outcome.at <= stall.ended + LATE_PROBES {
-            return Outcome { seen: Seen::NotJudged(NotJudged::Stalled), ..outcome };
+            return Outcome {
+                seen: Seen::NotJudged(NotJudged::Stalled),
+                ..outcome
+            };
         }
         outcome
     }
@@ -496,7 +561,11 @@ impl Publisher {
                     self.take(changes, &mut effects);
                 }
             }
-            Event::Outcome { generation, target, outcome } if generation == self.generation => {
+            Event::Outcome {
+                generation,
+                target,
+                outcome,
+            } if generation == self.generation => {
                 let outcome = self.excused(target, outcome);
                 let changes = self.health.record(target, outcome, now);
                 self.take(changes, &mut effects);
@@ -512,41 +581,81 @@ impl Publisher {
                 // The first answer is given from what the round found.
                 self.publish(now, &mut effects);
             }
-            Event::Reload { dataset, first_round } => self.reload(dataset, first_round, now, &mut effects),
+            Event::Reload {
+                dataset,
+                first_round,
+            } => self.reload(dataset, first_round, now, &mut effects),
             Event::Resume { service, region } => self.resume(service, region, now, &mut effects),
             Event::Persisted { id, result } => {
                 if self.keeping.ended(id, result.is_err()) {
-                    effects.push(Effect::Say(result.map_or_else(Change::HistoryNotKept, |()| Change::HistoryKept)));
+                    effects.push(Effect::Say(
+                        result.map_or_else(Change::HistoryNotKept, |()| Change::HistoryKept),
+                    ));
                 }
             }
-            Event::OverridesTakenUp { overrides, last, lost } => {
+            Event::OverridesTakenUp {
+                overrides,
+                last,
+                lost,
+            } => {
                 if self.words.take_up(overrides, last, lost, now, &mut effects) {
-                    self.dirty.extend((0..self.plans.len()).map(ServiceId::from_index));
+                    self.dirty
+                        .extend((0..self.plans.len()).map(ServiceId::from_index));
                     self.units.look_at_all();
                 }
             }
             Event::AcceptLoss { request } => self.words.accept_loss(request, &mut effects),
             Event::Override { request, asked } => self.words.add(request, asked, &mut effects),
-            Event::Release { request, what, force } => self.words.remove(request, what, force, &mut effects),
+            Event::Release {
+                request,
+                what,
+                force,
+            } => self.words.remove(request, what, force, &mut effects),
             Event::OverridesPersisted { id, result } => {
-                let changed = self.words.write_ended(id, result, &self.dataset.config, now, &mut effects);
+                let changed =
+                    self.words
+                        .write_ended(id, result, &self.dataset.config, now, &mut effects);
                 self.dirty.extend(changed);
             }
             Event::UnitsTakenUp { records, frozen } => {
                 self.units.take_up(records, frozen, &mut effects);
                 self.dirty.extend(self.units.all());
             }
-            Event::MoveUnit { request, unit, region, force } => {
-                let (config, health, words) = (&self.dataset.config, &self.health, &self.words.list);
+            Event::MoveUnit {
+                request,
+                unit,
+                region,
+                force,
+            } => {
+                let (config, health, words) =
+                    (&self.dataset.config, &self.health, &self.words.list);
                 let blind = self.stall.is_some_and(|stall| now < stall.judged);
-                let scenery = Scenery { config, health, words, first_round: self.first_round, blind, now };
-                self.units.move_unit(request, &unit, &region, force, &scenery, &mut effects);
+                let scenery = Scenery {
+                    config,
+                    health,
+                    words,
+                    first_round: self.first_round,
+                    blind,
+                    now,
+                };
+                self.units
+                    .move_unit(request, &unit, &region, force, &scenery, &mut effects);
             }
-            Event::BeginUnits { request, name, epoch } => {
-                self.units.begin(request, &name, epoch, &self.dataset.config, &mut effects);
+            Event::BeginUnits {
+                request,
+                name,
+                epoch,
+            } => {
+                self.units
+                    .begin(request, &name, epoch, &self.dataset.config, &mut effects);
             }
-            Event::UnitsPersisted { id, result } => self.dirty.extend(self.units.write_ended(id, result, now, &mut effects)),
-            Event::InForce { publication } => self.dirty.extend(self.units.in_force(publication, now)),
+            Event::UnitsPersisted { id, result } => {
+                self.dirty
+                    .extend(self.units.write_ended(id, result, now, &mut effects))
+            }
+            Event::InForce { publication } => {
+                self.dirty.extend(self.units.in_force(publication, now))
+            }
             Event::ClockSet => {
                 self.keeping.changed = true;
                 self.words.clock_set(now);
@@ -558,13 +667,22 @@ impl Publisher {
         }
         self.dirty.extend(self.pools.due(now));
         let looked = std::mem::replace(&mut self.looked, now);
-        if self.stall.is_some_and(|stall| looked < stall.judged && stall.judged <= now) {
+        if self
+            .stall
+            .is_some_and(|stall| looked < stall.judged && stall.judged <= now)
+        {
             self.units.look_at_all();
         }
-        self.dirty.extend(self.words.due(&self.dataset.config, looked, now, &mut effects));
+        self.dirty.extend(
+            self.words
+                .due(&self.dataset.config, looked, now, &mut effects),
+        );
         self.step_units(now, &mut effects);
         // Before anything is answered, what is found is compiled once, at the end of that time.
-        if !self.is_silent() && !self.dirty.is_empty() && self.published.is_none_or(|at| now >= at + COALESCE) {
+        if !self.is_silent()
+            && !self.dirty.is_empty()
+            && self.published.is_none_or(|at| now >= at + COALESCE)
+        {
             self.publish(now, &mut effects);
         }
         self.keep(now, &mut effects);
@@ -578,17 +696,45 @@ impl Publisher {
         let (config, health, units) = (&self.dataset.config, &self.health, &self.units);
         let (first_round, blind) = (self.first_round, self.is_blind(now));
         let stranded = |before: &Overrides, after: &Overrides, at: Moment| {
-            let before = Scenery { config, health, words: before, first_round, blind, now: at };
-            units.stranded(&before, &Scenery { words: after, ..before })
+            let before = Scenery {
+                config,
+                health,
+                words: before,
+                first_round,
+                blind,
+                now: at,
+            };
+            units.stranded(
+                &before,
+                &Scenery {
+                    words: after,
+                    ..before
+                },
+            )
         };
-        self.words.keep(&Ground { config, health, stranded: &stranded, now }, effects);
+        self.words.keep(
+            &Ground {
+                config,
+                health,
+                stranded: &stranded,
+                now,
+            },
+            effects,
+        );
     }
 
     /// Asks for what health and time have brought about of units.
     fn step_units(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let (config, health, words) = (&self.dataset.config, &self.health, &self.words.list);
         let blind = self.stall.is_some_and(|stall| now < stall.judged);
-        let scenery = Scenery { config, health, words, first_round: self.first_round, blind, now };
+        let scenery = Scenery {
+            config,
+            health,
+            words,
+            first_round: self.first_round,
+            blind,
+            now,
+        };
         let due = self.units.step(&self.dirty, &scenery, now, effects);
         self.dirty.extend(due);
     }
@@ -605,16 +751,33 @@ impl Publisher {
         if self.keeping.due().is_some_and(|due| due <= now)
             && let Some(history) = self.history(now)
         {
-            effects.push(Effect::Keep { id: self.keeping.begin(now), history });
+            effects.push(Effect::Keep {
+                id: self.keeping.begin(now),
+                history,
+            });
         }
     }
 
-    fn resume(&mut self, service: ServiceId, region: RegionId, now: Moment, effects: &mut Vec<Effect>) {
-        let Some(ramp) = self.pools.resume(service, &self.dataset.config, region, now) else { return };
+    fn resume(
+        &mut self,
+        service: ServiceId,
+        region: RegionId,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(ramp) = self
+            .pools
+            .resume(service, &self.dataset.config, region, now)
+        else {
+            return;
+        };
         self.keeping.changed = true;
         self.dirty.insert(service);
         let (service, region) = self.names_of(service, region);
-        effects.push(Effect::Say(Change::Resumed { service: service.clone(), region: region.clone() }));
+        effects.push(Effect::Say(Change::Resumed {
+            service: service.clone(),
+            region: region.clone(),
+        }));
         effects.extend(ramp.map(|ramp| Effect::Say(ramp_change(service, region, ramp))));
     }
 
@@ -633,11 +796,22 @@ impl Publisher {
                     self.keeping.doubted = true;
                     self.dirty.extend(&self.used_by[target.index()]);
                 }
-                health::Effect::Flapping { target, changes, within, until } => {
+                health::Effect::Flapping {
+                    target,
+                    changes,
+                    within,
+                    until,
+                } => {
                     self.keeping.changed = true;
                     self.dirty.extend(&self.used_by[target.index()]);
                     let (target, check) = self.target_names(target);
-                    effects.push(Effect::Say(Change::Flapping { target, check, changes, within, until }));
+                    effects.push(Effect::Say(Change::Flapping {
+                        target,
+                        check,
+                        changes,
+                        within,
+                        until,
+                    }));
                 }
                 health::Effect::FlappingEnded(target) => {
                     self.keeping.changed = true;
@@ -647,7 +821,11 @@ impl Publisher {
                 }
                 health::Effect::Warned { target, warning } => {
                     let (target, check) = self.target_names(target);
-                    effects.push(Effect::Say(Change::Warned { target, check, warning }));
+                    effects.push(Effect::Say(Change::Warned {
+                        target,
+                        check,
+                        warning,
+                    }));
                 }
                 health::Effect::IsolationBegan => effects.push(Effect::Say(Change::IsolationBegan)),
                 health::Effect::IsolationEnded(end) => {
@@ -690,7 +868,13 @@ impl Publisher {
 
     /// Takes up a new dataset: health follows by (check definition, address), and what is new starts
     /// from its own first round.
-    fn reload(&mut self, dataset: Arc<Dataset>, first_round: Vec<(TargetId, Outcome)>, now: Moment, effects: &mut Vec<Effect>) {
+    fn reload(
+        &mut self,
+        dataset: Arc<Dataset>,
+        first_round: Vec<(TargetId, Outcome)>,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
         let (mut health, keys) = (new_health(&dataset), keys(&dataset));
         let carry = match_targets(&self.keys, &keys);
         health.carry_over(&self.health, &carry);
@@ -701,9 +885,15 @@ impl Publisher {
         }
         self.pushes = pushes;
         let mut pools = Pools::new(&dataset.config);
-        pools.restore(&dataset.config, &self.pools.records(&self.dataset.config, now), Duration::ZERO, now);
+        pools.restore(
+            &dataset.config,
+            &self.pools.records(&self.dataset.config, now),
+            Duration::ZERO,
+            now,
+        );
         (self.health, self.keys, self.pools) = (health, keys, pools);
-        self.numbering.renumber(&self.dataset.config, &dataset.config);
+        self.numbering
+            .renumber(&self.dataset.config, &dataset.config);
         self.used_by = used_by(&dataset);
         self.units.reload(&dataset.config, effects);
         self.dataset = dataset;
@@ -725,12 +915,21 @@ impl Publisher {
         let service = &config.services[id.index()];
         let (regions, words) = (&config.regions, &self.words.list);
         let state = |pool: &Pool, endpoint: &Endpoint| {
-            words.state(regions, service, pool, endpoint, now).unwrap_or_else(|| health.endpoint(endpoint))
+            words
+                .state(regions, service, pool, endpoint, now)
+                .unwrap_or_else(|| health.endpoint(endpoint))
         };
         let (mut standings, ramps) = self.pools.update(id, config, &state, health, undone, now);
         let applied = words.apply(regions, service, &mut standings, now);
         let blind = self.stall.is_some_and(|stall| now < stall.judged);
-        let scenery = Scenery { config, health, words, first_round: self.first_round, blind, now };
+        let scenery = Scenery {
+            config,
+            health,
+            words,
+            first_round: self.first_round,
+            blind,
+            now,
+        };
         let holding = self.units.settle(id, &scenery, now);
         let mut plan = Plan::compile_held(&applied, regions, &state, &standings, holding);
         plan.count_in(self.numbering.of(id));
@@ -739,19 +938,27 @@ impl Publisher {
 
     fn compile_all(&mut self, now: Moment) {
         let services = 0..self.dataset.config.services.len();
-        self.plans = services.map(|index| Arc::new(self.compile(ServiceId::from_index(index), now).0)).collect();
+        self.plans = services
+            .map(|index| Arc::new(self.compile(ServiceId::from_index(index), now).0))
+            .collect();
     }
 
     fn names_of(&self, service: ServiceId, region: RegionId) -> (String, String) {
         let config = &self.dataset.config;
-        (config.services[service.index()].name.to_string(), config.regions[region.index()].name.clone())
+        (
+            config.services[service.index()].name.to_string(),
+            config.regions[region.index()].name.clone(),
+        )
     }
 
     /// What is probed, and by which check.
     fn target_names(&self, target: TargetId) -> (String, String) {
         let config = &self.dataset.config;
         let target = &config.targets[target.index()];
-        (target.target.to_string(), config.checks[target.check.index()].name.clone())
+        (
+            target.target.to_string(),
+            config.checks[target.check.index()].name.clone(),
+        )
     }
 
     fn target_change(&self, transition: &health::Transition) -> Change {
@@ -764,7 +971,10 @@ impl Publisher {
             check,
             up: transition.up,
             cause: transition.cause,
-            regions: regions.into_iter().map(|region| config.regions[region.index()].name.clone()).collect(),
+            regions: regions
+                .into_iter()
+                .map(|region| config.regions[region.index()].name.clone())
+                .collect(),
             services: self.used_by[transition.target.index()].len(),
         }
     }
@@ -776,7 +986,11 @@ fn keys(dataset: &Dataset) -> Arc<[Key]> {
 
 fn ramp_change(service: String, region: String, ramp: Ramp) -> Change {
     match ramp {
-        Ramp::Began(ramp) => Change::RampBegan { service, region, ramp },
+        Ramp::Began(ramp) => Change::RampBegan {
+            service,
+            region,
+            ramp,
+        },
         Ramp::Ended => Change::RampEnded { service, region },
     }
 }
@@ -784,20 +998,33 @@ fn ramp_change(service: String, region: String, ramp: Ramp) -> Change {
 /// The targets of `new` that `old` has no health of: to be probed before `new` is published.
 pub fn new_targets(old: &Dataset, new: &Dataset) -> Vec<TargetId> {
     let carried = match_targets(&keys(old), &keys(new));
-    let unknown = carried.iter().enumerate().filter(|(_, carry)| matches!(carry, Carry::New));
-    unknown.map(|(index, _)| TargetId::from_index(index)).collect()
+    let unknown = carried
+        .iter()
+        .enumerate()
+        .filter(|(_, carry)| matches!(carry, Carry::New));
+    unknown
+        .map(|(index, _)| TargetId::from_index(index))
+        .collect()
 }
 
 fn new_health(dataset: &Dataset) -> Health {
     let config = &dataset.config;
-    Health::new(TargetSpec::all(&config.checks, &config.targets, &config.services, &config.server.sanity))
+    Health::new(TargetSpec::all(
+        &config.checks,
+        &config.targets,
+        &config.services,
+        &config.server.sanity,
+    ))
 }
 
 fn used_by(dataset: &Dataset) -> Vec<Vec<ServiceId>> {
     let mut used_by = vec![Vec::new(); dataset.config.targets.len()];
     for (index, service) in dataset.config.services.iter().enumerate() {
         let endpoints = service.pools.iter().flat_map(|pool| &pool.endpoints);
-        let ready = service.unit.iter().flat_map(|unit| unit.rules.ready.iter().flatten().flatten());
+        let ready = service
+            .unit
+            .iter()
+            .flat_map(|unit| unit.rules.ready.iter().flatten().flatten());
         for target in endpoints.flat_map(|endpoint| &endpoint.probes).chain(ready) {
             let services: &mut Vec<ServiceId> = &mut used_by[target.index()];
             if services.last() != Some(&ServiceId::from_index(index)) {
@@ -811,13 +1038,27 @@ fn used_by(dataset: &Dataset) -> Vec<Vec<ServiceId>> {
 /// Where the pool in `region` stands in a plan; `None` for a family that it does not offer.
 fn stand(plan: &Plan, region: RegionId, family: Family) -> Option<Stand> {
     let rung = Rung::best(plan.pool(region)?.rungs[family.index()])?;
-    let note = if rung == Rung::Standby { plan.note(region) } else { None };
+    let note = if rung == Rung::Standby {
+        plan.note(region)
+    } else {
+        None
+    };
     let held = note.is_some_and(|note| note.standing.held[family.index()]);
-    Some(Stand { rung, held, drained: note.is_some_and(|note| note.standing.drained.is_some()) })
+    Some(Stand {
+        rung,
+        held,
+        drained: note.is_some_and(|note| note.standing.drained.is_some()),
+    })
 }
 
 /// One sentence per pool and family whose rung changed, and one where the service's did.
-fn say_differences(dataset: &Dataset, service: ServiceId, old: &Plan, new: &Plan, effects: &mut Vec<Effect>) {
+fn say_differences(
+    dataset: &Dataset,
+    service: ServiceId,
+    old: &Plan,
+    new: &Plan,
+    effects: &mut Vec<Effect>,
+) {
     let name = || dataset.config.services[service.index()].name.to_string();
     // What changes hands says so itself.
     if old.holding().map(Holding::owner) != new.holding().map(Holding::owner) {
@@ -828,17 +1069,30 @@ fn say_differences(dataset: &Dataset, service: ServiceId, old: &Plan, new: &Plan
             continue;
         }
         for pool in &new.pools {
-            if let (Some(old), Some(new)) = (stand(old, pool.region, family), stand(new, pool.region, family))
-                && old != new
+            if let (Some(old), Some(new)) = (
+                stand(old, pool.region, family),
+                stand(new, pool.region, family),
+            ) && old != new
             {
                 let region = dataset.config.regions[pool.region.index()].name.clone();
-                effects.push(Effect::Say(Change::Pool { service: name(), region, family: label, old, new }));
+                effects.push(Effect::Say(Change::Pool {
+                    service: name(),
+                    region,
+                    family: label,
+                    old,
+                    new,
+                }));
             }
         }
         if let (Some(old), Some(new)) = (old.rung(family), new.rung(family))
             && old != new
         {
-            effects.push(Effect::Say(Change::Service { service: name(), family: label, old, new }));
+            effects.push(Effect::Say(Change::Service {
+                service: name(),
+                family: label,
+                old,
+                new,
+            }));
         }
     }
 }

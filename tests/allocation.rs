@@ -1,6 +1,9 @@
 //! `respond` and `respond_all` allocate nothing: an allocator that counts holds them to that, over every kind of answer.
 
-#![allow(unsafe_code, reason = "an allocator is an unsafe trait; this one only counts and hands on")]
+#![allow(
+    unsafe_code,
+    reason = "an allocator is an unsafe trait; this one only counts and hands on"
+)]
 
 mod common;
 
@@ -8,7 +11,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
-use meridian::answer::{Exchange, Query, Response, TCP_BUFFER, Transport, Worker, query_message, respond, respond_all};
+use meridian::answer::{
+    Exchange, Query, Response, TCP_BUFFER, Transport, Worker, query_message, respond, respond_all,
+};
 use meridian::dataset::Snapshot;
 use meridian::dns::{Name, RrType, Ttl};
 use meridian::model::Moment;
@@ -98,13 +103,27 @@ dublin = { endpoints = ["192.0.2.10"] }
 /// A zone with every kind of name, and one worker that counts by region, too.
 fn snapshot() -> Arc<Snapshot> {
     let label = "l".repeat(60);
-    let many: String = (0..90).map(|i| format!("many A 198.51.100.{i}\n")).collect();
-    let zone = ZONE.replace("LONG", &[label.as_str(); 3].join(".")).replace("MANY", &many);
+    let many: String = (0..90)
+        .map(|i| format!("many A 198.51.100.{i}\n"))
+        .collect();
+    let zone = ZONE
+        .replace("LONG", &[label.as_str(); 3].join("."))
+        .replace("MANY", &many);
     let mut publisher = Publisher::new(common::dataset(&[common::CONFIGURATION, &zone].concat()));
     publisher.count_for(1);
-    let owned = UnitRecord::Owned { owner: "dublin".to_owned(), epoch: 1, ttl: Ttl::from_secs(20).unwrap() };
+    let owned = UnitRecord::Owned {
+        owner: "dublin".to_owned(),
+        epoch: 1,
+        ttl: Ttl::from_secs(20).unwrap(),
+    };
     let records = [("unit.gtm.example.".to_owned(), owned)].into();
-    publisher.handle(Event::UnitsTakenUp { records, frozen: None }, Moment::default());
+    publisher.handle(
+        Event::UnitsTakenUp {
+            records,
+            frozen: None,
+        },
+        Moment::default(),
+    );
     publisher.answer_at_once(Moment::default());
     publisher.snapshot()
 }
@@ -127,7 +146,11 @@ fn plain(text: &str) -> Vec<u8> {
 
 /// The same with another octet at `at`; from the end if that is negative.
 fn with(mut bytes: Vec<u8>, at: isize, octet: u8) -> Vec<u8> {
-    let at = if at < 0 { bytes.len() - at.unsigned_abs() } else { at as usize };
+    let at = if at < 0 {
+        bytes.len() - at.unsigned_abs()
+    } else {
+        at as usize
+    };
     bytes[at] = octet;
     bytes
 }
@@ -153,12 +176,18 @@ fn kind(answer: &[u8]) -> Kind {
     }
     let code = u16::from(answer[3] & 15);
     // The upper bits of the code stand in the OPT record, which is the last.
-    let opt = answer.windows(3).rposition(|octets| octets == [0, 0, 41]).filter(|_| answer[11] > 0);
+    let opt = answer
+        .windows(3)
+        .rposition(|octets| octets == [0, 0, 41])
+        .filter(|_| answer[11] > 0);
     let code = code | opt.map_or(0, |at| u16::from(answer[at + 5]) << 4);
     match (answer[2] & 2 != 0, answer[5]) {
         (true, _) => Cut,
         (false, 0) => Header(code),
-        (false, _) => Whole(code, [answer[7], answer[9], answer[11] - u8::from(opt.is_some())]),
+        (false, _) => Whole(
+            code,
+            [answer[7], answer[9], answer[11] - u8::from(opt.is_some())],
+        ),
     }
 }
 
@@ -168,46 +197,162 @@ fn queries() -> Vec<(&'static str, Vec<u8>, Kind)> {
     let deep = [["q".repeat(60).as_str(); 2].join(".").as_str(), "long"].join(".");
     vec![
         ("static", plain("ns1"), Whole(0, [1, 0, 0])),
-        ("static with OPT", ask("NS1", RrType::A, v4), Whole(0, [1, 0, 0])),
-        ("with additional records", ask("@", RrType::MX, v4), Whole(0, [1, 0, 1])),
-        ("nearest, its client's address", plain("near"), Whole(0, [2, 0, 0])),
-        ("nearest, IPv4 subnet", ask("near", RrType::A, v4), Whole(0, [2, 0, 0])),
-        ("nearest, IPv6 subnet", ask("near", RrType::A, v6), Whole(0, [2, 0, 0])),
-        ("nearest, a border", ask("near", RrType::A, "10.1.2.0/24"), Whole(0, [1, 0, 0])),
-        ("nearest, not to be located", ask("near", RrType::A, "0.0.0.0/0"), Whole(0, [2, 0, 0])),
+        (
+            "static with OPT",
+            ask("NS1", RrType::A, v4),
+            Whole(0, [1, 0, 0]),
+        ),
+        (
+            "with additional records",
+            ask("@", RrType::MX, v4),
+            Whole(0, [1, 0, 1]),
+        ),
+        (
+            "nearest, its client's address",
+            plain("near"),
+            Whole(0, [2, 0, 0]),
+        ),
+        (
+            "nearest, IPv4 subnet",
+            ask("near", RrType::A, v4),
+            Whole(0, [2, 0, 0]),
+        ),
+        (
+            "nearest, IPv6 subnet",
+            ask("near", RrType::A, v6),
+            Whole(0, [2, 0, 0]),
+        ),
+        (
+            "nearest, a border",
+            ask("near", RrType::A, "10.1.2.0/24"),
+            Whole(0, [1, 0, 0]),
+        ),
+        (
+            "nearest, not to be located",
+            ask("near", RrType::A, "0.0.0.0/0"),
+            Whole(0, [2, 0, 0]),
+        ),
         ("weighted", ask("share", RrType::A, v4), Whole(0, [1, 0, 0])),
-        ("an alias that is steered", ask("first", RrType::AAAA, v4), Whole(0, [1, 0, 0])),
-        ("a trickle", ask("trickle", RrType::A, v4), Whole(0, [1, 0, 0])),
-        ("sticky, IPv4 subnet", ask("stick", RrType::A, v4), Whole(0, [1, 0, 0])),
-        ("sticky, IPv6 subnet", ask("stick", RrType::A, v6), Whole(0, [1, 0, 0])),
-        ("HTTPS that is steered", ask("stick", RrType::HTTPS, v4), Whole(0, [1, 0, 0])),
+        (
+            "an alias that is steered",
+            ask("first", RrType::AAAA, v4),
+            Whole(0, [1, 0, 0]),
+        ),
+        (
+            "a trickle",
+            ask("trickle", RrType::A, v4),
+            Whole(0, [1, 0, 0]),
+        ),
+        (
+            "sticky, IPv4 subnet",
+            ask("stick", RrType::A, v4),
+            Whole(0, [1, 0, 0]),
+        ),
+        (
+            "sticky, IPv6 subnet",
+            ask("stick", RrType::A, v6),
+            Whole(0, [1, 0, 0]),
+        ),
+        (
+            "HTTPS that is steered",
+            ask("stick", RrType::HTTPS, v4),
+            Whole(0, [1, 0, 0]),
+        ),
         ("a unit", ask("unit", RrType::A, v4), Whole(0, [1, 0, 0])),
-        ("who owns it", ask("_epoch.unit", RrType::TXT, v4), Whole(0, [1, 0, 0])),
-        ("another type of that", ask("_epoch.unit", RrType::A, v4), Whole(0, [0, 1, 0])),
-        ("a unit that nobody owns", ask("fenced", RrType::A, v4), Whole(0, [0, 1, 0])),
-        ("no such name", ask("nothing.at.all", RrType::A, v4), Whole(3, [0, 1, 0])),
-        ("no such type", ask("ns1", RrType::AAAA, v4), Whole(0, [0, 1, 0])),
-        ("no such type of a service", ask("near", RrType::AAAA, v4), Whole(0, [0, 1, 0])),
-        ("any type", ask("near", RrType::ANY, v4), Whole(0, [1, 0, 0])),
-        ("referral", ask("www.cut", RrType::A, v4), Whole(0, [0, 1, 1])),
-        ("DS at a cut", ask("cut", RrType::DS, v4), Whole(0, [0, 1, 0])),
+        (
+            "who owns it",
+            ask("_epoch.unit", RrType::TXT, v4),
+            Whole(0, [1, 0, 0]),
+        ),
+        (
+            "another type of that",
+            ask("_epoch.unit", RrType::A, v4),
+            Whole(0, [0, 1, 0]),
+        ),
+        (
+            "a unit that nobody owns",
+            ask("fenced", RrType::A, v4),
+            Whole(0, [0, 1, 0]),
+        ),
+        (
+            "no such name",
+            ask("nothing.at.all", RrType::A, v4),
+            Whole(3, [0, 1, 0]),
+        ),
+        (
+            "no such type",
+            ask("ns1", RrType::AAAA, v4),
+            Whole(0, [0, 1, 0]),
+        ),
+        (
+            "no such type of a service",
+            ask("near", RrType::AAAA, v4),
+            Whole(0, [0, 1, 0]),
+        ),
+        (
+            "any type",
+            ask("near", RrType::ANY, v4),
+            Whole(0, [1, 0, 0]),
+        ),
+        (
+            "referral",
+            ask("www.cut", RrType::A, v4),
+            Whole(0, [0, 1, 1]),
+        ),
+        (
+            "DS at a cut",
+            ask("cut", RrType::DS, v4),
+            Whole(0, [0, 1, 0]),
+        ),
         ("wildcard", ask("q.w", RrType::A, v4), Whole(0, [1, 0, 0])),
-        ("chain of aliases", ask("c1", RrType::A, v4), Whole(0, [3, 0, 0])),
+        (
+            "chain of aliases",
+            ask("c1", RrType::A, v4),
+            Whole(0, [3, 0, 0]),
+        ),
         ("DNAME", ask("a.d", RrType::A, v4), Whole(0, [3, 0, 0])),
-        ("DNAME, too long a name", ask(&deep, RrType::A, v4), Whole(6, [1, 0, 0])),
+        (
+            "DNAME, too long a name",
+            ask(&deep, RrType::A, v4),
+            Whole(6, [1, 0, 0]),
+        ),
         ("truncated", ask("many", RrType::A, v4), Cut),
         ("truncated without OPT", plain("many"), Cut),
-        ("not our zone", ask("www.example.", RrType::A, v4), Whole(5, [0, 0, 0])),
+        (
+            "not our zone",
+            ask("www.example.", RrType::A, v4),
+            Whole(5, [0, 0, 0]),
+        ),
         ("transfer", ask("@", RrType::AXFR, v4), Whole(5, [0, 0, 0])),
-        ("another class", with(plain("ns1"), -1, 4), Whole(5, [0, 0, 0])),
-        ("octets left over", [plain("ns1"), vec![0]].concat(), Whole(1, [0, 0, 0])),
-        ("malformed Client Subnet", with(ask("near", RrType::A, v4), -5, 8), Whole(1, [0, 0, 0])),
-        ("EDNS version 1", with(ask("near", RrType::A, v4), -16, 1), Whole(16, [0, 0, 0])),
+        (
+            "another class",
+            with(plain("ns1"), -1, 4),
+            Whole(5, [0, 0, 0]),
+        ),
+        (
+            "octets left over",
+            [plain("ns1"), vec![0]].concat(),
+            Whole(1, [0, 0, 0]),
+        ),
+        (
+            "malformed Client Subnet",
+            with(ask("near", RrType::A, v4), -5, 8),
+            Whole(1, [0, 0, 0]),
+        ),
+        (
+            "EDNS version 1",
+            with(ask("near", RrType::A, v4), -16, 1),
+            Whole(16, [0, 0, 0]),
+        ),
         ("two questions", with(plain("ns1"), 5, 2), Header(1)),
         ("a question cut off", plain("ns1")[..20].to_vec(), Header(1)),
         ("another opcode", with(plain("ns1"), 2, 0x10), Header(4)),
         ("a response", with(plain("ns1"), 2, 0x80), Nothing),
-        ("shorter than a header", plain("ns1")[..11].to_vec(), Nothing),
+        (
+            "shorter than a header",
+            plain("ns1")[..11].to_vec(),
+            Nothing,
+        ),
         ("empty", Vec::new(), Nothing),
     ]
 }
@@ -220,7 +365,15 @@ fn allocations(work: impl FnOnce()) -> u64 {
 }
 
 fn exchange<'m>(bytes: &'m [u8], out: &'m mut [u8], transport: Transport) -> Exchange<'m> {
-    Exchange { query: Query { bytes, client: "192.0.2.1".parse().unwrap(), transport }, out, answer: None }
+    Exchange {
+        query: Query {
+            bytes,
+            client: "192.0.2.1".parse().unwrap(),
+            transport,
+        },
+        out,
+        answer: None,
+    }
 }
 
 #[test]
@@ -230,15 +383,29 @@ fn respond_allocates_nothing() {
         for transport in [Transport::Udp, Transport::Tcp] {
             let Exchange { query, out, .. } = exchange(&bytes, &mut out, transport);
             let mut sent = Response::Send(0);
-            assert_eq!(allocations(|| sent = respond(&snapshot, &mut worker, &query, out)), 0, "{label} over {transport}");
-            let length = if let Response::Send(length) = sent { length } else { 0 };
+            assert_eq!(
+                allocations(|| sent = respond(&snapshot, &mut worker, &query, out)),
+                0,
+                "{label} over {transport}"
+            );
+            let length = if let Response::Send(length) = sent {
+                length
+            } else {
+                0
+            };
             match expected {
-                Cut if transport == Transport::Tcp => assert_eq!(kind(&out[..length]), Whole(0, [90, 0, 0]), "{label}"),
+                Cut if transport == Transport::Tcp => {
+                    assert_eq!(kind(&out[..length]), Whole(0, [90, 0, 0]), "{label}")
+                }
                 _ => assert_eq!(kind(&out[..length]), expected, "{label} over {transport}"),
             }
         }
     }
-    assert!(snapshot.answers_of(snapshot.dataset.service_at(&name("near")).unwrap()).any(|(_, count)| count > 0));
+    assert!(
+        snapshot
+            .answers_of(snapshot.dataset.service_at(&name("near")).unwrap())
+            .any(|(_, count)| count > 0)
+    );
     // The counter counts.
     assert_eq!(allocations(|| drop(std::hint::black_box(vec![1u8]))), 1);
 }
@@ -249,19 +416,39 @@ fn respond_all_allocates_nothing() {
     let snapshot = snapshot();
     let mut queries: Vec<_> = queries().into_iter().map(|(_, bytes, _)| bytes).collect();
     let mut rooms = vec![vec![0; TCP_BUFFER]; queries.len()];
-    let (mut together, mut alone, mut out) = (Worker::numbered(7, 0), Worker::numbered(7, 0), vec![0; TCP_BUFFER]);
+    let (mut together, mut alone, mut out) = (
+        Worker::numbered(7, 0),
+        Worker::numbered(7, 0),
+        vec![0; TCP_BUFFER],
+    );
     for transport in [Transport::Udp, Transport::Tcp] {
         for count in 0..=queries.len() {
             let messages = queries.iter().zip(&mut rooms).take(count);
-            let mut exchanges: Vec<_> = messages.map(|(bytes, room)| exchange(bytes, room, transport)).collect();
-            assert_eq!(allocations(|| respond_all(&snapshot, &mut together, &mut exchanges)), 0, "{count} over {transport}");
-            for Exchange { query, out: room, answer } in &exchanges {
+            let mut exchanges: Vec<_> = messages
+                .map(|(bytes, room)| exchange(bytes, room, transport))
+                .collect();
+            assert_eq!(
+                allocations(|| respond_all(&snapshot, &mut together, &mut exchanges)),
+                0,
+                "{count} over {transport}"
+            );
+            for Exchange {
+                query,
+                out: room,
+                answer,
+            } in &exchanges
+            {
                 let length = match respond(&snapshot, &mut alone, query, &mut out) {
                     Response::Send(length) => Some(length),
                     Response::Drop(_) => None,
                 };
                 assert_eq!(*answer, length, "{:02x?}", query.bytes);
-                assert_eq!(room[..length.unwrap_or(0)], out[..length.unwrap_or(0)], "{:02x?}", query.bytes);
+                assert_eq!(
+                    room[..length.unwrap_or(0)],
+                    out[..length.unwrap_or(0)],
+                    "{:02x?}",
+                    query.bytes
+                );
             }
             queries.rotate_left(1);
         }

@@ -12,8 +12,11 @@ use meridian::loader;
 #[test]
 fn every_bad_configuration_gets_its_message() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad");
-    let mut cases: Vec<PathBuf> =
-        fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut cases: Vec<PathBuf> = fs::read_dir(&root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
     cases.sort();
     assert!(!cases.is_empty());
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
@@ -24,13 +27,22 @@ fn every_bad_configuration_gets_its_message() {
         let outcome = loader::load(Path::new("meridian.toml"));
         let rendered = render_text(&outcome.diagnostics, &outcome.sources, false);
         let name = case.file_name().unwrap().to_string_lossy().into_owned();
-        assert!(outcome.diagnostics.iter().next().is_some(), "{name}: nothing is wrong with it");
-        assert_eq!(outcome.loaded.is_none(), outcome.diagnostics.has_errors(), "{name}");
+        assert!(
+            outcome.diagnostics.iter().next().is_some(),
+            "{name}: nothing is wrong with it"
+        );
+        assert_eq!(
+            outcome.loaded.is_none(),
+            outcome.diagnostics.has_errors(),
+            "{name}"
+        );
         let expected = fs::read_to_string("expected.txt").unwrap_or_default();
         if update {
             fs::write("expected.txt", rendered).unwrap();
         } else if rendered != expected {
-            wrong.push(format!("── {name}: expected\n{expected}\n── {name}: got\n{rendered}"));
+            wrong.push(format!(
+                "── {name}: expected\n{expected}\n── {name}: got\n{rendered}"
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

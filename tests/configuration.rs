@@ -26,8 +26,13 @@ fn load(config: &Path) -> Loaded {
 fn the_commented_defaults_and_the_example_zone_load_without_a_word() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let loaded = load(&root.join("meridian.toml"));
-    let files = fs::read_dir(root.join("zones")).unwrap().map(|entry| entry.unwrap().path());
-    assert_eq!(loaded.config.zones.len(), files.filter(|path| path.is_file()).count());
+    let files = fs::read_dir(root.join("zones"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    assert_eq!(
+        loaded.config.zones.len(),
+        files.filter(|path| path.is_file()).count()
+    );
     assert_eq!(loaded.config.regions.len(), 3);
     assert!(loaded.config.tests.len() >= 4);
 }
@@ -35,9 +40,17 @@ fn the_commented_defaults_and_the_example_zone_load_without_a_word() {
 /// The examples, by the names of their files, and what they all say.
 fn examples() -> (Vec<String>, Arc<Dataset>) {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("zones/examples");
-    let paths = fs::read_dir(&examples).unwrap().map(|entry| entry.unwrap().path());
-    let is_zone = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "toml");
-    let mut names: Vec<_> = paths.filter(is_zone).map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    let paths = fs::read_dir(&examples)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let is_zone = |path: &std::path::PathBuf| {
+        path.extension()
+            .is_some_and(|extension| extension == "toml")
+    };
+    let mut names: Vec<_> = paths
+        .filter(is_zone)
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
     names.sort();
     assert!(names.len() >= 12, "{names:?}");
     let config = load(&examples.join("config/meridian.toml")).config;
@@ -47,7 +60,8 @@ fn examples() -> (Vec<String>, Arc<Dataset>) {
 }
 
 fn shipped(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 #[test]
@@ -55,22 +69,44 @@ fn every_example_has_tests_that_pass_a_scenario_and_a_section() {
     let (names, dataset) = examples();
     let mut diagnostics = Diagnostics::default();
     run_tests(&dataset, &mut diagnostics);
-    assert!(!diagnostics.has_errors(), "{}", render_text(&diagnostics, &meridian::diag::Sources::new(), false));
+    assert!(
+        !diagnostics.has_errors(),
+        "{}",
+        render_text(&diagnostics, &meridian::diag::Sources::new(), false)
+    );
     let page = shipped("docs/patterns.md");
     for name in names {
         let zone = shipped(&format!("zones/examples/{name}.toml"));
-        assert!(zone.matches("[[tests]]").count() >= 4, "{name}: fewer than four tests");
-        assert!(zone.contains("\ndown = ["), "{name}: nothing is lost in its tests");
+        assert!(
+            zone.matches("[[tests]]").count() >= 4,
+            "{name}: fewer than four tests"
+        );
+        assert!(
+            zone.contains("\ndown = ["),
+            "{name}: nothing is lost in its tests"
+        );
         let scenario = shipped(&format!("tests/scenarios/pattern-{name}.scenario"));
-        assert!(scenario.contains(&format!("--- example {name}\n")), "{name}: its scenario runs something else");
-        assert!(scenario.contains("\nfail "), "{name}: nothing fails in its scenario");
-        assert!(page.contains(&format!("(../zones/examples/{name}.toml)")), "{name}: it has no section in docs/patterns.md");
+        assert!(
+            scenario.contains(&format!("--- example {name}\n")),
+            "{name}: its scenario runs something else"
+        );
+        assert!(
+            scenario.contains("\nfail "),
+            "{name}: nothing fails in its scenario"
+        );
+        assert!(
+            page.contains(&format!("(../zones/examples/{name}.toml)")),
+            "{name}: it has no section in docs/patterns.md"
+        );
     }
 }
 
 /// The fenced blocks of a section that begin so.
 fn blocks<'a>(section: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
-    section.split(start).skip(1).map(|rest| rest.split("\n```").next().unwrap())
+    section
+        .split(start)
+        .skip(1)
+        .map(|rest| rest.split("\n```").next().unwrap())
 }
 
 /// What the sections quote are lines of their example and of the configuration, one after the other but for comments; and
@@ -80,24 +116,45 @@ fn the_page_of_patterns_quotes_the_examples() {
     let (names, dataset) = examples();
     let page = shipped("docs/patterns.md");
     let lines = |text: &str| {
-        let kept = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let kept = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         kept.collect::<Vec<_>>().join("\n") + "\n"
     };
     let config = lines(&shipped("zones/examples/config/meridian.toml"));
-    let mut sections: Vec<&str> = page.split("\n## ").filter(|section| section.contains("```toml")).collect();
+    let mut sections: Vec<&str> = page
+        .split("\n## ")
+        .filter(|section| section.contains("```toml"))
+        .collect();
     for name in names {
         let link = format!("(../zones/examples/{name}.toml)");
-        let position = sections.iter().position(|section| section.contains(&link)).expect("a section with a quotation");
+        let position = sections
+            .iter()
+            .position(|section| section.contains(&link))
+            .expect("a section with a quotation");
         let section = sections.remove(position);
-        for part in ["**Use it", "**When a place dies:**", "**What Meridian cannot do:**"] {
+        for part in [
+            "**Use it",
+            "**When a place dies:**",
+            "**What Meridian cannot do:**",
+        ] {
             assert!(section.contains(part), "{name}: {part}");
         }
         let zone = lines(&shipped(&format!("zones/examples/{name}.toml")));
         for block in blocks(section, "\n```toml\n") {
             let block = lines(block);
-            assert!(zone.contains(&block) || config.contains(&block), "{name}: neither file has\n{block}");
+            assert!(
+                zone.contains(&block) || config.contains(&block),
+                "{name}: neither file has\n{block}"
+            );
         }
-        assert_eq!(blocks(section, "\n```\n$ meridian why ").map(|block| said_so(&dataset, block)).count(), 1, "{name}");
+        assert_eq!(
+            blocks(section, "\n```\n$ meridian why ")
+                .map(|block| said_so(&dataset, block))
+                .count(),
+            1,
+            "{name}"
+        );
     }
     assert!(sections.is_empty(), "{sections:?}");
 }
@@ -106,13 +163,33 @@ fn the_page_of_patterns_quotes_the_examples() {
 fn said_so(dataset: &Arc<Dataset>, block: &str) {
     let (question, said) = block.split_once('\n').unwrap();
     let words: Vec<&str> = question.split(' ').collect();
-    let option = |name: &str| words.iter().position(|word| *word == name).map(|at| words[at + 1]);
-    let down: Vec<String> = option("--down").into_iter().flat_map(|down| down.split(',')).map(str::to_owned).collect();
+    let option = |name: &str| {
+        words
+            .iter()
+            .position(|word| *word == name)
+            .map(|at| words[at + 1])
+    };
+    let down: Vec<String> = option("--down")
+        .into_iter()
+        .flat_map(|down| down.split(','))
+        .map(str::to_owned)
+        .collect();
     let rtype = (!words[1].starts_with("--")).then(|| words[1].parse().unwrap());
     let snapshot = what_if(dataset, &part(&dataset.config, &down).unwrap(), &[]);
     let name = Name::from_text(words[0], Some(&Name::root())).unwrap();
-    let explanation = explain(&snapshot, &name, rtype, option("--client").unwrap().parse().unwrap(), 0, WallTime::default());
-    assert_eq!(explanation.lines().join("\n"), said, "meridian why {question}");
+    let explanation = explain(
+        &snapshot,
+        &name,
+        rtype,
+        option("--client").unwrap().parse().unwrap(),
+        0,
+        WallTime::default(),
+    );
+    assert_eq!(
+        explanation.lines().join("\n"),
+        said,
+        "meridian why {question}"
+    );
 }
 
 /// Every commented key of the reference has the default that it states.
@@ -122,9 +199,14 @@ fn the_commented_keys_are_keys_and_state_their_defaults() {
     let as_written = load(&root.join("meridian.toml")).config;
     let directory = tempfile::tempdir().unwrap();
     let uncomment = |text: &str, leave: &[&str]| {
-        let bare = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        let key =
-            |line: &str| line.strip_prefix("# ")?.split_once('=').map(|(key, _)| key.trim().to_owned()).filter(|key| bare(key));
+        let bare =
+            |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let key = |line: &str| {
+            line.strip_prefix("# ")?
+                .split_once('=')
+                .map(|(key, _)| key.trim().to_owned())
+                .filter(|key| bare(key))
+        };
         let line = |line: &str| match key(line) {
             Some(key) if !leave.contains(&key.as_str()) => line[2..].to_owned(),
             _ => line.to_owned(),
@@ -157,8 +239,14 @@ fn the_commented_keys_are_keys_and_state_their_defaults() {
         "server_name",
         "ca_file",
     ];
-    let main = uncomment(&fs::read_to_string(root.join("meridian.toml")).unwrap(), &leave);
-    let zone = uncomment(&fs::read_to_string(root.join("zones/gtm.example.toml")).unwrap(), &leave);
+    let main = uncomment(
+        &fs::read_to_string(root.join("meridian.toml")).unwrap(),
+        &leave,
+    );
+    let zone = uncomment(
+        &fs::read_to_string(root.join("zones/gtm.example.toml")).unwrap(),
+        &leave,
+    );
     assert!(main.contains("\ninterval = \"2s\"") && zone.contains("\nttl = 20"));
     fs::create_dir(directory.path().join("zones")).unwrap();
     fs::write(directory.path().join("meridian.toml"), main).unwrap();
@@ -188,11 +276,23 @@ fn the_commented_keys_are_keys_and_state_their_defaults() {
         config
             .services
             .iter()
-            .map(|s| format!("{:?}", (&s.name, s.route, s.map, s.ttl, s.ttl_min, s.answers, s.family, &s.pools)))
+            .map(|s| {
+                format!(
+                    "{:?}",
+                    (
+                        &s.name, s.route, s.map, s.ttl, s.ttl_min, s.answers, s.family, &s.pools
+                    )
+                )
+            })
             .collect::<Vec<_>>()
     };
     assert_eq!(services(&as_written), services(&spelled_out));
-    let map = |config: &meridian::config::Config| format!("{:?}", (config.maps[0].by_distance, config.maps[0].distance_steps));
+    let map = |config: &meridian::config::Config| {
+        format!(
+            "{:?}",
+            (config.maps[0].by_distance, config.maps[0].distance_steps)
+        )
+    };
     assert_eq!(map(&as_written), map(&spelled_out));
 }
 
@@ -272,30 +372,63 @@ fn the_documented_configuration_reads_as_documented() {
     fs::create_dir(path("geoip")).unwrap();
     fs::write(path("geoip/city.mmdb"), "city").unwrap();
     fs::write(path("geoip/asn.mmdb"), "asn").unwrap();
-    let places =
-        "[regions.us-east]\nlatitude = 38.95\nlongitude = -77.45\n[regions.ap-east]\nlatitude = 22.32\nlongitude = 114.17\n";
+    let places = "[regions.us-east]\nlatitude = 38.95\nlongitude = -77.45\n[regions.ap-east]\nlatitude = 22.32\nlongitude = 114.17\n";
     fs::write(path("meridian.toml"), format!("{CONTRACT}{places}")).unwrap();
     fs::write(path("zones/gtm.example.toml"), CONTRACT_ZONE).unwrap();
     let outcome = loader::load(&path("meridian.toml"));
     let rules: Vec<_> = outcome.diagnostics.iter().map(|d| d.rule).collect();
     assert_eq!(rules, ["no-pool-inside-border"]);
 
-    let pool = "ap-east = { weight = 100, endpoints = [\"203.0.113.10\", \"2001:db8:2::10\"] }\n[[tests]]";
-    fs::write(path("zones/gtm.example.toml"), CONTRACT_ZONE.replacen("[[tests]]", pool, 1)).unwrap();
+    let pool =
+        "ap-east = { weight = 100, endpoints = [\"203.0.113.10\", \"2001:db8:2::10\"] }\n[[tests]]";
+    fs::write(
+        path("zones/gtm.example.toml"),
+        CONTRACT_ZONE.replacen("[[tests]]", pool, 1),
+    )
+    .unwrap();
     let config = load(&path("meridian.toml")).config;
-    assert_eq!(config.regions.iter().map(|r| r.name.as_str()).collect::<Vec<_>>(), ["ap-east", "eu-west", "us-east"]);
-    assert_eq!(config.server.state.as_deref(), Some(Path::new("/var/lib/meridian")));
+    assert_eq!(
+        config
+            .regions
+            .iter()
+            .map(|r| r.name.as_str())
+            .collect::<Vec<_>>(),
+        ["ap-east", "eu-west", "us-east"]
+    );
+    assert_eq!(
+        config.server.state.as_deref(),
+        Some(Path::new("/var/lib/meridian"))
+    );
     let outcome = loader::load(&path("meridian.toml"));
     assert_eq!(outcome.city.unwrap().bytes.as_slice(), b"city");
     assert_eq!(outcome.asn.unwrap().bytes.as_slice(), b"asn");
     let check = &config.checks[0];
     assert_eq!(
-        (check.interval, check.timeout, check.fall, check.rise, check.forgive),
+        (
+            check.interval,
+            check.timeout,
+            check.fall,
+            check.rise,
+            check.forgive
+        ),
         (Duration::from_secs(2), Duration::from_secs(1), 3, 4, 5)
     );
     let www = &config.services[0];
-    assert_eq!((www.name.to_string().as_str(), www.ttl.secs(), www.ttl_min.secs()), ("www.gtm.example.", 20, 5));
-    assert_eq!(www.pools.iter().map(|pool| pool.endpoints.len()).collect::<Vec<_>>(), [2, 3, 3]);
+    assert_eq!(
+        (
+            www.name.to_string().as_str(),
+            www.ttl.secs(),
+            www.ttl_min.secs()
+        ),
+        ("www.gtm.example.", 20, 5)
+    );
+    assert_eq!(
+        www.pools
+            .iter()
+            .map(|pool| pool.endpoints.len())
+            .collect::<Vec<_>>(),
+        [2, 3, 3]
+    );
     assert_eq!(config.targets.len(), 8);
 }
 
@@ -309,7 +442,11 @@ fn a_configuration_without_map_or_coordinates_loads() {
     let zone = "zone = \"bench.test\"\nttl = 5\nttl_min = 1\nrecords_file = \"data/zone.db\"\n[services.fo]\nroute = \"priority\"\nchecks = [\"web\"]\n[services.fo.pools]\na = { priority = 1, endpoints = [\"127.0.0.2\"] }\nb = { priority = 2, endpoints = [\"127.0.0.3\"] }\n";
     fs::write(path("zones/bench.test.toml"), zone).unwrap();
     fs::create_dir(path("zones/data")).unwrap();
-    fs::write(path("zones/data/zone.db"), "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n").unwrap();
+    fs::write(
+        path("zones/data/zone.db"),
+        "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n",
+    )
+    .unwrap();
     let outcome = loader::load(&path("meridian.toml"));
     let rules: Vec<_> = outcome.diagnostics.iter().map(|d| d.rule).collect();
     assert_eq!(rules, ["slow-timeout", "quick-fall"]);
@@ -326,9 +463,10 @@ fn check_with(kind: &str, line: &str) -> Result<meridian::model::CheckSpec, Stri
         "exec" if !line.starts_with("command") => "command = [\"/bin/true\"]\n",
         _ => "",
     };
-    let main = format!("[server]\nnode = \"n\"\n[regions.a]\n[checks.c]\ntype = \"{kind}\"\n{needed}{line}\n");
-    let zone =
-        "zone = \"z.example\"\nrecords = \"\"\"\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n\"\"\"\n";
+    let main = format!(
+        "[server]\nnode = \"n\"\n[regions.a]\n[checks.c]\ntype = \"{kind}\"\n{needed}{line}\n"
+    );
+    let zone = "zone = \"z.example\"\nrecords = \"\"\"\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n\"\"\"\n";
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("zones")).unwrap();
     fs::write(directory.path().join("meridian.toml"), main).unwrap();
@@ -336,7 +474,12 @@ fn check_with(kind: &str, line: &str) -> Result<meridian::model::CheckSpec, Stri
     let outcome = loader::load(&directory.path().join("meridian.toml"));
     match outcome.loaded {
         Some(mut loaded) => Ok(loaded.config.checks.remove(0)),
-        None => Err(outcome.diagnostics.iter().map(|d| d.rule.to_owned()).collect::<Vec<_>>().join(" ")),
+        None => Err(outcome
+            .diagnostics
+            .iter()
+            .map(|d| d.rule.to_owned())
+            .collect::<Vec<_>>()
+            .join(" ")),
     }
 }
 
@@ -344,21 +487,38 @@ fn check_with(kind: &str, line: &str) -> Result<meridian::model::CheckSpec, Stri
 /// range is accepted and what lies beyond is not, and no type takes a key that is not its own.
 #[test]
 fn the_table_of_options_is_what_is_enforced() {
-    let kinds: std::collections::BTreeSet<&str> = check_options().flat_map(CheckOption::types).collect();
+    let kinds: std::collections::BTreeSet<&str> =
+        check_options().flat_map(CheckOption::types).collect();
     let (mut defaults, mut ends) = (0, 0);
     for option in check_options() {
         for kind in option.types() {
             let bare = check_with(kind, "").unwrap();
             if let OptionDefault::Is(value) = option.default {
-                assert_eq!(check_with(kind, &format!("{} = {value}", option.key)).as_ref(), Ok(&bare), "{kind}: {}", option.key);
+                assert_eq!(
+                    check_with(kind, &format!("{} = {value}", option.key)).as_ref(),
+                    Ok(&bare),
+                    "{kind}: {}",
+                    option.key
+                );
                 defaults += 1;
             }
-            let Some((least, most)) = option.range.split_once(" to ") else { continue };
+            let Some((least, most)) = option.range.split_once(" to ") else {
+                continue;
+            };
             let most = most.split(' ').next().unwrap();
-            let written =
-                |text: &str| if text.ends_with(|c: char| c.is_alphabetic()) { format!("\"{text}\"") } else { text.to_owned() };
+            let written = |text: &str| {
+                if text.ends_with(|c: char| c.is_alphabetic()) {
+                    format!("\"{text}\"")
+                } else {
+                    text.to_owned()
+                }
+            };
             let beyond = match most.strip_suffix(|c: char| c.is_alphabetic()) {
-                Some(number) => format!("\"{}{}\"", number.parse::<u32>().unwrap() + 1, &most[number.len()..]),
+                Some(number) => format!(
+                    "\"{}{}\"",
+                    number.parse::<u32>().unwrap() + 1,
+                    &most[number.len()..]
+                ),
                 None => (most.parse::<u32>().unwrap() + 1).to_string(),
             };
             for end in [least, most] {
@@ -366,14 +526,29 @@ fn the_table_of_options_is_what_is_enforced() {
                 assert!(set.is_ok(), "{kind}: {} = {end}: {set:?}", option.key);
             }
             let refused = check_with(kind, &format!("{} = {beyond}", option.key));
-            assert_eq!(refused, Err("out-of-range".to_owned()), "{kind}: {} = {beyond}", option.key);
+            assert_eq!(
+                refused,
+                Err("out-of-range".to_owned()),
+                "{kind}: {} = {beyond}",
+                option.key
+            );
             ends += 1;
         }
-        let others = kinds.iter().filter(|kind| !option.types().any(|own| own == **kind));
+        let others = kinds
+            .iter()
+            .filter(|kind| !option.types().any(|own| own == **kind));
         for kind in others {
             let refused = check_with(kind, &format!("{} = 1", option.key));
-            assert_eq!(refused, Err("useless-key".to_owned()), "{kind}: {}", option.key);
+            assert_eq!(
+                refused,
+                Err("useless-key".to_owned()),
+                "{kind}: {}",
+                option.key
+            );
         }
     }
-    assert!(defaults >= 30 && ends >= 25, "{defaults} defaults, {ends} ranges");
+    assert!(
+        defaults >= 30 && ends >= 25,
+        "{defaults} defaults, {ends} ranges"
+    );
 }

@@ -32,18 +32,35 @@ fn read(path: impl AsRef<Path>) -> String {
 
 /// Every page, by its path from the root.
 fn pages() -> BTreeMap<PathBuf, String> {
-    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| Path::new("docs").join(entry.unwrap().file_name()));
+    let docs = fs::read_dir(root().join("docs"))
+        .unwrap()
+        .map(|entry| Path::new("docs").join(entry.unwrap().file_name()));
     let fixed = ["README.md", "ARCHITECTURE.md", "geoip/README.md"].map(PathBuf::from);
-    let pages: BTreeMap<_, _> = docs.chain(fixed).map(|path| (path.clone(), read(path))).collect();
+    let pages: BTreeMap<_, _> = docs
+        .chain(fixed)
+        .map(|path| (path.clone(), read(path)))
+        .collect();
     assert!(pages.len() >= 10, "{:?}", pages.keys());
     pages
 }
 
 /// The fenced blocks of a page that are whole files: their first line is `# ` and the file's name.
 fn example_files(page: &str) -> BTreeMap<PathBuf, Arc<str>> {
-    let blocks = page.split("\n```toml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap());
-    let name = |block: &str| block.lines().next()?.strip_prefix("# ").filter(|name| name.ends_with(".toml")).map(PathBuf::from);
-    blocks.filter_map(|block| Some((name(block)?, format!("{block}\n").into()))).collect()
+    let blocks = page
+        .split("\n```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("\n```").next().unwrap());
+    let name = |block: &str| {
+        block
+            .lines()
+            .next()?
+            .strip_prefix("# ")
+            .filter(|name| name.ends_with(".toml"))
+            .map(PathBuf::from)
+    };
+    blocks
+        .filter_map(|block| Some((name(block)?, format!("{block}\n").into())))
+        .collect()
 }
 
 /// Zone files without a `meridian.toml` on their page go with that of the README.
@@ -57,13 +74,22 @@ fn examples_load_without_a_word_and_pass_their_tests() {
         if files.is_empty() {
             continue;
         }
-        files.entry("meridian.toml".into()).or_insert_with(|| main.clone());
+        files
+            .entry("meridian.toml".into())
+            .or_insert_with(|| main.clone());
         zones += files.len() - 1;
-        let config = Files(files).load().unwrap_or_else(|diagnostics| panic!("{}\n{diagnostics}", page.display()));
+        let config = Files(files)
+            .load()
+            .unwrap_or_else(|diagnostics| panic!("{}\n{diagnostics}", page.display()));
         let dataset = Arc::new(Dataset::compile(config, locations.clone()));
         let mut diagnostics = Diagnostics::default();
         tests += run_tests(&dataset, &mut diagnostics);
-        assert!(!diagnostics.has_errors(), "{}\n{}", page.display(), render_text(&diagnostics, &Sources::new(), false));
+        assert!(
+            !diagnostics.has_errors(),
+            "{}\n{}",
+            page.display(),
+            render_text(&diagnostics, &Sources::new(), false)
+        );
     }
     assert!(zones >= 4 && tests >= 5, "{zones} zones, {tests} tests");
 }
@@ -86,11 +112,20 @@ fn blocks<'p>(page: &Path, text: &'p str) -> Vec<Block<'p>> {
     while let Some(at) = rest.find("\n```") {
         let (before, block) = rest.split_at(at + 1);
         let (language, body) = block[3..].split_once('\n').expect("a fence ends its line");
-        let (text, after) = body.split_once("\n```").unwrap_or_else(|| panic!("{}: a block without an end", page.display()));
+        let (text, after) = body
+            .split_once("\n```")
+            .unwrap_or_else(|| panic!("{}: a block without an end", page.display()));
         line += before.lines().count();
         let above = before.lines().next_back().unwrap_or("");
-        let mark = above.strip_prefix("<!-- ").and_then(|mark| mark.strip_suffix(" -->"));
-        found.push(Block { at: format!("{}:{line}", page.display()), mark, language, text });
+        let mark = above
+            .strip_prefix("<!-- ")
+            .and_then(|mark| mark.strip_suffix(" -->"));
+        found.push(Block {
+            at: format!("{}:{line}", page.display()),
+            mark,
+            language,
+            text,
+        });
         line += text.lines().count() + 1;
         rest = after;
     }
@@ -103,17 +138,25 @@ fn every_block_is_held_to_the_product_or_marked_as_an_example() {
     let tables = read("benches/compare");
     for (page, text) in pages() {
         for block in blocks(&page, &text) {
-            let is_file = block.text.lines().next().is_some_and(|line| line.starts_with("# ") && line.ends_with(".toml"));
+            let is_file = block
+                .text
+                .lines()
+                .next()
+                .is_some_and(|line| line.starts_with("# ") && line.ends_with(".toml"));
             // The sections of patterns: tests/configuration.rs, the_page_of_patterns_quotes_the_examples.
-            let is_pattern =
-                page.ends_with("patterns.md") && (block.language == "toml" || block.text.starts_with("$ meridian why "));
+            let is_pattern = page.ends_with("patterns.md")
+                && (block.language == "toml" || block.text.starts_with("$ meridian why "));
             let named = |test: &str| {
                 let (file, name) = test.split_once(' ')?;
-                fs::read_to_string(root().join(file)).ok().filter(|text| text.contains(&format!("fn {name}()")))
+                fs::read_to_string(root().join(file))
+                    .ok()
+                    .filter(|text| text.contains(&format!("fn {name}()")))
             };
             let sound = match block.mark {
                 Some("example") => true,
-                Some(mark) if mark.starts_with("test: ") => named(&mark["test: ".len()..]).is_some(),
+                Some(mark) if mark.starts_with("test: ") => {
+                    named(&mark["test: ".len()..]).is_some()
+                }
                 Some(table) => page.ends_with("performance.md") && tables.contains(table),
                 None => (block.language == "toml" && is_file) || is_pattern,
             };
@@ -123,7 +166,11 @@ fn every_block_is_held_to_the_product_or_marked_as_an_example() {
             }
         }
     }
-    assert!(wrong.is_empty(), "neither held by a test nor marked as examples:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "neither held by a test nor marked as examples:\n{}",
+        wrong.join("\n")
+    );
     assert!(held >= 50, "{held}");
 }
 
@@ -156,12 +203,25 @@ fn sessions_say_what_the_commands_say() {
         let mut ran = 0;
         for session in format!("\n{}", block.text).split("\n$ ").skip(1) {
             let (command, said) = session.split_once('\n').unwrap_or((session, ""));
-            let Some(arguments) = command.strip_prefix("meridian ") else { continue };
+            let Some(arguments) = command.strip_prefix("meridian ") else {
+                continue;
+            };
             let arguments = arguments.replace("/etc/meridian", here);
             let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_meridian"));
-            let output = process.args(arguments.split(' ')).current_dir(here).output().unwrap();
-            let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-            assert_eq!(text.trim_end().replace(here, "/etc/meridian"), said, "{}: {command}", block.at);
+            let output = process
+                .args(arguments.split(' '))
+                .current_dir(here)
+                .output()
+                .unwrap();
+            let text = [output.stdout, output.stderr]
+                .map(|bytes| String::from_utf8(bytes).unwrap())
+                .concat();
+            assert_eq!(
+                text.trim_end().replace(here, "/etc/meridian"),
+                said,
+                "{}: {command}",
+                block.at
+            );
             ran += 1;
         }
         assert!(ran > 0, "{}", block.at);
@@ -172,25 +232,53 @@ fn sessions_say_what_the_commands_say() {
 #[test]
 fn answers_shown_are_answers_given() {
     let files = Files(example_files(&read("README.md")));
-    let config = files.load().unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-    let dataset = Arc::new(Dataset::compile(config, Arc::new(Locations::read(Some(EMBEDDED), None).unwrap())));
+    let config = files
+        .load()
+        .unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let dataset = Arc::new(Dataset::compile(
+        config,
+        Arc::new(Locations::read(Some(EMBEDDED), None).unwrap()),
+    ));
     let snapshot = Publisher::new(dataset).snapshot();
     marked("answers_shown_are_answers_given", |block| {
         for session in format!("\n{}", block.text).split("\n$ ").skip(1) {
             let (command, said) = session.split_once('\n').expect("an answer");
-            let after = |mark: &str| command.split_once(mark).map(|(_, rest)| rest.split([' ', '&', '\'']).next().unwrap());
-            let name = after("?name=").or_else(|| command.split(' ').find(|word| word.starts_with("www."))).unwrap();
-            let client = after("+subnet=").or_else(|| after("client=")).unwrap().parse().unwrap();
+            let after = |mark: &str| {
+                command
+                    .split_once(mark)
+                    .map(|(_, rest)| rest.split([' ', '&', '\'']).next().unwrap())
+            };
+            let name = after("?name=")
+                .or_else(|| command.split(' ').find(|word| word.starts_with("www.")))
+                .unwrap();
+            let client = after("+subnet=")
+                .or_else(|| after("client="))
+                .unwrap()
+                .parse()
+                .unwrap();
             let name = Name::from_text(name, Some(&Name::root())).unwrap();
             let show = |explanation: Explanation| match command {
                 _ if command.contains("/why?") => explanation.json().to_string(),
-                _ if command.contains(" CH TXT ") => {
-                    explanation.lines().iter().map(|line| format!("\"{line}\"")).collect::<Vec<_>>().join("\n")
-                }
+                _ if command.contains(" CH TXT ") => explanation
+                    .lines()
+                    .iter()
+                    .map(|line| format!("\"{line}\""))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
                 _ => explanation.answers.join("\n"),
             };
-            let given: BTreeSet<String> =
-                (0..64).map(|seed| show(explain(&snapshot, &name, Some(RrType::A), client, seed, WallTime::default()))).collect();
+            let given: BTreeSet<String> = (0..64)
+                .map(|seed| {
+                    show(explain(
+                        &snapshot,
+                        &name,
+                        Some(RrType::A),
+                        client,
+                        seed,
+                        WallTime::default(),
+                    ))
+                })
+                .collect();
             assert!(given.contains(said), "{}: {command}\n{given:#?}", block.at);
         }
     });
@@ -202,13 +290,28 @@ fn the_refused_reload_is_the_real_one() {
     let page = read("README.md");
     let blocks = blocks(Path::new("README.md"), &page);
     let mark = "test: tests/documentation.rs the_refused_reload_is_the_real_one";
-    let shown = blocks.iter().find(|block| block.mark == Some(mark)).expect("a block").text;
+    let shown = blocks
+        .iter()
+        .find(|block| block.mark == Some(mark))
+        .expect("a block")
+        .text;
     let (first, rendered) = shown.split_once('\n').unwrap();
     let logged = strings(&["daemon.rs", "daemon"]);
-    assert!(logged.iter().any(|text| text.starts_with(first.strip_prefix("ERROR ").unwrap())), "{first}");
+    assert!(
+        logged
+            .iter()
+            .any(|text| text.starts_with(first.strip_prefix("ERROR ").unwrap())),
+        "{first}"
+    );
     let mut files = example_files(&page);
-    let zone = files.get_mut(Path::new("zones/gtm.example.com.toml")).unwrap();
-    let wrong = zone.replacen("checks = [\"web\"]\n", "checks = [\"web\"]\nanswer = 2\n", 1);
+    let zone = files
+        .get_mut(Path::new("zones/gtm.example.com.toml"))
+        .unwrap();
+    let wrong = zone.replacen(
+        "checks = [\"web\"]\n",
+        "checks = [\"web\"]\nanswer = 2\n",
+        1,
+    );
     assert_ne!(**zone, *wrong);
     *zone = wrong.into();
     assert_eq!(Files(files).load().unwrap_err().trim_end(), rendered);
@@ -218,10 +321,18 @@ fn the_refused_reload_is_the_real_one() {
 fn anchors(text: &str) -> BTreeSet<String> {
     let slug = |heading: &str| {
         let kept = heading.trim().to_lowercase().replace(' ', "-");
-        kept.chars().filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_').collect()
+        kept.chars()
+            .filter(|c| c.is_alphanumeric() || *c == '-' || *c == '_')
+            .collect()
     };
-    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| slug(line.trim_start_matches('#')));
-    let named = text.split("<a id=\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
+    let headings = text
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| slug(line.trim_start_matches('#')));
+    let named = text
+        .split("<a id=\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap().to_owned());
     headings.chain(named).collect()
 }
 
@@ -229,13 +340,23 @@ fn anchors(text: &str) -> BTreeSet<String> {
 fn links_lead_somewhere() {
     let (mut links, mut broken) = (0, Vec::new());
     for (page, text) in pages() {
-        for target in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        for target in text
+            .split("](")
+            .skip(1)
+            .map(|rest| rest.split(')').next().unwrap())
+        {
             if target.starts_with("http") {
                 continue;
             }
             links += 1;
-            let (file, anchor) = target.split_once('#').map_or((target, None), |(file, anchor)| (file, Some(anchor)));
-            let path = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let (file, anchor) = target
+                .split_once('#')
+                .map_or((target, None), |(file, anchor)| (file, Some(anchor)));
+            let path = if file.is_empty() {
+                page.clone()
+            } else {
+                page.parent().unwrap().join(file)
+            };
             let there = root().join(&path).exists();
             if !there || anchor.is_some_and(|anchor| !anchors(&read(&path)).contains(anchor)) {
                 broken.push(format!("{}: {target}", page.display()));
@@ -248,9 +369,17 @@ fn links_lead_somewhere() {
 
 /// What stands in backquotes in the first cell of each table row of `text`.
 fn first_cells(text: &str) -> BTreeSet<String> {
-    let cells = text.lines().filter_map(|line| line.strip_prefix("| `")).map(|row| row.split(" |").next().unwrap());
+    let cells = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .map(|row| row.split(" |").next().unwrap());
     cells
-        .flat_map(|cell| cell.split('`').step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|cell| {
+            cell.split('`')
+                .step_by(2)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
         .filter(|rule| !rule.is_empty())
         .collect()
 }
@@ -272,14 +401,24 @@ fn strings(modules: &[&str]) -> BTreeSet<String> {
     let mut files = Vec::new();
     for module in modules {
         let path = root().join("src").join(module);
-        if path.is_dir() { rust_files(&path, &mut files) } else { files.push(path) }
+        if path.is_dir() {
+            rust_files(&path, &mut files)
+        } else {
+            files.push(path)
+        }
     }
     let mut found = BTreeSet::new();
     for file in files {
         let text = fs::read_to_string(file).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
-        let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-        found.extend(lines.flat_map(|line| line.split('"').skip(1).step_by(2)).map(str::to_owned));
+        let lines = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        found.extend(
+            lines
+                .flat_map(|line| line.split('"').skip(1).step_by(2))
+                .map(str::to_owned),
+        );
     }
     found
 }
@@ -288,24 +427,61 @@ fn strings(modules: &[&str]) -> BTreeSet<String> {
 fn every_rule_is_in_the_table_and_the_table_names_no_other() {
     let page = read("docs/zone-files.md");
     let documented = first_cells(page.split("## Rules").nth(1).expect("a section of rules"));
-    let modules = ["config", "zone", "loader", "simulate", "geo/build.rs", "cli/geoip.rs", "cli/verify.rs"];
+    let modules = [
+        "config",
+        "zone",
+        "loader",
+        "simulate",
+        "geo/build.rs",
+        "cli/geoip.rs",
+        "cli/verify.rs",
+    ];
     let strings = strings(&modules);
     // Hyphenated words in the code of these modules are rules, but for these.
-    const OTHERS: [&str; 6] = ["200-299", "content-length", "last-good", "no-default-alpn", "over-capacity", "transfer-encoding"];
-    let is_word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let looks_like_a_rule = |text: &str| text.contains('-') && text.split('-').all(is_word) && !OTHERS.contains(&text);
-    let in_code: BTreeSet<String> = strings.iter().filter(|text| looks_like_a_rule(text)).cloned().collect();
+    const OTHERS: [&str; 6] = [
+        "200-299",
+        "content-length",
+        "last-good",
+        "no-default-alpn",
+        "over-capacity",
+        "transfer-encoding",
+    ];
+    let is_word = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    let looks_like_a_rule =
+        |text: &str| text.contains('-') && text.split('-').all(is_word) && !OTHERS.contains(&text);
+    let in_code: BTreeSet<String> = strings
+        .iter()
+        .filter(|text| looks_like_a_rule(text))
+        .cloned()
+        .collect();
     assert!(in_code.len() >= 100, "{in_code:?}");
     let undocumented: Vec<_> = in_code.difference(&documented).collect();
-    assert!(undocumented.is_empty(), "not in docs/zone-files.md: {undocumented:?}");
-    let unknown: Vec<_> = documented.iter().filter(|rule| !strings.contains(*rule)).collect();
-    assert!(unknown.is_empty(), "in docs/zone-files.md and not in the code: {unknown:?}");
+    assert!(
+        undocumented.is_empty(),
+        "not in docs/zone-files.md: {undocumented:?}"
+    );
+    let unknown: Vec<_> = documented
+        .iter()
+        .filter(|rule| !strings.contains(*rule))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "in docs/zone-files.md and not in the code: {unknown:?}"
+    );
 
     // What operators have been shown is in the table too, however the code spells it.
     let mut shown = BTreeSet::new();
     for case in fs::read_dir(root().join("tests/bad")).unwrap() {
         let expected = fs::read_to_string(case.unwrap().path().join("expected.txt")).unwrap();
-        for rest in ["error[", "warning["].iter().flat_map(|kind| expected.split(kind).skip(1)) {
+        for rest in ["error[", "warning["]
+            .iter()
+            .flat_map(|kind| expected.split(kind).skip(1))
+        {
             shown.insert(rest.split(']').next().unwrap().to_owned());
         }
     }
@@ -318,31 +494,52 @@ fn every_rule_is_in_the_table_and_the_table_names_no_other() {
 #[test]
 fn every_option_of_a_check_is_in_the_table() {
     let page = read("docs/health.md");
-    let all = check_options().flat_map(CheckOption::types).collect::<BTreeSet<_>>().len();
+    let all = check_options()
+        .flat_map(CheckOption::types)
+        .collect::<BTreeSet<_>>()
+        .len();
     let mut wrong = Vec::new();
     for option in check_options() {
         let types: Vec<_> = option.types().map(|name| format!("`{name}`")).collect();
-        let types = if types.len() == all { "all".to_owned() } else { types.join(" ") };
+        let types = if types.len() == all {
+            "all".to_owned()
+        } else {
+            types.join(" ")
+        };
         let default = match option.default {
             OptionDefault::Is(value) => format!("`{value}`"),
             OptionDefault::By(words) => words.to_owned(),
             OptionDefault::No => "none".to_owned(),
             OptionDefault::Required(_) => "must be given".to_owned(),
         };
-        let row = format!("| `{}` | {types} | {default} | {} |", option.key, option.range.replace('|', "\\|"));
+        let row = format!(
+            "| `{}` | {types} | {default} | {} |",
+            option.key,
+            option.range.replace('|', "\\|")
+        );
         if !page.lines().any(|line| line.starts_with(&row)) {
             wrong.push(row);
         }
     }
-    assert!(wrong.is_empty(), "not in docs/health.md:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "not in docs/health.md:\n{}",
+        wrong.join("\n")
+    );
     assert!(check_options().count() >= 20);
 }
 
 /// Names of metrics in `text`, without the suffix that counters get.
 fn metric_names(text: &str) -> BTreeSet<String> {
     let is_part = |c: &char| c.is_ascii_lowercase() || *c == '_';
-    let names = text.split("meridian_").skip(1).map(|rest| rest.chars().take_while(is_part).collect::<String>());
-    names.map(|name| name.trim_end_matches("_total").to_owned()).filter(|name| !name.is_empty()).collect()
+    let names = text
+        .split("meridian_")
+        .skip(1)
+        .map(|rest| rest.chars().take_while(is_part).collect::<String>());
+    names
+        .map(|name| name.trim_end_matches("_total").to_owned())
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 #[test]
@@ -351,7 +548,11 @@ fn every_metric_is_documented_and_no_other() {
     assert!(in_code.len() >= 10, "{in_code:?}");
     assert_eq!(metric_names(&read("docs/running.md")), in_code);
     for (page, text) in pages() {
-        assert!(metric_names(&text).is_subset(&in_code), "{}", page.display());
+        assert!(
+            metric_names(&text).is_subset(&in_code),
+            "{}",
+            page.display()
+        );
     }
 }
 
@@ -366,10 +567,13 @@ fn probes_to_fall(thresholds: &Thresholds, lost: f64) -> f64 {
         passed.pass(thresholds, at);
         let fell = failed.fail(thresholds, at) == Step::Fell;
         let mut number = |next: Tracker| {
-            states.iter().position(|known| *known == next).unwrap_or_else(|| {
-                states.push(next);
-                states.len() - 1
-            })
+            states
+                .iter()
+                .position(|known| *known == next)
+                .unwrap_or_else(|| {
+                    states.push(next);
+                    states.len() - 1
+                })
         };
         rows.push([Some(number(passed)), (!fell).then(|| number(failed))]);
     }
@@ -389,7 +593,10 @@ fn probes_to_fall(thresholds: &Thresholds, lost: f64) -> f64 {
         let row = matrix[pivot].clone();
         for other in matrix.iter_mut().take(pivot) {
             let factor = other[pivot] / row[pivot];
-            other.iter_mut().zip(&row).for_each(|(cell, value)| *cell -= factor * value);
+            other
+                .iter_mut()
+                .zip(&row)
+                .for_each(|(cell, value)| *cell -= factor * value);
         }
     }
     matrix[0][size] / matrix[0][0]
@@ -397,12 +604,24 @@ fn probes_to_fall(thresholds: &Thresholds, lost: f64) -> f64 {
 
 /// Two significant digits, in the largest unit of which there are two.
 fn in_words(seconds: f64) -> String {
-    const UNITS: [(f64, &str); 4] = [(31_557_600.0, "years"), (86_400.0, "days"), (3600.0, "hours"), (60.0, "minutes")];
-    let (unit, name) = UNITS.into_iter().find(|(unit, _)| seconds >= 2.0 * unit).unwrap_or(UNITS[3]);
+    const UNITS: [(f64, &str); 4] = [
+        (31_557_600.0, "years"),
+        (86_400.0, "days"),
+        (3600.0, "hours"),
+        (60.0, "minutes"),
+    ];
+    let (unit, name) = UNITS
+        .into_iter()
+        .find(|(unit, _)| seconds >= 2.0 * unit)
+        .unwrap_or(UNITS[3]);
     let value = seconds / unit;
     let step = 10f64.powf(value.log10().floor() - 1.0);
     let rounded = (value / step).round() * step;
-    if value < 10.0 { format!("{rounded:.1} {name}") } else { format!("{rounded:.0} {name}") }
+    if value < 10.0 {
+        format!("{rounded:.1} {name}")
+    } else {
+        format!("{rounded:.0} {name}")
+    }
 }
 
 #[test]
@@ -410,7 +629,10 @@ fn the_table_of_chance_alarms_is_the_machines_own() {
     let page = read("docs/health.md");
     let rows: Vec<&str> = page
         .lines()
-        .filter(|line| line.strip_prefix("| `").is_some_and(|interval| interval.starts_with(|c: char| c.is_ascii_digit())))
+        .filter(|line| {
+            line.strip_prefix("| `")
+                .is_some_and(|interval| interval.starts_with(|c: char| c.is_ascii_digit()))
+        })
         .collect();
     assert!(rows.len() >= 10, "{rows:?}");
     let mut wrong = Vec::new();
@@ -422,9 +644,17 @@ fn the_table_of_chance_alarms_is_the_machines_own() {
             |millis| millis.parse::<f64>().unwrap() / 1000.0,
         );
         let (fall, forgive) = (cells[2].parse().unwrap(), cells[3].parse().unwrap());
-        let thresholds = Thresholds { fall, rise: 4, forgive };
+        let thresholds = Thresholds {
+            fall,
+            rise: 4,
+            forgive,
+        };
         let mean = |lost| in_words(seconds * probes_to_fall(&thresholds, lost));
-        let computed = format!("| `{interval}` | {fall} | {forgive} | {} | {} |", mean(0.001), mean(0.01));
+        let computed = format!(
+            "| `{interval}` | {fall} | {forgive} | {} | {} |",
+            mean(0.001),
+            mean(0.01)
+        );
         if row != computed {
             wrong.push(format!("{row}\nis {computed}"));
         }

@@ -1,6 +1,9 @@
 //! What a name and a service cost in memory: an allocator that counts holds the data to a bound.
 
-#![allow(unsafe_code, reason = "an allocator is an unsafe trait; this one only counts and hands on")]
+#![allow(
+    unsafe_code,
+    reason = "an allocator is an unsafe trait; this one only counts and hands on"
+)]
 
 mod common;
 
@@ -25,7 +28,12 @@ struct Live {
 thread_local!(static LIVE: Cell<Live> = const { Cell::new(Live { bytes: 0, pieces: 0 }) });
 
 fn count(bytes: isize, pieces: isize) {
-    LIVE.with(|live| live.set(Live { bytes: live.get().bytes + bytes, pieces: live.get().pieces + pieces }));
+    LIVE.with(|live| {
+        live.set(Live {
+            bytes: live.get().bytes + bytes,
+            pieces: live.get().pieces + pieces,
+        })
+    });
 }
 
 // SAFETY: every call is handed on to the system's allocator as it came.
@@ -51,11 +59,19 @@ fn kept<T>(make: impl FnOnce() -> T) -> (T, Live) {
     let before = LIVE.get();
     let made = make();
     let after = LIVE.get();
-    (made, Live { bytes: after.bytes - before.bytes, pieces: after.pieces - before.pieces })
+    (
+        made,
+        Live {
+            bytes: after.bytes - before.bytes,
+            pieces: after.pieces - before.pieces,
+        },
+    )
 }
 
 fn dataset(zone: &str, locations: &Arc<Locations>) -> Arc<Dataset> {
-    let config = common::Files::parse(&[common::CONFIGURATION, zone].concat()).load().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let config = common::Files::parse(&[common::CONFIGURATION, zone].concat())
+        .load()
+        .unwrap_or_else(|wrong| panic!("{wrong}"));
     Arc::new(Dataset::compile(config, locations.clone()))
 }
 
@@ -77,9 +93,17 @@ fn names(count: usize) -> String {
 fn services(count: usize) -> String {
     let mut zone = APEX.to_owned() + "'''\n";
     for i in 0..count {
-        write!(zone, "[services.s{i}]\nroute = \"nearest\"\nchecks = [\"web\"]\n[services.s{i}.pools]\n").unwrap();
+        write!(
+            zone,
+            "[services.s{i}]\nroute = \"nearest\"\nchecks = [\"web\"]\n[services.s{i}.pools]\n"
+        )
+        .unwrap();
         for (at, region) in ["dublin", "ashburn", "tokyo"].iter().enumerate() {
-            writeln!(zone, "{region} = {{ endpoints = [\"192.0.2.1{at}\", \"192.0.2.2{at}\"] }}").unwrap();
+            writeln!(
+                zone,
+                "{region} = {{ endpoints = [\"192.0.2.1{at}\", \"192.0.2.2{at}\"] }}"
+            )
+            .unwrap();
         }
     }
     zone
@@ -94,7 +118,11 @@ fn a_name_costs_less_than_a_hundred_octets_and_no_piece_of_its_own() {
     let names = many.names.len() - few.names.len();
     let each = (most.bytes - least.bytes) as usize / names;
     assert!(each < 100, "{each} octets a name");
-    assert!(most.pieces - least.pieces < 50, "{} pieces more for {names} names", most.pieces - least.pieces);
+    assert!(
+        most.pieces - least.pieces < 50,
+        "{} pieces more for {names} names",
+        most.pieces - least.pieces
+    );
 }
 
 #[test]
@@ -106,5 +134,8 @@ fn a_service_in_a_region_costs_little() {
     let each = (most.bytes - least.bytes) as usize / pools;
     // Two endpoints with a check each, their RRs, and a third of what the service itself takes.
     assert!(each < 700, "{each} octets a service and region");
-    assert_eq!(many.snapshot().plans.len() - few.snapshot().plans.len(), 2000);
+    assert_eq!(
+        many.snapshot().plans.len() - few.snapshot().plans.len(),
+        2000
+    );
 }

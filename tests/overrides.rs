@@ -68,21 +68,45 @@ fn at(seconds: u64) -> Moment {
 fn said(config: &Config, id: u64, word: Word, scope: &str) -> Override {
     let scope = Scope::find(config, scope).unwrap();
     let (by, reason) = ("anna".to_owned(), "work".to_owned());
-    Override { id, word, scope, by, reason, made: at(id), starts: at(id), until: None, forced: false }
+    Override {
+        id,
+        word,
+        scope,
+        by,
+        reason,
+        made: at(id),
+        starts: at(id),
+        until: None,
+        forced: false,
+    }
 }
 
 /// Region, rung, weight and endpoints up of each pool of a service, at `now`, where probes say that all is up.
 fn pools(config: &Config, service: &str, overrides: &Overrides, now: Moment) -> String {
-    let service = config.services.iter().find(|own| own.name.to_string().starts_with(service)).unwrap();
+    let service = config
+        .services
+        .iter()
+        .find(|own| own.name.to_string().starts_with(service))
+        .unwrap();
     let mut standings = Vec::new();
     let applied = overrides.apply(&config.regions, service, &mut standings, now);
     let state = |pool: &Pool, endpoint: &Endpoint| {
-        overrides.state(&config.regions, service, pool, endpoint, now).unwrap_or(State { up: true, settled: true })
+        overrides
+            .state(&config.regions, service, pool, endpoint, now)
+            .unwrap_or(State {
+                up: true,
+                settled: true,
+            })
     };
     let plan = Plan::compile(&applied, &config.regions, &state, &standings);
     let pool = |pool: &meridian::steer::PoolPlan| {
         let doubt = if pool.doubt { "?" } else { "" };
-        format!("{:?} {}x{}{doubt}", Rung::best(pool.rungs[0]).unwrap(), pool.weight, pool.up)
+        format!(
+            "{:?} {}x{}{doubt}",
+            Rung::best(pool.rungs[0]).unwrap(),
+            pool.weight,
+            pool.up
+        )
     };
     plan.pools.iter().map(pool).collect::<Vec<_>>().join(", ")
 }
@@ -98,20 +122,41 @@ fn scopes_are_what_operators_call_them() {
         ("www.z.example", "service www.z.example."),
         ("WWW.z.example.", "service www.z.example."),
         ("www.z.example/north", "pool www.z.example./north"),
-        ("www.z.example/192.0.2.1", "endpoint 192.0.2.1 of www.z.example."),
+        (
+            "www.z.example/192.0.2.1",
+            "endpoint 192.0.2.1 of www.z.example.",
+        ),
         ("192.0.2.1", "endpoint 192.0.2.1"),
         ("lb.example.net.", "endpoint lb.example.net."),
         ("users.z.example", "service users.z.example."),
         ("1.users.z.example", "service 1.users.z.example."),
     ] {
-        assert_eq!(Scope::find(&config, text).map(|scope| scope.to_string()), Ok(expected.to_owned()));
+        assert_eq!(
+            Scope::find(&config, text).map(|scope| scope.to_string()),
+            Ok(expected.to_owned())
+        );
     }
     for (text, expected) in [
-        ("eats", "there is no region, metro, label, service or endpoint eats; did you mean east?"),
-        ("provider:c", "there is no region, metro, label, service or endpoint provider:c"),
-        ("192.0.2.99", "there is no region, metro, label, service or endpoint 192.0.2.99"),
-        ("api.z.example/west", "the service api.z.example. has no pool and no endpoint west"),
-        ("api.z.example/192.0.2.4", "the service api.z.example. has no pool and no endpoint 192.0.2.4"),
+        (
+            "eats",
+            "there is no region, metro, label, service or endpoint eats; did you mean east?",
+        ),
+        (
+            "provider:c",
+            "there is no region, metro, label, service or endpoint provider:c",
+        ),
+        (
+            "192.0.2.99",
+            "there is no region, metro, label, service or endpoint 192.0.2.99",
+        ),
+        (
+            "api.z.example/west",
+            "the service api.z.example. has no pool and no endpoint west",
+        ),
+        (
+            "api.z.example/192.0.2.4",
+            "the service api.z.example. has no pool and no endpoint 192.0.2.4",
+        ),
         ("", "there is no region, metro, label, service or endpoint "),
     ] {
         assert_eq!(Scope::find(&config, text), Err(expected.to_owned()));
@@ -124,24 +169,71 @@ fn the_narrowest_scope_counts_on_each_axis_and_then_the_latest() {
     let five = Word::Weight(Weight::new(5).unwrap());
     let cases: &[(&[(Word, &str)], &str)] = &[
         (&[], "Up 1x2, Up 1x1, Up 1x1"),
-        (&[(Word::Drain, "provider:a")], "Standby 1x2, Up 1x1, Standby 1x1"),
-        (&[(Word::Drain, "provider:a"), (five, "city")], "Up 5x2, Up 1x1, Up 5x1"),
-        (&[(five, "city"), (Word::Drain, "provider:a")], "Up 5x2, Up 1x1, Up 5x1"),
-        (&[(Word::Drain, "provider:a"), (five, "tier:1")], "Up 5x2, Up 1x1, Standby 1x1"),
-        (&[(five, "tier:1"), (Word::Drain, "provider:a")], "Standby 1x2, Up 1x1, Standby 1x1"),
-        (&[(Word::Drain, "city"), (five, "east")], "Up 5x2, Up 1x1, Standby 1x1"),
-        (&[(five, "east"), (Word::Drain, "www.z.example")], "Standby 1x2, Standby 1x1, Standby 1x1"),
-        (&[(Word::Drain, "www.z.example"), (five, "www.z.example/west")], "Standby 1x2, Standby 1x1, Up 5x1"),
+        (
+            &[(Word::Drain, "provider:a")],
+            "Standby 1x2, Up 1x1, Standby 1x1",
+        ),
+        (
+            &[(Word::Drain, "provider:a"), (five, "city")],
+            "Up 5x2, Up 1x1, Up 5x1",
+        ),
+        (
+            &[(five, "city"), (Word::Drain, "provider:a")],
+            "Up 5x2, Up 1x1, Up 5x1",
+        ),
+        (
+            &[(Word::Drain, "provider:a"), (five, "tier:1")],
+            "Up 5x2, Up 1x1, Standby 1x1",
+        ),
+        (
+            &[(five, "tier:1"), (Word::Drain, "provider:a")],
+            "Standby 1x2, Up 1x1, Standby 1x1",
+        ),
+        (
+            &[(Word::Drain, "city"), (five, "east")],
+            "Up 5x2, Up 1x1, Standby 1x1",
+        ),
+        (
+            &[(five, "east"), (Word::Drain, "www.z.example")],
+            "Standby 1x2, Standby 1x1, Standby 1x1",
+        ),
+        (
+            &[(Word::Drain, "www.z.example"), (five, "www.z.example/west")],
+            "Standby 1x2, Standby 1x1, Up 5x1",
+        ),
         (&[(Word::Down, "east")], "Every 1x0, Up 1x1, Up 1x1"),
-        (&[(Word::Down, "provider:a"), (Word::Up, "192.0.2.2")], "Up 1x1, Up 1x1, Every 1x0"),
-        (&[(Word::Up, "192.0.2.2"), (Word::Down, "www.z.example/192.0.2.2")], "Up 1x1, Up 1x1, Up 1x1"),
-        (&[(Word::Down, "www.z.example")], "Every 1x0, Every 1x0, Every 1x0"),
+        (
+            &[(Word::Down, "provider:a"), (Word::Up, "192.0.2.2")],
+            "Up 1x1, Up 1x1, Every 1x0",
+        ),
+        (
+            &[
+                (Word::Up, "192.0.2.2"),
+                (Word::Down, "www.z.example/192.0.2.2"),
+            ],
+            "Up 1x1, Up 1x1, Up 1x1",
+        ),
+        (
+            &[(Word::Down, "www.z.example")],
+            "Every 1x0, Every 1x0, Every 1x0",
+        ),
         // Each axis is judged alone.
-        (&[(Word::Drain, "east"), (Word::Up, "192.0.2.1")], "Standby 1x2, Up 1x1, Up 1x1"),
+        (
+            &[(Word::Drain, "east"), (Word::Up, "192.0.2.1")],
+            "Standby 1x2, Up 1x1, Up 1x1",
+        ),
     ];
     for (words, expected) in cases {
-        let list = words.iter().zip(1..).map(|((word, scope), id)| said(&config, id, *word, scope)).collect();
-        assert_eq!(pools(&config, "www", &Overrides(list), at(100)), *expected, "{words:?}");
+        let list = words
+            .iter()
+            .zip(1..)
+            .map(|((word, scope), id)| said(&config, id, *word, scope))
+            .collect();
+        assert_eq!(
+            pools(&config, "www", &Overrides(list), at(100)),
+            *expected,
+            "{words:?}"
+        );
     }
 }
 
@@ -149,32 +241,74 @@ fn the_narrowest_scope_counts_on_each_axis_and_then_the_latest() {
 fn the_weight_of_an_endpoint_is_its_share_of_the_pool() {
     let config = config();
     let drained = Overrides(vec![said(&config, 1, Word::Drain, "192.0.2.1")]);
-    let service = config.services.iter().find(|own| own.name.to_string().starts_with("www")).unwrap();
+    let service = config
+        .services
+        .iter()
+        .find(|own| own.name.to_string().starts_with("www"))
+        .unwrap();
     let applied = drained.apply(&config.regions, service, &mut Vec::new(), at(1));
-    let weights: Vec<_> = applied.pools[0].endpoints.iter().map(|endpoint| endpoint.weight.get()).collect();
+    let weights: Vec<_> = applied.pools[0]
+        .endpoints
+        .iter()
+        .map(|endpoint| endpoint.weight.get())
+        .collect();
     assert_eq!(weights, [0, 1]);
-    assert_eq!(pools(&config, "www", &drained, at(1)), "Up 1x2, Up 1x1, Up 1x1", "the pool stays in use");
+    assert_eq!(
+        pools(&config, "www", &drained, at(1)),
+        "Up 1x2, Up 1x1, Up 1x1",
+        "the pool stays in use"
+    );
 }
 
 #[test]
 fn what_is_announced_makes_answers_short_lived_and_holds_from_its_time_on() {
     let config = config();
-    let announced = Override { starts: at(60), until: Some(at(90)), ..said(&config, 1, Word::Drain, "east") };
-    assert_eq!(announced.sentence(WallTime::default()), "drain of region east by anna until 1970-01-01T00:01:30Z: work");
+    let announced = Override {
+        starts: at(60),
+        until: Some(at(90)),
+        ..said(&config, 1, Word::Drain, "east")
+    };
+    assert_eq!(
+        announced.sentence(WallTime::default()),
+        "drain of region east by anna until 1970-01-01T00:01:30Z: work"
+    );
     let overrides = Overrides(vec![announced]);
-    assert_eq!(pools(&config, "www", &overrides, at(59)), "Up 1x2?, Up 1x1, Up 1x1");
-    assert_eq!(pools(&config, "www", &overrides, at(60)), "Standby 1x2, Up 1x1, Up 1x1");
-    assert_eq!([at(1), at(60), at(90)].map(|now| overrides.next_change(now)), [Some(at(60)), Some(at(90)), None]);
+    assert_eq!(
+        pools(&config, "www", &overrides, at(59)),
+        "Up 1x2?, Up 1x1, Up 1x1"
+    );
+    assert_eq!(
+        pools(&config, "www", &overrides, at(60)),
+        "Standby 1x2, Up 1x1, Up 1x1"
+    );
+    assert_eq!(
+        [at(1), at(60), at(90)].map(|now| overrides.next_change(now)),
+        [Some(at(60)), Some(at(90)), None]
+    );
 }
 
 #[test]
 fn a_drain_that_leaves_too_few_regions_is_refused() {
     let config = config();
     let refused = |before: &[(Word, &str)], word: Word, scope: &str, down: &[&str]| {
-        let list = before.iter().zip(1..).map(|((word, scope), id)| said(&config, id, *word, scope)).collect();
-        let state = |endpoint: &Endpoint| State { up: !down.contains(&&*endpoint.target.to_string()), settled: true };
+        let list = before
+            .iter()
+            .zip(1..)
+            .map(|((word, scope), id)| said(&config, id, *word, scope))
+            .collect();
+        let state = |endpoint: &Endpoint| State {
+            up: !down.contains(&&*endpoint.target.to_string()),
+            settled: true,
+        };
         let before = Overrides(list);
-        let after = Overrides(before.0.iter().cloned().chain([said(&config, 9, word, scope)]).collect());
+        let after = Overrides(
+            before
+                .0
+                .iter()
+                .cloned()
+                .chain([said(&config, 9, word, scope)])
+                .collect(),
+        );
         before.refusals(&after, &config, &state, at(9)).join("; ")
     };
     let left = |count: usize| {
@@ -184,8 +318,14 @@ fn a_drain_that_leaves_too_few_regions_is_refused() {
     assert_eq!(refused(&[], Word::Drain, "east", &[]), "");
     assert_eq!(refused(&[], Word::Drain, "provider:a", &[]), left(1));
     assert_eq!(refused(&[], Word::Down, "www.z.example", &[]), left(0));
-    assert_eq!(refused(&[], Word::Weight(Weight::ZERO), "city", &[]), left(1));
-    assert_eq!(refused(&[(Word::Drain, "north")], Word::Drain, "east", &[]), left(1));
+    assert_eq!(
+        refused(&[], Word::Weight(Weight::ZERO), "city", &[]),
+        left(1)
+    );
+    assert_eq!(
+        refused(&[(Word::Drain, "north")], Word::Drain, "east", &[]),
+        left(1)
+    );
     assert_eq!(refused(&[], Word::Drain, "east", &["192.0.2.3"]), left(1));
     // What is down already loses nothing by a drain, and api may lose everything.
     assert_eq!(refused(&[], Word::Drain, "north", &["192.0.2.3"]), "");
@@ -238,7 +378,17 @@ impl World {
         let plans = publisher.snapshot();
         let (kept, said, answers) = (Overrides::default(), vec![], vec![]);
         let (now, disk, writing, last) = (at(1000), Ok(()), None, 0);
-        let mut world = World { publisher, now, disk, writing, kept, last, said, answers, plans };
+        let mut world = World {
+            publisher,
+            now,
+            disk,
+            writing,
+            kept,
+            last,
+            said,
+            answers,
+            plans,
+        };
         world.event(Event::FirstRoundEnded);
         world
     }
@@ -251,11 +401,16 @@ impl World {
 
     /// The write under way ends; false where there is none.
     fn end_write(&mut self) -> bool {
-        let Some((id, overrides, last)) = self.writing.take() else { return false };
+        let Some((id, overrides, last)) = self.writing.take() else {
+            return false;
+        };
         if self.disk.is_ok() {
             (self.kept, self.last) = (overrides, last);
         }
-        self.event_without_disk(Event::OverridesPersisted { id, result: self.disk.clone() });
+        self.event_without_disk(Event::OverridesPersisted {
+            id,
+            result: self.disk.clone(),
+        });
         true
     }
 
@@ -265,10 +420,19 @@ impl World {
                 Effect::Publish(snapshot) => self.plans = snapshot,
                 Effect::Say(change) => self.said.push(change.show(WallTime::default()).to_string()),
                 Effect::Answer { request, result } => {
-                    self.answers
-                        .push((request, result.map_or_else(|why| why.to_string(), |done| done.show(WallTime::default()))));
+                    self.answers.push((
+                        request,
+                        result.map_or_else(
+                            |why| why.to_string(),
+                            |done| done.show(WallTime::default()),
+                        ),
+                    ));
                 }
-                Effect::KeepOverrides { id, overrides, last } => self.writing = Some((id, overrides, last)),
+                Effect::KeepOverrides {
+                    id,
+                    overrides,
+                    last,
+                } => self.writing = Some((id, overrides, last)),
                 Effect::Keep { .. } | Effect::KeepUnits { .. } => {}
             }
         }
@@ -276,8 +440,15 @@ impl World {
 
     fn ask(&mut self, word: Word, what: &str, change: impl FnOnce(&mut OverrideRequest)) -> String {
         let (by, reason) = ("anna".to_owned(), "work".to_owned());
-        let mut asked =
-            OverrideRequest { word, what: what.to_owned(), by, reason, starts_in: Duration::ZERO, lasts: None, force: false };
+        let mut asked = OverrideRequest {
+            word,
+            what: what.to_owned(),
+            by,
+            reason,
+            starts_in: Duration::ZERO,
+            lasts: None,
+            force: false,
+        };
         change(&mut asked);
         self.answers.clear();
         self.event(Event::Override { request: 7, asked });
@@ -288,14 +459,22 @@ impl World {
 
     fn release(&mut self, what: &str) -> String {
         self.answers.clear();
-        self.event(Event::Release { request: 7, what: what.to_owned(), force: false });
+        self.event(Event::Release {
+            request: 7,
+            what: what.to_owned(),
+            force: false,
+        });
         self.wait(1);
         self.answer()
     }
 
     fn answer(&self) -> String {
         assert!(self.answers.iter().all(|(request, _)| *request == 7));
-        self.answers.iter().map(|(_, answer)| answer.as_str()).collect::<Vec<_>>().join("; ")
+        self.answers
+            .iter()
+            .map(|(_, answer)| answer.as_str())
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 
     /// Lets time pass, as the publisher's own deadlines have it.
@@ -310,17 +489,38 @@ impl World {
 
     /// The regions of www that are in use, and how the answers of a moment are.
     fn www(&self) -> String {
-        let at = self.plans.dataset.config.services.iter().position(|own| own.name.to_string().starts_with("www")).unwrap();
+        let at = self
+            .plans
+            .dataset
+            .config
+            .services
+            .iter()
+            .position(|own| own.name.to_string().starts_with("www"))
+            .unwrap();
         let plan = &self.plans.plans[at];
-        let used = plan.pools.iter().filter(|pool| pool.rungs[0] & Rung::Up.bit() != 0);
-        let name = |pool: &meridian::steer::PoolPlan| self.plans.dataset.config.regions[pool.region.index()].name.clone();
-        let doubt = if plan.pools.iter().any(|pool| pool.doubt) { " ttl_min" } else { "" };
+        let used = plan
+            .pools
+            .iter()
+            .filter(|pool| pool.rungs[0] & Rung::Up.bit() != 0);
+        let name = |pool: &meridian::steer::PoolPlan| {
+            self.plans.dataset.config.regions[pool.region.index()]
+                .name
+                .clone()
+        };
+        let doubt = if plan.pools.iter().any(|pool| pool.doubt) {
+            " ttl_min"
+        } else {
+            ""
+        };
         used.map(name).collect::<Vec<_>>().join(" ") + doubt
     }
 
     fn said(&mut self, text: &str) {
         let said = std::mem::take(&mut self.said);
-        assert!(said.iter().any(|sentence| sentence.contains(text)), "{text}: {said:?}");
+        assert!(
+            said.iter().any(|sentence| sentence.contains(text)),
+            "{text}: {said:?}"
+        );
     }
 }
 
@@ -328,7 +528,10 @@ impl World {
 fn a_drain_is_kept_before_it_takes_effect_and_ends_by_time_or_by_word() {
     let mut world = World::new();
     let hour = |asked: &mut OverrideRequest| asked.lasts = Some(Duration::from_secs(3600));
-    assert_eq!(world.ask(Word::Drain, "east", hour), "override 1: drain of region east by anna until 1970-01-01T01:16:40Z: work");
+    assert_eq!(
+        world.ask(Word::Drain, "east", hour),
+        "override 1: drain of region east by anna until 1970-01-01T01:16:40Z: work"
+    );
     assert_eq!(world.www(), "north west");
     world.said("service www.z.example. A region east is drained, was up");
     assert_eq!(world.kept.0.len(), 1);
@@ -351,7 +554,10 @@ fn a_drain_is_kept_before_it_takes_effect_and_ends_by_time_or_by_word() {
         "override 2 is taken back: drain of label provider:b by anna until it is taken back: work"
     );
     assert_eq!(world.www(), "east north west");
-    assert_eq!(world.release("provider:b"), "there is no override of provider:b");
+    assert_eq!(
+        world.release("provider:b"),
+        "there is no override of provider:b"
+    );
     world.ask(Word::Drain, "north", |_| {});
     assert!(world.release("3").starts_with("override 3 is taken back"));
     assert!(world.publisher.overrides().0.is_empty());
@@ -361,15 +567,24 @@ fn a_drain_is_kept_before_it_takes_effect_and_ends_by_time_or_by_word() {
 fn what_cannot_be_kept_changes_nothing() {
     let mut world = World::new();
     world.disk = Err("the disk is full".to_owned());
-    assert_eq!(world.ask(Word::Drain, "east", |_| {}), "nothing is changed, since it cannot be written: the disk is full");
+    assert_eq!(
+        world.ask(Word::Drain, "east", |_| {}),
+        "nothing is changed, since it cannot be written: the disk is full"
+    );
     assert_eq!(world.www(), "east north west");
     world.disk = Ok(());
     world.ask(Word::Drain, "east", |_| {});
     world.disk = Err("the disk is full".to_owned());
-    assert_eq!(world.release("east"), "nothing is changed, since it cannot be written: the disk is full");
+    assert_eq!(
+        world.release("east"),
+        "nothing is changed, since it cannot be written: the disk is full"
+    );
     assert_eq!(world.www(), "north west");
     assert!(world.publisher.keep_overrides(false).is_empty());
-    assert_eq!(world.ask(Word::Down, "east", |_| {}), "there is no state directory to keep overrides in");
+    assert_eq!(
+        world.ask(Word::Down, "east", |_| {}),
+        "there is no state directory to keep overrides in"
+    );
 }
 
 #[test]
@@ -378,7 +593,13 @@ fn a_word_takes_the_place_of_the_one_before_on_its_axis() {
     world.ask(Word::Drain, "east", |_| {});
     world.ask(Word::Weight(Weight::new(3).unwrap()), "east", |_| {});
     world.ask(Word::Down, "east", |_| {});
-    let words: Vec<_> = world.publisher.overrides().0.iter().map(|own| own.word.to_string()).collect();
+    let words: Vec<_> = world
+        .publisher
+        .overrides()
+        .0
+        .iter()
+        .map(|own| own.word.to_string())
+        .collect();
     assert_eq!(words, ["weight 3", "down"]);
     world.release("east");
     assert_eq!(world.answer().lines().count(), 2, "all that is said of it");
@@ -388,22 +609,33 @@ fn a_word_takes_the_place_of_the_one_before_on_its_axis() {
 fn force_is_recorded_and_names_that_are_not_there_are_refused() {
     let mut world = World::new();
     let refused = world.ask(Word::Drain, "provider:a", |_| {});
-    assert_eq!(refused, "it would leave www.z.example. 1 region up, and min_regions is 2");
+    assert_eq!(
+        refused,
+        "it would leave www.z.example. 1 region up, and min_regions is 2"
+    );
     assert_eq!(world.www(), "east north west");
     let forced = world.ask(Word::Drain, "provider:a", |asked| asked.force = true);
     assert!(forced.ends_with("work (forced)"), "{forced}");
     assert!(world.publisher.overrides().0[0].forced);
     assert_eq!(world.www(), "north");
     let unknown = world.ask(Word::Drain, "nroth", |asked| asked.force = true);
-    assert_eq!(unknown, "there is no region, metro, label, service or endpoint nroth; did you mean north?");
+    assert_eq!(
+        unknown,
+        "there is no region, metro, label, service or endpoint nroth; did you mean north?"
+    );
 }
 
 #[test]
 fn an_announced_drain_shortens_answers_first() {
     let mut world = World::new();
-    let announced = world.ask(Word::Drain, "east", |asked| asked.starts_in = Duration::from_secs(60));
+    let announced = world.ask(Word::Drain, "east", |asked| {
+        asked.starts_in = Duration::from_secs(60)
+    });
     let sentence = "drain of region east by anna until it is taken back: work";
-    assert_eq!(announced, format!("override 1 is announced and takes effect at 1970-01-01T00:17:40Z: {sentence}"));
+    assert_eq!(
+        announced,
+        format!("override 1 is announced and takes effect at 1970-01-01T00:17:40Z: {sentence}")
+    );
     world.said(&announced);
     assert_eq!(world.www(), "east north west ttl_min");
     world.wait(58);
@@ -411,41 +643,70 @@ fn an_announced_drain_shortens_answers_first() {
     world.said.clear();
     world.wait(1);
     assert_eq!(world.www(), "north west");
-    world.said(&format!("override 1, announced before, is in force: {sentence}"));
+    world.said(&format!(
+        "override 1, announced before, is in force: {sentence}"
+    ));
 }
 
 #[test]
 fn overrides_outlive_the_process_and_those_that_ended_meanwhile_do_not() {
     let mut world = World::new();
-    world.ask(Word::Drain, "east", |asked| asked.lasts = Some(Duration::from_secs(60)));
+    world.ask(Word::Drain, "east", |asked| {
+        asked.lasts = Some(Duration::from_secs(60))
+    });
     world.ask(Word::Drain, "192.0.2.2", |_| {});
     let kept = world.kept.clone();
     let mut world = World::new();
     world.now = at(1050);
-    world.event(Event::OverridesTakenUp { overrides: kept.clone(), last: 2, lost: None });
+    world.event(Event::OverridesTakenUp {
+        overrides: kept.clone(),
+        last: 2,
+        lost: None,
+    });
     assert_eq!(world.publisher.overrides(), &kept);
     world.event(Event::Tick);
     world.wait(10);
     assert_eq!(world.publisher.overrides().0.len(), 1);
     world.ask(Word::Drain, "north", |_| {});
-    assert_eq!(world.publisher.overrides().0.last().unwrap().id, 3, "numbers are not given twice");
+    assert_eq!(
+        world.publisher.overrides().0.last().unwrap().id,
+        3,
+        "numbers are not given twice"
+    );
     let mut late = World::new();
     late.now = at(2000);
-    late.event(Event::OverridesTakenUp { overrides: kept, last: 2, lost: None });
+    late.event(Event::OverridesTakenUp {
+        overrides: kept,
+        last: 2,
+        lost: None,
+    });
     assert_eq!(late.publisher.overrides().0.len(), 1);
 }
 
 /// The end of the override in force, in seconds.
 fn end_of(world: &World) -> u64 {
-    world.publisher.overrides().0[0].until.expect("it ends").0.as_secs()
+    world.publisher.overrides().0[0]
+        .until
+        .expect("it ends")
+        .0
+        .as_secs()
 }
 
 #[test]
 fn a_start_after_the_end_of_an_override_says_that_it_is_gone() {
     let mut world = World::new();
     let kept = said(&config(), 7, Word::Drain, "east");
-    let over = Override { made: at(10), starts: at(10), until: Some(at(999)), ..kept };
-    world.event(Event::OverridesTakenUp { overrides: Overrides(vec![over]), last: 0, lost: None });
+    let over = Override {
+        made: at(10),
+        starts: at(10),
+        until: Some(at(999)),
+        ..kept
+    };
+    world.event(Event::OverridesTakenUp {
+        overrides: Overrides(vec![over]),
+        last: 0,
+        lost: None,
+    });
     world.said("override 7 ended while no server was here to say so, and is gone: drain of region east by anna until 1970-01-01T00:16:39Z");
     assert_eq!(world.publisher.overrides().0, []);
     assert_eq!(world.kept.0, [], "the file has it no longer either");
@@ -460,17 +721,36 @@ fn an_override_of_a_clock_that_was_ahead_lasts_no_longer_than_it_was_to() {
         until: Some(at(until)),
         ..said(&config(), 7, Word::Drain, "east")
     };
-    world.event(Event::OverridesTakenUp { overrides: Overrides(vec![made(900_000, 900_600)]), last: 0, lost: None });
-    assert_eq!(end_of(&world), 1600, "it is said now, as far as anyone can tell");
-    world.event(Event::OverridesTakenUp { overrides: Overrides(vec![made(900, 1300)]), last: 0, lost: None });
+    world.event(Event::OverridesTakenUp {
+        overrides: Overrides(vec![made(900_000, 900_600)]),
+        last: 0,
+        lost: None,
+    });
+    assert_eq!(
+        end_of(&world),
+        1600,
+        "it is said now, as far as anyone can tell"
+    );
+    world.event(Event::OverridesTakenUp {
+        overrides: Overrides(vec![made(900, 1300)]),
+        last: 0,
+        lost: None,
+    });
     assert_eq!(end_of(&world), 1300);
 }
 
 #[test]
 fn a_clock_that_is_set_has_the_file_written_anew() {
     let mut world = World::new();
-    let kept = Overrides(vec![Override { until: Some(at(5000)), ..said(&config(), 7, Word::Drain, "east") }]);
-    world.event(Event::OverridesTakenUp { overrides: kept.clone(), last: 0, lost: None });
+    let kept = Overrides(vec![Override {
+        until: Some(at(5000)),
+        ..said(&config(), 7, Word::Drain, "east")
+    }]);
+    world.event(Event::OverridesTakenUp {
+        overrides: kept.clone(),
+        last: 0,
+        lost: None,
+    });
     world.kept = Overrides::default();
     world.event(Event::ClockSet);
     assert_eq!(world.kept, kept, "as moments they are what they were");
@@ -485,8 +765,16 @@ fn the_number_of_a_released_override_is_not_given_again_after_a_restart() {
     let (overrides, last) = (world.kept.clone(), world.last);
     assert_eq!((overrides.0.len(), last), (1, 2));
     let mut world = World::new();
-    world.event(Event::OverridesTakenUp { overrides, last, lost: None });
-    assert!(world.ask(Word::Weight(Weight::ZERO), "lb.example.net.", |_| {}).starts_with("override 3: "));
+    world.event(Event::OverridesTakenUp {
+        overrides,
+        last,
+        lost: None,
+    });
+    assert!(
+        world
+            .ask(Word::Weight(Weight::ZERO), "lb.example.net.", |_| {})
+            .starts_with("override 3: ")
+    );
 }
 
 #[test]
@@ -495,7 +783,15 @@ fn words_asked_for_at_once_are_judged_one_after_another() {
     let ask = |world: &mut World, request, what: &str| {
         let (what, by, reason) = (what.to_owned(), "anna".to_owned(), "work".to_owned());
         let starts_in = Duration::ZERO;
-        let asked = OverrideRequest { word: Word::Drain, what, by, reason, starts_in, lasts: None, force: false };
+        let asked = OverrideRequest {
+            word: Word::Drain,
+            what,
+            by,
+            reason,
+            starts_in,
+            lasts: None,
+            force: false,
+        };
         world.event_without_disk(Event::Override { request, asked });
     };
     for (request, what) in [(1, "east"), (2, "north"), (3, "west")] {
@@ -505,7 +801,11 @@ fn words_asked_for_at_once_are_judged_one_after_another() {
     while world.end_write() {}
     let refused = "it would leave www.z.example. 1 region up, and min_regions is 2".to_owned();
     assert_eq!(world.answers.len(), 3);
-    assert!(world.answers[0].1.starts_with("override 1: drain of region east"));
+    assert!(
+        world.answers[0]
+            .1
+            .starts_with("override 1: drain of region east")
+    );
     assert_eq!(world.answers[1..], [(2, refused.clone()), (3, refused)]);
     // What the disk does not take was not accepted: the next is judged without it.
     world.release("east");
@@ -517,7 +817,8 @@ fn words_asked_for_at_once_are_judged_one_after_another() {
     world.disk = Ok(());
     while world.end_write() {}
     assert!(
-        world.answers[0].1.contains("the disk is full") && world.answers[1].1.starts_with("override 3: "),
+        world.answers[0].1.contains("the disk is full")
+            && world.answers[1].1.starts_with("override 3: "),
         "{:?}",
         world.answers
     );
@@ -527,24 +828,60 @@ fn words_asked_for_at_once_are_judged_one_after_another() {
 fn what_is_announced_or_ends_counts_in_the_judgement_at_every_moment() {
     let mut world = World::new();
     let seconds = Duration::from_secs;
-    let at_an_hour = "it would leave www.z.example. 1 region up 59m 59s from now, and min_regions is 2";
+    let at_an_hour =
+        "it would leave www.z.example. 1 region up 59m 59s from now, and min_regions is 2";
     world.ask(Word::Drain, "east", |asked| asked.starts_in = seconds(3600));
     // One second has passed at the first, and another with each word that was judged.
     assert_eq!(world.ask(Word::Drain, "north", |_| {}), at_an_hour);
-    assert!(world.ask(Word::Drain, "north", |asked| asked.lasts = Some(seconds(3000))).starts_with("override 2: "));
-    assert!(world.ask(Word::Down, "west", |asked| asked.starts_in = seconds(5000)).contains(" from now, "));
+    assert!(
+        world
+            .ask(Word::Drain, "north", |asked| asked.lasts =
+                Some(seconds(3000)))
+            .starts_with("override 2: ")
+    );
+    assert!(
+        world
+            .ask(Word::Down, "west", |asked| asked.starts_in = seconds(5000))
+            .contains(" from now, ")
+    );
     // A word that keeps a region in use is not to end, or be taken back, below one that counts on it.
     let mut world = World::new();
-    world.ask(Word::Weight(Weight::ZERO), "provider:a", |asked| asked.force = true);
+    world.ask(Word::Weight(Weight::ZERO), "provider:a", |asked| {
+        asked.force = true
+    });
     let held = |asked: &mut OverrideRequest| asked.lasts = Some(seconds(100));
-    assert!(world.ask(Word::Weight(Weight::ONE), "www.z.example/east", held).starts_with("override 2: "));
-    assert!(world.ask(Word::Weight(Weight::ONE), "www.z.example/west", held).starts_with("override 3: "));
-    assert!(world.ask(Word::Drain, "north", |_| {}).contains(" from now, "), "when those have ended");
+    assert!(
+        world
+            .ask(Word::Weight(Weight::ONE), "www.z.example/east", held)
+            .starts_with("override 2: ")
+    );
+    assert!(
+        world
+            .ask(Word::Weight(Weight::ONE), "www.z.example/west", held)
+            .starts_with("override 3: ")
+    );
+    assert!(
+        world
+            .ask(Word::Drain, "north", |_| {})
+            .contains(" from now, "),
+        "when those have ended"
+    );
     let while_held = |asked: &mut OverrideRequest| asked.lasts = Some(seconds(50));
-    assert!(world.ask(Word::Drain, "north", while_held).starts_with("override 4: "));
+    assert!(
+        world
+            .ask(Word::Drain, "north", while_held)
+            .starts_with("override 4: ")
+    );
     let refused = world.release("2");
-    assert_eq!(refused, "it would leave www.z.example. 1 region up, and min_regions is 2; --force takes it back all the same");
-    world.event(Event::Release { request: 7, what: "2".to_owned(), force: true });
+    assert_eq!(
+        refused,
+        "it would leave www.z.example. 1 region up, and min_regions is 2; --force takes it back all the same"
+    );
+    world.event(Event::Release {
+        request: 7,
+        what: "2".to_owned(),
+        force: true,
+    });
     assert!(world.answer().ends_with("(forced)"), "{}", world.answer());
 }
 
@@ -553,26 +890,47 @@ fn a_loss_is_accepted_before_anything_is_written_over() {
     let mut world = World::new();
     let kept = Overrides(vec![said(&config(), 4, Word::Drain, "east")]);
     let lost = "the file is damaged".to_owned();
-    world.event(Event::OverridesTakenUp { overrides: kept.clone(), last: 9, lost: Some(lost.clone()) });
+    world.event(Event::OverridesTakenUp {
+        overrides: kept.clone(),
+        last: 9,
+        lost: Some(lost.clone()),
+    });
     world.wait(1);
-    assert_eq!((world.www().as_str(), world.publisher.overrides_lost()), ("north west", Some(lost.as_str())));
+    assert_eq!(
+        (world.www().as_str(), world.publisher.overrides_lost()),
+        ("north west", Some(lost.as_str()))
+    );
     let comes_first = "the file is damaged; `meridian overrides --accept-loss` comes first";
-    assert_eq!(world.ask(Word::Drain, "lb.example.net.", |_| {}), comes_first);
+    assert_eq!(
+        world.ask(Word::Drain, "lb.example.net.", |_| {}),
+        comes_first
+    );
     assert_eq!(world.release("east"), comes_first);
     world.wait(3600);
     assert!(world.kept.0.is_empty(), "nothing is written");
     world.answers.clear();
     world.disk = Err("the disk is full".to_owned());
     world.event(Event::AcceptLoss { request: 7 });
-    assert!(world.answer().contains("the disk is full") && world.publisher.overrides_lost().is_some());
+    assert!(
+        world.answer().contains("the disk is full") && world.publisher.overrides_lost().is_some()
+    );
     world.disk = Ok(());
     world.answers.clear();
     world.event(Event::AcceptLoss { request: 7 });
-    assert_eq!(world.answer(), "the loss of overrides is accepted: 1 override is kept from now on");
-    assert_eq!((&world.kept, world.last, world.publisher.overrides_lost()), (&kept, 9, None));
+    assert_eq!(
+        world.answer(),
+        "the loss of overrides is accepted: 1 override is kept from now on"
+    );
+    assert_eq!(
+        (&world.kept, world.last, world.publisher.overrides_lost()),
+        (&kept, 9, None)
+    );
     world.answers.clear();
     world.event(Event::AcceptLoss { request: 7 });
-    assert_eq!(world.answer(), "no overrides are lost: there is nothing to accept");
+    assert_eq!(
+        world.answer(),
+        "no overrides are lost: there is nothing to accept"
+    );
 }
 
 #[test]
@@ -580,21 +938,45 @@ fn a_state_directory_without_overrides_takes_those_of_the_process() {
     let mut world = World::new();
     world.ask(Word::Drain, "east", |_| {});
     let kept = std::mem::take(&mut world.kept);
-    world.event(Event::OverridesTakenUp { overrides: Overrides::default(), last: 0, lost: None });
+    world.event(Event::OverridesTakenUp {
+        overrides: Overrides::default(),
+        last: 0,
+        lost: None,
+    });
     assert_eq!((world.www().as_str(), &world.kept), ("north west", &kept));
 }
 
 /// What operators do.
 #[derive(Debug, Clone)]
 enum Act {
-    Ask { word: usize, scope: usize, starts_in: u64, lasts: Option<u64> },
-    Release { scope: usize },
-    Disk { full: bool },
-    Wait { seconds: u64 },
+    Ask {
+        word: usize,
+        scope: usize,
+        starts_in: u64,
+        lasts: Option<u64>,
+    },
+    Release {
+        scope: usize,
+    },
+    Disk {
+        full: bool,
+    },
+    Wait {
+        seconds: u64,
+    },
 }
 
-const SCOPES: [&str; 9] =
-    ["provider:a", "city", "east", "north", "west", "www.z.example", "www.z.example/east", "www.z.example/north", "192.0.2.4"];
+const SCOPES: [&str; 9] = [
+    "provider:a",
+    "city",
+    "east",
+    "north",
+    "west",
+    "www.z.example",
+    "www.z.example/east",
+    "www.z.example/north",
+    "192.0.2.4",
+];
 
 fn act() -> impl Strategy<Value = Act> {
     let time = || prop_oneof![Just(0u64), 1u64..100];

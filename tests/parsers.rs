@@ -19,8 +19,15 @@ fn seeds() -> PathBuf {
 
 /// Runs a target on each of its seeds, and on mutations of them until the time is over.
 fn exercise(name: &str) {
-    let target: Target = TARGETS.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("{name} is not a target")).1;
-    let mut files: Vec<PathBuf> = fs::read_dir(seeds().join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let target: Target = TARGETS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .unwrap_or_else(|| panic!("{name} is not a target"))
+        .1;
+    let mut files: Vec<PathBuf> = fs::read_dir(seeds().join(name))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     let seeds: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     let until = Instant::now() + TIME;
@@ -93,27 +100,52 @@ fn the_seeds_of_histories_are_what_a_server_keeps() {
         let now = Moment(Duration::from_secs(second));
         for target in 0..dataset.config.targets.len() {
             let failing = target as u64 * 7 + 3;
-            let seen = if second % (2 * failing) < failing { Seen::Pass } else { Seen::Fail(FailReason::ConnectRefused) };
+            let seen = if second % (2 * failing) < failing {
+                Seen::Pass
+            } else {
+                Seen::Fail(FailReason::ConnectRefused)
+            };
             let outcome = Outcome::new(now, seen);
-            publisher.handle(Event::Outcome { generation: 0, target: TargetId::from_index(target), outcome }, now);
+            publisher.handle(
+                Event::Outcome {
+                    generation: 0,
+                    target: TargetId::from_index(target),
+                    outcome,
+                },
+                now,
+            );
         }
         if second % 40 == 39 {
             let history = publisher.history(now).unwrap();
-            seeds.push(meridian::state::encode(&history, std::time::UNIX_EPOCH + Duration::from_secs(1_799_999_990)));
+            seeds.push(meridian::state::encode(
+                &history,
+                std::time::UNIX_EPOCH + Duration::from_secs(1_799_999_990),
+            ));
             for (service, region) in publisher.held("www.gtm.example", None).unwrap_or_default() {
                 publisher.handle(Event::Resume { service, region }, now);
             }
         }
     }
     let text = String::from_utf8(seeds.concat()).unwrap();
-    assert!(["\"held\"", "\"ramping\"", "\"hold\"", "\"up\":false"].iter().all(|part| text.contains(part)), "{text}");
+    assert!(
+        ["\"held\"", "\"ramping\"", "\"hold\"", "\"up\":false"]
+            .iter()
+            .all(|part| text.contains(part)),
+        "{text}"
+    );
     for (index, seed) in seeds.iter().enumerate() {
-        let file = self::seeds().join("history").join(format!("{}-seconds", 40 * (index + 1)));
+        let file = self::seeds()
+            .join("history")
+            .join(format!("{}-seconds", 40 * (index + 1)));
         if std::env::var_os("MERIDIAN_WRITE_SEEDS").is_some() {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(&file, seed).unwrap();
         }
         let kept = fs::read(&file).unwrap();
-        assert_eq!(String::from_utf8_lossy(seed), String::from_utf8_lossy(&kept), "MERIDIAN_WRITE_SEEDS=1 writes them anew");
+        assert_eq!(
+            String::from_utf8_lossy(seed),
+            String::from_utf8_lossy(&kept),
+            "MERIDIAN_WRITE_SEEDS=1 writes them anew"
+        );
     }
 }

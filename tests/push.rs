@@ -55,7 +55,11 @@ struct World {
 
 impl World {
     fn new(publisher: Publisher, now: u64) -> World {
-        World { publisher, said: Vec::new(), now }
+        World {
+            publisher,
+            said: Vec::new(),
+            now,
+        }
     }
 
     fn started() -> World {
@@ -76,31 +80,57 @@ impl World {
     fn run_until(&mut self, second: u64) {
         for now in self.now..=second {
             self.now = now;
-            if self.publisher.next_deadline().is_some_and(|due| due <= at(now)) {
+            if self
+                .publisher
+                .next_deadline()
+                .is_some_and(|due| due <= at(now))
+            {
                 self.event(Event::Tick);
             }
         }
     }
 
     fn report(&mut self, pass: bool) {
-        let target = self.publisher.push_target("own", &Target::Address(DUBLIN.parse().unwrap())).unwrap();
-        let report = Report { pass, load: None, note: String::new() };
+        let target = self
+            .publisher
+            .push_target("own", &Target::Address(DUBLIN.parse().unwrap()))
+            .unwrap();
+        let report = Report {
+            pass,
+            load: None,
+            note: String::new(),
+        };
         self.event(Event::Report { target, report });
     }
 
     fn probed(&mut self, seen: Seen) {
         let config = &self.publisher.dataset().config;
-        let index = config.targets.iter().position(|target| target.target.to_string() == ASHBURN).unwrap();
+        let index = config
+            .targets
+            .iter()
+            .position(|target| target.target.to_string() == ASHBURN)
+            .unwrap();
         let outcome = Outcome::new(at(self.now), seen);
         let generation = self.publisher.generation();
-        self.event(Event::Outcome { generation, target: TargetId::from_index(index), outcome });
+        self.event(Event::Outcome {
+            generation,
+            target: TargetId::from_index(index),
+            outcome,
+        });
     }
 
     fn answer(&self) -> String {
         let name = Name::from_text("www.gtm.example.", None).unwrap();
-        explain(&self.publisher.snapshot(), &name, None, "203.0.113.0/24".parse().unwrap(), 0, WallTime::default())
-            .answers
-            .join(" ")
+        explain(
+            &self.publisher.snapshot(),
+            &name,
+            None,
+            "203.0.113.0/24".parse().unwrap(),
+            0,
+            WallTime::default(),
+        )
+        .answers
+        .join(" ")
     }
 }
 
@@ -108,11 +138,23 @@ impl World {
 fn it_is_up_until_the_first_expires_runs_out_and_silence_is_failure() {
     let mut world = World::started();
     world.run_until(9);
-    assert_eq!((world.answer().as_str(), world.said.len()), (DUBLIN, 0), "nothing is known, and nothing is said");
+    assert_eq!(
+        (world.answer().as_str(), world.said.len()),
+        (DUBLIN, 0),
+        "nothing is known, and nothing is said"
+    );
     world.run_until(10);
     assert_eq!(world.answer(), ASHBURN);
-    assert!(world.said[0].contains("endpoint 192.0.2.10 check own is down"), "{:?}", world.said);
-    assert!(world.said[0].contains("it has not reported for too long (1 failure)"), "{:?}", world.said);
+    assert!(
+        world.said[0].contains("endpoint 192.0.2.10 check own is down"),
+        "{:?}",
+        world.said
+    );
+    assert!(
+        world.said[0].contains("it has not reported for too long (1 failure)"),
+        "{:?}",
+        world.said
+    );
     world.run_until(500);
     world.report(true);
     world.run_until(501);
@@ -130,7 +172,11 @@ fn reports_hold_for_expires_and_count_at_once() {
     world.run_until(25);
     world.report(false);
     assert_eq!(world.answer(), ASHBURN);
-    assert!(world.said[0].contains("it reported that it is not well"), "{:?}", world.said);
+    assert!(
+        world.said[0].contains("it reported that it is not well"),
+        "{:?}",
+        world.said
+    );
 }
 
 #[test]
@@ -140,8 +186,11 @@ fn a_restart_keeps_what_was_known_until_the_first_expires_runs_out() {
         before.run_until(5);
         before.report(well);
         let history = before.publisher.history(at(5)).unwrap();
-        let (publisher, unknown) = Publisher::restore(dataset(), &history, Duration::from_secs(30), at(100));
-        let dublin = publisher.push_target("own", &Target::Address(DUBLIN.parse().unwrap())).unwrap();
+        let (publisher, unknown) =
+            Publisher::restore(dataset(), &history, Duration::from_secs(30), at(100));
+        let dublin = publisher
+            .push_target("own", &Target::Address(DUBLIN.parse().unwrap()))
+            .unwrap();
         assert!(!unknown.contains(&dublin), "what was reported is known");
         let mut after = World::new(publisher, 100);
         after.event(Event::FirstRoundEnded);
@@ -159,7 +208,10 @@ fn a_restart_keeps_what_was_known_until_the_first_expires_runs_out() {
 fn a_reload_does_not_give_more_time() {
     let mut world = World::started();
     world.run_until(7);
-    world.event(Event::Reload { dataset: dataset(), first_round: Vec::new() });
+    world.event(Event::Reload {
+        dataset: dataset(),
+        first_round: Vec::new(),
+    });
     world.run_until(9);
     assert_eq!(world.answer(), DUBLIN);
     world.run_until(10);
@@ -176,8 +228,22 @@ fn silence_and_one_failing_region_are_no_isolation() {
         world.probed(Seen::Fail(FailReason::ConnectRefused));
     }
     assert!(world.publisher.is_ready(), "{:?}", world.said);
-    assert!(!world.said.iter().any(|sentence| sentence.contains("isolated")), "{:?}", world.said);
-    assert!(world.said.iter().any(|sentence| sentence.contains("endpoint 192.0.2.20 check web is down")), "{:?}", world.said);
+    assert!(
+        !world
+            .said
+            .iter()
+            .any(|sentence| sentence.contains("isolated")),
+        "{:?}",
+        world.said
+    );
+    assert!(
+        world
+            .said
+            .iter()
+            .any(|sentence| sentence.contains("endpoint 192.0.2.20 check web is down")),
+        "{:?}",
+        world.said
+    );
 }
 
 #[test]
@@ -200,7 +266,10 @@ fn a_report_that_waited_for_a_stopped_process_comes_in_time() {
     world.run_until(20);
     world.report(true);
     world.run_until(29);
-    assert_eq!((world.answer().as_str(), world.said.as_slice()), (DUBLIN, &[][..]));
+    assert_eq!(
+        (world.answer().as_str(), world.said.as_slice()),
+        (DUBLIN, &[][..])
+    );
     // Silence counts as it did before.
     world.run_until(30);
     assert_eq!(world.answer(), ASHBURN);
@@ -215,7 +284,10 @@ fn after_a_stall_reports_have_time_to_be_read() {
     world.publisher.stalled(Duration::from_secs(20), at(30));
     world.event(Event::Tick);
     world.report(true);
-    assert_eq!((world.answer().as_str(), world.said.as_slice()), (DUBLIN, &[][..]));
+    assert_eq!(
+        (world.answer().as_str(), world.said.as_slice()),
+        (DUBLIN, &[][..])
+    );
 }
 
 #[test]
@@ -223,19 +295,37 @@ fn a_probe_that_a_stall_kept_from_its_timer_is_not_judged_and_a_second_one_is() 
     let mut world = World::started();
     let timeout = |world: &mut World, late: u64| {
         let config = &world.publisher.dataset().config;
-        let index = config.targets.iter().position(|target| target.target.to_string() == ASHBURN).unwrap();
+        let index = config
+            .targets
+            .iter()
+            .position(|target| target.target.to_string() == ASHBURN)
+            .unwrap();
         let mut phases = Phases::default();
-        phases.add(Phase::Response, config.checks[config.targets[index].check.index()].timeout + Duration::from_secs(late));
+        phases.add(
+            Phase::Response,
+            config.checks[config.targets[index].check.index()].timeout + Duration::from_secs(late),
+        );
         let seen = Seen::Fail(FailReason::Timeout(Phase::Response));
-        let outcome = Outcome { phases, ..Outcome::new(at(world.now), seen) };
+        let outcome = Outcome {
+            phases,
+            ..Outcome::new(at(world.now), seen)
+        };
         let generation = world.publisher.generation();
         let target = TargetId::from_index(index);
-        world.event(Event::Outcome { generation, target, outcome });
+        world.event(Event::Outcome {
+            generation,
+            target,
+            outcome,
+        });
         world.publisher.health().tracker(target).fails()
     };
     world.now = 12;
     world.publisher.stalled(Duration::from_secs(12), at(12));
-    assert_eq!(timeout(&mut world, 12), 0, "nobody looked at what came in time");
+    assert_eq!(
+        timeout(&mut world, 12),
+        0,
+        "nobody looked at what came in time"
+    );
     assert_eq!(timeout(&mut world, 0), 1, "its timer rang when it was to");
     // A process that is late all the time has to judge by what it sees.
     world.now = 15;
@@ -260,23 +350,50 @@ ashburn = { endpoints = ["192.0.2.21"] }
 fn no_unit_is_taken_over_before_its_owner_was_seen_after_a_stall() {
     let configuration = common::CONFIGURATION.replace("node   =", "sole   = true\nnode   =");
     let mut publisher = Publisher::new(common::dataset(&[&configuration, ZONE, ORDERS].concat()));
-    let owned =
-        r#"{"format":1,"meridian":"0","units":{"orders.gtm.example.":{"state":"owned","owner":"dublin","epoch":1,"ttl":20}}}"#;
+    let owned = r#"{"format":1,"meridian":"0","units":{"orders.gtm.example.":{"state":"owned","owner":"dublin","epoch":1,"ttl":20}}}"#;
     let records = meridian::state::decode_units(owned.as_bytes()).unwrap();
-    publisher.handle(Event::UnitsTakenUp { records, frozen: None }, at(0));
+    publisher.handle(
+        Event::UnitsTakenUp {
+            records,
+            frozen: None,
+        },
+        at(0),
+    );
     publisher.handle(Event::FirstRoundEnded, at(0));
     publisher.keep_history(true);
     publisher.handle(Event::Tick, at(1));
     let report = |publisher: &mut Publisher, address: &str, pass: bool, now: Moment| {
-        let target = publisher.push_target("own", &Target::Address(address.parse().unwrap())).unwrap();
-        let effects = publisher.handle(Event::Report { target, report: Report { pass, load: None, note: String::new() } }, now);
-        effects.iter().any(|effect| matches!(effect, Effect::KeepUnits { .. }))
+        let target = publisher
+            .push_target("own", &Target::Address(address.parse().unwrap()))
+            .unwrap();
+        let effects = publisher.handle(
+            Event::Report {
+                target,
+                report: Report {
+                    pass,
+                    load: None,
+                    note: String::new(),
+                },
+            },
+            now,
+        );
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::KeepUnits { .. }))
     };
     publisher.stalled(Duration::from_secs(12), at(17));
     assert!(!report(&mut publisher, "192.0.2.21", true, at(17)));
-    assert!(!report(&mut publisher, DUBLIN, false, at(17)), "not by what is seen first");
+    assert!(
+        !report(&mut publisher, DUBLIN, false, at(17)),
+        "not by what is seen first"
+    );
     let judged = at(17) + publisher.health().window();
     assert!(publisher.next_deadline().is_some_and(|due| due <= judged));
     let effects = publisher.handle(Event::Tick, judged + Duration::from_secs(1));
-    assert!(effects.iter().any(|effect| matches!(effect, Effect::KeepUnits { .. })), "{effects:?}");
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::KeepUnits { .. })),
+        "{effects:?}"
+    );
 }

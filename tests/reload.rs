@@ -44,7 +44,12 @@ fn failure(now: Moment) -> Outcome {
 }
 
 fn target(dataset: &Dataset, address: &str) -> TargetId {
-    let index = dataset.config.targets.iter().position(|t| t.target.to_string() == address).unwrap();
+    let index = dataset
+        .config
+        .targets
+        .iter()
+        .position(|t| t.target.to_string() == address)
+        .unwrap();
     TargetId::from_index(index)
 }
 
@@ -60,7 +65,16 @@ fn published(effects: Vec<Effect>) -> Arc<Snapshot> {
 
 fn answer(snapshot: &Snapshot) -> String {
     let name = Name::from_text("www.gtm.example.", None).unwrap();
-    explain(snapshot, &name, None, "203.0.113.0/24".parse().unwrap(), 0, WallTime::default()).answers.join(" ")
+    explain(
+        snapshot,
+        &name,
+        None,
+        "203.0.113.0/24".parse().unwrap(),
+        0,
+        WallTime::default(),
+    )
+    .answers
+    .join(" ")
 }
 
 #[test]
@@ -69,14 +83,31 @@ fn a_down_endpoint_stays_down_and_a_new_one_is_probed_before_it_is_handed_out() 
     let mut publisher = Publisher::new(old.clone());
     publisher.handle(Event::FirstRoundEnded, at(0));
     let generation = publisher.generation();
-    let pass = |now| Outcome { seen: Seen::Pass, ..failure(now) };
+    let pass = |now| Outcome {
+        seen: Seen::Pass,
+        ..failure(now)
+    };
     for second in 1..=3 {
         let others = [target(&old, "192.0.2.20"), target(&old, "192.0.2.30")];
         for other in others {
-            publisher.handle(Event::Outcome { generation, target: other, outcome: pass(at(second)) }, at(second));
+            publisher.handle(
+                Event::Outcome {
+                    generation,
+                    target: other,
+                    outcome: pass(at(second)),
+                },
+                at(second),
+            );
         }
         let dead = target(&old, "192.0.2.10");
-        publisher.handle(Event::Outcome { generation, target: dead, outcome: failure(at(second)) }, at(second));
+        publisher.handle(
+            Event::Outcome {
+                generation,
+                target: dead,
+                outcome: failure(at(second)),
+            },
+            at(second),
+        );
     }
     assert_eq!(answer(&publisher.snapshot()), "192.0.2.20");
 
@@ -86,11 +117,21 @@ fn a_down_endpoint_stays_down_and_a_new_one_is_probed_before_it_is_handed_out() 
     assert_eq!(new_targets(&old, &new), [target(&new, "192.0.2.21")]);
     let mut first_round = vec![(target(&new, "192.0.2.21"), failure(at(4))); 3];
     first_round.push((target(&new, "192.0.2.30"), pass(at(4))));
-    let snapshot = published(publisher.handle(Event::Reload { dataset: new.clone(), first_round }, at(4)));
+    let snapshot = published(publisher.handle(
+        Event::Reload {
+            dataset: new.clone(),
+            first_round,
+        },
+        at(4),
+    ));
     assert_eq!(answer(&snapshot), "192.0.2.30");
 
     // An outcome of a probe from before the reload means some other target now, and is ignored.
-    let stale = Event::Outcome { generation, target: target(&new, "192.0.2.30"), outcome: failure(at(5)) };
+    let stale = Event::Outcome {
+        generation,
+        target: target(&new, "192.0.2.30"),
+        outcome: failure(at(5)),
+    };
     assert!(publisher.handle(stale, at(5)).is_empty());
 }
 
@@ -102,17 +143,26 @@ fn the_same_files_change_nothing() {
     let before = publisher.snapshot();
     let again = dataset("192.0.2.10", "192.0.2.20");
     assert!(new_targets(&old, &again).is_empty());
-    let after = published(publisher.handle(Event::Reload { dataset: again, first_round: vec![] }, at(1)));
+    let after = published(publisher.handle(
+        Event::Reload {
+            dataset: again,
+            first_round: vec![],
+        },
+        at(1),
+    ));
     assert_eq!(before.plans, after.plans);
 }
 
 /// A map is compiled for every address there is: one that did not change is not compiled again.
 #[test]
 fn a_reload_shares_the_maps_that_did_not_change() {
-    let zone =
-        "--- zones/gtm.example.toml\nzone = \"gtm.example\"\nrecords = \"@ 60 SOA ns1 h 1 2 3 4 5\\n@ 60 NS ns.example.\\n\"\n";
+    let zone = "--- zones/gtm.example.toml\nzone = \"gtm.example\"\nrecords = \"@ 60 SOA ns1 h 1 2 3 4 5\\n@ 60 NS ns.example.\\n\"\n";
     let other = "\n[maps.other]\nby_distance = true\n";
-    let config = |text: &str| common::Files::parse(&[text, zone].concat()).load().unwrap_or_else(|wrong| panic!("{wrong}"));
+    let config = |text: &str| {
+        common::Files::parse(&[text, zone].concat())
+            .load()
+            .unwrap_or_else(|wrong| panic!("{wrong}"))
+    };
     let first = config(common::CONFIGURATION);
     let locations = Arc::new(Locations::read(Some(EMBEDDED), None).unwrap());
     let before = Dataset::compile(first.clone(), locations.clone());
@@ -122,7 +172,11 @@ fn a_reload_shares_the_maps_that_did_not_change() {
     assert!(Arc::ptr_eq(&same.maps[0], &before.maps[0]));
 
     // A map more moves no other one, whatever its place among them.
-    let more = Dataset::compile_after(Some(&before), config(&[common::CONFIGURATION, other].concat()), locations.clone());
+    let more = Dataset::compile_after(
+        Some(&before),
+        config(&[common::CONFIGURATION, other].concat()),
+        locations.clone(),
+    );
     assert!(Arc::ptr_eq(&more.maps[0], &before.maps[0]));
     assert_eq!(more.maps.len(), 2);
 

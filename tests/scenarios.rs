@@ -45,14 +45,20 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::{Message, ResponseCode};
-use meridian::answer::{Query, Response, TCP_BUFFER, Transport, Worker, explain, query_message, respond};
+use meridian::answer::{
+    Query, Response, TCP_BUFFER, Transport, Worker, explain, query_message, respond,
+};
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Name, Prefix};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Report, Seen};
 use meridian::model::{Moment, ProbeTarget, Target, TargetId, WallTime};
-use meridian::publisher::{Effect, Event, OverrideRequest, Publisher, UnitRecords, begin_units, new_targets};
-use meridian::state::{Unusable, decode, decode_overrides, decode_units, encode, encode_overrides, encode_units};
+use meridian::publisher::{
+    Effect, Event, OverrideRequest, Publisher, UnitRecords, begin_units, new_targets,
+};
+use meridian::state::{
+    Unusable, decode, decode_overrides, decode_units, encode, encode_overrides, encode_units,
+};
 use meridian::steer::Word;
 
 use common::Files;
@@ -60,7 +66,10 @@ use common::Files;
 #[test]
 fn every_scenario() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut paths: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "scenario"));
     paths.sort();
     assert!(!paths.is_empty());
@@ -68,21 +77,28 @@ fn every_scenario() {
     for path in &paths {
         let text = std::fs::read_to_string(path).unwrap();
         if let Err(why) = run(&text) {
-            failures.push(format!("{}:{why}", path.file_name().unwrap().to_string_lossy()));
+            failures.push(format!(
+                "{}:{why}",
+                path.file_name().unwrap().to_string_lossy()
+            ));
         }
     }
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 
 fn run(text: &str) -> Result<(), String> {
-    let (files, steps) = text.split_once("--- steps\n").ok_or("no section of steps")?;
+    let (files, steps) = text
+        .split_once("--- steps\n")
+        .ok_or("no section of steps")?;
     let mut world = World::new(&with_example(files)?)?;
     let first_line = files.lines().count() + 2;
     for (number, line) in steps.lines().enumerate() {
         let step = line.split(" #").next().unwrap().trim();
         let step = if step.starts_with('#') { "" } else { step };
         if !step.is_empty() {
-            world.step(step).map_err(|why| format!("{}: {step}\n    {why}", first_line + number))?;
+            world
+                .step(step)
+                .map_err(|why| format!("{}: {step}\n    {why}", first_line + number))?;
         }
     }
     Ok(())
@@ -90,17 +106,32 @@ fn run(text: &str) -> Result<(), String> {
 
 /// `files` with the two of an example in the place of its line.
 fn with_example(files: &str) -> Result<String, String> {
-    let Some((before, rest)) = files.split_once("--- example ") else { return Ok(files.to_owned()) };
-    let (name, after) = rest.split_once('\n').ok_or("no line break after the example")?;
+    let Some((before, rest)) = files.split_once("--- example ") else {
+        return Ok(files.to_owned());
+    };
+    let (name, after) = rest
+        .split_once('\n')
+        .ok_or("no line break after the example")?;
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("zones/examples");
-    let read = |path: &str| std::fs::read_to_string(examples.join(path)).map_err(|e| format!("zones/examples/{path}: {e}"));
-    let (configuration, zone) = (read("config/meridian.toml")?, read(&format!("{name}.toml"))?);
-    Ok(format!("{before}--- meridian.toml\n{configuration}--- ../{name}.toml\n{zone}{after}"))
+    let read = |path: &str| {
+        std::fs::read_to_string(examples.join(path))
+            .map_err(|e| format!("zones/examples/{path}: {e}"))
+    };
+    let (configuration, zone) = (
+        read("config/meridian.toml")?,
+        read(&format!("{name}.toml"))?,
+    );
+    Ok(format!(
+        "{before}--- meridian.toml\n{configuration}--- ../{name}.toml\n{zone}{after}"
+    ))
 }
 
 fn compile(files: &str) -> Result<Arc<Dataset>, String> {
     let locations = Arc::new(Locations::read(Some(EMBEDDED), None).unwrap());
-    Ok(Arc::new(Dataset::compile(Files::parse(files).load()?, locations)))
+    Ok(Arc::new(Dataset::compile(
+        Files::parse(files).load()?,
+        locations,
+    )))
 }
 
 /// The server without sockets or a clock.
@@ -161,8 +192,10 @@ impl World {
     /// The first probe of each target, spread over its interval.
     fn schedule(&mut self) {
         let targets = &self.dataset.config.targets;
-        let interval = |target: &ProbeTarget| self.dataset.config.checks[target.check.index()].interval;
-        let phase = |(i, target)| self.now + interval(target) * (i as u32 + 1) / (targets.len() as u32 + 1);
+        let interval =
+            |target: &ProbeTarget| self.dataset.config.checks[target.check.index()].interval;
+        let phase =
+            |(i, target)| self.now + interval(target) * (i as u32 + 1) / (targets.len() as u32 + 1);
         self.due = targets.iter().enumerate().map(phase).collect();
     }
 
@@ -173,7 +206,11 @@ impl World {
     fn step(&mut self, step: &str) -> Result<(), String> {
         let (verb, rest) = step.split_once(' ').unwrap_or((step, ""));
         match (verb, rest) {
-            ("all", "fail") => self.failing = (0..self.due.len()).map(|target| self.names(target)).collect(),
+            ("all", "fail") => {
+                self.failing = (0..self.due.len())
+                    .map(|target| self.names(target))
+                    .collect()
+            }
             ("all", "pass") => self.failing.clear(),
             ("fail", what) => self.failing.extend(self.matching(what)?),
             ("report", what) => self.report(what)?,
@@ -212,7 +249,13 @@ impl World {
             ("resume", what) => return self.resume(what),
             ("drain", what) => return self.drain(what),
             ("release", what) => {
-                return self.operator(what, |what| Ok(Event::Release { request: 1, what: what.to_owned(), force: false }));
+                return self.operator(what, |what| {
+                    Ok(Event::Release {
+                        request: 1,
+                        what: what.to_owned(),
+                        force: false,
+                    })
+                });
             }
             ("unit", what) => return self.unit(what),
             ("disk", "full") => self.disk_full = true,
@@ -245,7 +288,10 @@ impl World {
     fn names(&self, target: usize) -> (String, String) {
         let config = &self.dataset.config;
         let target = &config.targets[target];
-        (target.target.to_string(), config.checks[target.check.index()].name.clone())
+        (
+            target.target.to_string(),
+            config.checks[target.check.index()].name.clone(),
+        )
     }
 
     /// The targets of an address, or of an address and a check.
@@ -253,8 +299,14 @@ impl World {
         let mut words = what.split_whitespace();
         let (address, check) = (words.next().unwrap_or_default(), words.next());
         let all = (0..self.due.len()).map(|target| self.names(target));
-        let matching: Vec<_> = all.filter(|names| names.0 == address && check.is_none_or(|check| check == names.1)).collect();
-        if matching.is_empty() { Err(format!("nothing probes {what}")) } else { Ok(matching) }
+        let matching: Vec<_> = all
+            .filter(|names| names.0 == address && check.is_none_or(|check| check == names.1))
+            .collect();
+        if matching.is_empty() {
+            Err(format!("nothing probes {what}"))
+        } else {
+            Ok(matching)
+        }
     }
 
     /// A target in the first round: a failing probe is repeated at once.
@@ -270,18 +322,28 @@ impl World {
 
     /// A new process, from what is kept.
     fn begin(&mut self, after: &str) -> Result<(), String> {
-        self.now += after.strip_prefix("after ").map_or(Ok(Duration::ZERO), parse)?;
+        self.now += after
+            .strip_prefix("after ")
+            .map_or(Ok(Duration::ZERO), parse)?;
         self.dataset = compile(&self.files)?;
-        let kept = self.kept.as_ref().map(|kept| decode(kept, self.wall())).transpose().map_err(|why| why.to_string())?;
+        let kept = self
+            .kept
+            .as_ref()
+            .map(|kept| decode(kept, self.wall()))
+            .transpose()
+            .map_err(|why| why.to_string())?;
         let unknown = match kept {
             Some((history, age)) => {
-                let (publisher, unknown) = Publisher::restore(self.dataset.clone(), &history, age, Moment(self.now));
+                let (publisher, unknown) =
+                    Publisher::restore(self.dataset.clone(), &history, age, Moment(self.now));
                 self.publisher = publisher;
                 unknown
             }
             None => {
                 self.publisher = Publisher::new(self.dataset.clone());
-                (0..self.dataset.config.targets.len()).map(TargetId::from_index).collect()
+                (0..self.dataset.config.targets.len())
+                    .map(TargetId::from_index)
+                    .collect()
             }
         };
         self.publisher.keep_history(true);
@@ -289,7 +351,9 @@ impl World {
         self.take_up_units();
         self.schedule();
         if unknown.len() < self.due.len() {
-            unknown.iter().for_each(|target| self.decide(target.index()));
+            unknown
+                .iter()
+                .for_each(|target| self.decide(target.index()));
             self.answering = true;
             let effects = self.publisher.answer_at_once(Moment(self.now));
             self.take(effects);
@@ -310,22 +374,37 @@ impl World {
             let fall = config.checks[config.targets[target.index()].check.index()].fall;
             for _ in 0..fall {
                 first_round.push((target, self.outcome(target.index())));
-                if first_round.last().is_some_and(|(_, outcome)| outcome.passed()) {
+                if first_round
+                    .last()
+                    .is_some_and(|(_, outcome)| outcome.passed())
+                {
                     break;
                 }
             }
         }
-        self.event(Event::Reload { dataset: self.dataset.clone(), first_round });
+        self.event(Event::Reload {
+            dataset: self.dataset.clone(),
+            first_round,
+        });
         Ok(())
     }
 
     fn resume(&mut self, what: &str) -> Result<(), String> {
-        let (what, expected) = what.split_once(": ").ok_or("resume SERVICE [REGION]: SAYS")?;
-        let (service, region) = what.split_once(' ').map_or((what, None), |(service, region)| (service, Some(region)));
+        let (what, expected) = what
+            .split_once(": ")
+            .ok_or("resume SERVICE [REGION]: SAYS")?;
+        let (service, region) = what
+            .split_once(' ')
+            .map_or((what, None), |(service, region)| (service, Some(region)));
         let said = match self.publisher.held(service, region) {
             Err(why) => why.to_string(),
             Ok(held) => {
-                held.iter().for_each(|(service, region)| self.event(Event::Resume { service: *service, region: *region }));
+                held.iter().for_each(|(service, region)| {
+                    self.event(Event::Resume {
+                        service: *service,
+                        region: *region,
+                    })
+                });
                 "resumed".to_owned()
             }
         };
@@ -337,7 +416,10 @@ impl World {
         loop {
             let probe = (0..self.due.len()).min_by_key(|i| self.due[*i]);
             let due = probe.map_or(Duration::MAX, |i| self.due[i]);
-            let tick = self.publisher.next_deadline().map_or(Duration::MAX, |at| at.0.max(self.now));
+            let tick = self
+                .publisher
+                .next_deadline()
+                .map_or(Duration::MAX, |at| at.0.max(self.now));
             let next = due.min(tick);
             if next > end {
                 self.now = end;
@@ -347,7 +429,8 @@ impl World {
             match probe {
                 Some(target) if due <= tick => {
                     let config = &self.dataset.config;
-                    self.due[target] += config.checks[config.targets[target].check.index()].interval;
+                    self.due[target] +=
+                        config.checks[config.targets[target].check.index()].interval;
                     self.probe(target);
                 }
                 _ => self.event(Event::Tick),
@@ -357,7 +440,9 @@ impl World {
 
     fn is_push(&self, target: usize) -> bool {
         let config = &self.dataset.config;
-        config.checks[config.targets[target].check.index()].kind.is_push()
+        config.checks[config.targets[target].check.index()]
+            .kind
+            .is_push()
     }
 
     fn report(&mut self, what: &str) -> Result<(), String> {
@@ -365,8 +450,15 @@ impl World {
             return Err("report ADDRESS CHECK pass or fail".into());
         };
         let address = address.parse().map_err(|_| "no such address")?;
-        let target = self.publisher.push_target(check, &Target::Address(address)).ok_or("no endpoint reports so")?;
-        let report = Report { pass: verdict == "pass", load: None, note: String::new() };
+        let target = self
+            .publisher
+            .push_target(check, &Target::Address(address))
+            .ok_or("no endpoint reports so")?;
+        let report = Report {
+            pass: verdict == "pass",
+            load: None,
+            note: String::new(),
+        };
         self.event(Event::Report { target, report });
         Ok(())
     }
@@ -379,14 +471,22 @@ impl World {
         let outcome = self.outcome(target);
         let passed = outcome.passed();
         let generation = self.publisher.generation();
-        self.event(Event::Outcome { generation, target: TargetId::from_index(target), outcome });
+        self.event(Event::Outcome {
+            generation,
+            target: TargetId::from_index(target),
+            outcome,
+        });
         passed
     }
 
     fn outcome(&mut self, target: usize) -> Outcome {
         let names = self.names(target);
         let fails = self.losing.remove(&names) || self.failing.contains(&names);
-        let seen = if fails { Seen::Fail(FailReason::ConnectRefused) } else { Seen::Pass };
+        let seen = if fails {
+            Seen::Fail(FailReason::ConnectRefused)
+        } else {
+            Seen::Pass
+        };
         Outcome::new(Moment(self.now), seen)
     }
 
@@ -405,63 +505,111 @@ impl World {
                     self.event(Event::Persisted { id, result: Ok(()) });
                 }
                 Effect::KeepUnits { id, records } => {
-                    let result = if self.disk_full { Err("no space left".to_owned()) } else { Ok(()) };
+                    let result = if self.disk_full {
+                        Err("no space left".to_owned())
+                    } else {
+                        Ok(())
+                    };
                     if result.is_ok() {
                         self.units = Some(encode_units(&records));
                     }
                     self.event(Event::UnitsPersisted { id, result });
                 }
-                Effect::KeepOverrides { id, overrides, last } => {
-                    let result = if self.disk_full { Err("no space left".to_owned()) } else { Ok(()) };
+                Effect::KeepOverrides {
+                    id,
+                    overrides,
+                    last,
+                } => {
+                    let result = if self.disk_full {
+                        Err("no space left".to_owned())
+                    } else {
+                        Ok(())
+                    };
                     if result.is_ok() {
-                        self.overrides = Some(encode_overrides(&overrides, last, WallTime::default()));
+                        self.overrides =
+                            Some(encode_overrides(&overrides, last, WallTime::default()));
                     }
                     self.event(Event::OverridesPersisted { id, result });
                 }
                 Effect::Answer { result, .. } => {
-                    self.answered = Some(result.map_or_else(|why| why.to_string(), |done| done.show(WallTime::default())));
+                    self.answered =
+                        Some(result.map_or_else(
+                            |why| why.to_string(),
+                            |done| done.show(WallTime::default()),
+                        ));
                 }
             }
         }
         // No thread lags here.
         if self.answering && self.publisher.awaits_in_force() {
-            self.event(Event::InForce { publication: self.publisher.publication() });
+            self.event(Event::InForce {
+                publication: self.publisher.publication(),
+            });
         }
     }
 
     fn kept_units(&self) -> Result<UnitRecords, Unusable> {
-        self.units.as_ref().map_or_else(|| Ok(UnitRecords::new()), |units| decode_units(units))
+        self.units
+            .as_ref()
+            .map_or_else(|| Ok(UnitRecords::new()), |units| decode_units(units))
     }
 
     fn take_up_units(&mut self) {
         let records = self.kept_units().expect("only what can be read is written");
-        let overrides = self
-            .overrides
-            .as_ref()
-            .map(|kept| decode_overrides(kept, WallTime::default()).expect("only what can be read is written"));
+        let overrides = self.overrides.as_ref().map(|kept| {
+            decode_overrides(kept, WallTime::default()).expect("only what can be read is written")
+        });
         let nothing = self.publisher.keep_overrides(true);
         self.take(nothing);
         let (overrides, last) = overrides.unwrap_or_default();
-        self.event(Event::OverridesTakenUp { overrides, last, lost: None });
-        self.event(Event::UnitsTakenUp { records, frozen: None });
+        self.event(Event::OverridesTakenUp {
+            overrides,
+            last,
+            lost: None,
+        });
+        self.event(Event::UnitsTakenUp {
+            records,
+            frozen: None,
+        });
     }
 
-    fn operator(&mut self, what: &str, event: impl FnOnce(&str) -> Result<Event, String>) -> Result<(), String> {
+    fn operator(
+        &mut self,
+        what: &str,
+        event: impl FnOnce(&str) -> Result<Event, String>,
+    ) -> Result<(), String> {
         let (what, expected) = what.split_once(": ").ok_or("drain WHAT: SAYS")?;
         self.answered = None;
         self.event(event(what)?);
-        match self.answered.take().unwrap_or_else(|| "nothing".to_owned()).replace('\n', "; ") {
-            said if said == expected || (expected == "done" && said.starts_with("override ")) => Ok(()),
+        match self
+            .answered
+            .take()
+            .unwrap_or_else(|| "nothing".to_owned())
+            .replace('\n', "; ")
+        {
+            said if said == expected || (expected == "done" && said.starts_with("override ")) => {
+                Ok(())
+            }
             said => Err(said),
         }
     }
 
     fn drain(&mut self, what: &str) -> Result<(), String> {
         self.operator(what, |what| {
-            let (what, lasts) = what.split_once(" for ").map_or((what, None), |(what, lasts)| (what, Some(lasts)));
+            let (what, lasts) = what
+                .split_once(" for ")
+                .map_or((what, None), |(what, lasts)| (what, Some(lasts)));
             let (word, by, reason) = (Word::Drain, "an operator".to_owned(), "a drill".to_owned());
             let (what, lasts) = (what.to_owned(), lasts.map(parse).transpose()?);
-            let asked = OverrideRequest { word, what, by, reason, starts_in: Duration::ZERO, lasts, force: false };
+            let asked = OverrideRequest {
+                word,
+                what,
+                by,
+                reason,
+                starts_in: Duration::ZERO,
+                lasts,
+                force: false,
+            };
             Ok(Event::Override { request: 1, asked })
         })
     }
@@ -475,12 +623,25 @@ impl World {
         match words[..] {
             ["move", unit, region, ref force @ ..] => {
                 let (region, force) = (region.to_owned(), force == ["by", "force"]);
-                self.event(Event::MoveUnit { request: 1, unit: full(unit), region, force });
+                self.event(Event::MoveUnit {
+                    request: 1,
+                    unit: full(unit),
+                    region,
+                    force,
+                });
             }
-            ["init", name] => self.event(Event::BeginUnits { request: 1, name: full(name), epoch: 1 }),
+            ["init", name] => self.event(Event::BeginUnits {
+                request: 1,
+                name: full(name),
+                epoch: 1,
+            }),
             ["init", name, "in", "epoch", epoch] => {
                 let epoch = epoch.parse().map_err(|_| "no number")?;
-                self.event(Event::BeginUnits { request: 1, name: full(name), epoch });
+                self.event(Event::BeginUnits {
+                    request: 1,
+                    name: full(name),
+                    epoch,
+                });
             }
             _ => return Err("unit move or unit init".into()),
         }
@@ -492,29 +653,47 @@ impl World {
         const DRAWS: u32 = 10_000;
         let (question, expected) = question.split_once(": ").ok_or("no expectation")?;
         let words: Vec<&str> = expected.split_whitespace().collect();
-        let [answer, least, "to", most] = words[..] else { return Err("ANSWER 0.1 to 0.2".into()) };
+        let [answer, least, "to", most] = words[..] else {
+            return Err("ANSWER 0.1 to 0.2".into());
+        };
         let (message, client) = self.message(question)?;
         let starts = |got: String| got.split(',').next() == Some(answer);
-        let count = (0..DRAWS).filter(|_| starts(self.answer(&message, client))).count();
+        let count = (0..DRAWS)
+            .filter(|_| starts(self.answer(&message, client)))
+            .count();
         let share = count as f64 / f64::from(DRAWS);
         let number = |text: &str| text.parse::<f64>().map_err(|e| e.to_string());
-        if (number(least)?..=number(most)?).contains(&share) { Ok(()) } else { Err(format!("it is {share}")) }
+        if (number(least)?..=number(most)?).contains(&share) {
+            Ok(())
+        } else {
+            Err(format!("it is {share}"))
+        }
     }
 
     fn why(&mut self, question: &str) -> Result<(), String> {
         let (question, text) = question.split_once(": ").ok_or("no expectation")?;
-        let (name, client) = question.split_once(" from ").ok_or("why NAME from CLIENT: TEXT")?;
-        let name = Name::from_text(name, Some(&self.dataset.config.zones[0].origin)).map_err(|e| e.to_string())?;
+        let (name, client) = question
+            .split_once(" from ")
+            .ok_or("why NAME from CLIENT: TEXT")?;
+        let name = Name::from_text(name, Some(&self.dataset.config.zones[0].origin))
+            .map_err(|e| e.to_string())?;
         let client = client.parse().map_err(|_| "no such client".to_owned())?;
         let lines = explain(&self.snapshot, &name, None, client, 1, WallTime::default()).lines();
-        if lines.iter().any(|line| line.contains(text)) { Ok(()) } else { Err(format!("{lines:#?}")) }
+        if lines.iter().any(|line| line.contains(text)) {
+            Ok(())
+        } else {
+            Err(format!("{lines:#?}"))
+        }
     }
 
     /// The query of `NAME TYPE from CLIENT`.
     fn message(&self, question: &str) -> Result<(Vec<u8>, Prefix), String> {
         let words: Vec<&str> = question.split_whitespace().collect();
-        let [name, rtype, "from", client] = words[..] else { return Err("NAME TYPE from CLIENT: …".into()) };
-        let name = Name::from_text(name, Some(&self.dataset.config.zones[0].origin)).map_err(|e| e.to_string())?;
+        let [name, rtype, "from", client] = words[..] else {
+            return Err("NAME TYPE from CLIENT: …".into());
+        };
+        let name = Name::from_text(name, Some(&self.dataset.config.zones[0].origin))
+            .map_err(|e| e.to_string())?;
         let rtype = rtype.parse().map_err(|()| "no such type".to_owned())?;
         let client: Prefix = client.parse().map_err(|_| "no such client".to_owned())?;
         Ok((query_message(&name, rtype, client), client))
@@ -538,15 +717,34 @@ impl World {
             _ => return Err("N times".into()),
         };
         // A scope, and the TTL of an answer without records, are compared where they are expected.
-        let got = if expected.contains("scope") { got } else { got.split(", scope").next().unwrap().to_owned() };
-        let got = if expected.trim() == "NODATA" { got.split(", ttl").next().unwrap().to_owned() } else { got };
-        if got == expected.trim() { Ok(()) } else { Err(format!("got {got}")) }
+        let got = if expected.contains("scope") {
+            got
+        } else {
+            got.split(", scope").next().unwrap().to_owned()
+        };
+        let got = if expected.trim() == "NODATA" {
+            got.split(", ttl").next().unwrap().to_owned()
+        } else {
+            got
+        };
+        if got == expected.trim() {
+            Ok(())
+        } else {
+            Err(format!("got {got}"))
+        }
     }
 
     fn answer(&mut self, message: &[u8], client: Prefix) -> String {
-        let query = Query { bytes: message, client: client.address(), transport: Transport::Tcp };
+        let query = Query {
+            bytes: message,
+            client: client.address(),
+            transport: Transport::Tcp,
+        };
         let mut out = vec![0; TCP_BUFFER];
-        let Response::Send(length) = respond(&self.snapshot, &mut self.worker, &query, &mut out) else { return "dropped".into() };
+        let Response::Send(length) = respond(&self.snapshot, &mut self.worker, &query, &mut out)
+        else {
+            return "dropped".into();
+        };
         let answer = Message::from_vec(&out[..length]).unwrap();
         let scope = out[length - usize::from(client.length().div_ceil(8)) - 1];
         match answer.metadata.response_code {
@@ -558,9 +756,17 @@ impl World {
             ResponseCode::Refused => return "REFUSED".into(),
             other => return format!("{other:?}"),
         }
-        let mut rdata: Vec<_> = answer.answers.iter().map(|record| record.data.to_string()).collect();
+        let mut rdata: Vec<_> = answer
+            .answers
+            .iter()
+            .map(|record| record.data.to_string())
+            .collect();
         rdata.sort();
-        format!("{}, ttl {}, scope {scope}", rdata.join(" "), answer.answers[0].ttl)
+        format!(
+            "{}, ttl {}, scope {scope}",
+            rdata.join(" "),
+            answer.answers[0].ttl
+        )
     }
 }
 

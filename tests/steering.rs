@@ -14,7 +14,9 @@ use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Prefix, RrType};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::State;
-use meridian::model::{Endpoint, Family, FamilyRule, Part, Pool, RegionId, Route, Service, Share, Target, WallTime};
+use meridian::model::{
+    Endpoint, Family, FamilyRule, Part, Pool, RegionId, Route, Service, Share, Target, WallTime,
+};
 use meridian::simulate::what_if;
 use meridian::steer::{Drain, Holder, Holding, Plan, Rung, Standing};
 use proptest::prelude::*;
@@ -40,15 +42,28 @@ fn one_in(random: &mut Rng, n: u32) -> bool {
 
 /// Some of `0..count`, the first always.
 fn some(random: &mut Rng, count: usize) -> Vec<usize> {
-    (0..count).filter(|index| *index == 0 || random.bool()).collect()
+    (0..count)
+        .filter(|index| *index == 0 || random.bool())
+        .collect()
 }
 
 fn listed(regions: &[usize]) -> String {
-    regions.iter().map(|region| format!("\"r{region}\"")).collect::<Vec<_>>().join(", ")
+    regions
+        .iter()
+        .map(|region| format!("\"r{region}\""))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// With `names` some pools are names, and the others of whatever families.
-fn service_text(random: &mut Rng, name: &str, route: &str, regions: usize, shared_families: [bool; 2], names: bool) -> String {
+fn service_text(
+    random: &mut Rng,
+    name: &str,
+    route: &str,
+    regions: usize,
+    shared_families: [bool; 2],
+    names: bool,
+) -> String {
     let split = one_in(random, 4) && route != "unit";
     let mut text = format!("[services.{name}]\nroute = \"{route}\"\n");
     if split {
@@ -56,13 +71,20 @@ fn service_text(random: &mut Rng, name: &str, route: &str, regions: usize, share
     }
     if one_in(random, 3) {
         let both = !names || random.bool();
-        text += if both { "fallback = [\"192.0.2.250\", \"2001:db8:ff::1\"]\n" } else { "fallback = [\"192.0.2.250\"]\n" };
+        text += if both {
+            "fallback = [\"192.0.2.250\", \"2001:db8:ff::1\"]\n"
+        } else {
+            "fallback = [\"192.0.2.250\"]\n"
+        };
     }
     if route == "priority" && random.bool() {
         text += &format!("trickle = {}\n", random.u32(0..=50) as f64 / 100.0);
     }
     let answers = if names { 1 } else { random.u32(1..=3) };
-    text += &format!("answers = {answers}\nmin_up = {}\n", random.u32(0..=10) as f64 / 10.0);
+    text += &format!(
+        "answers = {answers}\nmin_up = {}\n",
+        random.u32(0..=10) as f64 / 10.0
+    );
     let pools = some(random, regions);
     if route == "unit" {
         text += &format!("owners = \"r{}\"\n", random.choice(&pools).unwrap());
@@ -73,24 +95,46 @@ fn service_text(random: &mut Rng, name: &str, route: &str, regions: usize, share
     text += &format!("[services.{name}.pools]\n");
     for (index, region) in pools.iter().enumerate() {
         let families = match (split || names) && index > 0 {
-            true => *random.choice(&[[true, true], [true, false], [false, true]]).unwrap(),
+            true => *random
+                .choice(&[[true, true], [true, false], [false, true]])
+                .unwrap(),
             false if split && !names => [true, true],
             false => shared_families,
         };
         let mut endpoints = Vec::new();
         for (offers, prefix) in families.into_iter().zip(["198.51.100.", "2001:db8::"]) {
             let count = if offers { random.usize(1..=3) } else { 0 };
-            let weights = (0..count).map(|i| if i == 0 { 1 } else { random.u32(0..3) }).collect::<Vec<_>>();
-            let endpoint = |(i, weight)| format!("{{ address = \"{prefix}{}\", weight = {weight} }}", 10 * region + i + 1);
+            let weights = (0..count)
+                .map(|i| if i == 0 { 1 } else { random.u32(0..3) })
+                .collect::<Vec<_>>();
+            let endpoint = |(i, weight)| {
+                format!(
+                    "{{ address = \"{prefix}{}\", weight = {weight} }}",
+                    10 * region + i + 1
+                )
+            };
             endpoints.extend(weights.into_iter().enumerate().map(endpoint));
         }
         // At least one, and not always the first.
         if names && (random.bool() || (index + 1 == pools.len() && !text.contains("example.net"))) {
-            endpoints = (0..random.usize(1..=2)).map(|i| format!("\"lb{i}.r{region}.example.net.\"")).collect();
+            endpoints = (0..random.usize(1..=2))
+                .map(|i| format!("\"lb{i}.r{region}.example.net.\""))
+                .collect();
         }
-        let weight = if index == 0 { random.u32(1..4) } else { random.u32(0..4) };
-        let priority = if route == "priority" { format!("priority = {}, ", random.u32(1..4)) } else { String::new() };
-        text += &format!("r{region} = {{ weight = {weight}, {priority}endpoints = [{}] }}\n", endpoints.join(", "));
+        let weight = if index == 0 {
+            random.u32(1..4)
+        } else {
+            random.u32(0..4)
+        };
+        let priority = if route == "priority" {
+            format!("priority = {}, ", random.u32(1..4))
+        } else {
+            String::new()
+        };
+        text += &format!(
+            "r{region} = {{ weight = {weight}, {priority}endpoints = [{}] }}\n",
+            endpoints.join(", ")
+        );
     }
     text
 }
@@ -100,7 +144,11 @@ fn world(seed: u64, names: bool) -> World {
     let regions = random.usize(2..=6);
     let mut main = "[server]\nnode = \"test\"\n".to_owned();
     for region in 0..regions {
-        main += &format!("[regions.r{region}]\nlatitude = {}\nlongitude = {}\n", random.i32(-80..80), random.i32(-179..179));
+        main += &format!(
+            "[regions.r{region}]\nlatitude = {}\nlongitude = {}\n",
+            random.i32(-80..80),
+            random.i32(-179..179)
+        );
         if one_in(random, 3) {
             main += &format!("metro = \"m{}\"\n", random.u32(0..2));
         }
@@ -112,55 +160,111 @@ fn world(seed: u64, names: bool) -> World {
     let plain = !main.contains("within") && !main.contains("metro");
     let mut borders = Vec::new();
     let mut networks = Vec::new();
-    for (index, prefix) in ["10.0.0.0/8", "10.1.0.0/16", "10.2.0.0/16", "2001:db8::/32", "2001:db8:1::/48"].iter().enumerate() {
+    for (index, prefix) in [
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "10.2.0.0/16",
+        "2001:db8::/32",
+        "2001:db8:1::/48",
+    ]
+    .iter()
+    .enumerate()
+    {
         let some = some(random, regions);
         let only = random.bool() && index != 2;
         networks.push(format!(
             "\"{prefix}\" = {}",
-            if only { format!("{{ only = [{}] }}", listed(&some)) } else { format!("[{}]", listed(&some)) }
+            if only {
+                format!("{{ only = [{}] }}", listed(&some))
+            } else {
+                format!("[{}]", listed(&some))
+            }
         ));
         if only {
-            borders.push((prefix.parse().unwrap(), some.into_iter().map(RegionId::from_index).collect()));
+            borders.push((
+                prefix.parse().unwrap(),
+                some.into_iter().map(RegionId::from_index).collect(),
+            ));
         }
     }
-    main += &format!("networks = {{ {} }}\nrest = [{}]\n", networks.join(", "), listed(&some(random, regions)));
+    main += &format!(
+        "networks = {{ {} }}\nrest = [{}]\n",
+        networks.join(", "),
+        listed(&some(random, regions))
+    );
     let mut zone =
         "zone = \"z.example\"\nrecords = '''\n$TTL 60\n@ SOA ns1 h 1 3600 600 86400 300\n@ NS ns1\nns1 A 192.0.2.53\n".to_owned();
     let https = "nearest HTTPS 1 . alpn=h2 ipv4hint=192.0.2.1 ipv6hint=::1\nsticky HTTPS 1 . ipv4hint=192.0.2.1\nunit SVCB 1 . ipv6hint=::1\n";
     zone += if names { "" } else { https };
     zone += "'''\n";
     for route in ["nearest", "weighted", "priority", "sticky", "unit"] {
-        let families = *random.choice(&[[true, true], [true, false], [false, true]]).unwrap();
+        let families = *random
+            .choice(&[[true, true], [true, false], [false, true]])
+            .unwrap();
         zone += &service_text(random, route, route, regions, families, names);
     }
     let text = format!("--- meridian.toml\n{main}\n--- zones/z.toml\n{zone}");
-    let config = Files::parse(&text).load().unwrap_or_else(|diagnostics| panic!("{text}\n{diagnostics}"));
+    let config = Files::parse(&text)
+        .load()
+        .unwrap_or_else(|diagnostics| panic!("{text}\n{diagnostics}"));
     let dataset = Arc::new(Dataset::compile(config, LOCATIONS.with(Arc::clone)));
     let services = &dataset.config.services;
     // From all up to all down.
     let share = random.f64();
-    let mut state = |_: &Endpoint| State { up: random.f64() < share, settled: one_in(random, 2) };
-    let states =
-        services.iter().map(|s| s.pools.iter().map(|p| p.endpoints.iter().map(&mut state).collect()).collect()).collect();
-    let drain = Arc::new(Drain { what: "label a:b".into(), by: "me".into(), reason: "tests".into(), until: None });
+    let mut state = |_: &Endpoint| State {
+        up: random.f64() < share,
+        settled: one_in(random, 2),
+    };
+    let states = services
+        .iter()
+        .map(|s| {
+            s.pools
+                .iter()
+                .map(|p| p.endpoints.iter().map(&mut state).collect())
+                .collect()
+        })
+        .collect();
+    let drain = Arc::new(Drain {
+        what: "label a:b".into(),
+        by: "me".into(),
+        reason: "tests".into(),
+        until: None,
+    });
     let mut standing = |_: &Pool| Standing {
         drained: one_in(random, 5).then(|| drain.clone()),
         held: [one_in(random, 8); 2],
         ..Standing::default()
     };
-    let standings = services.iter().map(|service| service.pools.iter().map(&mut standing).collect()).collect();
+    let standings = services
+        .iter()
+        .map(|service| service.pools.iter().map(&mut standing).collect())
+        .collect();
     let mut holding = |service: &Service| {
         service.unit.as_ref()?;
         let region = random.choice(&service.pools).unwrap().region;
         let holder = match random.u32(..4) {
             0 | 1 => Holder::Owner(region),
-            2 => Holder::Fenced { until: None, next: region },
+            2 => Holder::Fenced {
+                until: None,
+                next: region,
+            },
             _ => Holder::Unknown,
         };
-        Some(Holding { holder, epoch: 3, max_ttl: None })
+        Some(Holding {
+            holder,
+            epoch: 3,
+            max_ttl: None,
+        })
     };
     let holdings = services.iter().map(&mut holding).collect();
-    World { borders, plain, states, standings, holdings, dataset }
+    World {
+        borders,
+        plain,
+        states,
+        standings,
+        holdings,
+        dataset,
+    }
 }
 
 thread_local! {
@@ -172,34 +276,66 @@ impl World {
         let config = &self.dataset.config;
         let plan = |(index, service): (usize, &Service)| {
             let state = |pool: &Pool, endpoint: &Endpoint| {
-                let at = service.pools.iter().position(|own| own.region == pool.region).unwrap();
-                let place = pool.endpoints.iter().position(|own| own.target == endpoint.target).unwrap();
+                let at = service
+                    .pools
+                    .iter()
+                    .position(|own| own.region == pool.region)
+                    .unwrap();
+                let place = pool
+                    .endpoints
+                    .iter()
+                    .position(|own| own.target == endpoint.target)
+                    .unwrap();
                 self.states[index][at][place]
             };
-            Arc::new(Plan::compile_held(service, &config.regions, &state, &self.standings[index], self.holdings[index].clone()))
+            Arc::new(Plan::compile_held(
+                service,
+                &config.regions,
+                &state,
+                &self.standings[index],
+                self.holdings[index].clone(),
+            ))
         };
         let plans = config.services.iter().enumerate().map(plan).collect();
-        Snapshot { dataset: self.dataset.clone(), plans, tallies: Arc::default() }
+        Snapshot {
+            dataset: self.dataset.clone(),
+            plans,
+            tallies: Arc::default(),
+        }
     }
 
     /// The regions that a client may be sent to.
     fn border(&self, client: Prefix) -> Option<&[RegionId]> {
-        let around = self.borders.iter().filter(|(network, _)| network.contains(client.address()));
-        around.max_by_key(|(network, _)| network.length()).map(|(_, only)| only.as_slice())
+        let around = self
+            .borders
+            .iter()
+            .filter(|(network, _)| network.contains(client.address()));
+        around
+            .max_by_key(|(network, _)| network.length())
+            .map(|(_, only)| only.as_slice())
     }
 
     /// By rung, the pools of a service that stand on it in a family, for clients inside `border`.
-    fn ladder(&self, index: usize, family: Family, border: Option<&[RegionId]>) -> Vec<(Rung, Vec<RegionId>)> {
+    fn ladder(
+        &self,
+        index: usize,
+        family: Family,
+        border: Option<&[RegionId]>,
+    ) -> Vec<(Rung, Vec<RegionId>)> {
         let service = &self.dataset.config.services[index];
-        let mut rungs: Vec<(Rung, Vec<RegionId>)> = Rung::ALL.iter().map(|rung| (*rung, Vec::new())).collect();
+        let mut rungs: Vec<(Rung, Vec<RegionId>)> =
+            Rung::ALL.iter().map(|rung| (*rung, Vec::new())).collect();
         for (at, pool) in service.pools.iter().enumerate() {
-            if !pool.families().contains(family) || border.is_some_and(|border| !border.contains(&pool.region)) {
+            if !pool.families().contains(family)
+                || border.is_some_and(|border| !border.contains(&pool.region))
+            {
                 continue;
             }
             let judged: Vec<(bool, bool)> = Family::BOTH
                 .into_iter()
                 .filter(|own| {
-                    pool.families().contains(*own) && (service.family == FamilyRule::Same || service.names || *own == family)
+                    pool.families().contains(*own)
+                        && (service.family == FamilyRule::Same || service.names || *own == family)
                 })
                 .map(|own| self.judge(pool, &self.states[index][at], own))
                 .collect();
@@ -232,36 +368,61 @@ impl World {
             .map(|(endpoint, state)| (f64::from(endpoint.weight.get()), state.up))
             .collect();
         let total: f64 = own.iter().map(|(weight, _)| weight).sum();
-        let up: f64 = own.iter().filter(|(_, up)| *up).map(|(weight, _)| weight).sum();
+        let up: f64 = own
+            .iter()
+            .filter(|(_, up)| *up)
+            .map(|(weight, _)| weight)
+            .sum();
         let survivors = own.iter().any(|(_, up)| *up);
-        (survivors && up * f64::from(Share::WHOLE) >= f64::from(pool.min_up.parts()) * total, survivors)
+        (
+            survivors && up * f64::from(Share::WHOLE) >= f64::from(pool.min_up.parts()) * total,
+            survivors,
+        )
     }
 
     fn region(&self, explanation: &Explanation) -> Option<RegionId> {
         let name = explanation.region.as_ref()?;
-        self.dataset.config.regions.iter().position(|region| region.name == *name).map(RegionId::from_index)
+        self.dataset
+            .config
+            .regions
+            .iter()
+            .position(|region| region.name == *name)
+            .map(RegionId::from_index)
     }
 }
 
 fn client(random: &mut Rng) -> Prefix {
-    let v4 = |address: u32, length| Prefix::truncating(Ipv4Addr::from(address).into(), length).unwrap();
-    let v6 = |address: u128, length| Prefix::truncating(Ipv6Addr::from(address).into(), length).unwrap();
+    let v4 =
+        |address: u32, length| Prefix::truncating(Ipv4Addr::from(address).into(), length).unwrap();
+    let v6 =
+        |address: u128, length| Prefix::truncating(Ipv6Addr::from(address).into(), length).unwrap();
     match random.u32(..6) {
         0 => v4(random.u32(..), random.u8(16..=32)),
-        1 | 2 => v4(10 << 24 | random.u32(..3) << 16 | random.u32(..) & 0xffff, random.u8(16..=32)),
+        1 | 2 => v4(
+            10 << 24 | random.u32(..3) << 16 | random.u32(..) & 0xffff,
+            random.u8(16..=32),
+        ),
         3 => v6(random.u128(..) >> 8 | 0x2a << 120, random.u8(32..=128)),
-        4 => v6(0x2001_0db8 << 96 | random.u128(..2) << 80 | random.u128(..) >> 48, random.u8(48..=128)),
+        4 => v6(
+            0x2001_0db8 << 96 | random.u128(..2) << 80 | random.u128(..) >> 48,
+            random.u8(48..=128),
+        ),
         // NAT64: the client's IPv4 address.
-        _ => v6(0x64_ff9b << 96 | u128::from(10 << 24 | random.u32(..1 << 18)), 128),
+        _ => v6(
+            0x64_ff9b << 96 | u128::from(10 << 24 | random.u32(..1 << 18)),
+            128,
+        ),
     }
 }
 
 /// The address that maps and hashes see.
 fn seen(client: Prefix) -> Prefix {
     match client.address() {
-        IpAddr::V6(address) if address.segments()[..2] == [0x64, 0xff9b] => {
-            Prefix::truncating(Ipv4Addr::from(address.to_bits() as u32).into(), client.length() - 96).unwrap()
-        }
+        IpAddr::V6(address) if address.segments()[..2] == [0x64, 0xff9b] => Prefix::truncating(
+            Ipv4Addr::from(address.to_bits() as u32).into(),
+            client.length() - 96,
+        )
+        .unwrap(),
         _ => client,
     }
 }
@@ -471,10 +632,20 @@ fn an_alias_on_its_last_resort_has_addresses_for_their_own_type_alone() {
         fallback = [\"192.0.2.250\"]\n[services.www.pools]\na = { endpoints = [\"lb.example.net.\"] }\n";
     let dataset = common::dataset(text);
     let answers = |down: &[RegionId], rtype| {
-        let part = Part { regions: down.to_vec(), endpoints: vec![] };
+        let part = Part {
+            regions: down.to_vec(),
+            endpoints: vec![],
+        };
         let name = &dataset.config.services[0].name;
-        explain(&what_if(&dataset, &part, &[]), name, Some(rtype), "192.0.2.0/24".parse().unwrap(), 0, WallTime::default())
-            .answers
+        explain(
+            &what_if(&dataset, &part, &[]),
+            name,
+            Some(rtype),
+            "192.0.2.0/24".parse().unwrap(),
+            0,
+            WallTime::default(),
+        )
+        .answers
     };
     for rtype in [RrType::A, RrType::AAAA, RrType::TXT] {
         assert_eq!(answers(&[], rtype), ["lb.example.net."]);
@@ -501,16 +672,38 @@ fn names_and_addresses_share_clients_by_weight() {
         let plain = service.name.to_string().starts_with("plain");
         let mut named = 0;
         for client in 0..4000u32 {
-            let client = Prefix::truncating(Ipv4Addr::from(client << 8 | 11 << 24).into(), 24).unwrap();
-            let ask = |rtype, seed| explain(&snapshot, &service.name, Some(rtype), client, seed, WallTime::default());
+            let client =
+                Prefix::truncating(Ipv4Addr::from(client << 8 | 11 << 24).into(), 24).unwrap();
+            let ask = |rtype, seed| {
+                explain(
+                    &snapshot,
+                    &service.name,
+                    Some(rtype),
+                    client,
+                    seed,
+                    WallTime::default(),
+                )
+            };
             let (a, aaaa) = (ask(RrType::A, 7), ask(RrType::AAAA, 1));
             assert_eq!((&a.region, a.scope), (&aaaa.region, aaaa.scope));
-            assert_eq!(a.scope, if plain { 0 } else { 24 }, "who looks at nobody says so");
+            assert_eq!(
+                a.scope,
+                if plain { 0 } else { 24 },
+                "who looks at nobody says so"
+            );
             let is_named = a.answers == ["lb.example.net."];
             assert_eq!(aaaa.answers.is_empty(), !is_named);
             named += u32::from(is_named);
         }
         // Four standard deviations about 800.
-        assert!(if plain { named == 0 } else { (700..=900).contains(&named) }, "{}: {named}", service.name);
+        assert!(
+            if plain {
+                named == 0
+            } else {
+                (700..=900).contains(&named)
+            },
+            "{}: {named}",
+            service.name
+        );
     }
 }

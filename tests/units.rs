@@ -33,7 +33,10 @@ static DATASETS: LazyLock<Vec<Arc<Dataset>>> = LazyLock::new(|| {
     let mut datasets = Vec::new();
     for takeover in ["auto", "manual"] {
         for ttl in [2, 6] {
-            for tokyo in ["tokyo   = { priority = 3, endpoints = [\"192.0.2.30\"] }\n", ""] {
+            for tokyo in [
+                "tokyo   = { priority = 3, endpoints = [\"192.0.2.30\"] }\n",
+                "",
+            ] {
                 datasets.push(common::dataset(&files(takeover, ttl, tokyo)));
             }
         }
@@ -131,7 +134,11 @@ enum Disk {
 
 fn step() -> impl Strategy<Value = Step> {
     let write = || prop_oneof![4 => Just(Write::Succeeds), 1 => Just(Write::Fails), 1 => Just(Write::FailsThere)];
-    let health = (0..3usize, prop_oneof![Just("web"), Just("lag")], any::<bool>());
+    let health = (
+        0..3usize,
+        prop_oneof![Just("web"), Just("lag")],
+        any::<bool>(),
+    );
     prop_oneof![
         6 => prop_oneof![0..50u64, 0..3000u64, 5000..12_000u64].prop_map(Step::Time),
         3 => health.prop_map(|(region, check, up)| Step::Health { region, check, up }),
@@ -212,8 +219,14 @@ impl World {
         self.writing = None;
         self.workers.clear();
         self.publisher = Publisher::new(self.dataset.clone());
-        let records = self.disk.as_deref().map_or_else(UnitRecords::new, |disk| decode_units(disk).unwrap());
-        self.event(Event::UnitsTakenUp { records, frozen: None });
+        let records = self
+            .disk
+            .as_deref()
+            .map_or_else(UnitRecords::new, |disk| decode_units(disk).unwrap());
+        self.event(Event::UnitsTakenUp {
+            records,
+            frozen: None,
+        });
         if beside {
             let effects = self.publisher.answer_at_once(self.now);
             self.take(effects);
@@ -233,14 +246,28 @@ impl World {
         let config = &self.dataset.config;
         let probed = &config.targets[target];
         let address = probed.target.to_string();
-        let region = ["192.0.2.10", "192.0.2.20", "192.0.2.30"].iter().position(|own| *own == address).unwrap();
+        let region = ["192.0.2.10", "192.0.2.20", "192.0.2.30"]
+            .iter()
+            .position(|own| *own == address)
+            .unwrap();
         let check = config.checks[probed.check.index()].name.clone();
-        let fails = self.failing.iter().any(|(own, name)| *own == region && *name == check);
+        let fails = self
+            .failing
+            .iter()
+            .any(|(own, name)| *own == region && *name == check);
         let generation = self.publisher.generation();
         for _ in 0..4 {
-            let seen = if fails { Seen::Fail(FailReason::ConnectRefused) } else { Seen::Pass };
+            let seen = if fails {
+                Seen::Fail(FailReason::ConnectRefused)
+            } else {
+                Seen::Pass
+            };
             let outcome = Outcome::new(self.now, seen);
-            self.event(Event::Outcome { generation, target: TargetId::from_index(target), outcome });
+            self.event(Event::Outcome {
+                generation,
+                target: TargetId::from_index(target),
+                outcome,
+            });
         }
     }
 
@@ -257,7 +284,9 @@ impl World {
                     assert!(self.writing.is_none(), "one write at a time");
                     self.writing = Some((id, records));
                 }
-                Effect::KeepOverrides { id, .. } => self.event(Event::OverridesPersisted { id, result: Ok(()) }),
+                Effect::KeepOverrides { id, .. } => {
+                    self.event(Event::OverridesPersisted { id, result: Ok(()) })
+                }
                 Effect::Say(_) | Effect::Keep { .. } | Effect::Answer { .. } => {}
             }
         }
@@ -269,7 +298,12 @@ impl World {
             let before = self.now;
             self.now = due.max(self.now);
             self.event(Event::Tick);
-            if self.publisher.next_deadline().is_some_and(|next| next <= self.now) && self.now == before {
+            if self
+                .publisher
+                .next_deadline()
+                .is_some_and(|next| next <= self.now)
+                && self.now == before
+            {
                 break;
             }
         }
@@ -278,11 +312,17 @@ impl World {
     }
 
     fn write(&mut self, write: Write) {
-        let Some((id, records)) = self.writing.take() else { return };
+        let Some((id, records)) = self.writing.take() else {
+            return;
+        };
         if matches!(write, Write::Succeeds | Write::FailsThere) {
             self.put(&records);
         }
-        let result = if matches!(write, Write::Succeeds) { Ok(()) } else { Err("the disk is full".to_owned()) };
+        let result = if matches!(write, Write::Succeeds) {
+            Ok(())
+        } else {
+            Err("the disk is full".to_owned())
+        };
         self.event(Event::UnitsPersisted { id, result });
     }
 
@@ -299,35 +339,86 @@ impl World {
                 }
                 (0..self.dataset.config.targets.len()).for_each(|target| self.probe(target));
             }
-            Step::Move { unit, region, force } => {
-                let (unit, region) = (format!("{unit}.orders.gtm.example"), REGIONS[region].to_owned());
-                self.event(Event::MoveUnit { request, unit, region, force });
+            Step::Move {
+                unit,
+                region,
+                force,
+            } => {
+                let (unit, region) = (
+                    format!("{unit}.orders.gtm.example"),
+                    REGIONS[region].to_owned(),
+                );
+                self.event(Event::MoveUnit {
+                    request,
+                    unit,
+                    region,
+                    force,
+                });
             }
             Step::Drain { region, on: true } => {
-                let (what, by, reason) = (REGIONS[region].to_owned(), "me".to_owned(), "tests".to_owned());
+                let (what, by, reason) = (
+                    REGIONS[region].to_owned(),
+                    "me".to_owned(),
+                    "tests".to_owned(),
+                );
                 let starts_in = Duration::ZERO;
-                let asked = OverrideRequest { word: Word::Drain, what, by, reason, starts_in, lasts: None, force: true };
+                let asked = OverrideRequest {
+                    word: Word::Drain,
+                    what,
+                    by,
+                    reason,
+                    starts_in,
+                    lasts: None,
+                    force: true,
+                };
                 self.event(Event::Override { request, asked });
             }
-            Step::Drain { region, on: false } => {
-                self.event(Event::Release { request, what: REGIONS[region].to_owned(), force: true })
-            }
+            Step::Drain { region, on: false } => self.event(Event::Release {
+                request,
+                what: REGIONS[region].to_owned(),
+                force: true,
+            }),
             Step::Init => {
-                let epoch = self.seen.values().filter_map(|seen| Some(seen.last.as_ref()?.1)).max().unwrap_or(0) + 1;
-                self.event(Event::BeginUnits { request, name: "orders.gtm.example".to_owned(), epoch });
+                let epoch = self
+                    .seen
+                    .values()
+                    .filter_map(|seen| Some(seen.last.as_ref()?.1))
+                    .max()
+                    .unwrap_or(0)
+                    + 1;
+                self.event(Event::BeginUnits {
+                    request,
+                    name: "orders.gtm.example".to_owned(),
+                    epoch,
+                });
             }
             Step::Write(write) => self.write(write),
             Step::Refresh(worker) => self.workers[worker] = self.newest.clone(),
             Step::InForce => {
-                let publication = self.workers.iter().map(|(publication, _)| *publication).min().unwrap();
+                let publication = self
+                    .workers
+                    .iter()
+                    .map(|(publication, _)| *publication)
+                    .min()
+                    .unwrap();
                 self.event(Event::InForce { publication });
             }
             Step::Reload(dataset) => {
                 self.dataset = DATASETS[dataset].clone();
-                self.event(Event::Reload { dataset: self.dataset.clone(), first_round: Vec::new() });
+                self.event(Event::Reload {
+                    dataset: self.dataset.clone(),
+                    first_round: Vec::new(),
+                });
             }
-            Step::Crash { write, after, state, beside } => {
-                if let (Write::Succeeds | Write::FailsThere, Some((_, records))) = (write, self.writing.take()) {
+            Step::Crash {
+                write,
+                after,
+                state,
+                beside,
+            } => {
+                if let (Write::Succeeds | Write::FailsThere, Some((_, records))) =
+                    (write, self.writing.take())
+                {
                     self.put(&records);
                 }
                 if state == Disk::LosesUnits {
@@ -358,10 +449,18 @@ impl World {
                 let unit = service.name.to_string();
                 let holding = plan.holding().unwrap();
                 let Holder::Owner(region) = &holding.holder else {
-                    prop_assert!(plan.pools.iter().all(|pool| pool.rungs == [0; 2]), "{} has no owner and is answered", unit);
+                    prop_assert!(
+                        plan.pools.iter().all(|pool| pool.rungs == [0; 2]),
+                        "{} has no owner and is answered",
+                        unit
+                    );
                     continue;
                 };
-                prop_assert!(plan.pools.iter().all(|pool| pool.region == *region || pool.rungs == [0; 2]));
+                prop_assert!(
+                    plan.pools
+                        .iter()
+                        .all(|pool| pool.region == *region || pool.rungs == [0; 2])
+                );
                 let (owner, epoch) = (config.regions[region.index()].name.clone(), holding.epoch);
                 let ttl = Duration::from_secs(plan.ttl.secs().into());
                 prop_assert!(
@@ -374,11 +473,26 @@ impl World {
                 let seen = self.seen.entry(unit.clone()).or_default();
                 let mut longest = ttl;
                 if let Some((last, before, most, until)) = &seen.last {
-                    prop_assert!(epoch >= *before, "{} went from epoch {} to {}", unit, before, epoch);
+                    prop_assert!(
+                        epoch >= *before,
+                        "{} went from epoch {} to {}",
+                        unit,
+                        before,
+                        epoch
+                    );
                     if owner == *last {
-                        longest = if epoch == *before { ttl.max(*most) } else { ttl };
+                        longest = if epoch == *before {
+                            ttl.max(*most)
+                        } else {
+                            ttl
+                        };
                     } else {
-                        prop_assert!(epoch > *before, "{} has two owners in epoch {}", unit, epoch);
+                        prop_assert!(
+                            epoch > *before,
+                            "{} has two owners in epoch {}",
+                            unit,
+                            epoch
+                        );
                         let fence = self.now.since(*until);
                         prop_assert!(
                             fence >= *most + GRACE,

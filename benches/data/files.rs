@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::networks::{networks, write_plan};
 use super::{
-    ATLAS, CONTINENTS, COUNTRIES, GEO_NAMES, MILLION_ZONE, PAIR_NAMES, REGIONS, STATIC_NAMES, WEIGHTED_NAMES, WEIGHTS, ZONE,
-    order, region_address, static_address,
+    ATLAS, CONTINENTS, COUNTRIES, GEO_NAMES, MILLION_ZONE, PAIR_NAMES, REGIONS, STATIC_NAMES,
+    WEIGHTED_NAMES, WEIGHTS, ZONE, order, region_address, static_address,
 };
 
 /// How much of everything; 0 leaves it out.
@@ -40,7 +40,10 @@ pub(crate) fn write(directory: &Path, sizes: &Sizes) -> io::Result<()> {
     file("plain.zone", &plain_records())?;
     file("facts.json", &facts().to_string())?;
     file(&format!("zones/{ZONE}.toml"), &services())?;
-    for (name, count) in [("locations.csv", sizes.networks), ("locations-large.csv", sizes.large)] {
+    for (name, count) in [
+        ("locations.csv", sizes.networks),
+        ("locations-large.csv", sizes.large),
+    ] {
         if count > 0 {
             let mut out = BufWriter::new(File::create(directory.join(name))?);
             write_plan(&networks(count), &mut out)?;
@@ -59,10 +62,22 @@ pub(crate) fn write(directory: &Path, sizes: &Sizes) -> io::Result<()> {
 
 /// `[maps.default]` and `[regions]`.
 pub(crate) fn world() -> String {
-    let list = |names: &[&str]| format!("[{}]", names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "));
+    let list = |names: &[&str]| {
+        format!(
+            "[{}]",
+            names
+                .iter()
+                .map(|name| format!("\"{name}\""))
+                .collect::<Vec<_>>()
+                .join(", ")
+        )
+    };
     let entries = |entries: &[(&str, usize)]| {
         let entry = |(code, region): &(&str, usize)| format!("{code} = {}", list(&order(*region)));
-        format!("{{ {} }}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+        format!(
+            "{{ {} }}",
+            entries.iter().map(entry).collect::<Vec<_>>().join(", ")
+        )
     };
     let mut text = format!(
         "[maps.default]\nby_distance = false\ncountries = {}\ncontinents = {}\nrest = {}\n",
@@ -71,12 +86,17 @@ pub(crate) fn world() -> String {
         list(&REGIONS.each_ref().map(|region| region.name)),
     );
     for region in &REGIONS {
-        let _ = writeln!(text, "[regions.{}]\nlatitude = {}\nlongitude = {}", region.name, region.latitude, region.longitude);
+        let _ = writeln!(
+            text,
+            "[regions.{}]\nlatitude = {}\nlongitude = {}",
+            region.name, region.latitude, region.longitude
+        );
     }
     text
 }
 
-const HEAD: &str = "$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 60\n@ NS ns1\nns1 A 192.0.2.53\n";
+const HEAD: &str =
+    "$TTL 60\n@ SOA ns1 hostmaster 1 3600 600 86400 60\n@ NS ns1\nns1 A 192.0.2.53\n";
 
 /// The static records of [`ZONE`].
 fn records() -> String {
@@ -88,7 +108,11 @@ fn records() -> String {
 
 fn plain_records() -> String {
     let mut text = records();
-    for (letter, width, count) in [("g", 4, GEO_NAMES), ("w", 3, WEIGHTED_NAMES), ("p", 3, PAIR_NAMES)] {
+    for (letter, width, count) in [
+        ("g", 4, GEO_NAMES),
+        ("w", 3, WEIGHTED_NAMES),
+        ("p", 3, PAIR_NAMES),
+    ] {
         for number in 0..count {
             let _ = writeln!(text, "{letter}{number:0width$} A {}", region_address(0));
         }
@@ -112,18 +136,32 @@ fn services() -> String {
     let pools: String = REGIONS
         .iter()
         .enumerate()
-        .map(|(index, region)| format!("{} = {{ endpoints = [\"{}\"] }}\n", region.name, region_address(index)))
+        .map(|(index, region)| {
+            format!(
+                "{} = {{ endpoints = [\"{}\"] }}\n",
+                region.name,
+                region_address(index)
+            )
+        })
         .collect();
     let first = REGIONS[0].name;
     let weighted: Vec<String> = WEIGHTS
         .iter()
         .enumerate()
-        .map(|(index, weight)| format!("{{ address = \"{}\", weight = {weight} }}", region_address(index)))
+        .map(|(index, weight)| {
+            format!(
+                "{{ address = \"{}\", weight = {weight} }}",
+                region_address(index)
+            )
+        })
         .collect();
     let weighted = weighted.join(", ");
     let pair = format!("\"{}\", \"{}\"", region_address(0), region_address(1));
     for number in 0..GEO_NAMES {
-        let _ = write!(text, "[services.g{number:04}]\nroute = \"nearest\"\n[services.g{number:04}.pools]\n{pools}");
+        let _ = write!(
+            text,
+            "[services.g{number:04}]\nroute = \"nearest\"\n[services.g{number:04}.pools]\n{pools}"
+        );
     }
     for number in 0..WEIGHTED_NAMES {
         let _ = writeln!(
@@ -141,13 +179,26 @@ fn services() -> String {
 }
 
 fn facts() -> serde_json::Value {
-    let regions: Vec<_> =
-        REGIONS.iter().enumerate().map(|(index, region)| serde_json::json!([region.name, region_address(index)])).collect();
-    let continents: Vec<_> = CONTINENTS.iter().map(|(code, region)| serde_json::json!([code, order(*region)])).collect();
-    let continent_of =
-        |code: &str| ATLAS.iter().find(|country| country.code == code).expect("the map names countries of the atlas").continent;
-    let countries: Vec<_> =
-        COUNTRIES.iter().map(|(code, region)| serde_json::json!([continent_of(code), code, order(*region)])).collect();
+    let regions: Vec<_> = REGIONS
+        .iter()
+        .enumerate()
+        .map(|(index, region)| serde_json::json!([region.name, region_address(index)]))
+        .collect();
+    let continents: Vec<_> = CONTINENTS
+        .iter()
+        .map(|(code, region)| serde_json::json!([code, order(*region)]))
+        .collect();
+    let continent_of = |code: &str| {
+        ATLAS
+            .iter()
+            .find(|country| country.code == code)
+            .expect("the map names countries of the atlas")
+            .continent
+    };
+    let countries: Vec<_> = COUNTRIES
+        .iter()
+        .map(|(code, region)| serde_json::json!([continent_of(code), code, order(*region)]))
+        .collect();
     serde_json::json!({
         "zone": ZONE,
         "million_zone": MILLION_ZONE,

@@ -2,7 +2,10 @@
 //! All of it is made here from a fixed seed, so that every run, the load generator and the servers
 //! beside Meridian see the same; nothing is downloaded.
 
-#![allow(dead_code, reason = "the benchmarks, the load generator and the tests each use their part")]
+#![allow(
+    dead_code,
+    reason = "the benchmarks, the load generator and the tests each use their part"
+)]
 
 pub(crate) mod files;
 pub(crate) mod networks;
@@ -35,18 +38,57 @@ pub(crate) struct Region {
 
 /// The first is the one for clients of unknown location.
 pub(crate) const REGIONS: [Region; 8] = [
-    Region { name: "ashburn", latitude: 39.04, longitude: -77.49 },
-    Region { name: "hillsboro", latitude: 45.52, longitude: -122.99 },
-    Region { name: "saopaulo", latitude: -23.55, longitude: -46.63 },
-    Region { name: "dublin", latitude: 53.35, longitude: -6.26 },
-    Region { name: "frankfurt", latitude: 50.11, longitude: 8.68 },
-    Region { name: "mumbai", latitude: 19.08, longitude: 72.88 },
-    Region { name: "singapore", latitude: 1.35, longitude: 103.82 },
-    Region { name: "tokyo", latitude: 35.68, longitude: 139.69 },
+    Region {
+        name: "ashburn",
+        latitude: 39.04,
+        longitude: -77.49,
+    },
+    Region {
+        name: "hillsboro",
+        latitude: 45.52,
+        longitude: -122.99,
+    },
+    Region {
+        name: "saopaulo",
+        latitude: -23.55,
+        longitude: -46.63,
+    },
+    Region {
+        name: "dublin",
+        latitude: 53.35,
+        longitude: -6.26,
+    },
+    Region {
+        name: "frankfurt",
+        latitude: 50.11,
+        longitude: 8.68,
+    },
+    Region {
+        name: "mumbai",
+        latitude: 19.08,
+        longitude: 72.88,
+    },
+    Region {
+        name: "singapore",
+        latitude: 1.35,
+        longitude: 103.82,
+    },
+    Region {
+        name: "tokyo",
+        latitude: 35.68,
+        longitude: 139.69,
+    },
 ];
 
 /// What the map says of continents: code and index of the nearest region.
-pub(crate) const CONTINENTS: [(&str, usize); 6] = [("NA", 0), ("SA", 2), ("EU", 4), ("AF", 3), ("AS", 6), ("OC", 6)];
+pub(crate) const CONTINENTS: [(&str, usize); 6] = [
+    ("NA", 0),
+    ("SA", 2),
+    ("EU", 4),
+    ("AF", 3),
+    ("AS", 6),
+    ("OC", 6),
+];
 
 /// What it says of countries that differ from their continent.
 pub(crate) const COUNTRIES: [(&str, usize); 13] = [
@@ -73,8 +115,18 @@ pub(crate) struct Country {
     longitude: f64,
 }
 
-const fn country(code: &'static str, continent: &'static str, latitude: i16, longitude: i16) -> Country {
-    Country { code, continent, latitude: latitude as f64, longitude: longitude as f64 }
+const fn country(
+    code: &'static str,
+    continent: &'static str,
+    latitude: i16,
+    longitude: i16,
+) -> Country {
+    Country {
+        code,
+        continent,
+        latitude: latitude as f64,
+        longitude: longitude as f64,
+    }
 }
 
 /// About the middle of each.
@@ -132,13 +184,21 @@ pub(crate) const ATLAS: [Country; 48] = [
 /// The region for clients in the country: what its own entry says, else that of its continent.
 pub(crate) fn region_of(country: &Country) -> usize {
     let own = COUNTRIES.iter().find(|(code, _)| *code == country.code);
-    let entry = own.or_else(|| CONTINENTS.iter().find(|(code, _)| *code == country.continent));
+    let entry = own.or_else(|| {
+        CONTINENTS
+            .iter()
+            .find(|(code, _)| *code == country.continent)
+    });
     entry.expect("every continent of the atlas is in the map").1
 }
 
 /// The list that a map entry for `region` has: itself, then the two first others.
 pub(crate) fn order(region: usize) -> [&'static str; 3] {
-    let mut others = REGIONS.iter().enumerate().filter(|(index, _)| *index != region).map(|(_, other)| other.name);
+    let mut others = REGIONS
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| *index != region)
+        .map(|(_, other)| other.name);
     let mut next = || others.next().expect("there are eight regions");
     [REGIONS[region].name, next(), next()]
 }

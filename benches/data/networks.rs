@@ -38,7 +38,11 @@ impl Network {
 
 /// `bits` as an address.
 pub(crate) fn address(bits: u128, v6: bool) -> IpAddr {
-    if v6 { IpAddr::V6(bits.into()) } else { IpAddr::V4(((bits >> 96) as u32).into()) }
+    if v6 {
+        IpAddr::V6(bits.into())
+    } else {
+        IpAddr::V4(((bits >> 96) as u32).into())
+    }
 }
 
 /// `count` networks in the order of their addresses, IPv4 first.
@@ -46,9 +50,29 @@ pub(crate) fn networks(count: usize) -> Vec<Network> {
     let mut random = fastrand::Rng::with_seed(0x6e65_7473);
     let mut all = Vec::with_capacity(count);
     let (v6, v4) = (count / 4, count - count / 4);
-    divide(&mut random, &v4_blocks(v4), Shape { length: 16, longest: 24, v6: false }, v4, &mut all);
+    divide(
+        &mut random,
+        &v4_blocks(v4),
+        Shape {
+            length: 16,
+            longest: 24,
+            v6: false,
+        },
+        v4,
+        &mut all,
+    );
     let blocks = v6_blocks(&mut random, v6);
-    divide(&mut random, &blocks, Shape { length: 32, longest: 48, v6: true }, v6, &mut all);
+    divide(
+        &mut random,
+        &blocks,
+        Shape {
+            length: 32,
+            longest: 48,
+            v6: true,
+        },
+        v6,
+        &mut all,
+    );
     all
 }
 
@@ -65,12 +89,22 @@ fn v4_blocks(count: usize) -> Vec<u128> {
     let special = |block: u32| {
         let (first, second) = (block >> 8, block & 255);
         matches!(first, 0 | 10 | 127)
-            || matches!((first, second), (100, 64..=127) | (169, 254) | (172, 16..=31))
-            || matches!((first, second), (192, 0 | 88 | 168) | (198, 18 | 19 | 51) | (203, 0))
+            || matches!(
+                (first, second),
+                (100, 64..=127) | (169, 254) | (172, 16..=31)
+            )
+            || matches!(
+                (first, second),
+                (192, 0 | 88 | 168) | (198, 18 | 19 | 51) | (203, 0)
+            )
     };
     let public: Vec<u32> = (0..224 << 8).filter(|block| !special(*block)).collect();
     let step = (public.len() / count.div_ceil(4).max(1)).max(1);
-    public.into_iter().step_by(step).map(|block| u128::from(block) << 112).collect()
+    public
+        .into_iter()
+        .step_by(step)
+        .map(|block| u128::from(block) << 112)
+        .collect()
 }
 
 /// The /32s of IPv6 that `count` networks are put into, out of the registries' large blocks.
@@ -84,7 +118,13 @@ fn v6_blocks(random: &mut fastrand::Rng, count: usize) -> Vec<u128> {
 }
 
 /// Puts `count` networks into `blocks`, about as many into each.
-fn divide(random: &mut fastrand::Rng, blocks: &[u128], shape: Shape, count: usize, all: &mut Vec<Network>) {
+fn divide(
+    random: &mut fastrand::Rng,
+    blocks: &[u128],
+    shape: Shape,
+    count: usize,
+    all: &mut Vec<Network>,
+) {
     for (index, block) in blocks.iter().enumerate() {
         let share = (index + 1) * count / blocks.len() - index * count / blocks.len();
         split(random, *block, shape, share, all);
@@ -92,7 +132,13 @@ fn divide(random: &mut fastrand::Rng, blocks: &[u128], shape: Shape, count: usiz
 }
 
 /// Splits the prefix of `shape.length` bits at `bits` into `count` networks.
-fn split(random: &mut fastrand::Rng, bits: u128, shape: Shape, count: usize, all: &mut Vec<Network>) {
+fn split(
+    random: &mut fastrand::Rng,
+    bits: u128,
+    shape: Shape,
+    count: usize,
+    all: &mut Vec<Network>,
+) {
     let half = 1usize << (shape.longest - shape.length) >> 1;
     // IPv6 has holes: in three of four splits everything is in one half.
     let hole = shape.v6 && count <= half && random.u8(..4) > 0;
@@ -100,21 +146,44 @@ fn split(random: &mut fastrand::Rng, bits: u128, shape: Shape, count: usize, all
         0 => {}
         1 if !hole => {
             let (country, city) = (random.u8(..ATLAS.len() as u8), random.u8(..50));
-            all.push(Network { bits, length: shape.length, v6: shape.v6, country, city });
+            all.push(Network {
+                bits,
+                length: shape.length,
+                v6: shape.v6,
+                country,
+                city,
+            });
         }
         _ => {
-            let left =
-                if hole { count * random.usize(..2) } else { random.usize(1..count).clamp(count.saturating_sub(half), half) };
-            let lower = Shape { length: shape.length + 1, ..shape };
+            let left = if hole {
+                count * random.usize(..2)
+            } else {
+                random
+                    .usize(1..count)
+                    .clamp(count.saturating_sub(half), half)
+            };
+            let lower = Shape {
+                length: shape.length + 1,
+                ..shape
+            };
             split(random, bits, lower, left, all);
-            split(random, bits | 1 << (127 - shape.length), lower, count - left, all);
+            split(
+                random,
+                bits | 1 << (127 - shape.length),
+                lower,
+                count - left,
+                all,
+            );
         }
     }
 }
 
 /// Writes `networks` as an address plan for `meridian geoip build`.
 pub(crate) fn write_plan(networks: &[Network], out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "network,continent,country,subdivision,city,latitude,longitude")?;
+    writeln!(
+        out,
+        "network,continent,country,subdivision,city,latitude,longitude"
+    )?;
     for network in networks {
         let (country, city) = (network.country(), u32::from(network.city));
         // Places of a country lie within a few degrees of its middle.

@@ -26,8 +26,16 @@ pub(crate) fn serve(address: SocketAddrV4) -> io::Result<()> {
     let mut clients = [None; BATCH];
     let mut lengths = [0; BATCH];
     loop {
-        let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(&mut buffer[..BUFFER - RECORD.len()])]);
-        let messages = match recvmmsg(socket.as_raw_fd(), &mut incoming, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None) {
+        let mut slices = buffers
+            .each_mut()
+            .map(|buffer| [IoSliceMut::new(&mut buffer[..BUFFER - RECORD.len()])]);
+        let messages = match recvmmsg(
+            socket.as_raw_fd(),
+            &mut incoming,
+            slices.iter_mut(),
+            MsgFlags::MSG_WAITFORONE,
+            None,
+        ) {
             Ok(messages) => messages,
             Err(Errno::EINTR) => continue,
             Err(error) => return Err(error.into()),
@@ -46,13 +54,22 @@ pub(crate) fn serve(address: SocketAddrV4) -> io::Result<()> {
             [IoSlice::new(&buffer[..lengths[at - 1]])]
         });
         // What the kernel refuses, the generator counts as lost.
-        let _ = sendmmsg(socket.as_raw_fd(), &mut outgoing, slices.iter().take(count), clients, [], MsgFlags::empty());
+        let _ = sendmmsg(
+            socket.as_raw_fd(),
+            &mut outgoing,
+            slices.iter().take(count),
+            clients,
+            [],
+            MsgFlags::empty(),
+        );
     }
 }
 
 /// Turns the query of `length` octets into its answer; the answer's length.
 fn answer(buffer: &mut [u8; BUFFER], length: usize) -> usize {
-    let end = name_end(&buffer[..length], 12).map(|end| end + 4).filter(|end| *end <= length);
+    let end = name_end(&buffer[..length], 12)
+        .map(|end| end + 4)
+        .filter(|end| *end <= length);
     let Some(end) = end else { return length };
     buffer[2] |= 0x84;
     buffer[6..12].copy_from_slice(&[0, 1, 0, 0, 0, 0]);

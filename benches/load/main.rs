@@ -4,7 +4,11 @@
 //! answer. `benches/compare` runs it against Meridian and the servers beside it; it also makes the
 //! data that they serve, and the echo that shows what the kernel alone costs.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line program")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line program"
+)]
 
 #[path = "../data/mod.rs"]
 mod data;
@@ -97,9 +101,20 @@ const POOL: usize = 200_000;
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Data { directory, networks, large, names } => {
-            data::files::write(&directory, &Sizes { networks, large, names }).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Data {
+            directory,
+            networks,
+            large,
+            names,
+        } => data::files::write(
+            &directory,
+            &Sizes {
+                networks,
+                large,
+                names,
+            },
+        )
+        .map(|()| ExitCode::SUCCESS),
         Command::Run(run) => ask(&run),
         Command::Echo { address } => echo::serve(address).map(|()| ExitCode::SUCCESS),
     };
@@ -130,9 +145,14 @@ fn ask(run: &Run) -> std::io::Result<ExitCode> {
     if let Some((wrong, question, answer)) = &report.first_wrong {
         eprintln!("wrong {wrong:?}: {question:02x?} was answered by {answer:02x?}");
     }
-    Ok(if report.answered > 0 && report.wrong() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.answered > 0 && report.wrong() == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn seconds(number: f64) -> std::io::Result<Duration> {
-    Duration::try_from_secs_f64(number).map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error))
+    Duration::try_from_secs_f64(number)
+        .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error))
 }

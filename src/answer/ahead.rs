@@ -35,7 +35,12 @@ pub(super) struct Ahead<'q> {
 }
 
 impl<'q> Ahead<'q> {
-    const EMPTY: Ahead<'static> = Ahead { request: Request::EMPTY, unanswerable: None, found: None, located: None };
+    const EMPTY: Ahead<'static> = Ahead {
+        request: Request::EMPTY,
+        unanswerable: None,
+        found: None,
+        located: None,
+    };
 
     /// What is known about one query alone.
     #[inline]
@@ -77,8 +82,17 @@ struct Steered<'s> {
 
 /// Reads the query of every one of `exchanges`, [`GROUP`] at most, and has the memory fetched that their answers need.
 /// `worker` is the number of the worker that answers.
-pub(super) fn look_ahead<'q>(snapshot: &Snapshot, worker: usize, exchanges: &[Exchange<'q>]) -> ArrayVec<Ahead<'q>, GROUP> {
-    let Dataset { names, maps, nearest, .. } = &*snapshot.dataset;
+pub(super) fn look_ahead<'q>(
+    snapshot: &Snapshot,
+    worker: usize,
+    exchanges: &[Exchange<'q>],
+) -> ArrayVec<Ahead<'q>, GROUP> {
+    let Dataset {
+        names,
+        maps,
+        nearest,
+        ..
+    } = &*snapshot.dataset;
     let mut group: ArrayVec<Ahead<'q>, GROUP> = ArrayVec::new();
     let mut asked: ArrayVec<Asked, GROUP> = ArrayVec::new();
     for (index, exchange) in exchanges.iter().enumerate() {
@@ -89,7 +103,9 @@ pub(super) fn look_ahead<'q>(snapshot: &Snapshot, worker: usize, exchanges: &[Ex
             asked.push(Asked { index, key });
         }
     }
-    asked.iter_mut().for_each(|asked| names.fetch_record(&mut asked.key));
+    asked
+        .iter_mut()
+        .for_each(|asked| names.fetch_record(&mut asked.key));
     let mut steered: ArrayVec<Steered<'_>, GROUP> = ArrayVec::new();
     for Asked { index, key } in asked {
         let ahead = &mut group[index];
@@ -99,7 +115,13 @@ pub(super) fn look_ahead<'q>(snapshot: &Snapshot, worker: usize, exchanges: &[Ex
             let client = internet::client(&ahead.request, &exchanges[index].query);
             let map = nearest[service.index()].map(|map| &*maps[map.index()]);
             map.inspect(|map| map.fetch(client, 0));
-            steered.push(Steered { index, service, client, map, region: None });
+            steered.push(Steered {
+                index,
+                service,
+                client,
+                map,
+                region: None,
+            });
         }
     }
     steer_ahead(snapshot, worker, &mut group, &mut steered);
@@ -107,26 +129,54 @@ pub(super) fn look_ahead<'q>(snapshot: &Snapshot, worker: usize, exchanges: &[Ex
 }
 
 /// The same for what services need.
-fn steer_ahead(snapshot: &Snapshot, worker: usize, group: &mut [Ahead<'_>], steered: &mut [Steered<'_>]) {
+fn steer_ahead(
+    snapshot: &Snapshot,
+    worker: usize,
+    group: &mut [Ahead<'_>],
+    steered: &mut [Steered<'_>],
+) {
     let plan = |service: ServiceId| &*snapshot.plans[service.index()];
     for step in 1..FETCH_STEPS {
-        for Steered { service, client, map, .. } in &*steered {
+        for Steered {
+            service,
+            client,
+            map,
+            ..
+        } in &*steered
+        {
             if step == 1 {
                 memory::fetch_line(plan(*service));
             }
             map.inspect(|map| map.fetch(*client, step));
         }
     }
-    for Steered { index, service, client, map, region } in &mut *steered {
+    for Steered {
+        index,
+        service,
+        client,
+        map,
+        region,
+    } in &mut *steered
+    {
         if let Some(map) = map {
             let located = map.lookup(*client);
             group[*index].located = Some(located);
-            *region = map.order(located.order).steps.first().and_then(|step| step.first().copied());
+            *region = map
+                .order(located.order)
+                .steps
+                .first()
+                .and_then(|step| step.first().copied());
         }
         plan(*service).fetch_pool(*region);
     }
     let tally = snapshot.tallies.get(worker);
-    for Steered { index, service, region, .. } in steered {
+    for Steered {
+        index,
+        service,
+        region,
+        ..
+    } in steered
+    {
         let family = Family::of(group[*index].request.qtype).unwrap_or(Family::V4);
         plan(*service).fetch_answer(*region, family, tally);
     }

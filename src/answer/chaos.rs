@@ -6,11 +6,19 @@ use crate::dns::{ExtendedError, Name, Prefix, QNAME, Request, RrType, Section, W
 use crate::model::WallTime;
 
 /// Answers a class CH query.
-pub(super) fn answer(snapshot: &Snapshot, wall: WallTime, request: &Request<'_>, query: &Query<'_>, writer: &mut Writer<'_>) {
+pub(super) fn answer(
+    snapshot: &Snapshot,
+    wall: WallTime,
+    request: &Request<'_>,
+    query: &Query<'_>,
+    writer: &mut Writer<'_>,
+) {
     let server = &snapshot.dataset.config.server;
     let qname = &*request.qname().to_ascii_lowercase();
     let lines = match qname {
-        b"\x02id\x06server\0" | b"\x08hostname\x04bind\0" if server.identity => vec![server.node.clone()],
+        b"\x02id\x06server\0" | b"\x08hostname\x04bind\0" if server.identity => {
+            vec![server.node.clone()]
+        }
         b"\x07version\x04bind\0" | b"\x07version\x06server\0" if server.identity => {
             vec![concat!("meridian ", env!("CARGO_PKG_VERSION")).to_owned()]
         }
@@ -22,7 +30,14 @@ pub(super) fn answer(snapshot: &Snapshot, wall: WallTime, request: &Request<'_>,
     writer.aa = true;
     if matches!(request.qtype, RrType::TXT | RrType::ANY) {
         let block: Vec<u8> = lines.iter().flat_map(|line| txt(line)).collect();
-        writer.tc |= !writer.rrset(Section::Answer, lines.len() as u16, &block, QNAME, None, (&[], 0));
+        writer.tc |= !writer.rrset(
+            Section::Answer,
+            lines.len() as u16,
+            &block,
+            QNAME,
+            None,
+            (&[], 0),
+        );
     }
 }
 
@@ -41,7 +56,8 @@ fn why(
         refuse(writer, ExtendedError::PROHIBITED);
         return None;
     }
-    let name = Name::from_wire(qname).filter(|_| snapshot.dataset.names.lookup(qname, RrType::A).is_some());
+    let name = Name::from_wire(qname)
+        .filter(|_| snapshot.dataset.names.lookup(qname, RrType::A).is_some());
     let Some(name) = name else {
         refuse(writer, ExtendedError::NOT_AUTHORITATIVE);
         return None;
@@ -50,14 +66,21 @@ fn why(
         writer.tc = true;
         return None;
     }
-    let ecs = request.edns.and_then(|edns| edns.ecs).and_then(|ecs| ecs.prefix);
+    let ecs = request
+        .edns
+        .and_then(|edns| edns.ecs)
+        .and_then(|ecs| ecs.prefix);
     let client = ecs.unwrap_or_else(|| Prefix::host(query.client.to_canonical()));
     Some(explain(snapshot, &name, None, client, 0, wall).lines_without_operators())
 }
 
 /// One TXT RR with `text` in strings of at most 255 octets, TTL 0.
 fn txt(text: &str) -> Vec<u8> {
-    let strings: Vec<u8> = text.as_bytes().chunks(255).flat_map(|chunk| [&[chunk.len() as u8], chunk].concat()).collect();
+    let strings: Vec<u8> = text
+        .as_bytes()
+        .chunks(255)
+        .flat_map(|chunk| [&[chunk.len() as u8], chunk].concat())
+        .collect();
     let mut rr = vec![0xc0, 12, 0, 16, 0, 3, 0, 0, 0, 0];
     rr.extend_from_slice(&(strings.len() as u16).to_be_bytes());
     rr.extend_from_slice(&strings);

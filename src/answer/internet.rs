@@ -3,7 +3,9 @@
 use super::ahead::Ahead;
 use super::{Query, Worker, refuse};
 use crate::dataset::Snapshot;
-use crate::dns::{ExtendedError, HEADER, MAX_NAME, Prefix, QNAME, Rcode, Request, RrType, Section, Ttl, Writer};
+use crate::dns::{
+    ExtendedError, HEADER, MAX_NAME, Prefix, QNAME, Rcode, Request, RrType, Section, Ttl, Writer,
+};
 use crate::geo::{GeoMap, Located, hashed_prefix};
 use crate::model::{Family, Route, ServiceId, SvcbSet, ZoneId};
 use crate::steer::{Asked, Plan, Selection, Trace, client_hash, select};
@@ -17,7 +19,13 @@ const TTL_AT: usize = 6;
 const MAX_POINTER: usize = 0x3fff;
 
 /// Answers a class IN query.
-pub(super) fn answer(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Query<'_>, writer: &mut Writer<'_>) {
+pub(super) fn answer(
+    snapshot: &Snapshot,
+    worker: &mut Worker,
+    ahead: &Ahead<'_>,
+    query: &Query<'_>,
+    writer: &mut Writer<'_>,
+) {
     let names = &snapshot.dataset.names;
     let request = &ahead.request;
     let Some((zone, lookup)) = ahead.found else {
@@ -26,7 +34,19 @@ pub(super) fn answer(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>
     // Every name of the zone ends in its origin, the question's too.
     let origin = (HEADER + request.qname().len() - usize::from(names.apex(zone).origin_len)) as u16;
     let located = ahead.located;
-    Answer { snapshot, names, worker, request, query, writer: &mut *writer, zone, origin, owner: QNAME, located }.resolve(lookup);
+    Answer {
+        snapshot,
+        names,
+        worker,
+        request,
+        query,
+        writer: &mut *writer,
+        zone,
+        origin,
+        owner: QNAME,
+        located,
+    }
+    .resolve(lookup);
     if snapshot.dataset.last_good {
         writer.extended_error = stale(writer.rcode);
     }
@@ -44,7 +64,11 @@ fn stale(rcode: Rcode) -> Option<ExtendedError> {
 /// The client that decides about a query: that of its Client Subnet, else its sender.
 #[inline]
 pub(super) fn client(request: &Request<'_>, query: &Query<'_>) -> Prefix {
-    let ecs = request.edns.as_ref().and_then(|edns| edns.ecs.as_ref()).and_then(|ecs| ecs.prefix);
+    let ecs = request
+        .edns
+        .as_ref()
+        .and_then(|edns| edns.ecs.as_ref())
+        .and_then(|ecs| ecs.prefix);
     ecs.unwrap_or_else(|| Prefix::host(query.client))
 }
 
@@ -60,7 +84,11 @@ pub fn steer<'p>(
     rng: &mut fastrand::Rng,
     trace: &mut impl Trace,
 ) -> Option<(Selection<'p>, u8)> {
-    let svcb = if SvcbSet::TYPES.contains(&qtype) { plan.svcb(qtype) } else { None };
+    let svcb = if SvcbSet::TYPES.contains(&qtype) {
+        plan.svcb(qtype)
+    } else {
+        None
+    };
     let family = match Family::of(qtype) {
         Some(family) if plan.families.contains(family) => family,
         // A name is one for every type, and its target counts for both families.
@@ -93,7 +121,13 @@ pub fn steer<'p>(
         (hash, hash_scope) = hashed(client);
         scope = scope.max(hash_scope);
     }
-    let asked = Asked { family, order, border, hash, svcb };
+    let asked = Asked {
+        family,
+        order,
+        border,
+        hash,
+        svcb,
+    };
     let mut selection = select(plan, &asked, rng, trace)?;
     // A name is one for every type; addresses are not.
     if plan.names && Family::of(qtype).is_none() && !selection.is_name() {
@@ -128,7 +162,9 @@ struct Answer<'a, 'o> {
 impl Answer<'_, '_> {
     fn resolve(&mut self, found: Lookup) {
         self.writer.aa = true;
-        let Some(lookup) = self.chase(found) else { return };
+        let Some(lookup) = self.chase(found) else {
+            return;
+        };
         match lookup {
             Lookup::Hit(set) => self.hit(&set),
             Lookup::Cname(set) if self.request.qtype == RrType::ANY => self.hit(&set),
@@ -149,7 +185,9 @@ impl Answer<'_, '_> {
     fn chase(&mut self, mut lookup: Lookup) -> Option<Lookup> {
         for _ in 0..MAX_CHASE {
             let name = match lookup {
-                Lookup::Cname(set) if self.request.qtype != RrType::ANY => self.follow_cname(&set)?,
+                Lookup::Cname(set) if self.request.qtype != RrType::ANY => {
+                    self.follow_cname(&set)?
+                }
                 Lookup::Dname(set, length) if self.owner == QNAME => {
                     let name = self.follow_dname(&set, usize::from(length))?;
                     // The CNAME that it makes of the name is what was asked for: "the CNAME RR … matches" (RFC 1034 §4.3.2 step 3a).
@@ -163,10 +201,20 @@ impl Answer<'_, '_> {
             // Chased inside the zone only, since a resolver believes nothing else of us; at a cut, a
             // DNAME and a service it asks again (RFC 7871 §7.2.1).
             match self.names.lookup(name.as_wire(), self.request.qtype) {
-                Some((zone, Lookup::Hit(_) | Lookup::Cname(_) | Lookup::NoData | Lookup::NxDomain)) if zone != self.zone => {
+                Some((
+                    zone,
+                    Lookup::Hit(_) | Lookup::Cname(_) | Lookup::NoData | Lookup::NxDomain,
+                )) if zone != self.zone => {
                     return None;
                 }
-                None | Some((_, Lookup::Referral(..) | Lookup::Dname(..) | Lookup::Service(_) | Lookup::Epoch(_))) => {
+                None
+                | Some((
+                    _,
+                    Lookup::Referral(..)
+                    | Lookup::Dname(..)
+                    | Lookup::Service(_)
+                    | Lookup::Epoch(_),
+                )) => {
                     return None;
                 }
                 Some((_, next)) => lookup = next,
@@ -187,9 +235,20 @@ impl Answer<'_, '_> {
         let rng = &mut self.worker.rng;
         let plan = &self.snapshot.plans[service.index()];
         let map = self.snapshot.dataset.map_of(plan);
-        let steered = steer(plan, map, self.request.qtype, client, self.located, rng, &mut ());
+        let steered = steer(
+            plan,
+            map,
+            self.request.qtype,
+            client,
+            self.located,
+            rng,
+            &mut (),
+        );
         let Some((selection, scope)) = steered else {
-            let fenced = plan.holding().is_some_and(|holding| holding.owner().is_none()) && plan.offers(self.request.qtype);
+            let fenced = plan
+                .holding()
+                .is_some_and(|holding| holding.owner().is_none())
+                && plan.offers(self.request.qtype);
             self.writer.extended_error = fenced.then_some(ExtendedError::NOT_READY);
             return self.no_data(fenced.then_some(plan.ttl_min));
         };
@@ -198,14 +257,26 @@ impl Answer<'_, '_> {
             tally.count(selection.counter);
         }
         // "a SCOPE PREFIX-LENGTH of 0" for a client that asks not to be located (RFC 7871 §7.2.1).
-        if self.request.edns.as_ref().is_some_and(|edns| edns.ecs.as_ref().is_some_and(|ecs| ecs.prefix.is_some())) {
+        if self
+            .request
+            .edns
+            .as_ref()
+            .is_some_and(|edns| edns.ecs.as_ref().is_some_and(|ecs| ecs.prefix.is_some()))
+        {
             self.writer.scope = scope;
         }
         if selection.count == 0 {
             return self.no_data(Some(selection.ttl));
         }
         let ttl = (selection.ttl != plan.ttl).then_some(selection.ttl.secs());
-        let fits = self.writer.rrset(Section::Answer, selection.count, selection.rrs, QNAME, ttl, (&[], 0));
+        let fits = self.writer.rrset(
+            Section::Answer,
+            selection.count,
+            selection.rrs,
+            QNAME,
+            ttl,
+            (&[], 0),
+        );
         self.writer.tc |= !fits;
     }
 
@@ -213,7 +284,9 @@ impl Answer<'_, '_> {
     fn no_data(&mut self, most: Option<Ttl>) {
         if self.request.qtype == RrType::ANY {
             let ttl = most.map(|most| most.secs().min(RFC8482_TTL));
-            let fits = self.writer.rrset(Section::Answer, 1, RFC8482, self.owner, ttl, (&[], 0));
+            let fits = self
+                .writer
+                .rrset(Section::Answer, 1, RFC8482, self.owner, ttl, (&[], 0));
             self.writer.tc |= !fits;
         } else {
             self.negative(most);
@@ -226,13 +299,24 @@ impl Answer<'_, '_> {
         if self.request.qtype != RrType::TXT {
             return self.no_data(None);
         }
-        let fits = self.writer.rrset(Section::Answer, 1, self.snapshot.plans[unit.index()].epoch(), self.owner, None, (&[], 0));
+        let fits = self.writer.rrset(
+            Section::Answer,
+            1,
+            self.snapshot.plans[unit.index()].epoch(),
+            self.owner,
+            None,
+            (&[], 0),
+        );
         self.writer.tc |= !fits;
     }
 
     fn negative(&mut self, most: Option<Ttl>) {
         let soa = self.names.apex(self.zone).negative_soa;
-        let own = || self.names.block(&soa)[TTL_AT..].first_chunk().map_or(0, |ttl| u32::from_be_bytes(*ttl));
+        let own = || {
+            self.names.block(&soa)[TTL_AT..]
+                .first_chunk()
+                .map_or(0, |ttl| u32::from_be_bytes(*ttl))
+        };
         let ttl = most.map(|most| own().min(most.secs()));
         self.put_with(Section::Authority, &soa, self.origin, ttl);
     }
@@ -251,14 +335,27 @@ impl Answer<'_, '_> {
     /// The addresses of the in-zone targets of an NS, MX or SRV RRset written at `start`. Only
     /// in-domain glue is worth a truncated answer; the rest is left out silently.
     fn additional(&mut self, set: &Rrset, start: usize) {
-        let Some(skip) = target_offset(set.rtype) else { return };
+        let Some(skip) = target_offset(set.rtype) else {
+            return;
+        };
         for in_domain in [true, false] {
             for (index, (rr, _)) in rrs(self.names.block(set)).enumerate() {
                 let owner = start + rr + RR_FIXED + skip;
-                for (addresses, _) in self.names.target_addresses(set, index).filter(|(_, glue)| *glue == in_domain) {
+                for (addresses, _) in self
+                    .names
+                    .target_addresses(set, index)
+                    .filter(|(_, glue)| *glue == in_domain)
+                {
                     let block = self.names.block(&addresses);
                     let fits = owner <= MAX_POINTER
-                        && self.writer.rrset(Section::Additional, addresses.count, block, owner as u16, None, (&[], 0));
+                        && self.writer.rrset(
+                            Section::Additional,
+                            addresses.count,
+                            block,
+                            owner as u16,
+                            None,
+                            (&[], 0),
+                        );
                     if !fits {
                         self.writer.tc |= in_domain;
                         return;
@@ -306,7 +403,9 @@ impl Answer<'_, '_> {
         cname[RR_FIXED + kept.len()..end].copy_from_slice(target);
         let start = self.writer.position();
         self.owner = (start + RR_FIXED) as u16;
-        let fits = self.writer.rrset(Section::Answer, 1, &cname[..end], QNAME, None, (&[], 0));
+        let fits = self
+            .writer
+            .rrset(Section::Answer, 1, &cname[..end], QNAME, None, (&[], 0));
         self.writer.tc |= !fits;
         fits.then_some(name)
     }
@@ -319,7 +418,14 @@ impl Answer<'_, '_> {
     /// The same with another TTL.
     fn put_with(&mut self, section: Section, set: &Rrset, owner: u16, ttl: Option<u32>) -> bool {
         let pointers = (self.names.pointers(set), self.origin);
-        let fits = self.writer.rrset(section, set.count, self.names.block(set), owner, ttl, pointers);
+        let fits = self.writer.rrset(
+            section,
+            set.count,
+            self.names.block(set),
+            owner,
+            ttl,
+            pointers,
+        );
         self.writer.tc |= !fits;
         fits
     }
@@ -339,9 +445,14 @@ struct NameBuffer {
 impl NameBuffer {
     /// `parts` joined; `None` above 255 octets.
     fn joined(parts: &[&[u8]]) -> Option<NameBuffer> {
-        let mut name = NameBuffer { octets: [0; MAX_NAME], len: 0 };
+        let mut name = NameBuffer {
+            octets: [0; MAX_NAME],
+            len: 0,
+        };
         for part in parts {
-            name.octets.get_mut(name.len..name.len + part.len())?.copy_from_slice(part);
+            name.octets
+                .get_mut(name.len..name.len + part.len())?
+                .copy_from_slice(part);
             name.len += part.len();
         }
         Some(name)

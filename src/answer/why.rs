@@ -10,7 +10,8 @@ use crate::dns::{HEADER, Name, Prefix, RrType, Section};
 use crate::geo::{Location, Source};
 use crate::model::{Family, RegionId, Route, ServiceId, WallTime};
 use crate::steer::{
-    Drain, Holder, Holding, Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Selection, Standing, Trace, Verdict, until,
+    Drain, Holder, Holding, Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Selection, Standing,
+    Trace, Verdict, until,
 };
 use crate::zone::{Lookup, present, read_name, rrs};
 
@@ -123,11 +124,16 @@ pub fn explain(
         ttl: 0,
         rcode: String::new(),
         steps: Vec::new(),
-        unit: service.or(epoch_of).and_then(|unit| UnitState::of(snapshot, unit, wall)),
+        unit: service
+            .or(epoch_of)
+            .and_then(|unit| UnitState::of(snapshot, unit, wall)),
         possible: Possible::default(),
     };
     explanation.ask(snapshot, seed);
-    let steered = matches!(dataset.names.lookup(name.to_lowercase().as_wire(), rtype), Some((_, Lookup::Service(_))));
+    let steered = matches!(
+        dataset.names.lookup(name.to_lowercase().as_wire(), rtype),
+        Some((_, Lookup::Service(_)))
+    );
     if let Some(service) = service.filter(|_| steered) {
         explanation.locate(dataset, service);
         explanation.trace(snapshot, service, seed, wall);
@@ -186,10 +192,25 @@ impl Explanation {
     }
 
     fn told(&self, detail: impl Fn(&Step) -> String) -> Vec<String> {
-        let mut lines = vec![format!("{} {} for {}: {}", self.name, self.rtype, self.client, self.outcome())];
-        lines.extend(self.unit.iter().map(|unit| format!("unit: {}", unit.sentence)));
+        let mut lines = vec![format!(
+            "{} {} for {}: {}",
+            self.name,
+            self.rtype,
+            self.client,
+            self.outcome()
+        )];
+        lines.extend(
+            self.unit
+                .iter()
+                .map(|unit| format!("unit: {}", unit.sentence)),
+        );
         if self.rung.is_some() {
-            lines.push(format!("located by {}{}, scope /{}", self.located_by.as_str(), self.place(), self.scope));
+            lines.push(format!(
+                "located by {}{}, scope /{}",
+                self.located_by.as_str(),
+                self.place(),
+                self.scope
+            ));
         }
         if !self.order.is_empty() {
             lines.push(format!("order: {}", self.order.join(", ")));
@@ -208,9 +229,13 @@ impl Explanation {
             (true, _) => "no answer".to_owned(),
         };
         let from = match (&self.region, self.rung) {
-            (Some(region), Some(rung)) if rung.is_degraded() => format!(" from {region} ({})", rung.as_str()),
+            (Some(region), Some(rung)) if rung.is_degraded() => {
+                format!(" from {region} ({})", rung.as_str())
+            }
             (Some(region), _) => format!(" from {region}"),
-            (None, Some(_)) if self.unit.as_ref().is_some_and(|unit| unit.owner.is_none()) => " from fence_answer".to_owned(),
+            (None, Some(_)) if self.unit.as_ref().is_some_and(|unit| unit.owner.is_none()) => {
+                " from fence_answer".to_owned()
+            }
             (None, Some(_)) => " from the fallback".to_owned(),
             (None, None) => String::new(),
         };
@@ -219,28 +244,49 @@ impl Explanation {
 
     fn place(&self) -> String {
         let location = &self.location;
-        let codes = [location.continent.map(|c| c.to_string()), location.country.map(|c| c.to_string())];
+        let codes = [
+            location.continent.map(|c| c.to_string()),
+            location.country.map(|c| c.to_string()),
+        ];
         let parts = codes.into_iter().chain([
             location.subdivision.map(|s| s.to_string()),
-            location.coordinates.map(|c| format!("{:.2},{:.2}", c.latitude, c.longitude)),
+            location
+                .coordinates
+                .map(|c| format!("{:.2},{:.2}", c.latitude, c.longitude)),
             self.asn.map(|asn| format!("AS{asn}")),
         ]);
         let known: Vec<String> = parts.flatten().collect();
-        if known.is_empty() { " (place unknown)".to_owned() } else { format!(" ({})", known.join(" ")) }
+        if known.is_empty() {
+            " (place unknown)".to_owned()
+        } else {
+            format!(" ({})", known.join(" "))
+        }
     }
 
     /// Puts the query to the server and reads its answer.
     fn ask(&mut self, snapshot: &Snapshot, seed: u64) {
         let message = query_message(&self.name, self.rtype, self.client);
-        let query = Query { bytes: &message, client: self.client.address(), transport: Transport::Tcp };
+        let query = Query {
+            bytes: &message,
+            client: self.client.address(),
+            transport: Transport::Tcp,
+        };
         let mut out = vec![0; TCP_BUFFER];
-        let Response::Send(length) = respond(snapshot, &mut Worker::new(seed), &query, &mut out) else { return };
+        let Response::Send(length) = respond(snapshot, &mut Worker::new(seed), &query, &mut out)
+        else {
+            return;
+        };
         let message = &out[..length];
         let mut ttls = Vec::new();
         let mut extended = 0;
         for record in Received::all(message) {
             match record.section {
-                Section::Answer => self.answers.push(present(record.rtype, message, record.rdata.start, record.rdata.len())),
+                Section::Answer => self.answers.push(present(
+                    record.rtype,
+                    message,
+                    record.rdata.start,
+                    record.rdata.len(),
+                )),
                 Section::Authority => {}
                 // The upper octet of its TTL is that of the response code (RFC 6891 §6.1.3).
                 Section::Additional if record.rtype == RrType::OPT => {
@@ -259,51 +305,108 @@ impl Explanation {
     }
 
     fn locate(&mut self, dataset: &Dataset, service: ServiceId) {
-        let Some(map) = dataset.config.services[service.index()].map else { return };
-        let (spec, map) = (&dataset.config.maps[map.index()], &dataset.maps[map.index()]);
-        let explained = map.explain(spec, &dataset.config.regions, &dataset.locations, self.client);
+        let Some(map) = dataset.config.services[service.index()].map else {
+            return;
+        };
+        let (spec, map) = (
+            &dataset.config.maps[map.index()],
+            &dataset.maps[map.index()],
+        );
+        let explained = map.explain(
+            spec,
+            &dataset.config.regions,
+            &dataset.locations,
+            self.client,
+        );
         self.location = explained.location;
         self.asn = explained.asn;
         // The other routes look at a map's borders only: without one the place decides nothing.
-        let by_order = matches!(dataset.config.services[service.index()].route, Route::Nearest | Route::Sticky);
+        let by_order = matches!(
+            dataset.config.services[service.index()].route,
+            Route::Nearest | Route::Sticky
+        );
         if !by_order && map.border(self.client).0.is_none() {
             return;
         }
         self.located_by = explained.located_by;
-        self.order = map.order(map.lookup(self.client).order).steps.iter().flatten().map(|r| region_name(dataset, *r)).collect();
+        self.order = map
+            .order(map.lookup(self.client).order)
+            .steps
+            .iter()
+            .flatten()
+            .map(|r| region_name(dataset, *r))
+            .collect();
     }
 
     fn trace(&mut self, snapshot: &Snapshot, service: ServiceId, seed: u64, wall: WallTime) {
         let mut considered = Considered(Vec::new());
         let mut rng = fastrand::Rng::with_seed(seed);
         let (dataset, plan) = (&snapshot.dataset, &snapshot.plans[service.index()]);
-        let steered = internet::steer(plan, dataset.map_of(plan), self.rtype, self.client, None, &mut rng, &mut considered);
+        let steered = internet::steer(
+            plan,
+            dataset.map_of(plan),
+            self.rtype,
+            self.client,
+            None,
+            &mut rng,
+            &mut considered,
+        );
         let family = Family::of(self.rtype).unwrap_or(Family::V4);
-        let Some((selection, _)) = steered else { return };
+        let Some((selection, _)) = steered else {
+            return;
+        };
         // Addresses are of their own type alone.
         let names_only = plan.names && Family::of(self.rtype).is_none();
-        let targets = |ring| if names_only && !selection.is_name() { Vec::new() } else { targets(plan, ring) };
+        let targets = |ring| {
+            if names_only && !selection.is_name() {
+                Vec::new()
+            } else {
+                targets(plan, ring)
+            }
+        };
         self.region = selection.region.map(|region| region_name(dataset, region));
         self.rung = Some(selection.rung);
         if selection.region.is_none() {
             self.possible.targets = targets(plan.fallback(family));
         }
         for (region, verdict, chance) in &considered.0 {
-            if let (Verdict::Taken | Verdict::NotDrawn, Some(pool)) = (verdict, plan.pool(*region)) {
+            if let (Verdict::Taken | Verdict::NotDrawn, Some(pool)) = (verdict, plan.pool(*region))
+            {
                 self.possible.regions.push(*region);
-                self.possible.targets.extend(targets(plan.ring(pool, family, selection.rung)));
+                self.possible
+                    .targets
+                    .extend(targets(plan.ring(pool, family, selection.rung)));
             }
-            let (verdict, detail) = describe(plan, family, &selection, *region, (*verdict, *chance), wall);
+            let (verdict, detail) =
+                describe(plan, family, &selection, *region, (*verdict, *chance), wall);
             let said = said(plan, family, *region, wall);
-            self.steps.push(Step { region: region_name(dataset, *region), verdict, detail, said });
+            self.steps.push(Step {
+                region: region_name(dataset, *region),
+                verdict,
+                detail,
+                said,
+            });
         }
         // No chance decides: the client has one region and one endpoint.
         if plan.by_client {
-            self.possible = Possible { regions: selection.region.into_iter().collect(), targets: self.answers.clone() };
+            self.possible = Possible {
+                regions: selection.region.into_iter().collect(),
+                targets: self.answers.clone(),
+            };
         }
-        let border = plan.map.and_then(|map| dataset.maps[map.index()].border(self.client).0);
-        for pool in plan.pools.iter().filter(|pool| border.is_some_and(|border| !border.contains(pool.region))) {
-            if considered.0.iter().all(|(region, ..)| *region != pool.region) {
+        let border = plan
+            .map
+            .and_then(|map| dataset.maps[map.index()].border(self.client).0);
+        for pool in plan
+            .pools
+            .iter()
+            .filter(|pool| border.is_some_and(|border| !border.contains(pool.region)))
+        {
+            if considered
+                .0
+                .iter()
+                .all(|(region, ..)| *region != pool.region)
+            {
                 let detail = "never used for this client".to_owned();
                 self.steps.push(Step {
                     region: region_name(dataset, pool.region),
@@ -331,14 +434,23 @@ impl Received {
         let half = |at: usize| Some(u16::from_be_bytes(*message.get(at..)?.first_chunk()?));
         let mut records = Vec::new();
         let mut at = read_name(message, HEADER).map_or(message.len(), |(_, after)| after + 4);
-        for (count, section) in [(6, Section::Answer), (8, Section::Authority), (10, Section::Additional)] {
+        for (count, section) in [
+            (6, Section::Answer),
+            (8, Section::Authority),
+            (10, Section::Additional),
+        ] {
             for _ in 0..half(count).unwrap_or(0) {
                 let mut read = || {
                     let (_, fixed) = read_name(message, at)?;
                     let ttl = u32::from_be_bytes(*message.get(fixed + 4..)?.first_chunk()?);
                     let start = fixed + 10;
                     at = start + usize::from(half(fixed + 8)?);
-                    Some(Received { section, rtype: RrType(half(fixed)?), ttl, rdata: start..at })
+                    Some(Received {
+                        section,
+                        rtype: RrType(half(fixed)?),
+                        ttl,
+                        rdata: start..at,
+                    })
                 };
                 records.extend(read());
             }
@@ -355,14 +467,27 @@ impl UnitState {
         let (mut next, mut fenced_until) = (None, None);
         let sentence = match holder {
             Holder::Owner(region) => format!("owned by {} in epoch {epoch}", name(*region)),
-            Holder::Fenced { until, next: region } => {
-                (next, fenced_until) = (Some(name(*region)), until.map(|until| wall.show(until).to_string()));
-                let until = fenced_until
-                    .as_ref()
-                    .map_or_else(|| "and its end is not certain yet".to_owned(), |until| format!("until {until}"));
-                format!("fenced {until}; then {} owns it in epoch {}", name(*region), epoch + 1)
+            Holder::Fenced {
+                until,
+                next: region,
+            } => {
+                (next, fenced_until) = (
+                    Some(name(*region)),
+                    until.map(|until| wall.show(until).to_string()),
+                );
+                let until = fenced_until.as_ref().map_or_else(
+                    || "and its end is not certain yet".to_owned(),
+                    |until| format!("until {until}"),
+                );
+                format!(
+                    "fenced {until}; then {} owns it in epoch {}",
+                    name(*region),
+                    epoch + 1
+                )
             }
-            Holder::Unknown => "fenced: no state says who owns it; `meridian unit init` does".to_owned(),
+            Holder::Unknown => {
+                "fenced: no state says who owns it; `meridian unit init` does".to_owned()
+            }
             Holder::Gone(region) => format!(
                 "fenced: its owner {region}, in epoch {epoch}, has no pool any more; `meridian unit move` gives it another"
             ),
@@ -371,7 +496,13 @@ impl UnitState {
             Holder::Owner(region) => Some(name(*region)),
             _ => None,
         };
-        Some(UnitState { epoch: *epoch, owner, next, fenced_until, sentence })
+        Some(UnitState {
+            epoch: *epoch,
+            owner,
+            next,
+            fenced_until,
+            sentence,
+        })
     }
 }
 
@@ -391,14 +522,24 @@ fn describe(
     (verdict, chance): (Verdict, f64),
     wall: WallTime,
 ) -> (&'static str, String) {
-    let Some(pool) = plan.pool(region) else { return ("no pool", String::new()) };
+    let Some(pool) = plan.pool(region) else {
+        return ("no pool", String::new());
+    };
     let doubt = if pool.doubt { ", in doubt" } else { "" };
     let rung = usable_rung(pool, family);
-    let note = plan.note(region).cloned().unwrap_or(Note { weight: pool.weight, standing: Standing::default() });
+    let note = plan.note(region).cloned().unwrap_or(Note {
+        weight: pool.weight,
+        standing: Standing::default(),
+    });
     let held = rung == Some(Rung::Standby) && note.standing.held[family.index()];
     let drained = drain(&note.standing, rung).is_some();
     let state = match rung {
-        _ if plan.holding().is_some_and(|holding| holding.owner() != Some(region)) => "not the owner",
+        _ if plan
+            .holding()
+            .is_some_and(|holding| holding.owner() != Some(region)) =>
+        {
+            "not the owner"
+        }
         _ if drained => "drained",
         _ if held => "held: manual resume",
         rung => rung.map_or("down", Rung::as_str),
@@ -424,9 +565,18 @@ fn describe(
         Verdict::Taken if held || state == "drained" => ("taken", format!("{state}: {detail}")),
         Verdict::Taken if plan.route == Route::Unit => ("taken", format!("owner: {detail}")),
         Verdict::Taken => ("taken", format!("{}: {detail}", selection.rung.as_str())),
-        Verdict::NotDrawn if plan.by_client => ("not drawn", format!("as good, the client's lot is another's: {detail}")),
-        Verdict::NotDrawn if plan.is_trickling() => ("not drawn", format!("the draw for the trickle went elsewhere: {detail}")),
-        Verdict::NotDrawn => ("not drawn", format!("as good, the draw by weight went elsewhere: {detail}")),
+        Verdict::NotDrawn if plan.by_client => (
+            "not drawn",
+            format!("as good, the client's lot is another's: {detail}"),
+        ),
+        Verdict::NotDrawn if plan.is_trickling() => (
+            "not drawn",
+            format!("the draw for the trickle went elsewhere: {detail}"),
+        ),
+        Verdict::NotDrawn => (
+            "not drawn",
+            format!("as good, the draw by weight went elsewhere: {detail}"),
+        ),
         Verdict::PassedOver => (state, detail),
         Verdict::NoPool => ("no pool", String::new()),
     }
@@ -439,16 +589,25 @@ fn usable_rung(pool: &PoolPlan, family: Family) -> Option<Rung> {
 
 /// The drain that decides about a pool on that rung.
 fn drain(standing: &Standing, rung: Option<Rung>) -> Option<&Drain> {
-    standing.drained.as_deref().filter(|_| rung.is_none_or(|rung| rung == Rung::Standby))
+    standing
+        .drained
+        .as_deref()
+        .filter(|_| rung.is_none_or(|rung| rung == Rung::Standby))
 }
 
 /// The operators' words about a region, as [`Step::said`] has them.
 fn said(plan: &Plan, family: Family, region: RegionId, wall: WallTime) -> String {
     let mut said = String::new();
-    let (Some(pool), Some(Note { standing, .. })) = (plan.pool(region), plan.note(region)) else { return said };
+    let (Some(pool), Some(Note { standing, .. })) = (plan.pool(region), plan.note(region)) else {
+        return said;
+    };
     if let Some(drain) = drain(standing, usable_rung(pool, family)) {
         let until = until(drain.until, wall);
-        let reason = if drain.reason.is_empty() { String::new() } else { format!(": {}", drain.reason) };
+        let reason = if drain.reason.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", drain.reason)
+        };
         said += &format!(", {} drained by {} {until}{reason}", drain.what, drain.by);
     }
     for word in &standing.said {
@@ -488,7 +647,27 @@ pub fn query_message(name: &Name, rtype: RrType, client: Prefix) -> Vec<u8> {
     let family = if client.address().is_ipv4() { 1 } else { 2 };
     let address = &octets[..usize::from(client.length().div_ceil(8))];
     let length = 4 + address.len() as u8;
-    message.extend_from_slice(&[0, 0, 41, 0xff, 0xff, 0, 0, 0, 0, 0, length + 4, 0, 8, 0, length, 0, family, client.length(), 0]);
+    message.extend_from_slice(&[
+        0,
+        0,
+        41,
+        0xff,
+        0xff,
+        0,
+        0,
+        0,
+        0,
+        0,
+        length + 4,
+        0,
+        8,
+        0,
+        length,
+        0,
+        family,
+        client.length(),
+        0,
+    ]);
     message.extend_from_slice(address);
     message
 }

@@ -24,12 +24,20 @@ pub struct Worker {
 impl Worker {
     /// A worker whose draws start at `seed`.
     pub fn new(seed: u64) -> Worker {
-        Worker { rng: fastrand::Rng::with_seed(seed), number: usize::MAX, wall: WallTime::default(), counters: Arc::default() }
+        Worker {
+            rng: fastrand::Rng::with_seed(seed),
+            number: usize::MAX,
+            wall: WallTime::default(),
+            counters: Arc::default(),
+        }
     }
 
     /// The same, with the tally of worker `number`.
     pub fn numbered(seed: u64, number: usize) -> Worker {
-        Worker { number, ..Worker::new(seed) }
+        Worker {
+            number,
+            ..Worker::new(seed)
+        }
     }
 }
 
@@ -73,7 +81,11 @@ mod tests {
     #[test]
     fn no_two_workers_write_one_cache_line() {
         let workers = [Worker::new(1), Worker::new(2)];
-        assert!(workers.iter().all(|worker| std::ptr::from_ref(&*worker.counters).addr() % 128 == 0));
+        assert!(
+            workers
+                .iter()
+                .all(|worker| std::ptr::from_ref(&*worker.counters).addr() % 128 == 0)
+        );
         assert_eq!(size_of::<Counters>() % 128, 0);
     }
 }

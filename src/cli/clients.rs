@@ -11,11 +11,18 @@ use crate::simulate::{Sampled, read_clients};
 
 /// The clients of the file at `path`, or everything wrong with it, rendered for standard error.
 pub(super) fn read(path: &Path) -> Result<Vec<Sampled>, String> {
-    let render = |diagnostics: &Diagnostics, sources: &Sources| render_text(diagnostics, sources, has_color(&std::io::stderr()));
-    let (name, text) = super::geoip::read_text(path).map_err(|diagnostics| render(&diagnostics, &Sources::new()))?;
+    let render = |diagnostics: &Diagnostics, sources: &Sources| {
+        render_text(diagnostics, sources, has_color(&std::io::stderr()))
+    };
+    let (name, text) = super::geoip::read_text(path)
+        .map_err(|diagnostics| render(&diagnostics, &Sources::new()))?;
     let mut diagnostics = Diagnostics::default();
     let clients = read_clients(&name, &text, &mut diagnostics);
-    if diagnostics.has_errors() { Err(render(&diagnostics, &[(name, text.into())].into())) } else { Ok(clients) }
+    if diagnostics.has_errors() {
+        Err(render(&diagnostics, &[(name, text.into())].into()))
+    } else {
+        Ok(clients)
+    }
 }
 
 /// The services that are asked for: by their own name, or as units by that of what they are part of.
@@ -27,12 +34,16 @@ impl Wanted {
     pub(super) fn new(named: &[String], configs: &[&Config]) -> Result<Wanted, String> {
         let mut names = Vec::new();
         for text in named {
-            let name =
-                Name::from_text(text, Some(&Name::root())).map_err(|why| format!("--service {text}: {why}"))?.to_lowercase();
+            let name = Name::from_text(text, Some(&Name::root()))
+                .map_err(|why| format!("--service {text}: {why}"))?
+                .to_lowercase();
             let mut services = configs.iter().flat_map(|config| &config.services);
             if !services.any(|service| is_called(service, &name)) {
-                let known: Vec<String> =
-                    configs.iter().flat_map(|c| &c.services).map(|service| service.name.to_string()).collect();
+                let known: Vec<String> = configs
+                    .iter()
+                    .flat_map(|c| &c.services)
+                    .map(|service| service.name.to_string())
+                    .collect();
                 let near = did_you_mean(&name.to_string(), known.iter().map(String::as_str));
                 let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
                 return Err(format!("--service: there is no service {name}{hint}"));
@@ -48,5 +59,9 @@ impl Wanted {
 }
 
 fn is_called(service: &Service, name: &Name) -> bool {
-    service.name.to_lowercase() == *name || service.unit.as_ref().is_some_and(|unit| unit.rules.service.to_lowercase() == *name)
+    service.name.to_lowercase() == *name
+        || service
+            .unit
+            .as_ref()
+            .is_some_and(|unit| unit.rules.service.to_lowercase() == *name)
 }

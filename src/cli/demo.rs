@@ -33,9 +33,21 @@ struct Region {
 }
 
 const REGIONS: [Region; 3] = [
-    Region { name: "dublin", address: Ipv4Addr::new(127, 0, 0, 11), client: "203.0.113.0/24" },
-    Region { name: "ashburn", address: Ipv4Addr::new(127, 0, 0, 12), client: "192.0.2.0/24" },
-    Region { name: "tokyo", address: Ipv4Addr::new(127, 0, 0, 13), client: "198.51.100.0/24" },
+    Region {
+        name: "dublin",
+        address: Ipv4Addr::new(127, 0, 0, 11),
+        client: "203.0.113.0/24",
+    },
+    Region {
+        name: "ashburn",
+        address: Ipv4Addr::new(127, 0, 0, 12),
+        client: "192.0.2.0/24",
+    },
+    Region {
+        name: "tokyo",
+        address: Ipv4Addr::new(127, 0, 0, 13),
+        client: "198.51.100.0/24",
+    },
 ];
 
 /// Runs the demo until `q`, SIGINT or SIGTERM.
@@ -55,25 +67,47 @@ pub(super) fn run(listen: SocketAddr) -> ExitCode {
 
 /// What became of the server; a sentence where it did not come to that.
 fn start(listen: SocketAddr) -> Result<Result<(), Failure>, String> {
-    let directory =
-        tempfile::Builder::new().prefix("meridian-demo-").tempdir().map_err(|e| format!("no temporary directory: {e}"))?;
+    let directory = tempfile::Builder::new()
+        .prefix("meridian-demo-")
+        .tempdir()
+        .map_err(|e| format!("no temporary directory: {e}"))?;
     let write = |name: &str, text: String| {
-        std::fs::write(directory.path().join(name), text).map_err(|e| format!("{}: {e}", directory.path().join(name).display()))
+        std::fs::write(directory.path().join(name), text)
+            .map_err(|e| format!("{}: {e}", directory.path().join(name).display()))
     };
-    std::fs::create_dir(directory.path().join("zones")).map_err(|e| format!("{}: {e}", directory.path().display()))?;
-    write("meridian.toml", CONFIGURATION.replace("LISTEN", &listen.to_string()).replace("PORT", &PORT.to_string()))?;
+    std::fs::create_dir(directory.path().join("zones"))
+        .map_err(|e| format!("{}: {e}", directory.path().display()))?;
+    write(
+        "meridian.toml",
+        CONFIGURATION
+            .replace("LISTEN", &listen.to_string())
+            .replace("PORT", &PORT.to_string()),
+    )?;
     write("zones/demo.example.toml", ZONE.to_owned())?;
 
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
     // For as long as the process: it must not be dropped within the server's, which drops the hooks when it cannot start.
     let runtime: &'static Runtime = Box::leak(Box::new(runtime));
     let mut toys = Vec::new();
     for region in &REGIONS {
-        toys.push(Toy { region, serving: Some(runtime.block_on(serve(region))?) });
+        toys.push(Toy {
+            region,
+            serving: Some(runtime.block_on(serve(region))?),
+        });
     }
-    let watch = Arc::new(Mutex::new(Watch { last: BTreeMap::new(), since: Instant::now() }));
-    let zone_file = directory.path().join("zones/demo.example.toml").display().to_string();
+    let watch = Arc::new(Mutex::new(Watch {
+        last: BTreeMap::new(),
+        since: Instant::now(),
+    }));
+    let zone_file = directory
+        .path()
+        .join("zones/demo.example.toml")
+        .display()
+        .to_string();
     let (at_start, at_change) = (watch.clone(), watch.clone());
     let hooks = Hooks {
         started: Some(Box::new(move |snapshot| {
@@ -81,7 +115,9 @@ fn start(listen: SocketAddr) -> Result<Result<(), Failure>, String> {
             lock(&at_start).look(snapshot);
             std::thread::spawn(move || keys(toys, runtime, &watch));
         })),
-        published: Some(Box::new(move |snapshot, changes| lock(&at_change).report(snapshot, changes))),
+        published: Some(Box::new(move |snapshot, changes| {
+            lock(&at_change).report(snapshot, changes)
+        })),
         reloaded: Some(Box::new(|result| match result {
             Ok(summary) => say!("reloaded: {summary}"),
             Err(why) => say!("not reloaded, the files as they were before go on serving:\n{why}"),
@@ -98,18 +134,31 @@ fn start(listen: SocketAddr) -> Result<Result<(), Failure>, String> {
 fn greet(listen: SocketAddr, zone_file: &str) {
     let dig = format!("dig @{} -p {}", listen.ip(), listen.port());
     say!("Meridian serves demo.example on {listen}. Ask it from another terminal:\n");
-    for Region { name, address, client } in &REGIONS {
-        say!("  {:84} # near {name}: {address}", format!("{dig} +short www.demo.example +subnet={client}"));
+    for Region {
+        name,
+        address,
+        client,
+    } in &REGIONS
+    {
+        say!(
+            "  {:84} # near {name}: {address}",
+            format!("{dig} +short www.demo.example +subnet={client}")
+        );
     }
     for (question, what) in [
         ("weighted.demo.example", "dublin 80 %, ashburn 20 %"),
         ("primary.demo.example", "dublin; ashburn stands by"),
-        ("CH TXT www.demo.example +subnet=203.0.113.0/24", "why that answer"),
+        (
+            "CH TXT www.demo.example +subnet=203.0.113.0/24",
+            "why that answer",
+        ),
     ] {
         say!("  {dig} +short {question:54} # {what}");
     }
     say!("\nThe zone file, to edit (then press r): {zone_file}");
-    say!("Keys: 1 fails or heals dublin, 2 ashburn, 3 tokyo; r reloads the files; q ends the demo.\n");
+    say!(
+        "Keys: 1 fails or heals dublin, 2 ashburn, 3 tokyo; r reloads the files; q ends the demo.\n"
+    );
 }
 
 /// What the clients got when last looked at, and when a region was last failed or healed.
@@ -124,7 +173,11 @@ impl Watch {
         let mut changed = Vec::new();
         for name in ["www.demo.example.", "primary.demo.example."] {
             for region in &REGIONS {
-                let (Ok(owner), Ok(client)) = (Name::from_text(name, None), region.client.parse::<Prefix>()) else { continue };
+                let (Ok(owner), Ok(client)) =
+                    (Name::from_text(name, None), region.client.parse::<Prefix>())
+                else {
+                    continue;
+                };
                 let explanation = explain(snapshot, &owner, None, client, 0, Clock.wall());
                 let answer = explanation.answers.join(" ");
                 let from = explanation.region.unwrap_or_default();
@@ -145,7 +198,9 @@ impl Watch {
     fn report(&mut self, snapshot: &Snapshot, changes: &[Change]) {
         let seconds = self.since.elapsed().as_secs_f64();
         for change in changes {
-            if let Change::Target { .. } | Change::IsolationBegan | Change::IsolationEnded(_) = change {
+            if let Change::Target { .. } | Change::IsolationBegan | Change::IsolationEnded(_) =
+                change
+            {
                 say!("  +{seconds:.3} s  {}", change.show(Clock.wall()));
             }
         }
@@ -156,7 +211,9 @@ impl Watch {
 }
 
 fn lock(watch: &Mutex<Watch>) -> std::sync::MutexGuard<'_, Watch> {
-    watch.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    watch
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// A toy region's HTTP server; `None` while it is failed.
@@ -167,10 +224,12 @@ struct Toy {
 
 async fn serve(region: &'static Region) -> Result<JoinHandle<()>, String> {
     let address = SocketAddr::new(IpAddr::V4(region.address), PORT);
-    let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| {
-        let error = BindError::explain(address, Transport::Tcp, error);
-        format!("the toy region {}: {error} ({})", region.name, error.hint())
-    })?;
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|error| {
+            let error = BindError::explain(address, Transport::Tcp, error);
+            format!("the toy region {}: {error} ({})", region.name, error.hint())
+        })?;
     let page = format!("{}\n", region.name);
     let routes = Router::new().fallback(get(move || async move { page }));
     Ok(tokio::spawn(async move {
@@ -224,7 +283,8 @@ fn raw_mode() -> Option<Termios> {
     }
     let before = termios::tcgetattr(std::io::stdin()).ok()?;
     let mut raw = before.clone();
-    raw.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+    raw.local_flags
+        .remove(LocalFlags::ICANON | LocalFlags::ECHO);
     termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &raw).ok()?;
     Some(before)
 }

@@ -43,17 +43,33 @@ fn diff(question: &Question, old: &Path, new: &Path) -> Result<bool, Failure> {
     let about = &question.about;
     let wanted = clients::Wanted::new(&about.services, &[&old.config, &new.config])
         .map_err(|why| Failure::Usage(format!("meridian diff: {why}\n")))?;
-    let sample = about.clients.as_deref().map(clients::read).transpose().map_err(Failure::Files)?;
-    let is_wanted = |dataset: &Dataset, id: crate::model::ServiceId| wanted.has(&dataset.config.services[id.index()]);
+    let sample = about
+        .clients
+        .as_deref()
+        .map(clients::read)
+        .transpose()
+        .map_err(Failure::Files)?;
+    let is_wanted = |dataset: &Dataset, id: crate::model::ServiceId| {
+        wanted.has(&dataset.config.services[id.index()])
+    };
     let change = Change::new(&old, &new, sample.as_deref(), &is_wanted);
     let mut services = Vec::new();
-    work::in_parallel(change.len(), "services", |index| change.run(index, question.networks), |service| services.push(service));
+    work::in_parallel(
+        change.len(),
+        "services",
+        |index| change.run(index, question.networks),
+        |service| services.push(service),
+    );
     // The sort is stable: where as many move, the order is that of the files.
     services.sort_by(|a: &ServiceChange, b| b.moved.total_cmp(&a.moved));
     let mut names = change.names();
     if !about.services.is_empty() {
         let is_named = |name: &String| {
-            about.services.iter().any(|wanted| wanted.trim_end_matches('.').eq_ignore_ascii_case(name.trim_end_matches('.')))
+            about.services.iter().any(|wanted| {
+                wanted
+                    .trim_end_matches('.')
+                    .eq_ignore_ascii_case(name.trim_end_matches('.'))
+            })
         };
         for names in [&mut names.services_added, &mut names.services_removed] {
             names.retain(is_named);
@@ -74,11 +90,22 @@ fn diff(question: &Question, old: &Path, new: &Path) -> Result<bool, Failure> {
         });
         say!("{object:#}");
     } else {
-        text(&services, &names).iter().for_each(|line| say!("{line}"));
+        text(&services, &names)
+            .iter()
+            .for_each(|line| say!("{line}"));
         if let (Some(most), false) = (question.max_moved, failed.is_empty()) {
-            say!("failed: more than {} of the clients of {} move", percent(most), count(failed.len(), "service"));
-            failed.iter().take(SHOWN).for_each(|(name, moved)| say!("  {name} {}", percent(*moved)));
-            more(failed.len(), "service").iter().for_each(|line| say!("{line}"));
+            say!(
+                "failed: more than {} of the clients of {} move",
+                percent(most),
+                count(failed.len(), "service")
+            );
+            failed
+                .iter()
+                .take(SHOWN)
+                .for_each(|(name, moved)| say!("  {name} {}", percent(*moved)));
+            more(failed.len(), "service")
+                .iter()
+                .for_each(|line| say!("{line}"));
         }
     }
     Ok(failed.is_empty())
@@ -87,17 +114,30 @@ fn diff(question: &Question, old: &Path, new: &Path) -> Result<bool, Failure> {
 /// The dataset of the configuration at `path`; the error is everything wrong with it.
 fn load(path: &Path) -> Result<Dataset, Failure> {
     let built = loader::build(path);
-    let render = || render_text(&built.diagnostics, &built.sources, has_color(&std::io::stderr()));
+    let render = || {
+        render_text(
+            &built.diagnostics,
+            &built.sources,
+            has_color(&std::io::stderr()),
+        )
+    };
     built.dataset.ok_or_else(|| Failure::Files(render()))
 }
 
 /// The services of which more than `most` move. All clients of a service that is gone lose it.
 fn failed(most: Option<f64>, services: &[ServiceChange], names: &Names) -> Vec<(String, f64)> {
     let Some(most) = most else { return Vec::new() };
-    let gone = names.services_removed.iter().map(|name| (name.clone(), 1.0));
-    let moved = services.iter().map(|service| (service.name.clone(), service.moved));
+    let gone = names
+        .services_removed
+        .iter()
+        .map(|name| (name.clone(), 1.0));
+    let moved = services
+        .iter()
+        .map(|service| (service.name.clone(), service.moved));
     // Not for the last bit of a sum.
-    gone.chain(moved).filter(|(_, moved)| *moved > most + 1e-9).collect()
+    gone.chain(moved)
+        .filter(|(_, moved)| *moved > most + 1e-9)
+        .collect()
 }
 
 fn text(services: &[ServiceChange], names: &Names) -> Vec<String> {
@@ -112,21 +152,45 @@ fn text(services: &[ServiceChange], names: &Names) -> Vec<String> {
             out.push(format!("{what}: {}", list(names, SHOWN)));
         }
     }
-    let moving: Vec<&ServiceChange> =
-        services.iter().filter(|service| service.networks_in_all > 0 || service.moved > 0.0).collect();
+    let moving: Vec<&ServiceChange> = services
+        .iter()
+        .filter(|service| service.networks_in_all > 0 || service.moved > 0.0)
+        .collect();
     let still = services.len() - moving.len();
     for service in moving.iter().take(SHOWN) {
-        out.push(format!("{} {}: {} of its clients move", service.name, service.rtype, percent(service.moved)));
+        out.push(format!(
+            "{} {}: {} of its clients move",
+            service.name,
+            service.rtype,
+            percent(service.moved)
+        ));
         out.push(format!("  before  {}", split(&service.before)));
         out.push(format!("  after   {}", split(&service.after)));
-        let mut table = vec![["network", "clients", "before", "after"].map(str::to_owned).to_vec()];
+        let mut table = vec![
+            ["network", "clients", "before", "after"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
         table.extend(service.networks.iter().map(|movement| {
-            let share = if movement.share == 0.0 { "not counted".to_owned() } else { percent(movement.share) };
-            vec![movement.network.to_string(), share, split(&movement.before), split(&movement.after)]
+            let share = if movement.share == 0.0 {
+                "not counted".to_owned()
+            } else {
+                percent(movement.share)
+            };
+            vec![
+                movement.network.to_string(),
+                share,
+                split(&movement.before),
+                split(&movement.after),
+            ]
         }));
         if !service.networks.is_empty() {
             let columns = [Column::Left, Column::Right, Column::Left, Column::Left];
-            out.extend(lines(&columns, &table).into_iter().map(|line| format!("  {line}")));
+            out.extend(
+                lines(&columns, &table)
+                    .into_iter()
+                    .map(|line| format!("  {line}")),
+            );
         }
         match service.networks_in_all - service.networks.len() {
             0 => {}
@@ -145,7 +209,12 @@ fn text(services: &[ServiceChange], names: &Names) -> Vec<String> {
 
 fn more(all: usize, what: &str) -> Option<String> {
     let more = all.saturating_sub(SHOWN);
-    (more > 0).then(|| format!("and {}; --json shows all", count(more, &format!("more {what}"))))
+    (more > 0).then(|| {
+        format!(
+            "and {}; --json shows all",
+            count(more, &format!("more {what}"))
+        )
+    })
 }
 
 /// The largest shares first; one that is all of it without its share.
@@ -155,5 +224,11 @@ fn split(places: &[(String, f64)]) -> String {
     }
     let mut places = places.to_vec();
     places.sort_by(|a, b| b.1.total_cmp(&a.1));
-    list(&places.iter().map(|(place, share)| format!("{place} {}", percent(*share))).collect::<Vec<_>>(), REGIONS)
+    list(
+        &places
+            .iter()
+            .map(|(place, share)| format!("{place} {}", percent(*share)))
+            .collect::<Vec<_>>(),
+        REGIONS,
+    )
 }

@@ -20,7 +20,11 @@ pub(super) fn build(input: &Path, output: &Path) -> ExitCode {
         }
         Err(diagnostics) => {
             let color = has_color(&io::stderr());
-            let _ = write!(io::stderr(), "{}", render_text(&diagnostics, &sources, color));
+            let _ = write!(
+                io::stderr(),
+                "{}",
+                render_text(&diagnostics, &sources, color)
+            );
             ExitCode::FAILURE
         }
     }
@@ -44,7 +48,12 @@ pub(super) fn read_text(path: &Path) -> Result<(Arc<str>, String), Diagnostics> 
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.iter().filter(|byte| **byte == b'\n').count() as u32 + 1;
         let mut diagnostics = Diagnostics::default();
-        diagnostics.error("not-utf8", At::new(name.clone(), line, 0, 0), "", "is not UTF-8 text");
+        diagnostics.error(
+            "not-utf8",
+            At::new(name.clone(), line, 0, 0),
+            "",
+            "is not UTF-8 text",
+        );
         diagnostics
     })?;
     Ok((name, text))
@@ -52,13 +61,21 @@ pub(super) fn read_text(path: &Path) -> Result<(Arc<str>, String), Diagnostics> 
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Diagnostics {
     let mut diagnostics = Diagnostics::default();
-    diagnostics.error("file", At::file(path.display().to_string()), "", format!("cannot {what} it: {error}"));
+    diagnostics.error(
+        "file",
+        At::file(path.display().to_string()),
+        "",
+        format!("cannot {what} it: {error}"),
+    );
     diagnostics
 }
 
 /// A server that reads the file meanwhile sees the old one or the new one, never half of one.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
@@ -76,7 +93,10 @@ mod tests {
     #[test]
     fn a_plan_becomes_a_file_and_a_bad_one_leaves_the_old() {
         let directory = tempfile::tempdir().unwrap();
-        let (input, output) = (directory.path().join("plan.csv"), directory.path().join("plan.mmdb"));
+        let (input, output) = (
+            directory.path().join("plan.csv"),
+            directory.path().join("plan.mmdb"),
+        );
         std::fs::write(&input, "network,country\n10.1.0.0/16,IE\n").unwrap();
         let size = make(&input, &output, &mut Sources::new()).unwrap();
         let written = std::fs::read(&output).unwrap();
@@ -85,19 +105,55 @@ mod tests {
 
         std::fs::write(&input, b"network,country\n10.1.0.0/16,I\xff\n").unwrap();
         let refused = make(&input, &output, &mut Sources::new()).unwrap_err();
-        assert_eq!(refused.iter().map(|d| (d.rule, d.at.line)).collect::<Vec<_>>(), [("not-utf8", 2)]);
+        assert_eq!(
+            refused
+                .iter()
+                .map(|d| (d.rule, d.at.line))
+                .collect::<Vec<_>>(),
+            [("not-utf8", 2)]
+        );
         assert_eq!(std::fs::read(&output).unwrap(), written);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2, "nothing else is left behind");
+        assert_eq!(
+            std::fs::read_dir(directory.path()).unwrap().count(),
+            2,
+            "nothing else is left behind"
+        );
     }
 
     #[test]
     fn files_that_cannot_be_read_or_written_are_named() {
         let directory = tempfile::tempdir().unwrap();
         let input = directory.path().join("plan.csv");
-        let refused = make(&input, &directory.path().join("plan.mmdb"), &mut Sources::new()).unwrap_err();
-        assert!(refused.iter().next().unwrap().to_string().contains("plan.csv: error[file]: cannot read it"), "{refused:?}");
+        let refused = make(
+            &input,
+            &directory.path().join("plan.mmdb"),
+            &mut Sources::new(),
+        )
+        .unwrap_err();
+        assert!(
+            refused
+                .iter()
+                .next()
+                .unwrap()
+                .to_string()
+                .contains("plan.csv: error[file]: cannot read it"),
+            "{refused:?}"
+        );
         std::fs::write(&input, "network,country\n10.1.0.0/16,IE\n").unwrap();
-        let refused = make(&input, &directory.path().join("no/plan.mmdb"), &mut Sources::new()).unwrap_err();
-        assert!(refused.iter().next().unwrap().to_string().contains("cannot write it"), "{refused:?}");
+        let refused = make(
+            &input,
+            &directory.path().join("no/plan.mmdb"),
+            &mut Sources::new(),
+        )
+        .unwrap_err();
+        assert!(
+            refused
+                .iter()
+                .next()
+                .unwrap()
+                .to_string()
+                .contains("cannot write it"),
+            "{refused:?}"
+        );
     }
 }

@@ -34,7 +34,8 @@ fn parse_socket(text: &str) -> Result<PathBuf, String> {
             .to_owned());
     }
     let path = text.strip_prefix("unix:").filter(|path| !path.is_empty());
-    path.map(PathBuf::from).ok_or_else(|| "write unix: and the path of a control socket".to_owned())
+    path.map(PathBuf::from)
+        .ok_or_else(|| "write unix: and the path of a control socket".to_owned())
 }
 
 impl Place {
@@ -60,9 +61,10 @@ fn state_of(files: &Files) -> Result<PathBuf, String> {
     let or_state = "or name the server's state directory by --state DIR";
     match (loader::state_directory(named), config) {
         (Some(state), _) => Ok(state),
-        (None, _) if loader::is_default_state_hidden() => {
-            Err(format!("{} is not for this user: be root (sudo), {or_state}", loader::DEFAULT_STATE))
-        }
+        (None, _) if loader::is_default_state_hidden() => Err(format!(
+            "{} is not for this user: be root (sudo), {or_state}",
+            loader::DEFAULT_STATE
+        )),
         (None, Ok(config)) => Err(format!(
             "{} names no state directory, and there is no {}: write [server] state, {or_state}",
             config.display(),
@@ -73,10 +75,14 @@ fn state_of(files: &Files) -> Result<PathBuf, String> {
 }
 
 /// The answers of the servers to `path` (`/path?query`), by their sockets.
-pub(super) fn look<T: DeserializeOwned>(place: Place, path: &str) -> Result<Vec<(PathBuf, T)>, String> {
+pub(super) fn look<T: DeserializeOwned>(
+    place: Place,
+    path: &str,
+) -> Result<Vec<(PathBuf, T)>, String> {
     let ask = |socket: PathBuf| {
         let text = get_local(&socket, path)?;
-        let read = serde_json::from_str(&text).map_err(|error| format!("the server is of another version: {error}"))?;
+        let read = serde_json::from_str(&text)
+            .map_err(|error| format!("the server is of another version: {error}"))?;
         Ok((socket, read))
     };
     place.sockets()?.into_iter().map(ask).collect()
@@ -87,14 +93,23 @@ pub(super) fn by_server(mut looked: Vec<(PathBuf, Value)>) -> Value {
     if looked.len() == 1 {
         return looked.remove(0).1;
     }
-    Value::Object(looked.into_iter().map(|(socket, value)| (socket.display().to_string(), value)).collect())
+    Value::Object(
+        looked
+            .into_iter()
+            .map(|(socket, value)| (socket.display().to_string(), value))
+            .collect(),
+    )
 }
 
 /// The text of each, below its socket where there are several.
 pub(super) fn headed(texts: &[(PathBuf, String)]) -> String {
     match texts {
         [(_, text)] => text.clone(),
-        texts => texts.iter().map(|(socket, text)| format!("{}:\n{text}", socket.display())).collect::<Vec<_>>().join("\n"),
+        texts => texts
+            .iter()
+            .map(|(socket, text)| format!("{}:\n{text}", socket.display()))
+            .collect::<Vec<_>>()
+            .join("\n"),
     }
 }
 
@@ -118,33 +133,61 @@ pub(super) fn tell(command: &str, place: Place, path: &str, as_json: bool) -> Ex
 }
 
 /// The same for what may take a server as long as `time`.
-pub(super) fn tell_within(time: Duration, command: &str, place: Place, path: &str, as_json: bool) -> ExitCode {
+pub(super) fn tell_within(
+    time: Duration,
+    command: &str,
+    place: Place,
+    path: &str,
+    as_json: bool,
+) -> ExitCode {
     let (done, failed) = match place.sockets() {
         Ok(sockets) => tell_each(time, &sockets, path),
         Err(why) => (Vec::new(), Some((None, why))),
     };
     if as_json {
         let object = |(socket, answered): &(PathBuf, Answered)| {
-            let Answered { said, numbers, overrides } = answered;
+            let Answered {
+                said,
+                numbers,
+                overrides,
+            } = answered;
             json!({ "server": socket, "said": said, "numbers": numbers, "overrides": overrides })
         };
-        let failed = failed.as_ref().map(|(socket, why)| json!({ "server": socket, "error": why }));
-        say!("{:#}", json!({ "done": done.iter().map(object).collect::<Vec<_>>(), "failed": failed }));
+        let failed = failed
+            .as_ref()
+            .map(|(socket, why)| json!({ "server": socket, "error": why }));
+        say!(
+            "{:#}",
+            json!({ "done": done.iter().map(object).collect::<Vec<_>>(), "failed": failed })
+        );
     } else {
-        let texts: Vec<_> = done.iter().map(|(socket, answered)| (socket.clone(), answered.said.clone())).collect();
+        let texts: Vec<_> = done
+            .iter()
+            .map(|(socket, answered)| (socket.clone(), answered.said.clone()))
+            .collect();
         if !texts.is_empty() {
             say!("{}", headed(&texts));
         }
     }
-    let Some((_, why)) = failed else { return ExitCode::SUCCESS };
-    let also = if done.is_empty() { "" } else { "; the servers above have done it, this one and those after it have not" };
+    let Some((_, why)) = failed else {
+        return ExitCode::SUCCESS;
+    };
+    let also = if done.is_empty() {
+        ""
+    } else {
+        "; the servers above have done it, this one and those after it have not"
+    };
     eprintln!("meridian {command}: {}{also}", why.trim_end());
     ExitCode::FAILURE
 }
 
 type Failed = (Option<PathBuf>, String);
 
-fn tell_each(time: Duration, sockets: &[PathBuf], path: &str) -> (Vec<(PathBuf, Answered)>, Option<Failed>) {
+fn tell_each(
+    time: Duration,
+    sockets: &[PathBuf],
+    path: &str,
+) -> (Vec<(PathBuf, Answered)>, Option<Failed>) {
     // With one server its own words are enough.
     let named = |socket: &Path, why: String| match sockets {
         [_] => why,
@@ -153,14 +196,21 @@ fn tell_each(time: Duration, sockets: &[PathBuf], path: &str) -> (Vec<(PathBuf, 
     };
     let fail = |socket: &PathBuf, why: String| Some((Some(socket.clone()), named(socket, why)));
     if sockets.len() > 1
-        && let Some((socket, why)) = sockets.iter().find_map(|socket| Some((socket, get_local(socket, "/overrides").err()?)))
+        && let Some((socket, why)) = sockets
+            .iter()
+            .find_map(|socket| Some((socket, get_local(socket, "/overrides").err()?)))
     {
-        return (Vec::new(), fail(socket, format!("{why}; nothing is done anywhere")));
+        return (
+            Vec::new(),
+            fail(socket, format!("{why}; nothing is done anywhere")),
+        );
     }
     let mut done = Vec::new();
     for socket in sockets {
-        let answered = post_local(time, socket, path)
-            .and_then(|text| serde_json::from_str(&text).map_err(|error| format!("the server is of another version: {error}")));
+        let answered = post_local(time, socket, path).and_then(|text| {
+            serde_json::from_str(&text)
+                .map_err(|error| format!("the server is of another version: {error}"))
+        });
         match answered {
             Ok(answered) => done.push((socket.clone(), answered)),
             Err(why) => return (done, fail(socket, why)),

@@ -11,10 +11,13 @@ use crate::log;
 /// that no thread can be had.
 pub(super) fn start() -> Result<(), String> {
     let filter = match std::env::var_os("MERIDIAN_LOG").filter(|text| !text.is_empty()) {
-        Some(text) => filter(&text.to_string_lossy()).map_err(|why| format!("MERIDIAN_LOG: {why}"))?,
+        Some(text) => {
+            filter(&text.to_string_lossy()).map_err(|why| format!("MERIDIAN_LOG: {why}"))?
+        }
         None => EnvFilter::new("info"),
     };
-    log::start(filter, has_color(&std::io::stderr())).map_err(|error| format!("cannot start a thread: {error}"))
+    log::start(filter, has_color(&std::io::stderr()))
+        .map_err(|error| format!("cannot start a thread: {error}"))
 }
 
 /// Reads LEVEL, and TARGET=LEVEL after commas. A word alone that is no level would name a target, and silence all others.
@@ -38,11 +41,29 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_filter() {
-        for good in ["info", "WARN", "off", "info,meridian::probe=debug", "warn, hyper=error", "meridian[reload]=trace"] {
+        for good in [
+            "info",
+            "WARN",
+            "off",
+            "info,meridian::probe=debug",
+            "warn, hyper=error",
+            "meridian[reload]=trace",
+        ] {
             assert!(filter(good).is_ok(), "{good}");
         }
-        for bad in ["nonsense", "inf", "info,", "info,meridian", "meridian=loud", "=", "info;warn"] {
-            assert!(filter(bad).unwrap_err().contains("is neither a level"), "{bad}");
+        for bad in [
+            "nonsense",
+            "inf",
+            "info,",
+            "info,meridian",
+            "meridian=loud",
+            "=",
+            "info;warn",
+        ] {
+            assert!(
+                filter(bad).unwrap_err().contains("is neither a level"),
+                "{bad}"
+            );
         }
     }
 }

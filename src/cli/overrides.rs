@@ -46,13 +46,21 @@ struct End {
 
 fn parse_lasting(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if time < Duration::from_secs(1) { Err("an override holds for 1s at least".to_owned()) } else { Ok(time) }
+    if time < Duration::from_secs(1) {
+        Err("an override holds for 1s at least".to_owned())
+    } else {
+        Ok(time)
+    }
 }
 
 /// Has a running server take up `word` (`drain`, `up`, `down` or `weight N`).
 pub(super) fn say_word(word: &str, terms: &Terms, place: Place) -> ExitCode {
     let seconds = |time: Duration| format!("{:.3}", time.as_secs_f64());
-    let by = terms.by.clone().or_else(user).unwrap_or_else(|| "unknown".to_owned());
+    let by = terms
+        .by
+        .clone()
+        .or_else(user)
+        .unwrap_or_else(|| "unknown".to_owned());
     let mut path = format!(
         "/overrides?word={}&what={}&reason={}&by={}&force={}",
         percent_encode(word),
@@ -61,9 +69,23 @@ pub(super) fn say_word(word: &str, terms: &Terms, place: Place) -> ExitCode {
         percent_encode(&by),
         terms.force
     );
-    path.extend(terms.end.lasts.map(|lasts| format!("&for={}", seconds(lasts))));
-    path.extend(terms.starts_in.map(|starts| format!("&in={}", seconds(starts))));
-    tell(word.split(' ').next().unwrap_or(word), place, &path, terms.json)
+    path.extend(
+        terms
+            .end
+            .lasts
+            .map(|lasts| format!("&for={}", seconds(lasts))),
+    );
+    path.extend(
+        terms
+            .starts_in
+            .map(|starts| format!("&in={}", seconds(starts))),
+    );
+    tell(
+        word.split(' ').next().unwrap_or(word),
+        place,
+        &path,
+        terms.json,
+    )
 }
 
 /// The overrides in force and announced, as lines or as JSON. Fails where some were lost: the list is not to be relied on then.
@@ -73,20 +95,38 @@ pub(super) fn list(as_json: bool, place: Place) -> ExitCode {
         Err(why) => return show("overrides", Err(why)),
     };
     if as_json {
-        let values = listed.iter().map(|(socket, status)| (socket.clone(), json!(status.overrides))).collect();
+        let values = listed
+            .iter()
+            .map(|(socket, status)| (socket.clone(), json!(status.overrides)))
+            .collect();
         say!("{:#}", by_server(values));
     } else {
         let lines = |list: &[OverrideStatus]| match list {
             [] => "no overrides".to_owned(),
             list => list.iter().map(line).collect::<Vec<_>>().join("\n"),
         };
-        say!("{}", headed(&listed.iter().map(|(socket, status)| (socket.clone(), lines(&status.overrides))).collect::<Vec<_>>()));
+        say!(
+            "{}",
+            headed(
+                &listed
+                    .iter()
+                    .map(|(socket, status)| (socket.clone(), lines(&status.overrides)))
+                    .collect::<Vec<_>>()
+            )
+        );
     }
-    let lost: Vec<&str> = listed.iter().filter_map(|(_, status)| status.lost.as_deref()).collect();
+    let lost: Vec<&str> = listed
+        .iter()
+        .filter_map(|(_, status)| status.lost.as_deref())
+        .collect();
     lost.iter().for_each(|why| {
         eprintln!("meridian overrides: {why}. The server is not ready until `meridian overrides --accept-loss`, which goes on with these");
     });
-    if lost.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if lost.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Goes on with the overrides in force, after others were lost.
@@ -96,18 +136,44 @@ pub(super) fn accept_loss(as_json: bool, place: Place) -> ExitCode {
 
 /// Takes back an override by its number, or all that is said of something.
 pub(super) fn release(what: &str, force: bool, as_json: bool, place: Place) -> ExitCode {
-    tell("release", place, &format!("/overrides/release?what={}&force={force}", percent_encode(what)), as_json)
+    tell(
+        "release",
+        place,
+        &format!(
+            "/overrides/release?what={}&force={force}",
+            percent_encode(what)
+        ),
+        as_json,
+    )
 }
 
 fn line(own: &OverrideStatus) -> String {
-    let until = own.until.as_ref().map_or_else(|| "until it is released".to_owned(), |until| format!("until {until}"));
-    let starts = if own.in_force { String::new() } else { format!(" from {}", own.starts) };
+    let until = own.until.as_ref().map_or_else(
+        || "until it is released".to_owned(),
+        |until| format!("until {until}"),
+    );
+    let starts = if own.in_force {
+        String::new()
+    } else {
+        format!(" from {}", own.starts)
+    };
     let forced = if own.forced { ", forced" } else { "" };
-    format!("{}  {} of {}{starts} {until}, by {} at {}{forced}: {}", own.number, own.word, own.of, own.by, own.made, own.reason)
+    format!(
+        "{}  {} of {}{starts} {until}, by {} at {}{forced}: {}",
+        own.number, own.word, own.of, own.by, own.made, own.reason
+    )
 }
 
 /// Who runs this; behind sudo, who called it.
 fn user() -> Option<String> {
-    let named = std::env::var("SUDO_USER").ok().filter(|user| !user.is_empty());
-    named.or_else(|| Some(nix::unistd::User::from_uid(nix::unistd::getuid()).ok()??.name))
+    let named = std::env::var("SUDO_USER")
+        .ok()
+        .filter(|user| !user.is_empty());
+    named.or_else(|| {
+        Some(
+            nix::unistd::User::from_uid(nix::unistd::getuid())
+                .ok()??
+                .name,
+        )
+    })
 }

@@ -39,7 +39,14 @@ pub(super) enum Subject {
 pub(super) fn run(subject: &Subject, config: &Path, json: bool) -> ExitCode {
     let outcome = loader::load(config);
     let Some(loaded) = outcome.loaded else {
-        eprint!("{}", render_text(&outcome.diagnostics, &outcome.sources, has_color(&std::io::stderr())));
+        eprint!(
+            "{}",
+            render_text(
+                &outcome.diagnostics,
+                &outcome.sources,
+                has_color(&std::io::stderr())
+            )
+        );
         return ExitCode::from(2);
     };
     let config = loaded.config;
@@ -63,12 +70,19 @@ pub(super) fn not_probed(why: &str) -> ExitCode {
 fn probe_target(config: &Config, check: &str, target: &str, json: bool) -> Result<bool, String> {
     let names = || config.checks.iter().map(|check| check.name.as_str());
     let found = config.checks.iter().find(|spec| spec.name == check);
-    let check = found.ok_or_else(|| format!("there is no check {check}{}", hint(check, names())))?;
+    let check =
+        found.ok_or_else(|| format!("there is no check {check}{}", hint(check, names())))?;
     if check.kind.is_push() {
-        return Err(format!("{} is a push check: its endpoints report themselves, and nothing is sent to them", check.name));
+        return Err(format!(
+            "{} is a push check: its endpoints report themselves, and nothing is sent to them",
+            check.name
+        ));
     }
     let target = parse_target(target)?;
-    let outcomes = probe_all(config, BTreeMap::from([(TargetId(0), (check.clone(), target.clone()))]))?;
+    let outcomes = probe_all(
+        config,
+        BTreeMap::from([(TargetId(0), (check.clone(), target.clone()))]),
+    )?;
     let outcome = &outcomes[&TargetId(0)];
     if json {
         say!("{:#}", Value::Object(to_json(check, &target, outcome)));
@@ -85,7 +99,9 @@ fn parse_target(text: &str) -> Result<Target, String> {
     match text.ends_with('.').then(|| Name::from_text(text, None)) {
         Some(Ok(name)) => Ok(Target::Name(name)),
         Some(Err(problem)) => Err(format!("{text}: {problem}")),
-        None => Err(format!("{text} is neither an address nor a name that ends in a dot")),
+        None => Err(format!(
+            "{text} is neither an address nor a name that ends in a dot"
+        )),
     }
 }
 
@@ -103,7 +119,9 @@ struct Row<'a> {
 fn probe_service(config: &Config, name: &str, json: bool) -> Result<bool, String> {
     let service = find_service(config, name)?;
     let rows = rows(config, service);
-    let probes = rows.iter().filter_map(|row| Some((row.probe?, row.endpoint)));
+    let probes = rows
+        .iter()
+        .filter_map(|row| Some((row.probe?, row.endpoint)));
     let probed = probes.filter(|((_, check), _)| !check.kind.is_push());
     let jobs = probed.map(|((id, check), target)| (id, (check.clone(), target.clone())));
     let outcomes = probe_all(config, jobs.collect())?;
@@ -116,11 +134,23 @@ fn probe_service(config: &Config, name: &str, json: bool) -> Result<bool, String
 }
 
 fn find_service<'a>(config: &'a Config, name: &str) -> Result<&'a Service, String> {
-    let wanted = Name::from_text(name, Some(&Name::root())).map_err(|problem| format!("{name}: {problem}"))?.to_lowercase();
-    let found = config.services.iter().find(|service| service.name.to_lowercase() == wanted);
+    let wanted = Name::from_text(name, Some(&Name::root()))
+        .map_err(|problem| format!("{name}: {problem}"))?
+        .to_lowercase();
+    let found = config
+        .services
+        .iter()
+        .find(|service| service.name.to_lowercase() == wanted);
     found.ok_or_else(|| {
-        let names: Vec<_> = config.services.iter().map(|service| service.name.to_string()).collect();
-        format!("there is no service {wanted}{}", hint(&wanted.to_string(), names.iter().map(String::as_str)))
+        let names: Vec<_> = config
+            .services
+            .iter()
+            .map(|service| service.name.to_string())
+            .collect();
+        format!(
+            "there is no service {wanted}{}",
+            hint(&wanted.to_string(), names.iter().map(String::as_str))
+        )
     })
 }
 
@@ -129,18 +159,31 @@ fn rows<'a>(config: &'a Config, service: &'a Service) -> Vec<Row<'a>> {
     for pool in &service.pools {
         let region = config.regions[pool.region.index()].name.as_str();
         for endpoint in &pool.endpoints {
-            let check = |target: &TargetId| &config.checks[config.targets[target.index()].check.index()];
-            let probes = endpoint.probes.iter().map(|target| Some((*target, check(target))));
+            let check =
+                |target: &TargetId| &config.checks[config.targets[target.index()].check.index()];
+            let probes = endpoint
+                .probes
+                .iter()
+                .map(|target| Some((*target, check(target))));
             let unchecked = endpoint.probes.is_empty().then_some(None);
-            rows.extend(probes.chain(unchecked).map(|probe| Row { region, endpoint: &endpoint.target, probe }));
+            rows.extend(probes.chain(unchecked).map(|probe| Row {
+                region,
+                endpoint: &endpoint.target,
+                probe,
+            }));
         }
     }
     rows
 }
 
 /// Runs every job once, and no more than [`AT_ONCE`] at the same time.
-fn probe_all(config: &Config, jobs: BTreeMap<TargetId, (CheckSpec, Target)>) -> Result<BTreeMap<TargetId, Outcome>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+fn probe_all(
+    config: &Config,
+    jobs: BTreeMap<TargetId, (CheckSpec, Target)>,
+) -> Result<BTreeMap<TargetId, Outcome>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = runtime.map_err(|error| format!("the runtime does not start: {error}"))?;
     let prober = Arc::new(Prober::new(Clock).with_exec_processes(config.server.exec_processes));
     prober.look_up_at(&config.server.resolvers);
@@ -195,8 +238,16 @@ fn millis(time: Duration) -> String {
 
 /// What a check does, in a few words: `https, port 443, timeout 1s`.
 fn describe(check: &CheckSpec) -> String {
-    let port = if check.port == 0 { String::new() } else { format!(", port {}", check.port) };
-    format!("{}{port}, timeout {}", check.kind.type_name(), humantime::format_duration(check.timeout))
+    let port = if check.port == 0 {
+        String::new()
+    } else {
+        format!(", port {}", check.port)
+    };
+    format!(
+        "{}{port}, timeout {}",
+        check.kind.type_name(),
+        humantime::format_duration(check.timeout)
+    )
 }
 
 fn to_lines(check: &CheckSpec, target: &Target, outcome: &Outcome) -> Vec<String> {
@@ -226,7 +277,11 @@ fn to_lines(check: &CheckSpec, target: &Target, outcome: &Outcome) -> Vec<String
 
 fn to_json(check: &CheckSpec, target: &Target, outcome: &Outcome) -> Map<String, Value> {
     let rounded = |time: Duration| json!((time.as_secs_f64() * 1e6).round() / 1e3);
-    let phases: Map<_, _> = outcome.phases.iter().map(|(phase, time)| (label(phase).to_owned(), rounded(time))).collect();
+    let phases: Map<_, _> = outcome
+        .phases
+        .iter()
+        .map(|(phase, time)| (label(phase).to_owned(), rounded(time)))
+        .collect();
     let value = json!({
         "check": check.name,
         "type": check.kind.type_name(),
@@ -255,24 +310,58 @@ fn cells(row: &Row<'_>, outcomes: &BTreeMap<TargetId, Outcome>) -> [String; 6] {
         return [region, endpoint, check, verdict, time, detail];
     };
     let Some(outcome) = outcomes.get(&id) else {
-        return [region, endpoint, check.name.clone(), "-".to_owned(), "-".to_owned(), "it reports itself".to_owned()];
+        return [
+            region,
+            endpoint,
+            check.name.clone(),
+            "-".to_owned(),
+            "-".to_owned(),
+            "it reports itself".to_owned(),
+        ];
     };
     let load = outcome.load.map(|load| format!("load {}", load.share()));
-    let evidence = outcome.evidence.as_ref().map(|evidence| format!("\"{evidence}\""));
+    let evidence = outcome
+        .evidence
+        .as_ref()
+        .map(|evidence| format!("\"{evidence}\""));
     let warning = outcome.warning.map(|warning| warning.to_string());
-    let details: Vec<String> = [reason(outcome.seen), evidence, load, warning].into_iter().flatten().collect();
+    let details: Vec<String> = [reason(outcome.seen), evidence, load, warning]
+        .into_iter()
+        .flatten()
+        .collect();
     let time = millis(outcome.phases.total());
-    [region, endpoint, check.name.clone(), verdict(outcome.seen).to_owned(), time, details.join("; ")]
+    [
+        region,
+        endpoint,
+        check.name.clone(),
+        verdict(outcome.seen).to_owned(),
+        time,
+        details.join("; "),
+    ]
 }
 
 fn service_lines(rows: &[Row<'_>], outcomes: &BTreeMap<TargetId, Outcome>) -> Vec<String> {
     let head = ["REGION", "ENDPOINT", "CHECK", "VERDICT", "TIME", ""].map(str::to_owned);
-    let table: Vec<[String; 6]> = std::iter::once(head).chain(rows.iter().map(|row| cells(row, outcomes))).collect();
-    let width = |column: usize| table.iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
+    let table: Vec<[String; 6]> = std::iter::once(head)
+        .chain(rows.iter().map(|row| cells(row, outcomes)))
+        .collect();
+    let width = |column: usize| {
+        table
+            .iter()
+            .map(|cells| cells[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..5).map(width).collect();
     let line = |cells: &[String; 6]| {
-        let padded: Vec<String> = widths.iter().zip(cells).map(|(width, cell)| format!("{cell:<width$}")).collect();
-        format!("{}  {}", padded.join("  "), cells[5]).trim_end().to_owned()
+        let padded: Vec<String> = widths
+            .iter()
+            .zip(cells)
+            .map(|(width, cell)| format!("{cell:<width$}"))
+            .collect();
+        format!("{}  {}", padded.join("  "), cells[5])
+            .trim_end()
+            .to_owned()
     };
     let mut lines: Vec<String> = table.iter().map(line).collect();
     let passed = outcomes.values().filter(|outcome| outcome.passed()).count();
@@ -280,16 +369,28 @@ fn service_lines(rows: &[Row<'_>], outcomes: &BTreeMap<TargetId, Outcome>) -> Ve
     lines
 }
 
-fn service_json(service: &Service, rows: &[Row<'_>], outcomes: &BTreeMap<TargetId, Outcome>) -> Value {
+fn service_json(
+    service: &Service,
+    rows: &[Row<'_>],
+    outcomes: &BTreeMap<TargetId, Outcome>,
+) -> Value {
     let row = |row: &Row<'_>| {
         let mut object = Map::from_iter([
             ("region".to_owned(), row.region.into()),
             ("target".to_owned(), row.endpoint.to_string().into()),
-            ("check".to_owned(), row.probe.map(|(_, check)| check.name.as_str()).into()),
+            (
+                "check".to_owned(),
+                row.probe.map(|(_, check)| check.name.as_str()).into(),
+            ),
         ]);
         if let Some((id, check)) = row.probe {
             object.insert("type".to_owned(), check.kind.type_name().into());
-            object.extend(outcomes.get(&id).map(|outcome| to_json(check, row.endpoint, outcome)).unwrap_or_default());
+            object.extend(
+                outcomes
+                    .get(&id)
+                    .map(|outcome| to_json(check, row.endpoint, outcome))
+                    .unwrap_or_default(),
+            );
         }
         Value::Object(object)
     };

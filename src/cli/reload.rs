@@ -10,5 +10,11 @@ const LONGEST: Duration = Duration::from_secs(300);
 
 /// Has running servers read their files again.
 pub(super) fn run(force: bool, place: Place) -> ExitCode {
-    tell_within(LONGEST, "reload", place, &format!("/reload?force={force}"), false)
+    tell_within(
+        LONGEST,
+        "reload",
+        place,
+        &format!("/reload?force={force}"),
+        false,
+    )
 }

@@ -13,15 +13,25 @@ pub(super) enum Column {
 /// is empty but for its head is left out.
 pub(super) fn lines(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
     let is_used = |column: usize| rows.iter().skip(1).any(|row| !row[column].is_empty());
-    let used: Vec<usize> = (0..columns.len()).filter(|column| is_used(*column)).collect();
+    let used: Vec<usize> = (0..columns.len())
+        .filter(|column| is_used(*column))
+        .collect();
     let length = |cell: &String| cell.chars().count();
-    let width = |column: &usize| rows.iter().map(|row| length(&row[*column])).max().unwrap_or(0);
+    let width = |column: &usize| {
+        rows.iter()
+            .map(|row| length(&row[*column]))
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = used.iter().map(width).collect();
     let line = |row: &Vec<String>| {
-        let cells = used.iter().zip(&widths).map(|(column, width)| match columns[*column] {
-            Column::Left => format!("{:<width$}", row[*column]),
-            Column::Right => format!("{:>width$}", row[*column]),
-        });
+        let cells = used
+            .iter()
+            .zip(&widths)
+            .map(|(column, width)| match columns[*column] {
+                Column::Left => format!("{:<width$}", row[*column]),
+                Column::Right => format!("{:>width$}", row[*column]),
+            });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
@@ -50,7 +60,12 @@ pub(super) fn count(number: usize, word: &str) -> String {
 
 /// At most `most` of `words`, with commas between them, and how many more there are.
 pub(super) fn list(words: &[String], most: usize) -> String {
-    let shown = words.iter().take(most).cloned().collect::<Vec<_>>().join(", ");
+    let shown = words
+        .iter()
+        .take(most)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     match words.len().saturating_sub(most) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -63,19 +78,40 @@ mod tests {
 
     #[test]
     fn shares_are_never_rounded_to_none_or_all() {
-        let shares = [0.0, 1e-12, 1e-8, 0.0004, 0.0006, 1.0 / 3.0, 0.9994, 0.9999, 1.0 - 1e-12, 1.0];
-        let words = ["0 %", "0 %", "<0.1 %", "<0.1 %", "0.1 %", "33.3 %", "99.9 %", ">99.9 %", "100 %", "100 %"];
+        let shares = [
+            0.0,
+            1e-12,
+            1e-8,
+            0.0004,
+            0.0006,
+            1.0 / 3.0,
+            0.9994,
+            0.9999,
+            1.0 - 1e-12,
+            1.0,
+        ];
+        let words = [
+            "0 %", "0 %", "<0.1 %", "<0.1 %", "0.1 %", "33.3 %", "99.9 %", ">99.9 %", "100 %",
+            "100 %",
+        ];
         assert_eq!(shares.map(percent), words);
     }
 
     #[test]
     fn columns_stand_under_their_heads_and_empty_ones_are_left_out() {
-        let rows = [["a", "n", "none"], ["long", "1", ""], ["b", "22", ""]].map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(lines(&[Column::Left, Column::Right, Column::Left], &rows), ["a      n", "long   1", "b     22"]);
+        let rows = [["a", "n", "none"], ["long", "1", ""], ["b", "22", ""]]
+            .map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(
+            lines(&[Column::Left, Column::Right, Column::Left], &rows),
+            ["a      n", "long   1", "b     22"]
+        );
         assert_eq!(
             (count(1, "loss"), count(2, "loss"), count(0, "name")),
             ("1 loss".into(), "2 losses".into(), "0 names".into())
         );
-        assert_eq!(list(&["a", "b", "c"].map(str::to_owned), 2), "a, b and 1 more");
+        assert_eq!(
+            list(&["a", "b", "c"].map(str::to_owned), 2),
+            "a, b and 1 more"
+        );
     }
 }

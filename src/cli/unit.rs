@@ -13,45 +13,82 @@ use crate::control::{UnitStatus, UnitsStatus, percent_encode};
 pub(super) fn list(service: Option<&str>, as_json: bool, place: Place) -> ExitCode {
     let listed = look::<UnitsStatus>(place, "/units").and_then(|mut all| {
         if let Some(service) = service {
-            let same = |name: &str| name.trim_end_matches('.').eq_ignore_ascii_case(service.trim_end_matches('.'));
-            all.iter_mut().for_each(|(_, status)| status.units.retain(|unit| same(&unit.unit) || same(&unit.service)));
+            let same = |name: &str| {
+                name.trim_end_matches('.')
+                    .eq_ignore_ascii_case(service.trim_end_matches('.'))
+            };
+            all.iter_mut().for_each(|(_, status)| {
+                status
+                    .units
+                    .retain(|unit| same(&unit.unit) || same(&unit.service))
+            });
             if all.iter().all(|(_, status)| status.units.is_empty()) {
-                return Err(format!("there is no unit {service}, and no service of that name with route = \"unit\""));
+                return Err(format!(
+                    "there is no unit {service}, and no service of that name with route = \"unit\""
+                ));
             }
         }
         Ok(all)
     });
     let shown = |all: Vec<(PathBuf, UnitsStatus)>| {
         if as_json {
-            let values = all.into_iter().map(|(socket, status)| (socket, json!(status))).collect();
+            let values = all
+                .into_iter()
+                .map(|(socket, status)| (socket, json!(status)))
+                .collect();
             return format!("{:#}", by_server(values));
         }
-        headed(&all.into_iter().map(|(socket, status)| (socket, table(&status))).collect::<Vec<_>>())
+        headed(
+            &all.into_iter()
+                .map(|(socket, status)| (socket, table(&status)))
+                .collect::<Vec<_>>(),
+        )
     };
     show("unit list", listed.map(shown))
 }
 
 /// Moves a unit to a region.
-pub(super) fn move_unit(unit: &str, region: &str, force: bool, as_json: bool, place: Place) -> ExitCode {
-    let path = format!("/units/move?unit={}&region={}&force={force}", percent_encode(unit), percent_encode(region));
+pub(super) fn move_unit(
+    unit: &str,
+    region: &str,
+    force: bool,
+    as_json: bool,
+    place: Place,
+) -> ExitCode {
+    let path = format!(
+        "/units/move?unit={}&region={}&force={force}",
+        percent_encode(unit),
+        percent_encode(region)
+    );
     tell("unit move", place, &path, as_json)
 }
 
 /// Gives units of which nothing is known their owners.
 pub(super) fn init(service: &str, epoch: u64, as_json: bool, place: Place) -> ExitCode {
-    let path = format!("/units/init?service={}&epoch={epoch}", percent_encode(service));
+    let path = format!(
+        "/units/init?service={}&epoch={epoch}",
+        percent_encode(service)
+    );
     tell("unit init", place, &path, as_json)
 }
 
 /// A row for each unit.
 fn table(status: &UnitsStatus) -> String {
-    let mut lines: Vec<String> = status.frozen.iter().map(|why| format!("units are frozen: {why}")).collect();
+    let mut lines: Vec<String> = status
+        .frozen
+        .iter()
+        .map(|why| format!("units are frozen: {why}"))
+        .collect();
     if status.units.is_empty() {
         lines.push("there are no units".to_owned());
         return lines.join("\n");
     }
     let head = ["UNIT", "OWNER", "EPOCH", "HEALTH", "STATE"].map(str::to_owned);
-    let rows: Vec<Vec<String>> = [head].into_iter().chain(status.units.iter().map(row)).map(Vec::from).collect();
+    let rows: Vec<Vec<String>> = [head]
+        .into_iter()
+        .chain(status.units.iter().map(row))
+        .map(Vec::from)
+        .collect();
     lines.extend(table::lines(&[Column::Left; 5], &rows));
     lines.join("\n")
 }
@@ -65,7 +102,13 @@ fn row(unit: &UnitStatus) -> [String; 5] {
         ("gone", ..) => "fenced: its owner has no pool any more".to_owned(),
         (state, ..) => state.to_owned(),
     };
-    [unit.unit.clone(), or_none(&unit.owner), unit.epoch.to_string(), or_none(&unit.health), state]
+    [
+        unit.unit.clone(),
+        or_none(&unit.owner),
+        unit.epoch.to_string(),
+        or_none(&unit.health),
+        state,
+    ]
 }
 
 #[cfg(test)]
@@ -87,14 +130,39 @@ mod tests {
 
     #[test]
     fn the_table_has_a_row_for_each_unit() {
-        let units = vec![unit("owned", Some("dublin"), None), unit("fenced", None, Some("tokyo")), unit("unknown", None, None)];
-        let text = table(&UnitsStatus { frozen: Some("the disk is full".to_owned()), units });
+        let units = vec![
+            unit("owned", Some("dublin"), None),
+            unit("fenced", None, Some("tokyo")),
+            unit("unknown", None, None),
+        ];
+        let text = table(&UnitsStatus {
+            frozen: Some("the disk is full".to_owned()),
+            units,
+        });
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "units are frozen: the disk is full");
-        assert_eq!(lines[1], "UNIT                    OWNER   EPOCH  HEALTH  STATE");
-        assert_eq!(lines[2], "00.orders.gtm.example.  dublin  7      up      owned");
-        assert_eq!(lines[3], "00.orders.gtm.example.  -       7      up      fenced, then tokyo");
-        assert_eq!(lines[4], "00.orders.gtm.example.  -       7      -       unknown: fenced until `meridian unit init`");
-        assert_eq!(table(&UnitsStatus { frozen: None, units: Vec::new() }), "there are no units");
+        assert_eq!(
+            lines[1],
+            "UNIT                    OWNER   EPOCH  HEALTH  STATE"
+        );
+        assert_eq!(
+            lines[2],
+            "00.orders.gtm.example.  dublin  7      up      owned"
+        );
+        assert_eq!(
+            lines[3],
+            "00.orders.gtm.example.  -       7      up      fenced, then tokyo"
+        );
+        assert_eq!(
+            lines[4],
+            "00.orders.gtm.example.  -       7      -       unknown: fenced until `meridian unit init`"
+        );
+        assert_eq!(
+            table(&UnitsStatus {
+                frozen: None,
+                units: Vec::new()
+            }),
+            "there are no units"
+        );
     }
 }

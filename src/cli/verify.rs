@@ -30,24 +30,44 @@ pub(super) fn run(config: &Path, json: bool) -> ExitCode {
         object["unseen"] = unseen.into();
         say!("{object:#}");
     } else {
-        say!("{}", render_text(&diagnostics, &sources, has_color(&std::io::stdout())).trim_end());
+        say!(
+            "{}",
+            render_text(&diagnostics, &sources, has_color(&std::io::stdout())).trim_end()
+        );
         if !diagnostics.has_errors() {
-            say!("{} is good; {tests} routing test{} passed", config.display(), if tests == 1 { "" } else { "s" });
+            say!(
+                "{} is good; {tests} routing test{} passed",
+                config.display(),
+                if tests == 1 { "" } else { "s" }
+            );
             unseen.iter().for_each(|unseen| say!("{unseen}"));
         }
     }
-    if diagnostics.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if diagnostics.has_errors() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Says what a reload would refuse, where the files that were accepted last can be read.
 fn check_removed(config: &Path, new: &Dataset, out: &mut Diagnostics) {
-    let state = loader::state_directory(new.config.server.state.clone()).filter(|state| state::objection(state).is_none());
-    let last = state.and_then(|state| loader::build_last_good(&state).ok()).and_then(|built| built.dataset);
+    let state = loader::state_directory(new.config.server.state.clone())
+        .filter(|state| state::objection(state).is_none());
+    let last = state
+        .and_then(|state| loader::build_last_good(&state).ok())
+        .and_then(|built| built.dataset);
     let Some(last) = last else { return };
     let mut refused = Diagnostics::default();
     Removed::between(&last, new).refuse(new.config.server.max_removed, config, &mut refused);
     for refusal in refused.iter() {
-        out.warning(refusal.rule, refusal.at.clone(), refusal.key.clone(), refusal.message.clone()).hint = refusal.hint.clone();
+        out.warning(
+            refusal.rule,
+            refusal.at.clone(),
+            refusal.key.clone(),
+            refusal.message.clone(),
+        )
+        .hint = refusal.hint.clone();
     }
 }
 
@@ -68,8 +88,15 @@ fn check_state(path: &Path, config: &Config, out: &mut Diagnostics) -> Result<()
     let mut records = Ok(Default::default());
     if let Some(state) = &state {
         if let Some(why) = state::objection(state) {
-            out.warning("bad-state-directory", at(), "server.state", format!("{why}; the server will use nothing in it"))
-                .hint("until it is mended the server is not ready, answers no unit and takes no override");
+            out.warning(
+                "bad-state-directory",
+                at(),
+                "server.state",
+                format!("{why}; the server will use nothing in it"),
+            )
+            .hint(
+                "until it is mended the server is not ready, answers no unit and takes no override",
+            );
             return Ok(());
         }
         records = peek_units(state);
@@ -83,14 +110,27 @@ fn check_state(path: &Path, config: &Config, out: &mut Diagnostics) -> Result<()
             );
         }
     }
-    check_units(config, state.map(|state| state.join(UNITS_FILE)).as_deref(), records, out);
+    check_units(
+        config,
+        state.map(|state| state.join(UNITS_FILE)).as_deref(),
+        records,
+        out,
+    );
     Ok(())
 }
 
-fn check_units(config: &Config, place: Option<&Path>, records: Result<UnitRecords, Unusable>, out: &mut Diagnostics) {
+fn check_units(
+    config: &Config,
+    place: Option<&Path>,
+    records: Result<UnitRecords, Unusable>,
+    out: &mut Diagnostics,
+) {
     // One warning a service, where it begins.
-    let firsts: Vec<_> =
-        config.services.iter().filter(|service| service.unit.as_ref().is_some_and(|unit| unit.index == 0)).collect();
+    let firsts: Vec<_> = config
+        .services
+        .iter()
+        .filter(|service| service.unit.as_ref().is_some_and(|unit| unit.index == 0))
+        .collect();
     let records = match records {
         Ok(records) => records,
         Err(why) => {
@@ -111,17 +151,34 @@ fn check_units(config: &Config, place: Option<&Path>, records: Result<UnitRecord
         if count == 0 {
             continue;
         }
-        let others = if others.is_empty() { String::new() } else { format!(", which is of {} others", others.len()) };
+        let others = if others.is_empty() {
+            String::new()
+        } else {
+            format!(", which is of {} others", others.len())
+        };
         let (message, hint) = match place {
             Some(place) => (
-                format!("nothing is known of {count} of {} units in {}{others}", rules.count, place.display()),
+                format!(
+                    "nothing is known of {count} of {} units in {}{others}",
+                    rules.count,
+                    place.display()
+                ),
                 "they are fenced until `meridian unit init`; on the first start of a zone, `meridian serve --init-units` does it",
             ),
             None => (
-                format!("without a state directory the {count} units of {} are fenced for ever", rules.service),
+                format!(
+                    "without a state directory the {count} units of {} are fenced for ever",
+                    rules.service
+                ),
                 "name one in [server] state; the systemd unit has /var/lib/meridian, which its first start makes",
             ),
         };
-        out.warning("units-without-state", service.at.clone(), "services", message).hint(hint);
+        out.warning(
+            "units-without-state",
+            service.at.clone(),
+            "services",
+            message,
+        )
+        .hint(hint);
     }
 }

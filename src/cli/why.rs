@@ -30,7 +30,14 @@ pub(super) struct Question {
 pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> ExitCode {
     let built = loader::build(config);
     let Some(dataset) = built.dataset else {
-        eprint!("{}", render_text(&built.diagnostics, &built.sources, has_color(&std::io::stderr())));
+        eprint!(
+            "{}",
+            render_text(
+                &built.diagnostics,
+                &built.sources,
+                has_color(&std::io::stderr())
+            )
+        );
         return ExitCode::FAILURE;
     };
     let name = match Name::from_text(&question.name, Some(&Name::root())) {
@@ -43,12 +50,20 @@ pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> Exit
     };
     let drained = match part(&dataset.config, &question.drained) {
         Ok(drained) if drained.endpoints.is_empty() => drained.regions,
-        Ok(_) => return fail("--drained: regions, metros and labels are drained here, no endpoints"),
+        Ok(_) => {
+            return fail("--drained: regions, metros and labels are drained here, no endpoints");
+        }
         Err(why) => return fail(&format!("--drained: {why}")),
     };
     let dataset = Arc::new(dataset);
-    let explanation =
-        explain(&what_if(&dataset, &down, &drained), &name, question.rtype, question.client, 0, WallTime::default());
+    let explanation = explain(
+        &what_if(&dataset, &down, &drained),
+        &name,
+        question.rtype,
+        question.client,
+        0,
+        WallTime::default(),
+    );
     if json {
         say!("{:#}", explanation.json());
     } else {
@@ -59,10 +74,15 @@ pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> Exit
 
 /// Asks a running server through its admin address.
 pub(super) fn ask_server(question: &Question, url: &str, json: bool) -> ExitCode {
-    let kind = question.rtype.map_or_else(String::new, |rtype| format!("&type={rtype}"));
+    let kind = question
+        .rtype
+        .map_or_else(String::new, |rtype| format!("&type={rtype}"));
     let format = if json { "json" } else { "text" };
-    let path =
-        format!("/why?name={}&client={}{kind}&format={format}", crate::control::percent_encode(&question.name), question.client);
+    let path = format!(
+        "/why?name={}&client={}{kind}&format={format}",
+        crate::control::percent_encode(&question.name),
+        question.client
+    );
     match crate::control::get(url, &path) {
         Ok(body) => {
             say!("{}", body.trim_end());

@@ -17,11 +17,21 @@ const LENGTH: usize = 40;
 
 /// Does `work` for 0 … `count` − 1 on every core, and hands each result to `each`, in that order. On a terminal a bar on standard
 /// error shows how many `what` are done.
-pub(super) fn in_parallel<T: Send>(count: usize, what: &str, work: impl Fn(usize) -> T + Sync, mut each: impl FnMut(T)) {
+pub(super) fn in_parallel<T: Send>(
+    count: usize,
+    what: &str,
+    work: impl Fn(usize) -> T + Sync,
+    mut each: impl FnMut(T),
+) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
     let (sender, receiver) = sync_channel(64);
-    let mut bar = Bar { began: Instant::now(), shown: None, count, what };
+    let mut bar = Bar {
+        began: Instant::now(),
+        shown: None,
+        count,
+        what,
+    };
     std::thread::scope(|scope| {
         for _ in 0..cores.min(count) {
             let (sender, work, next) = (sender.clone(), &work, &next);
@@ -65,10 +75,16 @@ struct Bar<'w> {
 impl Bar<'_> {
     fn show(&mut self, done: usize) {
         let now = Instant::now();
-        let due = self.shown.map_or(now - self.began >= PATIENCE, |shown| now - shown >= STEP);
+        let due = self
+            .shown
+            .map_or(now - self.began >= PATIENCE, |shown| now - shown >= STEP);
         if due && is_smart(&std::io::stderr()) {
             self.shown = Some(now);
-            let _ = write!(std::io::stderr(), "\r{}\x1b[K", bar(done, self.count, self.what));
+            let _ = write!(
+                std::io::stderr(),
+                "\r{}\x1b[K",
+                bar(done, self.count, self.what)
+            );
         }
     }
 
@@ -81,7 +97,11 @@ impl Bar<'_> {
 
 fn bar(done: usize, count: usize, what: &str) -> String {
     let full = LENGTH * done / count.max(1);
-    format!("[{}{}] {done} of {count} {what}", "#".repeat(full), " ".repeat(LENGTH - full))
+    format!(
+        "[{}{}] {done} of {count} {what}",
+        "#".repeat(full),
+        " ".repeat(LENGTH - full)
+    )
 }
 
 #[cfg(test)]
@@ -106,7 +126,13 @@ mod tests {
 
     #[test]
     fn the_bar_fills() {
-        assert_eq!(bar(0, 7, "services"), format!("[{}] 0 of 7 services", " ".repeat(40)));
-        assert_eq!(bar(7, 7, "services"), format!("[{}] 7 of 7 services", "#".repeat(40)));
+        assert_eq!(
+            bar(0, 7, "services"),
+            format!("[{}] 0 of 7 services", " ".repeat(40))
+        );
+        assert_eq!(
+            bar(7, 7, "services"),
+            format!("[{}] 7 of 7 services", "#".repeat(40))
+        );
     }
 }

@@ -17,8 +17,7 @@ use crate::diag::{At, Diagnostic, Diagnostics, did_you_mean};
 const MAX_SYNTAX_ERRORS: usize = 20;
 
 /// What to do where a master file's backslashes are taken for TOML's.
-pub(super) const BACKSLASHES: &str =
-    "in \"…\" and \"\"\"…\"\"\" a backslash is TOML's own: write records in '''…''', or in a file named by records_file";
+pub(super) const BACKSLASHES: &str = "in \"…\" and \"\"\"…\"\"\" a backslash is TOML's own: write records in '''…''', or in a file named by records_file";
 
 /// The text of one file and where its lines start.
 pub(super) struct Document {
@@ -31,17 +30,38 @@ pub(super) struct Document {
 
 impl Document {
     pub(super) fn new(file: Arc<str>, text: Arc<str>) -> Document {
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
-        Document { file, text, line_starts, empty: DeTable::new() }
+        let line_starts = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(i, _)| i + 1))
+            .collect();
+        Document {
+            file,
+            text,
+            line_starts,
+            empty: DeTable::new(),
+        }
     }
 
     /// Where the byte range `span` stands; like [`At::span`], without counting lines again.
     pub(super) fn at(&self, span: Range<usize>) -> At {
-        let line = self.line_starts.partition_point(|start| *start <= span.start).max(1);
+        let line = self
+            .line_starts
+            .partition_point(|start| *start <= span.start)
+            .max(1);
         let start = self.line_starts[line - 1];
-        let end = self.line_starts.get(line).copied().unwrap_or(self.text.len());
-        let within = At::span(self.file.clone(), &self.text[start..end], span.start - start..span.end.min(end) - start);
-        At { line: line as u32, ..within }
+        let end = self
+            .line_starts
+            .get(line)
+            .copied()
+            .unwrap_or(self.text.len());
+        let within = At::span(
+            self.file.clone(),
+            &self.text[start..end],
+            span.start - start..span.end.min(end) - start,
+        );
+        At {
+            line: line as u32,
+            ..within
+        }
     }
 
     /// True where some line writes one of `keys` at the beginning, or a table of that name: then the file is what it is
@@ -52,17 +72,21 @@ impl Document {
                 rest if rest.len() < line.trim_start().len() => (rest, true),
                 rest => (rest, false),
             };
-            keys.iter().filter_map(|key| line.strip_prefix(key)).any(|rest| match rest.trim_start().chars().next() {
-                Some(']' | '.') => true,
-                Some('=') => !is_table,
-                _ => false,
-            })
+            keys.iter()
+                .filter_map(|key| line.strip_prefix(key))
+                .any(|rest| match rest.trim_start().chars().next() {
+                    Some(']' | '.') => true,
+                    Some('=') => !is_table,
+                    _ => false,
+                })
         })
     }
 
     /// True without a word but comments.
     pub(super) fn is_empty(&self) -> bool {
-        self.text.lines().all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#'))
+        self.text
+            .lines()
+            .all(|line| line.trim_start().is_empty() || line.trim_start().starts_with('#'))
     }
 
     /// The document as a table; `None` where its syntax is broken, which is then reported.
@@ -76,7 +100,12 @@ impl Document {
         }
         if errors.len() > MAX_SYNTAX_ERRORS {
             let more = errors.len() - MAX_SYNTAX_ERRORS;
-            out.error("toml-syntax", At::file(self.file.clone()), "", format!("{more} more syntax errors are not shown"));
+            out.error(
+                "toml-syntax",
+                At::file(self.file.clone()),
+                "",
+                format!("{more} more syntax errors are not shown"),
+            );
         }
         None
     }
@@ -84,9 +113,14 @@ impl Document {
     fn report_syntax(&self, error: &toml::de::Error, out: &mut Diagnostics) {
         let span = error.span().unwrap_or(0..0);
         let at = self.at(span.clone());
-        let line_end = self.text[span.start..].find('\n').map_or(self.text.len(), |i| span.start + i);
+        let line_end = self.text[span.start..]
+            .find('\n')
+            .map_or(self.text.len(), |i| span.start + i);
         let rest = self.text[span.start..line_end].trim();
-        let word: String = rest.chars().take_while(|c| c.is_alphanumeric() || "-_.:/".contains(*c)).collect();
+        let word: String = rest
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || "-_.:/".contains(*c))
+            .collect();
         let missing_value = "string values must be quoted";
         if error.message().starts_with(missing_value) && rest.is_empty() {
             out.error("toml-syntax", at, "", "the key has no value after its `=`");
@@ -94,7 +128,9 @@ impl Document {
         }
         let message = match error.message() {
             // The parser takes any bare word that starts like `nan` or `inf` for a number.
-            "invalid float, expected `nan`" | "invalid float, expected `inf`" => format!("{missing_value}: `{word}`"),
+            "invalid float, expected `nan`" | "invalid float, expected `inf`" => {
+                format!("{missing_value}: `{word}`")
+            }
             message => message.to_owned(),
         };
         let diagnostic = out.error("toml-syntax", at, "", message);
@@ -111,7 +147,14 @@ impl Document {
 
     /// The root table.
     pub(super) fn root<'d>(&'d self, entries: &'d DeTable<'d>) -> Table<'d> {
-        Table { document: self, path: String::new(), span: 0..0, entries, known: Vec::new(), sound: true }
+        Table {
+            document: self,
+            path: String::new(),
+            span: 0..0,
+            entries,
+            known: Vec::new(),
+            sound: true,
+        }
     }
 }
 
@@ -162,7 +205,11 @@ impl<'d> Item<'d> {
     }
 
     /// Reports that the value is not what the key takes.
-    pub(super) fn wrong_type<'o>(&self, out: &'o mut Diagnostics, expected: &str) -> &'o mut Diagnostic {
+    pub(super) fn wrong_type<'o>(
+        &self,
+        out: &'o mut Diagnostics,
+        expected: &str,
+    ) -> &'o mut Diagnostic {
         let kind = match self.value {
             DeValue::String(_) => "a string",
             DeValue::Integer(_) => "a whole number",
@@ -173,10 +220,16 @@ impl<'d> Item<'d> {
             DeValue::Table(_) => "a table",
         };
         let message = match self.value {
-            DeValue::Table(_) | DeValue::Array(_) => format!("{kind} stands here, but {expected} is expected"),
+            DeValue::Table(_) | DeValue::Array(_) => {
+                format!("{kind} stands here, but {expected} is expected")
+            }
             _ => format!("{} is {kind}, but {expected} is expected", self.written()),
         };
-        let at = if matches!(self.value, DeValue::Table(_)) { self.key_at() } else { self.at() };
+        let at = if matches!(self.value, DeValue::Table(_)) {
+            self.key_at()
+        } else {
+            self.at()
+        };
         out.error("wrong-type", at, self.path.clone(), message)
     }
 
@@ -203,7 +256,14 @@ impl<'d> Item<'d> {
             return None;
         };
         let (document, path, span) = (self.document, self.path.clone(), self.key_span.clone());
-        Some(Table { document, path, span, entries, known: Vec::new(), sound: true })
+        Some(Table {
+            document,
+            path,
+            span,
+            entries,
+            known: Vec::new(),
+            sound: true,
+        })
     }
 
     /// The elements of the value, a list.
@@ -281,7 +341,12 @@ impl<'d> Table<'d> {
         key: &'static str,
         read: impl FnOnce(&Item<'d>, &mut Diagnostics) -> Option<T>,
     ) -> Option<Located<T>> {
-        self.optional(out, key, |item, out| Some(Located { value: read(item, out)?, at: item.at() }))
+        self.optional(out, key, |item, out| {
+            Some(Located {
+                value: read(item, out)?,
+                at: item.at(),
+            })
+        })
     }
 
     /// Like [`Table::optional`], and reports an absent key; `hint` shows how to write it.
@@ -296,10 +361,14 @@ impl<'d> Table<'d> {
             self.know(key);
             self.sound = false;
             let (at, message) = match self.path.as_str() {
-                "" => (At::file(self.document.file.clone()), format!("`{key}` is missing")),
+                "" => (
+                    At::file(self.document.file.clone()),
+                    format!("`{key}` is missing"),
+                ),
                 path => (self.at(), format!("`{key}` is missing in `{path}`")),
             };
-            out.error("missing-key", at, self.key_path(key), message).hint(hint);
+            out.error("missing-key", at, self.key_path(key), message)
+                .hint(hint);
             return None;
         }
         self.optional(out, key, read)
@@ -312,14 +381,22 @@ impl<'d> Table<'d> {
 
     /// The table under `key`; one without entries where there is none.
     pub(super) fn table_or_empty(&mut self, out: &mut Diagnostics, key: &'static str) -> Table<'d> {
-        let empty = |document: &'d Document| Table { path: key.to_owned(), ..document.root(&document.empty) };
+        let empty = |document: &'d Document| Table {
+            path: key.to_owned(),
+            ..document.root(&document.empty)
+        };
         self.table(out, key).unwrap_or_else(|| empty(self.document))
     }
 
     /// Every entry, whatever its key: for tables whose keys are names that the operator chose.
     pub(super) fn items(&self) -> impl Iterator<Item = (&'d str, Item<'d>)> + use<'d> {
         let (document, path) = (self.document, self.path.clone());
-        self.entries.iter().map(move |(name, value)| (name.get_ref().as_ref(), make_item(document, &path, name, value)))
+        self.entries.iter().map(move |(name, value)| {
+            (
+                name.get_ref().as_ref(),
+                make_item(document, &path, name, value),
+            )
+        })
     }
 
     fn know(&mut self, key: &'static str) {
@@ -331,16 +408,31 @@ impl<'d> Table<'d> {
     /// Reports every key that nothing asked for; true when the table was read without a problem.
     pub(super) fn finish(self, out: &mut Diagnostics) -> bool {
         let mut sound = self.sound;
-        for (name, value) in self.entries.iter().filter(|(name, _)| !self.known.contains(&name.get_ref().as_ref())) {
+        for (name, value) in self
+            .entries
+            .iter()
+            .filter(|(name, _)| !self.known.contains(&name.get_ref().as_ref()))
+        {
             sound = false;
             let at = self.document.at(name.span());
             let name = name.get_ref().as_ref();
-            let place = if self.path.is_empty() { "this file".to_owned() } else { format!("`{}`", self.path) };
-            let diagnostic = out.error("unknown-key", at, self.key_path(name), format!("`{name}` is not a key of {place}"));
+            let place = if self.path.is_empty() {
+                "this file".to_owned()
+            } else {
+                format!("`{}`", self.path)
+            };
+            let diagnostic = out.error(
+                "unknown-key",
+                at,
+                self.key_path(name),
+                format!("`{name}` is not a key of {place}"),
+            );
             match did_you_mean(name, self.known.iter().copied()) {
                 _ if value.get_ref().get("route").is_some() => {
                     let service = self.path.rsplit('.').next().unwrap_or("www");
-                    diagnostic.hint(format!("a name with dots needs quotes: [services.\"{service}.{name}\"]"))
+                    diagnostic.hint(format!(
+                        "a name with dots needs quotes: [services.\"{service}.{name}\"]"
+                    ))
                 }
                 Some(near) => diagnostic.hint(format!("did you mean `{near}`?")),
                 None => diagnostic.hint(format!("known keys: {}", self.known.join(", "))),
@@ -350,14 +442,28 @@ impl<'d> Table<'d> {
     }
 }
 
-fn make_item<'d>(document: &'d Document, path: &str, name: &Spanned<DeString<'d>>, value: &'d Spanned<DeValue<'d>>) -> Item<'d> {
+fn make_item<'d>(
+    document: &'d Document,
+    path: &str,
+    name: &Spanned<DeString<'d>>,
+    value: &'d Spanned<DeValue<'d>>,
+) -> Item<'d> {
     let path = join_path(path, name.get_ref());
-    Item { document, path, span: value.span(), key_span: name.span(), value: value.get_ref() }
+    Item {
+        document,
+        path,
+        span: value.span(),
+        key_span: name.span(),
+        value: value.get_ref(),
+    }
 }
 
 /// `path.key`, with a key that is more than letters, digits, `-` and `_` in quotes.
 fn join_path(path: &str, key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let bare = !key.is_empty()
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     // Every value of every file has a path, and few are ever shown: one allocation each.
     let mut joined = String::with_capacity(path.len() + 1 + key.len());
     joined.push_str(path);

@@ -33,7 +33,8 @@ pub(super) fn boolean(item: &Item<'_>, out: &mut Diagnostics) -> Option<bool> {
     match item.value {
         DeValue::Boolean(value) => Some(*value),
         DeValue::String(text) if **text == *"true" || **text == *"false" => {
-            item.wrong_type(out, "true or false").hint(format!("write {text} without quotes"));
+            item.wrong_type(out, "true or false")
+                .hint(format!("write {text} without quotes"));
             None
         }
         _ => {
@@ -44,18 +45,33 @@ pub(super) fn boolean(item: &Item<'_>, out: &mut Diagnostics) -> Option<bool> {
 }
 
 /// A whole number inside `range`; `unit` completes the messages (`"seconds"`, or empty).
-pub(super) fn integer(range: RangeInclusive<u32>, unit: &'static str) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<u32> {
+pub(super) fn integer(
+    range: RangeInclusive<u32>,
+    unit: &'static str,
+) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<u32> {
     move |item, out| {
-        let expected = || format!("a whole number{} from {} to {}", of(unit), range.start(), range.end());
+        let expected = || {
+            format!(
+                "a whole number{} from {} to {}",
+                of(unit),
+                range.start(),
+                range.end()
+            )
+        };
         let DeValue::Integer(number) = item.value else {
-            let unquoted = item.value.as_str().filter(|text| text.parse::<u32>().is_ok());
+            let unquoted = item
+                .value
+                .as_str()
+                .filter(|text| text.parse::<u32>().is_ok());
             let diagnostic = item.wrong_type(out, &expected());
             if let Some(number) = unquoted {
                 diagnostic.hint(format!("write {number} without quotes"));
             }
             return None;
         };
-        let value = u32::from_str_radix(number.as_str(), number.radix()).ok().filter(|value| range.contains(value));
+        let value = u32::from_str_radix(number.as_str(), number.radix())
+            .ok()
+            .filter(|value| range.contains(value));
         if value.is_none() {
             out_of_range(item, out, range.start(), range.end(), unit);
         }
@@ -64,13 +80,26 @@ pub(super) fn integer(range: RangeInclusive<u32>, unit: &'static str) -> impl Fn
 }
 
 /// A number, with or without a fraction, inside `range`.
-pub(super) fn number(range: RangeInclusive<f64>, unit: &'static str) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<f64> {
+pub(super) fn number(
+    range: RangeInclusive<f64>,
+    unit: &'static str,
+) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<f64> {
     move |item, out| {
         let value = match item.value {
-            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n as f64),
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .map(|n| n as f64),
             DeValue::Float(number) => number.as_str().parse().ok(),
             _ => {
-                item.wrong_type(out, &format!("a number{} from {} to {}", of(unit), range.start(), range.end()));
+                item.wrong_type(
+                    out,
+                    &format!(
+                        "a number{} from {} to {}",
+                        of(unit),
+                        range.start(),
+                        range.end()
+                    ),
+                );
                 return None;
             }
         };
@@ -85,30 +114,53 @@ pub(super) fn number(range: RangeInclusive<f64>, unit: &'static str) -> impl Fn(
 /// A share, as in `"20%"`; 0 … 1.
 pub(super) fn percentage(item: &Item<'_>, out: &mut Diagnostics) -> Option<f64> {
     let text = text(item, out)?;
-    let number = text.strip_suffix('%').and_then(|number| number.parse::<f64>().ok());
-    let share = number.filter(|number| (0.0..=100.0).contains(number)).map(|number| number / 100.0);
+    let number = text
+        .strip_suffix('%')
+        .and_then(|number| number.parse::<f64>().ok());
+    let share = number
+        .filter(|number| (0.0..=100.0).contains(number))
+        .map(|number| number / 100.0);
     if share.is_none() {
-        item.error(out, "out-of-range", format!("\"{text}\" is not a percentage from 0% to 100%")).hint("write it like \"20%\"");
+        item.error(
+            out,
+            "out-of-range",
+            format!("\"{text}\" is not a percentage from 0% to 100%"),
+        )
+        .hint("write it like \"20%\"");
     }
     share
 }
 
 /// A share of a whole inside `range`, read as the decimal that is written.
-pub(super) fn share(range: RangeInclusive<Share>) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<Share> {
+pub(super) fn share(
+    range: RangeInclusive<Share>,
+) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<Share> {
     move |item, out| {
         let read = match item.value {
-            DeValue::Integer(number) if number.radix() == 10 => Share::from_decimal(number.as_str()),
+            DeValue::Integer(number) if number.radix() == 10 => {
+                Share::from_decimal(number.as_str())
+            }
             DeValue::Float(number) => Share::from_decimal(number.as_str()),
             DeValue::Integer(_) => Err(ShareError::NoShare),
             _ => {
-                item.wrong_type(out, &format!("a number from {} to {}", range.start(), range.end()));
+                item.wrong_type(
+                    out,
+                    &format!("a number from {} to {}", range.start(), range.end()),
+                );
                 return None;
             }
         };
         let value = read.ok().filter(|value| range.contains(value));
         if read == Err(ShareError::TooFine) {
-            item.error(out, "out-of-range", format!("{} has more than nine digits after its point", item.written()))
-                .hint("a share is exact to a billionth: leave the last digits out");
+            item.error(
+                out,
+                "out-of-range",
+                format!(
+                    "{} has more than nine digits after its point",
+                    item.written()
+                ),
+            )
+            .hint("a share is exact to a billionth: leave the last digits out");
         } else if value.is_none() {
             out_of_range(item, out, range.start(), range.end(), "");
         }
@@ -117,20 +169,32 @@ pub(super) fn share(range: RangeInclusive<Share>) -> impl Fn(&Item<'_>, &mut Dia
 }
 
 /// A duration such as `"500ms"` inside `range`.
-pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<Duration> {
+pub(super) fn duration(
+    range: RangeInclusive<Duration>,
+) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<Duration> {
     move |item, out| {
-        let (least, most) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+        let (least, most) = (
+            humantime::format_duration(*range.start()),
+            humantime::format_duration(*range.end()),
+        );
         let DeValue::String(text) = item.value else {
-            let number = matches!(item.value, DeValue::Integer(_) | DeValue::Float(_)).then(|| item.written());
+            let number = matches!(item.value, DeValue::Integer(_) | DeValue::Float(_))
+                .then(|| item.written());
             let diagnostic = item.wrong_type(out, "a duration in quotes, with its unit,");
             diagnostic.hint(match number {
-                Some(number) => format!("write \"{number}s\" for seconds, \"{number}ms\" for milliseconds"),
+                Some(number) => {
+                    format!("write \"{number}s\" for seconds, \"{number}ms\" for milliseconds")
+                }
                 None => "write it like \"500ms\", \"10s\" or \"2m\"".to_owned(),
             });
             return None;
         };
         let Ok(value) = humantime::parse_duration(text) else {
-            let diagnostic = item.error(out, "bad-duration", format!("{} is not a duration", item.written()));
+            let diagnostic = item.error(
+                out,
+                "bad-duration",
+                format!("{} is not a duration", item.written()),
+            );
             diagnostic.hint("write a number and its unit: \"500ms\", \"10s\", \"2m\", \"1h 30m\"");
             return None;
         };
@@ -152,8 +216,12 @@ pub(super) fn distance(item: &Item<'_>, out: &mut Diagnostics) -> Option<f64> {
         Some(number * kilometres)
     });
     let Some(value) = value else {
-        item.error(out, "bad-distance", format!("{} is not a distance", item.written()))
-            .hint("write a number and its unit: \"300km\", \"500m\", \"200mi\"");
+        item.error(
+            out,
+            "bad-distance",
+            format!("{} is not a distance", item.written()),
+        )
+        .hint("write a number and its unit: \"300km\", \"500m\", \"200mi\"");
         return None;
     };
     if !(0.0..=HALF_AROUND).contains(&value) {
@@ -164,14 +232,26 @@ pub(super) fn distance(item: &Item<'_>, out: &mut Diagnostics) -> Option<f64> {
 }
 
 /// One of a few words, each with what it stands for.
-pub(super) fn one_of<T: Copy>(choices: &'static [(&'static str, T)]) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<T> {
+pub(super) fn one_of<T: Copy>(
+    choices: &'static [(&'static str, T)],
+) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<T> {
     move |item, out| {
-        let all = || choices.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let all = || {
+            choices
+                .iter()
+                .map(|(name, _)| format!("\"{name}\""))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let text = item.string(out, &format!("one of {}", all()))?;
         if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
             return Some(*value);
         }
-        let diagnostic = item.error(out, "unknown-value", format!("\"{text}\" is none of {}", all()));
+        let diagnostic = item.error(
+            out,
+            "unknown-value",
+            format!("\"{text}\" is none of {}", all()),
+        );
         if let Some(near) = did_you_mean(text, choices.iter().map(|(name, _)| *name)) {
             diagnostic.hint(format!("did you mean \"{near}\"?"));
         }
@@ -212,7 +292,9 @@ pub(super) fn prefix(item: &Item<'_>, out: &mut Diagnostics) -> Option<Prefix> {
 
 /// How to mend a prefix with bits set past its length.
 pub(super) fn prefix_hint(text: &str) -> Option<String> {
-    let Err(PrefixError::HostBits) = text.parse::<Prefix>() else { return None };
+    let Err(PrefixError::HostBits) = text.parse::<Prefix>() else {
+        return None;
+    };
     let (address, length) = text.split_once('/')?;
     let mended = Prefix::truncating(address.parse().ok()?, length.parse().ok()?)?;
     Some(format!("did you mean \"{mended}\"?"))
@@ -224,10 +306,16 @@ pub(super) fn socket(item: &Item<'_>, out: &mut Diagnostics) -> Option<SocketAdd
     if let Ok(socket) = text.parse() {
         return Some(socket);
     }
-    let diagnostic = item.error(out, "bad-address", format!("\"{text}\" is not an address with its port"));
+    let diagnostic = item.error(
+        out,
+        "bad-address",
+        format!("\"{text}\" is not an address with its port"),
+    );
     match text.parse::<IpAddr>() {
         Ok(IpAddr::V4(address)) => diagnostic.hint(format!("add the port: \"{address}:53\"")),
-        Ok(IpAddr::V6(address)) => diagnostic.hint(format!("add brackets and the port: \"[{address}]:53\"")),
+        Ok(IpAddr::V6(address)) => {
+            diagnostic.hint(format!("add brackets and the port: \"[{address}]:53\""))
+        }
         Err(_) => diagnostic.hint("write it like \"0.0.0.0:53\" or \"[::]:53\""),
     };
     None
@@ -243,7 +331,11 @@ pub(super) fn list<'d, T>(
     mut kind: impl FnMut(&Item<'d>, &mut Diagnostics) -> Option<T>,
 ) -> impl FnMut(&Item<'d>, &mut Diagnostics) -> Option<Vec<T>> {
     move |item, out| {
-        let values: Vec<Option<T>> = item.elements(out)?.iter().map(|element| kind(element, out)).collect();
+        let values: Vec<Option<T>> = item
+            .elements(out)?
+            .iter()
+            .map(|element| kind(element, out))
+            .collect();
         values.into_iter().collect()
     }
 }
@@ -258,34 +350,65 @@ pub(super) fn distinct<'d, T: Eq + Hash>(
         let values = read(item, out)?;
         let mut seen = HashSet::with_capacity(values.len());
         let repeated = values.iter().position(|value| !seen.insert(value));
-        let Some(repeated) = repeated else { return Some(values) };
+        let Some(repeated) = repeated else {
+            return Some(values);
+        };
         let elements = item.elements(out)?;
         let element = &elements[repeated];
         element
-            .error(out, "listed-twice", format!("{} is listed twice", element.written()))
+            .error(
+                out,
+                "listed-twice",
+                format!("{} is listed twice", element.written()),
+            )
             .hint(format!("list each {what} once"));
         None
     }
 }
 
 /// The name of something defined elsewhere in the configuration, as its index.
-pub(super) fn name_of<'a>(names: &'a Names) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<usize> + 'a {
+pub(super) fn name_of<'a>(
+    names: &'a Names,
+) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<usize> + 'a {
     move |item, out| {
         let text = item.string(out, &format!("the name of a {}", names.what()))?;
         let found = names.find(text);
         if found.is_none() {
             let hint = names.hint(text);
-            item.error(out, names.unknown_rule(), format!("there is no {} \"{text}\"", names.what())).hint(hint);
+            item.error(
+                out,
+                names.unknown_rule(),
+                format!("there is no {} \"{text}\"", names.what()),
+            )
+            .hint(hint);
         }
         found
     }
 }
 
-fn out_of_range(item: &Item<'_>, out: &mut Diagnostics, least: impl Display, most: impl Display, unit: &str) {
-    let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
-    item.error(out, "out-of-range", format!("{} is outside {least} to {most}{unit}", item.written()));
+fn out_of_range(
+    item: &Item<'_>,
+    out: &mut Diagnostics,
+    least: impl Display,
+    most: impl Display,
+    unit: &str,
+) {
+    let unit = if unit.is_empty() {
+        String::new()
+    } else {
+        format!(" {unit}")
+    };
+    item.error(
+        out,
+        "out-of-range",
+        format!("{} is outside {least} to {most}{unit}", item.written()),
+    );
 }
 
 fn of(unit: &str) -> String {
-    if unit.is_empty() { String::new() } else { format!(" of {unit}") }
+    if unit.is_empty() {
+        String::new()
+    } else {
+        format!(" of {unit}")
+    }
 }

@@ -20,7 +20,9 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn find(&self, name: &str) -> Option<usize> {
-        self.names.binary_search_by(|known| known.as_str().cmp(name)).ok()
+        self.names
+            .binary_search_by(|known| known.as_str().cmp(name))
+            .ok()
     }
 
     pub(super) fn name(&self, index: usize) -> &str {
@@ -43,7 +45,12 @@ impl Names {
         match self.names.len() {
             0 => format!("define it in meridian.toml: [{}s.{wrong}]", self.what),
             1..=MAX_LISTED => format!("known {}s: {}", self.what, self.names.join(", ")),
-            more => format!("known {}s: {} and {} more", self.what, self.names[..MAX_LISTED].join(", "), more - MAX_LISTED),
+            more => format!(
+                "known {}s: {} and {} more",
+                self.what,
+                self.names[..MAX_LISTED].join(", "),
+                more - MAX_LISTED
+            ),
         }
     }
 }
@@ -62,10 +69,26 @@ pub(super) fn collect<'d>(
         check_name(name, item, what, out);
     }
     if let Some((_, item)) = entries.get(MAX_COUNT) {
-        out.error("too-many", item.key_at(), item.path.clone(), format!("there are more than {MAX_COUNT} {what}s"));
+        out.error(
+            "too-many",
+            item.key_at(),
+            item.path.clone(),
+            format!("there are more than {MAX_COUNT} {what}s"),
+        );
     }
-    let (names, items) = entries.into_iter().take(MAX_COUNT).map(|(name, item)| (name.to_owned(), item)).unzip();
-    (Names { what, unknown_rule, names }, items)
+    let (names, items) = entries
+        .into_iter()
+        .take(MAX_COUNT)
+        .map(|(name, item)| (name.to_owned(), item))
+        .unzip();
+    (
+        Names {
+            what,
+            unknown_rule,
+            names,
+        },
+        items,
+    )
 }
 
 fn check_name(name: &str, item: &Item<'_>, what: &str, out: &mut Diagnostics) {
@@ -76,11 +99,15 @@ fn check_name(name: &str, item: &Item<'_>, what: &str, out: &mut Diagnostics) {
     } else if let Some(odd) = name.chars().find(|c| !allowed(*c)) {
         format!("the name of a {what} contains {odd:?}")
     } else if first.is_some_and(|c| !c.is_ascii_alphanumeric()) {
-        format!("the name of a {what} starts with {:?}", first.unwrap_or_default())
+        format!(
+            "the name of a {what} starts with {:?}",
+            first.unwrap_or_default()
+        )
     } else if name.len() > MAX_LENGTH {
         format!("the name of a {what} is longer than {MAX_LENGTH} characters")
     } else if name == "nodata" {
-        "\"nodata\" is what a test expects where no answer is due, so nothing can be named so".to_owned()
+        "\"nodata\" is what a test expects where no answer is due, so nothing can be named so"
+            .to_owned()
     } else if name == NO_MAP && what == "map" {
         "\"none\" is what a service writes that wants no map, so none can be named so".to_owned()
     } else {

@@ -48,16 +48,33 @@ pub(super) fn prepare(listener: &std::net::TcpListener) -> io::Result<()> {
 /// Serves `routes` on `listener` for as long as the runtime lives, to `connections` at once. A new one takes the place of
 /// the one that has asked nothing for the longest time.
 pub(super) async fn serve<L: Listener>(mut listener: L, connections: usize, routes: Router) {
-    let limits = TcpLimits { connections, connections_per_address: usize::MAX, idle_timeout: HEAD_TIME };
+    let limits = TcpLimits {
+        connections,
+        connections_per_address: usize::MAX,
+        idle_timeout: HEAD_TIME,
+    };
     let open = Arc::new(Mutex::new(Admission::new(limits)));
     let descriptors = Arc::new(Semaphore::new(connections + MAKING_ROOM));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD);
     loop {
-        let descriptor = descriptors.clone().acquire_owned().await.expect("it is never closed");
+        let descriptor = descriptors
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("it is never closed");
         let (stream, _) = listener.accept().await;
-        let Some(Admitted { ticket, evict, .. }) = lock(&open).admit(ANYBODY, Instant::now()) else { continue };
-        let place = Place { ticket, open: open.clone() };
+        let Some(Admitted { ticket, evict, .. }) = lock(&open).admit(ANYBODY, Instant::now())
+        else {
+            continue;
+        };
+        let place = Place {
+            ticket,
+            open: open.clone(),
+        };
         let routes = TowerToHyperService::new(routes.clone());
         let http = http.clone();
         tokio::spawn(async move {
@@ -98,7 +115,11 @@ fn lock(open: &Mutex<Admission>) -> std::sync::MutexGuard<'_, Admission> {
 ///
 /// A web page can be read from a name whose owner then points it at this address (DNS rebinding); the browser takes what it
 /// gets from here for that page's own. The name is in the request. An address cannot be pointed elsewhere, and so passes.
-pub(super) async fn check_host(State(hosts): State<Arc<[String]>>, request: Request, next: Next) -> Response {
+pub(super) async fn check_host(
+    State(hosts): State<Arc<[String]>>,
+    request: Request,
+    next: Next,
+) -> Response {
     match misdirected(&request, &hosts) {
         None => next.run(request).await,
         Some(refusal) => refusal,
@@ -111,16 +132,29 @@ fn misdirected(request: &Request, hosts: &[String]) -> Option<Response> {
     let authority = match (written.next(), written.next()) {
         // Browsers speak no HTTP/1.0; some probes of load balancers do.
         (None, _) if request.version() < Version::HTTP_11 => return None,
-        (Some(host), None) => host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()),
+        (Some(host), None) => host
+            .to_str()
+            .ok()
+            .and_then(|host| host.parse::<Authority>().ok()),
         _ => None,
     };
     // "the host component of the request-target" comes first where it has one (RFC 9112 §3.2.2).
-    let Some(authority) = request.uri().authority().cloned().or(authority) else { return bad() };
-    let host = authority.host().trim_matches(['[', ']']).to_ascii_lowercase();
+    let Some(authority) = request.uri().authority().cloned().or(authority) else {
+        return bad();
+    };
+    let host = authority
+        .host()
+        .trim_matches(['[', ']'])
+        .to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(&host);
-    if host == "localhost" || host.parse::<IpAddr>().is_ok() || hosts.iter().any(|known| known == host) {
+    if host == "localhost"
+        || host.parse::<IpAddr>().is_ok()
+        || hosts.iter().any(|known| known == host)
+    {
         return None;
     }
-    let why = format!("{host} is no name of this server: ask by address, or list it in [admin]: hosts = [\"{host}\"]\n");
+    let why = format!(
+        "{host} is no name of this server: ask by address, or list it in [admin]: hosts = [\"{host}\"]\n"
+    );
     Some((StatusCode::MISDIRECTED_REQUEST, why).into_response())
 }

@@ -24,14 +24,20 @@ pub struct Pulse {
 impl Default for Pulse {
     fn default() -> Pulse {
         let (beat, stopping) = (AtomicU64::new(0), AtomicBool::new(false));
-        Pulse { began: Instant::now(), beat, stopping, turns: Mutex::default() }
+        Pulse {
+            began: Instant::now(),
+            beat,
+            stopping,
+            turns: Mutex::default(),
+        }
     }
 }
 
 impl Pulse {
     /// The loop goes round. To be said at least every few seconds.
     pub fn beat(&self) {
-        self.beat.store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.beat
+            .store(self.began.elapsed().as_millis() as u64, Ordering::Relaxed);
     }
 
     /// The process has begun to end.
@@ -60,7 +66,9 @@ impl Pulse {
         let mut still = false;
         for (thread, turns) in turns.enumerate() {
             match seen.get_mut(thread) {
-                Some((before, since)) if *before == turns => still |= now.saturating_duration_since(*since) > STILL,
+                Some((before, since)) if *before == turns => {
+                    still |= now.saturating_duration_since(*since) > STILL
+                }
                 Some(before) => *before = (turns, now),
                 None => seen.push((turns, now)),
             }
@@ -109,7 +117,9 @@ impl Refused {
             Refused::TooMuchRemoved => {
                 "the last reload was refused, since it removes more than max_removed: a restart would take these files"
             }
-            Refused::Failed => "the last reload failed, and the log says how: a restart may not come up with these files",
+            Refused::Failed => {
+                "the last reload failed, and the log says how: a restart may not come up with these files"
+            }
         }
     }
 }
@@ -125,11 +135,20 @@ mod tests {
         let at = |seconds: u64| began + Duration::from_secs(seconds);
         assert!(!pulse.is_any_still([5, 7].into_iter(), at(0)));
         for second in 1..=10 {
-            assert!(!pulse.is_any_still([5 + second, 7].into_iter(), at(second)), "{second}");
+            assert!(
+                !pulse.is_any_still([5 + second, 7].into_iter(), at(second)),
+                "{second}"
+            );
         }
-        assert!(pulse.is_any_still([20, 7].into_iter(), at(11)), "the second thread has not moved for eleven seconds");
+        assert!(
+            pulse.is_any_still([20, 7].into_iter(), at(11)),
+            "the second thread has not moved for eleven seconds"
+        );
         assert!(!pulse.is_any_still([21, 8].into_iter(), at(12)));
-        assert!(!pulse.is_any_still([90, 9].into_iter(), at(1000)), "nobody asked for long, and both moved");
+        assert!(
+            !pulse.is_any_still([90, 9].into_iter(), at(1000)),
+            "nobody asked for long, and both moved"
+        );
     }
 
     #[test]

@@ -92,9 +92,24 @@ struct Move {
     force: bool,
 }
 
-async fn move_unit(State(control): State<Control>, Query(what): Query<Move>) -> Result<Response, Response> {
-    let Move { unit, region, force } = what;
-    Ok(answered(ask(&control, |reply| Request::MoveUnit { unit, region, force, reply }).await?))
+async fn move_unit(
+    State(control): State<Control>,
+    Query(what): Query<Move>,
+) -> Result<Response, Response> {
+    let Move {
+        unit,
+        region,
+        force,
+    } = what;
+    Ok(answered(
+        ask(&control, |reply| Request::MoveUnit {
+            unit,
+            region,
+            force,
+            reply,
+        })
+        .await?,
+    ))
 }
 
 /// The parameters of `/units/init`.
@@ -105,14 +120,22 @@ struct Begin {
     epoch: Option<u64>,
 }
 
-async fn begin(State(control): State<Control>, Query(what): Query<Begin>) -> Result<Response, Response> {
-    let Begin { service: name, epoch } = what;
+async fn begin(
+    State(control): State<Control>,
+    Query(what): Query<Begin>,
+) -> Result<Response, Response> {
+    let Begin {
+        service: name,
+        epoch,
+    } = what;
     let epoch = epoch.unwrap_or(1);
     if !(1..=MAX_EPOCH).contains(&epoch) {
         let why = format!("{epoch} is no epoch: they go from 1 to {MAX_EPOCH}\n");
         return Err((StatusCode::BAD_REQUEST, why).into_response());
     }
-    Ok(answered(ask(&control, |reply| Request::BeginUnits { name, epoch, reply }).await?))
+    Ok(answered(
+        ask(&control, |reply| Request::BeginUnits { name, epoch, reply }).await?,
+    ))
 }
 
 async fn overrides(State(control): State<Control>) -> Result<Response, Response> {
@@ -133,44 +156,83 @@ struct Say {
     force: bool,
 }
 
-async fn say(State(control): State<Control>, Query(said): Query<Say>) -> Result<Response, Response> {
+async fn say(
+    State(control): State<Control>,
+    Query(said): Query<Say>,
+) -> Result<Response, Response> {
     let bad = |why: String| (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response();
     let Some(word) = word(&said.word) else {
-        return Err(bad(format!("{} is none of drain, up, down, and weight 0 to {}", said.word, Weight::MAX)));
+        return Err(bad(format!(
+            "{} is none of drain, up, down, and weight 0 to {}",
+            said.word,
+            Weight::MAX
+        )));
     };
     let reason = line("the reason", &said.reason, LONGEST_REASON).map_err(bad)?;
     if reason.is_empty() {
-        return Err(bad("a reason is to be given: it is what others see".to_owned()));
+        return Err(bad(
+            "a reason is to be given: it is what others see".to_owned()
+        ));
     }
     let by = line("the name of who says so", &said.by, LONGEST_NAME).map_err(bad)?;
-    let (lasts, starts_in) = (said.r#for.map(time).transpose().map_err(bad)?, said.r#in.map(time).transpose().map_err(bad)?);
+    let (lasts, starts_in) = (
+        said.r#for.map(time).transpose().map_err(bad)?,
+        said.r#in.map(time).transpose().map_err(bad)?,
+    );
     if lasts.is_some_and(|lasts| lasts < SHORTEST_OVERRIDE) {
-        return Err(bad(format!("an override holds for {} s at least", SHORTEST_OVERRIDE.as_secs())));
+        return Err(bad(format!(
+            "an override holds for {} s at least",
+            SHORTEST_OVERRIDE.as_secs()
+        )));
     }
     let (what, force) = (said.what, said.force);
-    let asked = OverrideRequest { word, what, by, reason, starts_in: starts_in.unwrap_or_default(), lasts, force };
-    Ok(answered(ask(&control, |reply| Request::Override { asked, reply }).await?))
+    let asked = OverrideRequest {
+        word,
+        what,
+        by,
+        reason,
+        starts_in: starts_in.unwrap_or_default(),
+        lasts,
+        force,
+    };
+    Ok(answered(
+        ask(&control, |reply| Request::Override { asked, reply }).await?,
+    ))
 }
 
 /// What stands in the log, on terminals and in every `why`: one line of plain text, or a sentence why not.
 fn line(what: &str, text: &str, most: usize) -> Result<String, String> {
     let text = text.trim();
     // Those that turn the direction of what follows can make a line read as another.
-    let is_control =
-        |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_control = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     if let Some(c) = text.chars().find(|c| is_control(*c)) {
-        return Err(format!("{what} has the control character U+{:04X}: it is to be one line of plain text", u32::from(c)));
+        return Err(format!(
+            "{what} has the control character U+{:04X}: it is to be one line of plain text",
+            u32::from(c)
+        ));
     }
     let length = text.chars().count();
     if length > most {
-        return Err(format!("{what} has {length} characters, and {most} are the most"));
+        return Err(format!(
+            "{what} has {length} characters, and {most} are the most"
+        ));
     }
     Ok(text.to_owned())
 }
 
 fn time(seconds: f64) -> Result<Duration, String> {
-    let time = Duration::try_from_secs_f64(seconds).ok().filter(|time| *time <= LONGEST_OVERRIDE);
-    time.ok_or_else(|| format!("{seconds} s is no time up to {} days", LONGEST_OVERRIDE.as_secs() / 86_400))
+    let time = Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|time| *time <= LONGEST_OVERRIDE);
+    time.ok_or_else(|| {
+        format!(
+            "{seconds} s is no time up to {} days",
+            LONGEST_OVERRIDE.as_secs() / 86_400
+        )
+    })
 }
 
 fn word(text: &str) -> Option<Word> {
@@ -178,7 +240,12 @@ fn word(text: &str) -> Option<Word> {
         "drain" => Some(Word::Drain),
         "up" => Some(Word::Up),
         "down" => Some(Word::Down),
-        _ => text.strip_prefix("weight ")?.parse().ok().and_then(Weight::new).map(Word::Weight),
+        _ => text
+            .strip_prefix("weight ")?
+            .parse()
+            .ok()
+            .and_then(Weight::new)
+            .map(Word::Weight),
     }
 }
 
@@ -191,9 +258,14 @@ struct Release {
     force: bool,
 }
 
-async fn release(State(control): State<Control>, Query(what): Query<Release>) -> Result<Response, Response> {
+async fn release(
+    State(control): State<Control>,
+    Query(what): Query<Release>,
+) -> Result<Response, Response> {
     let Release { what, force } = what;
-    Ok(answered(ask(&control, |reply| Request::Release { what, force, reply }).await?))
+    Ok(answered(
+        ask(&control, |reply| Request::Release { what, force, reply }).await?,
+    ))
 }
 
 async fn accept_loss(State(control): State<Control>) -> Result<Response, Response> {
@@ -208,9 +280,16 @@ struct Reload {
     force: bool,
 }
 
-async fn reload(State(control): State<Control>, Query(Reload { force }): Query<Reload>) -> Result<Response, Response> {
+async fn reload(
+    State(control): State<Control>,
+    Query(Reload { force }): Query<Reload>,
+) -> Result<Response, Response> {
     let said = ask(&control, |reply| Request::Reload { force, reply }).await?;
-    Ok(answered(said.map(|said| Answered { said, numbers: Vec::new(), overrides: Vec::new() })))
+    Ok(answered(said.map(|said| Answered {
+        said,
+        numbers: Vec::new(),
+        overrides: Vec::new(),
+    })))
 }
 
 /// The outcome of an operator's request, or the reason for none, in words.

@@ -31,27 +31,56 @@ enum Status {
 }
 
 /// Hands the report to the publisher's loop. Like all that changes something it is not for web pages.
-pub(super) async fn push(control: Control, headers: HeaderMap, Query(push): Query<Push>) -> Result<&'static str, Response> {
+pub(super) async fn push(
+    control: Control,
+    headers: HeaderMap,
+    Query(push): Query<Push>,
+) -> Result<&'static str, Response> {
     let refuse = |status: StatusCode, why: String| (status, format!("{why}\n")).into_response();
     if headers.contains_key(header::ORIGIN) {
-        return Err(refuse(StatusCode::FORBIDDEN, "web pages may not change anything here".to_owned()));
+        return Err(refuse(
+            StatusCode::FORBIDDEN,
+            "web pages may not change anything here".to_owned(),
+        ));
     }
     let target = match push.target.parse() {
         Ok(address) => Target::Address(address),
-        Err(_) => Target::Name(
-            Name::from_text(&push.target, Some(&Name::root()))
-                .map_err(|problem| refuse(StatusCode::BAD_REQUEST, format!("target {}: {problem}", push.target)))?,
-        ),
+        Err(_) => Target::Name(Name::from_text(&push.target, Some(&Name::root())).map_err(
+            |problem| {
+                refuse(
+                    StatusCode::BAD_REQUEST,
+                    format!("target {}: {problem}", push.target),
+                )
+            },
+        )?),
     };
     let load = match push.load.map(Load::new) {
-        Some(None) => return Err(refuse(StatusCode::BAD_REQUEST, "load must be a number from 0 on".to_owned())),
+        Some(None) => {
+            return Err(refuse(
+                StatusCode::BAD_REQUEST,
+                "load must be a number from 0 on".to_owned(),
+            ));
+        }
         load => load.flatten(),
     };
-    let report = Report { pass: push.status == Status::Pass, load, note: push.note };
+    let report = Report {
+        pass: push.status == Status::Pass,
+        load,
+        note: push.note,
+    };
     let (check, named) = (push.check.clone(), target.to_string());
-    let taken = ask(&control, |reply| Request::Report { check: push.check, target, report, reply }).await?;
+    let taken = ask(&control, |reply| Request::Report {
+        check: push.check,
+        target,
+        report,
+        reply,
+    })
+    .await?;
     match taken {
         true => Ok("taken\n"),
-        false => Err(refuse(StatusCode::NOT_FOUND, format!("no push check {check} has an endpoint {named}"))),
+        false => Err(refuse(
+            StatusCode::NOT_FOUND,
+            format!("no push check {check} has an endpoint {named}"),
+        )),
     }
 }

@@ -56,7 +56,11 @@ impl Answered {
         let numbers = done.numbers();
         let mut overrides = OverrideStatus::all(publisher, now, wall);
         overrides.retain(|own| numbers.contains(&own.number));
-        Answered { said: done.show(wall), numbers, overrides }
+        Answered {
+            said: done.show(wall),
+            numbers,
+            overrides,
+        }
     }
 }
 
@@ -218,7 +222,12 @@ pub struct Facts {
 
 impl Facts {
     /// Those at `now`, with times as `wall` reads them.
-    pub fn new(publisher: &Publisher, not_ready: Option<&'static str>, now: Moment, wall: WallTime) -> Facts {
+    pub fn new(
+        publisher: &Publisher,
+        not_ready: Option<&'static str>,
+        now: Moment,
+        wall: WallTime,
+    ) -> Facts {
         Facts {
             not_ready,
             dataset: publisher.dataset().clone(),
@@ -233,11 +242,31 @@ impl Facts {
 impl Status {
     /// The state that `facts` tell, with times as `wall` reads them.
     pub fn new(facts: Facts, wall: WallTime) -> Status {
-        let Facts { not_ready, dataset, health, returning, units, overrides } = facts;
-        let OverridesStatus { lost: overrides_lost, overrides } = overrides;
-        let targets = (0..dataset.config.targets.len()).map(|index| TargetStatus::new(&dataset, &health, index, wall)).collect();
+        let Facts {
+            not_ready,
+            dataset,
+            health,
+            returning,
+            units,
+            overrides,
+        } = facts;
+        let OverridesStatus {
+            lost: overrides_lost,
+            overrides,
+        } = overrides;
+        let targets = (0..dataset.config.targets.len())
+            .map(|index| TargetStatus::new(&dataset, &health, index, wall))
+            .collect();
         let returning = returning.into_iter().map(PoolStatus::new).collect();
-        Status { not_ready, isolated: health.is_isolated(), targets, returning, units, overrides, overrides_lost }
+        Status {
+            not_ready,
+            isolated: health.is_isolated(),
+            targets,
+            returning,
+            units,
+            overrides,
+            overrides_lost,
+        }
     }
 }
 
@@ -246,7 +275,10 @@ impl UnitsStatus {
         let (units, frozen) = publisher.units(now);
         UnitsStatus {
             frozen: frozen.map(str::to_owned),
-            units: units.into_iter().map(|unit| UnitStatus::new(unit, wall)).collect(),
+            units: units
+                .into_iter()
+                .map(|unit| UnitStatus::new(unit, wall))
+                .collect(),
         }
     }
 }
@@ -267,7 +299,9 @@ impl UnitStatus {
             epoch: view.holding.epoch,
             next,
             fenced_until: until.map(|until| wall.show(until).to_string()),
-            health: view.is_up.map(|up| if up { "up" } else { "down" }.to_owned()),
+            health: view
+                .is_up
+                .map(|up| if up { "up" } else { "down" }.to_owned()),
         }
     }
 }
@@ -289,7 +323,9 @@ impl TargetStatus {
             restored: health.is_restored(id),
             load: load.average(),
             load_ignored: load.ignored(),
-            last: health.last_outcome(id).map(|outcome| ProbeStatus::new(outcome, wall)),
+            last: health
+                .last_outcome(id)
+                .map(|outcome| ProbeStatus::new(outcome, wall)),
         }
     }
 }
@@ -301,7 +337,9 @@ impl ProbeStatus {
             Seen::Fail(_) => "fail",
             Seen::NotJudged(_) => "not judged",
         };
-        let seconds = |(phase, taken): (health::Phase, Duration)| (phase_name(phase).to_owned(), taken.as_secs_f64().into());
+        let seconds = |(phase, taken): (health::Phase, Duration)| {
+            (phase_name(phase).to_owned(), taken.as_secs_f64().into())
+        };
         ProbeStatus {
             at: wall.show(outcome.at).to_string(),
             verdict,
@@ -338,6 +376,11 @@ impl PoolStatus {
             Phase::Held => HELD,
         };
         let [ipv4, ipv6] = record.families.each_ref().map(word);
-        PoolStatus { service: record.service, region: record.region, ipv4, ipv6 }
+        PoolStatus {
+            service: record.service,
+            region: record.region,
+            ipv4,
+            ipv6,
+        }
     }
 }

@@ -87,7 +87,9 @@ impl Vitals {
         let late = self.late(now);
         if late >= UNFIT {
             let seconds = late.as_secs();
-            return Some(format!("the control loop hangs: for {seconds} s nothing has followed health, operators or the files"));
+            return Some(format!(
+                "the control loop hangs: for {seconds} s nothing has followed health, operators or the files"
+            ));
         }
         self.not_ready.load().map(str::to_owned)
     }

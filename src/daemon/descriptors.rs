@@ -65,8 +65,17 @@ impl Shares {
         let admin = (left / 8).clamp(1, control::CONNECTIONS as u64);
         // Twice: the first round of a reload probes beside those that go on.
         let probes = (left / 4).clamp(LEAST_PROBES, MOST_PROBES);
-        let tcp = left.saturating_sub(2 * probes + admin).clamp(1, wanted as u64);
-        Shares { probes: ProbeLimit { descriptors, probes: probes as usize }, tcp: tcp as usize, admin: admin as usize }
+        let tcp = left
+            .saturating_sub(2 * probes + admin)
+            .clamp(1, wanted as u64);
+        Shares {
+            probes: ProbeLimit {
+                descriptors,
+                probes: probes as usize,
+            },
+            tcp: tcp as usize,
+            admin: admin as usize,
+        }
     }
 }
 

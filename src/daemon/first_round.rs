@@ -22,15 +22,29 @@ pub(super) type Beside = mpsc::UnboundedReceiver<(TargetId, Outcome)>;
 
 /// The publisher as the state directory, where there is one, lets it begin; and the targets to probe
 /// before anything is answered.
-pub(super) fn begin(dataset: &Arc<Dataset>, state: Option<&Path>, prober: &Prober) -> (Publisher, Vec<TargetId>) {
-    let all = || (0..dataset.config.targets.len()).map(TargetId::from_index).collect();
+pub(super) fn begin(
+    dataset: &Arc<Dataset>,
+    state: Option<&Path>,
+    prober: &Prober,
+) -> (Publisher, Vec<TargetId>) {
+    let all = || {
+        (0..dataset.config.targets.len())
+            .map(TargetId::from_index)
+            .collect()
+    };
     match state.map(|state| state::load(state, SystemTime::now())) {
         Some(Ok(Some((history, age)))) => {
-            let (publisher, unknown) = Publisher::restore(dataset.clone(), &history, age, prober.clock().now());
-            let (targets, age) = (dataset.config.targets.len(), Duration::from_secs(age.as_secs()));
+            let (publisher, unknown) =
+                Publisher::restore(dataset.clone(), &history, age, prober.clock().now());
+            let (targets, age) = (
+                dataset.config.targets.len(),
+                Duration::from_secs(age.as_secs()),
+            );
             let known = targets - unknown.len();
             let age = humantime::format_duration(age);
-            tracing::info!("health is known from before the restart, {age} ago, of {known} of {targets} probe targets");
+            tracing::info!(
+                "health is known from before the restart, {age} ago, of {known} of {targets} probe targets"
+            );
             (publisher, unknown)
         }
         kept => {
@@ -51,17 +65,33 @@ pub(super) async fn first_round(
     jobs: &[Job],
     unknown: &[TargetId],
 ) -> Option<Beside> {
-    let (first, beside): (Vec<Job>, Vec<Job>) = jobs.iter().cloned().partition(|job| unknown.binary_search(&job.id).is_ok());
+    let (first, beside): (Vec<Job>, Vec<Job>) = jobs
+        .iter()
+        .cloned()
+        .partition(|job| unknown.binary_search(&job.id).is_ok());
     let generation = publisher.generation();
     for (target, outcome) in probe::first_round(prober, limit, &first, FIRST_ROUND).await {
-        let effects = publisher.handle(Event::Outcome { generation, target, outcome }, prober.clock().now());
+        let effects = publisher.handle(
+            Event::Outcome {
+                generation,
+                target,
+                outcome,
+            },
+            prober.clock().now(),
+        );
         say(&effects, prober.clock().wall());
     }
     if beside.is_empty() {
-        say(&publisher.handle(Event::FirstRoundEnded, prober.clock().now()), prober.clock().wall());
+        say(
+            &publisher.handle(Event::FirstRoundEnded, prober.clock().now()),
+            prober.clock().wall(),
+        );
         return None;
     }
-    say(&publisher.answer_at_once(prober.clock().now()), prober.clock().wall());
+    say(
+        &publisher.answer_at_once(prober.clock().now()),
+        prober.clock().wall(),
+    );
     let (sender, outcomes) = mpsc::unbounded_channel();
     let prober = prober.clone();
     tokio::spawn(async move {
@@ -89,6 +119,8 @@ pub(super) async fn probe_new_targets(
 /// A family that this node has no route for is not judged; said once.
 pub(super) fn say_unrouted(dataset: &Dataset) {
     for family in probe::unrouted(dataset.config.targets.iter().map(|target| &target.target)) {
-        tracing::warn!("this node has no default route for {family}: endpoints it cannot reach without one are not judged");
+        tracing::warn!(
+            "this node has no default route for {family}: endpoints it cannot reach without one are not judged"
+        );
     }
 }

@@ -18,9 +18,17 @@ impl Daemon {
             let probed = &config.targets[target.index()];
             let check = &config.checks[probed.check.index()].name;
             let seconds = outcome.phases.total().as_secs_f64();
-            tracing::debug!("endpoint {} check {check}: {} after {seconds:.6} s", probed.target, outcome.seen);
+            tracing::debug!(
+                "endpoint {} check {check}: {} after {seconds:.6} s",
+                probed.target,
+                outcome.seen
+            );
         }
-        self.handle(Event::Outcome { generation, target, outcome });
+        self.handle(Event::Outcome {
+            generation,
+            target,
+            outcome,
+        });
     }
 
     /// An outcome of the first round beside the answers, or its end.
@@ -48,26 +56,39 @@ impl Daemon {
         let state = self.state.as_deref().filter(|_| usable);
         self.keeper = state.and_then(|state| {
             keeper(state, &self.persisted)
-                .inspect_err(|why| tracing::warn!("the history of health is not kept until the next reload: {why}"))
+                .inspect_err(|why| {
+                    tracing::warn!("the history of health is not kept until the next reload: {why}")
+                })
                 .ok()
         });
         self.publisher.keep_history(self.keeper.is_some());
     }
 
     /// Takes back what is held of a service, in one region or in all; which regions that were.
-    pub(super) fn resume(&mut self, service: &str, region: Option<&str>) -> Result<Vec<String>, NotResumed> {
+    pub(super) fn resume(
+        &mut self,
+        service: &str,
+        region: Option<&str>,
+    ) -> Result<Vec<String>, NotResumed> {
         let held = self.publisher.held(service, region)?;
         let mut regions = Vec::with_capacity(held.len());
         for (service, region) in held {
             self.handle(Event::Resume { service, region });
-            regions.push(self.publisher.dataset().config.regions[region.index()].name.clone());
+            regions.push(
+                self.publisher.dataset().config.regions[region.index()]
+                    .name
+                    .clone(),
+            );
         }
         Ok(regions)
     }
 }
 
 /// A keeper whose writes end as events of the loop.
-pub(super) fn keeper(state: &Path, persisted: &mpsc::UnboundedSender<Event>) -> std::io::Result<Keeper> {
+pub(super) fn keeper(
+    state: &Path,
+    persisted: &mpsc::UnboundedSender<Event>,
+) -> std::io::Result<Keeper> {
     let persisted = persisted.clone();
     // The loop may have ended meanwhile.
     Keeper::start(state.to_owned(), move |ended| drop(persisted.send(ended)))

@@ -50,9 +50,23 @@ pub(super) struct Files {
 impl Files {
     /// What is kept of the files that the server starts from; the texts for code frames go.
     pub(super) fn kept(built: Built, last_good: bool) -> (Option<Inputs>, Files) {
-        let Built { inputs, stamps, contents, .. } = built;
+        let Built {
+            inputs,
+            stamps,
+            contents,
+            ..
+        } = built;
         let tried = last_good.then(|| stamps.look());
-        (inputs, Files { last_good, stamps, contents, changed: None, tried })
+        (
+            inputs,
+            Files {
+                last_good,
+                stamps,
+                contents,
+                changed: None,
+                tried,
+            },
+        )
     }
 }
 
@@ -70,19 +84,35 @@ type Reply = oneshot::Sender<Result<String, NotDone>>;
 impl Asked {
     /// Nobody waits for it, and nobody can force it.
     pub(super) fn new(why: &'static str) -> Asked {
-        Asked { why, force: false, replies: Vec::new() }
+        Asked {
+            why,
+            force: false,
+            replies: Vec::new(),
+        }
     }
 
     pub(super) fn by_operator(force: bool, reply: Reply) -> Asked {
-        let why = if force { "an operator asks for it, and forces it" } else { "an operator asks for it" };
-        Asked { why, force, replies: vec![reply] }
+        let why = if force {
+            "an operator asks for it, and forces it"
+        } else {
+            "an operator asks for it"
+        };
+        Asked {
+            why,
+            force,
+            replies: vec![reply],
+        }
     }
 
     /// What is asked for by several is done once.
     fn and(self, later: Asked) -> Asked {
         let why = if self.force { self.why } else { later.why };
         let replies = self.replies.into_iter().chain(later.replies).collect();
-        Asked { why, force: self.force || later.force, replies }
+        Asked {
+            why,
+            force: self.force || later.force,
+            replies,
+        }
     }
 }
 
@@ -95,12 +125,18 @@ pub(super) struct Reload {
 
 /// How things stand before the first reload.
 pub(super) fn at_start(last_good: bool) -> LastReload {
-    LastReload { refused: last_good.then_some(Refused::Broken), ended: now(), failures: 0 }
+    LastReload {
+        refused: last_good.then_some(Refused::Broken),
+        ended: now(),
+        failures: 0,
+    }
 }
 
 /// Seconds since 1970.
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// A look at the location databases under way: a file system that hangs keeps a thread waiting that nothing else waits for.
@@ -142,7 +178,10 @@ enum Came {
 
 /// Every diagnostic of files that cannot be served.
 fn refusal(built: &Built) -> Option<String> {
-    built.dataset.is_none().then(|| render_text(&built.diagnostics, &built.sources, false))
+    built
+        .dataset
+        .is_none()
+        .then(|| render_text(&built.diagnostics, &built.sources, false))
 }
 
 /// The reload under way, once it has ended; the error is a panic on the way.
@@ -174,7 +213,11 @@ impl Daemon {
             });
             return;
         }
-        let Asked { why, force, replies } = asked;
+        let Asked {
+            why,
+            force,
+            replies,
+        } = asked;
         tracing::info!("reloading: {why}");
         notify::reloading("reading the files");
         let (config, contents) = (self.config.clone(), self.files.contents.clone());
@@ -185,14 +228,25 @@ impl Daemon {
             let before = old.clone();
             let read = move || {
                 let mut built = loader::rebuild(&config, &contents, &before);
-                let removed = built.dataset.as_ref().map(|new| Removed::between(&before, new));
+                let removed = built
+                    .dataset
+                    .as_ref()
+                    .map(|new| Removed::between(&before, new));
                 if let (Some(new), Some(removed)) = (&built.dataset, &removed)
                     && !force
-                    && removed.refuse(new.config.server.max_removed, &config, &mut built.diagnostics)
+                    && removed.refuse(
+                        new.config.server.max_removed,
+                        &config,
+                        &mut built.diagnostics,
+                    )
                 {
                     built.dataset = None;
                 }
-                let why = if removed.is_some() { Refused::TooMuchRemoved } else { Refused::Broken };
+                let why = if removed.is_some() {
+                    Refused::TooMuchRemoved
+                } else {
+                    Refused::Broken
+                };
                 match refusal(&built) {
                     Some(text) => Err((why, text)),
                     None => Ok((built, removed)),
@@ -210,17 +264,32 @@ impl Daemon {
                 None => Vec::new(),
             };
             // Last, so that what it holds is not old when it counts.
-            let named = built.dataset.as_ref().and_then(|new| new.config.server.state.clone());
+            let named = built
+                .dataset
+                .as_ref()
+                .and_then(|new| new.config.server.state.clone());
             let find = move || Moved::find(named, settled, || clock.wall());
             let moved = tokio::task::spawn_blocking(find).await?;
-            Ok(Came::Files(Box::new(Reread { built, removed, first_round, moved })))
+            Ok(Came::Files(Box::new(Reread {
+                built,
+                removed,
+                first_round,
+                moved,
+            })))
         });
-        self.reload = Some(Reload { since: self.now(), task, replies });
+        self.reload = Some(Reload {
+            since: self.now(),
+            task,
+            replies,
+        });
     }
 
     /// Reads the location databases and nothing else: zone files that somebody is working on are not published by it.
     fn refresh(&mut self) {
-        let (contents, before) = (self.files.contents.clone(), self.published.load().dataset.clone());
+        let (contents, before) = (
+            self.files.contents.clone(),
+            self.published.load().dataset.clone(),
+        );
         let task = tokio::task::spawn_blocking(move || {
             let changed = || tracing::info!("reloading: a location database changed on disk");
             Ok(match loader::refresh(&contents, &before, changed) {
@@ -231,12 +300,20 @@ impl Daemon {
                 },
             })
         });
-        self.reload = Some(Reload { since: self.now(), task, replies: Vec::new() });
+        self.reload = Some(Reload {
+            since: self.now(),
+            task,
+            replies: Vec::new(),
+        });
     }
 
     /// All or nothing: the new dataset, or every diagnostic and the old one.
     pub(super) fn finish_reload(&mut self, finished: Result<Finished, JoinError>) {
-        let replies = self.reload.take().map(|reload| reload.replies).unwrap_or_default();
+        let replies = self
+            .reload
+            .take()
+            .map(|reload| reload.replies)
+            .unwrap_or_default();
         let came = match finished.map(|Finished(came)| came) {
             Ok(Came::Files(reread)) => Ok(self.take_files(*reread)),
             Ok(Came::Databases(built)) => Ok(self.take_databases(*built)),
@@ -245,7 +322,9 @@ impl Daemon {
                 Err((why, text))
             }
             Ok(Came::Same(stamps)) => {
-                tracing::info!("a location database was written again, and holds what it held before");
+                tracing::info!(
+                    "a location database was written again, and holds what it held before"
+                );
                 self.files.stamps = stamps;
                 (self.files.changed, self.files.tried) = (None, None);
                 self.count_reload(Ok(Read::Databases));
@@ -260,7 +339,9 @@ impl Daemon {
             self.count_reload(Err(*refused));
             self.tell_reloaded(Err(text));
         }
-        let came = came.map(|summary| format!("reloaded: {summary}")).map_err(|(_, why)| why);
+        let came = came
+            .map(|summary| format!("reloaded: {summary}"))
+            .map_err(|(_, why)| why);
         for reply in replies {
             // Whoever asked may have gone.
             let _ = reply.send(came.clone().map_err(NotDone::Refused));
@@ -280,16 +361,40 @@ impl Daemon {
             (Ok(_), _) => None,
         };
         let failures = last.failures + u64::from(went.is_err());
-        self.control.reloads.store(Arc::new(LastReload { refused, ended: now(), failures }));
+        self.control.reloads.store(Arc::new(LastReload {
+            refused,
+            ended: now(),
+            failures,
+        }));
     }
 
     fn take_files(&mut self, reread: Reread) -> String {
-        let Reread { built, removed, first_round, moved } = reread;
-        let Built { dataset, diagnostics, inputs, stamps, contents, .. } = built;
+        let Reread {
+            built,
+            removed,
+            first_round,
+            moved,
+        } = reread;
+        let Built {
+            dataset,
+            diagnostics,
+            inputs,
+            stamps,
+            contents,
+            ..
+        } = built;
         let dataset = Arc::new(dataset.expect("what is refused does not come here"));
-        diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}"));
+        diagnostics
+            .iter()
+            .for_each(|diagnostic| tracing::warn!("{diagnostic}"));
         self.warn_of_fixed(&dataset);
-        self.files = Files { last_good: false, stamps, contents, changed: None, tried: None };
+        self.files = Files {
+            last_good: false,
+            stamps,
+            contents,
+            changed: None,
+            tried: None,
+        };
         self.follow_state(moved);
         self.take_dataset(dataset, first_round);
         self.keep_last_good(inputs, loader::save);
@@ -304,10 +409,28 @@ impl Daemon {
     }
 
     fn take_databases(&mut self, built: Built) -> String {
-        let Built { dataset, diagnostics, inputs, stamps, contents, .. } = built;
-        diagnostics.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}"));
-        self.files = Files { last_good: self.files.last_good, stamps, contents, changed: None, tried: None };
-        self.take_dataset(Arc::new(dataset.expect("what is refused does not come here")), Vec::new());
+        let Built {
+            dataset,
+            diagnostics,
+            inputs,
+            stamps,
+            contents,
+            ..
+        } = built;
+        diagnostics
+            .iter()
+            .for_each(|diagnostic| tracing::warn!("{diagnostic}"));
+        self.files = Files {
+            last_good: self.files.last_good,
+            stamps,
+            contents,
+            changed: None,
+            tried: None,
+        };
+        self.take_dataset(
+            Arc::new(dataset.expect("what is refused does not come here")),
+            Vec::new(),
+        );
         self.keep_last_good(inputs, loader::save_databases);
         self.count_reload(Ok(Read::Databases));
         let summary = self.summary();
@@ -318,7 +441,10 @@ impl Daemon {
 
     fn take_dataset(&mut self, dataset: Arc<Dataset>, first_round: Vec<(TargetId, Outcome)>) {
         let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
-        self.handle(Event::Reload { dataset, first_round });
+        self.handle(Event::Reload {
+            dataset,
+            first_round,
+        });
         self.scheduler.replace(self.publisher.generation(), jobs);
     }
 
@@ -331,7 +457,15 @@ impl Daemon {
     /// What only a restart changes.
     fn warn_of_fixed(&self, new: &Dataset) {
         let (old, new) = (&self.published.load().dataset.config, &new.config);
-        let fixed = |server: &ServerSpec| (server.listen.clone(), server.workers, server.udp, server.tcp, server.exec_processes);
+        let fixed = |server: &ServerSpec| {
+            (
+                server.listen.clone(),
+                server.workers,
+                server.udp,
+                server.tcp,
+                server.exec_processes,
+            )
+        };
         if fixed(&old.server) != fixed(&new.server) || old.admin != new.admin {
             tracing::warn!(
                 "listen, workers, pin_workers, udp_*, tcp_*, exec_processes and [admin] of the new files take effect at the next restart"
@@ -344,14 +478,19 @@ impl Daemon {
         if self.look.is_none() {
             let stamps = self.files.stamps.clone();
             let task = tokio::task::spawn_blocking(move || stamps.look());
-            self.look = Some(Look { since: self.now(), task });
+            self.look = Some(Look {
+                since: self.now(),
+                task,
+            });
         }
     }
 
     /// A location database was replaced on disk: once it is quiet, it is read anew.
     pub(super) fn take_look(&mut self, seen: Result<Stamps, JoinError>) {
         self.look = None;
-        let Ok(seen) = seen.inspect_err(|why| tracing::error!("the location databases cannot be looked at: {why}")) else {
+        let Ok(seen) = seen.inspect_err(|why| {
+            tracing::error!("the location databases cannot be looked at: {why}")
+        }) else {
             return;
         };
         let files = &mut self.files;
@@ -376,7 +515,11 @@ impl Daemon {
 
     /// Has `save` keep the inputs for a start with broken files; a disk that refuses is said and does no harm. One set is
     /// written after the other, so that the newest stays.
-    pub(super) fn keep_last_good(&mut self, inputs: Option<Inputs>, save: fn(&Path, &Inputs) -> io::Result<()>) {
+    pub(super) fn keep_last_good(
+        &mut self,
+        inputs: Option<Inputs>,
+        save: fn(&Path, &Inputs) -> io::Result<()>,
+    ) {
         // Where nothing else of this process is written, since others may write there, neither are these.
         let state = self.state.clone().filter(|_| self.keeper.is_some());
         let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.files.last_good), state) else {
@@ -386,7 +529,9 @@ impl Daemon {
         let keep = move || {
             if let Err(why) = save(&state, &inputs) {
                 let state = state.display();
-                tracing::warn!("the last good files cannot be kept in {state}: {why}; a restart with broken files will fail");
+                tracing::warn!(
+                    "the last good files cannot be kept in {state}: {why}; a restart with broken files will fail"
+                );
             }
             // The files' texts are the last that a load leaves behind.
             drop(inputs);

@@ -23,8 +23,12 @@ impl Retired {
     /// Frees those that every thread has left; those of another dataset than `current` are returned, for a thread that may take its
     /// time to free them.
     pub(super) fn free(&mut self, current: &Arc<Dataset>) -> Vec<Arc<Snapshot>> {
-        let left = self.0.extract_if(.., |(_, old)| Arc::strong_count(old) == 1);
-        left.map(|(_, old)| old).filter(|old| !Arc::ptr_eq(&old.dataset, current)).collect()
+        let left = self
+            .0
+            .extract_if(.., |(_, old)| Arc::strong_count(old) == 1);
+        left.map(|(_, old)| old)
+            .filter(|old| !Arc::ptr_eq(&old.dataset, current))
+            .collect()
     }
 }
 
@@ -36,12 +40,20 @@ mod tests {
     use crate::loader;
 
     fn snapshot(dataset: &Arc<Dataset>) -> Arc<Snapshot> {
-        Arc::new(Snapshot { dataset: dataset.clone(), plans: Vec::new(), tallies: Arc::default() })
+        Arc::new(Snapshot {
+            dataset: dataset.clone(),
+            plans: Vec::new(),
+            tallies: Arc::default(),
+        })
     }
 
     fn dataset() -> Arc<Dataset> {
         let built = loader::build(&Path::new(env!("CARGO_MANIFEST_DIR")).join("meridian.toml"));
-        Arc::new(built.dataset.unwrap_or_else(|| panic!("{:?}", built.diagnostics)))
+        Arc::new(
+            built
+                .dataset
+                .unwrap_or_else(|| panic!("{:?}", built.diagnostics)),
+        )
     }
 
     #[test]

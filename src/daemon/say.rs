@@ -43,7 +43,11 @@ fn sentences(effects: &[Effect], wall: WallTime) -> Vec<(bool, String)> {
         }
     }
     let count = |what: &str| alike[what] - NAMED;
-    sentences.extend(others.into_iter().map(|(is_bad, what)| (is_bad, format!("and {} more:{what}", count(&what)))));
+    sentences.extend(
+        others
+            .into_iter()
+            .map(|(is_bad, what)| (is_bad, format!("and {} more:{what}", count(&what)))),
+    );
     sentences
 }
 
@@ -65,11 +69,15 @@ fn without_service<'s>(change: &Change, sentence: &'s str) -> Option<&'s str> {
         | Change::Service { service, .. }
         | Change::Resumed { service, .. }
         | Change::RampBegan { service, .. }
-        | Change::RampEnded { service, .. } => sentence.strip_prefix("service ")?.strip_prefix(service.as_str()),
+        | Change::RampEnded { service, .. } => sentence
+            .strip_prefix("service ")?
+            .strip_prefix(service.as_str()),
         Change::UnitFenced { unit, .. }
         | Change::UnitRedirected { unit, .. }
         | Change::UnitOwned { unit, .. }
-        | Change::UnitStranded { unit, .. } => sentence.strip_prefix("unit ")?.strip_prefix(unit.as_str()),
+        | Change::UnitStranded { unit, .. } => {
+            sentence.strip_prefix("unit ")?.strip_prefix(unit.as_str())
+        }
         _ => None,
     }
 }
@@ -82,20 +90,38 @@ mod tests {
 
     fn pool(service: usize, region: &str, new: Rung) -> Effect {
         let (service, region) = (format!("s{service}.example."), region.to_owned());
-        let stand = |rung| Stand { rung, held: false, drained: false };
-        Effect::Say(Change::Pool { service, region, family: "A", old: stand(Rung::Up), new: stand(new) })
+        let stand = |rung| Stand {
+            rung,
+            held: false,
+            drained: false,
+        };
+        Effect::Say(Change::Pool {
+            service,
+            region,
+            family: "A",
+            old: stand(Rung::Up),
+            new: stand(new),
+        })
     }
 
     fn said_of(effects: &[Effect]) -> Vec<String> {
-        sentences(effects, WallTime::default()).into_iter().map(|(_, sentence)| sentence).collect()
+        sentences(effects, WallTime::default())
+            .into_iter()
+            .map(|(_, sentence)| sentence)
+            .collect()
     }
 
     #[test]
     fn few_services_are_all_named() {
-        let effects: Vec<Effect> = (0..NAMED).map(|service| pool(service, "dublin", Rung::AsIfUp)).collect();
+        let effects: Vec<Effect> = (0..NAMED)
+            .map(|service| pool(service, "dublin", Rung::AsIfUp))
+            .collect();
         let said = said_of(&effects);
         assert_eq!(said.len(), NAMED);
-        assert_eq!(said[1], "service s1.example. A region dublin is down, was up");
+        assert_eq!(
+            said[1],
+            "service s1.example. A region dublin is down, was up"
+        );
     }
 
     #[test]
@@ -104,13 +130,27 @@ mod tests {
         effects.extend((0..10_000).flat_map(|service| {
             [
                 pool(service, "dublin", Rung::AsIfUp),
-                pool(service, "tokyo", if service == 0 { Rung::Survivors } else { Rung::AsIfUp }),
+                pool(
+                    service,
+                    "tokyo",
+                    if service == 0 {
+                        Rung::Survivors
+                    } else {
+                        Rung::AsIfUp
+                    },
+                ),
             ]
         }));
         let said = sentences(&effects, WallTime::default());
         assert_eq!(said.len(), 1 + 2 * NAMED + 1 + 2);
         assert!(said.iter().all(|(is_bad, _)| *is_bad));
-        assert_eq!(said[said.len() - 2].1, "and 9990 more: A region dublin is down, was up");
-        assert_eq!(said[said.len() - 1].1, "and 9989 more: A region tokyo is down, was up");
+        assert_eq!(
+            said[said.len() - 2].1,
+            "and 9990 more: A region dublin is down, was up"
+        );
+        assert_eq!(
+            said[said.len() - 1].1,
+            "and 9989 more: A region tokyo is down, was up"
+        );
     }
 }

@@ -54,8 +54,16 @@ impl Moved {
         let mut directory = Directory::default();
         let found = directory.take_up(state.as_deref(), wall());
         let listener = directory.bind();
-        let usable = state.as_deref().is_some_and(|state| state::objection(state).is_none());
-        Some(Moved { state, usable, directory, listener, found })
+        let usable = state
+            .as_deref()
+            .is_some_and(|state| state::objection(state).is_none());
+        Some(Moved {
+            state,
+            usable,
+            directory,
+            listener,
+            found,
+        })
     }
 }
 
@@ -74,9 +82,26 @@ pub(super) struct Found {
 impl Found {
     /// What the publisher is to hear.
     pub(super) fn events(self) -> [Event; 2] {
-        let Found { records, frozen, overrides, .. } = self;
-        let FoundOverrides { overrides, last, lost, .. } = overrides;
-        [Event::OverridesTakenUp { overrides, last, lost }, Event::UnitsTakenUp { records, frozen }]
+        let Found {
+            records,
+            frozen,
+            overrides,
+            ..
+        } = self;
+        let FoundOverrides {
+            overrides,
+            last,
+            lost,
+            ..
+        } = overrides;
+        [
+            Event::OverridesTakenUp {
+                overrides,
+                last,
+                lost,
+            },
+            Event::UnitsTakenUp { records, frozen },
+        ]
     }
 }
 
@@ -84,43 +109,76 @@ impl Directory {
     /// Takes `path` up, where nothing is; `wall` reads the times kept in it.
     pub(super) fn take_up(&mut self, path: Option<&Path>, wall: WallTime) -> Found {
         self.path = path.map(Path::to_owned);
-        let found = |records, frozen| Found { records, frozen, lost: false, overrides: FoundOverrides::default() };
+        let found = |records, frozen| Found {
+            records,
+            frozen,
+            lost: false,
+            overrides: FoundOverrides::default(),
+        };
         let Some(path) = path else {
             let why = "there is no state directory: [server] state names one".to_owned();
             return found(UnitRecords::new(), Some(why));
         };
         if let Some(why) = state::objection(path) {
-            tracing::error!("{why}. NOTHING IN IT IS USED, NO UNIT IS ANSWERED, and there is no control socket until a reload");
-            let lost = Some(format!("the overrides are lost, since {why}; NO OVERRIDE IS IN FORCE"));
-            let overrides = FoundOverrides { lost, ..FoundOverrides::default() };
-            return Found { overrides, ..found(UnitRecords::new(), Some(why)) };
+            tracing::error!(
+                "{why}. NOTHING IN IT IS USED, NO UNIT IS ANSWERED, and there is no control socket until a reload"
+            );
+            let lost = Some(format!(
+                "the overrides are lost, since {why}; NO OVERRIDE IS IN FORCE"
+            ));
+            let overrides = FoundOverrides {
+                lost,
+                ..FoundOverrides::default()
+            };
+            return Found {
+                overrides,
+                ..found(UnitRecords::new(), Some(why))
+            };
         }
         match Lock::take(path) {
             Ok(lock) => self.lock = Some(lock),
             Err(why @ NotLocked::Taken) => {
-                tracing::error!("{why} {}: NO UNIT IS ANSWERED, and there is no control socket", path.display());
+                tracing::error!(
+                    "{why} {}: NO UNIT IS ANSWERED, and there is no control socket",
+                    path.display()
+                );
                 // What operators say to that process holds here as it stands now.
                 return Found {
                     overrides: overrides(path, wall),
-                    ..found(UnitRecords::new(), Some(format!("{why} {}", path.display())))
+                    ..found(
+                        UnitRecords::new(),
+                        Some(format!("{why} {}", path.display())),
+                    )
                 };
             }
             Err(why @ NotLocked::Impossible(_)) => {
                 tracing::warn!("{why}; there is no control socket");
                 // Whoever owns a unit keeps it: what is on the disk stays as it is.
                 let records = state::peek_units(path).unwrap_or_default();
-                return Found { overrides: overrides(path, wall), ..found(records, Some(why.to_string())) };
+                return Found {
+                    overrides: overrides(path, wall),
+                    ..found(records, Some(why.to_string()))
+                };
             }
         }
         state::sweep(path);
         let overrides = overrides(path, wall);
         match state::load_units(path) {
-            Ok(records) => Found { overrides, lost: state::were_units_lost(path), ..found(records, None) },
+            Ok(records) => Found {
+                overrides,
+                lost: state::were_units_lost(path),
+                ..found(records, None)
+            },
             Err(why) => {
                 tracing::error!("{why}");
                 // What is in the way would be written over.
                 let there = path.join(state::UNITS_FILE).exists();
-                Found { records: UnitRecords::new(), frozen: there.then_some(why), lost: true, overrides }
+                Found {
+                    records: UnitRecords::new(),
+                    frozen: there.then_some(why),
+                    lost: true,
+                    overrides,
+                }
             }
         }
     }
@@ -129,7 +187,9 @@ impl Directory {
     pub(super) fn begin_units(&self, config: &Config, found: &mut Found) {
         let mut records = found.records.clone();
         let begun = begin_units(config, &mut records);
-        let Some(path) = self.path.as_ref().filter(|_| !begun.is_empty()) else { return };
+        let Some(path) = self.path.as_ref().filter(|_| !begun.is_empty()) else {
+            return;
+        };
         let refused = match (&found.frozen, found.lost) {
             (Some(why), _) => why.clone(),
             (None, true) => {
@@ -150,14 +210,21 @@ impl Directory {
     /// Makes the control socket in it, where it is taken up.
     pub(super) fn bind(&self) -> Option<UnixListener> {
         let path = self.path.as_ref().filter(|_| self.lock.is_some())?;
-        control::local::bind(path).inspect_err(|why| tracing::warn!("there is no control socket: {why}")).ok()
+        control::local::bind(path)
+            .inspect_err(|why| tracing::warn!("there is no control socket: {why}"))
+            .ok()
     }
 
     /// Serves the control socket.
     pub(super) fn serve(&mut self, listener: Option<UnixListener>, control: &Control) {
-        let (Some(path), Some(listener)) = (&self.path, listener) else { return };
+        let (Some(path), Some(listener)) = (&self.path, listener) else {
+            return;
+        };
         let socket = path.join(control::local::SOCKET);
-        self.socket = Some((socket, tokio::spawn(control::local::serve(listener, control.clone()))));
+        self.socket = Some((
+            socket,
+            tokio::spawn(control::local::serve(listener, control.clone())),
+        ));
     }
 
     /// True where this process alone writes to it.
@@ -214,8 +281,14 @@ impl Daemon {
     /// Operators are not kept waiting for a disk that hangs.
     pub(super) fn answer_waiting(&mut self) {
         let now = self.now();
-        for (_, asking) in self.requests.extract_if(|_, asking| now.since(asking.since) >= PATIENCE) {
-            let why = format!("the state directory has not answered for {} s", now.since(asking.since).as_secs());
+        for (_, asking) in self
+            .requests
+            .extract_if(|_, asking| now.since(asking.since) >= PATIENCE)
+        {
+            let why = format!(
+                "the state directory has not answered for {} s",
+                now.since(asking.since).as_secs()
+            );
             let _ = asking.reply.send(Err(NotDone::NotKnown(why)));
         }
     }
@@ -224,14 +297,32 @@ impl Daemon {
     fn state_hangs(&self) -> Option<String> {
         let takes = self.keeper.as_ref()?.takes();
         let path = self.state.as_deref()?.display();
-        (takes >= PATIENCE).then(|| format!("the state directory {path} has not answered for {} s", takes.as_secs()))
+        (takes >= PATIENCE).then(|| {
+            format!(
+                "the state directory {path} has not answered for {} s",
+                takes.as_secs()
+            )
+        })
     }
 
     /// The history of health, units and overrides are kept where the new files say; a directory that could not be taken up before
     /// was tried again.
     pub(super) fn follow_state(&mut self, moved: Option<Moved>) {
-        let Some(Moved { state, usable, directory, listener, found }) = moved else { return };
-        let before = if state == self.state { None } else { self.keeper.take() };
+        let Some(Moved {
+            state,
+            usable,
+            directory,
+            listener,
+            found,
+        }) = moved
+        else {
+            return;
+        };
+        let before = if state == self.state {
+            None
+        } else {
+            self.keeper.take()
+        };
         self.state = state;
         if self.keeper.is_none() {
             self.start_keeper(usable);
@@ -239,9 +330,14 @@ impl Daemon {
         self.directory.leave(before);
         self.directory = directory;
         self.directory.serve(listener, &self.control);
-        let given_up = self.publisher.keep_overrides(self.directory.is_taken_up() && self.keeper.is_some());
+        let given_up = self
+            .publisher
+            .keep_overrides(self.directory.is_taken_up() && self.keeper.is_some());
         self.take(given_up);
-        found.events().into_iter().for_each(|event| self.handle(event));
+        found
+            .events()
+            .into_iter()
+            .for_each(|event| self.handle(event));
     }
 
     /// Every thread has left the snapshots before this one.
@@ -252,13 +348,23 @@ impl Daemon {
     }
 
     /// Puts an operator's request to the publisher, which may answer it later.
-    pub(super) fn request(&mut self, reply: oneshot::Sender<Result<Answered, NotDone>>, event: impl FnOnce(u64) -> Event) {
+    pub(super) fn request(
+        &mut self,
+        reply: oneshot::Sender<Result<Answered, NotDone>>,
+        event: impl FnOnce(u64) -> Event,
+    ) {
         if let Some(why) = self.state_hangs() {
             let _ = reply.send(Err(NotDone::NotKept(why)));
             return;
         }
         self.requested += 1;
-        self.requests.insert(self.requested, Asking { since: self.now(), reply });
+        self.requests.insert(
+            self.requested,
+            Asking {
+                since: self.now(),
+                reply,
+            },
+        );
         self.handle(event(self.requested));
     }
 }

@@ -28,7 +28,9 @@ pub(super) fn start(vitals: Arc<Vitals>, clock: Clock, threads: Stalls) -> std::
         woken: clock.now(),
         late: Duration::ZERO,
     };
-    thread::Builder::new().name("watch".to_owned()).spawn(move || watch.run())?;
+    thread::Builder::new()
+        .name("watch".to_owned())
+        .spawn(move || watch.run())?;
     Ok(())
 }
 
@@ -70,10 +72,16 @@ impl Watch {
                 self.looked = now;
                 self.stuck = self.threads.stalled();
                 if !self.stuck.is_empty() {
-                    tracing::error!("threads are stuck: {}; the watchdog is not fed", self.stuck.join(", "));
+                    tracing::error!(
+                        "threads are stuck: {}; the watchdog is not fed",
+                        self.stuck.join(", ")
+                    );
                 }
             }
-            let Some(period) = feed.filter(|period| now.since(self.fed) + pause / 2 >= *period) else { continue };
+            let Some(period) = feed.filter(|period| now.since(self.fed) + pause / 2 >= *period)
+            else {
+                continue;
+            };
             if self.stuck.is_empty() && self.vitals.late(now) < period.max(LATE) {
                 self.fed = now;
                 notify::watchdog();

@@ -19,7 +19,9 @@ fn harm(work: Work) -> &'static str {
     match work {
         Work::Databases => "looking whether a location database has changed; those in use stay",
         Work::Reload => "reading the files; what was served before stays, and another reload waits",
-        Work::LastGood => "keeping copies of the last good files; a restart with broken files would find older ones",
+        Work::LastGood => {
+            "keeping copies of the last good files; a restart with broken files would find older ones"
+        }
         Work::State => {
             "writing to the state directory; overrides are refused, no unit changes hands, and the history of health is not kept"
         }
@@ -30,10 +32,19 @@ impl Daemon {
     /// Shows how long work on files takes, and says once when it takes too long and once when that is over.
     pub(super) fn watch_work(&mut self) {
         let now = self.now();
-        let keeping = self.keeping.as_ref().filter(|(_, task)| !task.is_finished());
+        let keeping = self
+            .keeping
+            .as_ref()
+            .filter(|(_, task)| !task.is_finished());
         for (work, takes) in [
-            (Work::Databases, self.look.as_ref().map(|look| now.since(look.since))),
-            (Work::Reload, self.reload.as_ref().map(|reload| now.since(reload.since))),
+            (
+                Work::Databases,
+                self.look.as_ref().map(|look| now.since(look.since)),
+            ),
+            (
+                Work::Reload,
+                self.reload.as_ref().map(|reload| now.since(reload.since)),
+            ),
             (Work::LastGood, keeping.map(|(since, _)| now.since(*since))),
             (Work::State, self.keeper.as_ref().map(Keeper::takes)),
         ] {
@@ -41,8 +52,14 @@ impl Daemon {
             let was_late = self.control.vitals.work(work) >= patience;
             self.control.vitals.set_work(work, takes);
             match (was_late, takes >= patience) {
-                (false, true) => tracing::warn!("a file system does not answer for {} s: {}", takes.as_secs(), harm(work)),
-                (true, false) => tracing::info!("a file system answers again: {} is over", work.as_label()),
+                (false, true) => tracing::warn!(
+                    "a file system does not answer for {} s: {}",
+                    takes.as_secs(),
+                    harm(work)
+                ),
+                (true, false) => {
+                    tracing::info!("a file system answers again: {} is over", work.as_label())
+                }
                 _ => {}
             }
         }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Report,
+};
 
 use super::{At, Diagnostic, Diagnostics, Severity};
 
@@ -16,15 +18,26 @@ const MAX_FRAME: usize = 4000;
 
 /// Every diagnostic with its code frame, then one line that counts them.
 pub fn render_text(diagnostics: &Diagnostics, sources: &Sources, color: bool) -> String {
-    let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(120).with_links(false);
+    let theme = if color {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(120)
+        .with_links(false);
     let mut out = String::new();
     for diagnostic in diagnostics.iter() {
         render_one(&handler, diagnostic, sources, &mut out);
     }
     let plural = |n: usize| if n == 1 { "" } else { "s" };
     let (errors, warnings) = (diagnostics.errors(), diagnostics.warnings());
-    let _ = writeln!(out, "{errors} error{}, {warnings} warning{}", plural(errors), plural(warnings));
+    let _ = writeln!(
+        out,
+        "{errors} error{}, {warnings} warning{}",
+        plural(errors),
+        plural(warnings)
+    );
     out
 }
 
@@ -48,7 +61,12 @@ pub fn render_json(diagnostics: &Diagnostics) -> serde_json::Value {
     serde_json::json!({ "errors": diagnostics.errors(), "warnings": diagnostics.warnings(), "diagnostics": items })
 }
 
-fn render_one(handler: &GraphicalReportHandler, diagnostic: &Diagnostic, sources: &Sources, out: &mut String) {
+fn render_one(
+    handler: &GraphicalReportHandler,
+    diagnostic: &Diagnostic,
+    sources: &Sources,
+    out: &mut String,
+) {
     let _ = writeln!(out, "{}", header(diagnostic));
     let framed = sources.get(&diagnostic.at.file).and_then(|text| {
         let span = byte_span(text, &diagnostic.at)?;
@@ -63,19 +81,28 @@ fn render_one(handler: &GraphicalReportHandler, diagnostic: &Diagnostic, sources
         out.push('\n');
         return;
     };
-    let label = LabeledSpan::at(span.start - window_start..(span.end - window_start).min(window.len()), "here");
+    let label = LabeledSpan::at(
+        span.start - window_start..(span.end - window_start).min(window.len()),
+        "here",
+    );
     let severity = match diagnostic.severity {
         Severity::Error => miette::Severity::Error,
         Severity::Warning => miette::Severity::Warning,
     };
-    let mut frame = MietteDiagnostic::new(diagnostic.message.clone()).with_severity(severity).with_label(label);
+    let mut frame = MietteDiagnostic::new(diagnostic.message.clone())
+        .with_severity(severity)
+        .with_label(label);
     frame.help = diagnostic.hint.clone();
     let padded = format!("{}{window}", "\n".repeat(first_line));
     let shift = first_line;
     frame.labels = frame.labels.map(|labels| {
-        labels.into_iter().map(|l| LabeledSpan::new(l.label().map(str::to_owned), l.offset() + shift, l.len())).collect()
+        labels
+            .into_iter()
+            .map(|l| LabeledSpan::new(l.label().map(str::to_owned), l.offset() + shift, l.len()))
+            .collect()
     });
-    let report = Report::new(frame).with_source_code(NamedSource::new(&*diagnostic.at.file, padded));
+    let report =
+        Report::new(frame).with_source_code(NamedSource::new(&*diagnostic.at.file, padded));
     let _ = handler.render_report(out, report.as_ref());
     out.push('\n');
 }
@@ -85,26 +112,55 @@ fn header(diagnostic: &Diagnostic) -> String {
         Severity::Error => "error",
         Severity::Warning => "warning",
     };
-    let key = if diagnostic.key.is_empty() { String::new() } else { format!("{}: ", diagnostic.key) };
-    format!("{}: {severity}[{}]: {key}{}", diagnostic.at, diagnostic.rule, diagnostic.message)
+    let key = if diagnostic.key.is_empty() {
+        String::new()
+    } else {
+        format!("{}: ", diagnostic.key)
+    };
+    format!(
+        "{}: {severity}[{}]: {key}{}",
+        diagnostic.at, diagnostic.rule, diagnostic.message
+    )
 }
 
 /// The bytes that `at` marks; `None` for a whole file or a line that is not there.
 fn byte_span(text: &str, at: &At) -> Option<std::ops::Range<usize>> {
     let line_number = (at.line as usize).checked_sub(1)?;
-    let line_start = if line_number == 0 { 0 } else { text.match_indices('\n').nth(line_number - 1)?.0 + 1 };
+    let line_start = if line_number == 0 {
+        0
+    } else {
+        text.match_indices('\n').nth(line_number - 1)?.0 + 1
+    };
     let line = text[line_start..].split('\n').next().unwrap_or("");
-    let offset_of = |column: usize| line.char_indices().nth(column).map_or(line.len(), |(i, _)| i);
+    let offset_of = |column: usize| {
+        line.char_indices()
+            .nth(column)
+            .map_or(line.len(), |(i, _)| i)
+    };
     let first = (at.column as usize).saturating_sub(1);
-    let length = if at.column == 0 { line.chars().count() } else { at.length.max(1) as usize };
+    let length = if at.column == 0 {
+        line.chars().count()
+    } else {
+        at.length.max(1) as usize
+    };
     Some(line_start + offset_of(first)..line_start + offset_of(first + length))
 }
 
 /// Three lines around `position`, the byte they start at, and how many lines come before.
 fn window(text: &str, position: usize) -> (&str, usize, usize) {
-    let start = text[..position].rmatch_indices('\n').nth(2).map_or(0, |(i, _)| i + 1);
-    let end = text[position..].match_indices('\n').nth(1).map_or(text.len(), |(i, _)| position + i);
-    (&text[start..end], start, text[..start].bytes().filter(|b| *b == b'\n').count())
+    let start = text[..position]
+        .rmatch_indices('\n')
+        .nth(2)
+        .map_or(0, |(i, _)| i + 1);
+    let end = text[position..]
+        .match_indices('\n')
+        .nth(1)
+        .map_or(text.len(), |(i, _)| position + i);
+    (
+        &text[start..end],
+        start,
+        text[..start].bytes().filter(|b| *b == b'\n').count(),
+    )
 }
 
 #[cfg(test)]
@@ -127,11 +183,19 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let text = "zone = \"a\"\nttl = \"soon\"\n";
         diagnostics
-            .error("wrong-type", At::span("z.toml", text, 17..23), "ttl", "is a string, not a number of seconds")
+            .error(
+                "wrong-type",
+                At::span("z.toml", text, 17..23),
+                "ttl",
+                "is a string, not a number of seconds",
+            )
             .hint("write ttl = 20");
         let sources = Sources::from([(Arc::from("z.toml"), Arc::from(text))]);
         let out = render_text(&diagnostics, &sources, false);
-        assert!(out.contains("z.toml:2:7: error[wrong-type]: ttl: is a string"), "{out}");
+        assert!(
+            out.contains("z.toml:2:7: error[wrong-type]: ttl: is a string"),
+            "{out}"
+        );
         assert!(out.contains("2 │ ttl = \"soon\""), "{out}");
         assert!(out.contains("help: write ttl = 20"), "{out}");
         assert!(out.ends_with("1 error, 0 warnings\n"), "{out}");

@@ -34,10 +34,14 @@ pub enum NameError {
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            NameError::EmptyLabel => "the name has an empty label (two dots in a row, or a leading dot)",
+            NameError::EmptyLabel => {
+                "the name has an empty label (two dots in a row, or a leading dot)"
+            }
             NameError::LabelTooLong => "a label is longer than 63 octets",
             NameError::NameTooLong => "the name is longer than 255 octets",
-            NameError::BadEscape => "a backslash must be followed by a character or three digits up to 255",
+            NameError::BadEscape => {
+                "a backslash must be followed by a character or three digits up to 255"
+            }
             NameError::Relative => "the name is relative and no origin is known",
             NameError::Empty => "the name is empty",
         })
@@ -62,7 +66,11 @@ impl Name {
 
     /// As [`Name::from_text`], appending the wire format to `wire`: a reader of many names makes no
     /// allocation for each. After an error `wire` holds part of the name.
-    pub fn append_text(text: &str, origin: Option<&Name>, wire: &mut Vec<u8>) -> Result<(), NameError> {
+    pub fn append_text(
+        text: &str,
+        origin: Option<&Name>,
+        wire: &mut Vec<u8>,
+    ) -> Result<(), NameError> {
         let start = wire.len();
         match text {
             "" => return Err(NameError::Empty),
@@ -242,7 +250,11 @@ impl PartialOrd for Name {
 impl Ord for Name {
     /// Canonical DNS name order (RFC 4034 §6.1): by label from the right, case ignored.
     fn cmp(&self, other: &Name) -> std::cmp::Ordering {
-        let lower = |name: &Name| name.labels().map(<[u8]>::to_ascii_lowercase).collect::<Vec<_>>();
+        let lower = |name: &Name| {
+            name.labels()
+                .map(<[u8]>::to_ascii_lowercase)
+                .collect::<Vec<_>>()
+        };
         lower(self).iter().rev().cmp(lower(other).iter().rev())
     }
 }
@@ -256,7 +268,9 @@ impl fmt::Display for Name {
         for label in self.labels() {
             for octet in label {
                 match octet {
-                    b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => write!(f, "\\{}", *octet as char)?,
+                    b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => {
+                        write!(f, "\\{}", *octet as char)?
+                    }
                     0x21..=0x7e => write!(f, "{}", *octet as char)?,
                     other => write!(f, "\\{other:03}")?,
                 }
@@ -286,8 +300,14 @@ mod tests {
         assert_eq!(name("www.Example.").as_wire(), b"\x03www\x07Example\0");
         assert_eq!(name(r"a\.b.\099\\.").as_wire(), b"\x03a.b\x02c\\\0");
         assert_eq!(name(r"a\.b.\099\\.").to_string(), r"a\.b.c\\.");
-        assert_eq!(Name::from_text("www", Some(&name("example."))).unwrap(), name("WWW.example."));
-        assert_eq!(Name::from_text("@", Some(&name("example."))).unwrap(), name("example."));
+        assert_eq!(
+            Name::from_text("www", Some(&name("example."))).unwrap(),
+            name("WWW.example.")
+        );
+        assert_eq!(
+            Name::from_text("@", Some(&name("example."))).unwrap(),
+            name("example.")
+        );
         assert_eq!(Name::from_wire(b"\x03www\0"), Some(name("www.")));
         assert_eq!(Name::from_wire(b"\x03www\0\0"), None);
         assert_eq!(Name::from_wire(b"\x03ww"), None);
@@ -318,7 +338,10 @@ mod tests {
         assert!(name("example.").is_within(&name("example.")));
         assert!(!name("anexample.").is_within(&name("example.")));
         assert!(name("example.").is_within(&Name::root()));
-        assert_eq!(name("www.gtm.example.").relative_to(&name("gtm.example.")), "www");
+        assert_eq!(
+            name("www.gtm.example.").relative_to(&name("gtm.example.")),
+            "www"
+        );
         assert_eq!(name("other.").relative_to(&name("gtm.example.")), "other.");
     }
 }

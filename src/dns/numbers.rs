@@ -42,11 +42,16 @@ impl FromStr for RrType {
 
     /// Reads a mnemonic or `TYPEnnn`, in any case.
     fn from_str(text: &str) -> Result<RrType, ()> {
-        if let Some((_, value)) = RR_TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+        if let Some((_, value)) = RR_TYPES
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+        {
             return Ok(RrType(*value));
         }
         match text.get(..4) {
-            Some(prefix) if prefix.eq_ignore_ascii_case("TYPE") => digits(&text[4..]).map(RrType).ok_or(()),
+            Some(prefix) if prefix.eq_ignore_ascii_case("TYPE") => {
+                digits(&text[4..]).map(RrType).ok_or(())
+            }
             _ => Err(()),
         }
     }
@@ -74,7 +79,11 @@ impl FromStr for Class {
             "IN" => Ok(Class::IN),
             "CH" => Ok(Class::CH),
             "HS" => Ok(Class::HS),
-            other => other.strip_prefix("CLASS").and_then(digits).map(Class).ok_or(()),
+            other => other
+                .strip_prefix("CLASS")
+                .and_then(digits)
+                .map(Class)
+                .ok_or(()),
         }
     }
 }
@@ -144,7 +153,11 @@ impl Ttl {
 
     /// `None` above 2³¹−1 seconds.
     pub const fn from_secs(seconds: u32) -> Option<Ttl> {
-        if seconds > Ttl::MAX.0 { None } else { Some(Ttl(seconds)) }
+        if seconds > Ttl::MAX.0 {
+            None
+        } else {
+            Some(Ttl(seconds))
+        }
     }
 
     /// Seconds.

@@ -26,7 +26,9 @@ impl fmt::Display for PrefixError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             PrefixError::Address => "is not an IPv4 or IPv6 address",
-            PrefixError::Length => "has a prefix length that is not 0 … 32 (IPv4) or 0 … 128 (IPv6)",
+            PrefixError::Length => {
+                "has a prefix length that is not 0 … 32 (IPv4) or 0 … 128 (IPv6)"
+            }
             PrefixError::HostBits => "has bits set past its prefix length",
         })
     }
@@ -39,7 +41,11 @@ impl Prefix {
     #[inline]
     pub fn new(address: IpAddr, length: u8) -> Result<Prefix, PrefixError> {
         let prefix = Prefix::truncating(address, length).ok_or(PrefixError::Length)?;
-        if prefix.address == address { Ok(prefix) } else { Err(PrefixError::HostBits) }
+        if prefix.address == address {
+            Ok(prefix)
+        } else {
+            Err(PrefixError::HostBits)
+        }
     }
 
     /// `address`/`length` with the bits past it cleared; `None` when the length is too long.
@@ -61,7 +67,10 @@ impl Prefix {
 
     /// A single address.
     pub fn host(address: IpAddr) -> Prefix {
-        Prefix { address, length: if address.is_ipv4() { 32 } else { 128 } }
+        Prefix {
+            address,
+            length: if address.is_ipv4() { 32 } else { 128 },
+        }
     }
 
     /// Its first address.
@@ -76,7 +85,8 @@ impl Prefix {
 
     /// True when `address` is of the same family and inside.
     pub fn contains(self, address: IpAddr) -> bool {
-        self.address.is_ipv4() == address.is_ipv4() && Prefix::truncating(address, self.length) == Some(self)
+        self.address.is_ipv4() == address.is_ipv4()
+            && Prefix::truncating(address, self.length) == Some(self)
     }
 }
 
@@ -92,7 +102,10 @@ impl FromStr for Prefix {
     /// Reads `192.0.2.0/24`, or an address alone as a single-address prefix.
     fn from_str(text: &str) -> Result<Prefix, PrefixError> {
         let Some((address, length)) = text.split_once('/') else {
-            return text.parse().map(Prefix::host).map_err(|_| PrefixError::Address);
+            return text
+                .parse()
+                .map(Prefix::host)
+                .map_err(|_| PrefixError::Address);
         };
         let address = address.parse().map_err(|_| PrefixError::Address)?;
         if length.is_empty() || !length.bytes().all(|b| b.is_ascii_digit()) {
@@ -108,13 +121,26 @@ mod tests {
 
     #[test]
     fn prefixes_read_and_refuse() {
-        assert_eq!("192.0.2.0/24".parse::<Prefix>().unwrap().to_string(), "192.0.2.0/24");
+        assert_eq!(
+            "192.0.2.0/24".parse::<Prefix>().unwrap().to_string(),
+            "192.0.2.0/24"
+        );
         assert_eq!("2001:db8::/32".parse::<Prefix>().unwrap().length(), 32);
         assert_eq!("192.0.2.1".parse::<Prefix>().unwrap().length(), 32);
         assert_eq!("192.0.2.1/24".parse::<Prefix>(), Err(PrefixError::HostBits));
         assert_eq!("192.0.2.0/33".parse::<Prefix>(), Err(PrefixError::Length));
         assert_eq!("192.0.2/24".parse::<Prefix>(), Err(PrefixError::Address));
-        assert!("0.0.0.0/0".parse::<Prefix>().unwrap().contains("203.0.113.9".parse().unwrap()));
-        assert!(!"::/0".parse::<Prefix>().unwrap().contains("203.0.113.9".parse().unwrap()));
+        assert!(
+            "0.0.0.0/0"
+                .parse::<Prefix>()
+                .unwrap()
+                .contains("203.0.113.9".parse().unwrap())
+        );
+        assert!(
+            !"::/0"
+                .parse::<Prefix>()
+                .unwrap()
+                .contains("203.0.113.9".parse().unwrap())
+        );
     }
 }

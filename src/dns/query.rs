@@ -94,7 +94,9 @@ impl<'q> Request<'q> {
     /// As [`Request::parse`], into `self`, which is [`Request::EMPTY`]: a request is large enough for its copying to show.
     #[inline]
     pub fn read(&mut self, message: &'q [u8]) -> Result<(), Unanswerable> {
-        let Some(header) = message.first_chunk::<HEADER>() else { return Err(Unanswerable::Short) };
+        let Some(header) = message.first_chunk::<HEADER>() else {
+            return Err(Unanswerable::Short);
+        };
         let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         if header[2] & 0x80 != 0 {
             return Err(Unanswerable::NotAQuery);
@@ -116,7 +118,12 @@ impl<'q> Request<'q> {
         self.qtype = RrType(u16::from_be_bytes([fixed[0], fixed[1]]));
         self.qclass = Class(u16::from_be_bytes([fixed[2], fixed[3]]));
         let other = u32::from(count(6)) + u32::from(count(8));
-        let records = Rest { message, at: end, other, additional: u32::from(count(10)) };
+        let records = Rest {
+            message,
+            at: end,
+            other,
+            additional: u32::from(count(10)),
+        };
         self.error = records.read(&mut self.edns, &mut self.tsig_at).err();
         Ok(())
     }
@@ -135,7 +142,13 @@ impl<'q> Edns<'q> {
         let other = u32::from(count(6)) + u32::from(count(8));
         let mut edns = None;
         // What is wrong behind it does not matter to who sent it.
-        let _ = Rest { message, at, other, additional: u32::from(count(10)) }.read(&mut edns, &mut 0);
+        let _ = Rest {
+            message,
+            at,
+            other,
+            additional: u32::from(count(10)),
+        }
+        .read(&mut edns, &mut 0);
         edns
     }
 }
@@ -193,7 +206,11 @@ impl<'q> Rest<'q> {
             if edns.is_some() || !record.at_root {
                 return Err(Rcode::FORMERR);
             }
-            *edns = Some(Edns { udp_size: record.class, dnssec_ok: record.ttl & 0x8000 != 0, ..Edns::default() });
+            *edns = Some(Edns {
+                udp_size: record.class,
+                dnssec_ok: record.ttl & 0x8000 != 0,
+                ..Edns::default()
+            });
             options = Some((record.ttl >> 16 & 0xff, record.rdata));
         }
         if self.at != self.message.len() {
@@ -207,7 +224,11 @@ impl<'q> Rest<'q> {
             edns.read_options(options)?;
         }
         // There are no keys here, so none is known (RFC 8945 §5.2.1).
-        if *tsig_at == 0 { Ok(()) } else { Err(Rcode::NOTAUTH) }
+        if *tsig_at == 0 {
+            Ok(())
+        } else {
+            Err(Rcode::NOTAUTH)
+        }
     }
 
     #[inline]
@@ -257,7 +278,9 @@ pub(super) fn skip_name(bytes: &[u8]) -> Option<usize> {
         match *bytes.get(at)? {
             0 => return Some(at + 1),
             pointer if pointer & 0xc0 == 0xc0 => return (bytes.len() > at + 1).then_some(at + 2),
-            length if usize::from(length) <= MAX_LABEL && at < MAX_NAME => at += 1 + usize::from(length),
+            length if usize::from(length) <= MAX_LABEL && at < MAX_NAME => {
+                at += 1 + usize::from(length)
+            }
             _ => return None,
         }
     }
@@ -272,7 +295,9 @@ impl<'q> Edns<'q> {
     #[inline]
     fn read_options(&mut self, mut options: &'q [u8]) -> Result<(), Rcode> {
         while !options.is_empty() {
-            let [c0, c1, l0, l1, rest @ ..] = options else { return Err(Rcode::FORMERR) };
+            let [c0, c1, l0, l1, rest @ ..] = options else {
+                return Err(Rcode::FORMERR);
+            };
             let length = usize::from(u16::from_be_bytes([*l0, *l1]));
             if rest.len() < length {
                 return Err(Rcode::FORMERR);
@@ -294,7 +319,9 @@ impl<'q> Ecs<'q> {
     /// in a query, bits set past the source length.
     #[inline]
     pub fn parse(data: &'q [u8]) -> Option<Ecs<'q>> {
-        let [f0, f1, source, scope, address @ ..] = data else { return None };
+        let [f0, f1, source, scope, address @ ..] = data else {
+            return None;
+        };
         if *scope != 0 || address.len() != usize::from(source.div_ceil(8)) {
             return None;
         }
@@ -303,17 +330,30 @@ impl<'q> Ecs<'q> {
         let prefix = match u16::from_be_bytes([*f0, *f1]) {
             0 if *source == 0 => return Some(Ecs { data, prefix: None }),
             1 => {
-                let bits = address.iter().fold(0, |bits, octet| bits << 8 | u32::from(*octet));
-                Prefix::new(Ipv4Addr::from_bits(bits.unbounded_shl(missing(32)?)).into(), *source)
+                let bits = address
+                    .iter()
+                    .fold(0, |bits, octet| bits << 8 | u32::from(*octet));
+                Prefix::new(
+                    Ipv4Addr::from_bits(bits.unbounded_shl(missing(32)?)).into(),
+                    *source,
+                )
             }
             2 => {
-                let bits = address.iter().fold(0, |bits, octet| bits << 8 | u128::from(*octet));
-                Prefix::new(Ipv6Addr::from_bits(bits.unbounded_shl(missing(128)?)).into(), *source)
+                let bits = address
+                    .iter()
+                    .fold(0, |bits, octet| bits << 8 | u128::from(*octet));
+                Prefix::new(
+                    Ipv6Addr::from_bits(bits.unbounded_shl(missing(128)?)).into(),
+                    *source,
+                )
             }
             _ => return None,
         };
         let prefix = prefix.ok()?;
-        Some(Ecs { data, prefix: (*source > 0).then_some(prefix) })
+        Some(Ecs {
+            data,
+            prefix: (*source > 0).then_some(prefix),
+        })
     }
 }
 
@@ -322,7 +362,9 @@ mod tests {
     use super::*;
 
     fn query(tail: &[u8], counts: [u8; 4]) -> Vec<u8> {
-        let mut message = vec![0, 1, 1, 0, 0, counts[0], 0, counts[1], 0, counts[2], 0, counts[3]];
+        let mut message = vec![
+            0, 1, 1, 0, 0, counts[0], 0, counts[1], 0, counts[2], 0, counts[3],
+        ];
         message.extend_from_slice(b"\x03www\x01e\0\0\x01\0\x01");
         message.extend_from_slice(tail);
         message
@@ -345,12 +387,20 @@ mod tests {
         let message = query(&ecs(&[0, 1, 24, 0, 203, 0, 113]), [1, 0, 0, 1]);
         let request = Request::parse(&message).unwrap();
         assert_eq!(
-            (request.qname(), request.qtype, request.qclass, request.error),
+            (
+                request.qname(),
+                request.qtype,
+                request.qclass,
+                request.error
+            ),
             (&b"\x03www\x01e\0"[..], RrType::A, Class::IN, None)
         );
         let edns = request.edns.unwrap();
         assert!(edns.dnssec_ok && edns.udp_size == 1232);
-        assert_eq!(edns.ecs.unwrap().prefix.unwrap().to_string(), "203.0.113.0/24");
+        assert_eq!(
+            edns.ecs.unwrap().prefix.unwrap().to_string(),
+            "203.0.113.0/24"
+        );
     }
 
     #[test]
@@ -360,15 +410,39 @@ mod tests {
         let long = [b"\x3f".to_vec(), vec![b'a'; 63]].concat().repeat(4);
         for (what, message, expected) in [
             ("truncated header", vec![0; 11], Err(Unanswerable::Short)),
-            ("a response", vec![0, 1, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0], Err(Unanswerable::NotAQuery)),
-            ("another opcode", vec![0, 1, 0x28, 0, 0, 1, 0, 0, 0, 0, 0, 0], Err(Unanswerable::HeaderOnly(Rcode::NOTIMP))),
-            ("no question", vec![0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], formerr),
+            (
+                "a response",
+                vec![0, 1, 0x80, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+                Err(Unanswerable::NotAQuery),
+            ),
+            (
+                "another opcode",
+                vec![0, 1, 0x28, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+                Err(Unanswerable::HeaderOnly(Rcode::NOTIMP)),
+            ),
+            (
+                "no question",
+                vec![0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                formerr,
+            ),
             ("two questions", query(b"", [2, 0, 0, 0]), formerr),
             ("a label cut off", head(b"\x03ww"), formerr),
-            ("a pointer to itself", head(b"\xc0\x0c\0\x01\0\x01"), formerr),
+            (
+                "a pointer to itself",
+                head(b"\xc0\x0c\0\x01\0\x01"),
+                formerr,
+            ),
             ("a forward pointer", head(b"\xc0\x20\0\x01\0\x01"), formerr),
-            ("a label of 64 octets", head(&[&[64][..], &[b'a'; 64], b"\0\0\x01\0\x01"].concat()), formerr),
-            ("a name over 255 octets", head(&[&long[..], b"\0\0\x01\0\x01"].concat()), formerr),
+            (
+                "a label of 64 octets",
+                head(&[&[64][..], &[b'a'; 64], b"\0\0\x01\0\x01"].concat()),
+                formerr,
+            ),
+            (
+                "a name over 255 octets",
+                head(&[&long[..], b"\0\0\x01\0\x01"].concat()),
+                formerr,
+            ),
             ("no type", head(b"\x01a\0\0"), formerr),
         ] {
             assert_eq!(Request::parse(&message).map(|_| ()), expected, "{what}");
@@ -381,16 +455,60 @@ mod tests {
         let version_1 = [0, 0, 41, 4, 0xd0, 0, 1, 0, 0, 0, 2, 0xff, 0xff];
         let not_at_root = [&[1, b'a'][..], &plain].concat();
         for (what, tail, counts, expected) in [
-            ("two OPTs", [plain.clone(), plain.clone()].concat(), [1, 0, 0, 2], Some(Rcode::FORMERR)),
-            ("OPT in the answer section", plain.clone(), [1, 1, 0, 0], Some(Rcode::FORMERR)),
-            ("OPT not at the root", not_at_root, [1, 0, 0, 1], Some(Rcode::FORMERR)),
-            ("octets behind the last record", [plain.clone(), vec![0]].concat(), [1, 0, 0, 1], Some(Rcode::FORMERR)),
-            ("a record that is not there", vec![], [1, 0, 0, 1], Some(Rcode::FORMERR)),
-            ("an option cut off", opt(&[0, 8, 0, 9, 1]), [1, 0, 0, 1], Some(Rcode::FORMERR)),
-            ("version 1, before its options", version_1.to_vec(), [1, 0, 0, 1], Some(Rcode::BADVERS)),
-            ("an unknown option", opt(&[0xff, 0, 0, 1, 9]), [1, 0, 0, 1], None),
+            (
+                "two OPTs",
+                [plain.clone(), plain.clone()].concat(),
+                [1, 0, 0, 2],
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "OPT in the answer section",
+                plain.clone(),
+                [1, 1, 0, 0],
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "OPT not at the root",
+                not_at_root,
+                [1, 0, 0, 1],
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "octets behind the last record",
+                [plain.clone(), vec![0]].concat(),
+                [1, 0, 0, 1],
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "a record that is not there",
+                vec![],
+                [1, 0, 0, 1],
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "an option cut off",
+                opt(&[0, 8, 0, 9, 1]),
+                [1, 0, 0, 1],
+                Some(Rcode::FORMERR),
+            ),
+            (
+                "version 1, before its options",
+                version_1.to_vec(),
+                [1, 0, 0, 1],
+                Some(Rcode::BADVERS),
+            ),
+            (
+                "an unknown option",
+                opt(&[0xff, 0, 0, 1, 9]),
+                [1, 0, 0, 1],
+                None,
+            ),
         ] {
-            assert_eq!(Request::parse(&query(&tail, counts)).unwrap().error, expected, "{what}");
+            assert_eq!(
+                Request::parse(&query(&tail, counts)).unwrap().error,
+                expected,
+                "{what}"
+            );
         }
     }
 
@@ -402,7 +520,12 @@ mod tests {
             ("family 0 with a source", &[0, 0, 8, 0, 10]),
             ("family 3", &[0, 3, 0, 0]),
             ("source 33 of IPv4", &[0, 1, 33, 0, 1, 2, 3, 4, 5]),
-            ("source 129 of IPv6", &[0, 2, 129, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+            (
+                "source 129 of IPv6",
+                &[
+                    0, 2, 129, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                ],
+            ),
             ("an octet too few", &[0, 1, 24, 0, 203, 0]),
             ("an octet too many", &[0, 1, 24, 0, 203, 0, 113, 0]),
             ("bits past the source", &[0, 1, 23, 0, 203, 0, 113]),

@@ -31,7 +31,12 @@ impl<'q> Tsig<'q> {
         let (_other, rest) = with_length(rest.get(2..)?)?;
         // The algorithm's name is not compressed: it ends in the root.
         let complete = rest.is_empty() && algorithm.last() == Some(&0);
-        complete.then_some(Tsig { key: name_at(message, start)?, algorithm, time, original_id })
+        complete.then_some(Tsig {
+            key: name_at(message, start)?,
+            algorithm,
+            time,
+            original_id,
+        })
     }
 }
 
@@ -59,7 +64,8 @@ fn name_at(message: &[u8], mut at: usize) -> Option<ArrayVec<u8, MAX_NAME>> {
         if length > MAX_LABEL {
             return None;
         }
-        name.try_extend_from_slice(message.get(at..=at + length)?).ok()?;
+        name.try_extend_from_slice(message.get(at..=at + length)?)
+            .ok()?;
         if length == 0 {
             return Some(name);
         }
@@ -70,8 +76,22 @@ fn name_at(message: &[u8], mut at: usize) -> Option<ArrayVec<u8, MAX_NAME>> {
 /// Adds the TSIG record of a refusal to the response that is the first `length` octets of `out`: unsigned, with the
 /// error BADKEY (RFC 8945 §5.2.1, §5.3.2). `message` is the query, and its TSIG record is at `tsig_at`. Where the record does not fit into `limit`,
 /// the response is truncated. Returns the response's length.
-pub fn refuse_tsig(message: &[u8], tsig_at: u16, length: usize, limit: usize, out: &mut [u8]) -> usize {
-    let Some(Tsig { key, algorithm, time, original_id }) = Tsig::read(message, usize::from(tsig_at)) else { return length };
+pub fn refuse_tsig(
+    message: &[u8],
+    tsig_at: u16,
+    length: usize,
+    limit: usize,
+    out: &mut [u8],
+) -> usize {
+    let Some(Tsig {
+        key,
+        algorithm,
+        time,
+        original_id,
+    }) = Tsig::read(message, usize::from(tsig_at))
+    else {
+        return length;
+    };
     let rdata_length = algorithm.len() + time.len() + 8;
     let end = length + key.len() + 10 + rdata_length;
     if end > limit.min(out.len()) {

@@ -41,7 +41,12 @@ pub const QNAME: u16 = HEADER as u16;
 
 impl<'o> Writer<'o> {
     /// Starts the response to `request` in `out`, at most `limit` octets. `nsid` is answered where it was asked for.
-    pub fn new(request: &Request<'_>, nsid: Option<&[u8]>, limit: usize, out: &'o mut [u8]) -> Writer<'o> {
+    pub fn new(
+        request: &Request<'_>,
+        nsid: Option<&[u8]>,
+        limit: usize,
+        out: &'o mut [u8],
+    ) -> Writer<'o> {
         let limit = limit.min(out.len());
         let opt_len = opt_len(request, nsid);
         let mut writer = Writer {
@@ -84,7 +89,10 @@ impl<'o> Writer<'o> {
         self.put(block);
         let (pointers, origin) = pointers;
         for pointer in pointers {
-            self.patch(start + usize::from(u16::from_ne_bytes(*pointer)), 0xc000 | origin);
+            self.patch(
+                start + usize::from(u16::from_ne_bytes(*pointer)),
+                0xc000 | origin,
+            );
         }
         if owner != QNAME || ttl.is_some() {
             let mut rr = start;
@@ -103,7 +111,9 @@ impl<'o> Writer<'o> {
     /// Writes the OPT record and the header; returns the response's length.
     pub fn finish(mut self, request: &Request<'_>, nsid: Option<&[u8]>) -> usize {
         if let Some(edns) = &request.edns {
-            let extended_error = self.extended_error.filter(|_| self.end - self.at >= EXTENDED_ERROR);
+            let extended_error = self
+                .extended_error
+                .filter(|_| self.end - self.at >= EXTENDED_ERROR);
             let options = self.opt_len - OPT_FIXED + extended_error.map_or(0, |_| EXTENDED_ERROR);
             self.put(&opt_fixed(edns, self.rcode, options));
             if let Some(error) = extended_error {
@@ -123,10 +133,25 @@ impl<'o> Writer<'o> {
         }
         let bit = |set: bool, value: u8| if set { value } else { 0 };
         // "A security-aware name server SHOULD clear the CD bit" (RFC 4035 §3.1.6).
-        let flags = [0x80 | bit(self.aa, 4) | bit(self.tc, 2) | bit(request.rd, 1), (self.rcode.0 & 0xf) as u8];
+        let flags = [
+            0x80 | bit(self.aa, 4) | bit(self.tc, 2) | bit(request.rd, 1),
+            (self.rcode.0 & 0xf) as u8,
+        ];
         let [answer, authority, additional] = self.counts;
-        let counts = [1, answer, authority, additional + u16::from(request.edns.is_some())];
-        let header = [request.id, u16::from_be_bytes(flags), counts[0], counts[1], counts[2], counts[3]];
+        let counts = [
+            1,
+            answer,
+            authority,
+            additional + u16::from(request.edns.is_some()),
+        ];
+        let header = [
+            request.id,
+            u16::from_be_bytes(flags),
+            counts[0],
+            counts[1],
+            counts[2],
+            counts[3],
+        ];
         let header = header.map(u16::to_be_bytes);
         self.out[..HEADER].copy_from_slice(header.as_flattened());
         self.at
@@ -149,9 +174,12 @@ pub fn header_only(message: &[u8], rcode: Rcode, out: &mut [u8]) -> usize {
     out[..2].copy_from_slice(&message[..2]);
     out[2] = 0x80 | (message[2] & 0x79);
     out[3] = rcode.0 as u8;
-    let Some(edns) = Edns::find(message) else { return HEADER };
+    let Some(edns) = Edns::find(message) else {
+        return HEADER;
+    };
     out[HEADER - 1] = 1;
-    let error = (rcode == Rcode::NOTIMP).then(|| extended_error_option(ExtendedError::NOT_SUPPORTED));
+    let error =
+        (rcode == Rcode::NOTIMP).then(|| extended_error_option(ExtendedError::NOT_SUPPORTED));
     let options = error.as_ref().map_or(&[][..], |option| option);
     let fixed_end = HEADER + OPT_FIXED;
     out[HEADER..fixed_end].copy_from_slice(&opt_fixed(&edns, rcode, options.len()));
@@ -162,8 +190,21 @@ pub fn header_only(message: &[u8], rcode: Rcode, out: &mut [u8]) -> usize {
 /// An OPT record up to its options, which have that many octets (RFC 6891 §6.1.2).
 fn opt_fixed(edns: &Edns<'_>, rcode: Rcode, options: usize) -> [u8; OPT_FIXED] {
     let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
-    let ([size_high, size_low], [high, low]) = (UDP_SIZE.to_be_bytes(), (options as u16).to_be_bytes());
-    [0, 0, 41, size_high, size_low, (rcode.0 >> 4) as u8, 0, dnssec_ok, 0, high, low]
+    let ([size_high, size_low], [high, low]) =
+        (UDP_SIZE.to_be_bytes(), (options as u16).to_be_bytes());
+    [
+        0,
+        0,
+        41,
+        size_high,
+        size_low,
+        (rcode.0 >> 4) as u8,
+        0,
+        dnssec_ok,
+        0,
+        high,
+        low,
+    ]
 }
 
 fn extended_error_option(error: ExtendedError) -> [u8; EXTENDED_ERROR] {
@@ -180,6 +221,10 @@ const EXTENDED_ERROR: usize = 6;
 
 fn opt_len(request: &Request<'_>, nsid: Option<&[u8]>) -> usize {
     let Some(edns) = &request.edns else { return 0 };
-    let nsid = if edns.nsid { nsid.map_or(0, |id| 4 + id.len()) } else { 0 };
+    let nsid = if edns.nsid {
+        nsid.map_or(0, |id| 4 + id.len())
+    } else {
+        0
+    };
     OPT_FIXED + nsid + edns.ecs.map_or(0, |ecs| 4 + ecs.data.len())
 }

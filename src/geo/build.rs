@@ -27,23 +27,37 @@ use crate::diag::{At, Diagnostics, did_you_mean};
 use crate::model::{Coordinates, Prefix};
 
 /// The columns, in the order of the documentation.
-pub const COLUMNS: [&str; 8] = ["network", "continent", "country", "subdivision", "city", "latitude", "longitude", "asn"];
+pub const COLUMNS: [&str; 8] = [
+    "network",
+    "continent",
+    "country",
+    "subdivision",
+    "city",
+    "latitude",
+    "longitude",
+    "asn",
+];
 
 const CONTINENTS: [&str; 7] = ["AF", "AN", "AS", "EU", "NA", "OC", "SA"];
 
 /// The MMDB of the plan `text`, which diagnostics call `file`; or everything wrong with the plan.
 pub fn build(file: &str, text: &str) -> Result<Vec<u8>, Diagnostics> {
-    let mut reader = Plan { file: file.into(), diagnostics: Diagnostics::default() };
+    let mut reader = Plan {
+        file: file.into(),
+        diagnostics: Diagnostics::default(),
+    };
     let rows = reader.rows(text);
     reader.refuse_duplicates(&rows);
     if reader.diagnostics.has_errors() {
         return Err(reader.diagnostics);
     }
-    write(&rows).and_then(|bytes| read_back(&bytes, &rows).map(|()| bytes)).map_err(|message| {
-        let at = At::file(reader.file.clone());
-        reader.diagnostics.error("no-mmdb", at, "", message);
-        reader.diagnostics
-    })
+    write(&rows)
+        .and_then(|bytes| read_back(&bytes, &rows).map(|()| bytes))
+        .map_err(|message| {
+            let at = At::file(reader.file.clone());
+            reader.diagnostics.error("no-mmdb", at, "", message);
+            reader.diagnostics
+        })
 }
 
 /// One row of the plan.
@@ -72,7 +86,10 @@ struct Fields<'a> {
 impl Fields<'_> {
     /// The text in `column`; empty where the plan does not have it.
     fn get(&self, column: &str) -> &str {
-        self.columns.get(column).and_then(|index| self.record.get(*index)).unwrap_or("")
+        self.columns
+            .get(column)
+            .and_then(|index| self.record.get(*index))
+            .unwrap_or("")
     }
 }
 
@@ -91,21 +108,34 @@ impl Plan {
             let record = match record {
                 Ok(record) => record,
                 Err(error) => {
-                    let line = error.position().map_or(0, |position| position.line() as u32);
+                    let line = error
+                        .position()
+                        .map_or(0, |position| position.line() as u32);
                     self.error("bad-csv", line, "", error.to_string());
                     break;
                 }
             };
-            let line = record.position().map_or(0, |position| line_of(text, position));
+            let line = record
+                .position()
+                .map_or(0, |position| line_of(text, position));
             match &columns {
                 None => match self.header(&record, line) {
                     Some(header) => columns = Some((header, record.len())),
                     None => return rows,
                 },
                 Some((_, width)) if record.len() > *width => {
-                    self.error("too-many-fields", line, "", format!("has {} fields, the header has {width}", record.len()));
+                    self.error(
+                        "too-many-fields",
+                        line,
+                        "",
+                        format!("has {} fields, the header has {width}", record.len()),
+                    );
                 }
-                Some((columns, _)) => rows.extend(self.row(&Fields { record: &record, columns, line })),
+                Some((columns, _)) => rows.extend(self.row(&Fields {
+                    record: &record,
+                    columns,
+                    line,
+                })),
             }
         }
         if columns.is_none() && !self.diagnostics.has_errors() {
@@ -115,25 +145,47 @@ impl Plan {
     }
 
     /// Which column stands where.
-    fn header(&mut self, record: &csv::StringRecord, line: u32) -> Option<BTreeMap<&'static str, usize>> {
+    fn header(
+        &mut self,
+        record: &csv::StringRecord,
+        line: u32,
+    ) -> Option<BTreeMap<&'static str, usize>> {
         let mut columns = BTreeMap::new();
         let errors = self.diagnostics.errors();
         for (index, name) in record.iter().enumerate() {
             match COLUMNS.iter().find(|column| **column == name) {
                 Some(column) if columns.insert(*column, index).is_none() => {}
-                Some(column) => self.error("duplicate-column", line, column, "stands in the header twice".to_owned()),
+                Some(column) => self.error(
+                    "duplicate-column",
+                    line,
+                    column,
+                    "stands in the header twice".to_owned(),
+                ),
                 None => {
                     let at = self.at(line);
-                    let error = self.diagnostics.error("unknown-column", at, name, "is not a column of an address plan");
+                    let error = self.diagnostics.error(
+                        "unknown-column",
+                        at,
+                        name,
+                        "is not a column of an address plan",
+                    );
                     match did_you_mean(name, COLUMNS) {
                         Some(column) => error.hint(format!("did you mean {column}?")),
-                        None => error.hint(format!("the first line names the columns, of these: {}", COLUMNS.join(","))),
+                        None => error.hint(format!(
+                            "the first line names the columns, of these: {}",
+                            COLUMNS.join(",")
+                        )),
                     };
                 }
             }
         }
         if !columns.contains_key("network") && self.diagnostics.errors() == errors {
-            self.error("no-network-column", line, "network", "is not in the header".to_owned());
+            self.error(
+                "no-network-column",
+                line,
+                "network",
+                "is not in the header".to_owned(),
+            );
         }
         (self.diagnostics.errors() == errors).then_some(columns)
     }
@@ -147,7 +199,13 @@ impl Plan {
         let subdivision = self.subdivision(fields, country);
         let coordinates = self.coordinates(fields);
         let asn = self.asn(fields);
-        let location = Location { continent, country, subdivision, wider_subdivision: None, coordinates };
+        let location = Location {
+            continent,
+            country,
+            subdivision,
+            wider_subdivision: None,
+            coordinates,
+        };
         (self.diagnostics.errors() == errors).then_some(Row {
             line: fields.line,
             network: network?,
@@ -162,11 +220,18 @@ impl Plan {
         let prefix: Prefix = match text.parse() {
             Ok(prefix) => prefix,
             Err(error) => {
-                self.error("bad-network", fields.line, "network", format!("{text:?} {error}"));
+                self.error(
+                    "bad-network",
+                    fields.line,
+                    "network",
+                    format!("{text:?} {error}"),
+                );
                 return None;
             }
         };
-        let IpAddr::V6(address) = prefix.address() else { return Some(prefix) };
+        let IpAddr::V6(address) = prefix.address() else {
+            return Some(prefix);
+        };
         let address = address.to_bits();
         if address >> 32 == 0 {
             let message = format!("{prefix} is in or around ::/96, which an MMDB uses for IPv4");
@@ -175,8 +240,13 @@ impl Plan {
         }
         if let Some(embedding) = embedded::around(address, prefix.length()) {
             let at = self.at(fields.line);
-            let message = format!("{prefix} is inside {}: such clients are looked up by their IPv4 address", embedding.name);
-            self.diagnostics.error("network-of-ipv4", at, "network", message).hint("write the IPv4 network");
+            let message = format!(
+                "{prefix} is inside {}: such clients are looked up by their IPv4 address",
+                embedding.name
+            );
+            self.diagnostics
+                .error("network-of-ipv4", at, "network", message)
+                .hint("write the IPv4 network");
             return None;
         }
         Some(prefix)
@@ -195,7 +265,8 @@ impl Plan {
         let text = fields.get("country");
         let code = Code::new(text).filter(|_| text.bytes().all(|b| b.is_ascii_uppercase()));
         if !text.is_empty() && code.is_none() {
-            let message = format!("{text:?} is not an ISO 3166-1 code of two upper-case letters, like IE");
+            let message =
+                format!("{text:?} is not an ISO 3166-1 code of two upper-case letters, like IE");
             self.error("bad-country", fields.line, "country", message);
         }
         code
@@ -212,11 +283,13 @@ impl Plan {
         });
         match split {
             None => {
-                let message = format!("{text:?} is not an ISO 3166-2 code in upper case, like US-CA");
+                let message =
+                    format!("{text:?} is not an ISO 3166-2 code in upper case, like US-CA");
                 self.error("bad-subdivision", fields.line, "subdivision", message);
             }
             Some((of, _)) if country != Some(of) => {
-                let message = format!("{text} is a subdivision of {of}, which is not the row's country");
+                let message =
+                    format!("{text} is a subdivision of {of}, which is not the row's country");
                 self.error("foreign-subdivision", fields.line, "subdivision", message);
             }
             Some(_) => {}
@@ -229,10 +302,18 @@ impl Plan {
         let longitude = self.degrees(fields, "longitude", 180.0);
         for (column, other) in [("latitude", "longitude"), ("longitude", "latitude")] {
             if fields.get(column).is_empty() && !fields.get(other).is_empty() {
-                self.error("half-coordinates", fields.line, column, format!("is missing, and {other} is there"));
+                self.error(
+                    "half-coordinates",
+                    fields.line,
+                    column,
+                    format!("is missing, and {other} is there"),
+                );
             }
         }
-        Some(Coordinates { latitude: latitude?, longitude: longitude? })
+        Some(Coordinates {
+            latitude: latitude?,
+            longitude: longitude?,
+        })
     }
 
     fn degrees(&mut self, fields: &Fields<'_>, column: &str, limit: f64) -> Option<f64> {
@@ -240,16 +321,29 @@ impl Plan {
         if text.is_empty() {
             return None;
         }
-        let degrees = text.parse::<f64>().ok().filter(|degrees| degrees.abs() <= limit);
+        let degrees = text
+            .parse::<f64>()
+            .ok()
+            .filter(|degrees| degrees.abs() <= limit);
         if degrees.is_none() {
-            self.error("bad-coordinates", fields.line, column, format!("{text:?} is not a number from -{limit} to {limit}"));
+            self.error(
+                "bad-coordinates",
+                fields.line,
+                column,
+                format!("{text:?} is not a number from -{limit} to {limit}"),
+            );
         }
         degrees
     }
 
     fn asn(&mut self, fields: &Fields<'_>) -> Option<u32> {
         let text = fields.get("asn");
-        let asn = text.strip_prefix("AS").unwrap_or(text).parse().ok().filter(|asn| *asn != 0);
+        let asn = text
+            .strip_prefix("AS")
+            .unwrap_or(text)
+            .parse()
+            .ok()
+            .filter(|asn| *asn != 0);
         if !text.is_empty() && asn.is_none() {
             let message = format!("{text:?} is not an AS number from 1 to {}", u32::MAX);
             self.error("bad-asn", fields.line, "asn", message);
@@ -281,7 +375,10 @@ impl Plan {
 /// lines before a record as its own.
 fn line_of(text: &str, position: &csv::Position) -> u32 {
     let rest = text.get(position.byte() as usize..).unwrap_or("");
-    let skipped = rest.lines().take_while(|line| line.is_empty() || line.starts_with('#')).count();
+    let skipped = rest
+        .lines()
+        .take_while(|line| line.is_empty() || line.starts_with('#'))
+        .count();
     position.line() as u32 + skipped as u32
 }
 
@@ -330,13 +427,37 @@ struct Point {
 
 impl<'a> Record<'a> {
     fn of(row: &'a Row) -> Record<'a> {
-        let Location { continent, country, subdivision, coordinates, .. } = &row.location;
+        let Location {
+            continent,
+            country,
+            subdivision,
+            coordinates,
+            ..
+        } = &row.location;
         Record {
-            city: (!row.city.is_empty()).then_some(City { names: Names { en: &row.city } }),
-            continent: continent.as_ref().map(|code| Continent { code: code.as_str() }),
-            country: country.as_ref().map(|code| IsoCode { iso_code: code.as_str() }),
-            location: coordinates.map(|Coordinates { latitude, longitude }| Point { latitude, longitude }),
-            subdivisions: subdivision.as_ref().map(|code| [IsoCode { iso_code: &code.as_str()[3..] }]),
+            city: (!row.city.is_empty()).then_some(City {
+                names: Names { en: &row.city },
+            }),
+            continent: continent.as_ref().map(|code| Continent {
+                code: code.as_str(),
+            }),
+            country: country.as_ref().map(|code| IsoCode {
+                iso_code: code.as_str(),
+            }),
+            location: coordinates.map(
+                |Coordinates {
+                     latitude,
+                     longitude,
+                 }| Point {
+                    latitude,
+                    longitude,
+                },
+            ),
+            subdivisions: subdivision.as_ref().map(|code| {
+                [IsoCode {
+                    iso_code: &code.as_str()[3..],
+                }]
+            }),
             autonomous_system_number: row.asn,
         }
     }
@@ -350,44 +471,84 @@ fn write(rows: &[Row]) -> Result<Vec<u8>, String> {
     // libmaxminddb takes 0 for a broken file, and with it every program that reads MMDBs through it.
     database.metadata.build_epoch = 1;
     database.metadata.languages = vec!["en".to_owned()];
-    database.metadata.description.insert("en".to_owned(), "An address plan, made by meridian geoip build".to_owned());
+    database.metadata.description.insert(
+        "en".to_owned(),
+        "An address plan, made by meridian geoip build".to_owned(),
+    );
     // A short prefix written after a longer one inside it would bury that.
     let mut order: Vec<&Row> = rows.iter().collect();
     order.sort_by_key(|row| (row.network.length(), row.network));
     let mut records = FastMap::default();
     for row in order {
-        let key = (row.location.continent, row.location.country, row.location.subdivision);
-        let coordinates = row.location.coordinates.map(|c| (c.latitude.to_bits(), c.longitude.to_bits()));
+        let key = (
+            row.location.continent,
+            row.location.country,
+            row.location.subdivision,
+        );
+        let coordinates = row
+            .location
+            .coordinates
+            .map(|c| (c.latitude.to_bits(), c.longitude.to_bits()));
         let record = match records.entry((key, coordinates, &row.city, row.asn)) {
             std::collections::hash_map::Entry::Occupied(known) => *known.get(),
-            std::collections::hash_map::Entry::Vacant(new) => {
-                *new.insert(database.insert_value(Record::of(row)).map_err(|error| error.to_string())?)
-            }
+            std::collections::hash_map::Entry::Vacant(new) => *new.insert(
+                database
+                    .insert_value(Record::of(row))
+                    .map_err(|error| error.to_string())?,
+            ),
         };
         let (address, length) = (row.network.address(), row.network.length());
         let before = if address.is_ipv4() { 96 } else { 0 };
-        let path = std::iter::repeat_n(false, before).chain(IpAddrWithMask::new(address, length).into_bit_path());
+        let path = std::iter::repeat_n(false, before)
+            .chain(IpAddrWithMask::new(address, length).into_bit_path());
         database.insert_node(path, record);
     }
-    database.write_to(Vec::new()).map_err(|error| error.to_string())
+    database
+        .write_to(Vec::new())
+        .map_err(|error| error.to_string())
 }
 
 /// Where a reader of the file finds the network of `row`: with a country it knows the continent.
 fn read_as(row: &Row) -> Location {
-    let continent = row.location.continent.or_else(|| continent_of(row.location.country?));
-    Location { continent, ..row.location }
+    let continent = row
+        .location
+        .continent
+        .or_else(|| continent_of(row.location.country?));
+    Location {
+        continent,
+        ..row.location
+    }
 }
 
 /// Reads the file as the server does and compares it with the plan, address range by address range.
 fn read_back(bytes: &[u8], rows: &[Row]) -> Result<(), String> {
     let nesting = Nesting::new(&rows.iter().map(|row| row.network).collect::<Vec<_>>());
-    let address = |v4: bool, start: u128| if v4 { IpAddr::V4((start as u32).into()) } else { IpAddr::V6(start.into()) };
+    let address = |v4: bool, start: u128| {
+        if v4 {
+            IpAddr::V4((start as u32).into())
+        } else {
+            IpAddr::V6(start.into())
+        }
+    };
     let ranges: Vec<(IpAddr, Location, Option<u32>)> = [true, false]
         .into_iter()
-        .flat_map(|v4| nesting.runs(v4).iter().map(move |(start, row)| (address(v4, *start), row.map(|row| &rows[row]))))
-        .map(|(address, row)| (address, row.map(read_as).unwrap_or_default(), row.and_then(|row| row.asn)))
+        .flat_map(|v4| {
+            nesting
+                .runs(v4)
+                .iter()
+                .map(move |(start, row)| (address(v4, *start), row.map(|row| &rows[row])))
+        })
+        .map(|(address, row)| {
+            (
+                address,
+                row.map(read_as).unwrap_or_default(),
+                row.and_then(|row| row.asn),
+            )
+        })
         .collect();
-    let has_locations = ranges.iter().any(|(_, location, _)| *location != Location::default());
+    let has_locations = ranges
+        .iter()
+        .any(|(_, location, _)| *location != Location::default());
     let has_asns = ranges.iter().any(|(_, _, asn)| asn.is_some());
     if !has_locations && !has_asns {
         return Err("no row says where its network is".to_owned());
@@ -397,7 +558,9 @@ fn read_back(bytes: &[u8], rows: &[Row]) -> Result<(), String> {
     for (address, location, asn) in ranges {
         let found = locations.locate(address).copied().unwrap_or_default();
         if found != location || locations.asn(address) != asn {
-            return Err(format!("the MMDB made of it says {found:?} for {address}, the plan {location:?}"));
+            return Err(format!(
+                "the MMDB made of it says {found:?} for {address}, the plan {location:?}"
+            ));
         }
     }
     Ok(())
@@ -411,13 +574,20 @@ mod tests {
     use crate::geo::EMBEDDED;
 
     fn refused(plan: &str) -> Vec<String> {
-        build("plan.csv", plan).unwrap_err().iter().map(|diagnostic| diagnostic.to_string()).collect()
+        build("plan.csv", plan)
+            .unwrap_err()
+            .iter()
+            .map(|diagnostic| diagnostic.to_string())
+            .collect()
     }
 
     #[test]
     fn the_embedded_file_is_what_its_plan_makes() {
         let plan = include_str!("../../geoip/world.csv");
-        assert!(build("geoip/world.csv", plan).unwrap() == EMBEDDED, "make geoip/world.mmdb anew: see geoip/README.md");
+        assert!(
+            build("geoip/world.csv", plan).unwrap() == EMBEDDED,
+            "make geoip/world.mmdb anew: see geoip/README.md"
+        );
     }
 
     #[test]
@@ -428,7 +598,13 @@ mod tests {
         let bytes = build("plan.csv", plan).unwrap();
         let reader = Reader::from_source(&bytes[..]).unwrap();
         reader.verify().unwrap();
-        let city = |address: &str| reader.lookup(address.parse().unwrap()).unwrap().decode::<geoip2::City>().unwrap();
+        let city = |address: &str| {
+            reader
+                .lookup(address.parse().unwrap())
+                .unwrap()
+                .decode::<geoip2::City>()
+                .unwrap()
+        };
         let dublin = city("10.2.3.4").unwrap();
         assert_eq!(dublin.city.names.english, Some("Dublin"));
         assert_eq!(dublin.country.iso_code, Some("IE"));
@@ -436,15 +612,32 @@ mod tests {
         assert_eq!(dublin.location.longitude, Some(-6.26));
         assert_eq!(city("10.1.3.4").unwrap().country.iso_code, Some("US"));
         assert!(city("11.0.0.1").is_none());
-        let asn = reader.lookup("10.2.3.4".parse().unwrap()).unwrap().decode::<geoip2::Asn>().unwrap().unwrap();
+        let asn = reader
+            .lookup("10.2.3.4".parse().unwrap())
+            .unwrap()
+            .decode::<geoip2::Asn>()
+            .unwrap()
+            .unwrap();
         assert_eq!(asn.autonomous_system_number, Some(64500));
     }
 
     #[test]
     fn libmaxminddb_takes_a_build_time_of_zero_for_a_broken_file() {
         let bytes = build("plan.csv", "network,country\n10.0.0.0/8,IE\n").unwrap();
-        assert_eq!(Reader::from_source(&bytes[..]).unwrap().metadata().build_epoch, 1);
-        assert_eq!(Reader::from_source(EMBEDDED).unwrap().metadata().build_epoch, 1);
+        assert_eq!(
+            Reader::from_source(&bytes[..])
+                .unwrap()
+                .metadata()
+                .build_epoch,
+            1
+        );
+        assert_eq!(
+            Reader::from_source(EMBEDDED)
+                .unwrap()
+                .metadata()
+                .build_epoch,
+            1
+        );
     }
 
     #[test]
@@ -454,7 +647,12 @@ mod tests {
         let locations = Locations::read(None, Some(&bytes)).unwrap();
         let asn = |address: &str| locations.asn(address.parse().unwrap());
         assert_eq!(
-            [asn("10.0.0.1"), asn("10.9.0.1"), asn("2001:db8::1"), asn("11.0.0.1")],
+            [
+                asn("10.0.0.1"),
+                asn("10.9.0.1"),
+                asn("2001:db8::1"),
+                asn("11.0.0.1")
+            ],
             [Some(64500), None, Some(64501), None]
         );
     }
@@ -502,7 +700,10 @@ dublin,EU,IE,,,,,
 
     #[test]
     fn a_bad_header_is_named() {
-        assert_eq!(refused(""), ["plan.csv: error[no-header]: the plan is empty"]);
+        assert_eq!(
+            refused(""),
+            ["plan.csv: error[no-header]: the plan is empty"]
+        );
         assert_eq!(
             refused("network,contry,network,speed\n10.0.0.0/8,IE,,\n"),
             [
@@ -512,11 +713,17 @@ dublin,EU,IE,,,,,
                  of these: network,continent,country,subdivision,city,latitude,longitude,asn)",
             ]
         );
-        assert_eq!(refused("country\nIE\n"), ["plan.csv:1: error[no-network-column]: network: is not in the header"]);
+        assert_eq!(
+            refused("country\nIE\n"),
+            ["plan.csv:1: error[no-network-column]: network: is not in the header"]
+        );
     }
 
     #[test]
     fn a_plan_that_says_nothing_is_refused() {
-        assert_eq!(refused("network\n10.0.0.0/8\n"), ["plan.csv: error[no-mmdb]: no row says where its network is"]);
+        assert_eq!(
+            refused("network\n10.0.0.0/8\n"),
+            ["plan.csv: error[no-mmdb]: no row says where its network is"]
+        );
     }
 }

@@ -27,13 +27,18 @@ const CONTINENTS: [(&str, &str); 7] = [
         "AG AI AW BB BL BM BQ BS BZ CA CR CU CW DM DO GD GL GP GT HN HT JM KN KY LC MF MQ MS MX NI PA PM PR \
          SV SX TC TT US VC VG VI",
     ),
-    ("OC", "AS AU CK CX FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU WF WS"),
+    (
+        "OC",
+        "AS AU CK CX FJ FM GU KI MH MP NC NF NR NU NZ PF PG PN PW SB TK TL TO TV UM VU WF WS",
+    ),
     ("SA", "AR BO BR CL CO EC FK GF GY PE PY SR UY VE"),
 ];
 
 /// The continent of `country`; `None` for a code that is no country's.
 pub(super) fn continent_of(country: Code) -> Option<Code> {
-    let found = CONTINENTS.iter().find(|(_, countries)| countries.split(' ').any(|code| code == country.as_str()));
+    let found = CONTINENTS
+        .iter()
+        .find(|(_, countries)| countries.split(' ').any(|code| code == country.as_str()));
     found.and_then(|(continent, _)| Code::new(continent))
 }
 
@@ -43,22 +48,34 @@ mod tests {
 
     #[test]
     fn every_country_has_one_continent() {
-        let mut codes: Vec<&str> = CONTINENTS.iter().flat_map(|(_, countries)| countries.split(' ')).collect();
+        let mut codes: Vec<&str> = CONTINENTS
+            .iter()
+            .flat_map(|(_, countries)| countries.split(' '))
+            .collect();
         assert_eq!(codes.len(), 250, "the 249 of ISO 3166-1, and Kosovo");
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), 250);
-        assert!(
-            codes.iter().all(|code| Code::new(code).is_some_and(|code| code.as_str().bytes().all(|b| b.is_ascii_uppercase())))
-        );
+        assert!(codes.iter().all(|code| {
+            Code::new(code)
+                .is_some_and(|code| code.as_str().bytes().all(|b| b.is_ascii_uppercase()))
+        }));
     }
 
     #[test]
     fn countries_stand_where_databases_have_them() {
-        let of = |country: &str| continent_of(Code::new(country).unwrap()).map(|code| code.to_string());
-        for (country, continent) in
-            [("IE", "EU"), ("CY", "EU"), ("RU", "EU"), ("TR", "AS"), ("JP", "AS"), ("US", "NA"), ("MX", "NA"), ("BR", "SA")]
-        {
+        let of =
+            |country: &str| continent_of(Code::new(country).unwrap()).map(|code| code.to_string());
+        for (country, continent) in [
+            ("IE", "EU"),
+            ("CY", "EU"),
+            ("RU", "EU"),
+            ("TR", "AS"),
+            ("JP", "AS"),
+            ("US", "NA"),
+            ("MX", "NA"),
+            ("BR", "SA"),
+        ] {
             assert_eq!(of(country).as_deref(), Some(continent), "{country}");
         }
         assert_eq!(of("ZA").as_deref(), Some("AF"));

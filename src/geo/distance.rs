@@ -16,14 +16,24 @@ impl From<Coordinates> for Point {
     fn from(coordinates: Coordinates) -> Point {
         let (sin_latitude, cos_latitude) = coordinates.latitude.to_radians().sin_cos();
         let (sin_longitude, cos_longitude) = coordinates.longitude.to_radians().sin_cos();
-        Point([cos_latitude * cos_longitude, cos_latitude * sin_longitude, sin_latitude])
+        Point([
+            cos_latitude * cos_longitude,
+            cos_latitude * sin_longitude,
+            sin_latitude,
+        ])
     }
 }
 
 impl Point {
     /// Kilometres along the great circle.
     pub(super) fn kilometres_to(self, other: Point) -> f64 {
-        let chord = self.0.iter().zip(other.0).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
+        let chord = self
+            .0
+            .iter()
+            .zip(other.0)
+            .map(|(a, b)| (a - b) * (a - b))
+            .sum::<f64>()
+            .sqrt();
         2.0 * EARTH_RADIUS * (chord / 2.0).min(1.0).asin()
     }
 }
@@ -32,7 +42,11 @@ impl Point {
 /// further away, a negative one pushes them off.
 pub(super) fn biased(kilometres: f64, bias: i8) -> f64 {
     let share = f64::from(bias) / 100.0;
-    if bias > 0 { kilometres * (1.0 - share) } else { kilometres / (1.0 + share) }
+    if bias > 0 {
+        kilometres * (1.0 - share)
+    } else {
+        kilometres / (1.0 + share)
+    }
 }
 
 #[cfg(test)]
@@ -40,7 +54,12 @@ mod tests {
     use super::*;
 
     fn kilometres(a: (f64, f64), b: (f64, f64)) -> f64 {
-        let point = |(latitude, longitude)| Point::from(Coordinates { latitude, longitude });
+        let point = |(latitude, longitude)| {
+            Point::from(Coordinates {
+                latitude,
+                longitude,
+            })
+        };
         point(a).kilometres_to(point(b))
     }
 
@@ -52,13 +71,26 @@ mod tests {
             let h = (dp / 2.0).sin().powi(2) + p.cos() * q.cos() * (dl / 2.0).sin().powi(2);
             2.0 * EARTH_RADIUS * h.sqrt().asin()
         };
-        let cities = [(53.35, -6.26), (50.11, 8.68), (35.69, 139.69), (-33.87, 151.21), (40.71, -74.01), (53.36, -6.25)];
+        let cities = [
+            (53.35, -6.26),
+            (50.11, 8.68),
+            (35.69, 139.69),
+            (-33.87, 151.21),
+            (40.71, -74.01),
+            (53.36, -6.25),
+        ];
         for a in cities {
             for b in cities {
-                assert!((kilometres(a, b) - haversine(a, b)).abs() < 1e-6, "{a:?} {b:?}");
+                assert!(
+                    (kilometres(a, b) - haversine(a, b)).abs() < 1e-6,
+                    "{a:?} {b:?}"
+                );
             }
         }
-        assert!((kilometres((53.35, -6.26), (51.51, -0.13)) - 463.0).abs() < 2.0, "Dublin to London");
+        assert!(
+            (kilometres((53.35, -6.26), (51.51, -0.13)) - 463.0).abs() < 2.0,
+            "Dublin to London"
+        );
     }
 
     #[test]

@@ -27,15 +27,45 @@ pub(super) struct Embedding {
 /// All of them, in the order of their addresses.
 pub(super) const EMBEDDINGS: [Embedding; 5] = [
     // RFC 4291 §2.5.5.2
-    Embedding { name: "IPv4-mapped addresses", start: 0xffff << 32, length: 96, offset: 96, mask: 0 },
+    Embedding {
+        name: "IPv4-mapped addresses",
+        start: 0xffff << 32,
+        length: 96,
+        offset: 96,
+        mask: 0,
+    },
     // RFC 2765 §2.1, IPv4-translated
-    Embedding { name: "IPv4-translated addresses (SIIT)", start: 0xffff << 48, length: 96, offset: 96, mask: 0 },
+    Embedding {
+        name: "IPv4-translated addresses (SIIT)",
+        start: 0xffff << 48,
+        length: 96,
+        offset: 96,
+        mask: 0,
+    },
     // RFC 6052 §2.1, the well-known prefix
-    Embedding { name: "the NAT64 prefix", start: 0x64_ff9b << 96, length: 96, offset: 96, mask: 0 },
+    Embedding {
+        name: "the NAT64 prefix",
+        start: 0x64_ff9b << 96,
+        length: 96,
+        offset: 96,
+        mask: 0,
+    },
     // RFC 4380 §4: the client's address comes last, "obfuscated" by inverting its bits
-    Embedding { name: "Teredo", start: 0x2001_0000 << 96, length: 32, offset: 96, mask: u32::MAX },
+    Embedding {
+        name: "Teredo",
+        start: 0x2001_0000 << 96,
+        length: 32,
+        offset: 96,
+        mask: u32::MAX,
+    },
     // RFC 3056 §2
-    Embedding { name: "6to4", start: 0x2002 << 112, length: 16, offset: 16, mask: 0 },
+    Embedding {
+        name: "6to4",
+        start: 0x2002 << 112,
+        length: 16,
+        offset: 16,
+        mask: 0,
+    },
 ];
 
 impl Embedding {
@@ -51,7 +81,9 @@ impl Embedding {
 
 /// The prefix that holds all of `address`/`length`.
 pub(super) fn around(address: u128, length: u8) -> Option<&'static Embedding> {
-    EMBEDDINGS.iter().find(|e| e.length <= length && e.contains(address))
+    EMBEDDINGS
+        .iter()
+        .find(|e| e.length <= length && e.contains(address))
 }
 
 /// The IPv4 address in the client prefix `address`/`length`, and how many bits come before it;
@@ -61,7 +93,9 @@ pub(super) fn unwrap(address: u128, length: u8) -> Option<(u32, u8)> {
     if !matches!((address >> 112) as u16, 0 | 0x64 | 0x2001 | 0x2002) {
         return None;
     }
-    let embedding = EMBEDDINGS.iter().find(|e| e.offset < length && e.contains(address))?;
+    let embedding = EMBEDDINGS
+        .iter()
+        .find(|e| e.offset < length && e.contains(address))?;
     let inner = (address >> (96 - embedding.offset)) as u32;
     Some((inner ^ embedding.mask, embedding.offset))
 }
@@ -71,12 +105,20 @@ pub(super) fn unwrap(address: u128, length: u8) -> Option<(u32, u8)> {
 #[inline]
 pub fn hashed_prefix(client: Prefix) -> (Prefix, u8) {
     let short = |address: IpAddr, length: u8, most: u8| {
-        Prefix::truncating(address, length.min(most)).expect("the length is at most that of the client's prefix")
+        Prefix::truncating(address, length.min(most))
+            .expect("the length is at most that of the client's prefix")
     };
     match client.address() {
         IpAddr::V4(_) => (short(client.address(), client.length(), 24), 24),
         IpAddr::V6(address) => match unwrap(address.to_bits(), client.length()) {
-            Some((inner, offset)) => (short(Ipv4Addr::from(inner).into(), (client.length() - offset).min(32), 24), offset + 24),
+            Some((inner, offset)) => (
+                short(
+                    Ipv4Addr::from(inner).into(),
+                    (client.length() - offset).min(32),
+                    24,
+                ),
+                offset + 24,
+            ),
             None => (short(client.address(), client.length(), 48), 48),
         },
     }
@@ -101,13 +143,19 @@ mod tests {
         assert_eq!(unwrapped("64:ff9b::192.0.2.33", 128), Some((client, 96)));
         assert_eq!(unwrapped("2002:c000:221::", 56), Some((client, 16)));
         // The example of RFC 4380 §5.1 has its own client; this one is 192.0.2.33 inverted.
-        assert_eq!(unwrapped("2001:0:4136:e378:8000:63bf:3fff:fdde", 128), Some((client, 96)));
+        assert_eq!(
+            unwrapped("2001:0:4136:e378:8000:63bf:3fff:fdde", 128),
+            Some((client, 96))
+        );
     }
 
     #[test]
     fn a_prefix_without_ipv4_bits_is_ipv6() {
         assert_eq!(unwrapped("2002::", 16), None);
-        assert_eq!(unwrapped("2002:c000::", 20), Some((Ipv4Addr::new(192, 0, 0, 0), 16)));
+        assert_eq!(
+            unwrapped("2002:c000::", 20),
+            Some((Ipv4Addr::new(192, 0, 0, 0), 16))
+        );
         assert_eq!(unwrapped("64:ff9b::", 96), None);
         assert_eq!(unwrapped("2001::", 56), None);
         assert_eq!(unwrapped("2001:db8::", 128), None);
@@ -116,6 +164,10 @@ mod tests {
 
     #[test]
     fn prefixes_are_in_order_and_apart() {
-        assert!(EMBEDDINGS.windows(2).all(|pair| pair[0].end() <= pair[1].start));
+        assert!(
+            EMBEDDINGS
+                .windows(2)
+                .all(|pair| pair[0].end() <= pair[1].start)
+        );
     }
 }

@@ -30,7 +30,10 @@ impl Code {
     /// `None` when `text` is not of that form.
     pub fn new(text: &str) -> Option<Code> {
         let bytes: [u8; 2] = text.as_bytes().try_into().ok()?;
-        bytes.iter().all(|b| is_code_byte(*b)).then_some(Code(bytes))
+        bytes
+            .iter()
+            .all(|b| is_code_byte(*b))
+            .then_some(Code(bytes))
     }
 
     /// The code.
@@ -60,7 +63,10 @@ impl Subdivision {
         }
         let mut bytes = [country.0[0], country.0[1], b'-', 0, 0, 0];
         bytes[3..3 + part.len()].copy_from_slice(part.as_bytes());
-        Some(Subdivision { bytes, length: 3 + part.len() as u8 })
+        Some(Subdivision {
+            bytes,
+            length: 3 + part.len() as u8,
+        })
     }
 
     /// The code, country included.
@@ -114,7 +120,8 @@ impl Known {
             countries: places.iter().any(|place| place.country.is_some()),
             subdivisions: places.iter().any(|place| place.subdivision.is_some()),
             coordinates: places.iter().any(|place| place.coordinates.is_some()),
-            asns: asns.v4.iter().any(|(_, asn)| asn != 0) || asns.v6.iter().any(|(_, asn)| asn != 0),
+            asns: asns.v4.iter().any(|(_, asn)| asn != 0)
+                || asns.v6.iter().any(|(_, asn)| asn != 0),
         }
     }
 }
@@ -142,8 +149,17 @@ impl Locations {
         let (places, cities, of_city) = mmdb::read_city(city)?;
         let (asns, of_asn) = mmdb::read_asn(asn)?;
         let skipped = [(Database::City, of_city), (Database::Asn, of_asn)];
-        let skipped = skipped.into_iter().filter_map(|(database, skipped)| Some((database, skipped?))).collect();
-        Ok(Locations { known: Known::of(&places, &asns), places, cities, asns, skipped })
+        let skipped = skipped
+            .into_iter()
+            .filter_map(|(database, skipped)| Some((database, skipped?)))
+            .collect();
+        Ok(Locations {
+            known: Known::of(&places, &asns),
+            places,
+            cities,
+            asns,
+            skipped,
+        })
     }
 
     /// What the files say of any address at all: the sources of a map that are of anything else match nobody.
@@ -186,7 +202,12 @@ mod tests {
         assert_eq!(Code::new("USA"), None);
         let us = Code::new("US").unwrap();
         assert_eq!(Subdivision::new(us, "CA").unwrap().as_str(), "US-CA");
-        assert_eq!(Subdivision::new(Code::new("GB").unwrap(), "ENG").unwrap().as_str(), "GB-ENG");
+        assert_eq!(
+            Subdivision::new(Code::new("GB").unwrap(), "ENG")
+                .unwrap()
+                .as_str(),
+            "GB-ENG"
+        );
         assert_eq!(Subdivision::new(us, ""), None);
         assert_eq!(Subdivision::new(us, "LONG"), None);
         assert_eq!(Subdivision::new(us, "c"), None);

@@ -55,14 +55,22 @@ impl GeoMap {
         let v4: V4Tree = clients.v4().collect();
         let table = Table::new(v4, clients.v6());
         let (borders, border_table) = borders(&clients.resolver.orders, &table);
-        GeoMap { orders: clients.resolver.orders, table, borders, border_table }
+        GeoMap {
+            orders: clients.resolver.orders,
+            table,
+            borders,
+            border_table,
+        }
     }
 
     /// The client's order, and the scope in which it holds.
     #[inline]
     pub fn lookup(&self, client: Prefix) -> Located {
         let found = self.table.find(client);
-        Located { order: OrderId(found.value), scope: found.scope }
+        Located {
+            order: OrderId(found.value),
+            scope: found.scope,
+        }
     }
 
     /// Has the memory fetched that [`GeoMap::lookup`] reads for `client`, in steps 0 … [`super::FETCH_STEPS`] − 1: each
@@ -76,9 +84,17 @@ impl GeoMap {
     /// holds; for routes that choose among regions by something else than the order.
     #[inline]
     pub fn border(&self, client: Prefix) -> (Option<&RegionSet>, u8) {
-        let Some(table) = &self.border_table else { return (None, 0) };
+        let Some(table) = &self.border_table else {
+            return (None, 0);
+        };
         let found = table.find(client);
-        (found.value.checked_sub(1).map(|border| &self.borders[border as usize]), found.scope)
+        (
+            found
+                .value
+                .checked_sub(1)
+                .map(|border| &self.borders[border as usize]),
+            found.scope,
+        )
     }
 
     /// The order of an id of this map.
@@ -94,26 +110,46 @@ impl GeoMap {
 
     /// Stretches of IPv4 clients in order: the first address of each, and the order of all in it. Neighbours may have the same.
     pub fn v4_runs(&self) -> impl Iterator<Item = (u32, OrderId)> {
-        self.table.v4_runs().map(|(start, order)| (start, OrderId(order)))
+        self.table
+            .v4_runs()
+            .map(|(start, order)| (start, OrderId(order)))
     }
 
     /// The same of IPv6. Stretches of addresses that hold IPv4 ones may have another order than their clients, who are IPv4
     /// clients: [`GeoMap::lookup`] knows.
     pub fn v6_runs(&self) -> impl Iterator<Item = (u128, OrderId)> {
-        self.table.v6_runs().map(|(start, order)| (start, OrderId(order)))
+        self.table
+            .v6_runs()
+            .map(|(start, order)| (start, OrderId(order)))
     }
 
     /// How `client` is located. `spec`, `regions` and `locations` are those the map was compiled of.
-    pub fn explain(&self, spec: &MapSpec, regions: &[Region], locations: &Locations, client: Prefix) -> Explanation {
+    pub fn explain(
+        &self,
+        spec: &MapSpec,
+        regions: &[Region],
+        locations: &Locations,
+        client: Prefix,
+    ) -> Explanation {
         let address = self.table.address_of(client);
         let mut resolver = Resolver::new(spec, regions);
         let location = locations.locate(address).copied().unwrap_or_default();
         let asn = locations.asn(address);
         let network = resolver.nesting.innermost(address);
-        let (id, located_by) = resolver.resolve(Client { network, asn, location: &location });
+        let (id, located_by) = resolver.resolve(Client {
+            network,
+            asn,
+            location: &location,
+        });
         let Located { order, scope } = self.lookup(client);
         debug_assert_eq!(resolver.orders[id as usize], self.orders[order.0 as usize]);
-        Explanation { located_by, location, asn, order, scope }
+        Explanation {
+            located_by,
+            location,
+            asn,
+            order,
+            scope,
+        }
     }
 }
 
@@ -131,19 +167,33 @@ struct Clients<'a> {
 impl<'a> Clients<'a> {
     fn new(spec: &'a MapSpec, regions: &'a [Region], locations: &'a Locations) -> Clients<'a> {
         let by_place = vec![None; locations.places.len()];
-        Clients { resolver: Resolver::new(spec, regions), spec, locations, by_place, others: FastMap::default() }
+        Clients {
+            resolver: Resolver::new(spec, regions),
+            spec,
+            locations,
+            by_place,
+            others: FastMap::default(),
+        }
     }
 
     /// From each IPv4 address on, the order.
     fn v4(&mut self) -> impl Iterator<Item = (u32, u32)> {
         let wide = |(start, value): (u32, u32)| (u128::from(start), value);
-        let (asns, places) = (self.locations.asns.v4.iter().map(wide), self.locations.cities.v4.iter().map(wide));
-        self.orders(true, asns, places).map(|(start, order)| (start as u32, order))
+        let (asns, places) = (
+            self.locations.asns.v4.iter().map(wide),
+            self.locations.cities.v4.iter().map(wide),
+        );
+        self.orders(true, asns, places)
+            .map(|(start, order)| (start as u32, order))
     }
 
     /// From each IPv6 address on, the order.
     fn v6(&mut self) -> impl Iterator<Item = (u128, u32)> {
-        self.orders(false, self.locations.asns.v6.iter(), self.locations.cities.v6.iter())
+        self.orders(
+            false,
+            self.locations.asns.v6.iter(),
+            self.locations.cities.v6.iter(),
+        )
     }
 
     fn orders(
@@ -153,9 +203,21 @@ impl<'a> Clients<'a> {
         places: impl Iterator<Item = (u128, u32)>,
     ) -> impl Iterator<Item = (u128, u32)> {
         // An AS number without an entry is as good as none; a map without any needs no more than the first run.
-        let wanted = if self.spec.asns.is_empty() { 1 } else { usize::MAX };
-        let known = |asn| if self.spec.asns.contains_key(&asn) { asn } else { 0 };
-        let asns = asns.take(wanted).map(move |(start, asn)| (start, known(asn)));
+        let wanted = if self.spec.asns.is_empty() {
+            1
+        } else {
+            usize::MAX
+        };
+        let known = |asn| {
+            if self.spec.asns.contains_key(&asn) {
+                asn
+            } else {
+                0
+            }
+        };
+        let asns = asns
+            .take(wanted)
+            .map(move |(start, asn)| (start, known(asn)));
         let networks = self.resolver.nesting.runs(v4).to_vec().into_iter();
         zip_runs(zip_runs(networks, asns), places)
             .map(|(start, ((network, asn), place))| (start, self.order(network, asn, place)))
@@ -164,11 +226,19 @@ impl<'a> Clients<'a> {
     /// The order of a client, resolved once.
     fn order(&mut self, network: Option<usize>, asn: u32, place: u32) -> u32 {
         let plain = network.is_none() && asn == 0;
-        let known = if plain { self.by_place[place as usize] } else { self.others.get(&(network, asn, place)).copied() };
+        let known = if plain {
+            self.by_place[place as usize]
+        } else {
+            self.others.get(&(network, asn, place)).copied()
+        };
         known.unwrap_or_else(|| {
             let location = &self.locations.places[place as usize];
             let asn_known = Some(asn).filter(|asn| *asn != 0);
-            let (order, _) = self.resolver.resolve(Client { network, asn: asn_known, location });
+            let (order, _) = self.resolver.resolve(Client {
+                network,
+                asn: asn_known,
+                location,
+            });
             if plain {
                 self.by_place[place as usize] = Some(order);
             } else {
@@ -185,11 +255,16 @@ fn borders(orders: &[RegionOrder], table: &Table) -> (Vec<RegionSet>, Option<Tab
     let ids: Vec<u32> = orders
         .iter()
         .map(|order| {
-            let Some(border) = &order.border else { return 0 };
-            let at = borders.iter().position(|known| known == border).unwrap_or_else(|| {
-                borders.push(border.clone());
-                borders.len() - 1
-            });
+            let Some(border) = &order.border else {
+                return 0;
+            };
+            let at = borders
+                .iter()
+                .position(|known| known == border)
+                .unwrap_or_else(|| {
+                    borders.push(border.clone());
+                    borders.len() - 1
+                });
             at as u32 + 1
         })
         .collect();

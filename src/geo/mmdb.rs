@@ -83,8 +83,12 @@ impl Packing {
             (b"\x28\xb5\x2f\xfd", Packing::Zstd),
         ];
         let tar = bytes.get(257..262) == Some(b"ustar");
-        let found = BEGINNINGS.iter().find(|(beginning, _)| bytes.starts_with(beginning));
-        found.map(|(_, packing)| *packing).or(tar.then_some(Packing::Tar))
+        let found = BEGINNINGS
+            .iter()
+            .find(|(beginning, _)| bytes.starts_with(beginning));
+        found
+            .map(|(_, packing)| *packing)
+            .or(tar.then_some(Packing::Tar))
     }
 
     /// Its name.
@@ -105,11 +109,17 @@ impl Packing {
         let into = |command: &str| format!("{command} > new.mmdb && mv new.mmdb '{path}'");
         match self {
             Packing::Gzip => {
-                format!("{}; if there is a tar archive inside: {}", into(&format!("gzip -dc '{path}'")), into(&tar("z")))
+                format!(
+                    "{}; if there is a tar archive inside: {}",
+                    into(&format!("gzip -dc '{path}'")),
+                    into(&tar("z"))
+                )
             }
             Packing::Tar => into(&tar("")),
             Packing::Zip => into(&format!("unzip -p '{path}' '*.mmdb'")),
-            Packing::Xz | Packing::Bzip2 | Packing::Zstd => into(&format!("{} -dc '{path}'", self.as_str())),
+            Packing::Xz | Packing::Bzip2 | Packing::Zstd => {
+                into(&format!("{} -dc '{path}'", self.as_str()))
+            }
         }
     }
 }
@@ -152,7 +162,9 @@ impl std::error::Error for GeoError {}
 
 /// The distinct locations of a City or Country MMDB (the first is the unknown one), and the table
 /// of them; without a file nothing is known.
-pub(super) fn read_city(bytes: Option<&[u8]>) -> Result<(Vec<Location>, Networks, Option<Skipped>), GeoError> {
+pub(super) fn read_city(
+    bytes: Option<&[u8]>,
+) -> Result<(Vec<Location>, Networks, Option<Skipped>), GeoError> {
     let mut places = vec![Location::default()];
     let mut known = FastMap::default();
     known.insert(key(&places[0]), 0u32);
@@ -163,30 +175,52 @@ pub(super) fn read_city(bytes: Option<&[u8]>) -> Result<(Vec<Location>, Networks
             places.len() as u32 - 1
         })
     });
-    let (networks, skipped) = networks.map_err(|problem| GeoError { database: Database::City, problem })?;
+    let (networks, skipped) = networks.map_err(|problem| GeoError {
+        database: Database::City,
+        problem,
+    })?;
     places.shrink_to_fit();
     Ok((places, networks, skipped))
 }
 
 /// The table of AS numbers of an ASN MMDB; without a file nothing is known.
 pub(super) fn read_asn(bytes: Option<&[u8]>) -> Result<(Networks, Option<Skipped>), GeoError> {
-    read(bytes, |record: AsnRecord| record.asn()).map_err(|problem| GeoError { database: Database::Asn, problem })
+    read(bytes, |record: AsnRecord| record.asn()).map_err(|problem| GeoError {
+        database: Database::Asn,
+        problem,
+    })
 }
 
 /// What makes two locations one.
 fn key(location: &Location) -> impl std::hash::Hash + Eq + use<> {
-    let coordinates = location.coordinates.map(|c| (c.latitude.to_bits(), c.longitude.to_bits()));
-    (location.continent, location.country, location.subdivision, location.wider_subdivision, coordinates)
+    let coordinates = location
+        .coordinates
+        .map(|c| (c.latitude.to_bits(), c.longitude.to_bits()));
+    (
+        location.continent,
+        location.country,
+        location.subdivision,
+        location.wider_subdivision,
+        coordinates,
+    )
 }
 
 /// The table of an MMDB: `value` makes a value of each distinct record, 0 of one that says nothing.
-fn read<R: DeserializeOwned>(bytes: Option<&[u8]>, value: impl FnMut(R) -> u32) -> Result<(Networks, Option<Skipped>), Problem> {
-    let Some(bytes) = bytes else { return Ok((Tables::default().finish(), None)) };
+fn read<R: DeserializeOwned>(
+    bytes: Option<&[u8]>,
+    value: impl FnMut(R) -> u32,
+) -> Result<(Networks, Option<Skipped>), Problem> {
+    let Some(bytes) = bytes else {
+        return Ok((Tables::default().finish(), None));
+    };
     // What is packed may look like a broken MMDB: an archive that is not compressed has one inside.
     read_tree(bytes, value).map_err(|problem| Packing::of(bytes).map_or(problem, Problem::Packed))
 }
 
-fn read_tree<R: DeserializeOwned>(bytes: &[u8], mut value: impl FnMut(R) -> u32) -> Result<(Networks, Option<Skipped>), Problem> {
+fn read_tree<R: DeserializeOwned>(
+    bytes: &[u8],
+    mut value: impl FnMut(R) -> u32,
+) -> Result<(Networks, Option<Skipped>), Problem> {
     let reader = open(bytes)?;
     let tree = Tree::new(bytes, reader.metadata());
     let mut tables = Tables::default();
@@ -204,7 +238,11 @@ fn read_tree<R: DeserializeOwned>(bytes: &[u8], mut value: impl FnMut(R) -> u32)
                         Ok(found) => Some(found),
                         Err(NotDecoded::Broken(problem)) => return Err(problem),
                         Err(NotDecoded::Odd(why)) => {
-                            skipped.get_or_insert_with(|| Skipped { networks: 0, first: tree.network(start, length), why });
+                            skipped.get_or_insert_with(|| Skipped {
+                                networks: 0,
+                                first: tree.network(start, length),
+                                why,
+                            });
                             None
                         }
                     };
@@ -223,7 +261,14 @@ fn read_tree<R: DeserializeOwned>(bytes: &[u8], mut value: impl FnMut(R) -> u32)
     match (useful, skipped) {
         (true, skipped) => Ok((tables.finish(), skipped)),
         (false, None) => Err(Problem::Layout(reader.metadata().database_type.clone())),
-        (false, Some(Skipped { networks, first, why })) => Err(Problem::Broken(format!(
+        (
+            false,
+            Some(Skipped {
+                networks,
+                first,
+                why,
+            }),
+        ) => Err(Problem::Broken(format!(
             "none of its records can be used, and those of {networks} networks not even be read; the first, of {first}: {why}"
         ))),
     }
@@ -248,13 +293,28 @@ enum NotDecoded {
     Broken(Problem),
 }
 
-fn decode<R: DeserializeOwned>(reader: &Reader<&[u8]>, start: u128, value: &mut impl FnMut(R) -> u32) -> Result<u32, NotDecoded> {
+fn decode<R: DeserializeOwned>(
+    reader: &Reader<&[u8]>,
+    start: u128,
+    value: &mut impl FnMut(R) -> u32,
+) -> Result<u32, NotDecoded> {
     // The reader knows where IPv4 starts, and spares itself the 96 steps to there.
-    let address = if start >> 32 == 0 { IpAddr::V4((start as u32).into()) } else { IpAddr::V6(start.into()) };
-    let record = reader.lookup(address).and_then(|found| found.decode::<R>()).map_err(|error| match error {
-        MaxMindDbError::Decoding { .. } | MaxMindDbError::ResourceLimit { .. } => NotDecoded::Odd(error.to_string()),
-        error => NotDecoded::Broken(Problem::Broken(format!("the record of {address} cannot be read: {error}"))),
-    })?;
+    let address = if start >> 32 == 0 {
+        IpAddr::V4((start as u32).into())
+    } else {
+        IpAddr::V6(start.into())
+    };
+    let record = reader
+        .lookup(address)
+        .and_then(|found| found.decode::<R>())
+        .map_err(|error| match error {
+            MaxMindDbError::Decoding { .. } | MaxMindDbError::ResourceLimit { .. } => {
+                NotDecoded::Odd(error.to_string())
+            }
+            error => NotDecoded::Broken(Problem::Broken(format!(
+                "the record of {address} cannot be read: {error}"
+            ))),
+        })?;
     Ok(record.map_or(0, value))
 }
 
@@ -281,9 +341,17 @@ impl<'a> Tree<'a> {
     fn new(bytes: &'a [u8], metadata: &Metadata) -> Tree<'a> {
         let bits = if metadata.ip_version == 4 { 32 } else { 128 };
         let (node_count, record_size) = (metadata.node_count, metadata.record_size);
-        let mut tree = Tree { bytes, node_count, record_size, bits, ipv4: None };
+        let mut tree = Tree {
+            bytes,
+            node_count,
+            record_size,
+            bits,
+            ipv4: None,
+        };
         if bits == 128 {
-            let node = (0..96).try_fold(0, |node, _| tree.child(node, 0).filter(|next| *next < tree.node_count));
+            let node = (0..96).try_fold(0, |node, _| {
+                tree.child(node, 0).filter(|next| *next < tree.node_count)
+            });
             tree.ipv4 = node.filter(|node| *node != 0);
         }
         tree
@@ -299,7 +367,10 @@ impl<'a> Tree<'a> {
     }
 
     /// Calls `leaf(first address, prefix length, record pointer)` for every leaf in order.
-    fn walk(&self, mut leaf: impl FnMut(u128, u8, Option<u32>) -> Result<(), Problem>) -> Result<(), Problem> {
+    fn walk(
+        &self,
+        mut leaf: impl FnMut(u128, u8, Option<u32>) -> Result<(), Problem>,
+    ) -> Result<(), Problem> {
         // A sound tree is left after visiting each node and each leaf once.
         let mut budget = 4 * u64::from(self.node_count) + 1024;
         let mut stack: Vec<Step> = vec![(0, 0, 0)];
@@ -314,13 +385,19 @@ impl<'a> Tree<'a> {
                 continue;
             }
             if length == self.bits {
-                return Err(Problem::Broken("its search tree is deeper than an address has bits".to_owned()));
+                return Err(Problem::Broken(
+                    "its search tree is deeper than an address has bits".to_owned(),
+                ));
             }
-            budget = budget
-                .checked_sub(1)
-                .ok_or_else(|| Problem::Broken("its search tree is not a tree: nodes are reached again and again".to_owned()))?;
+            budget = budget.checked_sub(1).ok_or_else(|| {
+                Problem::Broken(
+                    "its search tree is not a tree: nodes are reached again and again".to_owned(),
+                )
+            })?;
             let (Some(left), Some(right)) = (self.child(node, 0), self.child(node, 1)) else {
-                return Err(Problem::Broken("its search tree reaches past the end of the file".to_owned()));
+                return Err(Problem::Broken(
+                    "its search tree reaches past the end of the file".to_owned(),
+                ));
             };
             stack.push((right, start | 1 << (self.bits - 1 - length), length + 1));
             stack.push((left, start, length + 1));
@@ -337,7 +414,12 @@ impl<'a> Tree<'a> {
             // The middle byte holds the top four bits of both.
             (28, 0) => u32::from_be_bytes([node[3] >> 4, node[0], node[1], node[2]]),
             (28, _) => u32::from_be_bytes([node[3] & 15, node[4], node[5], node[6]]),
-            _ => u32::from_be_bytes([node[bit * 4], node[bit * 4 + 1], node[bit * 4 + 2], node[bit * 4 + 3]]),
+            _ => u32::from_be_bytes([
+                node[bit * 4],
+                node[bit * 4 + 1],
+                node[bit * 4 + 2],
+                node[bit * 4 + 3],
+            ]),
         })
     }
 }
@@ -369,7 +451,10 @@ impl Tables {
     }
 
     fn finish(self) -> Networks {
-        Networks { v4: self.v4.finish(), v6: self.v6.finish() }
+        Networks {
+            v4: self.v4.finish(),
+            v6: self.v6.finish(),
+        }
     }
 }
 
@@ -394,7 +479,11 @@ mod tests {
 
     impl HandMade {
         fn new(bits: u8) -> HandMade {
-            HandMade { nodes: vec![[Child::Nothing; 2]], data: Vec::new(), bits }
+            HandMade {
+                nodes: vec![[Child::Nothing; 2]],
+                data: Vec::new(),
+                bits,
+            }
         }
 
         fn put(&mut self, network: &str, child: Child) {
@@ -436,17 +525,25 @@ mod tests {
                 Child::Data(offset) => count + 16 + offset,
             };
             let mut bytes = Vec::new();
-            for [left, right] in self.nodes.iter().map(|node| node.map(|child| (number(child) as u32).to_be_bytes())) {
+            for [left, right] in self
+                .nodes
+                .iter()
+                .map(|node| node.map(|child| (number(child) as u32).to_be_bytes()))
+            {
                 match record_size {
                     24 => bytes.extend([&left[1..], &right[1..]].concat()),
-                    28 => bytes.extend([&left[1..], &[left[0] << 4 | right[0]], &right[1..]].concat()),
+                    28 => {
+                        bytes.extend([&left[1..], &[left[0] << 4 | right[0]], &right[1..]].concat())
+                    }
                     _ => bytes.extend([left, right].concat()),
                 }
             }
             bytes.extend([0; 16]);
             bytes.extend(&self.data);
             bytes.extend(b"\xab\xcd\xefMaxMind.com");
-            let short = |key: &str, value: u16| [text(key), vec![0xa2], value.to_be_bytes().to_vec()].concat();
+            let short = |key: &str, value: u16| {
+                [text(key), vec![0xa2], value.to_be_bytes().to_vec()].concat()
+            };
             bytes.push(0xe0 | 9);
             bytes.extend(short("binary_format_major_version", 2));
             bytes.extend(short("binary_format_minor_version", 0));
@@ -455,7 +552,14 @@ mod tests {
             bytes.extend([text("description"), vec![0xe0]].concat());
             bytes.extend(short("ip_version", if self.bits == 32 { 4 } else { 6 }));
             bytes.extend([text("languages"), vec![0x00, 0x04]].concat());
-            bytes.extend([text("node_count"), vec![0xc4], (count as u32).to_be_bytes().to_vec()].concat());
+            bytes.extend(
+                [
+                    text("node_count"),
+                    vec![0xc4],
+                    (count as u32).to_be_bytes().to_vec(),
+                ]
+                .concat(),
+            );
             bytes.extend(short("record_size", record_size));
             bytes
         }
@@ -470,13 +574,24 @@ mod tests {
 
     /// A map of texts.
     fn flat(fields: &[(&str, &str)]) -> Vec<u8> {
-        let texts = fields.iter().flat_map(|(key, value)| [text(key), text(value)].concat());
-        std::iter::once(0xe0 | fields.len() as u8).chain(texts).collect()
+        let texts = fields
+            .iter()
+            .flat_map(|(key, value)| [text(key), text(value)].concat());
+        std::iter::once(0xe0 | fields.len() as u8)
+            .chain(texts)
+            .collect()
     }
 
     /// A record with a country.
     fn country(code: &str) -> Vec<u8> {
-        [vec![0xe1], text("country"), vec![0xe1], text("iso_code"), text(code)].concat()
+        [
+            vec![0xe1],
+            text("country"),
+            vec![0xe1],
+            text("iso_code"),
+            text(code),
+        ]
+        .concat()
     }
 
     fn city_error(bytes: &[u8]) -> String {
@@ -484,22 +599,45 @@ mod tests {
     }
 
     fn country_at(locations: &Locations, address: &str) -> Option<String> {
-        locations.locate(address.parse().unwrap()).and_then(|l| l.country).map(|code| code.to_string())
+        locations
+            .locate(address.parse().unwrap())
+            .and_then(|l| l.country)
+            .map(|code| code.to_string())
     }
 
     #[test]
     fn trees_of_every_record_size_are_walked() {
-        for (size, bits) in [(24, 32), (28, 32), (32, 32), (24, 128), (28, 128), (32, 128)] {
+        for (size, bits) in [
+            (24, 32),
+            (28, 32),
+            (32, 32),
+            (24, 128),
+            (28, 128),
+            (32, 128),
+        ] {
             let mut tree = HandMade::new(bits);
             let (ie, jp) = (tree.record(&country("IE")), tree.record(&country("JP")));
             tree.put("10.0.0.0/8", ie);
             tree.put("10.1.0.0/16", jp);
             tree.put("255.255.255.255/32", ie);
             let locations = Locations::read(Some(&tree.bytes(size)), None).unwrap();
-            let found = ["9.9.9.9", "10.0.0.0", "10.1.2.3", "10.2.0.0", "11.0.0.0", "255.255.255.255", "::1", "2001:db8::"]
-                .map(|address| country_at(&locations, address));
+            let found = [
+                "9.9.9.9",
+                "10.0.0.0",
+                "10.1.2.3",
+                "10.2.0.0",
+                "11.0.0.0",
+                "255.255.255.255",
+                "::1",
+                "2001:db8::",
+            ]
+            .map(|address| country_at(&locations, address));
             let [ie, jp] = ["IE", "JP"].map(|code| Some(code.to_owned()));
-            assert_eq!(found, [None, ie.clone(), jp, ie.clone(), None, ie, None, None], "{size} {bits}");
+            assert_eq!(
+                found,
+                [None, ie.clone(), jp, ie.clone(), None, ie, None, None],
+                "{size} {bits}"
+            );
         }
     }
 
@@ -537,7 +675,10 @@ mod tests {
     fn a_tree_that_is_none_ends_in_an_error_soon() {
         let mut tree = HandMade::new(128);
         let ie = tree.record(&country("IE"));
-        tree.nodes = (1..=120).map(|next| [Child::Node(next); 2]).chain([[ie; 2]]).collect();
+        tree.nodes = (1..=120)
+            .map(|next| [Child::Node(next); 2])
+            .chain([[ie; 2]])
+            .collect();
         assert!(city_error(&tree.bytes(24)).contains("nodes are reached again and again"));
         tree.nodes = vec![[Child::Node(0), Child::Nothing]];
         assert!(city_error(&tree.bytes(24)).contains("deeper than an address has bits"));
@@ -546,40 +687,69 @@ mod tests {
     #[test]
     fn flat_layouts_are_read() {
         let mut tree = HandMade::new(32);
-        let old =
-            tree.record(&flat(&[("continent", "EU"), ("country", "IE"), ("asn", "AS64500"), ("lat", "53.35"), ("lng", "-6.26")]));
-        let lite = [("continent", "Asia"), ("continent_code", "AS"), ("country", "Japan"), ("country_code", "JP")];
+        let old = tree.record(&flat(&[
+            ("continent", "EU"),
+            ("country", "IE"),
+            ("asn", "AS64500"),
+            ("lat", "53.35"),
+            ("lng", "-6.26"),
+        ]));
+        let lite = [
+            ("continent", "Asia"),
+            ("continent_code", "AS"),
+            ("country", "Japan"),
+            ("country_code", "JP"),
+        ];
         let lite = tree.record(&flat(&lite));
         tree.put("10.0.0.0/8", old);
         tree.put("11.0.0.0/8", lite);
         let bytes = tree.bytes(24);
         let locations = Locations::read(Some(&bytes), Some(&bytes)).unwrap();
         let old = locations.locate("10.0.0.1".parse().unwrap()).unwrap();
-        assert_eq!((old.continent.unwrap().as_str(), old.country.unwrap().as_str()), ("EU", "IE"));
+        assert_eq!(
+            (
+                old.continent.unwrap().as_str(),
+                old.country.unwrap().as_str()
+            ),
+            ("EU", "IE")
+        );
         assert_eq!(old.coordinates.unwrap().latitude, 53.35);
         assert_eq!(locations.asn("10.0.0.1".parse().unwrap()), Some(64500));
         let lite = locations.locate("11.0.0.1".parse().unwrap()).unwrap();
-        assert_eq!((lite.continent.unwrap().as_str(), lite.country.unwrap().as_str()), ("AS", "JP"));
+        assert_eq!(
+            (
+                lite.continent.unwrap().as_str(),
+                lite.country.unwrap().as_str()
+            ),
+            ("AS", "JP")
+        );
         assert_eq!(locations.asn("11.0.0.1".parse().unwrap()), None);
     }
 
     #[test]
     fn other_files_are_refused_by_what_they_are() {
         assert_eq!(city_error(b""), "the file is empty");
-        assert!(city_error(b"network,country\n").starts_with("is not an MMDB, or its end is missing"));
+        assert!(
+            city_error(b"network,country\n").starts_with("is not an MMDB, or its end is missing")
+        );
         let mut tree = HandMade::new(32);
         let anonymous = tree.record(&flat(&[("is_anonymous", "yes")]));
         tree.put("10.0.0.0/8", anonymous);
-        assert!(city_error(&tree.bytes(24)).contains("is an MMDB of type \"Hand-Made\", and no record in it has a continent"));
+        assert!(
+            city_error(&tree.bytes(24))
+                .contains("is an MMDB of type \"Hand-Made\", and no record in it has a continent")
+        );
         let error = Locations::read(None, Some(EMBEDDED)).unwrap_err();
         assert_eq!(error.problem, Problem::Layout("Meridian-City".to_owned()));
-        assert!(error.to_string().contains("autonomous_system_number"), "{error}");
+        assert!(
+            error.to_string().contains("autonomous_system_number"),
+            "{error}"
+        );
         let odd = [vec![0xe1], text("location"), text("Dublin")].concat();
         let odd = tree.record(&odd);
         tree.put("10.1.0.0/16", odd);
         let error = city_error(&tree.bytes(24));
-        let expected =
-            "is damaged: none of its records can be used, and those of 1 networks not even be read; the first, of 10.1.0.0/16:";
+        let expected = "is damaged: none of its records can be used, and those of 1 networks not even be read; the first, of 10.1.0.0/16:";
         assert!(error.starts_with(expected), "{error}");
     }
 
@@ -592,7 +762,10 @@ mod tests {
         for (network, record) in rows {
             let record = database.insert_value(record).unwrap();
             let (address, length) = network.split_once('/').unwrap();
-            let network = maxminddb_writer::paths::IpAddrWithMask::new(address.parse().unwrap(), length.parse().unwrap());
+            let network = maxminddb_writer::paths::IpAddrWithMask::new(
+                address.parse().unwrap(),
+                length.parse().unwrap(),
+            );
             database.insert_node(network, record);
         }
         database.write_to(Vec::new()).unwrap()
@@ -602,25 +775,48 @@ mod tests {
     fn one_odd_record_does_not_refuse_the_file() {
         let good = |code: &str| serde_json::json!({ "country": { "iso_code": code } });
         let odd = serde_json::json!({ "country": { "iso_code": "DE" }, "subdivisions": { "iso_code": "HE" } });
-        let bytes =
-            written(&[("10.0.0.0/8", good("IE")), ("20.0.0.0/8", odd.clone()), ("21.0.0.0/16", odd), ("30.0.0.0/8", good("JP"))]);
+        let bytes = written(&[
+            ("10.0.0.0/8", good("IE")),
+            ("20.0.0.0/8", odd.clone()),
+            ("21.0.0.0/16", odd),
+            ("30.0.0.0/8", good("JP")),
+        ]);
         let locations = Locations::read(Some(&bytes), None).unwrap();
         assert_eq!(country_at(&locations, "10.1.2.3").as_deref(), Some("IE"));
         assert_eq!(country_at(&locations, "20.1.2.3"), None);
         assert_eq!(country_at(&locations, "21.0.2.3"), None);
         assert_eq!(country_at(&locations, "30.1.2.3").as_deref(), Some("JP"));
-        let [(Database::City, skipped)] = locations.skipped() else { panic!("{:?}", locations.skipped()) };
-        assert_eq!((skipped.networks, skipped.first.as_str()), (2, "20.0.0.0/8"));
-        assert!(skipped.why.contains("expected array, got type 7"), "a map in place of a list: {}", skipped.why);
+        let [(Database::City, skipped)] = locations.skipped() else {
+            panic!("{:?}", locations.skipped())
+        };
+        assert_eq!(
+            (skipped.networks, skipped.first.as_str()),
+            (2, "20.0.0.0/8")
+        );
+        assert!(
+            skipped.why.contains("expected array, got type 7"),
+            "a map in place of a list: {}",
+            skipped.why
+        );
     }
 
     #[test]
     fn a_database_with_countries_alone_knows_continents() {
-        let bytes = written(&[("10.0.0.0/8", serde_json::json!({ "country": { "iso_code": "BR" } }))]);
+        let bytes = written(&[(
+            "10.0.0.0/8",
+            serde_json::json!({ "country": { "iso_code": "BR" } }),
+        )]);
         let locations = Locations::read(Some(&bytes), None).unwrap();
         let place = locations.locate("10.1.2.3".parse().unwrap()).unwrap();
-        assert_eq!(place.continent.map(|code| code.to_string()).as_deref(), Some("SA"));
-        let known = crate::geo::Known { continents: true, countries: true, ..Default::default() };
+        assert_eq!(
+            place.continent.map(|code| code.to_string()).as_deref(),
+            Some("SA")
+        );
+        let known = crate::geo::Known {
+            continents: true,
+            countries: true,
+            ..Default::default()
+        };
         assert_eq!(locations.known(), known);
     }
 
@@ -631,22 +827,49 @@ mod tests {
         // The marker of an MMDB inside an archive that is not compressed.
         tar.extend(EMBEDDED);
         for (bytes, packing, said, command) in [
-            (&b"\x1f\x8b\x08\0rest"[..], Packing::Gzip, "is a gzip file, and the MMDB is inside it", "gzip -dc 'a.mmdb'"),
-            (&tar, Packing::Tar, "is a tar file", "tar -xOf 'a.mmdb' --wildcards '*.mmdb' > new.mmdb"),
-            (b"PK\x03\x04rest", Packing::Zip, "is a zip file", "unzip -p 'a.mmdb' '*.mmdb'"),
-            (b"\xfd7zXZ\0rest", Packing::Xz, "is a xz file", "xz -dc 'a.mmdb'"),
+            (
+                &b"\x1f\x8b\x08\0rest"[..],
+                Packing::Gzip,
+                "is a gzip file, and the MMDB is inside it",
+                "gzip -dc 'a.mmdb'",
+            ),
+            (
+                &tar,
+                Packing::Tar,
+                "is a tar file",
+                "tar -xOf 'a.mmdb' --wildcards '*.mmdb' > new.mmdb",
+            ),
+            (
+                b"PK\x03\x04rest",
+                Packing::Zip,
+                "is a zip file",
+                "unzip -p 'a.mmdb' '*.mmdb'",
+            ),
+            (
+                b"\xfd7zXZ\0rest",
+                Packing::Xz,
+                "is a xz file",
+                "xz -dc 'a.mmdb'",
+            ),
         ] {
             let error = Locations::read(Some(bytes), None).unwrap_err();
             assert_eq!(error.problem, Problem::Packed(packing));
             assert!(error.to_string().starts_with(said), "{error}");
-            assert!(packing.unpack("a.mmdb").contains(command), "{}", packing.unpack("a.mmdb"));
+            assert!(
+                packing.unpack("a.mmdb").contains(command),
+                "{}",
+                packing.unpack("a.mmdb")
+            );
         }
     }
 
     #[test]
     fn a_file_that_was_cut_is_an_error() {
         for length in (0..EMBEDDED.len()).step_by(97) {
-            assert!(Locations::read(Some(&EMBEDDED[..length]), None).is_err(), "{length}");
+            assert!(
+                Locations::read(Some(&EMBEDDED[..length]), None).is_err(),
+                "{length}"
+            );
             let end = (length + 100).min(EMBEDDED.len());
             let hole = [&EMBEDDED[..length], &EMBEDDED[end..]].concat();
             if let Ok(locations) = Locations::read(Some(&hole), None) {

@@ -42,11 +42,18 @@ impl Nesting {
 }
 
 /// The runs of one family; sets the parents of its prefixes.
-fn flatten(prefixes: &[Prefix], v4: bool, parents: &mut [Option<usize>]) -> Vec<(u128, Option<usize>)> {
+fn flatten(
+    prefixes: &[Prefix],
+    v4: bool,
+    parents: &mut [Option<usize>],
+) -> Vec<(u128, Option<usize>)> {
     let width = if v4 { 32 } else { 128 };
-    let mut order: Vec<usize> = (0..prefixes.len()).filter(|i| prefixes[*i].address().is_ipv4() == v4).collect();
+    let mut order: Vec<usize> = (0..prefixes.len())
+        .filter(|i| prefixes[*i].address().is_ipv4() == v4)
+        .collect();
     order.sort_by_key(|i| (bits(prefixes[*i].address()), prefixes[*i].length()));
-    let last = |i: usize| bits(prefixes[i].address()) + host_mask(width - u32::from(prefixes[i].length()));
+    let last =
+        |i: usize| bits(prefixes[i].address()) + host_mask(width - u32::from(prefixes[i].length()));
     let mut runs = vec![(0, None)];
     let mut set = |start: u128, inner: Option<usize>| {
         if runs.last().is_some_and(|(at, _)| *at == start) {
@@ -56,8 +63,11 @@ fn flatten(prefixes: &[Prefix], v4: bool, parents: &mut [Option<usize>]) -> Vec<
     };
     let mut open: Vec<usize> = Vec::new();
     // Closes what ends before `start`; what a prefix was in goes on behind its end.
-    let close = |open: &mut Vec<usize>, start: Option<u128>, set: &mut dyn FnMut(u128, Option<usize>)| {
-        while let Some(inner) = open.pop_if(|inner| start.is_none_or(|start| last(*inner) < start)) {
+    let close = |open: &mut Vec<usize>,
+                 start: Option<u128>,
+                 set: &mut dyn FnMut(u128, Option<usize>)| {
+        while let Some(inner) = open.pop_if(|inner| start.is_none_or(|start| last(*inner) < start))
+        {
             if last(inner) != host_mask(width) {
                 set(last(inner) + 1, open.last().copied());
             }
@@ -90,14 +100,30 @@ mod tests {
     use super::*;
 
     fn nesting(prefixes: &[&str]) -> Nesting {
-        Nesting::new(&prefixes.iter().map(|p| p.parse().unwrap()).collect::<Vec<_>>())
+        Nesting::new(
+            &prefixes
+                .iter()
+                .map(|p| p.parse().unwrap())
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn the_innermost_prefix_is_found_and_those_around_it() {
-        let nesting =
-            nesting(&["10.1.0.0/16", "0.0.0.0/0", "10.0.0.0/8", "10.1.255.255/32", "2001:db8::/32", "::/0", "255.0.0.0/8"]);
-        let around = |address: &str| nesting.outwards(nesting.innermost(address.parse().unwrap())).collect::<Vec<_>>();
+        let nesting = nesting(&[
+            "10.1.0.0/16",
+            "0.0.0.0/0",
+            "10.0.0.0/8",
+            "10.1.255.255/32",
+            "2001:db8::/32",
+            "::/0",
+            "255.0.0.0/8",
+        ]);
+        let around = |address: &str| {
+            nesting
+                .outwards(nesting.innermost(address.parse().unwrap()))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(around("10.1.0.0"), [0, 2, 1]);
         assert_eq!(around("10.1.255.255"), [3, 0, 2, 1]);
         assert_eq!(around("10.2.0.0"), [2, 1]);
@@ -110,6 +136,9 @@ mod tests {
     #[test]
     fn without_prefixes_nothing_is_around() {
         assert_eq!(nesting(&[]).innermost("192.0.2.1".parse().unwrap()), None);
-        assert_eq!(nesting(&["192.0.2.0/24"]).innermost("2001:db8::".parse().unwrap()), None);
+        assert_eq!(
+            nesting(&["192.0.2.0/24"]).innermost("2001:db8::".parse().unwrap()),
+            None
+        );
     }
 }

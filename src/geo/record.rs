@@ -55,11 +55,15 @@ impl CityRecord {
         let code = |layouts: [&Place; 2]| layouts.iter().find_map(|place| Code::new(place.code()));
         let country = code([&self.country_code, &self.country]);
         let part = |place: Option<&Place>| Subdivision::new(country?, place?.code());
-        let (subdivision, wider) = (part(self.subdivisions.last()), part(self.subdivisions.first()));
+        let (subdivision, wider) = (
+            part(self.subdivisions.last()),
+            part(self.subdivisions.first()),
+        );
         let coordinates = coordinates(&self.location.latitude, &self.location.longitude)
             .or_else(|| coordinates(&self.latitude, &self.longitude));
         Location {
-            continent: code([&self.continent_code, &self.continent]).or_else(|| continent_of(country?)),
+            continent: code([&self.continent_code, &self.continent])
+                .or_else(|| continent_of(country?)),
             country,
             subdivision: subdivision.or(wider),
             wider_subdivision: wider.filter(|wider| subdivision.is_some_and(|s| s != *wider)),
@@ -71,15 +75,26 @@ impl CityRecord {
 impl AsnRecord {
     /// The AS number; 0 where it has none.
     pub(super) fn asn(&self) -> u32 {
-        let number = self.autonomous_system_number.0.or(self.asn.0).unwrap_or(0.0);
-        if number >= 0.0 && number <= f64::from(u32::MAX) && number.fract() == 0.0 { number as u32 } else { 0 }
+        let number = self
+            .autonomous_system_number
+            .0
+            .or(self.asn.0)
+            .unwrap_or(0.0);
+        if number >= 0.0 && number <= f64::from(u32::MAX) && number.fract() == 0.0 {
+            number as u32
+        } else {
+            0
+        }
     }
 }
 
 fn coordinates(latitude: &Number, longitude: &Number) -> Option<Coordinates> {
     let (latitude, longitude) = (latitude.0?, longitude.0?);
     let in_range = (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude);
-    in_range.then_some(Coordinates { latitude, longitude })
+    in_range.then_some(Coordinates {
+        latitude,
+        longitude,
+    })
 }
 
 /// A continent, country or subdivision: a map with a code in it, or the code itself. Codes have at

@@ -90,7 +90,10 @@ impl<'a> Resolver<'a> {
             spec,
             regions,
             nesting: Nesting::new(&prefixes),
-            points: regions.iter().map(|region| region.coordinates.map(Point::from)).collect(),
+            points: regions
+                .iter()
+                .map(|region| region.coordinates.map(Point::from))
+                .collect(),
             metros,
             members,
             orders: Vec::new(),
@@ -117,15 +120,28 @@ impl<'a> Resolver<'a> {
     /// The entries that match the client, most specific first.
     fn matching(&self, client: Client<'_>) -> impl Iterator<Item = (Source, &'a Entry)> {
         let (spec, location) = (self.spec, client.location);
-        let networks = self.nesting.outwards(client.network).map(move |i| (Source::Network, &spec.networks[i].1));
-        let asn = client.asn.and_then(|asn| Some((Source::Asn, spec.asns.get(&asn)?)));
+        let networks = self
+            .nesting
+            .outwards(client.network)
+            .map(move |i| (Source::Network, &spec.networks[i].1));
+        let asn = client
+            .asn
+            .and_then(|asn| Some((Source::Asn, spec.asns.get(&asn)?)));
         let subdivisions = [location.subdivision, location.wider_subdivision]
             .into_iter()
             .flatten()
             .filter_map(|code| Some((Source::Subdivision, spec.subdivisions.get(code.as_str())?)));
-        let country = location.country.and_then(|code| Some((Source::Country, spec.countries.get(code.as_str())?)));
-        let continent = location.continent.and_then(|code| Some((Source::Continent, spec.continents.get(code.as_str())?)));
-        networks.chain(asn).chain(subdivisions).chain(country).chain(continent)
+        let country = location
+            .country
+            .and_then(|code| Some((Source::Country, spec.countries.get(code.as_str())?)));
+        let continent = location
+            .continent
+            .and_then(|code| Some((Source::Continent, spec.continents.get(code.as_str())?)));
+        networks
+            .chain(asn)
+            .chain(subdivisions)
+            .chain(country)
+            .chain(continent)
     }
 
     /// "The first source with an entry for the client gives the order; every matching source's
@@ -133,10 +149,12 @@ impl<'a> Resolver<'a> {
     fn head(&self, client: Client<'_>) -> (Head, Source) {
         let mut matching = self.matching(client);
         if let Some((source, entry)) = matching.next() {
-            let border = std::iter::once(entry).chain(matching.map(|(_, entry)| entry)).find_map(|entry| match entry {
-                Entry::Only(regions) => Some(regions.clone()),
-                Entry::Prefer(_) => None,
-            });
+            let border = std::iter::once(entry)
+                .chain(matching.map(|(_, entry)| entry))
+                .find_map(|entry| match entry {
+                    Entry::Only(regions) => Some(regions.clone()),
+                    Entry::Prefer(_) => None,
+                });
             let steps = entry.regions().iter().map(|region| vec![*region]).collect();
             return (Head { steps, border }, source);
         }
@@ -146,13 +164,21 @@ impl<'a> Resolver<'a> {
             (true, false) => Source::Rest,
             (true, true) => Source::None,
         };
-        (Head { steps, border: None }, source)
+        (
+            Head {
+                steps,
+                border: None,
+            },
+            source,
+        )
     }
 
     /// The first `distance_steps` steps by distance; empty where the map does not go by it, or
     /// coordinates are missing.
     fn by_distance(&self, location: &Location) -> Vec<Vec<RegionId>> {
-        let (true, Some(coordinates)) = (self.spec.by_distance, location.coordinates) else { return Vec::new() };
+        let (true, Some(coordinates)) = (self.spec.by_distance, location.coordinates) else {
+            return Vec::new();
+        };
         let client = Point::from(coordinates);
         let mut ranked: Vec<(f64, RegionId)> = Vec::with_capacity(self.regions.len());
         for (index, point) in self.points.iter().enumerate() {
@@ -161,16 +187,23 @@ impl<'a> Resolver<'a> {
             ranked.push((distance, RegionId::from_index(index)));
         }
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let Some((nearest, _)) = ranked.first().copied() else { return Vec::new() };
+        let Some((nearest, _)) = ranked.first().copied() else {
+            return Vec::new();
+        };
         let within = self.spec.within.unwrap_or(0.0);
         let first = 1.max(ranked.partition_point(|(distance, _)| *distance < nearest + within));
-        let mut steps: Vec<Vec<RegionId>> = vec![ranked[..first].iter().map(|(_, region)| *region).collect()];
+        let mut steps: Vec<Vec<RegionId>> =
+            vec![ranked[..first].iter().map(|(_, region)| *region).collect()];
         for (_, region) in &ranked[first..] {
             if steps.len() >= usize::from(self.spec.distance_steps) {
                 break;
             }
             let metro = |region: &RegionId| self.metros[region.index()];
-            if !steps.iter().flatten().any(|placed| metro(placed) == metro(region)) {
+            if !steps
+                .iter()
+                .flatten()
+                .any(|placed| metro(placed) == metro(region))
+            {
                 steps.push(vec![*region]);
             }
         }
@@ -181,11 +214,19 @@ impl<'a> Resolver<'a> {
     /// The whole order: the head's steps, then `rest`, then the names; "a metro stands as one step
     /// where its first member stands"; and of all that what is inside the border.
     fn complete(&self, head: &Head) -> RegionOrder {
-        let border: Option<RegionSet> = head.border.as_ref().map(|regions| regions.iter().copied().collect());
+        let border: Option<RegionSet> = head
+            .border
+            .as_ref()
+            .map(|regions| regions.iter().copied().collect());
         let mut placed = vec![false; self.members.len()];
         let mut steps = Vec::new();
-        let tail: Vec<RegionId> =
-            self.spec.rest.iter().copied().chain((0..self.regions.len()).map(RegionId::from_index)).collect();
+        let tail: Vec<RegionId> = self
+            .spec
+            .rest
+            .iter()
+            .copied()
+            .chain((0..self.regions.len()).map(RegionId::from_index))
+            .collect();
         for step in head.steps.iter().map(Vec::as_slice).chain(tail.chunks(1)) {
             let mut joined: Vec<RegionId> = Vec::new();
             for metro in step.iter().map(|region| self.metros[region.index()]) {
@@ -193,7 +234,11 @@ impl<'a> Resolver<'a> {
                     joined.extend_from_slice(&self.members[metro]);
                 }
             }
-            joined.retain(|region| border.as_ref().is_none_or(|border| border.contains(*region)));
+            joined.retain(|region| {
+                border
+                    .as_ref()
+                    .is_none_or(|border| border.contains(*region))
+            });
             joined.sort_unstable();
             if !joined.is_empty() {
                 steps.push(joined);

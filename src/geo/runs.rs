@@ -48,8 +48,14 @@ impl V4Runs {
             0 => 0,
             start => 1 + (address ^ (start - 1)).leading_zeros(),
         };
-        let after = self.starts.get(run + 1).map_or(0, |next| 1 + (address ^ next).leading_zeros());
-        Found { value: self.values[run], scope: before.max(after) as u8 }
+        let after = self
+            .starts
+            .get(run + 1)
+            .map_or(0, |next| 1 + (address ^ next).leading_zeros());
+        Found {
+            value: self.values[run],
+            scope: before.max(after) as u8,
+        }
     }
 
     /// Every run in order: its first address and its value.
@@ -80,9 +86,18 @@ impl V4Builder {
         if self.starts.is_empty() {
             self.push(0, 0);
         }
-        let place = |run| ((self.starts[run] >> 16) as usize, self.starts[run] & 0xffff != 0);
+        let place = |run| {
+            (
+                (self.starts[run] >> 16) as usize,
+                self.starts[run] & 0xffff != 0,
+            )
+        };
         let index = index_of(self.starts.len(), BUCKETS, place);
-        V4Runs { starts: self.starts.into(), values: self.values.into(), index }
+        V4Runs {
+            starts: self.starts.into(),
+            values: self.values.into(),
+            index,
+        }
     }
 }
 
@@ -153,17 +168,30 @@ impl V6Runs {
             0 => 0,
             start => 1 + (address ^ (start - 1)).leading_zeros(),
         };
-        let after = if run + 1 < self.highs.len() { 1 + (address ^ self.start(run + 1)).leading_zeros() } else { 0 };
-        Found { value: self.values[run], scope: before.max(after) as u8 }
+        let after = if run + 1 < self.highs.len() {
+            1 + (address ^ self.start(run + 1)).leading_zeros()
+        } else {
+            0
+        };
+        Found {
+            value: self.values[run],
+            scope: before.max(after) as u8,
+        }
     }
 
     /// Every run in order: its first address and its value.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u128, u32)> {
         let mut lows = self.lows.iter().peekable();
-        self.highs.iter().zip(&self.values).zip(0u32..).map(move |((high, value), run)| {
-            let low = lows.next_if(|(at, _)| *at == run).map_or(0, |(_, low)| *low);
-            (u128::from(*high) << 64 | u128::from(low), *value)
-        })
+        self.highs
+            .iter()
+            .zip(&self.values)
+            .zip(0u32..)
+            .map(move |((high, value), run)| {
+                let low = lows
+                    .next_if(|(at, _)| *at == run)
+                    .map_or(0, |(_, low)| *low);
+                (u128::from(*high) << 64 | u128::from(low), *value)
+            })
     }
 
     /// The last run of `first..run` that starts at or before `address`, where several start inside
@@ -172,7 +200,11 @@ impl V6Runs {
         let (mut low, mut high) = (first, run);
         while high - low > 1 {
             let middle = low + (high - low) / 2;
-            if self.start(middle) <= address { low = middle } else { high = middle }
+            if self.start(middle) <= address {
+                low = middle
+            } else {
+                high = middle
+            }
         }
         low
     }
@@ -219,14 +251,19 @@ impl V6Builder {
             self.push(0, 0);
         }
         let mut crowds = vec![0usize; BUCKETS];
-        self.highs.iter().for_each(|high| crowds[(high >> 48) as usize] += 1);
+        self.highs
+            .iter()
+            .for_each(|high| crowds[(high >> 48) as usize] += 1);
         let mut count = 0;
         let slots: Box<[Slots]> = crowds
             .iter()
             .map(|crowd| {
                 let bits = crowd.next_power_of_two().trailing_zeros().min(16);
                 count += 1 << bits;
-                Slots { first: count - (1 << bits), shift: 16 - bits }
+                Slots {
+                    first: count - (1 << bits),
+                    shift: 16 - bits,
+                }
             })
             .collect();
         let mut lows = self.lows.iter().peekable();
@@ -235,7 +272,13 @@ impl V6Builder {
             let (high, slots) = (self.highs[run], slots[(self.highs[run] >> 48) as usize]);
             (slots.slot(high), has_low || high << (32 - slots.shift) != 0)
         });
-        V6Runs { highs: self.highs.into(), lows: self.lows.into(), values: self.values.into(), slots, index }
+        V6Runs {
+            highs: self.highs.into(),
+            lows: self.lows.into(),
+            values: self.values.into(),
+            slots,
+            index,
+        }
     }
 }
 
@@ -252,20 +295,33 @@ pub fn zip_runs<A: Copy, B: Copy>(
             (Some((start, _)), None) | (None, Some((start, _))) => *start,
             (None, None) => return None,
         };
-        left = a.next_if(|(at, _)| *at == start).map(|(_, value)| value).or(left);
-        right = b.next_if(|(at, _)| *at == start).map(|(_, value)| value).or(right);
+        left = a
+            .next_if(|(at, _)| *at == start)
+            .map(|(_, value)| value)
+            .or(left);
+        right = b
+            .next_if(|(at, _)| *at == start)
+            .map(|(_, value)| value)
+            .or(right);
         Some((start, (left?, right?)))
     })
 }
 
 /// The index of `runs` runs over `slots` slots of the address space. `place` is asked once for each
 /// run, in order: the slot it starts in, and whether it starts past that slot's first address.
-fn index_of(runs: usize, slots: usize, mut place: impl FnMut(usize) -> (usize, bool)) -> Box<[u32]> {
+fn index_of(
+    runs: usize,
+    slots: usize,
+    mut place: impl FnMut(usize) -> (usize, bool),
+) -> Box<[u32]> {
     let mut index = Vec::with_capacity(slots + 1);
     for run in 0..runs {
         let (slot, past) = place(run);
         // Every slot up to here begins inside the run before; this one too, when the run starts past that.
-        index.resize(index.len().max(slot + usize::from(past)), (run as u32).saturating_sub(1));
+        index.resize(
+            index.len().max(slot + usize::from(past)),
+            (run as u32).saturating_sub(1),
+        );
     }
     index.resize(slots + 1, runs as u32 - 1);
     index.into()
@@ -281,20 +337,33 @@ mod tests {
 
     /// Addresses that collide often: few bits set, in every part of the address.
     fn address() -> impl Strategy<Value = u128> {
-        proptest::collection::vec(prop_oneof![0u32..6, 14u32..18, 28u32..36, 60u32..68, 124u32..128], 0..5)
-            .prop_map(|bits| bits.into_iter().fold(0, |all, bit| all | 1u128 << bit))
+        proptest::collection::vec(
+            prop_oneof![0u32..6, 14u32..18, 28u32..36, 60u32..68, 124u32..128],
+            0..5,
+        )
+        .prop_map(|bits| bits.into_iter().fold(0, |all, bit| all | 1u128 << bit))
     }
 
     /// The value at `address` by a plain search, and its scope by trying every length.
     fn plain(runs: &BTreeMap<u128, u32>, address: u128, bits: u32) -> Found {
         let at = |a: u128| *runs.range(..=a).next_back().unwrap().1;
         let same = |length: u32| {
-            let size = if length == 0 && bits == 128 { u128::MAX } else { (1u128 << (bits - length)) - 1 };
+            let size = if length == 0 && bits == 128 {
+                u128::MAX
+            } else {
+                (1u128 << (bits - length)) - 1
+            };
             let first = address & !size;
-            at(first) == at(address) && runs.range(first..=first + size).all(|(_, value)| *value == at(address))
+            at(first) == at(address)
+                && runs
+                    .range(first..=first + size)
+                    .all(|(_, value)| *value == at(address))
         };
         let scope = (0..=bits).find(|length| same(*length)).unwrap();
-        Found { value: at(address), scope: scope as u8 }
+        Found {
+            value: at(address),
+            scope: scope as u8,
+        }
     }
 
     proptest! {
@@ -325,8 +394,14 @@ mod tests {
 
     #[test]
     fn one_run_has_scope_zero() {
-        assert_eq!(V4Builder::default().finish().find(77), Found { value: 0, scope: 0 });
-        assert_eq!(V6Builder::default().finish().find(77), Found { value: 0, scope: 0 });
+        assert_eq!(
+            V4Builder::default().finish().find(77),
+            Found { value: 0, scope: 0 }
+        );
+        assert_eq!(
+            V6Builder::default().finish().find(77),
+            Found { value: 0, scope: 0 }
+        );
     }
 
     #[test]

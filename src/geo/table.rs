@@ -21,7 +21,11 @@ impl Table {
     /// A table of IPv4 runs and of IPv6 runs in the order of their starts, from address 0 on.
     pub(super) fn new(v4: V4Tree, v6: impl Iterator<Item = (u128, u32)>) -> Table {
         let single = v4.single();
-        Table { v6: with_embedded(v6, single), unwraps: single.is_none(), v4 }
+        Table {
+            v6: with_embedded(v6, single),
+            unwraps: single.is_none(),
+            v4,
+        }
     }
 
     /// What the table says about `client`.
@@ -32,7 +36,10 @@ impl Table {
             IpAddr::V6(address) => match embedded::unwrap(address.to_bits(), client.length()) {
                 Some((inner, offset)) if self.unwraps => {
                     let found = self.v4.find(inner);
-                    Found { value: found.value, scope: offset + found.scope }
+                    Found {
+                        value: found.value,
+                        scope: offset + found.scope,
+                    }
                 }
                 _ => self.v6.find(address.to_bits()),
             },
@@ -50,10 +57,13 @@ impl Table {
 
     /// The address that `client` is looked up by.
     pub(super) fn address_of(&self, client: Prefix) -> IpAddr {
-        let IpAddr::V6(address) = client.address() else { return client.address() };
+        let IpAddr::V6(address) = client.address() else {
+            return client.address();
+        };
         // With one value for all of IPv4, that is found for prefixes of any length.
         let length = if self.unwraps { client.length() } else { 128 };
-        embedded::unwrap(address.to_bits(), length).map_or(address.into(), |(inner, _)| IpAddr::V4(inner.into()))
+        embedded::unwrap(address.to_bits(), length)
+            .map_or(address.into(), |(inner, _)| IpAddr::V4(inner.into()))
     }
 
     /// Stretches of IPv4 in order: first address and value.
@@ -68,7 +78,11 @@ impl Table {
 
     /// The same table with other values, merged anew.
     pub(super) fn map(&self, value: impl Fn(u32) -> u32) -> Table {
-        let v4 = self.v4.iter().map(|(start, old)| (start, value(old))).collect();
+        let v4 = self
+            .v4
+            .iter()
+            .map(|(start, old)| (start, value(old)))
+            .collect();
         Table::new(v4, self.v6.iter().map(|(start, old)| (start, value(old))))
     }
 }
@@ -91,7 +105,10 @@ fn with_embedded(runs: impl Iterator<Item = (u128, u32)>, single: Option<u32>) -
 
 /// From each address on, the embedding it is in.
 fn embedding_runs() -> impl Iterator<Item = (u128, Option<usize>)> {
-    let bounds = EMBEDDINGS.iter().enumerate().flat_map(|(i, e)| [(e.start, Some(i)), (e.end(), None)]);
+    let bounds = EMBEDDINGS
+        .iter()
+        .enumerate()
+        .flat_map(|(i, e)| [(e.start, Some(i)), (e.end(), None)]);
     std::iter::once((0, None)).chain(bounds)
 }
 
@@ -108,12 +125,20 @@ mod tests {
     fn scopes_stop_at_embedded_ipv4() {
         let v4 = [(0, 7), (1 << 31, 8)].into_iter().collect();
         let table = Table::new(v4, [(0, 7)].into_iter());
-        assert_eq!(find(&table, "2003::/56"), (7, 16), "2002::/16 is not like it throughout");
+        assert_eq!(
+            find(&table, "2003::/56"),
+            (7, 16),
+            "2002::/16 is not like it throughout"
+        );
         assert_eq!(find(&table, "2002:102:304::/56"), (7, 17));
         assert_eq!(find(&table, "2002:c000::/56"), (8, 17));
         assert_eq!(find(&table, "::ffff:192.0.2.1"), (8, 97));
         assert_eq!(find(&table, "2001:0:1:2:3:4:3fff:fdde"), (8, 97));
-        assert_eq!(find(&table, "2001:0:1:2::/64"), (7, 32), "no bit of the client's IPv4 address is known");
+        assert_eq!(
+            find(&table, "2001:0:1:2::/64"),
+            (7, 32),
+            "no bit of the client's IPv4 address is known"
+        );
         assert_eq!(find(&table, "4000::/16"), (7, 2));
     }
 

@@ -38,7 +38,10 @@ const REGIONS: [Place; 8] = [
 fn regions() -> Vec<Region> {
     let region = |(name, at, metro, bias): Place| Region {
         name: name.to_owned(),
-        coordinates: at.map(|(latitude, longitude)| Coordinates { latitude, longitude }),
+        coordinates: at.map(|(latitude, longitude)| Coordinates {
+            latitude,
+            longitude,
+        }),
         metro: metro.map(str::to_owned),
         labels: BTreeMap::new(),
         bias,
@@ -77,7 +80,10 @@ fn mmdb(rows: &[(Prefix, usize)]) -> Vec<u8> {
 /// Addresses that meet often: a base, and a few bits below it.
 fn v4() -> impl Strategy<Value = u32> {
     let bits = proptest::collection::vec(0u32..32, 0..4);
-    (prop_oneof![Just(0u32), Just(0x0a00_0000), Just(0xc000_0200)], bits)
+    (
+        prop_oneof![Just(0u32), Just(0x0a00_0000), Just(0xc000_0200)],
+        bits,
+    )
         .prop_map(|(base, bits)| bits.into_iter().fold(base, |all, bit| all ^ 1 << bit))
 }
 
@@ -107,11 +113,16 @@ fn address() -> impl Strategy<Value = IpAddr> {
 }
 
 fn network() -> impl Strategy<Value = Prefix> {
-    let v4 = (v4(), 0u8..=32).prop_map(|(a, length)| Prefix::truncating(IpAddr::V4(a.into()), length).unwrap());
-    let v6 = (v6(), 8u8..=128).prop_map(|(a, length)| Prefix::truncating(IpAddr::V6(a.into()), length).unwrap());
+    let v4 = (v4(), 0u8..=32)
+        .prop_map(|(a, length)| Prefix::truncating(IpAddr::V4(a.into()), length).unwrap());
+    let v6 = (v6(), 8u8..=128)
+        .prop_map(|(a, length)| Prefix::truncating(IpAddr::V6(a.into()), length).unwrap());
     let placeable = |prefix: &Prefix| match prefix.address() {
         IpAddr::V4(_) => true,
-        IpAddr::V6(address) => address.to_bits() >> 32 != 0 && embedded::around(address.to_bits(), prefix.length()).is_none(),
+        IpAddr::V6(address) => {
+            address.to_bits() >> 32 != 0
+                && embedded::around(address.to_bits(), prefix.length()).is_none()
+        }
     };
     prop_oneof![v4, v6.prop_filter("not IPv4's", placeable)]
 }
@@ -122,7 +133,11 @@ fn entry() -> impl Strategy<Value = Entry> {
 }
 
 fn entries(keys: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<String, Entry>> {
-    proptest::collection::btree_map(proptest::sample::select(keys).prop_map(str::to_owned), entry(), 0..3)
+    proptest::collection::btree_map(
+        proptest::sample::select(keys).prop_map(str::to_owned),
+        entry(),
+        0..3,
+    )
 }
 
 prop_compose! {
@@ -146,9 +161,13 @@ prop_compose! {
 
 /// The IPv4 address that `client` stands for, if it is an IPv6 one that holds one.
 fn plain_unwrap(client: Prefix) -> IpAddr {
-    let IpAddr::V6(address) = client.address() else { return client.address() };
+    let IpAddr::V6(address) = client.address() else {
+        return client.address();
+    };
     let s = address.segments();
-    let inner = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    let inner = |high: u16, low: u16| {
+        IpAddr::V4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+    };
     let deep = client.length() > 96;
     match s {
         [0, 0, 0, 0, 0, 0xffff, high, low] if deep => inner(high, low),
@@ -169,7 +188,9 @@ fn haversine(a: (f64, f64), b: (f64, f64)) -> f64 {
 
 fn plain_distance(spec: &MapSpec, record: &Value) -> Vec<Vec<usize>> {
     let degrees = |key: &str| record["location"][key].as_f64();
-    let (true, Some(latitude), Some(longitude)) = (spec.by_distance, degrees("latitude"), degrees("longitude")) else {
+    let (true, Some(latitude), Some(longitude)) =
+        (spec.by_distance, degrees("latitude"), degrees("longitude"))
+    else {
         return Vec::new();
     };
     let mut far: Vec<(f64, usize)> = Vec::new();
@@ -177,7 +198,14 @@ fn plain_distance(spec: &MapSpec, record: &Value) -> Vec<Vec<usize>> {
         let Some(at) = at else { continue };
         let d = haversine((latitude, longitude), *at);
         let b = f64::from(*bias);
-        far.push((if b > 0.0 { d * (1.0 - b / 100.0) } else { d / (1.0 + b / 100.0) }, index));
+        far.push((
+            if b > 0.0 {
+                d * (1.0 - b / 100.0)
+            } else {
+                d / (1.0 + b / 100.0)
+            },
+            index,
+        ));
     }
     far.sort_by(|a, b| a.0.total_cmp(&b.0));
     let limit = far[0].0 + spec.within.unwrap_or(0.0);
@@ -189,7 +217,12 @@ fn plain_distance(spec: &MapSpec, record: &Value) -> Vec<Vec<usize>> {
                 steps.push(Vec::new());
             }
             steps[0].push(region);
-        } else if metro.is_none() || !steps.iter().flatten().any(|placed| REGIONS[*placed].2 == metro) {
+        } else if metro.is_none()
+            || !steps
+                .iter()
+                .flatten()
+                .any(|placed| REGIONS[*placed].2 == metro)
+        {
             steps.push(vec![region]);
         }
     }
@@ -203,16 +236,29 @@ fn plain_order(spec: &MapSpec, reader: &Reader<Vec<u8>>, client: Prefix) -> Regi
     let in_ipv4_subtree = matches!(address, IpAddr::V6(a) if a.to_bits() >> 32 == 0);
     let record: Value = match in_ipv4_subtree {
         true => Value::Null,
-        false => reader.lookup(address).unwrap().decode().unwrap().unwrap_or_default(),
+        false => reader
+            .lookup(address)
+            .unwrap()
+            .decode()
+            .unwrap()
+            .unwrap_or_default(),
     };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let country = text(&record["country"]["iso_code"]);
     let subdivision = format!("{country}-{}", text(&record["subdivisions"][0]["iso_code"]));
     let mut found: Vec<&Entry> = Vec::new();
-    let mut around: Vec<_> = spec.networks.iter().filter(|(prefix, _)| prefix.contains(address)).collect();
+    let mut around: Vec<_> = spec
+        .networks
+        .iter()
+        .filter(|(prefix, _)| prefix.contains(address))
+        .collect();
     around.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.length()));
     found.extend(around.iter().map(|(_, entry)| entry));
-    found.extend(record["autonomous_system_number"].as_u64().and_then(|asn| spec.asns.get(&(asn as u32))));
+    found.extend(
+        record["autonomous_system_number"]
+            .as_u64()
+            .and_then(|asn| spec.asns.get(&(asn as u32))),
+    );
     found.extend(spec.subdivisions.get(&subdivision));
     found.extend(spec.countries.get(&country));
     found.extend(spec.continents.get(&text(&record["continent"]["code"])));
@@ -221,7 +267,11 @@ fn plain_order(spec: &MapSpec, reader: &Reader<Vec<u8>>, client: Prefix) -> Regi
         Entry::Prefer(_) => None,
     });
     let mut wanted: Vec<Vec<usize>> = match found.first() {
-        Some(entry) => entry.regions().iter().map(|region| vec![region.index()]).collect(),
+        Some(entry) => entry
+            .regions()
+            .iter()
+            .map(|region| vec![region.index()])
+            .collect(),
         None => plain_distance(spec, &record),
     };
     wanted.extend(spec.rest.iter().map(|region| vec![region.index()]));
@@ -229,12 +279,18 @@ fn plain_order(spec: &MapSpec, reader: &Reader<Vec<u8>>, client: Prefix) -> Regi
     let mut taken: Vec<usize> = Vec::new();
     let mut steps: Vec<Vec<RegionId>> = Vec::new();
     for step in wanted {
-        let together = |a: usize, b: usize| a == b || (REGIONS[a].2.is_some() && REGIONS[a].2 == REGIONS[b].2);
+        let together =
+            |a: usize, b: usize| a == b || (REGIONS[a].2.is_some() && REGIONS[a].2 == REGIONS[b].2);
         let joined: Vec<usize> = (0..REGIONS.len())
-            .filter(|region| !taken.contains(region) && step.iter().any(|other| together(*region, *other)))
+            .filter(|region| {
+                !taken.contains(region) && step.iter().any(|other| together(*region, *other))
+            })
             .collect();
         taken.extend(&joined);
-        let inside = joined.into_iter().map(RegionId::from_index).filter(|r| border.as_ref().is_none_or(|b| b.contains(*r)));
+        let inside = joined
+            .into_iter()
+            .map(RegionId::from_index)
+            .filter(|r| border.as_ref().is_none_or(|b| b.contains(*r)));
         steps.push(inside.collect());
     }
     steps.retain(|step| !step.is_empty());
@@ -247,31 +303,62 @@ fn plain_order(spec: &MapSpec, reader: &Reader<Vec<u8>>, client: Prefix) -> Regi
 /// has for IPv4, and the ends of those ways.
 fn edges(rows: &[(Prefix, usize)], spec: &MapSpec) -> Vec<IpAddr> {
     let mut edges = Vec::new();
-    for prefix in rows.iter().map(|(prefix, _)| *prefix).chain(spec.networks.iter().map(|(prefix, _)| *prefix)) {
+    for prefix in rows
+        .iter()
+        .map(|(prefix, _)| *prefix)
+        .chain(spec.networks.iter().map(|(prefix, _)| *prefix))
+    {
         match prefix.address() {
             IpAddr::V4(first) => {
-                let last = first.to_bits() | u32::MAX.checked_shr(prefix.length().into()).unwrap_or(0);
-                for v4 in [first.to_bits(), last, last.wrapping_add(1), first.to_bits().wrapping_sub(1)] {
+                let last =
+                    first.to_bits() | u32::MAX.checked_shr(prefix.length().into()).unwrap_or(0);
+                for v4 in [
+                    first.to_bits(),
+                    last,
+                    last.wrapping_add(1),
+                    first.to_bits().wrapping_sub(1),
+                ] {
                     edges.push(IpAddr::V4(v4.into()));
                     let wide = u128::from(v4);
                     let teredo = u128::from(!v4) | 0x2001_0000 << 96 | 0x4136_e378 << 64;
-                    let ways =
-                        [wide | 0xffff << 32, wide | 0xffff << 48, wide | 0x64_ff9b << 96, teredo, wide << 80 | 0x2002 << 112];
+                    let ways = [
+                        wide | 0xffff << 32,
+                        wide | 0xffff << 48,
+                        wide | 0x64_ff9b << 96,
+                        teredo,
+                        wide << 80 | 0x2002 << 112,
+                    ];
                     edges.extend(ways.map(|v6| IpAddr::V6(v6.into())));
                 }
             }
             IpAddr::V6(first) => {
-                let last = first.to_bits() | u128::MAX.checked_shr(prefix.length().into()).unwrap_or(0);
-                let ends = [first.to_bits(), last, last.wrapping_add(1), first.to_bits().wrapping_sub(1)];
+                let last =
+                    first.to_bits() | u128::MAX.checked_shr(prefix.length().into()).unwrap_or(0);
+                let ends = [
+                    first.to_bits(),
+                    last,
+                    last.wrapping_add(1),
+                    first.to_bits().wrapping_sub(1),
+                ];
                 edges.extend(ends.map(|v6| IpAddr::V6(v6.into())));
             }
         }
     }
     for embedding in embedded::EMBEDDINGS {
-        let ends = [embedding.start, embedding.start - 1, embedding.end(), embedding.end() - 1];
+        let ends = [
+            embedding.start,
+            embedding.start - 1,
+            embedding.end(),
+            embedding.end() - 1,
+        ];
         edges.extend(ends.map(|v6| IpAddr::V6(v6.into())));
     }
-    edges.extend([IpAddr::V4(u32::MAX.into()), IpAddr::V4(0.into()), IpAddr::V6(0.into()), IpAddr::V6(u128::MAX.into())]);
+    edges.extend([
+        IpAddr::V4(u32::MAX.into()),
+        IpAddr::V4(0.into()),
+        IpAddr::V6(0.into()),
+        IpAddr::V6(u128::MAX.into()),
+    ]);
     edges
 }
 
@@ -299,19 +386,33 @@ fn scope_is_exact<K: PartialEq + std::fmt::Debug>(
     // A Teredo address has bits of its own before the IPv4 address.
     let server = bits(client) >> 32;
     let teredo = edges.iter().filter_map(|edge| match edge {
-        IpAddr::V4(v4) if server >> 64 == 0x2001_0000 => Some(IpAddr::V6((server << 32 | u128::from(!v4.to_bits())).into())),
+        IpAddr::V4(v4) if server >> 64 == 0x2001_0000 => Some(IpAddr::V6(
+            (server << 32 | u128::from(!v4.to_bits())).into(),
+        )),
         _ => None,
     });
     let edges: Vec<IpAddr> = edges.iter().copied().chain(teredo).collect();
     let inside = Prefix::truncating(client.address(), scope).unwrap();
     for edge in edges.iter().filter(|edge| inside.contains(**edge)) {
-        prop_assert_eq!(&look(Prefix::host(*edge)).0, &found, "{} has scope {}, and {} is inside", client, scope, edge);
+        prop_assert_eq!(
+            &look(Prefix::host(*edge)).0,
+            &found,
+            "{} has scope {}, and {} is inside",
+            client,
+            scope,
+            edge
+        );
     }
     if scope > 0 {
         let beside = sibling(client.address(), scope);
         let inner = edges.iter().copied().filter(|edge| beside.contains(*edge));
-        let other = std::iter::once(beside.address()).chain(inner).any(|edge| look(Prefix::host(edge)).0 != found);
-        prop_assert!(other, "{client} has scope {scope}, and {beside} is no different");
+        let other = std::iter::once(beside.address())
+            .chain(inner)
+            .any(|edge| look(Prefix::host(edge)).0 != found);
+        prop_assert!(
+            other,
+            "{client} has scope {scope}, and {beside} is no different"
+        );
     }
     Ok(())
 }
@@ -390,16 +491,33 @@ fn located(spec: &MapSpec, client: &str) -> (String, &'static str, u8) {
     let map = GeoMap::compile(spec, &regions, &locations);
     let client = client.parse().unwrap();
     let explained = map.explain(spec, &regions, &locations, client);
-    let step = |step: &Vec<RegionId>| step.iter().map(|r| regions[r.index()].name.clone()).collect::<Vec<_>>().join("+");
-    let order = map.order(map.lookup(client).order).steps.iter().map(step).collect::<Vec<_>>().join(" ");
+    let step = |step: &Vec<RegionId>| {
+        step.iter()
+            .map(|r| regions[r.index()].name.clone())
+            .collect::<Vec<_>>()
+            .join("+")
+    };
+    let order = map
+        .order(map.lookup(client).order)
+        .steps
+        .iter()
+        .map(step)
+        .collect::<Vec<_>>()
+        .join(" ");
     (order, explained.located_by.as_str(), explained.scope)
 }
 
 #[test]
 fn the_first_source_with_an_entry_decides() {
-    let mut spec = MapSpec { rest: vec![RegionId(7)], ..empty_map() };
+    let mut spec = MapSpec {
+        rest: vec![RegionId(7)],
+        ..empty_map()
+    };
     let tail = "ap-east ap-north eu-mid+eu-mid-2+eu-mid-3 eu-west nowhere";
-    assert_eq!(located(&spec, "203.0.113.0/24"), (format!("us-east {tail}"), "rest", 0));
+    assert_eq!(
+        located(&spec, "203.0.113.0/24"),
+        (format!("us-east {tail}"), "rest", 0)
+    );
     spec.continents.insert("EU".to_owned(), prefer(&[5]));
     assert_eq!(located(&spec, "203.0.113.0/24").1, "continent");
     spec.countries.insert("IE".to_owned(), prefer(&[0]));
@@ -407,7 +525,8 @@ fn the_first_source_with_an_entry_decides() {
     spec.subdivisions.insert("IE-D".to_owned(), prefer(&[3, 5]));
     let order = "eu-mid+eu-mid-2+eu-mid-3 eu-west us-east ap-east ap-north nowhere".to_owned();
     assert_eq!(located(&spec, "203.0.113.0/24"), (order, "subdivision", 24));
-    spec.networks.push(("203.0.113.128/25".parse().unwrap(), prefer(&[6])));
+    spec.networks
+        .push(("203.0.113.128/25".parse().unwrap(), prefer(&[6])));
     assert_eq!(located(&spec, "203.0.113.128/25").1, "network");
     assert_eq!(located(&spec, "203.0.113.0/25").2, 25);
     assert_eq!(located(&spec, "8.8.8.0/24").1, "rest");
@@ -417,28 +536,62 @@ fn the_first_source_with_an_entry_decides() {
 
 #[test]
 fn distance_counts_its_steps_and_leaves_the_rest_to_rest() {
-    let mut spec = MapSpec { by_distance: true, distance_steps: 2, rest: vec![RegionId(0)], ..empty_map() };
+    let mut spec = MapSpec {
+        by_distance: true,
+        distance_steps: 2,
+        rest: vec![RegionId(0)],
+        ..empty_map()
+    };
     let order = "eu-west eu-mid+eu-mid-2+eu-mid-3 ap-east ap-north nowhere us-east".to_owned();
     assert_eq!(located(&spec, "203.0.113.0/24"), (order, "distance", 24));
     spec.within = Some(2000.0);
     let order = "eu-mid+eu-mid-2+eu-mid-3+eu-west us-east ap-east ap-north nowhere".to_owned();
     assert_eq!(located(&spec, "203.0.113.0/24"), (order, "distance", 24));
-    assert_eq!(located(&spec, "8.8.8.0/24").1, "rest", "a continent has no coordinates");
+    assert_eq!(
+        located(&spec, "8.8.8.0/24").1,
+        "rest",
+        "a continent has no coordinates"
+    );
 }
 
 #[test]
 fn a_border_keeps_to_itself() {
     let mut spec = empty_map();
     spec.countries.insert("IE".to_owned(), only(&[3, 0]));
-    spec.networks.push(("203.0.113.0/25".parse().unwrap(), prefer(&[7, 0])));
-    assert_eq!(located(&spec, "203.0.113.128/25").0, "eu-mid-2 ap-east", "a metro does not widen it");
-    assert_eq!(located(&spec, "203.0.113.0/25").0, "ap-east eu-mid-2", "nor does a preference lift it");
-    spec.networks.push(("203.0.113.0/24".parse().unwrap(), only(&[7])));
-    assert_eq!(located(&spec, "203.0.113.128/25").0, "us-east", "a more specific border replaces it");
-    assert_eq!(located(&spec, "203.0.113.0/25").0, "us-east", "inside a network's border its subnets stay in it");
-    let map = GeoMap::compile(&spec, &regions(), &Locations::read(Some(EMBEDDED), None).unwrap());
+    spec.networks
+        .push(("203.0.113.0/25".parse().unwrap(), prefer(&[7, 0])));
+    assert_eq!(
+        located(&spec, "203.0.113.128/25").0,
+        "eu-mid-2 ap-east",
+        "a metro does not widen it"
+    );
+    assert_eq!(
+        located(&spec, "203.0.113.0/25").0,
+        "ap-east eu-mid-2",
+        "nor does a preference lift it"
+    );
+    spec.networks
+        .push(("203.0.113.0/24".parse().unwrap(), only(&[7])));
+    assert_eq!(
+        located(&spec, "203.0.113.128/25").0,
+        "us-east",
+        "a more specific border replaces it"
+    );
+    assert_eq!(
+        located(&spec, "203.0.113.0/25").0,
+        "us-east",
+        "inside a network's border its subnets stay in it"
+    );
+    let map = GeoMap::compile(
+        &spec,
+        &regions(),
+        &Locations::read(Some(EMBEDDED), None).unwrap(),
+    );
     let (border, scope) = map.border("203.0.113.0/25".parse().unwrap());
-    assert_eq!((border, scope), (Some(&RegionSet::from_iter([RegionId(7)])), 24));
+    assert_eq!(
+        (border, scope),
+        (Some(&RegionSet::from_iter([RegionId(7)])), 24)
+    );
     assert_eq!(map.border("8.8.8.8/32".parse().unwrap()).0, None);
 }
 
@@ -446,7 +599,11 @@ fn a_border_keeps_to_itself() {
 fn a_map_without_borders_has_no_scope_for_them() {
     let mut spec = empty_map();
     spec.countries.insert("IE".to_owned(), prefer(&[3]));
-    let map = GeoMap::compile(&spec, &regions(), &Locations::read(Some(EMBEDDED), None).unwrap());
+    let map = GeoMap::compile(
+        &spec,
+        &regions(),
+        &Locations::read(Some(EMBEDDED), None).unwrap(),
+    );
     assert_eq!(map.border("203.0.113.0/24".parse().unwrap()), (None, 0));
 }
 
@@ -454,15 +611,48 @@ fn a_map_without_borders_has_no_scope_for_them() {
 fn the_embedded_database_knows_continents_and_the_examples() {
     let locations = Locations::read(Some(EMBEDDED), None).unwrap();
     let at = |address: &str| locations.locate(address.parse().unwrap()).copied();
-    let continent = |address: &str| at(address).and_then(|l| l.continent).map(|code| code.to_string());
-    let [africa, asia, europe, north, south] = ["AF", "AS", "EU", "NA", "SA"].map(|code| Some(code.to_owned()));
+    let continent = |address: &str| {
+        at(address)
+            .and_then(|l| l.continent)
+            .map(|code| code.to_string())
+    };
+    let [africa, asia, europe, north, south] =
+        ["AF", "AS", "EU", "NA", "SA"].map(|code| Some(code.to_owned()));
     assert_eq!(
-        [continent("8.8.8.8"), continent("1.1.1.1"), continent("193.0.0.1")],
+        [
+            continent("8.8.8.8"),
+            continent("1.1.1.1"),
+            continent("193.0.0.1")
+        ],
         [north.clone(), asia.clone(), europe.clone()]
     );
-    assert_eq!([continent("200.1.1.1"), continent("41.1.1.1"), continent("10.1.1.1")], [south.clone(), africa.clone(), None]);
-    assert_eq!([continent("2600::1"), continent("2400::1"), continent("2a10::1")], [north, asia, europe]);
-    assert_eq!([continent("2800::1"), continent("2c00::1"), continent("2001:db8::1")], [south, africa, None]);
-    assert_eq!(at("203.0.113.77").unwrap().subdivision.unwrap().as_str(), "IE-D");
+    assert_eq!(
+        [
+            continent("200.1.1.1"),
+            continent("41.1.1.1"),
+            continent("10.1.1.1")
+        ],
+        [south.clone(), africa.clone(), None]
+    );
+    assert_eq!(
+        [
+            continent("2600::1"),
+            continent("2400::1"),
+            continent("2a10::1")
+        ],
+        [north, asia, europe]
+    );
+    assert_eq!(
+        [
+            continent("2800::1"),
+            continent("2c00::1"),
+            continent("2001:db8::1")
+        ],
+        [south, africa, None]
+    );
+    assert_eq!(
+        at("203.0.113.77").unwrap().subdivision.unwrap().as_str(),
+        "IE-D"
+    );
     assert_eq!(at("2001:db8:2::1").unwrap().country.unwrap().as_str(), "BR");
 }

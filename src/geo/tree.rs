@@ -59,7 +59,10 @@ impl V4Tree {
     pub(super) fn find(&self, address: u32) -> Found {
         let slot = self.slots[(address >> 16) as usize];
         if slot & UNIFORM != 0 {
-            return Found { value: slot & VALUE, scope: (slot >> SCOPE_SHIFT & 31) as u8 };
+            return Found {
+                value: slot & VALUE,
+                scope: (slot >> SCOPE_SHIFT & 31) as u8,
+            };
         }
         let low = address as u16;
         let leaf = self.leaf(slot, low);
@@ -72,7 +75,10 @@ impl V4Tree {
             u16::MAX => 0,
             last => 17 + (low ^ (last + 1)).leading_zeros(),
         };
-        Found { value: leaf.value(run), scope: before.max(after) as u8 }
+        Found {
+            value: leaf.value(run),
+            scope: before.max(after) as u8,
+        }
     }
 
     /// Has the memory fetched that [`V4Tree::find`] reads for `address` at this step; each needs what the one before it
@@ -92,7 +98,10 @@ impl V4Tree {
             memory::fetch(&self.lines, root);
         } else if slot & NODE != 0 {
             let root = &self.lines[root];
-            memory::fetch(&self.lines, root.child(root.rank::<CHILDREN>(address as u16)));
+            memory::fetch(
+                &self.lines,
+                root.child(root.rank::<CHILDREN>(address as u16)),
+            );
         }
     }
 
@@ -118,7 +127,9 @@ impl V4Tree {
     /// The value that every address has; `None` where there are several.
     pub(super) fn single(&self) -> Option<u32> {
         let value = self.find(0).value;
-        self.iter().all(|(_, other)| other == value).then_some(value)
+        self.iter()
+            .all(|(_, other)| other == value)
+            .then_some(value)
     }
 
     /// The leaf below `slot` for an address with these last 16 bits.
@@ -138,12 +149,21 @@ impl Line {
     /// How many of the first `N` last addresses lie before `low`: the run or child that holds it.
     #[inline(always)]
     fn rank<const N: usize>(&self, low: u16) -> usize {
-        usize::from(self.0[..N].iter().map(|last| u16::from(*last < low)).sum::<u16>())
+        usize::from(
+            self.0[..N]
+                .iter()
+                .map(|last| u16::from(*last < low))
+                .sum::<u16>(),
+        )
     }
 
     #[inline]
     fn start_of(&self, run: usize) -> u16 {
-        if run == 0 { self.0[START] } else { self.0[run - 1] + 1 }
+        if run == 0 {
+            self.0[START]
+        } else {
+            self.0[run - 1] + 1
+        }
     }
 
     #[inline]
@@ -160,7 +180,11 @@ impl Line {
 impl FromIterator<(u32, u32)> for V4Tree {
     /// Of starts in ascending order, the first of them 0, and values below 2²⁶; equal neighbours are merged.
     fn from_iter<I: IntoIterator<Item = (u32, u32)>>(runs: I) -> V4Tree {
-        let mut builder = Builder { slots: Vec::with_capacity(1 << 16), lines: Vec::new(), pending: Vec::new() };
+        let mut builder = Builder {
+            slots: Vec::with_capacity(1 << 16),
+            lines: Vec::new(),
+            pending: Vec::new(),
+        };
         let (mut first, mut value) = (0, None);
         for (start, next) in runs {
             assert!(next <= VALUE, "a map has fewer than 2^26 orders");
@@ -175,7 +199,10 @@ impl FromIterator<(u32, u32)> for V4Tree {
         let mut lines = Vec::with_capacity(builder.lines.len());
         memory::prefer_large_pages(&lines);
         lines.append(&mut builder.lines);
-        V4Tree { slots: builder.slots.into(), lines }
+        V4Tree {
+            slots: builder.slots.into(),
+            lines,
+        }
     }
 }
 
@@ -192,9 +219,18 @@ impl Builder {
         for bucket in first >> 16..=last >> 16 {
             let (bucket_first, bucket_last) = (bucket << 16, bucket << 16 | 0xffff);
             if first <= bucket_first && last >= bucket_last {
-                let before = if first == 0 { 0 } else { 1 + (bucket_first ^ (first - 1)).leading_zeros() };
-                let after = if last == u32::MAX { 0 } else { 1 + (bucket_first ^ (last + 1)).leading_zeros() };
-                self.slots.push(UNIFORM | before.max(after) << SCOPE_SHIFT | value);
+                let before = if first == 0 {
+                    0
+                } else {
+                    1 + (bucket_first ^ (first - 1)).leading_zeros()
+                };
+                let after = if last == u32::MAX {
+                    0
+                } else {
+                    1 + (bucket_first ^ (last + 1)).leading_zeros()
+                };
+                self.slots
+                    .push(UNIFORM | before.max(after) << SCOPE_SHIFT | value);
                 continue;
             }
             self.pending.push((last.min(bucket_last) as u16, value));
@@ -213,12 +249,17 @@ impl Builder {
             let mut leaf = [u16::MAX; 32];
             leaf[START] = start;
             for (index, (last, value)) in runs.iter().enumerate() {
-                (leaf[index], leaf[LOW + index], leaf[HIGH + index]) = (*last, *value as u16, (value >> 16) as u16);
+                (leaf[index], leaf[LOW + index], leaf[HIGH + index]) =
+                    (*last, *value as u16, (value >> 16) as u16);
                 start = last.wrapping_add(1);
             }
             self.lines.push(Line(leaf));
         }
-        let mut lasts: Vec<u16> = self.pending.chunks(RUNS).map(|runs| runs[runs.len() - 1].0).collect();
+        let mut lasts: Vec<u16> = self
+            .pending
+            .chunks(RUNS)
+            .map(|runs| runs[runs.len() - 1].0)
+            .collect();
         let mut height = 0;
         while lasts.len() > 1 {
             height += 1;
@@ -227,14 +268,21 @@ impl Builder {
                 let first = base + index * CHILDREN;
                 let mut node = [u16::MAX; 32];
                 node[..children.len()].copy_from_slice(children);
-                (node[HEIGHT], node[CHILD], node[CHILD + 1]) = (height, first as u16, (first >> 16) as u16);
+                (node[HEIGHT], node[CHILD], node[CHILD + 1]) =
+                    (height, first as u16, (first >> 16) as u16);
                 self.lines.push(Line(node));
             }
-            lasts = lasts.chunks(CHILDREN).map(|children| children[children.len() - 1]).collect();
+            lasts = lasts
+                .chunks(CHILDREN)
+                .map(|children| children[children.len() - 1])
+                .collect();
             base = level;
         }
         self.pending.clear();
-        let root = u32::try_from(base).ok().filter(|base| *base < NODE).expect("2^30 lines would be 64 GiB");
+        let root = u32::try_from(base)
+            .ok()
+            .filter(|base| *base < NODE)
+            .expect("2^30 lines would be 64 GiB");
         root | if height > 0 { NODE } else { 0 }
     }
 }
@@ -253,9 +301,15 @@ mod tests {
         let same = |length: u32| {
             let rest = u32::MAX.checked_shr(length).unwrap_or(0);
             let first = address & !rest;
-            at(first) == at(address) && runs.range(first..=first | rest).all(|(_, value)| *value == at(address))
+            at(first) == at(address)
+                && runs
+                    .range(first..=first | rest)
+                    .all(|(_, value)| *value == at(address))
         };
-        Found { value: at(address), scope: (0..=32).find(|length| same(*length)).unwrap() as u8 }
+        Found {
+            value: at(address),
+            scope: (0..=32).find(|length| same(*length)).unwrap() as u8,
+        }
     }
 
     /// Without the starts at which the value stays as it is.
@@ -270,8 +324,15 @@ mod tests {
         for address in asked {
             assert_eq!(tree.find(address), plain(runs, address), "{address:#x}");
         }
-        assert_eq!(merged(tree.iter()), merged(runs.iter().map(|(start, value)| (*start, *value))));
-        assert_eq!(tree.single().is_some(), runs.values().all(|value| Some(value) == runs.values().next()));
+        assert_eq!(
+            merged(tree.iter()),
+            merged(runs.iter().map(|(start, value)| (*start, *value)))
+        );
+        assert_eq!(
+            tree.single().is_some(),
+            runs.values()
+                .all(|value| Some(value) == runs.values().next())
+        );
     }
 
     proptest! {
@@ -291,19 +352,36 @@ mod tests {
 
     #[test]
     fn a_slash_16_of_single_addresses_has_three_levels() {
-        let runs: BTreeMap<u32, u32> =
-            (0..1 << 16).map(|low| (0x0a00_0000 | low, 1 + low % 2)).chain([(0, 0), (0x0a01_0000, 0)]).collect();
+        let runs: BTreeMap<u32, u32> = (0..1 << 16)
+            .map(|low| (0x0a00_0000 | low, 1 + low % 2))
+            .chain([(0, 0), (0x0a01_0000, 0)])
+            .collect();
         let tree: V4Tree = runs.iter().map(|(start, value)| (*start, *value)).collect();
         for low in [0, 1, 9, 10, 289, 290, 8409, 8410, 65_534, 65_535] {
-            assert_eq!(tree.find(0x0a00_0000 | low), Found { value: 1 + low % 2, scope: 32 });
+            assert_eq!(
+                tree.find(0x0a00_0000 | low),
+                Found {
+                    value: 1 + low % 2,
+                    scope: 32
+                }
+            );
         }
-        assert_eq!(tree.find(0x0a01_0000), Found { value: 0, scope: 16 });
+        assert_eq!(
+            tree.find(0x0a01_0000),
+            Found {
+                value: 0,
+                scope: 16
+            }
+        );
         assert_eq!(tree.find(0x8000_0000), Found { value: 0, scope: 1 });
     }
 
     #[test]
     fn one_run_has_scope_zero() {
         let tree: V4Tree = [].into_iter().collect();
-        assert_eq!((tree.find(77), tree.single()), (Found { value: 0, scope: 0 }, Some(0)));
+        assert_eq!(
+            (tree.find(77), tree.single()),
+            (Found { value: 0, scope: 0 }, Some(0))
+        );
     }
 }

@@ -24,11 +24,16 @@ pub enum Carry {
 pub fn match_targets(old: &[Key], new: &[Key]) -> Vec<Carry> {
     let mut by_target: HashMap<&Target, Vec<TargetId>> = HashMap::with_capacity(old.len());
     for (index, key) in old.iter().enumerate() {
-        by_target.entry(&key.target).or_default().push(TargetId::from_index(index));
+        by_target
+            .entry(&key.target)
+            .or_default()
+            .push(TargetId::from_index(index));
     }
     let carry = |new: &Key| {
         let candidates = by_target.get(&new.target).map_or(&[][..], Vec::as_slice);
-        let find = |fits: &dyn Fn(&Key) -> bool| candidates.iter().copied().find(|id| fits(&old[id.index()]));
+        let find = |fits: &dyn Fn(&Key) -> bool| {
+            candidates.iter().copied().find(|id| fits(&old[id.index()]))
+        };
         let named = find(&|old| old.check == new.check);
         match named {
             Some(id) if old[id.index()].definition == new.definition => Carry::Same(id),
@@ -64,19 +69,35 @@ mod tests {
     }
 
     fn target(check: u16, address: &str) -> ProbeTarget {
-        ProbeTarget { check: CheckId(check), target: Target::Address(address.parse().unwrap()) }
+        ProbeTarget {
+            check: CheckId(check),
+            target: Target::Address(address.parse().unwrap()),
+        }
     }
 
     #[test]
     fn history_follows_definition_and_address() {
-        let old = ([check("mail", 25), check("web", 80)], [target(0, "192.0.2.1"), target(1, "192.0.2.1")]);
+        let old = (
+            [check("mail", 25), check("web", 80)],
+            [target(0, "192.0.2.1"), target(1, "192.0.2.1")],
+        );
         let new = (
             [check("added", 9), check("post", 25), check("web", 8080)],
-            [target(2, "192.0.2.1"), target(1, "192.0.2.1"), target(1, "192.0.2.2"), target(0, "192.0.2.1")],
+            [
+                target(2, "192.0.2.1"),
+                target(1, "192.0.2.1"),
+                target(1, "192.0.2.2"),
+                target(0, "192.0.2.1"),
+            ],
         );
         assert_eq!(
             match_targets(&Key::all(&old.0, &old.1), &Key::all(&new.0, &new.1)),
-            [Carry::Changed(TargetId(1)), Carry::Same(TargetId(0)), Carry::New, Carry::New]
+            [
+                Carry::Changed(TargetId(1)),
+                Carry::Same(TargetId(0)),
+                Carry::New,
+                Carry::New
+            ]
         );
     }
 

@@ -20,7 +20,10 @@ pub struct State {
 
 impl State {
     /// What is never probed: up, without doubt.
-    pub const UNPROBED: State = State { up: true, settled: true };
+    pub const UNPROBED: State = State {
+        up: true,
+        settled: true,
+    };
 
     /// The verdict over two parts of what an endpoint is judged by.
     pub fn and(self, other: State, need: Need) -> State {
@@ -28,13 +31,19 @@ impl State {
             Need::All => self.up && other.up,
             Need::Any => self.up || other.up,
         };
-        State { up, settled: self.settled && other.settled }
+        State {
+            up,
+            settled: self.settled && other.settled,
+        }
     }
 }
 
 /// The verdict over all of an endpoint's pairs; none is [`State::UNPROBED`].
 pub fn combine(need: Need, pairs: impl IntoIterator<Item = State>) -> State {
-    pairs.into_iter().reduce(|all, pair| all.and(pair, need)).unwrap_or(State::UNPROBED)
+    pairs
+        .into_iter()
+        .reduce(|all, pair| all.and(pair, need))
+        .unwrap_or(State::UNPROBED)
 }
 
 #[cfg(test)]
@@ -43,9 +52,18 @@ mod tests {
 
     use super::*;
 
-    const UP: State = State { up: true, settled: true };
-    const DOWN: State = State { up: false, settled: true };
-    const WAVERING: State = State { up: true, settled: false };
+    const UP: State = State {
+        up: true,
+        settled: true,
+    };
+    const DOWN: State = State {
+        up: false,
+        settled: true,
+    };
+    const WAVERING: State = State {
+        up: true,
+        settled: false,
+    };
 
     #[test]
     fn need_decides_and_doubt_spreads() {
@@ -54,7 +72,13 @@ mod tests {
         assert_eq!(combine(Need::All, [UP, DOWN]), DOWN);
         assert_eq!(combine(Need::Any, [UP, DOWN]), UP);
         assert_eq!(combine(Need::Any, [UP, WAVERING]), WAVERING);
-        assert_eq!(combine(Need::All, [WAVERING, DOWN]), State { up: false, settled: false });
+        assert_eq!(
+            combine(Need::All, [WAVERING, DOWN]),
+            State {
+                up: false,
+                settled: false
+            }
+        );
     }
 
     fn state() -> impl Strategy<Value = State> {

@@ -83,7 +83,10 @@ impl Entry {
 
     pub(super) fn inherit(&mut self, old: &Entry) {
         self.tracker = Tracker::assumed(old.state.up);
-        self.state = State { up: old.state.up, settled: true };
+        self.state = State {
+            up: old.state.up,
+            settled: true,
+        };
         self.changed = old.changed;
         self.inherited = true;
     }
@@ -102,7 +105,9 @@ impl Entry {
 
     /// It fell in the running silence, and not longer than the window ago: isolation would undo it.
     pub(super) fn is_uncertain(&self, window: Duration, now: Moment) -> bool {
-        self.before.is_some_and(|before| self.fell_in_silence(before)) && self.fell_within(window, now)
+        self.before
+            .is_some_and(|before| self.fell_in_silence(before))
+            && self.fell_within(window, now)
     }
 
     pub(super) fn fell_in_silence(&self, before: Tracker) -> bool {
@@ -110,20 +115,34 @@ impl Entry {
     }
 
     pub(super) fn fell_within(&self, window: Duration, now: Moment) -> bool {
-        self.tracker.since().is_some_and(|since| now.since(since) <= window)
+        self.tracker
+            .since()
+            .is_some_and(|since| now.since(since) <= window)
     }
 
     /// The check's thresholds; a verdict that is only inherited gives way to the first pass.
     pub(super) fn thresholds(&self) -> Thresholds {
         let thresholds = self.spec.thresholds;
-        if self.inherited { Thresholds { rise: 1, ..thresholds } } else { thresholds }
+        if self.inherited {
+            Thresholds {
+                rise: 1,
+                ..thresholds
+            }
+        } else {
+            thresholds
+        }
     }
 
     /// Why the tracker is where it is, at a transition.
     pub(super) fn cause(&self) -> Cause {
         match (self.tracker.is_up(), self.last_failure, &self.last) {
-            (false, Some(reason), _) => Cause::Failed { reason, fails: self.thresholds().fall },
-            (true, _, Some(last)) if last.passed() => Cause::Passed { passes: self.thresholds().rise },
+            (false, Some(reason), _) => Cause::Failed {
+                reason,
+                fails: self.thresholds().fall,
+            },
+            (true, _, Some(last)) if last.passed() => Cause::Passed {
+                passes: self.thresholds().rise,
+            },
             _ => Cause::Undone,
         }
     }

@@ -12,16 +12,27 @@ pub(super) struct Flap {
 
 impl Flap {
     /// What was counted before a restart, as far as it is not out of date.
-    pub(super) fn restored(changes: Vec<Moment>, hold: Option<Moment>, rule: Option<FlapRule>, now: Moment) -> Flap {
-        let mut flap = Flap { changes, hold: hold.filter(|until| *until > now) };
+    pub(super) fn restored(
+        changes: Vec<Moment>,
+        hold: Option<Moment>,
+        rule: Option<FlapRule>,
+        now: Moment,
+    ) -> Flap {
+        let mut flap = Flap {
+            changes,
+            hold: hold.filter(|until| *until > now),
+        };
         flap.follow(rule);
         flap
     }
 
     /// Goes on under a `rule` that may be another one. A hold becomes no longer by that, and may be over.
     pub(super) fn follow(&mut self, rule: Option<FlapRule>) {
-        let Some(rule) = rule else { return *self = Flap::default() };
-        self.changes.drain(..self.changes.len().saturating_sub(rule.changes as usize + 1));
+        let Some(rule) = rule else {
+            return *self = Flap::default();
+        };
+        self.changes
+            .drain(..self.changes.len().saturating_sub(rule.changes as usize + 1));
         if let (Some(until), Some(last)) = (&mut self.hold, self.changes.last()) {
             *until = (*until).min(*last + rule.hold);
         }
@@ -30,7 +41,8 @@ impl Flap {
     /// Counts a change of state at `now`; the end of the hold that it begins. Without a `rule` nothing is counted.
     pub(super) fn count(&mut self, rule: Option<FlapRule>, now: Moment) -> Option<Moment> {
         let rule = rule?;
-        self.changes.retain(|change| now.since(*change) < rule.within);
+        self.changes
+            .retain(|change| now.since(*change) < rule.within);
         self.changes.push(now);
         if self.changes.len() > rule.changes as usize {
             self.hold = Some(now + rule.hold);
@@ -91,7 +103,10 @@ mod tests {
     #[test]
     fn older_changes_are_forgotten() {
         let mut flap = Flap::default();
-        assert!((0..100).all(|step| flap.count(RULE, at(step * 150)).is_none()), "four in ten minutes, for ever");
+        assert!(
+            (0..100).all(|step| flap.count(RULE, at(step * 150)).is_none()),
+            "four in ten minutes, for ever"
+        );
     }
 
     #[test]
@@ -108,11 +123,25 @@ mod tests {
 
     #[test]
     fn the_rule_of_a_check_decides() {
-        let rule = Some(FlapRule { changes: 1, within: Duration::from_secs(10), hold: Duration::from_secs(60) });
+        let rule = Some(FlapRule {
+            changes: 1,
+            within: Duration::from_secs(10),
+            hold: Duration::from_secs(60),
+        });
         let mut flap = Flap::default();
-        assert_eq!([flap.count(rule, at(0)), flap.count(rule, at(10)), flap.count(rule, at(19))], [None, None, Some(at(79))]);
+        assert_eq!(
+            [
+                flap.count(rule, at(0)),
+                flap.count(rule, at(10)),
+                flap.count(rule, at(19))
+            ],
+            [None, None, Some(at(79))]
+        );
         let mut never = Flap::default();
-        assert!((0..100).all(|second| never.count(None, at(second)).is_none()), "flap = false");
+        assert!(
+            (0..100).all(|second| never.count(None, at(second)).is_none()),
+            "flap = false"
+        );
         assert!(never.changes().is_empty());
     }
 
@@ -127,11 +156,21 @@ mod tests {
             flap.follow(rule);
             (flap.hold(), flap.changes().len())
         };
-        let rule = |changes, hold| Some(FlapRule { changes, hold: Duration::from_secs(hold), ..FlapRule::DEFAULT });
+        let rule = |changes, hold| {
+            Some(FlapRule {
+                changes,
+                hold: Duration::from_secs(hold),
+                ..FlapRule::DEFAULT
+            })
+        };
         assert_eq!(under(RULE), (Some(at(304)), 5));
         assert_eq!(under(rule(4, 20)), (Some(at(24)), 5));
         assert_eq!(under(rule(4, 3600)), (Some(at(304)), 5));
-        assert_eq!(under(rule(2, 300)), (Some(at(304)), 3), "the last ones count");
+        assert_eq!(
+            under(rule(2, 300)),
+            (Some(at(304)), 3),
+            "the last ones count"
+        );
         assert_eq!(under(None), (None, 0), "flap = false lets it go");
     }
 }

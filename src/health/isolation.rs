@@ -94,7 +94,13 @@ impl Isolation {
             phase: Phase::Watching,
             silent_since: None,
             failed: FailedRegions::default(),
-            sanity: sanity.into_iter().map(|target| Sanity { target, last: Heard::Nothing }).collect(),
+            sanity: sanity
+                .into_iter()
+                .map(|target| Sanity {
+                    target,
+                    last: Heard::Nothing,
+                })
+                .collect(),
         }
     }
 
@@ -102,7 +108,9 @@ impl Isolation {
     pub(super) fn pass(&mut self) -> Change {
         self.silent_since = None;
         self.failed = FailedRegions::default();
-        self.sanity.iter_mut().for_each(|sanity| sanity.last = Heard::Nothing);
+        self.sanity
+            .iter_mut()
+            .for_each(|sanity| sanity.last = Heard::Nothing);
         match std::mem::replace(&mut self.phase, Phase::Watching) {
             Phase::Isolated { .. } => Change::Ended(End::Pass),
             Phase::Watching | Phase::Spent => Change::None,
@@ -124,8 +132,14 @@ impl Isolation {
     /// The passage of time: to be called at [`Isolation::deadline`] at the latest.
     pub(super) fn tick(&mut self, now: Moment) -> Change {
         match self.phase {
-            Phase::Watching if self.window_end().is_some_and(|end| end <= now) && self.is_total() => self.begin(now),
-            Phase::Isolated { since } if self.sanity.is_empty() && now.since(since) >= TIME_LIMIT => {
+            Phase::Watching
+                if self.window_end().is_some_and(|end| end <= now) && self.is_total() =>
+            {
+                self.begin(now)
+            }
+            Phase::Isolated { since }
+                if self.sanity.is_empty() && now.since(since) >= TIME_LIMIT =>
+            {
                 self.phase = Phase::Spent;
                 Change::Ended(End::TimeLimit)
             }
@@ -136,7 +150,11 @@ impl Isolation {
     /// The end of the first round, in which everything was probed: nothing passed, so the window
     /// need not run out.
     pub(super) fn end_first_round(&mut self, now: Moment) -> Change {
-        if self.phase == Phase::Watching && self.is_total() { self.begin(now) } else { Change::None }
+        if self.phase == Phase::Watching && self.is_total() {
+            self.begin(now)
+        } else {
+            Change::None
+        }
     }
 
     /// Nothing could be seen for the time of `stall`: what has begun, began later by as much.
@@ -209,11 +227,16 @@ impl Isolation {
 
     /// Nothing passes, in the sense of the rule.
     fn is_total(&self) -> bool {
-        if self.sanity.is_empty() { self.failed.are_two() } else { self.all_sanity_failed() }
+        if self.sanity.is_empty() {
+            self.failed.are_two()
+        } else {
+            self.all_sanity_failed()
+        }
     }
 
     fn all_sanity_failed(&self) -> bool {
-        self.sanity.iter().any(|s| s.last == Heard::Failure) && self.sanity.iter().all(|s| s.last != Heard::Nothing)
+        self.sanity.iter().any(|s| s.last == Heard::Failure)
+            && self.sanity.iter().all(|s| s.last != Heard::Nothing)
     }
 
     fn hear(&mut self, target: TargetId, heard: Heard) {
@@ -286,7 +309,11 @@ mod tests {
         assert_eq!(isolation.pass(), Change::None);
         assert!(!isolation.is_suspected(at(1200)));
         isolation.fail(A, EU, at(3000));
-        assert_eq!(isolation.tick(at(9000)), Change::None, "one region since the pass");
+        assert_eq!(
+            isolation.tick(at(9000)),
+            Change::None,
+            "one region since the pass"
+        );
     }
 
     #[test]
@@ -330,7 +357,11 @@ mod tests {
         let mut isolation = isolation(&[GATEWAY]);
         isolation.fail(A, EU, at(0));
         isolation.fail(B, US, at(0));
-        assert_eq!(isolation.tick(at(9000)), Change::None, "the gateway has not failed");
+        assert_eq!(
+            isolation.tick(at(9000)),
+            Change::None,
+            "the gateway has not failed"
+        );
         assert_eq!(isolation.fail(GATEWAY, &[], at(9100)), Change::Began);
         assert_eq!(isolation.deadline(), None);
         assert_eq!(isolation.tick(at(999_000)), Change::None);

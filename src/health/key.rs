@@ -30,10 +30,17 @@ pub struct Fingerprint([u8; 16]);
 impl Key {
     /// One for each of a configuration's targets, in their order.
     pub fn all(checks: &[CheckSpec], targets: &[ProbeTarget]) -> Arc<[Key]> {
-        let checks: Vec<_> = checks.iter().map(|check| (Arc::from(&*check.name), Fingerprint::of(check))).collect();
+        let checks: Vec<_> = checks
+            .iter()
+            .map(|check| (Arc::from(&*check.name), Fingerprint::of(check)))
+            .collect();
         let key = |target: &ProbeTarget| {
             let (check, definition) = &checks[target.check.index()];
-            Key { check: Arc::clone(check), definition: *definition, target: target.target.clone() }
+            Key {
+                check: Arc::clone(check),
+                definition: *definition,
+                target: target.target.clone(),
+            }
         };
         targets.iter().map(key).collect()
     }
@@ -42,7 +49,11 @@ impl Key {
 impl Fingerprint {
     /// The fingerprint of `check`.
     pub fn of(check: &CheckSpec) -> Fingerprint {
-        let nameless = CheckSpec { name: String::new(), flap: None, ..check.clone() };
+        let nameless = CheckSpec {
+            name: String::new(),
+            flap: None,
+            ..check.clone()
+        };
         let hash = digest::digest(&digest::SHA256, format!("{nameless:?}").as_bytes());
         let mut first = [0; 16];
         first.copy_from_slice(&hash.as_ref()[..16]);

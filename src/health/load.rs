@@ -19,7 +19,10 @@ pub struct AverageLoad {
 impl AverageLoad {
     /// What was reported before a restart, unless it is no load.
     pub(super) fn restored(load: Option<f64>) -> AverageLoad {
-        AverageLoad { average: load.filter(|load| (0.0..=1.0).contains(load)), ..AverageLoad::default() }
+        AverageLoad {
+            average: load.filter(|load| (0.0..=1.0).contains(load)),
+            ..AverageLoad::default()
+        }
     }
 
     /// The report of a pass that was to have one. Where there is none that can be used, what was
@@ -34,7 +37,10 @@ impl AverageLoad {
             return;
         };
         self.silence = 0;
-        self.average = Some(self.average.map_or(load, |average| average + LOAD_SHARE * (load - average)));
+        self.average = Some(
+            self.average
+                .map_or(load, |average| average + LOAD_SHARE * (load - average)),
+        );
     }
 
     /// The average, 0 idle … 1 full; `None` where none is known.
@@ -56,7 +62,9 @@ mod tests {
 
     fn reported(loads: &[f64]) -> AverageLoad {
         let mut average = AverageLoad::default();
-        loads.iter().for_each(|load| average.report(Load::new(*load)));
+        loads
+            .iter()
+            .for_each(|load| average.report(Load::new(*load)));
         average
     }
 
@@ -72,9 +80,15 @@ mod tests {
     fn what_cannot_be_used_is_counted_and_soon_believed() {
         let nonsense = [f64::NAN; LOAD_SILENCE as usize];
         let some = reported(&[&[0.5], &nonsense[1..]].concat());
-        assert_eq!((some.average(), some.ignored()), (Some(0.5), u64::from(LOAD_SILENCE) - 1));
+        assert_eq!(
+            (some.average(), some.ignored()),
+            (Some(0.5), u64::from(LOAD_SILENCE) - 1)
+        );
         let all = reported(&[&[0.5], &nonsense[..]].concat());
-        assert_eq!((all.average(), all.ignored()), (None, u64::from(LOAD_SILENCE)));
+        assert_eq!(
+            (all.average(), all.ignored()),
+            (None, u64::from(LOAD_SILENCE))
+        );
     }
 
     proptest! {

@@ -107,7 +107,14 @@ pub struct Evidence(Box<str>);
 impl Outcome {
     /// A verdict alone: no phases, nothing that tells why.
     pub fn new(at: Moment, seen: Seen) -> Outcome {
-        Outcome { at, seen, phases: Phases::default(), evidence: None, load: None, warning: None }
+        Outcome {
+            at,
+            seen,
+            phases: Phases::default(),
+            evidence: None,
+            load: None,
+            warning: None,
+        }
     }
 
     /// True when the probe passed.
@@ -129,7 +136,11 @@ impl Evidence {
         let text = String::from_utf8_lossy(&sent[..sent.len().min(Evidence::MAX)]);
         let mut shown = String::with_capacity(text.len());
         for c in text.chars() {
-            if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+            if c.is_control() {
+                shown.extend(c.escape_default())
+            } else {
+                shown.push(c)
+            }
         }
         Some(Evidence(shown.into_boxed_str()))
     }
@@ -138,7 +149,11 @@ impl Evidence {
     pub fn without(self, secret: &str) -> Evidence {
         let mut text = self.0.replace(secret, Evidence::HIDDEN);
         // Fewer characters than these tell nothing.
-        let part = (4..secret.len()).rev().find(|length| secret.get(..*length).is_some_and(|part| text.ends_with(part)));
+        let part = (4..secret.len()).rev().find(|length| {
+            secret
+                .get(..*length)
+                .is_some_and(|part| text.ends_with(part))
+        });
         if let Some(length) = part {
             text.truncate(text.len() - length);
             text.push_str(Evidence::HIDDEN);
@@ -169,7 +184,9 @@ impl Phases {
 
     /// The phases the probe came to, with how long each took.
     pub fn iter(&self) -> impl Iterator<Item = (Phase, Duration)> + '_ {
-        Phase::ALL.into_iter().filter_map(|phase| Some((phase, self.get(phase)?)))
+        Phase::ALL
+            .into_iter()
+            .filter_map(|phase| Some((phase, self.get(phase)?)))
     }
 }
 
@@ -187,7 +204,14 @@ impl fmt::Debug for Phases {
 
 impl Phase {
     /// Every phase, in their order.
-    pub const ALL: [Phase; 6] = [Phase::Resolve, Phase::Connect, Phase::Tls, Phase::Response, Phase::Body, Phase::Run];
+    pub const ALL: [Phase; 6] = [
+        Phase::Resolve,
+        Phase::Connect,
+        Phase::Tls,
+        Phase::Response,
+        Phase::Body,
+        Phase::Run,
+    ];
 }
 
 impl fmt::Display for Phase {
@@ -225,19 +249,29 @@ impl fmt::Display for NotJudged {
             NotJudged::NoRoute(Family::V4) => f.write_str("this node has no route for IPv4"),
             NotJudged::NoRoute(Family::V6) => f.write_str("this node has no route for IPv6"),
             NotJudged::Resources(number) => {
-                write!(f, "this node cannot probe: {}", std::io::Error::from_raw_os_error(*number))
+                write!(
+                    f,
+                    "this node cannot probe: {}",
+                    std::io::Error::from_raw_os_error(*number)
+                )
             }
             NotJudged::NoIcmp => f.write_str("this node may not send ICMP echo requests"),
             NotJudged::Program(number) => {
-                write!(f, "the program cannot be started: {}", std::io::Error::from_raw_os_error(*number))
+                write!(
+                    f,
+                    "the program cannot be started: {}",
+                    std::io::Error::from_raw_os_error(*number)
+                )
             }
             NotJudged::Resolver(fault) => write!(f, "its name cannot be looked up: {fault}"),
-            NotJudged::NoRoots => {
-                f.write_str("this node trusts no certificate authority: install ca-certificates or set ca_file")
-            }
+            NotJudged::NoRoots => f.write_str(
+                "this node trusts no certificate authority: install ca-certificates or set ca_file",
+            ),
             NotJudged::Secret => f.write_str("a secret of the check cannot be read"),
             NotJudged::Check => f.write_str("the check's request cannot be sent as written"),
-            NotJudged::Stalled => f.write_str("this process stood still while the probe was under way"),
+            NotJudged::Stalled => {
+                f.write_str("this process stood still while the probe was under way")
+            }
         }
     }
 }
@@ -258,7 +292,10 @@ impl fmt::Display for Warning {
             Warning::CertificateEndsIn(0) => f.write_str("the certificate expires within a day"),
             Warning::CertificateEndsIn(1) => f.write_str("the certificate expires in 1 day"),
             Warning::CertificateEndsIn(days) => write!(f, "the certificate expires in {days} days"),
-            Warning::LastAddresses(fault) => write!(f, "its name cannot be looked up ({fault}): its last addresses are probed"),
+            Warning::LastAddresses(fault) => write!(
+                f,
+                "its name cannot be looked up ({fault}): its last addresses are probed"
+            ),
         }
     }
 }
@@ -275,26 +312,52 @@ mod tests {
         phases.add(Phase::Connect, Duration::from_micros(500));
         assert_eq!(phases.total(), Duration::from_micros(7500));
         assert_eq!(phases.get(Phase::Tls), None);
-        assert_eq!(phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Connect, Phase::Response]);
+        assert_eq!(
+            phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(),
+            [Phase::Connect, Phase::Response]
+        );
         phases.add(Phase::Run, Duration::MAX);
-        assert!(phases.get(Phase::Run) > Some(Duration::from_secs(4000)), "the end of the range, not none");
+        assert!(
+            phases.get(Phase::Run) > Some(Duration::from_secs(4000)),
+            "the end of the range, not none"
+        );
     }
 
     #[test]
     fn what_an_endpoint_sent_is_shown_without_harm() {
         let shown = |sent: &[u8]| Evidence::of(sent).map(|evidence| evidence.to_string());
-        assert_eq!(shown(b"220 mail\r\n\x1b[2J\xff"), Some("220 mail\\r\\n\\u{1b}[2J\u{fffd}".to_owned()));
+        assert_eq!(
+            shown(b"220 mail\r\n\x1b[2J\xff"),
+            Some("220 mail\\r\\n\\u{1b}[2J\u{fffd}".to_owned())
+        );
         assert_eq!(shown(b""), None);
-        assert_eq!(shown(&[b'x'; 1000]).map(|text| text.len()), Some(Evidence::MAX));
-        assert_eq!(Seen::NotJudged(NotJudged::NoRoute(Family::V6)).to_string(), "not judged: this node has no route for IPv6");
+        assert_eq!(
+            shown(&[b'x'; 1000]).map(|text| text.len()),
+            Some(Evidence::MAX)
+        );
+        assert_eq!(
+            Seen::NotJudged(NotJudged::NoRoute(Family::V6)).to_string(),
+            "not judged: this node has no route for IPv6"
+        );
     }
 
     #[test]
     fn a_secret_that_comes_back_is_not_shown() {
-        let shown = |sent: &str| Evidence::of(sent.as_bytes()).unwrap().without("s3cret-token").to_string();
-        assert_eq!(shown("Bearer s3cret-token, twice s3cret-token."), "Bearer [secret], twice [secret].");
+        let shown = |sent: &str| {
+            Evidence::of(sent.as_bytes())
+                .unwrap()
+                .without("s3cret-token")
+                .to_string()
+        };
+        assert_eq!(
+            shown("Bearer s3cret-token, twice s3cret-token."),
+            "Bearer [secret], twice [secret]."
+        );
         assert_eq!(shown("Bearer s3cret-tok"), "Bearer [secret]");
-        assert_eq!(shown(&format!("{}s3cret-token", "x".repeat(190))), format!("{}[secret]", "x".repeat(190)));
+        assert_eq!(
+            shown(&format!("{}s3cret-token", "x".repeat(190))),
+            format!("{}[secret]", "x".repeat(190))
+        );
         assert_eq!(shown("nothing of it"), "nothing of it");
     }
 

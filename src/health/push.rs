@@ -45,10 +45,16 @@ impl Pushes {
     /// Of these targets, those whose check is `push`; their time does not run yet.
     pub fn new(checks: &[CheckSpec], targets: &[ProbeTarget]) -> Pushes {
         let entry = |target: &ProbeTarget| match &checks[target.check.index()].kind {
-            CheckKind::Push(push) => Some(Entry { expires: push.expires, due: None }),
+            CheckKind::Push(push) => Some(Entry {
+                expires: push.expires,
+                due: None,
+            }),
             _ => None,
         };
-        Pushes { entries: targets.iter().map(entry).collect(), due: BTreeSet::new() }
+        Pushes {
+            entries: targets.iter().map(entry).collect(),
+            due: BTreeSet::new(),
+        }
     }
 
     /// Takes over by when the targets of the previous configuration must be heard of, one of `carry`
@@ -56,7 +62,12 @@ impl Pushes {
     pub fn carry_over(&mut self, old: &Pushes, carry: &[Carry]) {
         for (index, carry) in carry.iter().enumerate() {
             let Carry::Same(from) = carry else { continue };
-            let due = old.entries.get(from.index()).copied().flatten().and_then(|entry| entry.due);
+            let due = old
+                .entries
+                .get(from.index())
+                .copied()
+                .flatten()
+                .and_then(|entry| entry.due);
             if let Some(due) = due {
                 self.set_due(TargetId::from_index(index), due);
             }
@@ -76,19 +87,41 @@ impl Pushes {
     pub fn report(&mut self, target: TargetId, report: Report, now: Moment) -> Option<Outcome> {
         let expires = self.entries.get(target.index()).copied().flatten()?.expires;
         self.set_due(target, now + expires);
-        let seen = if report.pass { Seen::Pass } else { Seen::Fail(FailReason::Push(PushFault::Reported)) };
-        let evidence = if report.pass { None } else { Evidence::of(report.note.trim_ascii_end().as_bytes()) };
-        Some(Outcome { evidence, load: report.load, ..Outcome::new(now, seen) })
+        let seen = if report.pass {
+            Seen::Pass
+        } else {
+            Seen::Fail(FailReason::Push(PushFault::Reported))
+        };
+        let evidence = if report.pass {
+            None
+        } else {
+            Evidence::of(report.note.trim_ascii_end().as_bytes())
+        };
+        Some(Outcome {
+            evidence,
+            load: report.load,
+            ..Outcome::new(now, seen)
+        })
     }
 
     /// The targets whose time is over, each with the failure that its silence is.
     pub fn overdue(&mut self, now: Moment) -> Vec<(TargetId, Outcome)> {
         let mut silent = Vec::new();
         while let Some((due, target)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
-            silent.push((target, Outcome::new(now, Seen::Fail(FailReason::Push(PushFault::Silent)))));
+            silent.push((
+                target,
+                Outcome::new(now, Seen::Fail(FailReason::Push(PushFault::Silent))),
+            ));
             let expires = self.entries[target.index()].map_or(Duration::MAX, |entry| entry.expires);
             // Turns that were missed, since the machine slept, are not made up for.
-            self.set_due(target, if due + expires > now { due + expires } else { now + expires });
+            self.set_due(
+                target,
+                if due + expires > now {
+                    due + expires
+                } else {
+                    now + expires
+                },
+            );
         }
         silent
     }
@@ -111,7 +144,13 @@ impl Pushes {
     }
 
     fn set_due(&mut self, target: TargetId, due: Moment) {
-        let Some(entry) = self.entries.get_mut(target.index()).and_then(Option::as_mut) else { return };
+        let Some(entry) = self
+            .entries
+            .get_mut(target.index())
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
         if let Some(before) = entry.due.replace(due) {
             self.due.remove(&(before, target));
         }
@@ -145,30 +184,54 @@ mod tests {
             forgive: 5,
             flap: None,
         };
-        let checks = [check(CheckKind::Tcp(Default::default())), check(CheckKind::Push(PushSpec { expires: EXPIRES }))];
-        let target = |id| ProbeTarget { check: CheckId(id), target: Target::Address([192, 0, 2, 1].into()) };
+        let checks = [
+            check(CheckKind::Tcp(Default::default())),
+            check(CheckKind::Push(PushSpec { expires: EXPIRES })),
+        ];
+        let target = |id| ProbeTarget {
+            check: CheckId(id),
+            target: Target::Address([192, 0, 2, 1].into()),
+        };
         Pushes::new(&checks, &[target(0), target(1)])
     }
 
     fn report(pass: bool) -> Report {
-        Report { pass, load: Load::new(0.5), note: "disk full\n".to_owned() }
+        Report {
+            pass,
+            load: Load::new(0.5),
+            note: "disk full\n".to_owned(),
+        }
     }
 
     /// What is silent at each second, up to one.
     fn silences(pushes: &mut Pushes, until: u64) -> Vec<u64> {
-        (0..=until).filter(|second| !pushes.overdue(at(*second)).is_empty()).collect()
+        (0..=until)
+            .filter(|second| !pushes.overdue(at(*second)).is_empty())
+            .collect()
     }
 
     #[test]
     fn silence_counts_from_the_first_expires_on_and_once_for_each() {
         let mut pushes = pushes();
-        assert_eq!((silences(&mut pushes, 100), pushes.next_deadline()), (Vec::new(), None), "time does not run yet");
+        assert_eq!(
+            (silences(&mut pushes, 100), pushes.next_deadline()),
+            (Vec::new(), None),
+            "time does not run yet"
+        );
         pushes.begin(at(5));
         assert_eq!(pushes.next_deadline(), Some(at(15)));
         assert_eq!(silences(&mut pushes, 40), [15, 25, 35]);
         pushes.begin(at(40));
-        assert_eq!(pushes.next_deadline(), Some(at(45)), "time that runs is not begun again");
-        assert_eq!(pushes.overdue(at(999)), [(TargetId(1), Outcome::new(at(999), SILENT))], "what was missed counts once");
+        assert_eq!(
+            pushes.next_deadline(),
+            Some(at(45)),
+            "time that runs is not begun again"
+        );
+        assert_eq!(
+            pushes.overdue(at(999)),
+            [(TargetId(1), Outcome::new(at(999), SILENT))],
+            "what was missed counts once"
+        );
         assert_eq!(pushes.next_deadline(), Some(at(1009)));
     }
 
@@ -177,12 +240,19 @@ mod tests {
         let mut pushes = pushes();
         pushes.begin(at(0));
         let pass = pushes.report(TargetId(1), report(true), at(9)).unwrap();
-        assert_eq!((pass.seen, pass.load, pass.evidence), (Seen::Pass, Load::new(0.5), None));
+        assert_eq!(
+            (pass.seen, pass.load, pass.evidence),
+            (Seen::Pass, Load::new(0.5), None)
+        );
         let fail = pushes.report(TargetId(1), report(false), at(18)).unwrap();
         assert_eq!(fail.seen, Seen::Fail(FailReason::Push(PushFault::Reported)));
         assert_eq!(fail.evidence, Evidence::of(b"disk full"));
         assert_eq!(silences(&mut pushes, 30), [28]);
-        assert_eq!(pushes.report(TargetId(0), report(true), at(30)), None, "it is probed");
+        assert_eq!(
+            pushes.report(TargetId(0), report(true), at(30)),
+            None,
+            "it is probed"
+        );
         assert_eq!(pushes.report(TargetId(9), report(true), at(30)), None);
     }
 

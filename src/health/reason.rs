@@ -194,7 +194,9 @@ impl fmt::Display for FailReason {
             FailReason::Grpc(fault) => fault.fmt(f),
             FailReason::Exec(fault) => fault.fmt(f),
             FailReason::Push(fault) => fault.fmt(f),
-            FailReason::System(number) => write!(f, "{}", std::io::Error::from_raw_os_error(*number)),
+            FailReason::System(number) => {
+                write!(f, "{}", std::io::Error::from_raw_os_error(*number))
+            }
         }
     }
 }
@@ -227,7 +229,9 @@ impl fmt::Display for TlsFault {
                 None => write!(f, "it refused TLS with alert {number}"),
             },
             TlsFault::NotTls => f.write_str("it does not speak TLS"),
-            TlsFault::Incompatible => f.write_str("it has no TLS version or cipher suite in common with us"),
+            TlsFault::Incompatible => {
+                f.write_str("it has no TLS version or cipher suite in common with us")
+            }
             TlsFault::Other => f.write_str("it broke the TLS protocol"),
         }
     }
@@ -239,7 +243,9 @@ impl fmt::Display for HttpFault {
             HttpFault::NotHttp => "it does not speak HTTP",
             HttpFault::HeadTooLong => "the head of its response is too long",
             HttpFault::NoHttp2 => "it does not offer HTTP/2",
-            HttpFault::Http2(code) => return write!(f, "it ended the HTTP/2 request with error code {code}"),
+            HttpFault::Http2(code) => {
+                return write!(f, "it ended the HTTP/2 request with error code {code}");
+            }
             HttpFault::TooManyRedirects => "it redirects too often",
             HttpFault::BadRedirect => "it redirects to nowhere that can be followed",
         })

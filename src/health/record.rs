@@ -50,7 +50,13 @@ impl Health {
 
     /// Takes over `records`, made `age` ago, as `carry` says (see [`super::match_targets`]). To be
     /// called before any outcome. Returns the targets whose health is not known from them, in order.
-    pub fn restore(&mut self, records: &[Record], carry: &[Carry], age: Duration, now: Moment) -> Vec<TargetId> {
+    pub fn restore(
+        &mut self,
+        records: &[Record],
+        carry: &[Carry],
+        age: Duration,
+        now: Moment,
+    ) -> Vec<TargetId> {
         let mut unknown = Vec::new();
         for (index, carry) in carry.iter().enumerate().take(self.entries.len()) {
             let target = TargetId::from_index(index);
@@ -79,7 +85,8 @@ impl Health {
             self.settling.push(Reverse((until, target)));
         }
         if let Some(since) = entry.tracker.since().filter(|_| !entry.state.settled) {
-            self.settling.push(Reverse((since + entry.spec.interval, target)));
+            self.settling
+                .push(Reverse((since + entry.spec.interval, target)));
         }
     }
 }
@@ -108,7 +115,9 @@ impl Entry {
             let longest = self.spec.flap.map_or(Duration::ZERO, |rule| rule.hold);
             self.flap = Flap::restored(
                 record.changes.iter().map(moment).collect(),
-                record.hold.map(|left| now + left.min(longest).saturating_sub(age)),
+                record
+                    .hold
+                    .map(|left| now + left.min(longest).saturating_sub(age)),
                 self.spec.flap,
                 now,
             );
@@ -119,6 +128,9 @@ impl Entry {
         if !record.settled {
             self.tracker.stamp(now);
         }
-        self.state = State { up, settled: self.is_settled(now) };
+        self.state = State {
+            up,
+            settled: self.is_settled(now),
+        };
     }
 }

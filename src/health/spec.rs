@@ -28,8 +28,16 @@ pub struct TargetSpec {
 
 impl TargetSpec {
     /// One for each of `targets`, in their order.
-    pub fn all(checks: &[CheckSpec], targets: &[ProbeTarget], services: &[Service], sanity: &[TargetId]) -> Vec<TargetSpec> {
-        let mut specs: Vec<TargetSpec> = targets.iter().map(|target| TargetSpec::of(&checks[target.check.index()])).collect();
+    pub fn all(
+        checks: &[CheckSpec],
+        targets: &[ProbeTarget],
+        services: &[Service],
+        sanity: &[TargetId],
+    ) -> Vec<TargetSpec> {
+        let mut specs: Vec<TargetSpec> = targets
+            .iter()
+            .map(|target| TargetSpec::of(&checks[target.check.index()]))
+            .collect();
         for pool in services.iter().flat_map(|service| &service.pools) {
             for target in pool.endpoints.iter().flat_map(|endpoint| &endpoint.probes) {
                 let regions = &mut specs[target.index()].regions;
@@ -64,7 +72,8 @@ mod tests {
     use crate::diag::At;
     use crate::dns::{Name, Ttl};
     use crate::model::{
-        CheckId, CheckKind, Endpoint, FamilyRule, Need, Pool, Resume, Route, Share, Target, TcpSpec, Weight, ZoneId,
+        CheckId, CheckKind, Endpoint, FamilyRule, Need, Pool, Resume, Route, Share, Target,
+        TcpSpec, Weight, ZoneId,
     };
 
     fn pool(region: u16, probes: &[u32]) -> Pool {
@@ -97,7 +106,10 @@ mod tests {
             forgive: 5,
             flap: None,
         };
-        let target = |last| ProbeTarget { check: CheckId(0), target: Target::Address([192, 0, 2, last].into()) };
+        let target = |last| ProbeTarget {
+            check: CheckId(0),
+            target: Target::Address([192, 0, 2, last].into()),
+        };
         let service = Service {
             zone: ZoneId(0),
             name: Name::root(),
@@ -119,10 +131,28 @@ mod tests {
             names: false,
             by_client: false,
         };
-        let specs = TargetSpec::all(&[check], &[target(1), target(2), target(3)], &[service], &[TargetId(2)]);
+        let specs = TargetSpec::all(
+            &[check],
+            &[target(1), target(2), target(3)],
+            &[service],
+            &[TargetId(2)],
+        );
         let regions: Vec<_> = specs.iter().map(|spec| spec.regions.as_slice()).collect();
-        assert_eq!(regions, [&[RegionId(0), RegionId(1)][..], &[RegionId(1)], &[]]);
-        assert_eq!(specs.iter().map(|spec| spec.sanity).collect::<Vec<_>>(), [false, false, true]);
-        assert_eq!(specs[0].thresholds, Thresholds { fall: 3, rise: 4, forgive: 5 });
+        assert_eq!(
+            regions,
+            [&[RegionId(0), RegionId(1)][..], &[RegionId(1)], &[]]
+        );
+        assert_eq!(
+            specs.iter().map(|spec| spec.sanity).collect::<Vec<_>>(),
+            [false, false, true]
+        );
+        assert_eq!(
+            specs[0].thresholds,
+            Thresholds {
+                fall: 3,
+                rise: 4,
+                forgive: 5
+            }
+        );
     }
 }

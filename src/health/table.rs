@@ -92,9 +92,17 @@ impl Health {
         let longest = |of: fn(&TargetSpec) -> Duration| probed().map(of).max().unwrap_or_default();
         let window = longest(|spec| spec.interval) + longest(|spec| spec.timeout);
         let sanity = specs.iter().enumerate().filter(|(_, spec)| spec.sanity);
-        let isolation = Isolation::new(window, sanity.map(|(index, _)| TargetId::from_index(index)));
+        let isolation =
+            Isolation::new(window, sanity.map(|(index, _)| TargetId::from_index(index)));
         let entries = specs.into_iter().map(Entry::new).collect();
-        Health { entries, isolation, silent: Vec::new(), held: Vec::new(), flapping: Vec::new(), settling: BinaryHeap::new() }
+        Health {
+            entries,
+            isolation,
+            silent: Vec::new(),
+            held: Vec::new(),
+            flapping: Vec::new(),
+            settling: BinaryHeap::new(),
+        }
     }
 
     /// Takes over from the previous configuration what `carry` says, one entry per target of this
@@ -108,14 +116,17 @@ impl Health {
                 Carry::Changed(from) => self.entries[index].inherit(&old.entries[from.index()]),
             }
         }
-        self.isolation.carry_over(&old.isolation, !self.silent.is_empty());
+        self.isolation
+            .carry_over(&old.isolation, !self.silent.is_empty());
     }
 
     /// Takes in one outcome; what changed, in the order it did. A `target` that is none is ignored.
     pub fn record(&mut self, target: TargetId, outcome: Outcome, now: Moment) -> Vec<Effect> {
         let mut effects = self.tick(now);
         let (seen, warning) = (outcome.seen, outcome.warning);
-        let Some(entry) = self.entries.get_mut(target.index()) else { return effects };
+        let Some(entry) = self.entries.get_mut(target.index()) else {
+            return effects;
+        };
         entry.restored = false;
         if outcome.passed() && (entry.spec.reports_load || outcome.load.is_some()) {
             entry.load.report(outcome.load);
@@ -142,7 +153,11 @@ impl Health {
                 self.publish(target, now, &mut effects);
             }
         }
-        while self.settling.peek().is_some_and(|Reverse((due, _))| *due <= now) {
+        while self
+            .settling
+            .peek()
+            .is_some_and(|Reverse((due, _))| *due <= now)
+        {
             let Reverse((_, target)) = self.settling.pop().expect("just peeked");
             self.publish(target, now, &mut effects);
         }
@@ -151,9 +166,16 @@ impl Health {
 
     /// When time alone will change something; `None` where only outcomes do.
     pub fn next_deadline(&self) -> Option<Moment> {
-        let release = if self.held.is_empty() { None } else { self.isolation.window_end() };
+        let release = if self.held.is_empty() {
+            None
+        } else {
+            self.isolation.window_end()
+        };
         let settling = self.settling.peek().map(|Reverse((due, _))| *due);
-        [self.isolation.deadline(), release, settling].into_iter().flatten().min()
+        [self.isolation.deadline(), release, settling]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The end of the first round, in which every target was probed until it passed or had failed
@@ -161,7 +183,11 @@ impl Health {
     /// shows, everything stays up, isolated; else every loss is real, and what is undecided is up.
     pub fn end_first_round(&mut self, now: Moment) -> Vec<Effect> {
         let mut effects = self.tick(now);
-        if self.entries.iter().any(|entry| entry.last.as_ref().is_some_and(Outcome::passed)) {
+        if self
+            .entries
+            .iter()
+            .any(|entry| entry.last.as_ref().is_some_and(Outcome::passed))
+        {
             self.end_silence(now, &mut effects);
         } else {
             let change = self.isolation.end_first_round(now);
@@ -187,7 +213,10 @@ impl Health {
 
     /// What is published of an endpoint, as of the last outcome or tick.
     pub fn endpoint(&self, endpoint: &Endpoint) -> State {
-        combine(endpoint.need, endpoint.probes.iter().map(|target| self.state(*target)))
+        combine(
+            endpoint.need,
+            endpoint.probes.iter().map(|target| self.state(*target)),
+        )
     }
 
     /// True while our own network is what failed.
@@ -222,7 +251,9 @@ impl Health {
 
     /// True while any target is held down as flapping.
     pub fn any_flapping(&self) -> bool {
-        self.flapping.iter().any(|target| self.flapping_until(*target).is_some())
+        self.flapping
+            .iter()
+            .any(|target| self.flapping_until(*target).is_some())
     }
 
     /// The load that a target reports.
@@ -249,7 +280,13 @@ impl Health {
         self.entries[target.index()].inherited = false;
     }
 
-    fn fail(&mut self, target: TargetId, reason: FailReason, now: Moment, effects: &mut Vec<Effect>) {
+    fn fail(
+        &mut self,
+        target: TargetId,
+        reason: FailReason,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
         self.entries[target.index()].last_failure = Some(reason);
         self.lose(target, now, effects);
         if self.isolation.is_isolated() {
@@ -281,7 +318,9 @@ impl Health {
         if self.entries[target.index()].spec.pushed {
             return;
         }
-        let change = self.isolation.fail(target, &self.entries[target.index()].spec.regions, now);
+        let change = self
+            .isolation
+            .fail(target, &self.entries[target.index()].spec.regions, now);
         self.isolation_changed(change, now, effects);
     }
 
@@ -320,8 +359,15 @@ impl Health {
         for target in std::mem::take(&mut self.silent) {
             let entry = &mut self.entries[target.index()];
             match entry.before.take() {
-                Some(before) if !entry.fell_in_silence(before) || entry.fell_within(window, now) => {
-                    entry.flap.undo(entry.tracker.since().filter(|_| entry.fell_in_silence(before)));
+                Some(before)
+                    if !entry.fell_in_silence(before) || entry.fell_within(window, now) =>
+                {
+                    entry.flap.undo(
+                        entry
+                            .tracker
+                            .since()
+                            .filter(|_| entry.fell_in_silence(before)),
+                    );
                     entry.tracker = before;
                     self.publish_undone(target, now, effects);
                 }
@@ -352,7 +398,11 @@ impl Health {
             }
             return self.publish_doubt(target, now, effects);
         }
-        let cause = if released { Cause::Released } else { entry.cause() };
+        let cause = if released {
+            Cause::Released
+        } else {
+            entry.cause()
+        };
         entry.tracker.stamp(now);
         let hold = entry.flap.count(entry.spec.flap, now);
         if !(up && hold.is_some()) {
@@ -382,19 +432,39 @@ impl Health {
         entry.doubt(target, !settled, effects);
     }
 
-    fn transit(&mut self, target: TargetId, up: bool, cause: Cause, now: Moment, effects: &mut Vec<Effect>) {
+    fn transit(
+        &mut self,
+        target: TargetId,
+        up: bool,
+        cause: Cause,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
         let entry = &mut self.entries[target.index()];
         entry.changed = Some(now);
         entry.state = State { up, settled: false };
         effects.push(Effect::Transition(Transition { target, up, cause }));
-        self.settling.push(Reverse((now + entry.spec.interval, target)));
-        self.settling.push(Reverse((self.isolation.past_window(now), target)));
+        self.settling
+            .push(Reverse((now + entry.spec.interval, target)));
+        self.settling
+            .push(Reverse((self.isolation.past_window(now), target)));
     }
 
-    fn hold_down(&mut self, target: TargetId, until: Moment, now: Moment, effects: &mut Vec<Effect>) {
+    fn hold_down(
+        &mut self,
+        target: TargetId,
+        until: Moment,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
         let entry = &self.entries[target.index()];
         let within = entry.spec.flap.map_or(Duration::ZERO, |rule| rule.within);
-        effects.push(Effect::Flapping { target, changes: entry.flap.changes().len(), within, until });
+        effects.push(Effect::Flapping {
+            target,
+            changes: entry.flap.changes().len(),
+            within,
+            until,
+        });
         self.flapping.push(target);
         self.settling.push(Reverse((until, target)));
         self.publish_doubt(target, now, effects);
@@ -419,8 +489,10 @@ impl Health {
             self.settling.push(Reverse((until, target)));
         }
         if let Some(since) = entry.tracker.since() {
-            self.settling.push(Reverse((since + entry.spec.interval, target)));
-            self.settling.push(Reverse((self.isolation.past_window(since), target)));
+            self.settling
+                .push(Reverse((since + entry.spec.interval, target)));
+            self.settling
+                .push(Reverse((self.isolation.past_window(since), target)));
         }
         if entry.before.is_some() {
             self.isolation.retell(target, &entry.spec.regions);

@@ -10,7 +10,14 @@ use crate::model::{Family, Moment, RegionId, TargetId};
 mod flapping;
 mod restart;
 
-const T: [TargetId; 6] = [TargetId(0), TargetId(1), TargetId(2), TargetId(3), TargetId(4), TargetId(5)];
+const T: [TargetId; 6] = [
+    TargetId(0),
+    TargetId(1),
+    TargetId(2),
+    TargetId(3),
+    TargetId(4),
+    TargetId(5),
+];
 
 fn at(millis: u64) -> Moment {
     Moment(Duration::from_millis(millis))
@@ -19,7 +26,11 @@ fn at(millis: u64) -> Moment {
 /// Interval 100 ms, timeout 100 ms: a window of 200 ms.
 fn spec(region: u16, fall: u32) -> TargetSpec {
     TargetSpec {
-        thresholds: Thresholds { fall, rise: 2, forgive: 3 },
+        thresholds: Thresholds {
+            fall,
+            rise: 2,
+            forgive: 3,
+        },
         flap: Some(crate::model::FlapRule::DEFAULT),
         interval: Duration::from_millis(100),
         timeout: Duration::from_millis(100),
@@ -31,7 +42,11 @@ fn spec(region: u16, fall: u32) -> TargetSpec {
 }
 
 fn sanity() -> TargetSpec {
-    TargetSpec { regions: Vec::new(), sanity: true, ..spec(0, 2) }
+    TargetSpec {
+        regions: Vec::new(),
+        sanity: true,
+        ..spec(0, 2)
+    }
 }
 
 fn health(regions: &[u16]) -> Health {
@@ -50,21 +65,44 @@ fn play(health: &mut Health, script: &[(u64, usize, Seen)]) -> Vec<String> {
     let record = |(millis, target, seen): &(u64, usize, Seen)| {
         let now = at(*millis);
         let effects = health.record(T[*target], outcome(*seen, now), now);
-        effects.iter().filter_map(|effect| text(*millis, effect)).collect::<Vec<_>>()
+        effects
+            .iter()
+            .filter_map(|effect| text(*millis, effect))
+            .collect::<Vec<_>>()
     };
     script.iter().flat_map(record).collect()
 }
 
 fn text(millis: u64, effect: &Effect) -> Option<String> {
     Some(match effect {
-        Effect::Transition(t) => format!("{millis} {} {}: {}", t.target.0, if t.up { "up" } else { "down" }, t.cause),
+        Effect::Transition(t) => format!(
+            "{millis} {} {}: {}",
+            t.target.0,
+            if t.up { "up" } else { "down" },
+            t.cause
+        ),
         Effect::Doubt { .. } => return None,
-        Effect::Flapping { target, changes, until, .. } => {
-            format!("{millis} {} flaps: {changes}, until {}", target.0, until.0.as_millis())
+        Effect::Flapping {
+            target,
+            changes,
+            until,
+            ..
+        } => {
+            format!(
+                "{millis} {} flaps: {changes}, until {}",
+                target.0,
+                until.0.as_millis()
+            )
         }
         Effect::FlappingEnded(target) => format!("{millis} {} flaps no longer", target.0),
-        Effect::Warned { target, warning: Some(warning) } => format!("{millis} {}: {warning}", target.0),
-        Effect::Warned { target, warning: None } => format!("{millis} {}: no warning", target.0),
+        Effect::Warned {
+            target,
+            warning: Some(warning),
+        } => format!("{millis} {}: {warning}", target.0),
+        Effect::Warned {
+            target,
+            warning: None,
+        } => format!("{millis} {}: no warning", target.0),
         Effect::IsolationBegan => format!("{millis} isolated"),
         Effect::IsolationEnded(end) => format!("{millis} ended {end:?}"),
     })
@@ -73,10 +111,29 @@ fn text(millis: u64, effect: &Effect) -> Option<String> {
 #[test]
 fn one_dead_region_is_down_at_its_last_failure() {
     let mut health = health(&[0, 1]);
-    let script = [(0, 0, Seen::Pass), (50, 1, Seen::Pass), (100, 0, REFUSED), (150, 1, Seen::Pass), (200, 0, REFUSED)];
-    assert_eq!(play(&mut health, &script), ["200 0 down: the connection was refused (2 failures)"]);
-    assert_eq!(health.state(T[0]), State { up: false, settled: false });
-    let back = [(250, 1, Seen::Pass), (300, 0, Seen::Pass), (400, 0, Seen::Pass)];
+    let script = [
+        (0, 0, Seen::Pass),
+        (50, 1, Seen::Pass),
+        (100, 0, REFUSED),
+        (150, 1, Seen::Pass),
+        (200, 0, REFUSED),
+    ];
+    assert_eq!(
+        play(&mut health, &script),
+        ["200 0 down: the connection was refused (2 failures)"]
+    );
+    assert_eq!(
+        health.state(T[0]),
+        State {
+            up: false,
+            settled: false
+        }
+    );
+    let back = [
+        (250, 1, Seen::Pass),
+        (300, 0, Seen::Pass),
+        (400, 0, Seen::Pass),
+    ];
     assert_eq!(play(&mut health, &back), ["400 0 up: 2 passes in a row"]);
 }
 
@@ -94,7 +151,10 @@ fn two_dead_regions_of_three_are_down_with_the_next_pass() {
     ];
     assert_eq!(
         play(&mut health, &script),
-        ["110 0 down: the connection was refused (2 failures)", "200 1 down: the connection was refused (2 failures)",]
+        [
+            "110 0 down: the connection was refused (2 failures)",
+            "200 1 down: the connection was refused (2 failures)",
+        ]
     );
 }
 
@@ -105,17 +165,34 @@ fn the_loss_of_our_own_network_publishes_nothing() {
     script.extend((4..20).map(|i| (i as u64 * 25, i % 4, REFUSED)));
     assert_eq!(play(&mut health, &script), ["300 isolated"]);
     assert!(T[..4].iter().all(|target| health.state(*target).up));
-    assert_eq!(play(&mut health, &[(500, 3, Seen::Pass)]), ["500 ended Pass"]);
-    assert_eq!(health.tracker(T[0]).fails(), 0, "failures of the silence are undone too");
+    assert_eq!(
+        play(&mut health, &[(500, 3, Seen::Pass)]),
+        ["500 ended Pass"]
+    );
+    assert_eq!(
+        health.tracker(T[0]).fails(),
+        0,
+        "failures of the silence are undone too"
+    );
 }
 
 #[test]
 fn a_fall_before_the_second_region_fails_is_undone() {
     let mut health = health(&[0, 1]);
-    let script = [(0, 1, Seen::Pass), (10, 0, REFUSED), (20, 0, REFUSED), (100, 1, REFUSED), (211, 0, REFUSED)];
+    let script = [
+        (0, 1, Seen::Pass),
+        (10, 0, REFUSED),
+        (20, 0, REFUSED),
+        (100, 1, REFUSED),
+        (211, 0, REFUSED),
+    ];
     assert_eq!(
         play(&mut health, &script),
-        ["20 0 down: the connection was refused (2 failures)", "211 isolated", "211 0 up: its failures were our own network's"]
+        [
+            "20 0 down: the connection was refused (2 failures)",
+            "211 isolated",
+            "211 0 up: its failures were our own network's"
+        ]
     );
 }
 
@@ -127,26 +204,55 @@ fn isolation_begins_and_ends_by_time_alone() {
     assert_eq!(health.tick(at(200))[0], Effect::IsolationBegan);
     assert!(health.is_isolated());
     assert_eq!(health.next_deadline(), Some(at(60_200)));
-    assert!(play(&mut health, &[(300, 0, REFUSED), (310, 0, REFUSED), (320, 0, REFUSED)]).is_empty());
-    assert_eq!(health.tick(at(60_200)), [Effect::IsolationEnded(End::TimeLimit)]);
-    let script = [(60_300, 0, REFUSED), (60_310, 1, REFUSED), (60_400, 0, REFUSED), (60_410, 1, REFUSED)];
+    assert!(
+        play(
+            &mut health,
+            &[(300, 0, REFUSED), (310, 0, REFUSED), (320, 0, REFUSED)]
+        )
+        .is_empty()
+    );
+    assert_eq!(
+        health.tick(at(60_200)),
+        [Effect::IsolationEnded(End::TimeLimit)]
+    );
+    let script = [
+        (60_300, 0, REFUSED),
+        (60_310, 1, REFUSED),
+        (60_400, 0, REFUSED),
+        (60_410, 1, REFUSED),
+    ];
     assert_eq!(play(&mut health, &script).len(), 2, "outcomes count again");
 }
 
 #[test]
 fn sanity_that_passes_makes_every_loss_real() {
     let mut health = Health::new(vec![spec(0, 2), spec(1, 2), sanity()]);
-    let script =
-        [(0, 2, Seen::Pass), (10, 0, REFUSED), (20, 1, REFUSED), (30, 0, REFUSED), (40, 1, REFUSED), (100, 2, Seen::Pass)];
+    let script = [
+        (0, 2, Seen::Pass),
+        (10, 0, REFUSED),
+        (20, 1, REFUSED),
+        (30, 0, REFUSED),
+        (40, 1, REFUSED),
+        (100, 2, Seen::Pass),
+    ];
     let effects = play(&mut health, &script);
     assert_eq!(effects.len(), 2, "{effects:?}");
-    assert!(effects.iter().all(|effect| effect.starts_with("100 ")), "held until the pass: {effects:?}");
+    assert!(
+        effects.iter().all(|effect| effect.starts_with("100 ")),
+        "held until the pass: {effects:?}"
+    );
 }
 
 #[test]
 fn sanity_alone_isolates_even_one_region() {
     let mut health = Health::new(vec![spec(0, 2), sanity()]);
-    let script = [(0, 0, REFUSED), (10, 1, REFUSED), (100, 0, REFUSED), (110, 1, REFUSED), (210, 0, REFUSED)];
+    let script = [
+        (0, 0, REFUSED),
+        (10, 1, REFUSED),
+        (100, 0, REFUSED),
+        (110, 1, REFUSED),
+        (210, 0, REFUSED),
+    ];
     assert_eq!(play(&mut health, &script), ["210 isolated"]);
     assert!(health.state(T[0]).up);
 }
@@ -154,9 +260,18 @@ fn sanity_alone_isolates_even_one_region() {
 #[test]
 fn held_falls_are_released_when_the_window_ends_without_isolation() {
     let mut health = Health::new(vec![spec(0, 2), spec(1, 2), sanity()]);
-    let script = [(0, 0, REFUSED), (10, 1, REFUSED), (100, 0, REFUSED), (110, 1, REFUSED)];
+    let script = [
+        (0, 0, REFUSED),
+        (10, 1, REFUSED),
+        (100, 0, REFUSED),
+        (110, 1, REFUSED),
+    ];
     assert!(play(&mut health, &script).is_empty());
-    assert_eq!(health.next_deadline(), Some(at(200)), "the sanity check was never heard");
+    assert_eq!(
+        health.next_deadline(),
+        Some(at(200)),
+        "the sanity check was never heard"
+    );
     let transitions = health.tick(at(200));
     assert_eq!(transitions.len(), 2);
     assert!(!health.state(T[0]).up && !health.state(T[1]).up);
@@ -165,37 +280,76 @@ fn held_falls_are_released_when_the_window_ends_without_isolation() {
 #[test]
 fn what_has_no_route_stays_up_and_isolates_nobody() {
     let mut health = health(&[0, 1]);
-    let script = [(0, 0, REFUSED), (10, 1, NO_ROUTE), (100, 0, REFUSED), (110, 1, NO_ROUTE), (300, 1, NO_ROUTE)];
-    assert_eq!(play(&mut health, &script), ["100 0 down: the connection was refused (2 failures)"]);
+    let script = [
+        (0, 0, REFUSED),
+        (10, 1, NO_ROUTE),
+        (100, 0, REFUSED),
+        (110, 1, NO_ROUTE),
+        (300, 1, NO_ROUTE),
+    ];
+    assert_eq!(
+        play(&mut health, &script),
+        ["100 0 down: the connection was refused (2 failures)"]
+    );
     assert_eq!(health.state(T[1]), State::UNPROBED);
 }
 
 #[test]
 fn a_route_lost_everywhere_is_isolation() {
     let mut health = health(&[0, 1]);
-    let script =
-        [(0, 0, Seen::Pass), (10, 1, Seen::Pass), (100, 0, NO_ROUTE), (110, 1, NO_ROUTE), (200, 0, NO_ROUTE), (300, 0, NO_ROUTE)];
+    let script = [
+        (0, 0, Seen::Pass),
+        (10, 1, Seen::Pass),
+        (100, 0, NO_ROUTE),
+        (110, 1, NO_ROUTE),
+        (200, 0, NO_ROUTE),
+        (300, 0, NO_ROUTE),
+    ];
     assert_eq!(play(&mut health, &script), ["300 isolated"]);
 }
 
 #[test]
 fn doubt_and_settling_are_effects() {
     let mut health = health(&[0, 1]);
-    let doubt = |in_doubt| [Effect::Doubt { target: T[0], in_doubt }];
-    assert_eq!(health.record(T[0], outcome(REFUSED, at(0)), at(0)), doubt(true));
+    let doubt = |in_doubt| {
+        [Effect::Doubt {
+            target: T[0],
+            in_doubt,
+        }]
+    };
+    assert_eq!(
+        health.record(T[0], outcome(REFUSED, at(0)), at(0)),
+        doubt(true)
+    );
     assert_eq!(health.record(T[1], outcome(Seen::Pass, at(1)), at(1)), []);
-    assert_eq!(health.record(T[0], outcome(REFUSED, at(100)), at(100)).len(), 1);
-    assert_eq!(health.record(T[1], outcome(Seen::Pass, at(101)), at(101)), []);
+    assert_eq!(
+        health
+            .record(T[0], outcome(REFUSED, at(100)), at(100))
+            .len(),
+        1
+    );
+    assert_eq!(
+        health.record(T[1], outcome(Seen::Pass, at(101)), at(101)),
+        []
+    );
     assert_eq!(health.next_deadline(), Some(at(200)));
     assert_eq!(health.tick(at(199)), []);
     assert_eq!(health.tick(at(200)), doubt(false));
-    assert_eq!(health.record(T[0], outcome(Seen::Pass, at(300)), at(300)), doubt(true));
+    assert_eq!(
+        health.record(T[0], outcome(Seen::Pass, at(300)), at(300)),
+        doubt(true)
+    );
 }
 
 #[test]
 fn the_first_round_decides() {
     let mut lost = health(&[0, 1]);
-    let all_fail = [(0, 0, REFUSED), (1, 0, REFUSED), (2, 1, REFUSED), (3, 1, REFUSED)];
+    let all_fail = [
+        (0, 0, REFUSED),
+        (1, 0, REFUSED),
+        (2, 1, REFUSED),
+        (3, 1, REFUSED),
+    ];
     play(&mut lost, &all_fail);
     let effects = lost.end_first_round(at(4));
     assert_eq!(effects[0], Effect::IsolationBegan);
@@ -206,7 +360,13 @@ fn the_first_round_decides() {
     play(&mut partly, &[(3, 2, Seen::Pass), (4, 1, REFUSED)]);
     partly.end_first_round(at(5));
     assert!(!partly.is_isolated());
-    assert_eq!(T[..3].iter().map(|t| partly.state(*t).up).collect::<Vec<_>>(), [false, false, true]);
+    assert_eq!(
+        T[..3]
+            .iter()
+            .map(|t| partly.state(*t).up)
+            .collect::<Vec<_>>(),
+        [false, false, true]
+    );
 
     let mut one_region = health(&[0, 0, 0]);
     play(&mut one_region, &all_fail);
@@ -221,14 +381,33 @@ fn a_warning_is_told_once_per_change_and_only_by_passes() {
     let mut health = health(&[0]);
     let mut record = |millis, seen, days: Option<u32>| {
         let warning = days.map(Warning::CertificateEndsIn);
-        let effects = health.record(T[0], Outcome { warning, ..outcome(seen, at(millis)) }, at(millis));
-        effects.iter().filter_map(|effect| text(millis, effect)).collect::<Vec<_>>()
+        let effects = health.record(
+            T[0],
+            Outcome {
+                warning,
+                ..outcome(seen, at(millis))
+            },
+            at(millis),
+        );
+        effects
+            .iter()
+            .filter_map(|effect| text(millis, effect))
+            .collect::<Vec<_>>()
     };
     assert!(record(0, Seen::Pass, None).is_empty());
-    assert_eq!(record(100, Seen::Pass, Some(9)), ["100 0: the certificate expires in 9 days"]);
+    assert_eq!(
+        record(100, Seen::Pass, Some(9)),
+        ["100 0: the certificate expires in 9 days"]
+    );
     assert!(record(200, Seen::Pass, Some(9)).is_empty());
-    assert!(record(300, REFUSED, None).is_empty(), "a failure may not have come to the certificate");
-    assert_eq!(record(400, Seen::Pass, Some(8)), ["400 0: the certificate expires in 8 days"]);
+    assert!(
+        record(300, REFUSED, None).is_empty(),
+        "a failure may not have come to the certificate"
+    );
+    assert_eq!(
+        record(400, Seen::Pass, Some(8)),
+        ["400 0: the certificate expires in 8 days"]
+    );
     assert_eq!(record(500, Seen::Pass, None), ["500 0: no warning"]);
 }
 
@@ -244,36 +423,76 @@ fn a_fall_is_in_doubt_until_isolation_cannot_undo_it() {
         (settled, play(&mut health, &[(last, 1, REFUSED)]))
     };
     let undone = "200 0 up: its failures were our own network's";
-    assert_eq!(with(200), (false, vec!["200 isolated".to_owned(), undone.to_owned()]));
+    assert_eq!(
+        with(200),
+        (false, vec!["200 isolated".to_owned(), undone.to_owned()])
+    );
     assert_eq!(with(201), (true, vec!["201 isolated".to_owned()]));
 }
 
 #[test]
 fn history_survives_a_reload() {
     let mut old = health(&[0, 1, 2]);
-    play(&mut old, &[(0, 2, Seen::Pass), (1, 0, REFUSED), (2, 0, REFUSED), (3, 2, Seen::Pass), (4, 1, REFUSED)]);
-    let carry = [Carry::Same(T[1]), Carry::Changed(T[0]), Carry::New, Carry::Same(T[2])];
+    play(
+        &mut old,
+        &[
+            (0, 2, Seen::Pass),
+            (1, 0, REFUSED),
+            (2, 0, REFUSED),
+            (3, 2, Seen::Pass),
+            (4, 1, REFUSED),
+        ],
+    );
+    let carry = [
+        Carry::Same(T[1]),
+        Carry::Changed(T[0]),
+        Carry::New,
+        Carry::Same(T[2]),
+    ];
     let mut new = health(&[1, 0, 0, 2]);
     new.carry_over(&old, &carry);
-    assert_eq!([0, 1, 2, 3].map(|i| new.state(T[i]).up), [true, false, true, true]);
+    assert_eq!(
+        [0, 1, 2, 3].map(|i| new.state(T[i]).up),
+        [true, false, true, true]
+    );
     let down = play(&mut new, &[(104, 0, REFUSED)]);
-    assert_eq!(down, ["104 0 down: the connection was refused (2 failures)"], "one failure was counted before");
-    assert_eq!(play(&mut new, &[(105, 1, Seen::Pass)]), ["105 1 up: 1 pass"], "a changed check's first outcome");
+    assert_eq!(
+        down,
+        ["104 0 down: the connection was refused (2 failures)"],
+        "one failure was counted before"
+    );
+    assert_eq!(
+        play(&mut new, &[(105, 1, Seen::Pass)]),
+        ["105 1 up: 1 pass"],
+        "a changed check's first outcome"
+    );
 }
 
 #[test]
 fn isolation_and_a_held_fall_survive_a_reload() {
     let mut old = health(&[0, 1]);
-    play(&mut old, &[(0, 0, REFUSED), (10, 1, REFUSED), (100, 0, REFUSED)]);
+    play(
+        &mut old,
+        &[(0, 0, REFUSED), (10, 1, REFUSED), (100, 0, REFUSED)],
+    );
     let mut new = health(&[1, 0]);
     new.carry_over(&old, &[Carry::Same(T[1]), Carry::Same(T[0])]);
-    assert_eq!(new.state(T[1]), State { up: true, settled: false });
+    assert_eq!(
+        new.state(T[1]),
+        State {
+            up: true,
+            settled: false
+        }
+    );
     assert_eq!(new.next_deadline(), Some(at(200)));
     assert_eq!(new.tick(at(200))[0], Effect::IsolationBegan);
     let mut third = health(&[1, 0]);
     third.carry_over(&new, &[Carry::Same(T[0]), Carry::New]);
     assert!(third.is_isolated());
-    assert_eq!(play(&mut third, &[(300, 1, Seen::Pass)]), ["300 ended Pass"]);
+    assert_eq!(
+        play(&mut third, &[(300, 1, Seen::Pass)]),
+        ["300 ended Pass"]
+    );
 }
 
 #[test]

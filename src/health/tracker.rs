@@ -47,7 +47,12 @@ pub enum Step {
 impl Tracker {
     /// Without history: up or down by assumption, nothing counted, no transition seen.
     pub fn assumed(up: bool) -> Tracker {
-        Tracker { up, fails: 0, passes: 0, since: None }
+        Tracker {
+            up,
+            fails: 0,
+            passes: 0,
+            since: None,
+        }
     }
 
     /// Counts a pass at `now`.
@@ -65,7 +70,12 @@ impl Tracker {
         if self.passes < thresholds.rise {
             return Step::Stayed;
         }
-        *self = Tracker { up: true, fails: 0, passes: 0, since: Some(now) };
+        *self = Tracker {
+            up: true,
+            fails: 0,
+            passes: 0,
+            since: Some(now),
+        };
         Step::Rose
     }
 
@@ -79,7 +89,12 @@ impl Tracker {
         if self.fails < thresholds.fall {
             return Step::Stayed;
         }
-        *self = Tracker { up: false, fails: 0, passes: 0, since: Some(now) };
+        *self = Tracker {
+            up: false,
+            fails: 0,
+            passes: 0,
+            since: Some(now),
+        };
         Step::Fell
     }
 
@@ -118,7 +133,11 @@ impl Tracker {
 
 impl From<&CheckSpec> for Thresholds {
     fn from(check: &CheckSpec) -> Thresholds {
-        Thresholds { fall: check.fall, rise: check.rise, forgive: check.forgive }
+        Thresholds {
+            fall: check.fall,
+            rise: check.rise,
+            forgive: check.forgive,
+        }
     }
 }
 
@@ -128,7 +147,11 @@ mod tests {
 
     use super::*;
 
-    const DEFAULTS: Thresholds = Thresholds { fall: 3, rise: 4, forgive: 5 };
+    const DEFAULTS: Thresholds = Thresholds {
+        fall: 3,
+        rise: 4,
+        forgive: 5,
+    };
 
     fn at(seconds: u64) -> Moment {
         Moment(Duration::from_secs(seconds))
@@ -151,8 +174,16 @@ mod tests {
     #[test]
     fn failures_accumulate_and_are_forgiven() {
         assert_eq!(run(&DEFAULTS, "--+-"), "UUUd");
-        assert_eq!(run(&DEFAULTS, "-++++-++++-"), "UUUUUUUUUUd", "one loss in five still goes down");
-        assert_eq!(run(&DEFAULTS, "--+++++--+"), "UUUUUUUUUU", "five passes in a row forgive");
+        assert_eq!(
+            run(&DEFAULTS, "-++++-++++-"),
+            "UUUUUUUUUUd",
+            "one loss in five still goes down"
+        );
+        assert_eq!(
+            run(&DEFAULTS, "--+++++--+"),
+            "UUUUUUUUUU",
+            "five passes in a row forgive"
+        );
     }
 
     #[test]
@@ -163,14 +194,21 @@ mod tests {
     #[test]
     fn settled_needs_an_interval_and_nothing_counted() {
         let second = Duration::from_secs(1);
-        let thresholds = Thresholds { fall: 1, rise: 2, forgive: 1 };
+        let thresholds = Thresholds {
+            fall: 1,
+            rise: 2,
+            forgive: 1,
+        };
         let mut tracker = Tracker::assumed(true);
         assert!(tracker.is_settled(second, at(0)));
         assert_eq!(tracker.fail(&thresholds, at(10)), Step::Fell);
         assert!(!tracker.is_settled(second, at(10)));
         assert!(tracker.is_settled(second, at(11)));
         assert_eq!(tracker.pass(&thresholds, at(20)), Step::Stayed);
-        assert!(!tracker.is_settled(second, at(99)), "one pass of two is counted");
+        assert!(
+            !tracker.is_settled(second, at(99)),
+            "one pass of two is counted"
+        );
         assert_eq!(tracker.pass(&thresholds, at(100)), Step::Rose);
         assert!(!tracker.is_settled(second, at(100)));
         assert!(tracker.is_settled(second, at(101)));

@@ -67,10 +67,16 @@ pub fn refresh(contents: &Contents, before: &Dataset, changed: impl FnOnce()) ->
         let (path, at) = named.as_ref()?;
         stamps.add(path);
         match disk::read(path) {
-            Ok(bytes) => Some(super::Database { at: at.clone(), path: path.clone(), bytes: Arc::new(bytes) }),
+            Ok(bytes) => Some(super::Database {
+                at: at.clone(),
+                path: path.clone(),
+                bytes: Arc::new(bytes),
+            }),
             Err(problem) => {
                 let problem = problem.explain(path);
-                diagnostics.error(problem.rule, at.clone(), key, problem.message).hint = problem.hint;
+                diagnostics
+                    .error(problem.rule, at.clone(), key, problem.message)
+                    .hint = problem.hint;
                 None
             }
         }
@@ -81,14 +87,27 @@ pub fn refresh(contents: &Contents, before: &Dataset, changed: impl FnOnce()) ->
         return Refreshed::Same(stamps);
     }
     changed();
-    let mut built = Built { dataset: None, diagnostics, sources: Sources::new(), inputs: None, stamps, contents: held };
+    let mut built = Built {
+        dataset: None,
+        diagnostics,
+        sources: Sources::new(),
+        inputs: None,
+        stamps,
+        contents: held,
+    };
     if !built.diagnostics.has_errors()
         && let Some(locations) = locations(city.as_ref(), asn.as_ref(), &mut built.diagnostics)
     {
         warn(&before.config, &locations, &mut built.diagnostics);
         built.dataset = Some(before.with_locations(locations));
-        let file = |database: super::Database| InputFile { path: database.path, content: Content::Binary(database.bytes) };
-        built.inputs = Some(Inputs { config: PathBuf::new(), files: [city, asn].into_iter().flatten().map(file).collect() });
+        let file = |database: super::Database| InputFile {
+            path: database.path,
+            content: Content::Binary(database.bytes),
+        };
+        built.inputs = Some(Inputs {
+            config: PathBuf::new(),
+            files: [city, asn].into_iter().flatten().map(file).collect(),
+        });
     }
     Refreshed::Changed(Box::new(built))
 }
@@ -97,7 +116,10 @@ pub fn refresh(contents: &Contents, before: &Dataset, changed: impl FnOnce()) ->
 pub fn build_last_good(state: &Path) -> Result<Built, LastGoodError> {
     let outcome = super::load_last_good(state)?;
     // What was read are the copies: nothing is known of the databases on the disk, and a reload reads them.
-    let stamps = outcome.loaded.as_ref().map_or_else(Stamps::default, |loaded| Stamps::unseen(&loaded.config));
+    let stamps = outcome
+        .loaded
+        .as_ref()
+        .map_or_else(Stamps::default, |loaded| Stamps::unseen(&loaded.config));
     let mut built = compile(outcome, stamps, None);
     if let Some(dataset) = &mut built.dataset {
         dataset.last_good = true;
@@ -106,7 +128,13 @@ pub fn build_last_good(state: &Path) -> Result<Built, LastGoodError> {
 }
 
 fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset)>) -> Built {
-    let Outcome { loaded, city, asn, mut diagnostics, sources } = outcome;
+    let Outcome {
+        loaded,
+        city,
+        asn,
+        mut diagnostics,
+        sources,
+    } = outcome;
     let mut built = Built {
         dataset: None,
         diagnostics: Diagnostics::default(),
@@ -118,7 +146,9 @@ fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset
     if let Some(loaded) = loaded.filter(|_| !diagnostics.has_errors()) {
         built.contents = held(city.as_ref(), asn.as_ref());
         let locations = match before {
-            Some((contents, before)) if *contents == built.contents => Some(before.locations.clone()),
+            Some((contents, before)) if *contents == built.contents => {
+                Some(before.locations.clone())
+            }
             _ => locations(city.as_ref(), asn.as_ref(), &mut diagnostics),
         };
         if let Some(locations) = locations {
@@ -136,16 +166,30 @@ fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset
 }
 
 fn held(city: Option<&super::Database>, asn: Option<&super::Database>) -> Contents {
-    let sha256 =
-        |database: &super::Database| digest(&SHA256, &database.bytes).as_ref().try_into().expect("SHA-256 has 32 octets");
-    Contents { city: city.map(sha256), asn: asn.map(sha256) }
+    let sha256 = |database: &super::Database| {
+        digest(&SHA256, &database.bytes)
+            .as_ref()
+            .try_into()
+            .expect("SHA-256 has 32 octets")
+    };
+    Contents {
+        city: city.map(sha256),
+        asn: asn.map(sha256),
+    }
 }
 
 /// What the databases say of addresses; `None` where one is no good, which is then reported. Without a city database the
 /// embedded one is read.
-fn locations(city: Option<&super::Database>, asn: Option<&super::Database>, out: &mut Diagnostics) -> Option<Arc<Locations>> {
+fn locations(
+    city: Option<&super::Database>,
+    asn: Option<&super::Database>,
+    out: &mut Diagnostics,
+) -> Option<Arc<Locations>> {
     let city_bytes = city.map_or(EMBEDDED, |database| &database.bytes);
-    let error = match Locations::read(Some(city_bytes), asn.map(|database| database.bytes.as_slice())) {
+    let error = match Locations::read(
+        Some(city_bytes),
+        asn.map(|database| database.bytes.as_slice()),
+    ) {
         Ok(locations) => return Some(Arc::new(locations)),
         Err(error) => error,
     };
@@ -161,44 +205,100 @@ fn locations(city: Option<&super::Database>, asn: Option<&super::Database>, out:
               or remove the key"
             .to_owned(),
     };
-    out.error("bad-mmdb", database.at.clone(), key, format!("{path}: {error}")).hint(hint);
+    out.error(
+        "bad-mmdb",
+        database.at.clone(),
+        key,
+        format!("{path}: {error}"),
+    )
+    .hint(hint);
     None
 }
 
 /// Warns of records that cannot be read, and of sources of maps that match nobody since the databases know no such thing.
 fn warn(config: &Config, locations: &Locations, out: &mut Diagnostics) {
-    for (database, Skipped { networks, first, why }) in locations.skipped() {
+    for (
+        database,
+        Skipped {
+            networks,
+            first,
+            why,
+        },
+    ) in locations.skipped()
+    {
         let (key, named) = match database {
             Database::City => ("geo.city", &config.geo.city),
             Database::Asn => ("geo.asn", &config.geo.asn),
         };
         let Some((path, at)) = named else { continue };
-        let networks = if *networks == 1 { "1 network".to_owned() } else { format!("{networks} networks") };
-        let message = format!("{}: the records of {networks} cannot be read; the first, of {first}: {why}", path.display());
+        let networks = if *networks == 1 {
+            "1 network".to_owned()
+        } else {
+            format!("{networks} networks")
+        };
+        let message = format!(
+            "{}: the records of {networks} cannot be read; the first, of {first}: {why}",
+            path.display()
+        );
         out.warning("unreadable-record", at.clone(), key, message)
             .hint("nothing is known of these networks; tell whoever makes the database");
     }
     let known = locations.known();
-    let placed = config.regions.iter().any(|region| region.coordinates.is_some());
+    let placed = config
+        .regions
+        .iter()
+        .any(|region| region.coordinates.is_some());
     for map in &config.maps {
         let city = "the database of [geo] city";
-        let asn = if config.geo.asn.is_some() { "the database of [geo] asn" } else { "the configuration, without [geo] asn," };
+        let asn = if config.geo.asn.is_some() {
+            "the database of [geo] asn"
+        } else {
+            "the configuration, without [geo] asn,"
+        };
         for (used, known, source, database, what) in [
             (!map.asns.is_empty(), known.asns, "asns", asn, "AS number"),
-            (!map.subdivisions.is_empty(), known.subdivisions, "subdivisions", city, "subdivision"),
-            (!map.countries.is_empty(), known.countries, "countries", city, "country"),
-            (!map.continents.is_empty(), known.continents, "continents", city, "continent"),
-            (map.by_distance && placed, known.coordinates, "by_distance", city, "coordinates"),
+            (
+                !map.subdivisions.is_empty(),
+                known.subdivisions,
+                "subdivisions",
+                city,
+                "subdivision",
+            ),
+            (
+                !map.countries.is_empty(),
+                known.countries,
+                "countries",
+                city,
+                "country",
+            ),
+            (
+                !map.continents.is_empty(),
+                known.continents,
+                "continents",
+                city,
+                "continent",
+            ),
+            (
+                map.by_distance && placed,
+                known.coordinates,
+                "by_distance",
+                city,
+                "coordinates",
+            ),
         ] {
             if used && !known {
                 let key = format!("maps.{}.{source}", map.name);
-                let message = format!("`{source}` matches nobody: {database} has no {what} of any network");
+                let message =
+                    format!("`{source}` matches nobody: {database} has no {what} of any network");
                 let hint = match source {
-                    "by_distance" => "take a database with coordinates (City), or set by_distance = false",
+                    "by_distance" => {
+                        "take a database with coordinates (City), or set by_distance = false"
+                    }
                     "asns" => "name a database of AS numbers in [geo] asn, or remove the entries",
                     _ => "take a database that has it, or remove the entries",
                 };
-                out.warning("unknown-to-database", map.at.clone(), key, message).hint(hint);
+                out.warning("unknown-to-database", map.at.clone(), key, message)
+                    .hint(hint);
             }
         }
     }
@@ -234,7 +334,12 @@ impl Stamps {
 
     /// How the same files look now.
     pub fn look(&self) -> Stamps {
-        Stamps(self.0.iter().map(|(path, _)| (path.clone(), look(path))).collect())
+        Stamps(
+            self.0
+                .iter()
+                .map(|(path, _)| (path.clone(), look(path)))
+                .collect(),
+        )
     }
 }
 
@@ -254,22 +359,29 @@ mod tests {
     use super::*;
     use std::fs;
 
-    const ZONE: &str =
-        "zone = \"z.example\"\nrecords = '''\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n'''\n";
+    const ZONE: &str = "zone = \"z.example\"\nrecords = '''\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n'''\n";
 
     fn warnings(rows: &str, maps: &str) -> Vec<String> {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        let plan = format!("network,continent,country,subdivision,city,latitude,longitude,asn\n{rows}\n");
-        fs::write(path("city.mmdb"), crate::geo::build::build("plan.csv", &plan).unwrap()).unwrap();
+        let plan =
+            format!("network,continent,country,subdivision,city,latitude,longitude,asn\n{rows}\n");
+        fs::write(
+            path("city.mmdb"),
+            crate::geo::build::build("plan.csv", &plan).unwrap(),
+        )
+        .unwrap();
         fs::create_dir(path("zones")).unwrap();
         fs::write(path("zones/z.toml"), ZONE).unwrap();
-        let main =
-            "[server]\nnode = \"n\"\n[geo]\ncity = \"city.mmdb\"\n[regions.a]\nlatitude = 1\nlongitude = 1\n[maps.default]\n";
+        let main = "[server]\nnode = \"n\"\n[geo]\ncity = \"city.mmdb\"\n[regions.a]\nlatitude = 1\nlongitude = 1\n[maps.default]\n";
         fs::write(path("meridian.toml"), format!("{main}{maps}")).unwrap();
         let built = build(&path("meridian.toml"));
         assert!(built.dataset.is_some(), "{:?}", built.diagnostics);
-        built.diagnostics.iter().map(|d| format!("{}: {}: {}", d.rule, d.key, d.message)).collect()
+        built
+            .diagnostics
+            .iter()
+            .map(|d| format!("{}: {}: {}", d.rule, d.key, d.message))
+            .collect()
     }
 
     #[test]
@@ -284,7 +396,11 @@ mod tests {
         // A country has a continent, even where the database does not say so.
         assert_eq!(
             warnings("10.0.0.0/8,,DE,,,,,", all),
-            [no_asn.to_owned(), never("subdivisions", "subdivision"), never("by_distance", "coordinates")]
+            [
+                no_asn.to_owned(),
+                never("subdivisions", "subdivision"),
+                never("by_distance", "coordinates")
+            ]
         );
         assert_eq!(
             warnings("10.0.0.0/8,,,,,1,1,", all),
@@ -295,9 +411,18 @@ mod tests {
                 never("continents", "continent")
             ]
         );
-        assert_eq!(warnings("10.0.0.0/8,,DE,,,,,", "countries = { DE = [\"a\"] }\nby_distance = false\n"), Vec::<String>::new());
         assert_eq!(
-            warnings("10.0.0.0/8,EU,DE,DE-HE,Frankfurt,50.1,8.6,", "continents = { EU = [\"a\"] }\n"),
+            warnings(
+                "10.0.0.0/8,,DE,,,,,",
+                "countries = { DE = [\"a\"] }\nby_distance = false\n"
+            ),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            warnings(
+                "10.0.0.0/8,EU,DE,DE-HE,Frankfurt,50.1,8.6,",
+                "continents = { EU = [\"a\"] }\n"
+            ),
             Vec::<String>::new()
         );
     }

@@ -36,7 +36,15 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn inputs(&self) -> Vec<InputFile> {
         let content = |path: &PathBuf| self.files.get(path).cloned();
-        self.order.iter().filter_map(|path| Some(InputFile { path: path.clone(), content: content(path)? })).collect()
+        self.order
+            .iter()
+            .filter_map(|path| {
+                Some(InputFile {
+                    path: path.clone(),
+                    content: content(path)?,
+                })
+            })
+            .collect()
     }
 
     /// A zone file that was listed and is not there: a dangling link, or it was removed just now.
@@ -46,11 +54,22 @@ impl Disk {
             return None;
         }
         let (message, hint) = match fs::symlink_metadata(path) {
-            Ok(_) => ("is a link to a file that is not there", "mend or remove the link"),
-            Err(_) => ("was removed while the files were being read", "run it again once the change of the files is complete"),
+            Ok(_) => (
+                "is a link to a file that is not there",
+                "mend or remove the link",
+            ),
+            Err(_) => (
+                "was removed while the files were being read",
+                "run it again once the change of the files is complete",
+            ),
         };
         let message = format!("{} {message}", path.display());
-        Some(Unreadable { rule: "missing-file", message, hint: Some(hint.to_owned()), position: None })
+        Some(Unreadable {
+            rule: "missing-file",
+            message,
+            hint: Some(hint.to_owned()),
+            position: None,
+        })
     }
 
     fn remember(&mut self, path: &Path, content: Content) {
@@ -64,26 +83,44 @@ impl Source for Disk {
         if let Some(Content::Text(text)) = self.files.get(path) {
             return Ok(text.clone());
         }
-        let bytes =
-            read(path).map_err(|problem| self.explain_missing(path, &problem).unwrap_or_else(|| problem.explain(path)))?;
+        let bytes = read(path).map_err(|problem| {
+            self.explain_missing(path, &problem)
+                .unwrap_or_else(|| problem.explain(path))
+        })?;
         let text: Arc<str> = text(path, bytes)?.into();
         self.remember(path, Content::Text(text.clone()));
         Ok(text)
     }
 
-    fn master_file(&mut self, path: &Path, allowed: Option<&[PathBuf]>, room: u64) -> Result<MasterText, Unreadable> {
+    fn master_file(
+        &mut self,
+        path: &Path,
+        allowed: Option<&[PathBuf]>,
+        room: u64,
+    ) -> Result<MasterText, Unreadable> {
         if let Some(allowed) = allowed {
             check_inside(path, allowed)?;
         }
         if let Some(Content::Text(text)) = self.files.get(path) {
             let escapes = self.escapes.get(path).cloned().unwrap_or_default();
-            return Ok(MasterText { text: text.clone(), escapes });
+            return Ok(MasterText {
+                text: text.clone(),
+                escapes,
+            });
         }
-        let bytes = read_up_to(path, room.min(MAX_FILE)).map_err(|problem| problem.explain(path))?;
+        let bytes =
+            read_up_to(path, room.min(MAX_FILE)).map_err(|problem| problem.explain(path))?;
         let Some(text) = MasterText::from_octets(bytes) else {
             let message = format!("{} is not text", path.display());
-            let hint = "name a master file; what is not UTF-8 is taken in comments and strings only".to_owned();
-            return Err(Unreadable { rule: "not-utf8", message, hint: Some(hint), position: None });
+            let hint =
+                "name a master file; what is not UTF-8 is taken in comments and strings only"
+                    .to_owned();
+            return Err(Unreadable {
+                rule: "not-utf8",
+                message,
+                hint: Some(hint),
+                position: None,
+            });
         };
         if !text.escapes.is_empty() {
             self.escapes.insert(path.to_owned(), text.escapes.clone());
@@ -94,7 +131,8 @@ impl Source for Disk {
 
     fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable> {
         let list = || -> io::Result<Vec<PathBuf>> {
-            let entries = fs::read_dir(directory)?.map(|entry| Ok(directory.join(entry?.file_name())));
+            let entries =
+                fs::read_dir(directory)?.map(|entry| Ok(directory.join(entry?.file_name())));
             entries.collect()
         };
         let mut files = list().map_err(|error| unlistable(directory, &error))?;
@@ -120,20 +158,37 @@ impl Source for Disk {
     fn program(&mut self, path: &Path) -> Result<(), Unreadable> {
         let refuse = |rule, what: &str, hint: &str| {
             let message = format!("{} {what}", path.display());
-            Err(Unreadable { rule, message, hint: Some(hint.to_owned()), position: None })
+            Err(Unreadable {
+                rule,
+                message,
+                hint: Some(hint.to_owned()),
+                position: None,
+            })
         };
         match fs::metadata(path) {
-            Ok(metadata) if !metadata.is_file() => refuse("bad-program", "is not a file", "name a program or a script"),
-            Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
-                refuse("bad-program", "may not be executed", "chmod 755 makes it a program")
+            Ok(metadata) if !metadata.is_file() => {
+                refuse("bad-program", "is not a file", "name a program or a script")
             }
+            Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => refuse(
+                "bad-program",
+                "may not be executed",
+                "chmod 755 makes it a program",
+            ),
             Ok(_) => Ok(()),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                refuse("missing-program", "is not there", "install the program of the check first")
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                refuse(
+                    "missing-program",
+                    "is not there",
+                    "install the program of the check first",
+                )
             }
-            Err(error) => {
-                refuse("bad-program", &format!("cannot be looked at: {error}"), "the user that runs the server must reach it")
-            }
+            Err(error) => refuse(
+                "bad-program",
+                &format!("cannot be looked at: {error}"),
+                "the user that runs the server must reach it",
+            ),
         }
     }
 
@@ -145,21 +200,42 @@ impl Source for Disk {
 /// Says whether `path`, with every link followed, lies in one of the directories `allowed`.
 fn check_inside(path: &Path, allowed: &[PathBuf]) -> Result<(), Unreadable> {
     let real = real(path);
-    if allowed.iter().any(|directory| real.starts_with(self::real(directory))) {
+    if allowed
+        .iter()
+        .any(|directory| real.starts_with(self::real(directory)))
+    {
         return Ok(());
     }
     let zones = allowed.first().map_or(Path::new(""), |zones| zones);
     let here = self::real(Path::new(""));
     let real = real.strip_prefix(here).unwrap_or(&real).display();
-    let message = format!("{} is {real}, outside the zones directory {}", path.display(), zones.display());
+    let message = format!(
+        "{} is {real}, outside the zones directory {}",
+        path.display(),
+        zones.display()
+    );
     let hint = "move it there, or name its directory in [server] include_from".to_owned();
-    Err(Unreadable { rule: OUTSIDE, message, hint: Some(hint), position: None })
+    Err(Unreadable {
+        rule: OUTSIDE,
+        message,
+        hint: Some(hint),
+        position: None,
+    })
 }
 
 /// The path without links, `.` and `..`; of one that is not there, that of the nearest directory above it that is.
 fn real(path: &Path) -> PathBuf {
-    let real = |path: &Path| fs::canonicalize(if path.as_os_str().is_empty() { Path::new(".") } else { path }).ok();
-    path.ancestors().find_map(real).unwrap_or_else(|| path.to_owned())
+    let real = |path: &Path| {
+        fs::canonicalize(if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        })
+        .ok()
+    };
+    path.ancestors()
+        .find_map(real)
+        .unwrap_or_else(|| path.to_owned())
 }
 
 /// Reads a secret for the value of a header, without the line end that editors and `echo` put behind it. `None` where it
@@ -190,20 +266,44 @@ pub(super) fn secret(place: &SecretPlace) -> Result<Option<String>, Unreadable> 
     let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.is_empty() {
-        return Err(refuse("is empty".to_owned(), "write the secret into it, on one line"));
+        return Err(refuse(
+            "is empty".to_owned(),
+            "write the secret into it, on one line",
+        ));
     }
     if line.len() > MAX_SECRET {
-        return Err(refuse(format!("has {} octets, more than {MAX_SECRET}", line.len()), "is it the right file?"));
+        return Err(refuse(
+            format!("has {} octets, more than {MAX_SECRET}", line.len()),
+            "is it the right file?",
+        ));
     }
     if let Some(at) = line.iter().position(|b| matches!(b, b'\n' | b'\r')) {
-        return Err(refuse(format!("has more than one line: octet {} is a line end", at + 1), "a header is one line"));
+        return Err(refuse(
+            format!("has more than one line: octet {} is a line end", at + 1),
+            "a header is one line",
+        ));
     }
     match String::from_utf8(line.to_vec()) {
-        Ok(text) if text.bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic()) => Ok(Some(text)),
+        Ok(text)
+            if text
+                .bytes()
+                .all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic()) =>
+        {
+            Ok(Some(text))
+        }
         _ => {
-            let at = line.iter().position(|b| !matches!(b, b' ' | b'\t' | b'!'..=b'~')).unwrap_or_default();
+            let at = line
+                .iter()
+                .position(|b| !matches!(b, b' ' | b'\t' | b'!'..=b'~'))
+                .unwrap_or_default();
             let hint = "a header has printable ASCII characters: encode others, as Base64 does";
-            Err(refuse(format!("cannot be the value of a header: octet {} is not printable ASCII", at + 1), hint))
+            Err(refuse(
+                format!(
+                    "cannot be the value of a header: octet {} is not printable ASCII",
+                    at + 1
+                ),
+                hint,
+            ))
         }
     }
 }
@@ -219,7 +319,17 @@ pub(super) enum Problem {
 
 /// Reads a whole regular file; a pipe or a device could block or never end.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
-    read_up_to(path, if path.extension().is_some_and(|extension| extension == "toml") { MAX_TOML } else { MAX_FILE })
+    read_up_to(
+        path,
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            MAX_TOML
+        } else {
+            MAX_FILE
+        },
+    )
 }
 
 /// The same of a file of at most `limit` octets.
@@ -229,7 +339,11 @@ fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
     }
     let kind = fs::metadata(path).map_err(Problem::Io)?.file_type();
     if !kind.is_file() {
-        return Err(Problem::NotAFile(if kind.is_dir() { "a directory" } else { "a pipe or a device" }));
+        return Err(Problem::NotAFile(if kind.is_dir() {
+            "a directory"
+        } else {
+            "a pipe or a device"
+        }));
     }
     let file = File::open(path).map_err(Problem::Io)?;
     let size = file.metadata().map_err(Problem::Io)?.len();
@@ -238,8 +352,14 @@ fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
     }
     let mut bytes = Vec::with_capacity(size as usize);
     // One byte more shows a file that grew past the limit meanwhile.
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(Problem::Io)?;
-    if bytes.len() as u64 > limit { Err(Problem::TooLarge(limit)) } else { Ok(bytes) }
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(Problem::Io)?;
+    if bytes.len() as u64 > limit {
+        Err(Problem::TooLarge(limit))
+    } else {
+        Ok(bytes)
+    }
 }
 
 impl Problem {
@@ -256,10 +376,16 @@ impl Problem {
                 format!("the file {path} may not be read: permission denied"),
                 "the user that runs the server must be able to read it and to enter its directory",
             ),
-            Problem::Io(error) => {
-                ("unreadable-file", format!("the file {path} cannot be read: {error}"), "look into the kernel log: disks fail")
-            }
-            Problem::NotAFile(what) => ("unreadable-file", format!("{path} is {what}, not a file"), "name a regular file"),
+            Problem::Io(error) => (
+                "unreadable-file",
+                format!("the file {path} cannot be read: {error}"),
+                "look into the kernel log: disks fail",
+            ),
+            Problem::NotAFile(what) => (
+                "unreadable-file",
+                format!("{path} is {what}, not a file"),
+                "name a regular file",
+            ),
             Problem::TooLarge(limit) if limit == MAX_TOML => (
                 "file-too-large",
                 format!("{path} is larger than {} MiB", limit >> 20),
@@ -276,7 +402,12 @@ impl Problem {
                 "rename the file: letters, digits, dots and hyphens are safe",
             ),
         };
-        Unreadable { rule, message, hint: Some(hint.to_owned()), position: None }
+        Unreadable {
+            rule,
+            message,
+            hint: Some(hint.to_owned()),
+            position: None,
+        }
     }
 }
 
@@ -285,13 +416,22 @@ pub(super) fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Unreadable> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let (before, bad) = (&error.as_bytes()[..good], error.as_bytes()[good]);
-        let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1);
+        let line_start = before
+            .iter()
+            .rposition(|b| *b == b'\n')
+            .map_or(0, |i| i + 1);
         let line = before.iter().filter(|b| **b == b'\n').count() as u32 + 1;
-        let column = String::from_utf8_lossy(&before[line_start..]).chars().count() as u32 + 1;
+        let column = String::from_utf8_lossy(&before[line_start..])
+            .chars()
+            .count() as u32
+            + 1;
         Unreadable {
             rule: "not-utf8",
             message: format!("the byte 0x{bad:02X} is not UTF-8 text"),
-            hint: Some("save the file as UTF-8: iconv -f latin1 -t utf-8 converts most old files".to_owned()),
+            hint: Some(
+                "save the file as UTF-8: iconv -f latin1 -t utf-8 converts most old files"
+                    .to_owned(),
+            ),
             position: Some(At::new(path.display().to_string(), line, column, 0)),
         }
     })
@@ -300,9 +440,11 @@ pub(super) fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Unreadable> {
 fn unlistable(directory: &Path, error: &io::Error) -> Unreadable {
     let directory = directory.display();
     let (rule, message, hint) = match error.kind() {
-        ErrorKind::NotFound => {
-            ("missing-zones-directory", format!("there is no directory {directory}"), "create it and put the zone files into it")
-        }
+        ErrorKind::NotFound => (
+            "missing-zones-directory",
+            format!("there is no directory {directory}"),
+            "create it and put the zone files into it",
+        ),
         ErrorKind::NotADirectory => (
             "missing-zones-directory",
             format!("{directory} is not a directory"),
@@ -319,7 +461,12 @@ fn unlistable(directory: &Path, error: &io::Error) -> Unreadable {
             "look into the kernel log: disks fail",
         ),
     };
-    Unreadable { rule, message, hint: Some(hint.to_owned()), position: None }
+    Unreadable {
+        rule,
+        message,
+        hint: Some(hint.to_owned()),
+        position: None,
+    }
 }
 
 #[cfg(test)]
@@ -330,10 +477,16 @@ mod tests {
     fn each_way_of_not_reading_has_its_words() {
         let explain = |kind: ErrorKind| Problem::Io(kind.into()).explain(Path::new("zones/a.zone"));
         assert_eq!(explain(ErrorKind::NotFound).rule, "missing-file");
-        assert_eq!(explain(ErrorKind::PermissionDenied).message, "the file zones/a.zone may not be read: permission denied");
+        assert_eq!(
+            explain(ErrorKind::PermissionDenied).message,
+            "the file zones/a.zone may not be read: permission denied"
+        );
         assert_eq!(explain(ErrorKind::Other).rule, "unreadable-file");
         let unlistable = |kind: ErrorKind| unlistable(Path::new("zones"), &kind.into());
-        assert_eq!(unlistable(ErrorKind::PermissionDenied).message, "the directory zones may not be read: permission denied");
+        assert_eq!(
+            unlistable(ErrorKind::PermissionDenied).message,
+            "the directory zones may not be read: permission denied"
+        );
     }
 
     #[test]
@@ -351,10 +504,18 @@ mod tests {
     #[test]
     fn a_database_replaced_under_equal_time_and_length_shows_as_changed() {
         let directory = tempfile::tempdir().unwrap();
-        let (path, aside) = (directory.path().join("city.mmdb"), directory.path().join("aside"));
+        let (path, aside) = (
+            directory.path().join("city.mmdb"),
+            directory.path().join("aside"),
+        );
         let write = |path: &Path, text: &str| {
             fs::write(path, text).unwrap();
-            File::options().write(true).open(path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+            File::options()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_modified(std::time::UNIX_EPOCH)
+                .unwrap();
         };
         write(&path, "old");
         let mut disk = Disk::default();
@@ -365,7 +526,11 @@ mod tests {
         assert_ne!(disk.stamps, replaced, "another inode");
         std::thread::sleep(std::time::Duration::from_millis(20));
         write(&path, "odd");
-        assert_ne!(replaced, disk.stamps.look(), "the same inode, changed at another time");
+        assert_ne!(
+            replaced,
+            disk.stamps.look(),
+            "the same inode, changed at another time"
+        );
     }
 
     #[test]
@@ -374,9 +539,17 @@ mod tests {
         let path = directory.path().join("a.toml");
         fs::write(&path, "zone = 1").unwrap();
         let mut disk = Disk::default();
-        assert_eq!(disk.zone_files(directory.path()).unwrap(), std::slice::from_ref(&path));
+        assert_eq!(
+            disk.zone_files(directory.path()).unwrap(),
+            std::slice::from_ref(&path)
+        );
         fs::remove_file(&path).unwrap();
-        assert!(disk.text(&path).unwrap_err().message.ends_with("was removed while the files were being read"));
+        assert!(
+            disk.text(&path)
+                .unwrap_err()
+                .message
+                .ends_with("was removed while the files were being read")
+        );
     }
 
     #[test]

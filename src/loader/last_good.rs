@@ -74,11 +74,20 @@ pub fn save(state: &Path, inputs: &Inputs) -> io::Result<()> {
         let bytes = file.content.bytes();
         let sha256 = sha256(bytes);
         keep(&contents, &sha256, bytes)?;
-        files.push(ManifestFile { path: file.path.clone(), sha256, bytes: bytes.len() as u64 });
+        files.push(ManifestFile {
+            path: file.path.clone(),
+            sha256,
+            bytes: bytes.len() as u64,
+        });
     }
     sync_directory(&contents)?;
     let meridian = env!("CARGO_PKG_VERSION").to_owned();
-    let manifest = Manifest { format: FORMAT, meridian, config: inputs.config.clone(), files };
+    let manifest = Manifest {
+        format: FORMAT,
+        meridian,
+        config: inputs.config.clone(),
+        files,
+    };
     write_manifest(&directory, &manifest)?;
     remove_others(&contents, &manifest)
 }
@@ -96,13 +105,18 @@ fn write_manifest(directory: &Path, manifest: &Manifest) -> io::Result<()> {
 pub fn save_databases(state: &Path, databases: &Inputs) -> io::Result<()> {
     let directory = state.join("last-good");
     let contents = directory.join("files");
-    let mut manifest = read_manifest(&fs::read(directory.join("manifest.json"))?).map_err(io::Error::other)?;
+    let mut manifest =
+        read_manifest(&fs::read(directory.join("manifest.json"))?).map_err(io::Error::other)?;
     for file in &databases.files {
         let bytes = file.content.bytes();
         let sha256 = sha256(bytes);
         keep(&contents, &sha256, bytes)?;
         manifest.files.retain(|kept| kept.path != file.path);
-        manifest.files.push(ManifestFile { path: file.path.clone(), sha256, bytes: bytes.len() as u64 });
+        manifest.files.push(ManifestFile {
+            path: file.path.clone(),
+            sha256,
+            bytes: bytes.len() as u64,
+        });
     }
     sync_directory(&contents)?;
     write_manifest(&directory, &manifest)?;
@@ -119,19 +133,31 @@ pub fn load_last_good(state: &Path) -> Result<Outcome, LastGoodError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(LastGoodError::None),
         Err(error) => return Err(unusable(format!("{}: {error}", path.display()))),
     };
-    let manifest = read_manifest(&text).map_err(|why| unusable(format!("{} {why}", path.display())))?;
+    let manifest =
+        read_manifest(&text).map_err(|why| unusable(format!("{} {why}", path.display())))?;
     let mut copies = Copies::default();
     for file in manifest.files {
         let path = directory.join("files").join(&file.sha256);
-        let bytes = fs::read(&path)
-            .map_err(|error| unusable(format!("the copy of {} is gone ({}: {error})", file.path.display(), path.display())))?;
+        let bytes = fs::read(&path).map_err(|error| {
+            unusable(format!(
+                "the copy of {} is gone ({}: {error})",
+                file.path.display(),
+                path.display()
+            ))
+        })?;
         if sha256(&bytes) != file.sha256 {
-            return Err(unusable(format!("the copy of {} is damaged ({})", file.path.display(), path.display())));
+            return Err(unusable(format!(
+                "the copy of {} is damaged ({})",
+                file.path.display(),
+                path.display()
+            )));
         }
         copies.order.push(file.path.clone());
         copies.files.insert(file.path, Arc::new(bytes));
     }
-    Ok(load_from(&mut copies, &manifest.config, |copies| copies.inputs()))
+    Ok(load_from(&mut copies, &manifest.config, |copies| {
+        copies.inputs()
+    }))
 }
 
 fn read_manifest(text: &[u8]) -> Result<Manifest, String> {
@@ -144,12 +170,21 @@ fn read_manifest(text: &[u8]) -> Result<Manifest, String> {
     let version: Version = serde_json::from_slice(text).map_err(damaged)?;
     if version.format != FORMAT {
         let Version { format, meridian } = version;
-        return Err(format!("has format {format}, written by Meridian {meridian}; this version reads format {FORMAT}"));
+        return Err(format!(
+            "has format {format}, written by Meridian {meridian}; this version reads format {FORMAT}"
+        ));
     }
     let manifest: Manifest = serde_json::from_slice(text).map_err(damaged)?;
     // The names lead to files: nothing but a checksum may stand there.
-    match manifest.files.iter().find(|f| f.sha256.len() != 64 || !f.sha256.bytes().all(|b| b.is_ascii_hexdigit())) {
-        Some(file) => Err(format!("is damaged: the checksum of {} is none", file.path.display())),
+    match manifest
+        .files
+        .iter()
+        .find(|f| f.sha256.len() != 64 || !f.sha256.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        Some(file) => Err(format!(
+            "is damaged: the checksum of {} is none",
+            file.path.display()
+        )),
         None => Ok(manifest),
     }
 }
@@ -177,7 +212,13 @@ impl Copies {
             Some(text) => Content::Text(text.clone()),
             None => Content::Binary(self.files[path].clone()),
         };
-        self.order.iter().map(|path| InputFile { path: path.clone(), content: content(path) }).collect()
+        self.order
+            .iter()
+            .map(|path| InputFile {
+                path: path.clone(),
+                content: content(path),
+            })
+            .collect()
     }
 }
 
@@ -214,10 +255,13 @@ impl Source for Copies {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    digest::digest(&digest::SHA256, bytes).as_ref().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    digest::digest(&digest::SHA256, bytes)
+        .as_ref()
+        .iter()
+        .fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
 /// Writes a content unless it is there, whole, already.
@@ -233,10 +277,13 @@ pub const UNFINISHED: &str = ".new-";
 
 /// Puts a file in place whole or not at all: written aside, synced, renamed, and the directory synced.
 pub fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(directory)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempfile_in(directory)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    file.persist(directory.join(name)).map_err(|error| error.error)?;
+    file.persist(directory.join(name))
+        .map_err(|error| error.error)?;
     sync_directory(directory)
 }
 
@@ -246,10 +293,18 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 
 /// Removes contents that the manifest does not name, and temporary files of a save cut short.
 fn remove_others(contents: &Path, manifest: &Manifest) -> io::Result<()> {
-    let named: HashSet<&str> = manifest.files.iter().map(|file| file.sha256.as_str()).collect();
+    let named: HashSet<&str> = manifest
+        .files
+        .iter()
+        .map(|file| file.sha256.as_str())
+        .collect();
     for entry in fs::read_dir(contents)? {
         let entry = entry?;
-        if !entry.file_name().to_str().is_some_and(|name| named.contains(name)) {
+        if !entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| named.contains(name))
+        {
             fs::remove_file(entry.path())?;
         }
     }

@@ -21,6 +21,9 @@ pub(super) fn rename(config: &mut Config) {
 
 /// The host's name as the kernel has it; `localhost` where it is none that a node may have.
 pub(super) fn host_name() -> String {
-    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    name.filter(|name| is_node_name(name)).unwrap_or_else(|| "localhost".to_owned())
+    let name = nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok());
+    name.filter(|name| is_node_name(name))
+        .unwrap_or_else(|| "localhost".to_owned())
 }

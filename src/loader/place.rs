@@ -17,7 +17,11 @@ pub const DEFAULT_STATE: &str = "/var/lib/meridian";
 pub fn state_directory(named: Option<PathBuf>) -> Option<PathBuf> {
     let passed = || {
         let all = std::env::var_os("STATE_DIRECTORY")?;
-        let first = all.as_bytes().split(|octet| *octet == b':').next().filter(|first| !first.is_empty())?;
+        let first = all
+            .as_bytes()
+            .split(|octet| *octet == b':')
+            .next()
+            .filter(|first| !first.is_empty())?;
         Some(PathBuf::from(OsStr::from_bytes(first)))
     };
     named.or_else(passed).or_else(default_state)
@@ -26,7 +30,9 @@ pub fn state_directory(named: Option<PathBuf>) -> Option<PathBuf> {
 /// It is looked for once: the answer stays the same while the process lives, and no later look can hang.
 fn default_state() -> Option<PathBuf> {
     static FOUND: OnceLock<bool> = OnceLock::new();
-    FOUND.get_or_init(|| fs::read_dir(DEFAULT_STATE).is_ok()).then(|| DEFAULT_STATE.into())
+    FOUND
+        .get_or_init(|| fs::read_dir(DEFAULT_STATE).is_ok())
+        .then(|| DEFAULT_STATE.into())
 }
 
 /// True where [`DEFAULT_STATE`] is there, and not for this user: what is kept is another's.

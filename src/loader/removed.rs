@@ -31,10 +31,30 @@ struct Kind {
 impl Removed {
     /// What `new` does not have of `old`.
     pub fn between(old: &Dataset, new: &Dataset) -> Removed {
-        let zones = |dataset: &Dataset| dataset.config.zones.iter().map(|zone| zone.origin.to_lowercase()).collect();
-        let services = |dataset: &Dataset| dataset.config.services.iter().map(|service| service.name.to_lowercase()).collect();
+        let zones = |dataset: &Dataset| {
+            dataset
+                .config
+                .zones
+                .iter()
+                .map(|zone| zone.origin.to_lowercase())
+                .collect()
+        };
+        let services = |dataset: &Dataset| {
+            dataset
+                .config
+                .services
+                .iter()
+                .map(|service| service.name.to_lowercase())
+                .collect()
+        };
         let steered: HashSet<Name> = services(old);
-        let names = |dataset: &Dataset| dataset.names.owners().filter_map(Name::from_wire).collect::<HashSet<Name>>();
+        let names = |dataset: &Dataset| {
+            dataset
+                .names
+                .owners()
+                .filter_map(Name::from_wire)
+                .collect::<HashSet<Name>>()
+        };
         let mut static_names = names(old);
         static_names.retain(|name| !steered.contains(name));
         Removed([
@@ -52,7 +72,12 @@ impl Removed {
     /// Records an error in `out` where of any kind more than a share of `most` (0 … 1) is removed; true if so. `config` is the
     /// file that says how much.
     pub fn refuse(&self, most: f64, config: &Path, out: &mut Diagnostics) -> bool {
-        let excess: Vec<String> = self.0.iter().filter(|kind| kind.exceeds(most)).map(Kind::to_string).collect();
+        let excess: Vec<String> = self
+            .0
+            .iter()
+            .filter(|kind| kind.exceeds(most))
+            .map(Kind::to_string)
+            .collect();
         if excess.is_empty() {
             return false;
         }
@@ -70,7 +95,12 @@ impl Removed {
 
 impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gone: Vec<String> = self.0.iter().filter(|kind| !kind.gone.is_empty()).map(Kind::to_string).collect();
+        let gone: Vec<String> = self
+            .0
+            .iter()
+            .filter(|kind| !kind.gone.is_empty())
+            .map(Kind::to_string)
+            .collect();
         f.write_str(&gone.join(", and "))
     }
 }
@@ -79,7 +109,11 @@ impl Kind {
     fn new(words: [&'static str; 2], old: &HashSet<Name>, new: &HashSet<Name>) -> Kind {
         let mut gone: Vec<String> = old.difference(new).map(Name::to_string).collect();
         gone.sort();
-        Kind { words, gone, of: old.len() }
+        Kind {
+            words,
+            gone,
+            of: old.len(),
+        }
     }
 
     fn exceeds(&self, most: f64) -> bool {
@@ -93,7 +127,16 @@ impl fmt::Display for Kind {
         let Kind { words, gone, of } = self;
         let more = gone.len().saturating_sub(NAMED);
         let named = gone[..gone.len() - more].join(", ");
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        write!(f, "{} of {of} {} ({named}{more})", gone.len(), words[usize::from(*of != 1)])
+        let more = if more == 0 {
+            String::new()
+        } else {
+            format!(" and {more} more")
+        };
+        write!(
+            f,
+            "{} of {of} {} ({named}{more})",
+            gone.len(),
+            words[usize::from(*of != 1)]
+        )
     }
 }

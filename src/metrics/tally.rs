@@ -39,12 +39,15 @@ impl Tally {
 
     /// What counter `number` has counted so far, from any thread.
     pub fn get(&self, number: u32) -> u64 {
-        self.0.get(number as usize / CHUNK).map_or(0, |chunk| chunk.0[number as usize % CHUNK].get())
+        self.0
+            .get(number as usize / CHUNK)
+            .map_or(0, |chunk| chunk.0[number as usize % CHUNK].get())
     }
 
     /// The same tally with at least `count` counters; the new ones are at 0.
     pub fn grown(&self, count: usize) -> Tally {
-        let new = (self.0.len()..count.div_ceil(CHUNK)).map(|_| Arc::new(Chunk([const { Counter::new() }; CHUNK])));
+        let new = (self.0.len()..count.div_ceil(CHUNK))
+            .map(|_| Arc::new(Chunk([const { Counter::new() }; CHUNK])));
         Tally(self.0.iter().cloned().chain(new).collect())
     }
 }
@@ -61,14 +64,25 @@ mod tests {
         let large = small.grown(CHUNK + 1);
         small.count(0);
         large.count(CHUNK as u32);
-        assert_eq!((large.get(0), large.get(CHUNK as u32), small.get(CHUNK as u32)), (2, 1, 0));
+        assert_eq!(
+            (
+                large.get(0),
+                large.get(CHUNK as u32),
+                small.get(CHUNK as u32)
+            ),
+            (2, 1, 0)
+        );
         assert_eq!(large.get(UNCOUNTED), 0);
     }
 
     #[test]
     fn no_two_workers_write_one_cache_line() {
         let tallies = [Tally::default().grown(1), Tally::default().grown(1)];
-        assert!(tallies.iter().all(|tally| std::ptr::from_ref(&tally.0[0].0).addr() % 128 == 0));
+        assert!(
+            tallies
+                .iter()
+                .all(|tally| std::ptr::from_ref(&tally.0[0].0).addr() % 128 == 0)
+        );
         assert_eq!(size_of::<Chunk>() % 128, 0);
     }
 }

@@ -10,8 +10,8 @@ use super::{CheckId, Target};
 
 pub use matching::{JsonPointer, JsonRule, JsonTest, Load, Pattern, Scalar, StatusRange};
 pub use types::{
-    DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HeaderText, HttpSpec, HttpVersion, IcmpSpec, LoadSource, PushSpec, Roots, Secret,
-    SecretPlace, TcpSpec, TlsSpec,
+    DnsSpec, DnsTransport, ExecSpec, GrpcSpec, HeaderText, HttpSpec, HttpVersion, IcmpSpec,
+    LoadSource, PushSpec, Roots, Secret, SecretPlace, TcpSpec, TlsSpec,
 };
 
 /// One `[checks.NAME]`.
@@ -52,7 +52,11 @@ pub struct FlapRule {
 
 impl FlapRule {
     /// The rule of a check that names none.
-    pub const DEFAULT: FlapRule = FlapRule { changes: 4, within: Duration::from_secs(600), hold: Duration::from_secs(300) };
+    pub const DEFAULT: FlapRule = FlapRule {
+        changes: 4,
+        within: Duration::from_secs(600),
+        hold: Duration::from_secs(300),
+    };
 }
 
 impl CheckSpec {

@@ -25,9 +25,16 @@ pub struct Region {
 
 /// The regions that an operator means by `text`: a region's name, else a metro's, else a label as `KEY:VALUE`. `metro:NAME`
 /// is a metro even where a region has its name. Empty where there are none.
-pub fn regions_named<'r>(regions: impl Iterator<Item = (RegionId, &'r Region)> + Clone, text: &str) -> Vec<RegionId> {
+pub fn regions_named<'r>(
+    regions: impl Iterator<Item = (RegionId, &'r Region)> + Clone,
+    text: &str,
+) -> Vec<RegionId> {
     let that = |is: &dyn Fn(&Region) -> bool| -> Vec<RegionId> {
-        regions.clone().filter(|(_, region)| is(region)).map(|(id, _)| id).collect()
+        regions
+            .clone()
+            .filter(|(_, region)| is(region))
+            .map(|(id, _)| id)
+            .collect()
     };
     let metro = |name: &str| that(&|region| region.metro.as_deref() == Some(name));
     let label = |(key, value): (&str, &str)| match key {
@@ -111,7 +118,9 @@ pub struct RegionSet(Box<[u64]>);
 impl RegionSet {
     /// True when `region` is in it.
     pub fn contains(&self, region: RegionId) -> bool {
-        self.0.get(region.index() / 64).is_some_and(|word| word >> (region.index() % 64) & 1 == 1)
+        self.0
+            .get(region.index() / 64)
+            .is_some_and(|word| word >> (region.index() % 64) & 1 == 1)
     }
 }
 

@@ -47,7 +47,9 @@ pub struct WallTime {
 impl WallTime {
     /// The reading at which `moment` is the Unix time `unix`.
     pub fn new(moment: Moment, unix: Duration) -> WallTime {
-        WallTime { zero: clamped(nanos(unix) - nanos(moment.0)) }
+        WallTime {
+            zero: clamped(nanos(unix) - nanos(moment.0)),
+        }
     }
 
     /// The same as one number, to be shared between threads.
@@ -95,7 +97,10 @@ fn clamped(nanos: i128) -> i64 {
 fn duration(nanos: i128) -> Duration {
     const SECOND: i128 = 1_000_000_000;
     let nanos = nanos.max(0);
-    Duration::new(u64::try_from(nanos / SECOND).unwrap_or(u64::MAX), (nanos % SECOND) as u32)
+    Duration::new(
+        u64::try_from(nanos / SECOND).unwrap_or(u64::MAX),
+        (nanos % SECOND) as u32,
+    )
 }
 
 #[cfg(test)]
@@ -108,10 +113,22 @@ mod tests {
     fn a_moment_is_shown_by_the_wall_clock_of_the_hour() {
         let moment = Moment(Duration::from_secs(3_000_000_000));
         let at = |seconds| WallTime::new(moment, Duration::from_secs(seconds));
-        assert_eq!(at(1_800_000_000).show(moment).to_string(), "2027-01-15T08:00:00Z");
-        assert_eq!(at(0).show(moment + Duration::from_secs(3600)).to_string(), "1970-01-01T01:00:00Z");
-        assert_eq!(at(0).step_to(at(1_800_000_000)), Duration::from_secs(1_800_000_000));
-        assert_eq!(WallTime::default().show(Moment(Duration::MAX)).to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(
+            at(1_800_000_000).show(moment).to_string(),
+            "2027-01-15T08:00:00Z"
+        );
+        assert_eq!(
+            at(0).show(moment + Duration::from_secs(3600)).to_string(),
+            "1970-01-01T01:00:00Z"
+        );
+        assert_eq!(
+            at(0).step_to(at(1_800_000_000)),
+            Duration::from_secs(1_800_000_000)
+        );
+        assert_eq!(
+            WallTime::default().show(Moment(Duration::MAX)).to_string(),
+            "9999-12-31T23:59:59Z"
+        );
     }
 
     proptest! {

@@ -22,7 +22,11 @@ impl Weight {
 
     /// `None` above [`Weight::MAX`].
     pub const fn new(weight: u32) -> Option<Weight> {
-        if weight > Weight::MAX { None } else { Some(Weight(weight)) }
+        if weight > Weight::MAX {
+            None
+        } else {
+            Some(Weight(weight))
+        }
     }
 
     /// The number.
@@ -101,7 +105,10 @@ impl SvcbSet {
         let mut rest = &rdata[3..];
         std::iter::from_fn(move || {
             let (head, after) = rest.split_first_chunk::<4>()?;
-            let (key, length) = (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[2], head[3]]));
+            let (key, length) = (
+                u16::from_be_bytes([head[0], head[1]]),
+                u16::from_be_bytes([head[2], head[3]]),
+            );
             let value;
             (value, rest) = after.split_at_checked(length.into())?;
             Some((key, value))
@@ -110,8 +117,11 @@ impl SvcbSet {
 
     /// The families of whose addresses a steered record has hints.
     pub fn hinted(rdata: &[u8]) -> impl Iterator<Item = Family> {
-        SvcbSet::params(rdata)
-            .filter_map(|(key, _)| Family::BOTH.into_iter().find(|family| SvcbSet::HINTS[family.index()] == key))
+        SvcbSet::params(rdata).filter_map(|(key, _)| {
+            Family::BOTH
+                .into_iter()
+                .find(|family| SvcbSet::HINTS[family.index()] == key)
+        })
     }
 }
 
@@ -151,7 +161,10 @@ impl Unit {
             return Ok(self.rules.service.clone());
         }
         let width = (self.rules.count - 1).to_string().len();
-        Name::from_text(&format!("{:0width$}", self.index), Some(&self.rules.service))
+        Name::from_text(
+            &format!("{:0width$}", self.index),
+            Some(&self.rules.service),
+        )
     }
 
     /// The name of the TXT record that says who owns the unit of that name.
@@ -172,7 +185,9 @@ pub enum Takeover {
 impl Service {
     /// The families any pool offers: types outside it are NODATA, whatever the health.
     pub fn families(&self) -> Families {
-        self.pools.iter().fold(Families::default(), |all, pool| all.union(pool.families()))
+        self.pools
+            .iter()
+            .fold(Families::default(), |all, pool| all.union(pool.families()))
     }
 
     /// True when families can go different ways: see [`FamilyRule`]. One that hands out names has nothing to part.
@@ -232,12 +247,16 @@ pub struct Pool {
 impl Pool {
     /// The families its endpoints offer; a CNAME target counts for both.
     pub fn families(&self) -> Families {
-        self.endpoints.iter().fold(Families::default(), |all, e| all.union(e.target.families()))
+        self.endpoints
+            .iter()
+            .fold(Families::default(), |all, e| all.union(e.target.families()))
     }
 
     /// True when it hands out names: all of its endpoints are, or none.
     pub fn has_names(&self) -> bool {
-        self.endpoints.iter().any(|endpoint| matches!(endpoint.target, Target::Name(_)))
+        self.endpoints
+            .iter()
+            .any(|endpoint| matches!(endpoint.target, Target::Name(_)))
     }
 }
 
@@ -276,8 +295,14 @@ impl Target {
     /// The families it offers; a CNAME target counts for both.
     pub fn families(&self) -> Families {
         match self {
-            Target::Address(IpAddr::V4(_)) => Families { v4: true, v6: false },
-            Target::Address(IpAddr::V6(_)) => Families { v4: false, v6: true },
+            Target::Address(IpAddr::V4(_)) => Families {
+                v4: true,
+                v6: false,
+            },
+            Target::Address(IpAddr::V6(_)) => Families {
+                v4: false,
+                v6: true,
+            },
             Target::Name(_) => Families { v4: true, v6: true },
         }
     }
@@ -341,7 +366,10 @@ pub struct Families {
 impl Families {
     /// Families in either.
     pub fn union(self, other: Families) -> Families {
-        Families { v4: self.v4 || other.v4, v6: self.v6 || other.v6 }
+        Families {
+            v4: self.v4 || other.v4,
+            v6: self.v6 || other.v6,
+        }
     }
 
     /// True when `family` is in it.

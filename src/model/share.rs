@@ -19,7 +19,11 @@ impl Share {
 
     /// A number of parts; `None` above [`Share::WHOLE`].
     pub const fn of_parts(parts: u32) -> Option<Share> {
-        if parts > Share::WHOLE { None } else { Some(Share(parts)) }
+        if parts > Share::WHOLE {
+            None
+        } else {
+            Some(Share(parts))
+        }
     }
 
     /// How many parts it is, 0 … [`Share::WHOLE`].
@@ -30,7 +34,10 @@ impl Share {
     /// Reads an unsigned decimal, such as `0.55`, `1`, `5.5e-1`.
     pub fn from_decimal(text: &str) -> Result<Share, ShareError> {
         let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().map_err(|_| ShareError::NoShare)?),
+            Some((mantissa, exponent)) => (
+                mantissa,
+                exponent.parse::<i64>().map_err(|_| ShareError::NoShare)?,
+            ),
             None => (text, 0),
         };
         let mantissa = mantissa.strip_prefix('+').unwrap_or(mantissa);
@@ -45,12 +52,20 @@ impl Share {
         }
         let dropped = (digits.len() - digits.trim_end_matches('0').len()) as i64;
         // The value is `significant` × 10^`power`; in parts, nine more.
-        let power = exponent.saturating_sub(fraction.len() as i64).saturating_add(dropped);
+        let power = exponent
+            .saturating_sub(fraction.len() as i64)
+            .saturating_add(dropped);
         if (significant.len() as i64).saturating_add(power) > 1 {
             return Err(ShareError::NoShare);
         }
-        let zeros = power.checked_add(9).and_then(|zeros| u32::try_from(zeros).ok()).ok_or(ShareError::TooFine)?;
-        let parts = significant.parse::<u64>().ok().and_then(|n| n.checked_mul(10u64.checked_pow(zeros)?));
+        let zeros = power
+            .checked_add(9)
+            .and_then(|zeros| u32::try_from(zeros).ok())
+            .ok_or(ShareError::TooFine)?;
+        let parts = significant
+            .parse::<u64>()
+            .ok()
+            .and_then(|n| n.checked_mul(10u64.checked_pow(zeros)?));
         let parts = parts.and_then(|parts| u32::try_from(parts).ok());
         parts.and_then(Share::of_parts).ok_or(ShareError::NoShare)
     }
@@ -107,11 +122,31 @@ mod tests {
         ] {
             assert_eq!(Share::from_decimal(text), Ok(Share(parts)), "{text}");
         }
-        for text in ["", ".", "1.1", "1.000000001", "10", "1e1", "-0.5", "nan", "inf", "1e99999999999", "0.5x"] {
-            assert_eq!(Share::from_decimal(text), Err(ShareError::NoShare), "{text}");
+        for text in [
+            "",
+            ".",
+            "1.1",
+            "1.000000001",
+            "10",
+            "1e1",
+            "-0.5",
+            "nan",
+            "inf",
+            "1e99999999999",
+            "0.5x",
+        ] {
+            assert_eq!(
+                Share::from_decimal(text),
+                Err(ShareError::NoShare),
+                "{text}"
+            );
         }
         for text in ["0.0000000001", "1e-10", "0.1234567891", "1e-99999999999"] {
-            assert_eq!(Share::from_decimal(text), Err(ShareError::TooFine), "{text}");
+            assert_eq!(
+                Share::from_decimal(text),
+                Err(ShareError::TooFine),
+                "{text}"
+            );
         }
         for text in ["0", "1", "0.55", "0.000000001", "0.123456789"] {
             assert_eq!(Share::from_decimal(text).unwrap().to_string(), text);

@@ -17,15 +17,25 @@ use crate::model::TlsSpec;
 const DAY: i64 = 86_400;
 
 /// Holds the end of the server's certificate, the first of `chain`, to the days of `spec`.
-pub(super) fn check_end(spec: &TlsSpec, chain: Option<&[CertificateDer<'_>]>, report: &mut Report) -> Result<(), Seen> {
+pub(super) fn check_end(
+    spec: &TlsSpec,
+    chain: Option<&[CertificateDer<'_>]>,
+    report: &mut Report,
+) -> Result<(), Seen> {
     if spec.certificate_min_days == 0 && spec.certificate_warn_days == 0 {
         return Ok(());
     }
     let fail = |rule| Err(Seen::Fail(FailReason::Certificate(rule)));
-    let Some(left) = chain.and_then(<[_]>::first).and_then(seconds_left) else { return fail(CertificateRule::Encoding) };
+    let Some(left) = chain.and_then(<[_]>::first).and_then(seconds_left) else {
+        return fail(CertificateRule::Encoding);
+    };
     let days = u32::try_from(left.div_euclid(DAY)).unwrap_or(0);
     if days < spec.certificate_min_days {
-        return fail(if left < 0 { CertificateRule::Expired } else { CertificateRule::EndsIn(days) });
+        return fail(if left < 0 {
+            CertificateRule::Expired
+        } else {
+            CertificateRule::EndsIn(days)
+        });
     }
     if days < spec.certificate_warn_days {
         report.warning = Some(Warning::CertificateEndsIn(days));
@@ -36,19 +46,29 @@ pub(super) fn check_end(spec: &TlsSpec, chain: Option<&[CertificateDer<'_>]>, re
 /// How long `certificate` is still valid, in seconds; negative once it is not. `None` where it cannot be read.
 fn seconds_left(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64);
     Some(certificate.validity().not_after.timestamp() - now)
 }
 
 /// The rule that TLS found broken.
 pub(super) fn rule(error: &CertificateError) -> CertificateRule {
     match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => CertificateRule::Expired,
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => CertificateRule::NotYetValid,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => CertificateRule::Name,
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            CertificateRule::Expired
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            CertificateRule::NotYetValid
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            CertificateRule::Name
+        }
         CertificateError::UnknownIssuer => CertificateRule::UnknownIssuer,
         CertificateError::BadSignature => CertificateRule::Signature,
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => CertificateRule::Purpose,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            CertificateRule::Purpose
+        }
         CertificateError::Revoked => CertificateRule::Revoked,
         CertificateError::BadEncoding => CertificateRule::Encoding,
         // rustls has no name of its own for this one, and hands on that of webpki.

@@ -18,13 +18,19 @@ impl Clock {
     /// Now.
     pub fn now(&self) -> Moment {
         // The kernel has had this clock since 2.6.39; without it nothing would ever be due.
-        let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("every Linux has CLOCK_BOOTTIME");
+        let since_boot =
+            clock_gettime(ClockId::CLOCK_BOOTTIME).expect("every Linux has CLOCK_BOOTTIME");
         Moment(BEFORE + Duration::from(since_boot))
     }
 
     /// What the wall clock says now; it may be set at any time.
     pub fn wall(&self) -> WallTime {
-        WallTime::new(self.now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+        WallTime::new(
+            self.now(),
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default(),
+        )
     }
 
     /// `moment` in the runtime's terms, to sleep until it; what is past is now. The runtime sleeps on while the machine is

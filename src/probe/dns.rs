@@ -45,13 +45,20 @@ pub enum Heard {
 }
 
 /// A `dns` check: the answer is the expected one.
-pub(super) async fn probe(spec: &DnsSpec, attempt: &Attempt<'_>, report: &mut Report) -> Result<(), Seen> {
-    let question = Question::new(spec, fastrand::u16(..)).ok_or(Seen::NotJudged(NotJudged::Check))?;
+pub(super) async fn probe(
+    spec: &DnsSpec,
+    attempt: &Attempt<'_>,
+    report: &mut Report,
+) -> Result<(), Seen> {
+    let question =
+        Question::new(spec, fastrand::u16(..)).ok_or(Seen::NotJudged(NotJudged::Check))?;
     let query = question.to_vec().ok_or(Seen::NotJudged(NotJudged::Check))?;
     let judge = |error: io::Error| route::judge(&error, Phase::Response, attempt.family());
     let mut heard = Heard::Truncated;
     if spec.transport == DnsTransport::Udp {
-        heard = over_udp(attempt.address, &question, &query).await.map_err(judge)?;
+        heard = over_udp(attempt.address, &question, &query)
+            .await
+            .map_err(judge)?;
     }
     if heard == Heard::Truncated {
         report.enter(Phase::Connect);
@@ -73,7 +80,11 @@ pub(super) async fn probe(spec: &DnsSpec, attempt: &Attempt<'_>, report: &mut Re
 
 /// The first datagram that answers.
 async fn over_udp(address: SocketAddr, question: &Question<'_>, query: &[u8]) -> io::Result<Heard> {
-    let own: IpAddr = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let own: IpAddr = if address.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
     let socket = UdpSocket::bind((own, 0)).await?;
     socket.connect(address).await?;
     socket.send(query).await?;
@@ -88,7 +99,11 @@ async fn over_udp(address: SocketAddr, question: &Question<'_>, query: &[u8]) ->
 }
 
 /// The first message on the connection that answers; two octets of length precede each (RFC 1035 §4.2.2).
-async fn over_tcp(mut stream: TcpStream, question: &Question<'_>, query: &[u8]) -> io::Result<Heard> {
+async fn over_tcp(
+    mut stream: TcpStream,
+    question: &Question<'_>,
+    query: &[u8],
+) -> io::Result<Heard> {
     let length = (query.len() as u16).to_be_bytes();
     stream.write_all(&[&length, query].concat()).await?;
     loop {
@@ -105,7 +120,11 @@ impl<'a> Question<'a> {
     /// The query of `spec` under `id`; `None` where its name is none for a query.
     pub fn new(spec: &'a DnsSpec, id: u16) -> Option<Question<'a>> {
         let name = Name::from_bytes(spec.name.as_wire()).ok()?;
-        Some(Question { spec, id, query: Query::query(name, RecordType::from(spec.rr_type.0)) })
+        Some(Question {
+            spec,
+            id,
+            query: Query::query(name, RecordType::from(spec.rr_type.0)),
+        })
     }
 
     /// The query on the wire. Recursion is desired: that is how a resolver is asked, and others take no notice.
@@ -122,7 +141,9 @@ impl<'a> Question<'a> {
         if bytes.len() < 12 || bytes[..2] != self.id.to_be_bytes() || bytes[2] & 0x80 == 0 {
             return Heard::Other;
         }
-        let Ok(message) = Message::from_vec(bytes) else { return Heard::Answer(Err(DnsFault::NotDns), String::new()) };
+        let Ok(message) = Message::from_vec(bytes) else {
+            return Heard::Answer(Err(DnsFault::NotDns), String::new());
+        };
         if !self.is_answered_by(&message) {
             return Heard::Other;
         }
@@ -134,7 +155,10 @@ impl<'a> Question<'a> {
 
     /// The question comes back with its answer; without it come errors of servers that could not read it.
     fn is_answered_by(&self, message: &Message) -> bool {
-        let refused = !matches!(message.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain);
+        let refused = !matches!(
+            message.metadata.response_code,
+            ResponseCode::NoError | ResponseCode::NXDomain
+        );
         message.metadata.op_code == OpCode::Query
             && match &message.queries[..] {
                 [] => refused,
@@ -154,7 +178,11 @@ impl<'a> Question<'a> {
         }
         let expected = &self.spec.expect_address;
         let found = addresses(message).any(|address| expected.contains(&address));
-        if expected.is_empty() || found { Ok(()) } else { Err(DnsFault::Address) }
+        if expected.is_empty() || found {
+            Ok(())
+        } else {
+            Err(DnsFault::Address)
+        }
     }
 }
 
@@ -164,18 +192,25 @@ fn rcode(message: &Message) -> Rcode {
 
 /// The addresses of the answer, whichever name of a chain of aliases they belong to.
 fn addresses(message: &Message) -> impl Iterator<Item = IpAddr> + '_ {
-    message.answers.iter().filter_map(|record| match &record.data {
-        RData::A(address) => Some(IpAddr::V4(address.0)),
-        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-        _ => None,
-    })
+    message
+        .answers
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::A(address) => Some(IpAddr::V4(address.0)),
+            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+            _ => None,
+        })
 }
 
 /// `NOERROR, 2 records: A 192.0.2.1, A 192.0.2.2`, as far as it tells anything.
 fn describe(message: &Message) -> String {
     const SHOWN: usize = 8;
     let count = message.answers.len();
-    let mut text = format!("{}, {count} record{}", rcode(message), if count == 1 { "" } else { "s" });
+    let mut text = format!(
+        "{}, {count} record{}",
+        rcode(message),
+        if count == 1 { "" } else { "s" }
+    );
     for (index, record) in message.answers.iter().take(SHOWN).enumerate() {
         let separator = if index == 0 { ": " } else { ", " };
         let _ = write!(text, "{separator}{} {}", record.record_type(), record.data);

@@ -33,7 +33,11 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// An `exec` check: the program ends with exit code 0. The first of what it wrote, be it to standard
 /// output or error, is evidence at any time; dropping the future kills it.
-pub(super) async fn probe(spec: &ExecSpec, attempt: &Attempt<'_>, report: &mut Report) -> Result<(), Seen> {
+pub(super) async fn probe(
+    spec: &ExecSpec,
+    attempt: &Attempt<'_>,
+    report: &mut Report,
+) -> Result<(), Seen> {
     let (programs, check) = (attempt.prober.programs(), attempt.run.check.name.as_str());
     match start(command(spec, attempt), attempt.run.turn.clone()).await {
         Ok((mut running, pipe)) => {
@@ -42,7 +46,9 @@ pub(super) async fn probe(spec: &ExecSpec, attempt: &Attempt<'_>, report: &mut R
         }
         Err(error) => {
             programs.say_cannot_start(check, &spec.command[0], &error);
-            Err(Seen::NotJudged(NotJudged::Program(error.raw_os_error().unwrap_or(0))))
+            Err(Seen::NotJudged(NotJudged::Program(
+                error.raw_os_error().unwrap_or(0),
+            )))
         }
     }
 }
@@ -62,12 +68,21 @@ pub(super) type Turn = Arc<OwnedSemaphorePermit>;
 impl Programs {
     /// At most `at_once` programs run at the same time.
     pub(super) fn new(at_once: usize) -> Programs {
-        Programs { permits: Arc::new(Semaphore::new(at_once.max(1))), broken: Mutex::default() }
+        Programs {
+            permits: Arc::new(Semaphore::new(at_once.max(1))),
+            broken: Mutex::default(),
+        }
     }
 
     /// A turn: to be waited for before the check's time begins to run.
     pub(super) async fn turn(&self) -> Turn {
-        Arc::new(self.permits.clone().acquire_owned().await.expect("nothing closes the semaphore"))
+        Arc::new(
+            self.permits
+                .clone()
+                .acquire_owned()
+                .await
+                .expect("nothing closes the semaphore"),
+        )
     }
 
     fn say_cannot_start(&self, check: &str, program: &str, error: &io::Error) {
@@ -108,7 +123,10 @@ async fn start(mut command: Command, turn: Option<Turn>) -> io::Result<(Running,
     let state = Arc::new(Mutex::new(State::Starting));
     let (begun, beginning) = oneshot::channel();
     let (over, ended) = oneshot::channel();
-    let running = Running { state: state.clone(), ended };
+    let running = Running {
+        state: state.clone(),
+        ended,
+    };
     tokio::task::spawn_blocking(move || {
         let started = command.spawn();
         // It holds the pipe's writing ends, which would keep the pipe open.
@@ -129,8 +147,15 @@ async fn start(mut command: Command, turn: Option<Turn>) -> io::Result<(Running,
 fn command(spec: &ExecSpec, attempt: &Attempt<'_>) -> Command {
     let left = attempt.deadline.saturating_duration_since(Instant::now());
     let mut command = Command::new(&spec.command[0]);
-    command.args(&spec.command[1..]).current_dir("/").process_group(0).stdin(Stdio::null());
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()));
+    command
+        .args(&spec.command[1..])
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::null());
+    command.env_clear().env(
+        "PATH",
+        std::env::var_os("PATH").unwrap_or_else(|| PATH.into()),
+    );
     command.env("MERIDIAN_CHECK", &attempt.run.check.name);
     command.env("MERIDIAN_TARGET", attempt.named().trim_matches(['[', ']']));
     command.env("MERIDIAN_ADDRESS", attempt.address.ip().to_string());
@@ -152,7 +177,8 @@ fn wait(mut child: Child, state: &Mutex<State>) -> io::Result<ExitStatus> {
         }
     }
     // Not reaped yet, the program keeps its number, which is its group's.
-    while waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
+    while waitid(Id::Pid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {
+    }
     let mut state = lock(state);
     kill(group);
     *state = State::Over;
@@ -171,7 +197,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Running {
     /// Reads what the program writes until it ends, and judges its end.
     async fn finish(&mut self, mut pipe: pipe::Receiver, report: &mut Report) -> Result<(), Seen> {
-        let mut written = Written { total: 0, kept: Vec::new(), report };
+        let mut written = Written {
+            total: 0,
+            kept: Vec::new(),
+            report,
+        };
         let mut open = true;
         let mut buffer = [0; 1024];
         let status = loop {
@@ -186,7 +216,10 @@ impl Running {
         };
         // What left the group may hold the pipe open for as long as it likes: only what is there is read. The runtime
         // may not have heard of it yet, so the pipe itself is asked.
-        let mut pipe = File::from(pipe.into_nonblocking_fd().map_err(|error| resources(&error))?);
+        let mut pipe = File::from(
+            pipe.into_nonblocking_fd()
+                .map_err(|error| resources(&error))?,
+        );
         while let Ok(length @ 1..) = pipe.read(&mut buffer) {
             written.take(&buffer[..length])?;
         }
@@ -224,7 +257,11 @@ impl Written<'_> {
             self.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
             self.report.evidence = Evidence::of(self.kept.trim_ascii_end());
         }
-        if self.total > MAX_OUTPUT { Err(Seen::Fail(FailReason::Exec(ExecFault::TooMuchOutput))) } else { Ok(()) }
+        if self.total > MAX_OUTPUT {
+            Err(Seen::Fail(FailReason::Exec(ExecFault::TooMuchOutput)))
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -18,9 +18,17 @@ use crate::model::TargetId;
 ///
 /// The outcomes, in the order they came, are to be recorded one by one and then
 /// [`crate::health::Health::end_first_round`] called.
-pub async fn first_round(prober: &Arc<Prober>, limit: ProbeLimit, jobs: &[Job], within: Duration) -> Vec<(TargetId, Outcome)> {
+pub async fn first_round(
+    prober: &Arc<Prober>,
+    limit: ProbeLimit,
+    jobs: &[Job],
+    within: Duration,
+) -> Vec<(TargetId, Outcome)> {
     let mut seen = Vec::new();
-    first_round_each(prober, limit, jobs, within, |target, outcome| seen.push((target, outcome))).await;
+    first_round_each(prober, limit, jobs, within, |target, outcome| {
+        seen.push((target, outcome))
+    })
+    .await;
     seen
 }
 
@@ -79,7 +87,8 @@ async fn decide(prober: &Prober, job: &Job, outcomes: &mpsc::UnboundedSender<(Ta
 fn is_decided(seen: Seen) -> bool {
     match seen {
         Seen::Pass => true,
-        Seen::NotJudged(NotJudged::Resources(_) | NotJudged::Resolver(_) | NotJudged::Stalled) | Seen::Fail(_) => false,
+        Seen::NotJudged(NotJudged::Resources(_) | NotJudged::Resolver(_) | NotJudged::Stalled)
+        | Seen::Fail(_) => false,
         Seen::NotJudged(_) => true,
     }
 }

@@ -42,7 +42,11 @@ const MAX_HEAD: u32 = 16 << 10;
 const WINDOW: u32 = 65_535;
 
 /// A `grpc` check: the health service says that the service is serving.
-pub(super) async fn probe(spec: &GrpcSpec, attempt: &Attempt<'_>, report: &mut Report) -> Result<(), Seen> {
+pub(super) async fn probe(
+    spec: &GrpcSpec,
+    attempt: &Attempt<'_>,
+    report: &mut Report,
+) -> Result<(), Seen> {
     let authority = match &spec.host {
         Some(host) => host.clone(),
         None => format!("{}:{}", attempt.named(), attempt.address.port()),
@@ -52,17 +56,35 @@ pub(super) async fn probe(spec: &GrpcSpec, attempt: &Attempt<'_>, report: &mut R
         report.enter(Phase::Response);
         return check(stream, "http", &authority, &spec.service, report).await;
     };
-    let stream = tls::open(tls, Alpn::Http2, attempt.address, &authority, attempt.prober, report).await?;
+    let stream = tls::open(
+        tls,
+        Alpn::Http2,
+        attempt.address,
+        &authority,
+        attempt.prober,
+        report,
+    )
+    .await?;
     report.enter(Phase::Response);
     check(stream, "https", &authority, &spec.service, report).await
 }
 
 /// Asks for the health of `service` under the name `authority`.
-async fn check<S>(stream: S, scheme: &str, authority: &str, service: &str, report: &mut Report) -> Result<(), Seen>
+async fn check<S>(
+    stream: S,
+    scheme: &str,
+    authority: &str,
+    service: &str,
+    report: &mut Report,
+) -> Result<(), Seen>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let origin = Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build();
+    let origin = Uri::builder()
+        .scheme(scheme)
+        .authority(authority)
+        .path_and_query("/")
+        .build();
     let origin = origin.map_err(|_| Seen::NotJudged(NotJudged::Check))?;
     let tasks = Tasks::default();
     let _scope = Scope(tasks.clone());
@@ -75,9 +97,17 @@ where
         .map_err(|error| Seen::Fail(reason(&error)))?;
     // Its error comes to the call as well.
     tasks.lock().spawn(async { drop(connection.await) });
-    let mut client = HealthClient::with_origin(Connection(sender), origin).max_decoding_message_size(MAX_MESSAGE);
-    match client.check(HealthCheckRequest { service: service.to_owned() }).await {
-        Ok(answer) => judge(answer.into_inner().status()).map_err(|fault| Seen::Fail(FailReason::Grpc(fault))),
+    let mut client = HealthClient::with_origin(Connection(sender), origin)
+        .max_decoding_message_size(MAX_MESSAGE);
+    match client
+        .check(HealthCheckRequest {
+            service: service.to_owned(),
+        })
+        .await
+    {
+        Ok(answer) => {
+            judge(answer.into_inner().status()).map_err(|fault| Seen::Fail(FailReason::Grpc(fault)))
+        }
         Err(status) => {
             report.evidence = Evidence::of(status.message().as_bytes());
             Err(Seen::Fail(failed(&status)))
@@ -119,7 +149,9 @@ fn failed(status: &Status) -> FailReason {
 fn reason(error: &hyper::Error) -> FailReason {
     match find::<h2::Error>(error) {
         Some(error) if error.is_io() => FailReason::Closed(Phase::Response),
-        Some(error) if error.is_remote() => FailReason::Http(HttpFault::Http2(error.reason().map_or(0, u32::from))),
+        Some(error) if error.is_remote() => {
+            FailReason::Http(HttpFault::Http2(error.reason().map_or(0, u32::from)))
+        }
         // We ended it: what came back is not HTTP/2, or more than we read.
         Some(_) => FailReason::Grpc(GrpcFault::NotGrpc),
         None => FailReason::Closed(Phase::Response),
@@ -144,7 +176,8 @@ struct Connection(http2::SendRequest<Body>);
 impl Service<Request<Body>> for Connection {
     type Response = Response<Limited<Incoming>>;
     type Error = Refusal;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Limited<Incoming>>, Refusal>> + Send>>;
+    type Future =
+        Pin<Box<dyn Future<Output = Result<Response<Limited<Incoming>>, Refusal>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         self.0.poll_ready(context).map_err(Refusal::Http)
@@ -154,7 +187,10 @@ impl Service<Request<Body>> for Connection {
         let agent = HeaderValue::from_static(concat!("meridian/", env!("CARGO_PKG_VERSION")));
         request.headers_mut().insert(USER_AGENT, agent);
         let answer = self.0.send_request(request);
-        Box::pin(async { Ok(accept(answer.await.map_err(Refusal::Http)?)?.map(|body| Limited::new(body, MAX_BODY))) })
+        Box::pin(async {
+            Ok(accept(answer.await.map_err(Refusal::Http)?)?
+                .map(|body| Limited::new(body, MAX_BODY)))
+        })
     }
 }
 
@@ -171,8 +207,15 @@ fn accept(response: Response<Incoming>) -> Result<Response<Incoming>, Refusal> {
     if response.status() != StatusCode::OK {
         return Err(Refusal::Status(response.status()));
     }
-    let kind = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    if kind.starts_with(b"application/grpc") { Ok(response) } else { Err(Refusal::NotGrpc) }
+    let kind = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    if kind.starts_with(b"application/grpc") {
+        Ok(response)
+    } else {
+        Err(Refusal::NotGrpc)
+    }
 }
 
 impl fmt::Display for Refusal {

@@ -17,7 +17,9 @@ use super::report::Report;
 use super::tls::{self, Alpn};
 use super::{MAX_BODY, tcp};
 use crate::health::{Evidence, FailReason, HttpFault, JsonFault, NotJudged, Phase, Seen};
-use crate::model::{HeaderText, HttpSpec, HttpVersion, JsonRule, JsonTest, Load, LoadSource, TlsSpec};
+use crate::model::{
+    HeaderText, HttpSpec, HttpVersion, JsonRule, JsonTest, Load, LoadSource, TlsSpec,
+};
 
 use exchange::{Answer, Message, Reset};
 
@@ -95,10 +97,17 @@ async fn fetch(
         secure: place.secure,
         authority: &place.authority,
         path: &place.path,
-        headers: headers(if place.ours { &spec.headers } else { &[] }, &place.authority).map_err(Seen::NotJudged)?,
+        headers: headers(
+            if place.ours { &spec.headers } else { &[] },
+            &place.authority,
+        )
+        .map_err(Seen::NotJudged)?,
         family: tcp::family(&place.address),
         wants: &|status| wants(spec, status),
-        awaits: spec.expect_body.as_ref().filter(|_| spec.json.is_empty() && !matches!(spec.load, Some(LoadSource::Json(_)))),
+        awaits: spec
+            .expect_body
+            .as_ref()
+            .filter(|_| spec.json.is_empty() && !matches!(spec.load, Some(LoadSource::Json(_)))),
         deadline: attempt.deadline,
     };
     // Each way is boxed, since a probe's memory is otherwise that of the way that takes most.
@@ -107,7 +116,9 @@ async fn fetch(
         report.enter(Phase::Response);
         return match spec.version {
             HttpVersion::Two => Box::pin(exchange::http2(stream, message, report)).await,
-            HttpVersion::Auto | HttpVersion::One => Box::pin(exchange::http1(stream, message, report)).await,
+            HttpVersion::Auto | HttpVersion::One => {
+                Box::pin(exchange::http1(stream, message, report)).await
+            }
         };
     }
     let alpn = match spec.version {
@@ -118,7 +129,15 @@ async fn fetch(
     // A redirect into TLS, or to another host, is held to what browsers would hold it to.
     let usual = TlsSpec::default();
     let tls = tls.filter(|_| place.ours).unwrap_or(&usual);
-    let stream = Box::pin(tls::open(tls, alpn, place.address, &place.authority, attempt.prober, report)).await?;
+    let stream = Box::pin(tls::open(
+        tls,
+        alpn,
+        place.address,
+        &place.authority,
+        attempt.prober,
+        report,
+    ))
+    .await?;
     report.enter(Phase::Response);
     let chosen_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     match (spec.version, chosen_two) {
@@ -130,8 +149,14 @@ async fn fetch(
 
 fn headers(ours: &[(String, HeaderText)], authority: &str) -> Result<HeaderMap, NotJudged> {
     let mut headers = HeaderMap::with_capacity(ours.len() + 4);
-    headers.insert(HOST, HeaderValue::from_str(authority).map_err(|_| NotJudged::Check)?);
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("meridian/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(
+        HOST,
+        HeaderValue::from_str(authority).map_err(|_| NotJudged::Check)?,
+    );
+    headers.insert(
+        USER_AGENT,
+        HeaderValue::from_static(concat!("meridian/", env!("CARGO_PKG_VERSION"))),
+    );
     headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     for (name, text) in ours {
         let value = match text {
@@ -151,7 +176,9 @@ fn headers(ours: &[(String, HeaderText)], authority: &str) -> Result<HeaderMap, 
 }
 
 fn passes(spec: &HttpSpec, status: u16) -> bool {
-    spec.expect_status.iter().any(|range| range.contains(status))
+    spec.expect_status
+        .iter()
+        .any(|range| range.contains(status))
 }
 
 /// How much of the body is read after a status.
@@ -174,9 +201,16 @@ fn judge(spec: &HttpSpec, answer: &Answer, report: &mut Report) -> Result<(), Se
         Err(Seen::Fail(reason))
     };
     if !passes(spec, answer.status) {
-        return fail(Evidence::of(&answer.body), FailReason::Status(answer.status));
+        return fail(
+            Evidence::of(&answer.body),
+            FailReason::Status(answer.status),
+        );
     }
-    if spec.expect_body.as_ref().is_some_and(|pattern| !pattern.matches(&answer.body)) {
+    if spec
+        .expect_body
+        .as_ref()
+        .is_some_and(|pattern| !pattern.matches(&answer.body))
+    {
         return fail(Evidence::of(&answer.body), FailReason::NoMatch);
     }
     let json = match spec.load {
@@ -185,11 +219,19 @@ fn judge(spec: &HttpSpec, answer: &Answer, report: &mut Report) -> Result<(), Se
         _ => answer.json(),
     };
     for rule in &spec.json {
-        let Some(document) = &json else { return fail(Evidence::of(&answer.body), FailReason::Json(JsonFault::NotJson)) };
+        let Some(document) = &json else {
+            return fail(
+                Evidence::of(&answer.body),
+                FailReason::Json(JsonFault::NotJson),
+            );
+        };
         let found = rule.pointer.find(document);
         if let Err(fault) = hold(rule, found) {
             let shown = found.map_or_else(|| "nothing".to_owned(), ToString::to_string);
-            return fail(Evidence::of(format!("{} is {shown}", rule.pointer).as_bytes()), FailReason::Json(fault));
+            return fail(
+                Evidence::of(format!("{} is {shown}", rule.pointer).as_bytes()),
+                FailReason::Json(fault),
+            );
         }
     }
     report.load = load(spec, answer, json.as_ref());
@@ -214,7 +256,14 @@ fn hold(rule: &JsonRule, found: Option<&serde_json::Value>) -> Result<(), JsonFa
 /// The load that the answer tells; what is not there or no load is none.
 fn load(spec: &HttpSpec, answer: &Answer, json: Option<&serde_json::Value>) -> Option<Load> {
     let share = match spec.load.as_ref()? {
-        LoadSource::Header(name) => answer.headers.get(name)?.to_str().ok()?.trim().parse().ok()?,
+        LoadSource::Header(name) => answer
+            .headers
+            .get(name)?
+            .to_str()
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?,
         LoadSource::Json(pointer) => pointer.find(json?)?.as_f64()?,
     };
     Load::new(share)
@@ -222,7 +271,11 @@ fn load(spec: &HttpSpec, answer: &Answer, json: Option<&serde_json::Value>) -> O
 
 impl Answer {
     fn json(&self) -> Option<serde_json::Value> {
-        if self.body.len() < MAX_BODY { serde_json::from_slice(&self.body).ok() } else { None }
+        if self.body.len() < MAX_BODY {
+            serde_json::from_slice(&self.body).ok()
+        } else {
+            None
+        }
     }
 }
 
@@ -233,11 +286,21 @@ mod tests {
 
     #[test]
     fn headers_of_the_check_replace_ours() {
-        let secret = |value| Secret { prefix: "Bearer ".into(), place: SecretPlace::Credential("token".into()), value };
+        let secret = |value| Secret {
+            prefix: "Bearer ".into(),
+            place: SecretPlace::Credential("token".into()),
+            value,
+        };
         let ours = [
-            ("user-agent".to_owned(), HeaderText::Plain("probe".to_owned())),
+            (
+                "user-agent".to_owned(),
+                HeaderText::Plain("probe".to_owned()),
+            ),
             ("X-Token".to_owned(), HeaderText::Plain("1".to_owned())),
-            ("Authorization".to_owned(), HeaderText::Secret(secret(Some("s3cret".to_owned())))),
+            (
+                "Authorization".to_owned(),
+                HeaderText::Secret(secret(Some("s3cret".to_owned()))),
+            ),
         ];
         let headers = headers(&ours, "www.example.com").unwrap();
         assert_eq!(headers["user-agent"], "probe");
@@ -246,12 +309,20 @@ mod tests {
         assert_eq!(headers["authorization"], "Bearer s3cret");
         assert!(!format!("{headers:?} {ours:?}").contains("s3cret"));
         let unread = [("Authorization".to_owned(), HeaderText::Secret(secret(None)))];
-        assert_eq!(super::headers(&unread, "www.example.com"), Err(NotJudged::Secret));
+        assert_eq!(
+            super::headers(&unread, "www.example.com"),
+            Err(NotJudged::Secret)
+        );
     }
 
     #[test]
     fn what_cannot_be_sent_is_no_request() {
-        let one = |name: &str, value: &str| headers(&[(name.to_owned(), HeaderText::Plain(value.to_owned()))], "www.example.com");
+        let one = |name: &str, value: &str| {
+            headers(
+                &[(name.to_owned(), HeaderText::Plain(value.to_owned()))],
+                "www.example.com",
+            )
+        };
         assert!(one("x y", "1").is_err());
         assert!(one("x", "a\nb").is_err());
         assert!(headers(&[], "www\nexample").is_err());
@@ -261,19 +332,47 @@ mod tests {
     fn rules_over_json() {
         let document = serde_json::json!({ "lag": 4, "state": "ok", "ready": true, "half": 0.5, "none": null });
         let held = |pointer: &str, test| {
-            let rule = JsonRule { pointer: JsonPointer::new(pointer).unwrap(), test };
+            let rule = JsonRule {
+                pointer: JsonPointer::new(pointer).unwrap(),
+                test,
+            };
             hold(&rule, rule.pointer.find(&document))
         };
         let between = |min, max| JsonTest::Between { min, max };
         assert_eq!(held("/lag", between(0.0, 4.0)), Ok(()));
-        assert_eq!(held("/lag", between(f64::NEG_INFINITY, 3.9)), Err(JsonFault::Above));
-        assert_eq!(held("/lag", between(4.1, f64::INFINITY)), Err(JsonFault::Below));
-        assert_eq!(held("/state", between(0.0, 1.0)), Err(JsonFault::NotANumber));
+        assert_eq!(
+            held("/lag", between(f64::NEG_INFINITY, 3.9)),
+            Err(JsonFault::Above)
+        );
+        assert_eq!(
+            held("/lag", between(4.1, f64::INFINITY)),
+            Err(JsonFault::Below)
+        );
+        assert_eq!(
+            held("/state", between(0.0, 1.0)),
+            Err(JsonFault::NotANumber)
+        );
         assert_eq!(held("/gone", JsonTest::Present), Err(JsonFault::Absent));
-        assert_eq!(held("/none", JsonTest::Present), Ok(()), "null is something");
-        assert_eq!(held("/state", JsonTest::Equals(Scalar::Text("ok".into()))), Ok(()));
-        assert_eq!(held("/ready", JsonTest::Equals(Scalar::Text("true".into()))), Err(JsonFault::OtherValue));
-        assert_eq!(held("/ready", JsonTest::Differs(Scalar::Flag(false))), Ok(()));
-        assert_eq!(held("/lag", JsonTest::Differs(Scalar::Number(4.0))), Err(JsonFault::OtherValue));
+        assert_eq!(
+            held("/none", JsonTest::Present),
+            Ok(()),
+            "null is something"
+        );
+        assert_eq!(
+            held("/state", JsonTest::Equals(Scalar::Text("ok".into()))),
+            Ok(())
+        );
+        assert_eq!(
+            held("/ready", JsonTest::Equals(Scalar::Text("true".into()))),
+            Err(JsonFault::OtherValue)
+        );
+        assert_eq!(
+            held("/ready", JsonTest::Differs(Scalar::Flag(false))),
+            Ok(())
+        );
+        assert_eq!(
+            held("/lag", JsonTest::Differs(Scalar::Number(4.0))),
+            Err(JsonFault::OtherValue)
+        );
     }
 }

@@ -41,7 +41,9 @@ pub(super) async fn probe(spec: &IcmpSpec, attempt: &Attempt<'_>) -> Result<(), 
     let family = attempt.family();
     let echoes = attempt.prober.icmp().echoes(family)?;
     let failed = |error: io::Error| route::judge(&error, Phase::Response, family);
-    let mut request = echoes.request(attempt.address.ip(), usize::from(spec.size)).map_err(failed)?;
+    let mut request = echoes
+        .request(attempt.address.ip(), usize::from(spec.size))
+        .map_err(failed)?;
     match (&mut request.answer).await {
         Ok(Answer::Reply) => Ok(()),
         Ok(Answer::Unreachable) => Err(Seen::Fail(FailReason::Unreachable)),
@@ -152,7 +154,9 @@ impl Echoes {
             waiting: Mutex::default(),
         });
         let (reader, weak) = (echoes.socket.try_clone()?, Arc::downgrade(&echoes));
-        std::thread::Builder::new().name("icmp".to_owned()).spawn(move || read_replies(&reader, &weak))?;
+        std::thread::Builder::new()
+            .name("icmp".to_owned())
+            .spawn(move || read_replies(&reader, &weak))?;
         Ok(echoes)
     }
 
@@ -163,7 +167,11 @@ impl Echoes {
         let message = echo_request(self.family, self.identifier, request.key.1, token, size);
         // Nothing waits: where the kernel has no room for it, that is this node's fault.
         let flags = libc::MSG_DONTWAIT;
-        SockRef::from(&self.socket).send_to_with_flags(&message, &SocketAddr::new(address, 0).into(), flags)?;
+        SockRef::from(&self.socket).send_to_with_flags(
+            &message,
+            &SocketAddr::new(address, 0).into(),
+            flags,
+        )?;
         Ok(request)
     }
 
@@ -174,8 +182,16 @@ impl Echoes {
         loop {
             let key = (address, self.sequence.fetch_add(1, Ordering::Relaxed));
             if let Entry::Vacant(entry) = waiting.entry(key) {
-                entry.insert(Waiter { token, answer: sender });
-                return Request { echoes: self, key, token, answer };
+                entry.insert(Waiter {
+                    token,
+                    answer: sender,
+                });
+                return Request {
+                    echoes: self,
+                    key,
+                    token,
+                    answer,
+                };
             }
         }
     }
@@ -218,10 +234,16 @@ fn read_replies(socket: &UdpSocket, echoes: &Weak<Echoes>) {
     let mut buffer = [0; 2048];
     loop {
         let received = socket.recv_from(&mut buffer);
-        let Some(echoes) = echoes.upgrade() else { return };
+        let Some(echoes) = echoes.upgrade() else {
+            return;
+        };
         match received {
             Ok((length, source)) => echoes.hear(source.ip(), &buffer[..length]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) => {}
             // No error of a socket like this lasts; if one does, it is not to take a core.
             Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
@@ -229,7 +251,13 @@ fn read_replies(socket: &UdpSocket, echoes: &Weak<Echoes>) {
 }
 
 /// The message of a request. The kernel does ICMPv6's checksum (RFC 3542 §3.1).
-fn echo_request(family: Family, identifier: u16, sequence: u16, token: Token, size: usize) -> Vec<u8> {
+fn echo_request(
+    family: Family,
+    identifier: u16,
+    sequence: u16,
+    token: Token,
+    size: usize,
+) -> Vec<u8> {
     let kind = match family {
         Family::V4 => 8,
         Family::V6 => 128,
@@ -266,7 +294,11 @@ pub struct EchoHeard {
 
 /// Reads a packet of ICMP, after its IPv4 header where it comes `with_header`.
 pub fn hear_v4(packet: &[u8], with_header: bool) -> Option<EchoHeard> {
-    let message = if with_header { after_ipv4_header(packet)? } else { packet };
+    let message = if with_header {
+        after_ipv4_header(packet)?
+    } else {
+        packet
+    };
     match message.first()? {
         0 => reply(message),
         // Destination unreachable, time exceeded: with the header of what was sent, and 8 bytes more.
@@ -302,12 +334,21 @@ pub fn hear_v6(message: &[u8]) -> Option<EchoHeard> {
 fn after_ipv4_header(packet: &[u8]) -> Option<&[u8]> {
     let first = packet.first()?;
     let length = usize::from(first & 0x0f) * 4;
-    if first >> 4 == 4 && length >= 20 { packet.get(length..) } else { None }
+    if first >> 4 == 4 && length >= 20 {
+        packet.get(length..)
+    } else {
+        None
+    }
 }
 
 fn reply(message: &[u8]) -> Option<EchoHeard> {
     let token = message.get(8..16)?.try_into().ok()?;
-    Some(EchoHeard { identifier: word(message, 4)?, sequence: word(message, 6)?, token: Some(token), destination: None })
+    Some(EchoHeard {
+        identifier: word(message, 4)?,
+        sequence: word(message, 6)?,
+        token: Some(token),
+        destination: None,
+    })
 }
 
 /// A request of this `kind` to `destination` that did not arrive.
@@ -316,7 +357,12 @@ fn lost(request: &[u8], kind: u8, destination: IpAddr) -> Option<EchoHeard> {
         return None;
     }
     let (identifier, sequence) = (word(request, 4)?, word(request, 6)?);
-    Some(EchoHeard { identifier, sequence, token: None, destination: Some(destination) })
+    Some(EchoHeard {
+        identifier,
+        sequence,
+        token: None,
+        destination: Some(destination),
+    })
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u16> {
@@ -331,7 +377,28 @@ mod tests {
     const TOKEN: Token = *b"12345678";
 
     fn ipv4(payload: &[u8], options: usize) -> Vec<u8> {
-        let mut packet = vec![0x45 + options as u8, 0, 0, 0, 0, 0, 0, 0, 64, 1, 0, 0, 192, 0, 2, 7, 192, 0, 2, 9];
+        let mut packet = vec![
+            0x45 + options as u8,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            64,
+            1,
+            0,
+            0,
+            192,
+            0,
+            2,
+            7,
+            192,
+            0,
+            2,
+            9,
+        ];
         packet.resize(packet.len() + 4 * options, 1);
         packet.extend(payload);
         packet
@@ -340,13 +407,21 @@ mod tests {
     #[test]
     fn the_checksum_of_a_message_with_its_checksum_is_zero() {
         for size in [8, 9, 56, 1400] {
-            assert_eq!(checksum(&echo_request(Family::V4, 0xbeef, 7, TOKEN, size)), 0);
+            assert_eq!(
+                checksum(&echo_request(Family::V4, 0xbeef, 7, TOKEN, size)),
+                0
+            );
         }
     }
 
     #[test]
     fn replies_bring_back_what_was_sent() {
-        let heard = EchoHeard { identifier: 0xbeef, sequence: 7, token: Some(TOKEN), destination: None };
+        let heard = EchoHeard {
+            identifier: 0xbeef,
+            sequence: 7,
+            token: Some(TOKEN),
+            destination: None,
+        };
         let mut reply = echo_request(Family::V4, 0xbeef, 7, TOKEN, 56);
         reply[0] = 0;
         assert_eq!(hear_v4(&reply, false), Some(heard));
@@ -358,20 +433,34 @@ mod tests {
 
     #[test]
     fn requests_that_did_not_arrive_are_known_by_what_is_quoted() {
-        let lost = |to: &str| EchoHeard { identifier: 0xbeef, sequence: 7, token: None, destination: Some(to.parse().unwrap()) };
+        let lost = |to: &str| EchoHeard {
+            identifier: 0xbeef,
+            sequence: 7,
+            token: None,
+            destination: Some(to.parse().unwrap()),
+        };
         // No more than the eight bytes that RFC 792 asks for.
         let request = &echo_request(Family::V4, 0xbeef, 7, TOKEN, 56)[..8];
         let unreachable = [&[3, 1, 0, 0, 0, 0, 0, 0], &ipv4(request, 0)[..]].concat();
-        assert_eq!(hear_v4(&ipv4(&unreachable, 0), true), Some(lost("192.0.2.9")));
+        assert_eq!(
+            hear_v4(&ipv4(&unreachable, 0), true),
+            Some(lost("192.0.2.9"))
+        );
         let redirect = [&[5, 1, 0, 0, 0, 0, 0, 0], &ipv4(request, 0)[..]].concat();
         assert_eq!(hear_v4(&redirect, false), None);
         let mut quoted = vec![0x60, 0, 0, 0, 0, 64, 58, 64];
         quoted.extend(Ipv6Addr::LOCALHOST.octets());
         quoted.extend("2001:db8::9".parse::<Ipv6Addr>().unwrap().octets());
         quoted.extend(echo_request(Family::V6, 0xbeef, 7, TOKEN, 56));
-        assert_eq!(hear_v6(&[&[1, 3, 0, 0, 0, 0, 0, 0], &quoted[..]].concat()), Some(lost("2001:db8::9")));
+        assert_eq!(
+            hear_v6(&[&[1, 3, 0, 0, 0, 0, 0, 0], &quoted[..]].concat()),
+            Some(lost("2001:db8::9"))
+        );
         quoted[6] = 17;
-        assert_eq!(hear_v6(&[&[1, 3, 0, 0, 0, 0, 0, 0], &quoted[..]].concat()), None);
+        assert_eq!(
+            hear_v6(&[&[1, 3, 0, 0, 0, 0, 0, 0], &quoted[..]].concat()),
+            None
+        );
     }
 
     proptest! {

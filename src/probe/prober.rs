@@ -35,7 +35,9 @@ pub struct Prober {
 
 impl fmt::Debug for Prober {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prober").field("clock", &self.clock).finish_non_exhaustive()
+        f.debug_struct("Prober")
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,12 +74,21 @@ impl Prober {
     /// Trusts `roots` besides the system's.
     pub fn with_roots(clock: Clock, roots: Vec<CertificateDer<'static>>) -> Prober {
         let resolver = Arc::new(Resolver::new(&[]));
-        Prober { clock, tls: Tls::new(roots), resolver, icmp: Icmp::default(), programs: Programs::new(EXEC_PROCESSES) }
+        Prober {
+            clock,
+            tls: Tls::new(roots),
+            resolver,
+            icmp: Icmp::default(),
+            programs: Programs::new(EXEC_PROCESSES),
+        }
     }
 
     /// Runs at most `at_once` programs of `exec` checks at the same time, instead of [`EXEC_PROCESSES`].
     pub fn with_exec_processes(self, at_once: usize) -> Prober {
-        Prober { programs: Programs::new(at_once), ..self }
+        Prober {
+            programs: Programs::new(at_once),
+            ..self
+        }
     }
 
     /// Looks names up at `servers` from now on; where none are given, at those of `/etc/resolv.conf`.
@@ -115,12 +126,20 @@ impl Prober {
             CheckKind::Exec(_) => Some(self.programs.turn().await),
             _ => None,
         };
-        let run = Run { check, turn, deadline: Instant::now() + check.timeout };
+        let run = Run {
+            check,
+            turn,
+            deadline: Instant::now() + check.timeout,
+        };
         let (seen, mut report) = match target {
             Target::Address(address) => self.probe_address(&run, *address).await,
             Target::Name(name) => self.probe_name(&run, name).await,
         };
-        for value in check.kind.secrets().filter_map(|secret| secret.value.as_ref()) {
+        for value in check
+            .kind
+            .secrets()
+            .filter_map(|secret| secret.value.as_ref())
+        {
             report.evidence = report.evidence.map(|evidence| evidence.without(value));
         }
         report.finish(self.clock.now(), seen)
@@ -129,7 +148,13 @@ impl Prober {
     async fn probe_address(&self, run: &Run<'_>, address: IpAddr) -> (Seen, Report) {
         let mut report = Report::start(first_phase(&run.check.kind));
         let address = SocketAddr::new(address, run.check.port);
-        let attempt = Attempt { prober: self, run, name: None, address, deadline: run.deadline };
+        let attempt = Attempt {
+            prober: self,
+            run,
+            name: None,
+            address,
+            deadline: run.deadline,
+        };
         let seen = attempt.run(&mut report).await;
         (seen, report)
     }
@@ -143,20 +168,45 @@ impl Prober {
             Err(why) => return (why.seen(), report),
         };
         let port = run.check.port;
-        let sockets: Vec<_> = addresses.list.iter().take(MAX_ADDRESSES).map(|address| SocketAddr::new(*address, port)).collect();
-        let seen = self.probe_addresses(run, name.to_string().trim_end_matches('.'), &sockets, &mut report).await;
+        let sockets: Vec<_> = addresses
+            .list
+            .iter()
+            .take(MAX_ADDRESSES)
+            .map(|address| SocketAddr::new(*address, port))
+            .collect();
+        let seen = self
+            .probe_addresses(
+                run,
+                name.to_string().trim_end_matches('.'),
+                &sockets,
+                &mut report,
+            )
+            .await;
         report.warning = report.warning.or(addresses.old.map(Warning::LastAddresses));
         (seen, report)
     }
 
-    async fn probe_addresses(&self, run: &Run<'_>, name: &str, addresses: &[SocketAddr], report: &mut Report) -> Seen {
+    async fn probe_addresses(
+        &self,
+        run: &Run<'_>,
+        name: &str,
+        addresses: &[SocketAddr],
+        report: &mut Report,
+    ) -> Seen {
         let mut verdict = Seen::Fail(FailReason::Resolve(ResolveFault::NoAddress));
         let mut evidence = None;
         for (index, address) in addresses.iter().enumerate() {
             report.begin_attempt(first_phase(&run.check.kind));
             let now = Instant::now();
-            let share = run.deadline.saturating_duration_since(now) / (addresses.len() - index) as u32;
-            let attempt = Attempt { prober: self, run, name: Some(name), address: *address, deadline: now + share };
+            let share =
+                run.deadline.saturating_duration_since(now) / (addresses.len() - index) as u32;
+            let attempt = Attempt {
+                prober: self,
+                run,
+                name: Some(name),
+                address: *address,
+                deadline: now + share,
+            };
             let seen = attempt.run(report).await;
             let found = report.evidence.take();
             match (seen, verdict) {
@@ -192,7 +242,9 @@ impl Attempt<'_> {
         match &self.run.check.kind {
             CheckKind::Tcp(spec) => tcp::probe(spec, self, report).await,
             CheckKind::Http(spec) => Box::pin(http::probe(spec, None, self, report)).await,
-            CheckKind::Https(spec, tls) => Box::pin(http::probe(spec, Some(tls), self, report)).await,
+            CheckKind::Https(spec, tls) => {
+                Box::pin(http::probe(spec, Some(tls), self, report)).await
+            }
             CheckKind::Icmp(spec) => Box::pin(icmp::probe(spec, self)).await,
             CheckKind::Dns(spec) => Box::pin(dns::probe(spec, self, report)).await,
             CheckKind::Grpc(spec) => Box::pin(grpc::probe(spec, self, report)).await,
@@ -220,7 +272,11 @@ impl Attempt<'_> {
 /// What a probe begins with, once there is an address.
 fn first_phase(kind: &CheckKind) -> Phase {
     match kind {
-        CheckKind::Icmp(_) | CheckKind::Dns(DnsSpec { transport: DnsTransport::Udp, .. }) => Phase::Response,
+        CheckKind::Icmp(_)
+        | CheckKind::Dns(DnsSpec {
+            transport: DnsTransport::Udp,
+            ..
+        }) => Phase::Response,
         CheckKind::Exec(_) => Phase::Run,
         _ => Phase::Connect,
     }
@@ -248,25 +304,50 @@ mod tests {
             flap: None,
         };
         let mut report = Report::start(Phase::Connect);
-        let run = Run { check: &check, turn: None, deadline: Instant::now() + check.timeout };
-        Prober::new(Clock).probe_addresses(&run, "target.example", addresses, &mut report).await
+        let run = Run {
+            check: &check,
+            turn: None,
+            deadline: Instant::now() + check.timeout,
+        };
+        Prober::new(Clock)
+            .probe_addresses(&run, "target.example", addresses, &mut report)
+            .await
     }
 
     #[tokio::test]
     async fn a_name_passes_when_any_of_its_addresses_does() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let answering = listener.local_addr().unwrap();
-        let refusing = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let refusing = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let full =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
         full.listen(0).unwrap();
         let hanging = full.local_addr().unwrap().as_socket().unwrap();
-        let _queue: Vec<_> = (0..4).map(|_| std::net::TcpStream::connect_timeout(&hanging, Duration::from_millis(100))).collect();
+        let _queue: Vec<_> = (0..4)
+            .map(|_| std::net::TcpStream::connect_timeout(&hanging, Duration::from_millis(100)))
+            .collect();
 
         assert_eq!(probe(&[refusing, answering]).await, Seen::Pass);
-        assert_eq!(probe(&[hanging, answering]).await, Seen::Pass, "a hung one leaves time to the others");
+        assert_eq!(
+            probe(&[hanging, answering]).await,
+            Seen::Pass,
+            "a hung one leaves time to the others"
+        );
         let refused = Seen::Fail(FailReason::ConnectRefused);
-        assert_eq!(probe(&[refusing, hanging]).await, refused, "the first failure is told");
-        assert_eq!(probe(&[]).await, Seen::Fail(FailReason::Resolve(ResolveFault::NoAddress)));
+        assert_eq!(
+            probe(&[refusing, hanging]).await,
+            refused,
+            "the first failure is told"
+        );
+        assert_eq!(
+            probe(&[]).await,
+            Seen::Fail(FailReason::Resolve(ResolveFault::NoAddress))
+        );
     }
 }

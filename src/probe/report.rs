@@ -22,7 +22,14 @@ pub(super) struct Report {
 impl Report {
     /// A probe that begins with `phase`.
     pub(super) fn start(phase: Phase) -> Report {
-        Report { phase, entered: Instant::now(), phases: Phases::default(), evidence: None, load: None, warning: None }
+        Report {
+            phase,
+            entered: Instant::now(),
+            phases: Phases::default(),
+            evidence: None,
+            load: None,
+            warning: None,
+        }
     }
 
     /// The probe goes on to `phase`.
@@ -47,6 +54,13 @@ impl Report {
     pub(super) fn finish(mut self, at: Moment, seen: Seen) -> Outcome {
         self.phases.add(self.phase, self.entered.elapsed());
         let evidence = self.evidence.filter(|_| seen != Seen::Pass);
-        Outcome { at, seen, phases: self.phases, evidence, load: self.load, warning: self.warning }
+        Outcome {
+            at,
+            seen,
+            phases: self.phases,
+            evidence,
+            load: self.load,
+            warning: self.warning,
+        }
     }
 }

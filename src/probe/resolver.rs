@@ -113,13 +113,22 @@ const NO_NAME: Unresolved = Unresolved::Name(ResolveFault::NoSuchName);
 impl Resolver {
     /// Asks `servers`, or where none are given those of `/etc/resolv.conf`.
     pub(super) fn new(servers: &[SocketAddr]) -> Resolver {
-        Resolver::of_files(servers, Path::new("/etc/resolv.conf"), Path::new("/etc/hosts"))
+        Resolver::of_files(
+            servers,
+            Path::new("/etc/resolv.conf"),
+            Path::new("/etc/hosts"),
+        )
     }
 
     fn of_files(servers: &[SocketAddr], resolv_conf: &Path, hosts: &Path) -> Resolver {
         let servers = Arc::new(Servers::new(servers, resolv_conf, hosts));
         let [soon, slow] = [LOOKUPS; 2].map(Semaphore::new);
-        Resolver { servers, names: Mutex::default(), soon, slow }
+        Resolver {
+            servers,
+            names: Mutex::default(),
+            soon,
+            slow,
+        }
     }
 
     /// Asks `servers` from now on; see [`Resolver::new`].
@@ -129,7 +138,11 @@ impl Resolver {
 
     /// The addresses of `name`. Those that are known are waited for only a while, to leave time for their probe; others
     /// until `deadline`.
-    pub(super) async fn addresses(self: &Arc<Self>, name: &Name, deadline: Instant) -> Result<Addresses, Unresolved> {
+    pub(super) async fn addresses(
+        self: &Arc<Self>,
+        name: &Name,
+        deadline: Instant,
+    ) -> Result<Addresses, Unresolved> {
         let known = self.known(name);
         let mut changes = known.subscribe();
         let now = Instant::now();
@@ -144,14 +157,20 @@ impl Resolver {
             let under_way = UnderWay(known);
             tokio::spawn(async move { resolver.look_up(&name, &under_way.0).await });
         }
-        let patience = changes.borrow().patience(deadline.saturating_duration_since(now));
+        let patience = changes
+            .borrow()
+            .patience(deadline.saturating_duration_since(now));
         // A lookup that does not end in time leaves what is known, which is then looked at.
         let _ = timeout(patience, changes.wait_for(|known| !known.busy)).await;
         changes.borrow().addresses()
     }
 
     /// The addresses of a name that nothing is to be remembered of: who chooses it is not the configuration.
-    pub(super) async fn addresses_once(&self, name: &Name, deadline: Instant) -> Result<Vec<IpAddr>, Unresolved> {
+    pub(super) async fn addresses_once(
+        &self,
+        name: &Name,
+        deadline: Instant,
+    ) -> Result<Vec<IpAddr>, Unresolved> {
         let lookup = async {
             let _permit = self.slow.acquire().await;
             self.ask(name).await
@@ -165,11 +184,19 @@ impl Resolver {
     fn known(&self, name: &Name) -> Arc<watch::Sender<Known>> {
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if names.swept.is_none_or(|swept| now.duration_since(swept) > FORGET) {
+        if names
+            .swept
+            .is_none_or(|swept| now.duration_since(swept) > FORGET)
+        {
             names.swept = Some(now);
-            names.known.retain(|_, entry| now.duration_since(entry.used) < FORGET);
+            names
+                .known
+                .retain(|_, entry| now.duration_since(entry.used) < FORGET);
         }
-        let new = || Entry { known: Arc::new(watch::Sender::new(Known::default())), used: now };
+        let new = || Entry {
+            known: Arc::new(watch::Sender::new(Known::default())),
+            used: now,
+        };
         let entry = names.known.entry(name.clone()).or_insert_with(new);
         entry.used = now;
         entry.known.clone()
@@ -186,7 +213,11 @@ impl Resolver {
         let slow = found.is_none();
         if found.is_none() {
             // Nobody waits in line behind one that turned out slow just now: it has its turn next time.
-            let permit = if was_slow { self.slow.acquire().await.ok() } else { self.slow.try_acquire().ok() };
+            let permit = if was_slow {
+                self.slow.acquire().await.ok()
+            } else {
+                self.slow.try_acquire().ok()
+            };
             let begun = Instant::now();
             if permit.is_some() {
                 found = timeout(LOOKUP, &mut ask).await.ok();
@@ -236,16 +267,29 @@ async fn ask_each(resolvers: &[TokioResolver], name: &AbsoluteName, rr_type: Rec
     for resolver in resolvers {
         let fault = match resolver.lookup(name.clone(), rr_type).await {
             Ok(lookup) => {
-                let addresses: Vec<IpAddr> = lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect();
-                let fresh = lookup.valid_until().saturating_duration_since(std::time::Instant::now()).min(FRESH);
+                let addresses: Vec<IpAddr> = lookup
+                    .answers()
+                    .iter()
+                    .filter_map(|record| record.data.ip_addr())
+                    .collect();
+                let fresh = lookup
+                    .valid_until()
+                    .saturating_duration_since(std::time::Instant::now())
+                    .min(FRESH);
                 return match addresses.is_empty() {
                     true => Err(Unresolved::Name(ResolveFault::NoAddress)),
                     false => Ok((addresses, Instant::now() + fresh)),
                 };
             }
-            Err(error) if error.is_nx_domain() => return Err(Unresolved::Name(ResolveFault::NoSuchName)),
-            Err(error) if error.is_no_records_found() => return Err(Unresolved::Name(ResolveFault::NoAddress)),
-            Err(NetError::Dns(DnsError::ResponseCode(code))) => ResolverFault::Rcode(Rcode(u16::from(code))),
+            Err(error) if error.is_nx_domain() => {
+                return Err(Unresolved::Name(ResolveFault::NoSuchName));
+            }
+            Err(error) if error.is_no_records_found() => {
+                return Err(Unresolved::Name(ResolveFault::NoAddress));
+            }
+            Err(NetError::Dns(DnsError::ResponseCode(code))) => {
+                ResolverFault::Rcode(Rcode(u16::from(code)))
+            }
             Err(NetError::Timeout) => ResolverFault::Silent,
             Err(_) => ResolverFault::Unreachable,
         };
@@ -268,11 +312,22 @@ impl Known {
     /// Takes up what a lookup found: IPv4 and IPv6.
     fn take(&mut self, found: [Found; 2]) {
         // A name that does not exist has no addresses of the other family either (RFC 8020).
-        let found = if found.contains(&Err(NO_NAME)) { [Err(NO_NAME), Err(NO_NAME)] } else { found };
-        let resolver = found.iter().filter_map(|found| found.as_ref().err()).find(|why| matches!(why, Unresolved::Resolver(_)));
+        let found = if found.contains(&Err(NO_NAME)) {
+            [Err(NO_NAME), Err(NO_NAME)]
+        } else {
+            found
+        };
+        let resolver = found
+            .iter()
+            .filter_map(|found| found.as_ref().err())
+            .find(|why| matches!(why, Unresolved::Resolver(_)));
         let name = found.iter().find_map(|found| found.as_ref().err());
         self.trouble = resolver.or(name).copied();
-        self.fresh_until = found.iter().filter_map(|found| Some(found.as_ref().ok()?.1)).min().filter(|_| resolver.is_none());
+        self.fresh_until = found
+            .iter()
+            .filter_map(|found| Some(found.as_ref().ok()?.1))
+            .min()
+            .filter(|_| resolver.is_none());
         for (addresses, found) in self.addresses.iter_mut().zip(found) {
             match found {
                 Ok((list, _)) => *addresses = list,
@@ -290,10 +345,17 @@ impl Known {
             list.extend(v4.get(index));
         }
         // Absence is a verdict on the name, and never taken from a lookup before this one.
-        let trouble = if self.busy && list.is_empty() { Some(LATE) } else { self.trouble };
+        let trouble = if self.busy && list.is_empty() {
+            Some(LATE)
+        } else {
+            self.trouble
+        };
         match trouble {
             Some(trouble) if list.is_empty() => Err(trouble),
-            Some(Unresolved::Resolver(fault)) => Ok(Addresses { list, old: Some(fault) }),
+            Some(Unresolved::Resolver(fault)) => Ok(Addresses {
+                list,
+                old: Some(fault),
+            }),
             _ => Ok(Addresses { list, old: None }),
         }
     }

@@ -20,13 +20,18 @@ use crate::model::{Family, Target};
 pub fn has_route(family: Family) -> bool {
     // a.root-servers.net: public for as long as there is a DNS.
     let (own, public): (SocketAddr, SocketAddr) = match family {
-        Family::V4 => ((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(198, 41, 0, 4), 53).into()),
+        Family::V4 => (
+            (Ipv4Addr::UNSPECIFIED, 0).into(),
+            (Ipv4Addr::new(198, 41, 0, 4), 53).into(),
+        ),
         Family::V6 => {
             let root = Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30);
             ((Ipv6Addr::UNSPECIFIED, 0).into(), (root, 53).into())
         }
     };
-    UdpSocket::bind(own).and_then(|socket| socket.connect(public)).is_ok()
+    UdpSocket::bind(own)
+        .and_then(|socket| socket.connect(public))
+        .is_ok()
 }
 
 /// The families that some of `targets` belong to and that have no route, to be said at start.
@@ -40,20 +45,29 @@ pub fn unrouted<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Vec<Family
             Target::Name(_) => {}
         }
     }
-    Family::BOTH.into_iter().filter(|family| used[family.index()] && !has_route(*family)).collect()
+    Family::BOTH
+        .into_iter()
+        .filter(|family| used[family.index()] && !has_route(*family))
+        .collect()
 }
 
 /// What an operating system's error in `phase` says about an endpoint of `family`.
 pub(super) fn judge(error: &io::Error, phase: Phase, family: Family) -> Seen {
-    let Some(number) = error.raw_os_error() else { return Seen::Fail(FailReason::Closed(phase)) };
+    let Some(number) = error.raw_os_error() else {
+        return Seen::Fail(FailReason::Closed(phase));
+    };
     let no_route = || Seen::NotJudged(NotJudged::NoRoute(family));
     match number {
         libc::ECONNREFUSED => Seen::Fail(FailReason::ConnectRefused),
         libc::ETIMEDOUT => Seen::Fail(FailReason::Timeout(phase)),
-        libc::ECONNRESET | libc::ECONNABORTED | libc::EPIPE | libc::ENOTCONN => Seen::Fail(FailReason::Closed(phase)),
+        libc::ECONNRESET | libc::ECONNABORTED | libc::EPIPE | libc::ENOTCONN => {
+            Seen::Fail(FailReason::Closed(phase))
+        }
         libc::EAFNOSUPPORT => no_route(),
         libc::ENETUNREACH | libc::EADDRNOTAVAIL if !has_route(family) => no_route(),
-        libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EHOSTDOWN => Seen::Fail(FailReason::Unreachable),
+        libc::ENETUNREACH | libc::EHOSTUNREACH | libc::ENETDOWN | libc::EHOSTDOWN => {
+            Seen::Fail(FailReason::Unreachable)
+        }
         // With a route, no address is available when the ephemeral ports are used up.
         libc::EADDRNOTAVAIL | libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM => {
             Seen::NotJudged(NotJudged::Resources(number))
@@ -67,20 +81,39 @@ mod tests {
     use super::*;
 
     fn judged(number: i32, family: Family) -> Seen {
-        judge(&io::Error::from_raw_os_error(number), Phase::Connect, family)
+        judge(
+            &io::Error::from_raw_os_error(number),
+            Phase::Connect,
+            family,
+        )
     }
 
     #[test]
     fn errors_have_names() {
-        assert_eq!(judged(libc::ECONNREFUSED, Family::V4), Seen::Fail(FailReason::ConnectRefused));
-        assert_eq!(judged(libc::EHOSTUNREACH, Family::V4), Seen::Fail(FailReason::Unreachable));
-        assert_eq!(judged(libc::EACCES, Family::V4), Seen::Fail(FailReason::System(libc::EACCES)));
+        assert_eq!(
+            judged(libc::ECONNREFUSED, Family::V4),
+            Seen::Fail(FailReason::ConnectRefused)
+        );
+        assert_eq!(
+            judged(libc::EHOSTUNREACH, Family::V4),
+            Seen::Fail(FailReason::Unreachable)
+        );
+        assert_eq!(
+            judged(libc::EACCES, Family::V4),
+            Seen::Fail(FailReason::System(libc::EACCES))
+        );
     }
 
     #[test]
     fn our_own_faults_are_not_judged() {
-        assert_eq!(judged(libc::EMFILE, Family::V4), Seen::NotJudged(NotJudged::Resources(libc::EMFILE)));
-        assert_eq!(judged(libc::EAFNOSUPPORT, Family::V6), Seen::NotJudged(NotJudged::NoRoute(Family::V6)));
+        assert_eq!(
+            judged(libc::EMFILE, Family::V4),
+            Seen::NotJudged(NotJudged::Resources(libc::EMFILE))
+        );
+        assert_eq!(
+            judged(libc::EAFNOSUPPORT, Family::V6),
+            Seen::NotJudged(NotJudged::NoRoute(Family::V6))
+        );
     }
 
     #[test]

@@ -59,7 +59,8 @@ impl Job {
             target: target.target.clone(),
         };
         // Who reports itself is not asked.
-        let probed = |(_, target): &(usize, &ProbeTarget)| !checks[target.check.index()].kind.is_push();
+        let probed =
+            |(_, target): &(usize, &ProbeTarget)| !checks[target.check.index()].kind.is_push();
         targets.iter().enumerate().filter(probed).map(job).collect()
     }
 }
@@ -92,12 +93,14 @@ impl Scheduler {
         };
         running.replace(generation, jobs);
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new().name("probes".to_owned()).spawn(move || {
-            runtime.spawn(hand_on(ended, outcomes));
-            runtime.block_on(running.run(inbox));
-            // A lookup of the system's resolver may take as long as it likes.
-            runtime.shutdown_background();
-        })?;
+        thread::Builder::new()
+            .name("probes".to_owned())
+            .spawn(move || {
+                runtime.spawn(hand_on(ended, outcomes));
+                runtime.block_on(running.run(inbox));
+                // A lookup of the system's resolver may take as long as it likes.
+                runtime.shutdown_background();
+            })?;
         Ok(Scheduler { commands })
     }
 
@@ -202,22 +205,37 @@ impl Running {
             // Threads that answer queries need not wait for all the probes that are due at once.
             thread::yield_now();
             let outcome = prober.probe(&turn.0.check, &turn.0.target).await;
-            let slow = matches!(outcome.seen, Seen::Fail(FailReason::Timeout(_)) | Seen::NotJudged(NotJudged::Resolver(_)));
+            let slow = matches!(
+                outcome.seen,
+                Seen::Fail(FailReason::Timeout(_)) | Seen::NotJudged(NotJudged::Resolver(_))
+            );
             turn.0.slow.store(slow, Ordering::Relaxed);
             // Turn and permit are kept until the outcome is taken: a publisher that falls behind
             // slows the probes down instead of filling memory.
             if let Some((generation, target)) = turn.0.address() {
-                let _ = seen.send(Observed { generation, target, outcome }).await;
+                let _ = seen
+                    .send(Observed {
+                        generation,
+                        target,
+                        outcome,
+                    })
+                    .await;
             }
             drop(permit);
         };
         // The handles are of no use: a probe tells what it saw, and ends by its timeout.
-        drop(if computes { self.computing.spawn(probe) } else { tokio::spawn(probe) });
+        drop(if computes {
+            self.computing.spawn(probe)
+        } else {
+            tokio::spawn(probe)
+        });
     }
 
     fn say_crowded(&mut self, lane: usize) {
         if lane == 0 && !std::mem::replace(&mut self.crowded, true) {
-            tracing::warn!("probes are late: as many are under way as the limit of descriptors allows");
+            tracing::warn!(
+                "probes are late: as many are under way as the limit of descriptors allows"
+            );
         }
     }
 
@@ -225,22 +243,35 @@ impl Running {
         let now = self.clock.now();
         let old_slots = std::mem::take(&mut self.slots);
         let old_timetable = std::mem::take(&mut self.timetable);
-        let waiting: Vec<usize> = self.lanes.iter_mut().flat_map(|lane| std::mem::take(&mut lane.waiting)).collect();
+        let waiting: Vec<usize> = self
+            .lanes
+            .iter_mut()
+            .flat_map(|lane| std::mem::take(&mut lane.waiting))
+            .collect();
         let mut old: HashMap<(&str, &Target), usize> = HashMap::with_capacity(old_slots.len());
         for (index, slot) in old_slots.iter().enumerate() {
             slot.address.store(GONE, Ordering::Relaxed);
             old.insert((&slot.check.name, &slot.target), index);
         }
-        waiting.into_iter().for_each(|index| old_slots[index].busy.store(false, Ordering::Relaxed));
+        waiting
+            .into_iter()
+            .for_each(|index| old_slots[index].busy.store(false, Ordering::Relaxed));
         let phases = phases(&jobs);
         for (job, phase) in jobs.into_iter().zip(phases) {
             let before = old.get(&(job.check.name.as_str(), &job.target)).copied();
             let same = before.filter(|index| *old_slots[*index].check == *job.check);
-            let keeps_turn = before.filter(|index| old_slots[*index].check.interval == job.check.interval);
+            let keeps_turn =
+                before.filter(|index| old_slots[*index].check.interval == job.check.interval);
             let next = keeps_turn.map_or(now + phase, |index| old_timetable.next_of(index));
             self.timetable.push(job.check.interval, next);
-            let slot = same.map_or_else(|| Arc::new(Slot::new(job.check, job.target)), |index| old_slots[index].clone());
-            slot.address.store(u64::from(generation) << 32 | u64::from(job.id.0), Ordering::Relaxed);
+            let slot = same.map_or_else(
+                || Arc::new(Slot::new(job.check, job.target)),
+                |index| old_slots[index].clone(),
+            );
+            slot.address.store(
+                u64::from(generation) << 32 | u64::from(job.id.0),
+                Ordering::Relaxed,
+            );
             self.slots.push(slot);
         }
     }
@@ -283,12 +314,19 @@ fn phases(jobs: &[Job]) -> Vec<Duration> {
 
 impl Lane {
     fn new(permits: usize) -> Lane {
-        Lane { permits: Arc::new(Semaphore::new(permits.max(1))), waiting: VecDeque::new() }
+        Lane {
+            permits: Arc::new(Semaphore::new(permits.max(1))),
+            waiting: VecDeque::new(),
+        }
     }
 
     /// A permit, unless none is left or others wait for it.
     fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
-        if self.waiting.is_empty() { self.permits.clone().try_acquire_owned().ok() } else { None }
+        if self.waiting.is_empty() {
+            self.permits.clone().try_acquire_owned().ok()
+        } else {
+            None
+        }
     }
 
     /// The next permit, for those who wait; `None` at once where nobody does.
@@ -305,7 +343,13 @@ impl Lane {
 
 impl Slot {
     fn new(check: Arc<CheckSpec>, target: Target) -> Slot {
-        Slot { check, target, address: AtomicU64::new(GONE), busy: AtomicBool::new(false), slow: AtomicBool::new(false) }
+        Slot {
+            check,
+            target,
+            address: AtomicU64::new(GONE),
+            busy: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
+        }
     }
 
     fn lane(&self) -> usize {

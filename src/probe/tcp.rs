@@ -16,7 +16,11 @@ use crate::model::{Family, Pattern, TcpSpec};
 const LOOKS: usize = 64;
 
 /// A `tcp` check: the connection opens, takes what is sent and answers what is expected.
-pub(super) async fn probe(spec: &TcpSpec, attempt: &Attempt<'_>, report: &mut Report) -> Result<(), Seen> {
+pub(super) async fn probe(
+    spec: &TcpSpec,
+    attempt: &Attempt<'_>,
+    report: &mut Report,
+) -> Result<(), Seen> {
     let mut stream = connect(attempt.address).await?;
     if spec.send.is_none() && spec.expect.is_none() {
         return Ok(());
@@ -34,11 +38,18 @@ pub(super) async fn probe(spec: &TcpSpec, attempt: &Attempt<'_>, report: &mut Re
 
 /// Reads until `pattern` matches what came; the outer error is the connection's. What came is kept
 /// as evidence as it comes, for a probe that is cut off.
-async fn expect(stream: &mut TcpStream, pattern: &Pattern, report: &mut Report) -> std::io::Result<Result<(), Seen>> {
+async fn expect(
+    stream: &mut TcpStream,
+    pattern: &Pattern,
+    report: &mut Report,
+) -> std::io::Result<Result<(), Seen>> {
     let mut received = Vec::with_capacity(1024);
     let (mut looks, mut looked) = (0, 0);
     loop {
-        let read = stream.take((MAX_BODY - received.len()) as u64).read_buf(&mut received).await?;
+        let read = stream
+            .take((MAX_BODY - received.len()) as u64)
+            .read_buf(&mut received)
+            .await?;
         let ended = read == 0;
         if received.len() <= Evidence::MAX + read {
             report.evidence = Evidence::of(&received);
@@ -72,5 +83,9 @@ pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, Seen> {
 
 /// The family of a socket address.
 pub(super) fn family(address: &SocketAddr) -> Family {
-    if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    if address.is_ipv4() {
+        Family::V4
+    } else {
+        Family::V6
+    }
 }

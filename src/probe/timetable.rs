@@ -30,7 +30,10 @@ impl Timetable {
     /// Adds a target that is due at `first` and every `interval` from then on.
     pub(super) fn push(&mut self, interval: Duration, first: Moment) {
         self.due.push(Reverse((first, self.rows.len())));
-        self.rows.push(Row { interval, next: first });
+        self.rows.push(Row {
+            interval,
+            next: first,
+        });
     }
 
     /// When the next target is due.
@@ -95,7 +98,10 @@ mod tests {
         let mean = 10_100 / 200;
         for slot in 1..=400 {
             let due = std::iter::from_fn(|| timetable.pop(at(slot * 10))).count();
-            assert!(due <= 2 * mean && due >= mean / 2, "{due} probes in slot {slot}");
+            assert!(
+                due <= 2 * mean && due >= mean / 2,
+                "{due} probes in slot {slot}"
+            );
         }
     }
 
@@ -103,7 +109,11 @@ mod tests {
     fn single_targets_of_many_checks_are_spread() {
         let mut phases: Vec<_> = (0..100).map(|check| phase(SECOND, check, 0, 1)).collect();
         phases.sort();
-        let widest = phases.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        let widest = phases
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .max()
+            .unwrap();
         assert!(widest < Duration::from_millis(30), "{widest:?}");
     }
 
@@ -114,7 +124,11 @@ mod tests {
         assert_eq!(timetable.pop(at(99)), None);
         assert_eq!(timetable.pop(at(300)), Some(0));
         assert_eq!(timetable.next_due(), Some(at(1100)));
-        assert_eq!(timetable.pop(at(9500)), None, "eight turns missed: none is made up for");
+        assert_eq!(
+            timetable.pop(at(9500)),
+            None,
+            "eight turns missed: none is made up for"
+        );
         assert_eq!(timetable.next_due(), Some(at(10_100)));
         assert_eq!(timetable.pop(at(10_100)), Some(0));
     }

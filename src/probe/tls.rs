@@ -53,8 +53,20 @@ struct Way {
 }
 
 /// A `tls` check: the handshake, with everything the certificate is held to.
-pub(super) async fn probe(spec: &TlsSpec, attempt: &Attempt<'_>, report: &mut Report) -> Result<(), Seen> {
-    let mut stream = open(spec, Alpn::None, attempt.address, &attempt.named(), attempt.prober, report).await?;
+pub(super) async fn probe(
+    spec: &TlsSpec,
+    attempt: &Attempt<'_>,
+    report: &mut Report,
+) -> Result<(), Seen> {
+    let mut stream = open(
+        spec,
+        Alpn::None,
+        attempt.address,
+        &attempt.named(),
+        attempt.prober,
+        report,
+    )
+    .await?;
     // A reset would overtake our last flight: the server would take the handshake for broken off, and log it.
     let _ = SockRef::from(stream.get_ref().0).set_linger(None);
     let _ = stream.shutdown().await;
@@ -73,16 +85,21 @@ pub(super) async fn open(
 ) -> Result<TlsStream<TcpStream>, Seen> {
     let family = tcp::family(&address);
     let name = server_name(spec.server_name.as_deref().unwrap_or(named));
-    let name = ServerName::try_from(name.to_owned()).map_err(|_| Seen::NotJudged(NotJudged::Check))?;
+    let name =
+        ServerName::try_from(name.to_owned()).map_err(|_| Seen::NotJudged(NotJudged::Check))?;
     if prober.tls().trusts_nobody(spec) {
         return Err(Seen::NotJudged(NotJudged::NoRoots));
     }
     let stream = tcp::connect(address).await?;
     report.enter(Phase::Tls);
     // The request follows the handshake's last flight at once; it must not wait for its ACK.
-    stream.set_nodelay(true).map_err(|error| route::judge(&error, Phase::Tls, family))?;
+    stream
+        .set_nodelay(true)
+        .map_err(|error| route::judge(&error, Phase::Tls, family))?;
     let handshake = prober.tls().connector(spec, alpn).connect(name, stream);
-    let stream = handshake.await.map_err(|error| judge(&error, Phase::Tls, family))?;
+    let stream = handshake
+        .await
+        .map_err(|error| judge(&error, Phase::Tls, family))?;
     certificate::check_end(spec, stream.get_ref().1.peer_certificates(), report)?;
     Ok(stream)
 }
@@ -118,17 +135,31 @@ impl Tls {
 
     /// True where no certificate could be accepted: this node lacks the authorities, and the endpoint is not to blame.
     fn trusts_nobody(&self, spec: &TlsSpec) -> bool {
-        spec.verify_certificate && spec.roots.is_none() && self.extra_roots.is_empty() && self.system_roots().is_empty()
+        spec.verify_certificate
+            && spec.roots.is_none()
+            && self.extra_roots.is_empty()
+            && self.system_roots().is_empty()
     }
 
     fn connector(&self, spec: &TlsSpec, alpn: Alpn) -> TlsConnector {
-        let mut connectors = self.connectors.lock().expect("no probe panics while it holds this");
+        let mut connectors = self
+            .connectors
+            .lock()
+            .expect("no probe panics while it holds this");
         if let Some((_, connector)) = connectors.iter().find(|(way, _)| way.fits(spec, alpn)) {
             return connector.clone();
         }
         // Roots that no check has any more were those of the files before a reload.
-        connectors.retain(|(way, _)| way.roots.as_ref().is_none_or(|roots| Arc::strong_count(&roots.certificates) > 1));
-        let way = Way { verify: spec.verify_certificate, roots: spec.roots.clone(), alpn };
+        connectors.retain(|(way, _)| {
+            way.roots
+                .as_ref()
+                .is_none_or(|roots| Arc::strong_count(&roots.certificates) > 1)
+        });
+        let way = Way {
+            verify: spec.verify_certificate,
+            roots: spec.roots.clone(),
+            alpn,
+        };
         let connector = TlsConnector::from(Arc::new(self.configuration(&way)));
         connectors.push((way, connector.clone()));
         connector
@@ -139,10 +170,15 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .expect("ring offers cipher suites for TLS 1.2 and 1.3");
         let mut config = match way.verify {
-            true => builder.with_root_certificates(self.roots(way.roots.as_ref())).with_no_client_auth(),
+            true => builder
+                .with_root_certificates(self.roots(way.roots.as_ref()))
+                .with_no_client_auth(),
             false => {
                 let accept = Arc::new(AcceptAny(self.provider.clone()));
-                builder.dangerous().with_custom_certificate_verifier(accept).with_no_client_auth()
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(accept)
+                    .with_no_client_auth()
             }
         };
         // A resumed session shows no certificate: every probe makes a whole handshake.
@@ -154,7 +190,11 @@ impl Tls {
     fn roots(&self, roots: Option<&Roots>) -> RootCertStore {
         let mut store = self.system_roots().clone();
         store.add_parsable_certificates(self.extra_roots.iter().cloned());
-        store.add_parsable_certificates(roots.iter().flat_map(|roots| roots.certificates.iter().cloned()));
+        store.add_parsable_certificates(
+            roots
+                .iter()
+                .flat_map(|roots| roots.certificates.iter().cloned()),
+        );
         store
     }
 
@@ -177,7 +217,9 @@ impl Tls {
 impl Way {
     fn fits(&self, spec: &TlsSpec, alpn: Alpn) -> bool {
         let same_roots = match (&self.roots, &spec.roots) {
-            (Some(ours), Some(theirs)) => Arc::ptr_eq(&ours.certificates, &theirs.certificates) || ours == theirs,
+            (Some(ours), Some(theirs)) => {
+                Arc::ptr_eq(&ours.certificates, &theirs.certificates) || ours == theirs
+            }
             (ours, theirs) => ours.is_none() && theirs.is_none(),
         };
         self.verify == spec.verify_certificate && self.alpn == alpn && same_roots
@@ -204,7 +246,10 @@ impl fmt::Debug for Tls {
 
 /// What an error of a stream that may be TLS says about an endpoint.
 pub(super) fn judge(error: &io::Error, phase: Phase, family: Family) -> Seen {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>())
+    {
         Some(error) => Seen::Fail(reason(error)),
         None => route::judge(error, phase, family),
     }
@@ -212,7 +257,9 @@ pub(super) fn judge(error: &io::Error, phase: Phase, family: Family) -> Seen {
 
 fn reason(error: &Error) -> FailReason {
     FailReason::Tls(match error {
-        Error::InvalidCertificate(error) => return FailReason::Certificate(certificate::rule(error)),
+        Error::InvalidCertificate(error) => {
+            return FailReason::Certificate(certificate::rule(error));
+        }
         Error::NoCertificatesPresented => return FailReason::Certificate(CertificateRule::Other),
         Error::AlertReceived(alert) => TlsFault::Alert(u8::from(*alert)),
         Error::InvalidMessage(_) => TlsFault::NotTls,
@@ -242,18 +289,41 @@ mod tests {
     fn probes_that_connect_alike_share_a_connector() {
         let tls = Tls::new(Vec::new());
         let count = || tls.connectors.lock().unwrap().len();
-        let any = TlsSpec { verify_certificate: false, ..TlsSpec::default() };
-        let roots = |octet| Some(Roots { file: "ca.pem".into(), certificates: vec![CertificateDer::from(vec![octet])].into() });
+        let any = TlsSpec {
+            verify_certificate: false,
+            ..TlsSpec::default()
+        };
+        let roots = |octet| {
+            Some(Roots {
+                file: "ca.pem".into(),
+                certificates: vec![CertificateDer::from(vec![octet])].into(),
+            })
+        };
         for alpn in [Alpn::None, Alpn::None, Alpn::Either] {
             tls.connector(&any, alpn);
         }
         assert_eq!(count(), 2);
-        let first = TlsSpec { roots: roots(1), ..any.clone() };
+        let first = TlsSpec {
+            roots: roots(1),
+            ..any.clone()
+        };
         tls.connector(&first, Alpn::None);
-        tls.connector(&TlsSpec { roots: roots(1), ..any.clone() }, Alpn::None);
+        tls.connector(
+            &TlsSpec {
+                roots: roots(1),
+                ..any.clone()
+            },
+            Alpn::None,
+        );
         assert_eq!(count(), 3, "the same certificates, read again");
         drop(first);
-        tls.connector(&TlsSpec { roots: roots(2), ..any }, Alpn::None);
+        tls.connector(
+            &TlsSpec {
+                roots: roots(2),
+                ..any
+            },
+            Alpn::None,
+        );
         assert_eq!(count(), 3, "those of no check are dropped");
     }
 }

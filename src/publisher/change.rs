@@ -215,11 +215,16 @@ impl Change {
         match self {
             Change::Target { up, .. } => !up,
             Change::Pool { old, new, .. } => new.rung > old.rung || new.held,
-            Change::Overridden(own) | Change::OverrideAnnounced(own) | Change::OverrideBegan(own) => own.forced,
+            Change::Overridden(own)
+            | Change::OverrideAnnounced(own)
+            | Change::OverrideBegan(own) => own.forced,
             Change::Released { forced, .. } => *forced,
             Change::Service { old, new, .. } => new > old,
             Change::Warned { warning, .. } => warning.is_some(),
-            Change::IsolationBegan | Change::Flapping { .. } | Change::HistoryNotKept(_) | Change::OverrideOver(_) => true,
+            Change::IsolationBegan
+            | Change::Flapping { .. }
+            | Change::HistoryNotKept(_)
+            | Change::OverrideOver(_) => true,
             Change::UnitFenced { .. }
             | Change::UnitStranded { .. }
             | Change::UnitsUnknown { .. }
@@ -361,7 +366,12 @@ impl fmt::Display for Shown<'_> {
 /// How many units, and the first of them by name.
 fn counted(units: &[String]) -> String {
     const NAMED: usize = 5;
-    let named = units.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let named = units
+        .iter()
+        .take(NAMED)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
     match units.len() {
         1 => format!("1 unit ({named})"),
         count if count <= NAMED => format!("{count} units ({named})"),
@@ -393,16 +403,31 @@ mod tests {
     fn what_happens_to_units_is_one_sentence() {
         let text = |text: &str| text.to_owned();
         let (unit, why) = (text("07.orders.example."), text("dublin is down"));
-        let fenced = |owner| Change::UnitFenced { unit: unit.clone(), owner, next: text("tokyo"), why: why.clone() };
-        let names = |count: usize| (0..count).map(|unit| format!("{unit}.x.")).collect::<Vec<_>>();
+        let fenced = |owner| Change::UnitFenced {
+            unit: unit.clone(),
+            owner,
+            next: text("tokyo"),
+            why: why.clone(),
+        };
+        let names = |count: usize| {
+            (0..count)
+                .map(|unit| format!("{unit}.x."))
+                .collect::<Vec<_>>()
+        };
         for (change, sentence) in [
             (
                 fenced(Some(text("dublin"))),
                 "unit 07.orders.example. is fenced, its owner was dublin, its next owner is tokyo: dublin is down",
             ),
-            (fenced(None), "unit 07.orders.example. is fenced, its first owner is tokyo: dublin is down"),
             (
-                Change::UnitsUnknown { units: names(7), others: names(1) },
+                fenced(None),
+                "unit 07.orders.example. is fenced, its first owner is tokyo: dublin is down",
+            ),
+            (
+                Change::UnitsUnknown {
+                    units: names(7),
+                    others: names(1),
+                },
                 "nothing is known of 7 units (0.x., 1.x., 2.x., 3.x., 4.x. and 2 more): fenced until `meridian unit init`; \
                  the state is of 1 unit (0.x.) that the files do not have",
             ),
@@ -411,7 +436,10 @@ mod tests {
                 "the state has 2 units (0.x., 1.x.) that the files do not have; what is known of them is kept",
             ),
             (
-                Change::UnitsFrozen { why: text("there is no state directory"), units: 3 },
+                Change::UnitsFrozen {
+                    why: text("there is no state directory"),
+                    units: 3,
+                },
                 "3 units are FROZEN, and no owner changes: there is no state directory",
             ),
         ] {

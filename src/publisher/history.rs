@@ -54,7 +54,11 @@ pub(super) struct Keeping {
 impl Keeping {
     /// There is somewhere to write to, or nowhere: the first write is due at once.
     pub(super) fn switch(&mut self, on: bool) {
-        *self = Keeping { on, count: self.count, ..Keeping::default() };
+        *self = Keeping {
+            on,
+            count: self.count,
+            ..Keeping::default()
+        };
     }
 
     /// When the next write is due; `None` while one is under way.
@@ -65,7 +69,8 @@ impl Keeping {
             (false, true) => KEEP_PAUSE_IN_DOUBT,
             (false, false) => KEEP_PERIOD,
         };
-        (self.on && self.under_way.is_none()).then(|| self.last.map_or(Moment::default(), |last| last + pause))
+        (self.on && self.under_way.is_none())
+            .then(|| self.last.map_or(Moment::default(), |last| last + pause))
     }
 
     /// A write begins; its number.

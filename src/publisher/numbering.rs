@@ -23,31 +23,58 @@ pub(super) struct Numbering {
 impl Numbering {
     pub(super) fn new(config: &Config) -> Numbering {
         let mut numbering = Numbering::default();
-        numbering.numbers = config.services.iter().map(|service| numbering.number(service, None)).collect();
+        numbering.numbers = config
+            .services
+            .iter()
+            .map(|service| numbering.number(service, None))
+            .collect();
         numbering
     }
 
     /// Goes on from `old`, whose numbers it has, to `new`.
     pub(super) fn renumber(&mut self, old: &Config, new: &Config) {
         let numbers = std::mem::take(&mut self.numbers);
-        let known: HashMap<_, _> = old.services.iter().zip(&numbers).map(|(service, n)| (&service.name, (service, n))).collect();
+        let known: HashMap<_, _> = old
+            .services
+            .iter()
+            .zip(&numbers)
+            .map(|(service, n)| (&service.name, (service, n)))
+            .collect();
         let before = |service: &Service| {
             let (old_service, numbers) = known.get(&service.name)?;
-            let regions = old_service.pools.iter().map(|pool| old.regions[pool.region.index()].name.as_str());
-            Some((regions.zip(numbers.iter().copied()).collect::<HashMap<_, _>>(), numbers[numbers.len() - 1]))
+            let regions = old_service
+                .pools
+                .iter()
+                .map(|pool| old.regions[pool.region.index()].name.as_str());
+            Some((
+                regions
+                    .zip(numbers.iter().copied())
+                    .collect::<HashMap<_, _>>(),
+                numbers[numbers.len() - 1],
+            ))
         };
         self.numbers = new
             .services
             .iter()
             .map(|service| {
                 let before = before(service);
-                let of = |region: usize| Some(*before.as_ref()?.0.get(new.regions[region].name.as_str())?);
-                let kept = service.pools.iter().map(|pool| of(pool.region.index())).chain([before.as_ref().map(|b| b.1)]);
+                let of = |region: usize| {
+                    Some(*before.as_ref()?.0.get(new.regions[region].name.as_str())?)
+                };
+                let kept = service
+                    .pools
+                    .iter()
+                    .map(|pool| of(pool.region.index()))
+                    .chain([before.as_ref().map(|b| b.1)]);
                 let kept: Vec<Option<u32>> = kept.collect();
                 self.number(service, Some(&kept))
             })
             .collect();
-        self.tallies = self.tallies.iter().map(|tally| tally.grown(self.next as usize)).collect();
+        self.tallies = self
+            .tallies
+            .iter()
+            .map(|tally| tally.grown(self.next as usize))
+            .collect();
     }
 
     /// The numbers of a service: those it is to keep, else new ones.
@@ -63,7 +90,9 @@ impl Numbering {
 
     /// Has so many workers count.
     pub(super) fn count_for(&mut self, workers: usize) {
-        self.tallies = (0..workers).map(|_| Tally::default().grown(self.next as usize)).collect();
+        self.tallies = (0..workers)
+            .map(|_| Tally::default().grown(self.next as usize))
+            .collect();
     }
 
     /// The numbers of a service's pools, and last that of its fallback.

@@ -99,10 +99,21 @@ impl Words {
     /// There is somewhere to keep them, or nowhere; what was under way elsewhere is given up.
     pub(super) fn switch(&mut self, on: bool, effects: &mut Vec<Effect>) {
         self.on = on;
-        let under_way = self.under_way.take().and_then(|write| write.change).map(|(request, _)| request);
-        for request in under_way.into_iter().chain(std::mem::take(&mut self.waiting).into_iter().map(|job| job.request)) {
+        let under_way = self
+            .under_way
+            .take()
+            .and_then(|write| write.change)
+            .map(|(request, _)| request);
+        for request in under_way.into_iter().chain(
+            std::mem::take(&mut self.waiting)
+                .into_iter()
+                .map(|job| job.request),
+        ) {
             let why = "the state directory was left before it was written".to_owned();
-            effects.push(Effect::Answer { request, result: Err(NotDone::NotKept(why)) });
+            effects.push(Effect::Answer {
+                request,
+                result: Err(NotDone::NotKept(why)),
+            });
         }
     }
 
@@ -124,17 +135,36 @@ impl Words {
             (own.made, own.starts) = (own.made - ahead, own.starts - ahead);
             own.until = own.until.map(|until| until - ahead);
         }
-        self.last_id = list.0.iter().map(|own| own.id).max().unwrap_or(0).max(last).max(self.last_id);
+        self.last_id = list
+            .0
+            .iter()
+            .map(|own| own.id)
+            .max()
+            .unwrap_or(0)
+            .max(last)
+            .max(self.last_id);
         // A directory where nothing was ever kept takes what this process has, as it does of units.
-        if list.0.is_empty() && last == 0 && lost.is_none() && self.lost.is_none() && !self.list.0.is_empty() {
+        if list.0.is_empty()
+            && last == 0
+            && lost.is_none()
+            && self.lost.is_none()
+            && !self.list.0.is_empty()
+        {
             self.outdated = Some(now);
             return false;
         }
         self.lost = lost;
         let before = std::mem::replace(&mut self.list, list);
-        let over: Vec<Override> = self.list.0.extract_if(.., |own| own.until.is_some_and(|until| until <= now)).collect();
+        let over: Vec<Override> = self
+            .list
+            .0
+            .extract_if(.., |own| own.until.is_some_and(|until| until <= now))
+            .collect();
         self.outdated = (!over.is_empty()).then_some(now).or(self.outdated);
-        effects.extend(over.into_iter().map(|own| Effect::Say(Change::OverrideOver(own))));
+        effects.extend(
+            over.into_iter()
+                .map(|own| Effect::Say(Change::OverrideOver(own))),
+        );
         before != self.list
     }
 
@@ -156,7 +186,13 @@ impl Words {
     }
 
     /// Takes back an override by its number, or all of something.
-    pub(super) fn remove(&mut self, request: u64, what: String, force: bool, effects: &mut Vec<Effect>) {
+    pub(super) fn remove(
+        &mut self,
+        request: u64,
+        what: String,
+        force: bool,
+        effects: &mut Vec<Effect>,
+    ) {
         self.ask(request, Asked::Release { what, force }, effects);
     }
 
@@ -169,17 +205,25 @@ impl Words {
         if self.on {
             self.waiting.push_back(Job { request, asked });
         } else {
-            let why = NotDone::Refused("there is no state directory to keep overrides in".to_owned());
-            effects.push(Effect::Answer { request, result: Err(why) });
+            let why =
+                NotDone::Refused("there is no state directory to keep overrides in".to_owned());
+            effects.push(Effect::Answer {
+                request,
+                result: Err(why),
+            });
         }
     }
 
     fn judged(&mut self, asked: Asked, ground: &Ground<'_>) -> Result<ListChange, NotDone> {
         let refused = |why: String| Err(NotDone::Refused(why));
         match (asked, &self.lost) {
-            (Asked::AcceptLoss, None) => refused("no overrides are lost: there is nothing to accept".to_owned()),
+            (Asked::AcceptLoss, None) => {
+                refused("no overrides are lost: there is nothing to accept".to_owned())
+            }
             (Asked::AcceptLoss, Some(_)) => Ok(ListChange::AcceptLoss),
-            (_, Some(why)) => refused(format!("{why}; `meridian overrides --accept-loss` comes first")),
+            (_, Some(why)) => refused(format!(
+                "{why}; `meridian overrides --accept-loss` comes first"
+            )),
             (Asked::Say(asked), None) => self.judged_word(asked, ground).map(ListChange::Add),
             (Asked::Release { what, force }, None) => {
                 let all = self.named(&what, ground.config);
@@ -187,17 +231,29 @@ impl Words {
                     return Err(NotDone::NotFound(format!("there is no override of {what}")));
                 }
                 let mut without = self.list.clone();
-                without.0.retain(|other| all.iter().all(|own| own.id != other.id));
+                without
+                    .0
+                    .retain(|other| all.iter().all(|own| own.id != other.id));
                 let refusals = self.refusals(&without, ground);
                 if !refusals.is_empty() && !force {
-                    return refused(format!("{}; --force takes it back all the same", listed(&refusals, "\n")));
+                    return refused(format!(
+                        "{}; --force takes it back all the same",
+                        listed(&refusals, "\n")
+                    ));
                 }
-                Ok(ListChange::Remove { all, forced: !refusals.is_empty() })
+                Ok(ListChange::Remove {
+                    all,
+                    forced: !refusals.is_empty(),
+                })
             }
         }
     }
 
-    fn judged_word(&mut self, asked: OverrideRequest, ground: &Ground<'_>) -> Result<Override, NotDone> {
+    fn judged_word(
+        &mut self,
+        asked: OverrideRequest,
+        ground: &Ground<'_>,
+    ) -> Result<Override, NotDone> {
         let scope = Scope::find(ground.config, &asked.what).map_err(NotDone::NotFound)?;
         let starts = ground.now + asked.starts_in;
         let mut own = Override {
@@ -214,7 +270,9 @@ impl Words {
         let mut with = self.list.clone();
         say(&mut with, &own);
         if with.0.len() > MOST {
-            return Err(NotDone::Refused(format!("there are {MOST} overrides, and no more can be: release some")));
+            return Err(NotDone::Refused(format!(
+                "there are {MOST} overrides, and no more can be: release some"
+            )));
         }
         let refusals = self.refusals(&with, ground);
         if !refusals.is_empty() && !asked.force {
@@ -227,13 +285,25 @@ impl Words {
 
     /// What speaks against having `after` in place of what there is, now or at a later moment.
     fn refusals(&self, after: &Overrides, ground: &Ground<'_>) -> Vec<String> {
-        let Ground { config, health, stranded, now } = *ground;
-        let mut refusals = self.list.refusals(after, config, &|endpoint| health.endpoint(endpoint), now);
+        let Ground {
+            config,
+            health,
+            stranded,
+            now,
+        } = *ground;
+        let mut refusals =
+            self.list
+                .refusals(after, config, &|endpoint| health.endpoint(endpoint), now);
         let moments = self.list.moments(after, now);
-        let units: BTreeSet<String> = moments.into_iter().flat_map(|at| stranded(&self.list, after, at)).collect();
+        let units: BTreeSet<String> = moments
+            .into_iter()
+            .flat_map(|at| stranded(&self.list, after, at))
+            .collect();
         if !units.is_empty() {
             let units = listed(&Vec::from_iter(units), ", ");
-            refusals.push(format!("it would take the owners of units out of use that only an operator moves: {units}"));
+            refusals.push(format!(
+                "it would take the owners of units out of use that only an operator moves: {units}"
+            ));
         }
         refusals
     }
@@ -260,18 +330,32 @@ impl Words {
         {
             match self.judged(asked, ground) {
                 Ok(judged) => change = Some((request, judged)),
-                Err(why) => effects.push(Effect::Answer { request, result: Err(why) }),
+                Err(why) => effects.push(Effect::Answer {
+                    request,
+                    result: Err(why),
+                }),
             }
         }
-        if change.is_none() && (self.lost.is_some() || self.outdated.is_none_or(|at| at > ground.now)) {
+        if change.is_none()
+            && (self.lost.is_some() || self.outdated.is_none_or(|at| at > ground.now))
+        {
             return;
         }
         let mut list = self.list.clone();
-        change.iter().for_each(|(_, change)| change.apply(&mut list));
+        change
+            .iter()
+            .for_each(|(_, change)| change.apply(&mut list));
         self.outdated = None;
         self.writes += 1;
-        self.under_way = Some(Write { id: self.writes, change });
-        effects.push(Effect::KeepOverrides { id: self.writes, overrides: list, last: self.last_id });
+        self.under_way = Some(Write {
+            id: self.writes,
+            change,
+        });
+        effects.push(Effect::KeepOverrides {
+            id: self.writes,
+            overrides: list,
+            last: self.last_id,
+        });
     }
 
     /// A write has ended; the services whose plans change.
@@ -283,7 +367,9 @@ impl Words {
         now: Moment,
         effects: &mut Vec<Effect>,
     ) -> Vec<ServiceId> {
-        let Some(write) = self.under_way.take_if(|write| write.id == id) else { return Vec::new() };
+        let Some(write) = self.under_way.take_if(|write| write.id == id) else {
+            return Vec::new();
+        };
         let Some((request, change)) = write.change else {
             if result.is_err() {
                 self.outdated = Some(now + RETRY);
@@ -291,7 +377,10 @@ impl Words {
             return Vec::new();
         };
         if let Err(why) = result {
-            effects.push(Effect::Answer { request, result: Err(NotDone::NotKept(why)) });
+            effects.push(Effect::Answer {
+                request,
+                result: Err(NotDone::NotKept(why)),
+            });
             return Vec::new();
         }
         change.apply(&mut self.list);
@@ -299,27 +388,48 @@ impl Words {
             self.lost = None;
         }
         let said = change.said(&self.list);
-        effects.push(Effect::Answer { request, result: Ok(Done::Changes(said.clone())) });
+        effects.push(Effect::Answer {
+            request,
+            result: Ok(Done::Changes(said.clone())),
+        });
         effects.extend(said.into_iter().map(Effect::Say));
-        change.of().iter().flat_map(|own| affected(config, &own.scope)).collect()
+        change
+            .of()
+            .iter()
+            .flat_map(|own| affected(config, &own.scope))
+            .collect()
     }
 
     /// What time has brought: overrides that take effect or end. The services whose plans change.
-    pub(super) fn due(&mut self, config: &Config, last: Moment, now: Moment, effects: &mut Vec<Effect>) -> Vec<ServiceId> {
+    pub(super) fn due(
+        &mut self,
+        config: &Config,
+        last: Moment,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<ServiceId> {
         let mut changed = Vec::new();
         for own in &self.list.0 {
             if own.starts > last && own.starts <= now && own.made < own.starts {
                 changed.extend(affected(config, &own.scope));
                 effects.push(Effect::Say(Change::OverrideBegan(own.clone())));
             }
-            if own.until.is_some_and(|until| until > now && until <= now + ENDS_SOON)
-                && own.until.is_some_and(|until| until.since(own.made) > ENDS_SOON)
+            if own
+                .until
+                .is_some_and(|until| until > now && until <= now + ENDS_SOON)
+                && own
+                    .until
+                    .is_some_and(|until| until.since(own.made) > ENDS_SOON)
                 && self.warned.insert(own.id)
             {
                 effects.push(Effect::Say(Change::OverrideEndsSoon(own.clone())));
             }
         }
-        let ended: Vec<Override> = self.list.0.extract_if(.., |own| own.until.is_some_and(|until| until <= now)).collect();
+        let ended: Vec<Override> = self
+            .list
+            .0
+            .extract_if(.., |own| own.until.is_some_and(|until| until <= now))
+            .collect();
         for own in ended {
             changed.extend(affected(config, &own.scope));
             self.outdated = Some(now);
@@ -338,8 +448,13 @@ impl Words {
             .filter(|own| !self.warned.contains(&own.id))
             .filter_map(|own| own.until)
             .map(|until| until - ENDS_SOON);
-        let changes = [self.list.next_change(now), warnings.filter(|at| *at > now).min()];
-        let outdated = self.outdated.filter(|_| self.on && self.under_way.is_none());
+        let changes = [
+            self.list.next_change(now),
+            warnings.filter(|at| *at > now).min(),
+        ];
+        let outdated = self
+            .outdated
+            .filter(|_| self.on && self.under_way.is_none());
         changes.into_iter().flatten().chain(outdated).min()
     }
 }
@@ -356,7 +471,9 @@ impl ListChange {
     fn apply(&self, list: &mut Overrides) {
         match self {
             ListChange::Add(own) => say(list, own),
-            ListChange::Remove { all, .. } => list.0.retain(|other| all.iter().all(|own| own.id != other.id)),
+            ListChange::Remove { all, .. } => list
+                .0
+                .retain(|other| all.iter().all(|own| own.id != other.id)),
             ListChange::AcceptLoss => {}
         }
     }
@@ -364,11 +481,18 @@ impl ListChange {
     /// What is told of it once it is on the disk, and in `list`.
     fn said(&self, list: &Overrides) -> Vec<Change> {
         match self {
-            ListChange::Add(own) if own.starts > own.made => vec![Change::OverrideAnnounced(own.clone())],
-            ListChange::Add(own) => vec![Change::Overridden(own.clone())],
-            ListChange::Remove { all, forced } => {
-                all.iter().cloned().map(|own| Change::Released { own, forced: *forced }).collect()
+            ListChange::Add(own) if own.starts > own.made => {
+                vec![Change::OverrideAnnounced(own.clone())]
             }
+            ListChange::Add(own) => vec![Change::Overridden(own.clone())],
+            ListChange::Remove { all, forced } => all
+                .iter()
+                .cloned()
+                .map(|own| Change::Released {
+                    own,
+                    forced: *forced,
+                })
+                .collect(),
             ListChange::AcceptLoss => vec![Change::OverridesLossAccepted { left: list.0.len() }],
         }
     }
@@ -376,7 +500,9 @@ impl ListChange {
 
 /// A word on the same axis of the same thing takes the place of the one before.
 fn say(list: &mut Overrides, own: &Override) {
-    list.0.retain(|other| other.scope != own.scope || other.word.is_of_weight() != own.word.is_of_weight());
+    list.0.retain(|other| {
+        other.scope != own.scope || other.word.is_of_weight() != own.word.is_of_weight()
+    });
     list.0.push(own.clone());
 }
 
@@ -384,12 +510,22 @@ fn say(list: &mut Overrides, own: &Override) {
 fn listed(all: &[String], separator: &str) -> String {
     const SHOWN: usize = 10;
     let more = all.len().saturating_sub(SHOWN);
-    let more = if more > 0 { format!("{separator}and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!("{separator}and {more} more")
+    } else {
+        String::new()
+    };
     format!("{}{more}", all[..all.len().min(SHOWN)].join(separator))
 }
 
 /// The services of which something is in `scope`.
 fn affected(config: &Config, scope: &Scope) -> Vec<ServiceId> {
-    let services = config.services.iter().enumerate().filter(|(_, service)| scope.touches(&config.regions, service));
-    services.map(|(index, _)| ServiceId::from_index(index)).collect()
+    let services = config
+        .services
+        .iter()
+        .enumerate()
+        .filter(|(_, service)| scope.touches(&config.regions, service));
+    services
+        .map(|(index, _)| ServiceId::from_index(index))
+        .collect()
 }

@@ -35,8 +35,13 @@ impl Pools {
     /// Everything in use.
     pub(super) fn new(config: &Config) -> Pools {
         let services = config.services.iter().enumerate();
-        let returns = services.filter_map(|(index, service)| Some((ServiceId::from_index(index), Returns::new(service)?)));
-        Pools { returns: returns.collect(), steps: BinaryHeap::new() }
+        let returns = services.filter_map(|(index, service)| {
+            Some((ServiceId::from_index(index), Returns::new(service)?))
+        });
+        Pools {
+            returns: returns.collect(),
+            steps: BinaryHeap::new(),
+        }
     }
 
     /// Takes in the `state` of a service's endpoints, which operators may have overridden, and what else is known of their
@@ -57,12 +62,22 @@ impl Pools {
         if let Some(returns) = self.returns.get_mut(&id) {
             for (index, pool) in service.pools.iter().enumerate() {
                 let up = Plan::is_up(service, pool, &|endpoint: &Endpoint| state(pool, endpoint));
-                ramps.extend(returns.update(index, up, undone, now).map(|ramp| (pool.region, ramp)));
+                ramps.extend(
+                    returns
+                        .update(index, up, undone, now)
+                        .map(|ramp| (pool.region, ramp)),
+                );
                 standings.push(returns.standing(index, now));
             }
-            self.steps.extend(returns.next_step(now).map(|step| Reverse((step, id))));
+            self.steps
+                .extend(returns.next_step(now).map(|step| Reverse((step, id))));
         }
-        if health.any_flapping() && service.pools.iter().any(|pool| flapping_until(health, pool).is_some()) {
+        if health.any_flapping()
+            && service
+                .pools
+                .iter()
+                .any(|pool| flapping_until(health, pool).is_some())
+        {
             standings.resize(service.pools.len(), Standing::default());
             for (standing, pool) in standings.iter_mut().zip(&service.pools) {
                 standing.flapping_until = flapping_until(health, pool);
@@ -79,7 +94,9 @@ impl Pools {
     /// The services in which a weight grows at `now`.
     pub(super) fn due(&mut self, now: Moment) -> Vec<ServiceId> {
         let mut due = Vec::new();
-        while let Some(Reverse((_, service))) = self.steps.peek().filter(|Reverse((step, _))| *step <= now) {
+        while let Some(Reverse((_, service))) =
+            self.steps.peek().filter(|Reverse((step, _))| *step <= now)
+        {
             due.push(*service);
             self.steps.pop();
         }
@@ -93,18 +110,36 @@ impl Pools {
         service: &str,
         region: Option<&str>,
     ) -> Result<Vec<(ServiceId, RegionId)>, NotResumed> {
-        let named = |name: &str| name.trim_end_matches('.').eq_ignore_ascii_case(service.trim_end_matches('.'));
-        let Some(index) = config.services.iter().position(|own| named(&own.name.to_string())) else {
+        let named = |name: &str| {
+            name.trim_end_matches('.')
+                .eq_ignore_ascii_case(service.trim_end_matches('.'))
+        };
+        let Some(index) = config
+            .services
+            .iter()
+            .position(|own| named(&own.name.to_string()))
+        else {
             return Err(NotResumed::NoService(service.to_owned()));
         };
         let (id, service) = (ServiceId::from_index(index), &config.services[index]);
         let name = |pool: &Pool| config.regions[pool.region.index()].name.as_str();
         let wanted = |pool: &Pool| region.is_none_or(|region| region == name(pool));
         if let Some(region) = region.filter(|_| !service.pools.iter().any(wanted)) {
-            return Err(NotResumed::NoRegion(service.name.to_string(), region.to_owned()));
+            return Err(NotResumed::NoRegion(
+                service.name.to_string(),
+                region.to_owned(),
+            ));
         }
-        let is_held = |pool: usize| self.returns.get(&id).is_some_and(|returns| returns.pool(pool).iter().any(Return::is_held));
-        let held = service.pools.iter().enumerate().filter(|(pool, own)| wanted(own) && is_held(*pool));
+        let is_held = |pool: usize| {
+            self.returns
+                .get(&id)
+                .is_some_and(|returns| returns.pool(pool).iter().any(Return::is_held))
+        };
+        let held = service
+            .pools
+            .iter()
+            .enumerate()
+            .filter(|(pool, own)| wanted(own) && is_held(*pool));
         let held: Vec<_> = held.map(|(_, pool)| (id, pool.region)).collect();
         if held.is_empty() {
             let region = region.map_or_else(String::new, |region| format!(" region {region}"));
@@ -114,8 +149,17 @@ impl Pools {
     }
 
     /// An operator takes a pool back; `None` where it is not held.
-    pub(super) fn resume(&mut self, service: ServiceId, config: &Config, region: RegionId, now: Moment) -> Option<Option<Ramp>> {
-        let pool = config.services[service.index()].pools.iter().position(|pool| pool.region == region)?;
+    pub(super) fn resume(
+        &mut self,
+        service: ServiceId,
+        config: &Config,
+        region: RegionId,
+        now: Moment,
+    ) -> Option<Option<Ramp>> {
+        let pool = config.services[service.index()]
+            .pools
+            .iter()
+            .position(|pool| pool.region == region)?;
         self.returns.get_mut(&service)?.resume(pool, now)
     }
 
@@ -129,7 +173,11 @@ impl Pools {
                 if families != <[Return; 2]>::default() {
                     let region = config.regions[pool.region.index()].name.clone();
                     let families = families.map(|own| own.map(|since| now.since(since)));
-                    records.push(PoolRecord { service: service.name.to_string(), region, families });
+                    records.push(PoolRecord {
+                        service: service.name.to_string(),
+                        region,
+                        families,
+                    });
                 }
             }
         }
@@ -138,15 +186,30 @@ impl Pools {
 
     /// Puts pools where `records` say that they were `age` ago. Services and regions that are not there any more are
     /// left out.
-    pub(super) fn restore(&mut self, config: &Config, records: &[PoolRecord], age: Duration, now: Moment) {
-        let known: BTreeMap<(&str, &str), &PoolRecord> =
-            records.iter().map(|record| ((&*record.service, &*record.region), record)).collect();
+    pub(super) fn restore(
+        &mut self,
+        config: &Config,
+        records: &[PoolRecord],
+        age: Duration,
+        now: Moment,
+    ) {
+        let known: BTreeMap<(&str, &str), &PoolRecord> = records
+            .iter()
+            .map(|record| ((&*record.service, &*record.region), record))
+            .collect();
         for (id, returns) in &mut self.returns {
             let service = &config.services[id.index()];
             let name = service.name.to_string();
             for (index, pool) in service.pools.iter().enumerate() {
-                if let Some(record) = known.get(&(&*name, &*config.regions[pool.region.index()].name)) {
-                    returns.restore(index, record.families.map(|own| own.map(|grown| now - age.saturating_add(grown))));
+                if let Some(record) =
+                    known.get(&(&*name, &*config.regions[pool.region.index()].name))
+                {
+                    returns.restore(
+                        index,
+                        record
+                            .families
+                            .map(|own| own.map(|grown| now - age.saturating_add(grown))),
+                    );
                 }
             }
         }
@@ -156,14 +219,18 @@ impl Pools {
 /// The latest time until which an endpoint of `pool` is held down as flapping.
 fn flapping_until(health: &Health, pool: &Pool) -> Option<Moment> {
     let targets = pool.endpoints.iter().flat_map(|endpoint| &endpoint.probes);
-    targets.filter_map(|target| health.flapping_until(*target)).max()
+    targets
+        .filter_map(|target| health.flapping_until(*target))
+        .max()
 }
 
 impl fmt::Display for NotResumed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotResumed::NoService(service) => write!(f, "there is no service {service}"),
-            NotResumed::NoRegion(service, region) => write!(f, "the service {service} has no pool in a region {region}"),
+            NotResumed::NoRegion(service, region) => {
+                write!(f, "the service {service} has no pool in a region {region}")
+            }
             NotResumed::NotHeld(what) => write!(f, "nothing of {what} is held"),
         }
     }

@@ -9,7 +9,9 @@ use super::{Done, Effect};
 use crate::config::Config;
 use crate::health::{Health, State};
 use crate::model::{Endpoint, Moment, Pool, RegionId, Service, ServiceId, Takeover, Unit};
-use crate::steer::{Because, Holder, Holding, Overrides, Plan, Scene, Tenure, Terms, UnitRecord, succession};
+use crate::steer::{
+    Because, Holder, Holding, Overrides, Plan, Scene, Tenure, Terms, UnitRecord, succession,
+};
 
 /// What is kept of units, by their owner names in lower case.
 pub type UnitRecords = BTreeMap<String, UnitRecord>;
@@ -119,22 +121,31 @@ impl Scenery<'_> {
 
     /// The pool in the region of that name, and its place.
     fn pool<'c>(&'c self, service: &'c Service, region: &str) -> Option<(usize, &'c Pool)> {
-        service.pools.iter().enumerate().find(|(_, pool)| self.region_name(pool.region) == region)
+        service
+            .pools
+            .iter()
+            .enumerate()
+            .find(|(_, pool)| self.region_name(pool.region) == region)
     }
 
     /// As probes see it, unless an operator says otherwise.
     fn state(&self, service: &Service, pool: &Pool, endpoint: &Endpoint) -> State {
-        let said = self.words.state(&self.config.regions, service, pool, endpoint, self.now);
+        let said = self
+            .words
+            .state(&self.config.regions, service, pool, endpoint, self.now);
         said.unwrap_or_else(|| self.health.endpoint(endpoint))
     }
 
     /// Up, and not drained: a drain of an owner counts as its being down.
     fn is_up(&self, service: &Service, pool: &Pool) -> bool {
-        all_up(Plan::is_up(service, pool, &|endpoint| self.state(service, pool, endpoint))) && !self.is_drained(service, pool)
+        all_up(Plan::is_up(service, pool, &|endpoint| {
+            self.state(service, pool, endpoint)
+        })) && !self.is_drained(service, pool)
     }
 
     fn is_drained(&self, service: &Service, pool: &Pool) -> bool {
-        self.words.is_drained(&self.config.regions, service, pool, self.now)
+        self.words
+            .is_drained(&self.config.regions, service, pool, self.now)
     }
 
     /// Up, counting only endpoints whose `ready_checks` are up too.
@@ -142,9 +153,21 @@ impl Scenery<'_> {
         let (pool, ready) = (&service.pools[index], &unit.rules.ready[index]);
         let state = |endpoint: &Endpoint| {
             let state = self.state(service, pool, endpoint);
-            let place = pool.endpoints.iter().position(|own| std::ptr::eq(own, endpoint));
-            let targets = place.and_then(|place| ready.get(place)).into_iter().flatten();
-            State { up: state.up && targets.into_iter().all(|target| self.health.state(*target).up), ..state }
+            let place = pool
+                .endpoints
+                .iter()
+                .position(|own| std::ptr::eq(own, endpoint));
+            let targets = place
+                .and_then(|place| ready.get(place))
+                .into_iter()
+                .flatten();
+            State {
+                up: state.up
+                    && targets
+                        .into_iter()
+                        .all(|target| self.health.state(*target).up),
+                ..state
+            }
         };
         all_up(Plan::is_up(service, pool, &state)) && !self.is_drained(service, pool)
     }
@@ -152,7 +175,9 @@ impl Scenery<'_> {
     /// The regions that are up and ready, best first: by `priority`, then by name.
     fn ready(&self, service: &Service, unit: &Unit) -> Vec<String> {
         let ready = succession(service).filter(|(index, _)| self.is_ready(service, unit, *index));
-        ready.map(|(_, pool)| self.region_name(pool.region).to_owned()).collect()
+        ready
+            .map(|(_, pool)| self.region_name(pool.region).to_owned())
+            .collect()
     }
 
     /// What speaks against a move to the pool at `index`, as a sentence.
@@ -167,14 +192,24 @@ impl Scenery<'_> {
         } else if !self.is_up(service, &service.pools[index]) {
             Some(format!("{region} is down"))
         } else if !self.is_ready(service, unit, index) {
-            let targets = unit.rules.ready[index].iter().flatten().filter(|target| !self.health.state(**target).up);
+            let targets = unit.rules.ready[index]
+                .iter()
+                .flatten()
+                .filter(|target| !self.health.state(**target).up);
             let names = targets.map(|target| {
                 let probed = &self.config.targets[target.index()];
-                format!("{} of {}", self.config.checks[probed.check.index()].name, probed.target)
+                format!(
+                    "{} of {}",
+                    self.config.checks[probed.check.index()].name,
+                    probed.target
+                )
             });
             let names: BTreeSet<String> = names.collect();
             let names: Vec<String> = names.into_iter().collect();
-            Some(format!("{region} is up and not ready: down is {}", names.join(", ")))
+            Some(format!(
+                "{region} is up and not ready: down is {}",
+                names.join(", ")
+            ))
         } else {
             None
         }
@@ -184,11 +219,26 @@ impl Scenery<'_> {
     fn with<T>(&self, id: ServiceId, then: impl FnOnce(&Terms<'_>, &Scene<'_>) -> T) -> T {
         let (service, unit) = self.service(id);
         let region = |name: &str| self.pool(service, name).map(|(_, pool)| pool.region);
-        let terms = Terms { ttl: service.ttl, grace: unit.rules.grace, takeover: unit.rules.takeover, region: &region };
-        let is_up = |name: &str| self.pool(service, name).is_some_and(|(_, pool)| self.is_up(service, pool));
+        let terms = Terms {
+            ttl: service.ttl,
+            grace: unit.rules.grace,
+            takeover: unit.rules.takeover,
+            region: &region,
+        };
+        let is_up = |name: &str| {
+            self.pool(service, name)
+                .is_some_and(|(_, pool)| self.is_up(service, pool))
+        };
         let ready = || self.ready(service, unit);
         let settled = !self.first_round && !self.blind && !self.health.is_isolated();
-        then(&terms, &Scene { settled, is_up: &is_up, ready: &ready })
+        then(
+            &terms,
+            &Scene {
+                settled,
+                is_up: &is_up,
+                ready: &ready,
+            },
+        )
     }
 }
 
@@ -204,7 +254,13 @@ fn key(service: &Service) -> String {
 
 fn ids(config: &Config) -> impl Iterator<Item = (ServiceId, &Service, &Unit)> {
     let services = config.services.iter().enumerate();
-    services.filter_map(|(index, service)| Some((ServiceId::from_index(index), service, service.unit.as_ref()?)))
+    services.filter_map(|(index, service)| {
+        Some((
+            ServiceId::from_index(index),
+            service,
+            service.unit.as_ref()?,
+        ))
+    })
 }
 
 /// What a first start of zones begins with: whom the files name owns each unit of which `records` know nothing, in the
@@ -215,7 +271,11 @@ pub fn begin_units(config: &Config, records: &mut UnitRecords) -> Vec<String> {
         records.entry(key(service)).or_insert_with(|| {
             begun.push(service.name.to_string());
             let owner = config.regions[unit.owner.index()].name.clone();
-            UnitRecord::Owned { owner, epoch: 1, ttl: service.ttl }
+            UnitRecord::Owned {
+                owner,
+                epoch: 1,
+                ttl: service.ttl,
+            }
         });
     }
     begun
@@ -224,16 +284,38 @@ pub fn begin_units(config: &Config, records: &mut UnitRecords) -> Vec<String> {
 /// The units of the files of which `records` know nothing, and those of `records` that the files do not have.
 pub fn compare_units(config: &Config, records: &UnitRecords) -> (Vec<String>, Vec<String>) {
     let known: BTreeSet<String> = ids(config).map(|(_, service, _)| key(service)).collect();
-    let unknown = ids(config).map(|(_, service, _)| key(service)).filter(|name| !records.contains_key(name)).collect();
-    (unknown, records.keys().filter(|name| !known.contains(*name)).cloned().collect())
+    let unknown = ids(config)
+        .map(|(_, service, _)| key(service))
+        .filter(|name| !records.contains_key(name))
+        .collect();
+    (
+        unknown,
+        records
+            .keys()
+            .filter(|name| !known.contains(*name))
+            .cloned()
+            .collect(),
+    )
 }
 
 impl Units {
     /// Nothing is known of any, and nothing is kept.
     pub(super) fn new(config: &Config) -> Units {
-        let held = ids(config)
-            .map(|(id, service, _)| (id, Held { name: key(service), tenure: Tenure::default(), said_stranded: false }));
-        Units { held: held.collect(), frozen: Some("there is no state directory".to_owned()), ..Units::default() }
+        let held = ids(config).map(|(id, service, _)| {
+            (
+                id,
+                Held {
+                    name: key(service),
+                    tenure: Tenure::default(),
+                    said_stranded: false,
+                },
+            )
+        });
+        Units {
+            held: held.collect(),
+            frozen: Some("there is no state directory".to_owned()),
+            ..Units::default()
+        }
     }
 
     /// Whether what is to be written is heeded from now on.
@@ -243,7 +325,12 @@ impl Units {
     }
 
     /// What a state directory has is what counts from now on. What it does not know and this process does is written to it.
-    pub(super) fn take_up(&mut self, records: UnitRecords, frozen: Option<String>, effects: &mut Vec<Effect>) {
+    pub(super) fn take_up(
+        &mut self,
+        records: UnitRecords,
+        frozen: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
         let again = self.frozen.is_none() && frozen.is_none();
         let mut records = records;
         self.behind = false;
@@ -259,12 +346,20 @@ impl Units {
         (self.foreign, self.frozen, self.under_way) = (records, frozen, None);
         (self.retry, self.refused) = (None, false);
         for pending in self.requests.drain(..) {
-            let result = Err(NotDone::NotKept("the state directory was changed meanwhile".to_owned()));
-            effects.push(Effect::Answer { request: pending.request, result });
+            let result = Err(NotDone::NotKept(
+                "the state directory was changed meanwhile".to_owned(),
+            ));
+            effects.push(Effect::Answer {
+                request: pending.request,
+                result,
+            });
         }
         self.look_at_all();
         if let Some(why) = self.frozen.clone().filter(|_| !self.held.is_empty()) {
-            effects.push(Effect::Say(Change::UnitsFrozen { why, units: self.held.len() }));
+            effects.push(Effect::Say(Change::UnitsFrozen {
+                why,
+                units: self.held.len(),
+            }));
         }
         self.say_unknown(effects);
     }
@@ -272,11 +367,21 @@ impl Units {
     /// Says which units are fenced since nothing is known of them, and what is kept of units that the files do not have.
     fn say_unknown(&self, effects: &mut Vec<Effect>) {
         let foreign: Vec<String> = self.foreign.keys().cloned().collect();
-        let unknown = self.held.values().filter(|held| held.tenure.record().is_none());
+        let unknown = self
+            .held
+            .values()
+            .filter(|held| held.tenure.record().is_none());
         let unknown: Vec<String> = unknown.map(|held| held.name.clone()).collect();
         if !unknown.is_empty() && self.frozen.is_none() {
-            let others = if self.held.len() == unknown.len() { foreign.clone() } else { Vec::new() };
-            effects.push(Effect::Say(Change::UnitsUnknown { units: unknown, others }));
+            let others = if self.held.len() == unknown.len() {
+                foreign.clone()
+            } else {
+                Vec::new()
+            };
+            effects.push(Effect::Say(Change::UnitsUnknown {
+                units: unknown,
+                others,
+            }));
         }
         if !foreign.is_empty() {
             effects.push(Effect::Say(Change::UnitsForeign { units: foreign }));
@@ -285,29 +390,45 @@ impl Units {
 
     /// Goes on with other files.
     pub(super) fn reload(&mut self, config: &Config, effects: &mut Vec<Effect>) {
-        let (unknown, foreign) = (self.unknown(), self.foreign.keys().cloned().collect::<Vec<_>>());
-        let mut known: BTreeMap<String, Held> =
-            std::mem::take(&mut self.held).into_values().map(|held| (held.name.clone(), held)).collect();
+        let (unknown, foreign) = (
+            self.unknown(),
+            self.foreign.keys().cloned().collect::<Vec<_>>(),
+        );
+        let mut known: BTreeMap<String, Held> = std::mem::take(&mut self.held)
+            .into_values()
+            .map(|held| (held.name.clone(), held))
+            .collect();
         for (id, service, _) in ids(config) {
             let name = key(service);
             let held = known.remove(&name).unwrap_or_else(|| {
                 let tenure = Tenure::new(self.foreign.remove(&name));
-                Held { name, tenure, said_stranded: false }
+                Held {
+                    name,
+                    tenure,
+                    said_stranded: false,
+                }
             });
             self.held.insert(id, held);
         }
-        let left = known.into_values().filter_map(|held| Some((held.name, held.tenure.record().cloned()?)));
+        let left = known
+            .into_values()
+            .filter_map(|held| Some((held.name, held.tenure.record().cloned()?)));
         self.foreign.extend(left);
         self.awaiting.clear();
         self.steps.clear();
         self.look_at_all();
-        if unknown != self.unknown() || foreign != self.foreign.keys().cloned().collect::<Vec<_>>() {
+        if unknown != self.unknown() || foreign != self.foreign.keys().cloned().collect::<Vec<_>>()
+        {
             self.say_unknown(effects);
         }
     }
 
     fn unknown(&self) -> Vec<String> {
-        self.held.values().filter(|held| held.tenure.record().is_none()).map(|held| held.name.clone()).collect()
+        self.held
+            .values()
+            .filter(|held| held.tenure.record().is_none())
+            .map(|held| held.name.clone())
+            .collect()
     }
 
     /// The services that are units.
@@ -321,7 +442,12 @@ impl Units {
     }
 
     /// Who answers for the service at `now`, where it is a unit; what this says is to be in the next snapshot.
-    pub(super) fn settle(&mut self, id: ServiceId, scenery: &Scenery<'_>, now: Moment) -> Option<Holding> {
+    pub(super) fn settle(
+        &mut self,
+        id: ServiceId,
+        scenery: &Scenery<'_>,
+        now: Moment,
+    ) -> Option<Holding> {
         let tenure = &mut self.held.get_mut(&id)?.tenure;
         Some(scenery.with(id, |terms, _| {
             let holding = tenure.settle(terms, now);
@@ -331,7 +457,12 @@ impl Units {
                 self.awaiting.remove(&id);
             }
             if holding.owner().is_none() {
-                self.steps.extend(tenure.due(terms).filter(|due| *due > now).map(|due| (due, id)));
+                self.steps.extend(
+                    tenure
+                        .due(terms)
+                        .filter(|due| *due > now)
+                        .map(|due| (due, id)),
+                );
             }
             holding
         }))
@@ -355,7 +486,9 @@ impl Units {
     pub(super) fn in_force(&mut self, publication: u64, now: Moment) -> Vec<ServiceId> {
         let mut begun = Vec::new();
         self.awaiting.retain(|id| {
-            let Some(held) = self.held.get_mut(id) else { return false };
+            let Some(held) = self.held.get_mut(id) else {
+                return false;
+            };
             if held.tenure.in_force(publication, now) {
                 begun.push(*id);
             }
@@ -371,8 +504,15 @@ impl Units {
 
     /// When something is to be done at the latest.
     pub(super) fn next_deadline(&self) -> Option<Moment> {
-        let retry = self.retry.filter(|_| self.can_write() && self.under_way.is_none());
-        self.steps.first().map(|(due, _)| *due).into_iter().chain(retry).min()
+        let retry = self
+            .retry
+            .filter(|_| self.can_write() && self.under_way.is_none());
+        self.steps
+            .first()
+            .map(|(due, _)| *due)
+            .into_iter()
+            .chain(retry)
+            .min()
     }
 
     /// Looks at the units whose services are `dirty`, and at those that time has changed, which are returned.
@@ -392,7 +532,8 @@ impl Units {
         if !self.can_write() {
             return due;
         }
-        self.look.extend(dirty.iter().filter(|id| self.held.contains_key(id)));
+        self.look
+            .extend(dirty.iter().filter(|id| self.held.contains_key(id)));
         if self.retry.is_some_and(|retry| now < retry) {
             // Until then what was refused is not tried again by itself, and at that time all are looked at.
             return due;
@@ -401,14 +542,20 @@ impl Units {
             self.look_at_all();
         }
         for id in std::mem::take(&mut self.look) {
-            let Some(held) = self.held.get_mut(&id) else { continue };
+            let Some(held) = self.held.get_mut(&id) else {
+                continue;
+            };
             scenery.with(id, |terms, scene| held.tenure.step(terms, scene, now));
             self.asking |= held.tenure.wanted().is_some();
             let stranded = held.tenure.is_stranded();
             if stranded != std::mem::replace(&mut held.said_stranded, stranded)
-                && let (true, Some(UnitRecord::Owned { owner, .. })) = (stranded, held.tenure.record())
+                && let (true, Some(UnitRecord::Owned { owner, .. })) =
+                    (stranded, held.tenure.record())
             {
-                effects.push(Effect::Say(Change::UnitStranded { unit: held.name.clone(), owner: owner.clone() }));
+                effects.push(Effect::Say(Change::UnitStranded {
+                    unit: held.name.clone(),
+                    owner: owner.clone(),
+                }));
             }
         }
         due
@@ -424,9 +571,17 @@ impl Units {
         self.count += 1;
         let id = self.count;
         self.under_way = Some(id);
-        self.requests.iter_mut().filter(|pending| pending.write.is_none()).for_each(|pending| pending.write = Some(id));
-        self.held.values_mut().for_each(|held| held.tenure.write_begins(id));
-        let records = self.held.values().filter_map(|held| Some((held.name.clone(), held.tenure.to_keep()?.clone())));
+        self.requests
+            .iter_mut()
+            .filter(|pending| pending.write.is_none())
+            .for_each(|pending| pending.write = Some(id));
+        self.held
+            .values_mut()
+            .for_each(|held| held.tenure.write_begins(id));
+        let records = self
+            .held
+            .values()
+            .filter_map(|held| Some((held.name.clone(), held.tenure.to_keep()?.clone())));
         let records = self.foreign.clone().into_iter().chain(records).collect();
         effects.push(Effect::KeepUnits { id, records });
     }
@@ -447,13 +602,24 @@ impl Units {
         for (unit, held) in &mut self.held {
             if let Some((wanted, before)) = held.tenure.write_ended(id, result.is_ok()) {
                 changed.push(*unit);
-                effects.extend(said(&held.name, wanted.record, wanted.because, before).map(Effect::Say));
+                effects.extend(
+                    said(&held.name, wanted.record, wanted.because, before).map(Effect::Say),
+                );
             }
         }
         self.look.extend(&changed);
-        for pending in self.requests.extract_if(.., |pending| pending.write == Some(id)) {
-            let result = result.clone().map(|()| Done::Said(pending.said)).map_err(NotDone::NotKept);
-            effects.push(Effect::Answer { request: pending.request, result });
+        for pending in self
+            .requests
+            .extract_if(.., |pending| pending.write == Some(id))
+        {
+            let result = result
+                .clone()
+                .map(|()| Done::Said(pending.said))
+                .map_err(NotDone::NotKept);
+            effects.push(Effect::Answer {
+                request: pending.request,
+                result,
+            });
         }
         match result {
             Ok(()) => {
@@ -484,18 +650,34 @@ impl Units {
         effects: &mut Vec<Effect>,
     ) {
         match self.asked_to_move(unit, region, force, scenery) {
-            Ok(said) => self.requests.push(Pending { request, write: None, said }),
-            Err(why) => effects.push(Effect::Answer { request, result: Err(why) }),
+            Ok(said) => self.requests.push(Pending {
+                request,
+                write: None,
+                said,
+            }),
+            Err(why) => effects.push(Effect::Answer {
+                request,
+                result: Err(why),
+            }),
         }
     }
 
-    fn asked_to_move(&mut self, unit: &str, region: &str, force: bool, scenery: &Scenery<'_>) -> Result<String, NotDone> {
+    fn asked_to_move(
+        &mut self,
+        unit: &str,
+        region: &str,
+        force: bool,
+        scenery: &Scenery<'_>,
+    ) -> Result<String, NotDone> {
         let (id, service, rules) = self.find(unit, scenery.config)?;
         if !scenery.config.regions.iter().any(|own| own.name == region) {
             return Err(NotDone::NotFound(format!("there is no region {region}")));
         }
         let Some((pool, _)) = scenery.pool(service, region) else {
-            return Err(NotDone::NotFound(format!("the unit {} has no pool in the region {region}", service.name)));
+            return Err(NotDone::NotFound(format!(
+                "the unit {} has no pool in the region {region}",
+                service.name
+            )));
         };
         let (name, refuse) = (&service.name, |why: String| Err(NotDone::Refused(why)));
         if let Some(why) = &self.frozen {
@@ -503,58 +685,105 @@ impl Units {
         }
         let held = self.held.get_mut(&id).expect("it was found");
         match held.tenure.record() {
-            None => return refuse(format!("nothing is known of {name}; `meridian unit init` comes first")),
+            None => {
+                return refuse(format!(
+                    "nothing is known of {name}; `meridian unit init` comes first"
+                ));
+            }
             Some(UnitRecord::Owned { owner, epoch, .. }) if owner == region => {
                 return refuse(format!("{region} owns {name} already, in epoch {epoch}"));
             }
             Some(UnitRecord::Fenced { next, .. }) if next == region => {
-                return refuse(format!("{name} is fenced, and {region} is its next owner already"));
+                return refuse(format!(
+                    "{name} is fenced, and {region} is its next owner already"
+                ));
             }
             _ if held.tenure.wanted().is_some() => {
-                return refuse(format!("another change of {name} is being written; ask again in a moment"));
+                return refuse(format!(
+                    "another change of {name} is being written; ask again in a moment"
+                ));
             }
             _ => {}
         }
         let objection = scenery.objection(service, rules, pool);
         if let Some(objection) = objection.as_ref().filter(|_| !force) {
-            return refuse(format!("{name} is not moved to {region}: {objection}; --force moves it all the same"));
+            return refuse(format!(
+                "{name} is not moved to {region}: {objection}; --force moves it all the same"
+            ));
         }
         let record = held.tenure.moved(region).expect("it has a record");
         let epoch = record.epoch() + 1;
         held.tenure.ask(record, Because::Operator(objection));
         self.asking = true;
-        Ok(format!("{name} is fenced, and {region} owns it after the fence, in epoch {epoch}"))
+        Ok(format!(
+            "{name} is fenced, and {region} owns it after the fence, in epoch {epoch}"
+        ))
     }
 
     /// The unit of that owner name.
-    fn find<'c>(&self, unit: &str, config: &'c Config) -> Result<(ServiceId, &'c Service, &'c Unit), NotDone> {
+    fn find<'c>(
+        &self,
+        unit: &str,
+        config: &'c Config,
+    ) -> Result<(ServiceId, &'c Service, &'c Unit), NotDone> {
         let wanted = format!("{}.", unit.trim_end_matches('.').to_ascii_lowercase());
         if let Some((id, _)) = self.held.iter().find(|(_, held)| held.name == wanted) {
             let service = &config.services[id.index()];
-            return Ok((*id, service, service.unit.as_ref().expect("only units are held")));
+            return Ok((
+                *id,
+                service,
+                service.unit.as_ref().expect("only units are held"),
+            ));
         }
-        let of_service = |(_, _, unit): &(ServiceId, &Service, &Unit)| unit.rules.service.to_lowercase().to_string() == wanted;
+        let of_service = |(_, _, unit): &(ServiceId, &Service, &Unit)| {
+            unit.rules.service.to_lowercase().to_string() == wanted
+        };
         Err(NotDone::NotFound(match ids(config).find(of_service) {
             Some((_, first, unit)) => {
-                format!("the service {} has {} units: name one of them, as {}", unit.rules.service, unit.rules.count, first.name)
+                format!(
+                    "the service {} has {} units: name one of them, as {}",
+                    unit.rules.service, unit.rules.count, first.name
+                )
             }
             None => format!("there is no unit {wanted}"),
         }))
     }
 
     /// An operator begins the state of a unit, or of all units of a service of which nothing is known.
-    pub(super) fn begin(&mut self, request: u64, what: &str, epoch: u64, config: &Config, effects: &mut Vec<Effect>) {
+    pub(super) fn begin(
+        &mut self,
+        request: u64,
+        what: &str,
+        epoch: u64,
+        config: &Config,
+        effects: &mut Vec<Effect>,
+    ) {
         match self.asked_to_begin(what, epoch, config) {
-            Ok(said) => self.requests.push(Pending { request, write: None, said }),
-            Err(why) => effects.push(Effect::Answer { request, result: Err(why) }),
+            Ok(said) => self.requests.push(Pending {
+                request,
+                write: None,
+                said,
+            }),
+            Err(why) => effects.push(Effect::Answer {
+                request,
+                result: Err(why),
+            }),
         }
     }
 
-    fn asked_to_begin(&mut self, what: &str, epoch: u64, config: &Config) -> Result<String, NotDone> {
+    fn asked_to_begin(
+        &mut self,
+        what: &str,
+        epoch: u64,
+        config: &Config,
+    ) -> Result<String, NotDone> {
         let wanted = format!("{}.", what.trim_end_matches('.').to_ascii_lowercase());
-        let named =
-            |service: &Service, unit: &Unit| key(service) == wanted || unit.rules.service.to_lowercase().to_string() == wanted;
-        let units: Vec<_> = ids(config).filter(|(_, service, unit)| named(service, unit)).collect();
+        let named = |service: &Service, unit: &Unit| {
+            key(service) == wanted || unit.rules.service.to_lowercase().to_string() == wanted
+        };
+        let units: Vec<_> = ids(config)
+            .filter(|(_, service, unit)| named(service, unit))
+            .collect();
         let Some((first, service, _)) = units.first().copied() else {
             return Err(NotDone::NotFound(format!(
                 "there is no unit {wanted}, and no service of that name with route = \"unit\""
@@ -578,31 +807,57 @@ impl Units {
         }
         if begun == 0 {
             let state = match self.held[&first].tenure.record() {
-                Some(UnitRecord::Owned { owner, epoch, .. }) => format!("{owner} owns {} in epoch {epoch}", service.name),
+                Some(UnitRecord::Owned { owner, epoch, .. }) => {
+                    format!("{owner} owns {} in epoch {epoch}", service.name)
+                }
                 Some(UnitRecord::Fenced { next, epoch, .. }) => {
-                    format!("{} is fenced after epoch {epoch}, and {next} is its next owner", service.name)
+                    format!(
+                        "{} is fenced after epoch {epoch}, and {next} is its next owner",
+                        service.name
+                    )
                 }
                 None => format!("{} is being initialised", service.name),
             };
-            return Err(NotDone::Refused(format!("nothing is left to initialise: {state}")));
+            return Err(NotDone::Refused(format!(
+                "nothing is left to initialise: {state}"
+            )));
         }
-        let units = if begun == 1 { "1 unit gets its owner".to_owned() } else { format!("{begun} units get their owners") };
-        let others = if known > 0 { format!("; what is known of {known} others stays") } else { String::new() };
-        Ok(format!("{units} from the files in epoch {epoch}, after a fence{others}"))
+        let units = if begun == 1 {
+            "1 unit gets its owner".to_owned()
+        } else {
+            format!("{begun} units get their owners")
+        };
+        let others = if known > 0 {
+            format!("; what is known of {known} others stays")
+        } else {
+            String::new()
+        };
+        Ok(format!(
+            "{units} from the files in epoch {epoch}, after a fence{others}"
+        ))
     }
 
     /// The units that nobody but an operator moves and whose owners are in use in `before` and not in `after`.
     pub(super) fn stranded(&self, before: &Scenery<'_>, after: &Scenery<'_>) -> Vec<String> {
-        let owned = self.held.iter().filter_map(|(id, held)| match held.tenure.record() {
-            Some(UnitRecord::Owned { owner, .. }) => Some((before.service(*id), owner)),
-            _ => None,
-        });
+        let owned = self
+            .held
+            .iter()
+            .filter_map(|(id, held)| match held.tenure.record() {
+                Some(UnitRecord::Owned { owner, .. }) => Some((before.service(*id), owner)),
+                _ => None,
+            });
         let manual = owned.filter(|((_, unit), _)| unit.rules.takeover == Takeover::Manual);
         let used = |scenery: &Scenery<'_>, service: &Service, owner: &str| {
-            scenery.pool(service, owner).is_some_and(|(_, pool)| scenery.is_up(service, pool))
+            scenery
+                .pool(service, owner)
+                .is_some_and(|(_, pool)| scenery.is_up(service, pool))
         };
-        let stranded = manual.filter(|((service, _), owner)| used(before, service, owner) && !used(after, service, owner));
-        stranded.map(|((service, _), _)| service.name.to_string()).collect()
+        let stranded = manual.filter(|((service, _), owner)| {
+            used(before, service, owner) && !used(after, service, owner)
+        });
+        stranded
+            .map(|((service, _), _)| service.name.to_string())
+            .collect()
     }
 
     /// Why nothing changes hands.
@@ -611,16 +866,24 @@ impl Units {
     }
 
     /// Every unit's state at `now`.
-    pub(super) fn views(&self, plans: &[std::sync::Arc<Plan>], scenery: &Scenery<'_>) -> Vec<UnitView> {
+    pub(super) fn views(
+        &self,
+        plans: &[std::sync::Arc<Plan>],
+        scenery: &Scenery<'_>,
+    ) -> Vec<UnitView> {
         let view = |(id, _): (&ServiceId, &Held)| {
             let (service, unit) = scenery.service(*id);
             let holding = plans[id.index()].holding()?.clone();
             let region = match &holding.holder {
-                Holder::Owner(region) | Holder::Fenced { next: region, .. } => Some(scenery.region_name(*region).to_owned()),
+                Holder::Owner(region) | Holder::Fenced { next: region, .. } => {
+                    Some(scenery.region_name(*region).to_owned())
+                }
                 Holder::Gone(region) => Some(region.clone()),
                 Holder::Unknown => None,
             };
-            let pool = region.as_ref().and_then(|region| scenery.pool(service, region));
+            let pool = region
+                .as_ref()
+                .and_then(|region| scenery.pool(service, region));
             Some(UnitView {
                 unit: service.name.to_string(),
                 service: unit.rules.service.to_string(),
@@ -634,16 +897,36 @@ impl Units {
 }
 
 /// What is said of a change that is on the disk now.
-fn said(unit: &str, record: UnitRecord, because: Because, before: Option<UnitRecord>) -> Option<Change> {
+fn said(
+    unit: &str,
+    record: UnitRecord,
+    because: Because,
+    before: Option<UnitRecord>,
+) -> Option<Change> {
     let unit = unit.to_owned();
     let why = because.to_string();
     match (record, before) {
         (UnitRecord::Fenced { next, .. }, Some(UnitRecord::Fenced { next: old, .. })) => {
-            Some(Change::UnitRedirected { unit, next, old, why })
+            Some(Change::UnitRedirected {
+                unit,
+                next,
+                old,
+                why,
+            })
         }
-        (UnitRecord::Fenced { last, next, .. }, _) => Some(Change::UnitFenced { unit, owner: last, next, why }),
+        (UnitRecord::Fenced { last, next, .. }, _) => Some(Change::UnitFenced {
+            unit,
+            owner: last,
+            next,
+            why,
+        }),
         (UnitRecord::Owned { .. }, _) if because == Because::Kept => None,
-        (UnitRecord::Owned { owner, epoch, .. }, _) => Some(Change::UnitOwned { unit, owner, epoch, why }),
+        (UnitRecord::Owned { owner, epoch, .. }, _) => Some(Change::UnitOwned {
+            unit,
+            owner,
+            epoch,
+            why,
+        }),
     }
 }
 
@@ -651,7 +934,9 @@ impl fmt::Display for NotDone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotDone::NotFound(why) | NotDone::Refused(why) => f.write_str(why),
-            NotDone::NotKept(why) => write!(f, "nothing is changed, since it cannot be written: {why}"),
+            NotDone::NotKept(why) => {
+                write!(f, "nothing is changed, since it cannot be written: {why}")
+            }
             NotDone::NotKnown(why) => {
                 write!(
                     f,

@@ -46,21 +46,41 @@ struct Connection {
 impl Admission {
     /// No connections, and at most `limits` of them.
     pub(crate) fn new(limits: TcpLimits) -> Admission {
-        Admission { limits, open: HashMap::default(), per_client: HashMap::default(), next: 0 }
+        Admission {
+            limits,
+            open: HashMap::default(),
+            per_client: HashMap::default(),
+            next: 0,
+        }
     }
 
     /// Takes a connection in, or `None` where its client has its share already.
     pub(crate) fn admit(&mut self, client: IpAddr, now: Instant) -> Option<Admitted> {
         let client = accountable(client);
-        if self.per_client.get(&client).is_some_and(|open| *open >= self.limits.connections_per_address) {
+        if self
+            .per_client
+            .get(&client)
+            .is_some_and(|open| *open >= self.limits.connections_per_address)
+        {
             return None;
         }
         let instead = self.open.len() >= self.limits.connections && self.evict_one();
         let (ticket, evict) = (Ticket(self.next), Arc::new(Notify::new()));
         self.next += 1;
         *self.per_client.entry(client).or_default() += 1;
-        self.open.insert(ticket, Connection { client, useful: now, evict: evict.clone() });
-        Some(Admitted { ticket, evict, instead })
+        self.open.insert(
+            ticket,
+            Connection {
+                client,
+                useful: now,
+                evict: evict.clone(),
+            },
+        );
+        Some(Admitted {
+            ticket,
+            evict,
+            instead,
+        })
     }
 
     /// The connection has just had an answer.
@@ -72,7 +92,9 @@ impl Admission {
 
     /// The connection has ended. One that was told to make room has left already.
     pub(crate) fn leave(&mut self, ticket: Ticket) {
-        let Some(connection) = self.open.remove(&ticket) else { return };
+        let Some(connection) = self.open.remove(&ticket) else {
+            return;
+        };
         if let Entry::Occupied(mut open) = self.per_client.entry(connection.client) {
             *open.get_mut() -= 1;
             if *open.get() == 0 {
@@ -82,7 +104,11 @@ impl Admission {
     }
 
     fn evict_one(&mut self) -> bool {
-        let Some((ticket, connection)) = self.open.iter().min_by_key(|(ticket, connection)| (connection.useful, ticket.0)) else {
+        let Some((ticket, connection)) = self
+            .open
+            .iter()
+            .min_by_key(|(ticket, connection)| (connection.useful, ticket.0))
+        else {
             return false;
         };
         connection.evict.notify_one();
@@ -106,7 +132,11 @@ mod tests {
     use std::time::Duration;
 
     fn admission(connections: usize, connections_per_address: usize) -> (Admission, Instant) {
-        let limits = TcpLimits { connections, connections_per_address, idle_timeout: Duration::from_secs(10) };
+        let limits = TcpLimits {
+            connections,
+            connections_per_address,
+            idle_timeout: Duration::from_secs(10),
+        };
         (Admission::new(limits), Instant::now())
     }
 
@@ -145,9 +175,13 @@ mod tests {
     fn the_connection_useless_the_longest_makes_room() {
         let (mut admission, start) = admission(2, 5);
         let busy = admission.admit(ip("192.0.2.1"), start).unwrap();
-        let idle = admission.admit(ip("192.0.2.2"), start + Duration::from_secs(1)).unwrap();
+        let idle = admission
+            .admit(ip("192.0.2.2"), start + Duration::from_secs(1))
+            .unwrap();
         admission.useful(busy.ticket, start + Duration::from_secs(2));
-        let new = admission.admit(ip("192.0.2.3"), start + Duration::from_secs(3)).unwrap();
+        let new = admission
+            .admit(ip("192.0.2.3"), start + Duration::from_secs(3))
+            .unwrap();
         assert!(new.instead && told(&idle) && !told(&busy) && !told(&new));
         admission.leave(idle.ticket);
         assert_eq!((admission.open.len(), admission.per_client.len()), (2, 2));
@@ -156,8 +190,17 @@ mod tests {
     #[test]
     fn nothing_is_remembered_of_clients_that_left() {
         let (mut admission, now) = admission(4, 4);
-        let tickets: Vec<Ticket> = (0..4).map(|n| admission.admit(ip(&format!("192.0.2.{n}")), now).unwrap().ticket).collect();
-        tickets.into_iter().for_each(|ticket| admission.leave(ticket));
+        let tickets: Vec<Ticket> = (0..4)
+            .map(|n| {
+                admission
+                    .admit(ip(&format!("192.0.2.{n}")), now)
+                    .unwrap()
+                    .ticket
+            })
+            .collect();
+        tickets
+            .into_iter()
+            .for_each(|ticket| admission.leave(ticket));
         assert_eq!((admission.open.len(), admission.per_client.len()), (0, 0));
     }
 }

@@ -93,7 +93,11 @@ const PORT_PICKS: usize = 16;
 /// Those of `addresses` whose version of IP the machine speaks; all of them where it speaks none.
 pub fn spoken(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let speaks = |address: &SocketAddr| {
-        let socket = Socket::new(Domain::for_address(*address), Type::DGRAM, Some(Protocol::UDP));
+        let socket = Socket::new(
+            Domain::for_address(*address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        );
         !socket.is_err_and(|error| error.raw_os_error() == Some(libc::EAFNOSUPPORT))
     };
     let (spoken, silent): (Vec<_>, Vec<_>) = addresses.iter().copied().partition(speaks);
@@ -101,7 +105,9 @@ pub fn spoken(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
         return silent;
     }
     for address in silent {
-        tracing::info!("not listening on {address}: this machine does not speak that version of IP");
+        tracing::info!(
+            "not listening on {address}: this machine does not speak that version of IP"
+        );
     }
     spoken
 }
@@ -111,12 +117,25 @@ pub fn spoken(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 ///
 /// # Errors
 /// All that is wrong, not only the first thing.
-pub fn bind(addresses: &[SocketAddr], workers: NonZeroUsize, options: UdpOptions) -> Result<Listeners, Vec<BindError>> {
-    let mut listeners = Listeners { addresses: Vec::new(), udp: Vec::new(), tcp: Vec::new(), options };
+pub fn bind(
+    addresses: &[SocketAddr],
+    workers: NonZeroUsize,
+    options: UdpOptions,
+) -> Result<Listeners, Vec<BindError>> {
+    let mut listeners = Listeners {
+        addresses: Vec::new(),
+        udp: Vec::new(),
+        tcp: Vec::new(),
+        options,
+    };
     let mut errors = Vec::new();
     for address in addresses {
         if let Some(wildcard) = addresses.iter().find(|other| covers(other, address)) {
-            errors.push(BindError::new(*address, Transport::Udp, BindFailure::Covered(*wildcard)));
+            errors.push(BindError::new(
+                *address,
+                Transport::Udp,
+                BindFailure::Covered(*wildcard),
+            ));
             continue;
         }
         match bind_both(*address, workers, options) {
@@ -130,14 +149,20 @@ pub fn bind(addresses: &[SocketAddr], workers: NonZeroUsize, options: UdpOptions
     }
     for error in &mut errors {
         if let BindFailure::NoFamily(instead) = &mut error.failure {
-            let others = addresses.iter().filter(|other| other.is_ipv4() != error.address.is_ipv4());
+            let others = addresses
+                .iter()
+                .filter(|other| other.is_ipv4() != error.address.is_ipv4());
             let others: Vec<String> = others.map(|other| format!("\"{other}\"")).collect();
             if !others.is_empty() {
                 *instead = format!("listen = [{}]", others.join(", "));
             }
         }
     }
-    if errors.is_empty() { Ok(listeners) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(listeners)
+    } else {
+        Err(errors)
+    }
 }
 
 /// Takes an address for the HTTP interface, under the same rules.
@@ -145,19 +170,26 @@ pub fn bind(addresses: &[SocketAddr], workers: NonZeroUsize, options: UdpOptions
 /// # Errors
 /// Why it cannot be had.
 pub fn bind_admin(address: SocketAddr) -> Result<TcpListener, BindError> {
-    bind_tcp(address).inspect(|_| say_early(address)).map_err(|error| {
-        let mut error = BindError::explain(address, Transport::Tcp, error);
-        if let BindFailure::NoFamily(instead) = &mut error.failure {
-            *instead = format!("listen = \"{}\"", SocketAddr::new(counterpart(address), address.port()));
-        }
-        error
-    })
+    bind_tcp(address)
+        .inspect(|_| say_early(address))
+        .map_err(|error| {
+            let mut error = BindError::explain(address, Transport::Tcp, error);
+            if let BindFailure::NoFamily(instead) = &mut error.failure {
+                *instead = format!(
+                    "listen = \"{}\"",
+                    SocketAddr::new(counterpart(address), address.port())
+                );
+            }
+            error
+        })
 }
 
 /// Binds `socket`, also where no interface has the address yet (`IP_FREEBIND`, ip(7)).
 fn bind_early(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     match socket.bind(&address.into()) {
-        Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && !is_switched_off(address) => {
+        Err(error)
+            if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && !is_switched_off(address) =>
+        {
             if address.is_ipv4() {
                 socket.set_freebind_v4(true)?;
             } else {
@@ -171,7 +203,11 @@ fn bind_early(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 
 /// Says that `address` is not there yet, where that is so: a socket that may not be bound early cannot have it.
 fn say_early(address: SocketAddr) {
-    let probe = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP));
+    let probe = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    );
     let missing = probe.and_then(|probe| probe.bind(&SocketAddr::new(address.ip(), 0).into()));
     if missing.is_err_and(|error| error.raw_os_error() == Some(libc::EADDRNOTAVAIL)) {
         tracing::warn!(
@@ -193,7 +229,11 @@ fn covers(wildcard: &SocketAddr, address: &SocketAddr) -> bool {
 type Bound = (Vec<UdpSocket>, TcpListener, SocketAddr);
 
 /// Binds one address for UDP and TCP at one port.
-fn bind_both(address: SocketAddr, workers: NonZeroUsize, options: UdpOptions) -> Result<Bound, Vec<BindError>> {
+fn bind_both(
+    address: SocketAddr,
+    workers: NonZeroUsize,
+    options: UdpOptions,
+) -> Result<Bound, Vec<BindError>> {
     let mut picks = if address.port() == 0 { PORT_PICKS } else { 1 };
     loop {
         picks -= 1;
@@ -208,15 +248,23 @@ fn bind_both(address: SocketAddr, workers: NonZeroUsize, options: UdpOptions) ->
             (Ok((sockets, taken)), Some(Ok(listener))) => return Ok((sockets, listener, taken)),
             (Ok(_), Some(Err(error))) if picks > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
             (udp, tcp) => {
-                let udp = udp.err().map(|error| BindError::explain(address, Transport::Udp, error));
-                let tcp = tcp.and_then(Result::err).map(|error| BindError::explain(address, Transport::Tcp, error));
+                let udp = udp
+                    .err()
+                    .map(|error| BindError::explain(address, Transport::Udp, error));
+                let tcp = tcp
+                    .and_then(Result::err)
+                    .map(|error| BindError::explain(address, Transport::Tcp, error));
                 return Err(udp.into_iter().chain(tcp).collect());
             }
         }
     }
 }
 
-fn bind_udp(address: SocketAddr, workers: NonZeroUsize, options: UdpOptions) -> io::Result<(Vec<UdpSocket>, SocketAddr)> {
+fn bind_udp(
+    address: SocketAddr,
+    workers: NonZeroUsize,
+    options: UdpOptions,
+) -> io::Result<(Vec<UdpSocket>, SocketAddr)> {
     let first = udp_socket(address, options)?;
     bind_early(&first, address)?;
     first.set_reuse_port(true)?;
@@ -233,7 +281,11 @@ fn bind_udp(address: SocketAddr, workers: NonZeroUsize, options: UdpOptions) -> 
 }
 
 fn udp_socket(address: SocketAddr, options: UdpOptions) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         // So that `0.0.0.0` and `[::]` can both be listed.
         socket.set_only_v6(true)?;
@@ -246,24 +298,40 @@ fn udp_socket(address: SocketAddr, options: UdpOptions) -> io::Result<Socket> {
     if let Some(octets) = options.receive_buffer {
         socket.set_recv_buffer_size(octets)?;
         let _ = setsockopt(&socket, RcvBufForce, &octets);
-        say_smaller("udp_receive_buffer", "net.core.rmem_max", octets, socket.recv_buffer_size()? / 2);
+        say_smaller(
+            "udp_receive_buffer",
+            "net.core.rmem_max",
+            octets,
+            socket.recv_buffer_size()? / 2,
+        );
     }
     if let Some(octets) = options.send_buffer {
         socket.set_send_buffer_size(octets)?;
         let _ = setsockopt(&socket, SndBufForce, &octets);
-        say_smaller("udp_send_buffer", "net.core.wmem_max", octets, socket.send_buffer_size()? / 2);
+        say_smaller(
+            "udp_send_buffer",
+            "net.core.wmem_max",
+            octets,
+            socket.send_buffer_size()? / 2,
+        );
     }
     Ok(socket)
 }
 
 fn say_smaller(key: &str, limit: &str, asked: usize, given: usize) {
     if given < asked {
-        tracing::warn!("{key} is {given} octets, not {asked}: raise {limit}, or give the process CAP_NET_ADMIN");
+        tracing::warn!(
+            "{key} is {given} octets, not {asked}: raise {limit}, or give the process CAP_NET_ADMIN"
+        );
     }
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -278,12 +346,19 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
 
 impl BindError {
     fn new(address: SocketAddr, transport: Transport, failure: BindFailure) -> BindError {
-        BindError { address, transport, failure }
+        BindError {
+            address,
+            transport,
+            failure,
+        }
     }
 
     /// Finds out what the kernel's error means for this address.
     pub fn explain(address: SocketAddr, transport: Transport, error: io::Error) -> BindError {
-        let instead = format!("listen = [\"{}\"]", SocketAddr::new(counterpart(address), address.port()));
+        let instead = format!(
+            "listen = [\"{}\"]",
+            SocketAddr::new(counterpart(address), address.port())
+        );
         let failure = match error.raw_os_error() {
             Some(libc::EADDRINUSE) => BindFailure::InUse(holder::find(address, transport)),
             Some(libc::EACCES | libc::EPERM) => BindFailure::Denied,
@@ -333,14 +408,20 @@ impl BindError {
 impl fmt::Display for BindError {
     /// What is wrong, without the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot listen on {} ({}): ", self.address, self.transport)?;
+        write!(
+            f,
+            "cannot listen on {} ({}): ",
+            self.address, self.transport
+        )?;
         match &self.failure {
             BindFailure::InUse(Some(holder)) => write!(f, "the port is in use: {holder}"),
             BindFailure::InUse(None) => f.write_str("the port is in use by another process"),
             BindFailure::Covered(wildcard) => write!(f, "{wildcard} is listed too and covers it"),
             BindFailure::Denied => f.write_str("permission denied"),
             BindFailure::NoInterface => f.write_str("a link-local address needs its interface"),
-            BindFailure::NoFamily(_) => f.write_str("this machine does not speak that version of IP"),
+            BindFailure::NoFamily(_) => {
+                f.write_str("this machine does not speak that version of IP")
+            }
             BindFailure::Other(error) => error.fmt(f),
         }
     }
@@ -364,7 +445,11 @@ fn counterpart(address: SocketAddr) -> IpAddr {
 
 /// Whether a sysctl takes IPv6 addresses off all interfaces, or the loopback's own for `::1`. Then `address` does not come later either.
 fn is_switched_off(address: SocketAddr) -> bool {
-    let interface = if address.ip().is_loopback() { "lo" } else { "all" };
+    let interface = if address.ip().is_loopback() {
+        "lo"
+    } else {
+        "all"
+    };
     let sysctl = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
     address.is_ipv6() && std::fs::read_to_string(sysctl).is_ok_and(|value| value.trim() == "1")
 }
@@ -380,7 +465,11 @@ mod tests {
     }
 
     fn explained(address: &str, error: i32) -> (String, String) {
-        let error = BindError::explain(address.parse().unwrap(), Transport::Udp, io::Error::from_raw_os_error(error));
+        let error = BindError::explain(
+            address.parse().unwrap(),
+            Transport::Udp,
+            io::Error::from_raw_os_error(error),
+        );
         (error.to_string(), error.hint())
     }
 
@@ -390,19 +479,40 @@ mod tests {
 
     #[test]
     fn buffers_are_as_large_as_asked_for_where_the_kernel_allows_it() {
-        let options = UdpOptions { receive_buffer: Some(65_536), send_buffer: Some(32_768), ..UdpOptions::default() };
+        let options = UdpOptions {
+            receive_buffer: Some(65_536),
+            send_buffer: Some(32_768),
+            ..UdpOptions::default()
+        };
         let listeners = bind(&[loopback()], ONE, options).unwrap();
         let socket = socket2::SockRef::from(&listeners.udp[0]);
-        assert_eq!((socket.recv_buffer_size().unwrap(), socket.send_buffer_size().unwrap()), (2 * 65_536, 2 * 32_768));
+        assert_eq!(
+            (
+                socket.recv_buffer_size().unwrap(),
+                socket.send_buffer_size().unwrap()
+            ),
+            (2 * 65_536, 2 * 32_768)
+        );
     }
 
     #[test]
     fn udp_and_tcp_get_the_same_port_and_every_worker_a_socket() {
-        let listeners = plain(&[loopback(), (Ipv6Addr::LOCALHOST, 0).into()], NonZeroUsize::new(3).unwrap()).unwrap();
+        let listeners = plain(
+            &[loopback(), (Ipv6Addr::LOCALHOST, 0).into()],
+            NonZeroUsize::new(3).unwrap(),
+        )
+        .unwrap();
         assert_eq!(listeners.udp.len(), 6);
-        for (address, (udp, tcp)) in listeners.addresses.iter().zip(listeners.udp.chunks(3).zip(&listeners.tcp)) {
+        for (address, (udp, tcp)) in listeners
+            .addresses
+            .iter()
+            .zip(listeners.udp.chunks(3).zip(&listeners.tcp))
+        {
             assert_ne!(address.port(), 0);
-            assert!(udp.iter().all(|socket| socket.local_addr().unwrap() == *address));
+            assert!(
+                udp.iter()
+                    .all(|socket| socket.local_addr().unwrap() == *address)
+            );
             assert_eq!(tcp.local_addr().unwrap(), *address);
         }
     }
@@ -415,7 +525,10 @@ mod tests {
         let address = other.local_addr().unwrap().as_socket().unwrap();
         let errors = plain(&[address], ONE).unwrap_err();
         assert_eq!(errors.len(), 1, "TCP is free: {errors:?}");
-        assert!(matches!(&errors[0].failure, BindFailure::InUse(Some(holder)) if holder.pid == std::process::id()), "{errors:?}");
+        assert!(
+            matches!(&errors[0].failure, BindFailure::InUse(Some(holder)) if holder.pid == std::process::id()),
+            "{errors:?}"
+        );
     }
 
     #[test]
@@ -425,48 +538,101 @@ mod tests {
         let errors = plain(&[address, "203.0.113.77:5399".parse().unwrap()], ONE).unwrap_err();
         let text: Vec<String> = errors.iter().map(BindError::to_string).collect();
         assert_eq!(text.len(), 2, "{text:?}");
-        assert!(text[0].starts_with(&format!("cannot listen on {address} (UDP): the port is in use: process ")), "{}", text[0]);
-        assert!(text[1].starts_with(&format!("cannot listen on {address} (TCP): the port is in use: process ")), "{}", text[1]);
+        assert!(
+            text[0].starts_with(&format!(
+                "cannot listen on {address} (UDP): the port is in use: process "
+            )),
+            "{}",
+            text[0]
+        );
+        assert!(
+            text[1].starts_with(&format!(
+                "cannot listen on {address} (TCP): the port is in use: process "
+            )),
+            "{}",
+            text[1]
+        );
     }
 
     #[test]
     fn a_wildcard_meets_the_holder_of_one_address() {
         let held = UdpSocket::bind("127.0.0.53:0").unwrap();
-        let errors = plain(&[(Ipv4Addr::UNSPECIFIED, held.local_addr().unwrap().port()).into()], ONE).unwrap_err();
-        assert!(errors[0].to_string().contains("127.0.0.53"), "{}", errors[0]);
+        let errors = plain(
+            &[(Ipv4Addr::UNSPECIFIED, held.local_addr().unwrap().port()).into()],
+            ONE,
+        )
+        .unwrap_err();
+        assert!(
+            errors[0].to_string().contains("127.0.0.53"),
+            "{}",
+            errors[0]
+        );
     }
 
     #[test]
     fn both_wildcards_can_be_listed_at_one_port_but_not_with_an_address_they_cover() {
-        let port = plain(&[(Ipv4Addr::UNSPECIFIED, 0).into()], ONE).unwrap().addresses[0].port();
-        let (v4, v6) = ((Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into());
+        let port = plain(&[(Ipv4Addr::UNSPECIFIED, 0).into()], ONE)
+            .unwrap()
+            .addresses[0]
+            .port();
+        let (v4, v6) = (
+            (Ipv4Addr::UNSPECIFIED, port).into(),
+            (Ipv6Addr::UNSPECIFIED, port).into(),
+        );
         assert_eq!(plain(&[v4, v6], ONE).unwrap().addresses, [v4, v6]);
         let errors = plain(&[v4, (Ipv4Addr::LOCALHOST, port).into()], ONE).unwrap_err();
         assert_eq!(errors.len(), 1);
-        assert!(errors[0].to_string().ends_with(&format!("0.0.0.0:{port} is listed too and covers it")), "{}", errors[0]);
+        assert!(
+            errors[0]
+                .to_string()
+                .ends_with(&format!("0.0.0.0:{port} is listed too and covers it")),
+            "{}",
+            errors[0]
+        );
     }
 
     #[test]
     fn each_failure_has_its_own_words() {
         let (message, hint) = explained("0.0.0.0:53", libc::EACCES);
-        assert_eq!(message, "cannot listen on 0.0.0.0:53 (UDP): permission denied");
+        assert_eq!(
+            message,
+            "cannot listen on 0.0.0.0:53 (UDP): permission denied"
+        );
         assert!(hint.contains("CAP_NET_BIND_SERVICE") && hint.contains("above 1023"));
         let (_, hint) = explained("0.0.0.0:5353", libc::EPERM);
         assert!(hint.contains("SELinux"), "{hint}");
         let (message, hint) = explained("[::]:53", libc::EAFNOSUPPORT);
-        assert!(message.ends_with("does not speak that version of IP") && hint.contains("IPv6 is switched off"), "{hint}");
-        assert!(hint.ends_with("or write listen = [\"0.0.0.0:53\"]"), "{hint}");
+        assert!(
+            message.ends_with("does not speak that version of IP")
+                && hint.contains("IPv6 is switched off"),
+            "{hint}"
+        );
+        assert!(
+            hint.ends_with("or write listen = [\"0.0.0.0:53\"]"),
+            "{hint}"
+        );
         let (message, hint) = explained("[fe80::1]:53", libc::EINVAL);
-        assert!(message.ends_with("needs its interface") && hint.contains("[fe80::1%2]:53"), "{hint}");
+        assert!(
+            message.ends_with("needs its interface") && hint.contains("[fe80::1%2]:53"),
+            "{hint}"
+        );
         let (message, hint) = explained("203.0.113.77:1", libc::EADDRINUSE);
-        assert!(message.ends_with("in use by another process") && hint.contains("`ss -lnup 'sport = :1'`"), "{hint}");
+        assert!(
+            message.ends_with("in use by another process")
+                && hint.contains("`ss -lnup 'sport = :1'`"),
+            "{hint}"
+        );
         let (message, _) = explained("0.0.0.0:53", libc::ENOBUFS);
         assert!(message.contains("No buffer space"), "{message}");
     }
 
     #[test]
     fn an_address_taken_is_given_back_when_another_one_fails() {
-        let port = UdpSocket::bind(loopback()).unwrap().local_addr().unwrap().port();
+        let port = UdpSocket::bind(loopback())
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let good: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
         let held = UdpSocket::bind(loopback()).unwrap();
         plain(&[good, held.local_addr().unwrap()], ONE).unwrap_err();

@@ -68,23 +68,36 @@ pub struct TcpCounters {
 impl ServerCounters {
     pub(super) fn new(sockets: Vec<Arc<UdpSocket>>) -> ServerCounters {
         let udp = sockets.iter().map(|_| UdpCounters::default()).collect();
-        ServerCounters { udp, tcp: TcpCounters::default(), sockets }
+        ServerCounters {
+            udp,
+            tcp: TcpCounters::default(),
+            sockets,
+        }
     }
 
     /// Datagrams that the kernel dropped since the start, because a socket's receive buffer was full: a system call for
     /// each socket. Each socket's count wraps at 2³².
     pub fn overflows(&self) -> u64 {
-        self.sockets.iter().map(|socket| u64::from(mmsg::drops(socket).unwrap_or(0))).sum()
+        self.sockets
+            .iter()
+            .map(|socket| u64::from(mmsg::drops(socket).unwrap_or(0)))
+            .sum()
     }
 
     /// The sum of one counter over the UDP threads, e.g. `sum_udp(|c| &c.received)`.
     pub fn sum_udp(&self, which: impl Fn(&UdpCounters) -> &Counter) -> u64 {
-        self.udp.iter().map(|counters| which(counters).get()).fold(0, u64::wrapping_add)
+        self.udp
+            .iter()
+            .map(|counters| which(counters).get())
+            .fold(0, u64::wrapping_add)
     }
 
     /// The turns of each thread, in the order they were started.
     pub fn turns(&self) -> impl Iterator<Item = u64> {
-        self.udp.iter().map(|counters| counters.turns.get()).chain([self.tcp.turns.get()])
+        self.udp
+            .iter()
+            .map(|counters| counters.turns.get())
+            .chain([self.tcp.turns.get()])
     }
 }
 
@@ -93,7 +106,9 @@ mod tests {
     use super::*;
 
     fn sockets(count: usize) -> Vec<Arc<UdpSocket>> {
-        (0..count).map(|_| Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap())).collect()
+        (0..count)
+            .map(|_| Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap()))
+            .collect()
     }
 
     #[test]

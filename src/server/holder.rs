@@ -23,7 +23,11 @@ pub struct Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "process {} ({}) has {}", self.pid, self.name, self.address)
+        write!(
+            f,
+            "process {} ({}) has {}",
+            self.pid, self.name, self.address
+        )
     }
 }
 
@@ -58,7 +62,9 @@ impl Held {
             || self.address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
             || (self.address.is_ipv4() == wanted.is_ipv4()
                 && (self.address.ip().is_unspecified() || wanted.ip().is_unspecified()));
-        self.address.port() == wanted.port() && overlap && (transport == Transport::Udp || self.listening)
+        self.address.port() == wanted.port()
+            && overlap
+            && (transport == Transport::Udp || self.listening)
     }
 }
 
@@ -74,28 +80,51 @@ fn parse_line(line: &str) -> Option<Held> {
         return None;
     }
     for word in ip.as_bytes().chunks(8) {
-        octets.extend(u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?.to_ne_bytes());
+        octets.extend(
+            u32::from_str_radix(std::str::from_utf8(word).ok()?, 16)
+                .ok()?
+                .to_ne_bytes(),
+        );
     }
     let ip = match octets.len() {
         4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?)),
         _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?)),
     };
     let address = SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?);
-    Some(Held { address, listening: *fields.get(3)? == LISTEN, inode: fields.get(9)?.parse().ok()? })
+    Some(Held {
+        address,
+        listening: *fields.get(3)? == LISTEN,
+        inode: fields.get(9)?.parse().ok()?,
+    })
 }
 
 fn processes() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 /// The first of `sockets` that `pid` has open.
 fn owned_by(pid: u32, sockets: &[Held]) -> Option<Holder> {
     for descriptor in fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten() {
-        let Ok(target) = fs::read_link(descriptor.path()) else { continue };
-        let inode = target.to_str().and_then(|target| target.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
+        let Ok(target) = fs::read_link(descriptor.path()) else {
+            continue;
+        };
+        let inode = target.to_str().and_then(|target| {
+            target
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')?
+                .parse::<u64>()
+                .ok()
+        });
         if let Some(held) = sockets.iter().find(|held| Some(held.inode) == inode) {
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            return Some(Holder { pid, name: name.trim().to_owned(), address: held.address });
+            return Some(Holder {
+                pid,
+                name: name.trim().to_owned(),
+                address: held.address,
+            });
         }
     }
     None
@@ -110,7 +139,10 @@ mod tests {
     fn a_socket_of_each_kind_is_found() {
         let udp = UdpSocket::bind("[::1]:0").unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        for (address, transport) in [(udp.local_addr().unwrap(), Transport::Udp), (tcp.local_addr().unwrap(), Transport::Tcp)] {
+        for (address, transport) in [
+            (udp.local_addr().unwrap(), Transport::Udp),
+            (tcp.local_addr().unwrap(), Transport::Tcp),
+        ] {
             let holder = find(address, transport).unwrap();
             assert_eq!((holder.pid, holder.address), (std::process::id(), address));
             assert!(!holder.name.is_empty());
@@ -126,19 +158,32 @@ mod tests {
 
     #[test]
     fn wildcards_overlap_within_their_family_and_ipv6_may_hold_ipv4() {
-        let held = |address: &str| Held { address: address.parse().unwrap(), listening: true, inode: 1 };
+        let held = |address: &str| Held {
+            address: address.parse().unwrap(),
+            listening: true,
+            inode: 1,
+        };
         let meets = |a: &str, b: &str| held(a).conflicts_with(b.parse().unwrap(), Transport::Tcp);
-        assert!(meets("127.0.0.53:53", "0.0.0.0:53") && meets("0.0.0.0:53", "192.0.2.1:53") && meets("[::]:53", "0.0.0.0:53"));
         assert!(
-            !meets("127.0.0.53:53", "127.0.0.1:53") && !meets("0.0.0.0:53", "[::1]:53") && !meets("0.0.0.0:54", "0.0.0.0:53")
+            meets("127.0.0.53:53", "0.0.0.0:53")
+                && meets("0.0.0.0:53", "192.0.2.1:53")
+                && meets("[::]:53", "0.0.0.0:53")
+        );
+        assert!(
+            !meets("127.0.0.53:53", "127.0.0.1:53")
+                && !meets("0.0.0.0:53", "[::1]:53")
+                && !meets("0.0.0.0:54", "0.0.0.0:53")
         );
     }
 
     #[test]
     fn lines_that_are_not_sockets_are_passed_over() {
-        for line in
-            ["", "  sl  local_address rem_address   st tx_queue", "1: 0100007F 0 0A 0 0 0 0 0 7", "1: 01:0035 0 0A 0 0 0 0 0 7"]
-        {
+        for line in [
+            "",
+            "  sl  local_address rem_address   st tx_queue",
+            "1: 0100007F 0 0A 0 0 0 0 0 7",
+            "1: 01:0035 0 0A 0 0 0 0 0 7",
+        ] {
             assert_eq!(parse_line(line), None, "{line}");
         }
     }

@@ -9,7 +9,10 @@
 //! slot `i` for ever; a header of the outgoing row is pointed at a slot when its answer is queued,
 //! so that queries without an answer leave no gap.
 
-#![allow(unsafe_code, reason = "recvmmsg, sendmmsg and two socket options have no safe interface")]
+#![allow(
+    unsafe_code,
+    reason = "recvmmsg, sendmmsg and two socket options have no safe interface"
+)]
 
 use std::io;
 use std::mem::{offset_of, size_of};
@@ -129,8 +132,15 @@ impl Batch {
         // SAFETY: `incoming` has `count` headers. Each points at the name, vector and control buffer of its slot, with their
         // true sizes (`aim`, `restore`); each vector points at the slot's query buffer with its true size. The slots live as
         // long as `self`, their `Vec` never grows, and `&mut self` means that nobody holds a reference into them.
-        let result =
-            unsafe { libc::recvmmsg(socket.as_raw_fd(), self.incoming.as_mut_ptr(), count, flags as _, ptr::null_mut()) };
+        let result = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.incoming.as_mut_ptr(),
+                count,
+                flags as _,
+                ptr::null_mut(),
+            )
+        };
         self.received = usize::try_from(result).map_err(|_| io::Error::last_os_error())?;
         Ok(self.received)
     }
@@ -142,24 +152,41 @@ impl Batch {
             let mut indexes: ArrayVec<usize, GROUP> = ArrayVec::new();
             let mut exchanges: ArrayVec<Exchange<'_>, GROUP> = ArrayVec::new();
             for i in first..self.received.min(first + GROUP) {
-                let (flags, length) = (self.incoming[i].msg_hdr.msg_flags, self.incoming[i].msg_len as usize);
+                let (flags, length) = (
+                    self.incoming[i].msg_hdr.msg_flags,
+                    self.incoming[i].msg_len as usize,
+                );
                 let slot = self.slot_pointer(i);
                 // SAFETY: as in `slot`; each slot is taken once, so that no two of these references meet, and none outlives
                 // this turn of the loop, in which `self` is left alone but for its headers.
-                let Slot { query, answer, client, .. } = unsafe { &mut *slot };
+                let Slot {
+                    query,
+                    answer,
+                    client,
+                    ..
+                } = unsafe { &mut *slot };
                 let client = client.decode().filter(|client| client.port() != 0);
                 match (flags & libc::MSG_TRUNC, client) {
                     (0, Some(client)) => {
                         indexes.push(i);
-                        let query = Query { bytes: &query[..length], client: client.ip(), transport: Transport::Udp };
-                        exchanges.push(Exchange { query, out: answer, answer: None });
+                        let query = Query {
+                            bytes: &query[..length],
+                            client: client.ip(),
+                            transport: Transport::Udp,
+                        };
+                        exchanges.push(Exchange {
+                            query,
+                            out: answer,
+                            answer: None,
+                        });
                     }
                     (0, None) => self.passed_over.nowhere += 1,
                     _ => self.passed_over.too_long += 1,
                 }
             }
             answer(&mut exchanges);
-            let lengths: ArrayVec<Option<usize>, GROUP> = exchanges.iter().map(|exchange| exchange.answer).collect();
+            let lengths: ArrayVec<Option<usize>, GROUP> =
+                exchanges.iter().map(|exchange| exchange.answer).collect();
             for (i, length) in indexes.into_iter().zip(lengths) {
                 if let Some(length) = length {
                     self.reply(i, length);
@@ -174,7 +201,10 @@ impl Batch {
     /// When that is more than the space, or more answers are queued than datagrams were received.
     fn reply(&mut self, i: usize, length: usize) {
         assert!(i < self.received && self.queued < self.received && length <= UDP_BUFFER);
-        let (name_size, control_size) = (self.incoming[i].msg_hdr.msg_namelen, self.incoming[i].msg_hdr.msg_controllen);
+        let (name_size, control_size) = (
+            self.incoming[i].msg_hdr.msg_namelen,
+            self.incoming[i].msg_hdr.msg_controllen,
+        );
         let slot = self.slot(i);
         slot.answer_at.iov_len = length;
         if control_size != 0 {
@@ -186,8 +216,11 @@ impl Batch {
         header.msg_namelen = name_size;
         header.msg_iov = slot.wrapping_byte_add(offset_of!(Slot, answer_at)).cast();
         header.msg_iovlen = 1;
-        header.msg_control =
-            if control_size == 0 { ptr::null_mut() } else { slot.wrapping_byte_add(offset_of!(Slot, control)).cast() };
+        header.msg_control = if control_size == 0 {
+            ptr::null_mut()
+        } else {
+            slot.wrapping_byte_add(offset_of!(Slot, control)).cast()
+        };
         header.msg_controllen = control_size;
         self.queued += 1;
     }
@@ -211,7 +244,14 @@ impl Batch {
             // SAFETY: `rest` has that many headers, each aimed by `reply` at the name, vector and control buffer of a slot, with
             // sizes that the kernel gave for them on receiving; each vector points at the slot's answer buffer (`aim`) and says
             // at most its size (`reply`). The slots live as long as `self`, and nobody holds a reference into them.
-            let result = unsafe { libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as c_uint, 0) };
+            let result = unsafe {
+                libc::sendmmsg(
+                    socket.as_raw_fd(),
+                    rest.as_mut_ptr(),
+                    rest.len() as c_uint,
+                    0,
+                )
+            };
             match usize::try_from(result) {
                 Ok(count) => (done, sent) = (done + count.max(1), sent + count),
                 Err(_) => match io::Error::last_os_error().kind() {
@@ -243,8 +283,14 @@ impl Batch {
         let slot = self.slot_pointer(i);
         let query = slot.wrapping_byte_add(offset_of!(Slot, query)).cast();
         let answer = slot.wrapping_byte_add(offset_of!(Slot, answer)).cast();
-        self.slot(i).query_at = iovec { iov_base: query, iov_len: QUERY_SIZE };
-        self.slot(i).answer_at = iovec { iov_base: answer, iov_len: 0 };
+        self.slot(i).query_at = iovec {
+            iov_base: query,
+            iov_len: QUERY_SIZE,
+        };
+        self.slot(i).answer_at = iovec {
+            iov_base: answer,
+            iov_len: 0,
+        };
         let header = &mut self.incoming[i].msg_hdr;
         header.msg_name = slot.wrapping_byte_add(offset_of!(Slot, client)).cast();
         header.msg_iov = slot.wrapping_byte_add(offset_of!(Slot, query_at)).cast();
@@ -263,7 +309,10 @@ impl Batch {
 
 impl Slot {
     fn empty() -> Slot {
-        let nowhere = iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+        let nowhere = iovec {
+            iov_base: ptr::null_mut(),
+            iov_len: 0,
+        };
         Slot {
             query_at: nowhere,
             answer_at: nowhere,
@@ -280,7 +329,9 @@ impl Address {
     fn decode(&self) -> Option<SocketAddr> {
         let port = u16::from_be_bytes(self.bytes(2));
         match c_int::from(u16::from_ne_bytes(self.bytes(0))) {
-            libc::AF_INET => Some(SocketAddrV4::new(Ipv4Addr::from(self.bytes::<4>(4)), port).into()),
+            libc::AF_INET => {
+                Some(SocketAddrV4::new(Ipv4Addr::from(self.bytes::<4>(4)), port).into())
+            }
             libc::AF_INET6 => {
                 let scope = u32::from_ne_bytes(self.bytes(24));
                 Some(SocketAddrV6::new(Ipv6Addr::from(self.bytes::<16>(8)), port, 0, scope).into())
@@ -304,9 +355,12 @@ impl Control {
         let level = c_int::from_ne_bytes(self.bytes(offset_of!(cmsghdr, cmsg_level)));
         let kind = c_int::from_ne_bytes(self.bytes(offset_of!(cmsghdr, cmsg_type)));
         match (level, kind) {
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) => self.clear(offset_of!(libc::in_pktinfo, ipi_ifindex)),
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                self.clear(offset_of!(libc::in_pktinfo, ipi_ifindex))
+            }
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                let local: [u8; 16] = self.bytes(CONTROL_DATA + offset_of!(libc::in6_pktinfo, ipi6_addr));
+                let local: [u8; 16] =
+                    self.bytes(CONTROL_DATA + offset_of!(libc::in6_pktinfo, ipi6_addr));
                 if !Ipv6Addr::from(local).is_unicast_link_local() {
                     self.clear(offset_of!(libc::in6_pktinfo, ipi6_ifindex));
                 }
@@ -333,10 +387,20 @@ pub(super) fn prepare(socket: &socket2::Socket, address: SocketAddr) -> io::Resu
     let wildcard = c_int::from(address.ip().is_unspecified());
     if address.is_ipv4() {
         set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, wildcard)?;
-        set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)
+        set_option(
+            socket,
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_OMIT,
+        )
     } else {
         set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, wildcard)?;
-        set_option(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT)
+        set_option(
+            socket,
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_OMIT,
+        )
     }
 }
 
@@ -345,9 +409,20 @@ pub(super) fn drops(socket: &UdpSocket) -> io::Result<u32> {
     let mut memory = [0u32; SK_MEMINFO_VARS];
     let mut size = size_of_val(&memory) as libc::socklen_t;
     // SAFETY: the kernel writes at most `size` bytes into `memory`, which is that long, and nobody else looks at it.
-    let result =
-        unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_MEMINFO, memory.as_mut_ptr().cast(), &raw mut size) };
-    if result == 0 { Ok(memory[SK_MEMINFO_DROPS]) } else { Err(io::Error::last_os_error()) }
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_MEMINFO,
+            memory.as_mut_ptr().cast(),
+            &raw mut size,
+        )
+    };
+    if result == 0 {
+        Ok(memory[SK_MEMINFO_DROPS])
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// `SO_MEMINFO` of `asm-generic/socket.h`, and the array it gives (`linux/sock_diag.h`).
@@ -358,8 +433,20 @@ const SK_MEMINFO_DROPS: usize = 8;
 fn set_option(socket: &socket2::Socket, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     let size = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: the value is read during the call only, and is as long as `size` says.
-    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, ptr::from_ref(&value).cast(), size) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            ptr::from_ref(&value).cast(),
+            size,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn empty_header() -> mmsghdr {
@@ -374,13 +461,21 @@ mod tests {
 
     fn sockets(server: &str) -> (UdpSocket, UdpSocket) {
         let server: SocketAddr = server.parse().unwrap();
-        let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::DGRAM, None).unwrap();
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(server),
+            socket2::Type::DGRAM,
+            None,
+        )
+        .unwrap();
         prepare(&socket, server).unwrap();
         socket.bind(&server.into()).unwrap();
-        let client = UdpSocket::bind((if server.is_ipv4() { "127.0.0.1" } else { "::1" }, 0)).unwrap();
+        let client =
+            UdpSocket::bind((if server.is_ipv4() { "127.0.0.1" } else { "::1" }, 0)).unwrap();
         let socket = UdpSocket::from(socket);
         for socket in [&socket, &client] {
-            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket
+                .set_read_timeout(Some(Duration::from_secs(5)))
+                .unwrap();
         }
         (socket, client)
     }
@@ -389,7 +484,10 @@ mod tests {
     fn echo(batch: &mut Batch, socket: &UdpSocket, count: usize) {
         assert_eq!(batch.receive(socket, Wait::ForOne).unwrap(), count);
         batch.answer(|exchanges| {
-            for Exchange { query, out, answer, .. } in exchanges {
+            for Exchange {
+                query, out, answer, ..
+            } in exchanges
+            {
                 out[..query.bytes.len()].copy_from_slice(query.bytes);
                 *answer = Some(query.bytes.len());
             }
@@ -408,12 +506,17 @@ mod tests {
         let (socket, client) = sockets("127.0.0.1:0");
         let mut batch = Batch::new(4, false);
         for text in ["a", "b", "c"] {
-            client.send_to(text.as_bytes(), socket.local_addr().unwrap()).unwrap();
+            client
+                .send_to(text.as_bytes(), socket.local_addr().unwrap())
+                .unwrap();
         }
         echo(&mut batch, &socket, 3);
         batch.slot(1).client.0[2..4].fill(0);
         assert_eq!(batch.send(&socket), 2);
-        assert_eq!((next(&client), next(&client)), (b"a".to_vec(), b"c".to_vec()));
+        assert_eq!(
+            (next(&client), next(&client)),
+            (b"a".to_vec(), b"c".to_vec())
+        );
         batch.slot(0).client.0[2..4].fill(0);
         assert_eq!(batch.send(&socket), 0, "nothing is sent twice");
     }
@@ -423,20 +526,43 @@ mod tests {
         let (socket, client) = sockets("127.0.0.1:0");
         let mut batch = Batch::new(4, false);
         for length in [QUERY_SIZE, QUERY_SIZE + 1, 0] {
-            client.send_to(&vec![7; length], socket.local_addr().unwrap()).unwrap();
+            client
+                .send_to(&vec![7; length], socket.local_addr().unwrap())
+                .unwrap();
         }
         assert_eq!(batch.receive(&socket, Wait::ForOne).unwrap(), 3);
         let mut seen = Vec::new();
         batch.answer(|exchanges| {
-            seen.extend(exchanges.iter().map(|exchange| (exchange.query.bytes.len(), exchange.query.client, exchange.out.len())));
+            seen.extend(exchanges.iter().map(|exchange| {
+                (
+                    exchange.query.bytes.len(),
+                    exchange.query.client,
+                    exchange.out.len(),
+                )
+            }));
         });
         let from = client.local_addr().unwrap().ip();
-        assert_eq!(seen, [(QUERY_SIZE, from, UDP_BUFFER), (0, from, UDP_BUFFER)]);
-        assert_eq!(batch.passed_over(), PassedOver { too_long: 1, nowhere: 0 });
+        assert_eq!(
+            seen,
+            [(QUERY_SIZE, from, UDP_BUFFER), (0, from, UDP_BUFFER)]
+        );
+        assert_eq!(
+            batch.passed_over(),
+            PassedOver {
+                too_long: 1,
+                nowhere: 0
+            }
+        );
         batch.slot(2).client.0[2..4].fill(0);
         batch.answer(|exchanges| assert_eq!(exchanges.len(), 1));
         assert_eq!(batch.queued(), 0);
-        assert_eq!(batch.passed_over(), PassedOver { too_long: 2, nowhere: 1 });
+        assert_eq!(
+            batch.passed_over(),
+            PassedOver {
+                too_long: 2,
+                nowhere: 1
+            }
+        );
     }
 
     #[test]
@@ -444,32 +570,53 @@ mod tests {
         let (socket, client) = sockets("[::1]:0");
         let mut batch = Batch::new(2, false);
         for n in 0..5 {
-            client.send_to(&[n; 3], socket.local_addr().unwrap()).unwrap();
+            client
+                .send_to(&[n; 3], socket.local_addr().unwrap())
+                .unwrap();
         }
         for count in [2, 2, 1] {
             echo(&mut batch, &socket, count);
             assert_eq!(batch.send(&socket), count);
         }
-        assert_eq!((0..5).map(|_| next(&client)[0]).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
-        assert_eq!(batch.receive(&socket, Wait::No).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(
+            (0..5).map(|_| next(&client)[0]).collect::<Vec<_>>(),
+            [0, 1, 2, 3, 4]
+        );
+        assert_eq!(
+            batch.receive(&socket, Wait::No).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
     }
 
     #[test]
     fn a_wildcard_socket_knows_the_address_asked_and_forgets_the_interface() {
-        for (server, asked, interface) in [("0.0.0.0:0", "127.0.0.9", CONTROL_DATA), ("[::]:0", "::1", CONTROL_DATA + 16)] {
+        for (server, asked, interface) in [
+            ("0.0.0.0:0", "127.0.0.9", CONTROL_DATA),
+            ("[::]:0", "::1", CONTROL_DATA + 16),
+        ] {
             let (socket, client) = sockets(server);
             let mut batch = Batch::new(2, true);
-            client.connect((asked, socket.local_addr().unwrap().port())).unwrap();
+            client
+                .connect((asked, socket.local_addr().unwrap().port()))
+                .unwrap();
             client.send(b"q").unwrap();
             assert_eq!(batch.receive(&socket, Wait::ForOne).unwrap(), 1);
-            assert_ne!(batch.slot(0).control.bytes::<4>(interface), [0; 4], "it came through lo");
+            assert_ne!(
+                batch.slot(0).control.bytes::<4>(interface),
+                [0; 4],
+                "it came through lo"
+            );
             batch.answer(|exchanges| {
                 exchanges[0].out[0] = b'a';
                 exchanges[0].answer = Some(1);
             });
             assert_eq!(batch.slot(0).control.bytes::<4>(interface), [0; 4]);
             assert_eq!(batch.send(&socket), 1);
-            assert_eq!(next(&client), b"a", "a connected socket hears only the address it asked");
+            assert_eq!(
+                next(&client),
+                b"a",
+                "a connected socket hears only the address it asked"
+            );
         }
     }
 
@@ -477,9 +624,18 @@ mod tests {
     fn what_the_kernel_has_no_room_for_is_counted() {
         let (socket, client) = sockets("127.0.0.1:0");
         assert_eq!(drops(&socket).unwrap(), 0);
-        socket2::SockRef::from(&socket).set_recv_buffer_size(4096).unwrap();
+        socket2::SockRef::from(&socket)
+            .set_recv_buffer_size(4096)
+            .unwrap();
         let sent = 200;
-        (0..sent).for_each(|_| assert_eq!(client.send_to(&[0; 512], socket.local_addr().unwrap()).unwrap(), 512));
+        (0..sent).for_each(|_| {
+            assert_eq!(
+                client
+                    .send_to(&[0; 512], socket.local_addr().unwrap())
+                    .unwrap(),
+                512
+            )
+        });
         let mut batch = Batch::new(256, false);
         let received = batch.receive(&socket, Wait::No).unwrap();
         assert!(received < sent);
@@ -491,12 +647,19 @@ mod tests {
         let mut control = Control([0; 40]);
         let interface = CONTROL_DATA + offset_of!(libc::in6_pktinfo, ipi6_ifindex);
         for (address, kept) in [("fe80::1", 3), ("2001:db8::1", 0)] {
-            control.0[offset_of!(cmsghdr, cmsg_level)..][..4].copy_from_slice(&libc::IPPROTO_IPV6.to_ne_bytes());
-            control.0[offset_of!(cmsghdr, cmsg_type)..][..4].copy_from_slice(&libc::IPV6_PKTINFO.to_ne_bytes());
-            control.0[CONTROL_DATA..][..16].copy_from_slice(&address.parse::<Ipv6Addr>().unwrap().octets());
+            control.0[offset_of!(cmsghdr, cmsg_level)..][..4]
+                .copy_from_slice(&libc::IPPROTO_IPV6.to_ne_bytes());
+            control.0[offset_of!(cmsghdr, cmsg_type)..][..4]
+                .copy_from_slice(&libc::IPV6_PKTINFO.to_ne_bytes());
+            control.0[CONTROL_DATA..][..16]
+                .copy_from_slice(&address.parse::<Ipv6Addr>().unwrap().octets());
             control.0[interface..][..4].copy_from_slice(&3u32.to_ne_bytes());
             control.answer_from_there();
-            assert_eq!(u32::from_ne_bytes(control.bytes(interface)), kept, "{address}");
+            assert_eq!(
+                u32::from_ne_bytes(control.bytes(interface)),
+                kept,
+                "{address}"
+            );
         }
     }
 

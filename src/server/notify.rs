@@ -55,7 +55,9 @@ pub fn retry() {
 /// How often [`watchdog`] is to be said: half of what `WatchdogSec=` allows, as sd_watchdog_enabled(3) advises. `None`
 /// where the service manager does not watch this process.
 pub fn watchdog_period() -> Option<Duration> {
-    sd_notify::watchdog_enabled().map(|timeout| timeout / 2).filter(|period| !period.is_zero())
+    sd_notify::watchdog_enabled()
+        .map(|timeout| timeout / 2)
+        .filter(|period| !period.is_zero())
 }
 
 /// What the service manager has had no room for yet, oldest first.
@@ -79,12 +81,17 @@ fn waiting() -> MutexGuard<'static, VecDeque<String>> {
 
 /// Sends what waits, as far as there is room for it.
 fn deliver(waiting: &mut VecDeque<String>) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET").map(OsString::into_vec) else { return waiting.clear() };
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET").map(OsString::into_vec) else {
+        return waiting.clear();
+    };
     while let Some(message) = waiting.front() {
         match send_now(&path, message) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) => {
-                tracing::warn!("the service manager cannot be told {}: {error}", message.lines().next().unwrap_or_default());
+                tracing::warn!(
+                    "the service manager cannot be told {}: {error}",
+                    message.lines().next().unwrap_or_default()
+                );
             }
             Ok(()) => {}
         }
@@ -120,7 +127,9 @@ mod tests {
     fn says_everything() {
         assert_eq!(
             watchdog_period().map(|period| period.as_millis()),
-            std::env::var("EXPECTED").ok().map(|text| text.parse().unwrap())
+            std::env::var("EXPECTED")
+                .ok()
+                .map(|text| text.parse().unwrap())
         );
         ready("serving 3 zones\nREADY=0");
         reloading("reloading");
@@ -131,7 +140,11 @@ mod tests {
 
     fn child() -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "--ignored", "server::notify::tests::says_everything"]);
+        command.args([
+            "--exact",
+            "--ignored",
+            "server::notify::tests::says_everything",
+        ]);
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "EXPECTED"] {
             command.env_remove(name);
         }
@@ -141,7 +154,10 @@ mod tests {
     fn passed(mut command: Command) {
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -149,9 +165,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
         let mut command = child();
-        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "3000000").env("EXPECTED", "1500");
+        command
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "3000000")
+            .env("EXPECTED", "1500");
         passed(command);
         let mut buffer = [0; 512];
         let mut next = || {
@@ -160,7 +181,9 @@ mod tests {
         };
         assert_eq!(next(), "READY=1\nSTATUS=serving 3 zones READY=0\n");
         let reloading = next();
-        let time = reloading.strip_prefix("RELOADING=1\nSTATUS=reloading\nMONOTONIC_USEC=").unwrap();
+        let time = reloading
+            .strip_prefix("RELOADING=1\nSTATUS=reloading\nMONOTONIC_USEC=")
+            .unwrap();
         assert!(time.trim_end().parse::<u64>().unwrap() > 0);
         assert_eq!(next(), "STATUS=3 of 4 regions up\n");
         assert_eq!(next(), "WATCHDOG=1\n");
@@ -175,7 +198,10 @@ mod tests {
     #[test]
     fn a_watchdog_for_another_process_is_not_ours_and_a_dead_socket_does_no_harm() {
         let mut command = child();
-        command.env("NOTIFY_SOCKET", "/nonexistent/notify").env("WATCHDOG_USEC", "3000000").env("WATCHDOG_PID", "1");
+        command
+            .env("NOTIFY_SOCKET", "/nonexistent/notify")
+            .env("WATCHDOG_USEC", "3000000")
+            .env("WATCHDOG_PID", "1");
         passed(command);
     }
 }

@@ -63,9 +63,22 @@ struct Worker<E> {
 }
 
 impl<E: Engine> Service<E> {
-    pub(super) fn new(limits: TcpLimits, engine: E, counters: Arc<ServerCounters>, stop: watch::Receiver<bool>) -> Service<E> {
-        let worker = Worker { engine, answer: vec![0; TCP_BUFFER].into_boxed_slice() };
-        Service { worker, limits, counters, stop }
+    pub(super) fn new(
+        limits: TcpLimits,
+        engine: E,
+        counters: Arc<ServerCounters>,
+        stop: watch::Receiver<bool>,
+    ) -> Service<E> {
+        let worker = Worker {
+            engine,
+            answer: vec![0; TCP_BUFFER].into_boxed_slice(),
+        };
+        Service {
+            worker,
+            limits,
+            counters,
+            stop,
+        }
     }
 }
 
@@ -86,7 +99,11 @@ pub(super) fn register(
 }
 
 /// Serves `listeners` until told to stop; then open exchanges finish, within [`GRACE`].
-pub(super) fn serve<E: Engine + 'static>(runtime: &Runtime, listeners: Vec<TcpListener>, service: Service<E>) {
+pub(super) fn serve<E: Engine + 'static>(
+    runtime: &Runtime,
+    listeners: Vec<TcpListener>,
+    service: Service<E>,
+) {
     let shared = Rc::new(Shared {
         admission: RefCell::new(Admission::new(service.limits)),
         worker: RefCell::new(service.worker),
@@ -97,7 +114,9 @@ pub(super) fn serve<E: Engine + 'static>(runtime: &Runtime, listeners: Vec<TcpLi
     });
     runtime.block_on(async {
         let tasks = LocalSet::new();
-        tasks.run_until(accept_until_stopped(listeners, &shared)).await;
+        tasks
+            .run_until(accept_until_stopped(listeners, &shared))
+            .await;
         let _ = timeout(GRACE, tasks).await;
     });
 }
@@ -119,7 +138,10 @@ impl<E> Shared<E> {
     }
 }
 
-async fn accept_until_stopped<E: Engine + 'static>(listeners: Vec<TcpListener>, shared: &Rc<Shared<E>>) {
+async fn accept_until_stopped<E: Engine + 'static>(
+    listeners: Vec<TcpListener>,
+    shared: &Rc<Shared<E>>,
+) {
     let mut accepting = JoinSet::new();
     for listener in listeners {
         accepting.spawn_local(accept(listener, shared.clone()));
@@ -140,7 +162,12 @@ async fn accept_until_stopped<E: Engine + 'static>(listeners: Vec<TcpListener>, 
 async fn accept<E: Engine + 'static>(listener: TcpListener, shared: Rc<Shared<E>>) {
     let mut failing = false;
     loop {
-        let descriptor = shared.descriptors.clone().acquire_owned().await.expect("it is never closed");
+        let descriptor = shared
+            .descriptors
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("it is never closed");
         match listener.accept().await {
             Ok((stream, client)) => {
                 failing = false;
@@ -162,7 +189,8 @@ async fn accept<E: Engine + 'static>(listener: TcpListener, shared: Rc<Shared<E>
 /// Errors of a connection that was gone before it was accepted (accept(2), "Error handling").
 fn is_of_one_connection(error: &io::Error) -> bool {
     use libc::{
-        ECONNABORTED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH, ENONET, ENOPROTOOPT, EOPNOTSUPP, EPROTO,
+        ECONNABORTED, ECONNRESET, EHOSTDOWN, EHOSTUNREACH, EINTR, ENETDOWN, ENETUNREACH, ENONET,
+        ENOPROTOOPT, EOPNOTSUPP, EPROTO,
     };
     matches!(
         error.raw_os_error(),
@@ -183,16 +211,38 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// Starts a connection's task, or closes the connection where its client has its share.
-fn take_in<E: Engine + 'static>(stream: TcpStream, descriptor: OwnedSemaphorePermit, client: SocketAddr, shared: &Rc<Shared<E>>) {
-    let Some(Admitted { ticket, evict, instead }) = shared.admission.borrow_mut().admit(client.ip(), Instant::now()) else {
+fn take_in<E: Engine + 'static>(
+    stream: TcpStream,
+    descriptor: OwnedSemaphorePermit,
+    client: SocketAddr,
+    shared: &Rc<Shared<E>>,
+) {
+    let Some(Admitted {
+        ticket,
+        evict,
+        instead,
+    }) = shared
+        .admission
+        .borrow_mut()
+        .admit(client.ip(), Instant::now())
+    else {
         shared.counters().refused.increment();
         return;
     };
     shared.counters().accepted.increment();
     shared.counters().evicted.add(u64::from(instead));
-    let place = Place { ticket, shared: shared.clone() };
+    let place = Place {
+        ticket,
+        shared: shared.clone(),
+    };
     tokio::task::spawn_local(async move {
-        let mut connection = Connection { stream, client: client.ip(), place, input: Vec::new(), output: Vec::new() };
+        let mut connection = Connection {
+            stream,
+            client: client.ip(),
+            place,
+            input: Vec::new(),
+            output: Vec::new(),
+        };
         let end = tokio::select! {
             biased;
             () = evict.notified() => End::Closed,
@@ -262,7 +312,11 @@ impl<E: Engine> Connection<E> {
                     Err(_) => return End::TimedOut,
                 }
                 let now = Instant::now();
-                self.place.shared.admission.borrow_mut().useful(self.place.ticket, now);
+                self.place
+                    .shared
+                    .admission
+                    .borrow_mut()
+                    .useful(self.place.ticket, now);
                 deadline = now + idle_timeout;
             }
             if messages >= LONG_TURN {
@@ -292,19 +346,29 @@ impl<E: Engine> Connection<E> {
         engine.refresh();
         let (mut done, mut messages) = (0, 0);
         let answered = loop {
-            let Some(query) = first_message(&self.input[done..]) else { break Answered::All };
+            let Some(query) = first_message(&self.input[done..]) else {
+                break Answered::All;
+            };
             if self.output.len() >= WRITE_SIZE || messages == TURN {
                 break Answered::Some;
             }
             messages += 1;
             done += 2 + query.len();
             shared.counters().received.increment();
-            let query = Query { bytes: query, client: self.client, transport: Transport::Tcp };
+            let query = Query {
+                bytes: query,
+                client: self.client,
+                transport: Transport::Tcp,
+            };
             let Some(length) = engine.answer(&query, answer) else {
                 shared.counters().dropped.increment();
                 break Answered::Hostile;
             };
-            self.output.extend(u16::try_from(length).expect("the answer fits its space").to_be_bytes());
+            self.output.extend(
+                u16::try_from(length)
+                    .expect("the answer fits its space")
+                    .to_be_bytes(),
+            );
             self.output.extend(&answer[..length]);
             shared.counters().answered.increment();
         };
@@ -352,7 +416,9 @@ impl<E: Engine> Connection<E> {
 
 /// The length that the first message says it has (RFC 1035 §4.2.2).
 fn announced_length(input: &[u8]) -> Option<usize> {
-    input.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length)))
+    input
+        .first_chunk()
+        .map(|length| usize::from(u16::from_be_bytes(*length)))
 }
 
 /// The first message, once it is whole.

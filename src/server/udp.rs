@@ -24,12 +24,26 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// A panic of the engine costs the rest of its batch and is counted; the thread goes on, since a socket that nobody reads
 /// would swallow its share of all queries.
-pub(super) fn serve(socket: &UdpSocket, batch: usize, mut engine: impl Engine, counters: &UdpCounters, stop: &AtomicBool) {
-    let wildcard = socket.local_addr().is_ok_and(|address| address.ip().is_unspecified());
+pub(super) fn serve(
+    socket: &UdpSocket,
+    batch: usize,
+    mut engine: impl Engine,
+    counters: &UdpCounters,
+    stop: &AtomicBool,
+) {
+    let wildcard = socket
+        .local_addr()
+        .is_ok_and(|address| address.ip().is_unspecified());
     let mut batch = Batch::new(batch, wildcard);
-    while guarded(counters, || serve_until(stop, socket, &mut batch, &mut engine, counters)).is_err() {}
+    while guarded(counters, || {
+        serve_until(stop, socket, &mut batch, &mut engine, counters)
+    })
+    .is_err()
+    {}
     for _ in 0..DRAIN {
-        if let Ok(Err(_)) = guarded(counters, || turn(Wait::No, socket, &mut batch, &mut engine, counters)) {
+        if let Ok(Err(_)) = guarded(counters, || {
+            turn(Wait::No, socket, &mut batch, &mut engine, counters)
+        }) {
             break;
         }
     }
@@ -42,20 +56,35 @@ fn guarded<T>(counters: &UdpCounters, work: impl FnOnce() -> T) -> Result<T, Box
     catch_unwind(AssertUnwindSafe(work)).inspect_err(|_| counters.panics.increment())
 }
 
-fn serve_until(stop: &AtomicBool, socket: &UdpSocket, batch: &mut Batch, engine: &mut impl Engine, counters: &UdpCounters) {
+fn serve_until(
+    stop: &AtomicBool,
+    socket: &UdpSocket,
+    batch: &mut Batch,
+    engine: &mut impl Engine,
+    counters: &UdpCounters,
+) {
     while !stop.load(Ordering::Relaxed) {
         counters.turns.increment();
         match turn(Wait::ForOne, socket, batch, engine, counters) {
             Ok(()) => {}
             Err(error) if is_silence(&error) => engine.refresh(),
-            #[expect(clippy::disallowed_methods, reason = "the socket fails: there is nobody to answer meanwhile")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the socket fails: there is nobody to answer meanwhile"
+            )]
             Err(_) => std::thread::sleep(PAUSE),
         }
     }
 }
 
 /// Receives a batch, answers it, sends the answers.
-fn turn(wait: Wait, socket: &UdpSocket, batch: &mut Batch, engine: &mut impl Engine, counters: &UdpCounters) -> io::Result<()> {
+fn turn(
+    wait: Wait,
+    socket: &UdpSocket,
+    batch: &mut Batch,
+    engine: &mut impl Engine,
+    counters: &UdpCounters,
+) -> io::Result<()> {
     let received = batch.receive(socket, wait)?;
     engine.refresh();
     batch.answer(|exchanges| engine.answer_all(exchanges));
@@ -74,10 +103,17 @@ fn turn(wait: Wait, socket: &UdpSocket, batch: &mut Batch, engine: &mut impl Eng
 /// Nothing came in time, a signal came instead, or an ICMP message about an earlier answer did.
 fn is_silence(error: &io::Error) -> bool {
     use io::ErrorKind::{
-        ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable, TimedOut, WouldBlock,
+        ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable,
+        TimedOut, WouldBlock,
     };
     matches!(
         error.kind(),
-        WouldBlock | TimedOut | Interrupted | ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable
+        WouldBlock
+            | TimedOut
+            | Interrupted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | NetworkUnreachable
     )
 }

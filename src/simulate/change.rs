@@ -124,20 +124,47 @@ impl<'c> Change<'c> {
         wanted: &dyn Fn(&Dataset, ServiceId) -> bool,
     ) -> Change<'c> {
         let by_name: BTreeMap<Name, ServiceId> = services(new).collect();
-        let counterpart =
-            |subject: &Subject| by_name.get(&old.config.services[subject.service.index()].name.to_lowercase()).copied();
+        let counterpart = |subject: &Subject| {
+            by_name
+                .get(
+                    &old.config.services[subject.service.index()]
+                        .name
+                        .to_lowercase(),
+                )
+                .copied()
+        };
         let subjects: Vec<(Subject, ServiceId)> = Subject::all(old)
             .filter(|subject| wanted(old, subject.service))
             .filter_map(|subject| Some((subject, counterpart(&subject)?)))
             .collect();
-        let maps = |(subject, new_id): &(Subject, ServiceId)| maps_of(old, new, subject.service, *new_id);
+        let maps =
+            |(subject, new_id): &(Subject, ServiceId)| maps_of(old, new, subject.service, *new_id);
         let needed: BTreeSet<Maps> = subjects.iter().map(maps).collect();
-        let map_in = |dataset: &'c Dataset, map: Option<MapId>| map.map(|map| &*dataset.maps[map.index()]);
-        let divide = |maps: Maps| (maps, Pairs::divide(map_in(old, maps.0), map_in(new, maps.1), sample));
-        let names: BTreeSet<&String> = old.config.regions.iter().chain(&new.config.regions).map(|region| &region.name).collect();
+        let map_in =
+            |dataset: &'c Dataset, map: Option<MapId>| map.map(|map| &*dataset.maps[map.index()]);
+        let divide = |maps: Maps| {
+            (
+                maps,
+                Pairs::divide(map_in(old, maps.0), map_in(new, maps.1), sample),
+            )
+        };
+        let names: BTreeSet<&String> = old
+            .config
+            .regions
+            .iter()
+            .chain(&new.config.regions)
+            .map(|region| &region.name)
+            .collect();
         let mut places: Vec<String> = names.into_iter().cloned().collect();
         places.extend(["(fallback)", "(nowhere)"].map(str::to_owned));
-        Change { old, new, sample, places, pairs: needed.into_iter().map(divide).collect(), subjects }
+        Change {
+            old,
+            new,
+            sample,
+            places,
+            pairs: needed.into_iter().map(divide).collect(),
+            subjects,
+        }
     }
 
     /// How many services, counting each type that goes its own way, are in both.
@@ -159,13 +186,18 @@ impl<'c> Change<'c> {
     pub fn run(&self, index: usize, networks: usize) -> ServiceChange {
         let (subject, new_id) = self.subjects[index];
         let pairs = &self.pairs[&maps_of(self.old, self.new, subject.service, new_id)];
-        let mut sides =
-            [Side::new(self, self.old, subject.service, subject.rtype), Side::new(self, self.new, new_id, subject.rtype)];
+        let mut sides = [
+            Side::new(self, self.old, subject.service, subject.rtype),
+            Side::new(self, self.new, new_id, subject.rtype),
+        ];
         // By class: the two splits, if they are not the same.
         let mut moves: Vec<Option<(usize, usize)>> = Vec::with_capacity(pairs.classes.len());
         let mut share = 0.0;
         for pair in &pairs.classes {
-            let (before, after) = (sides[0].split_of(&pair.old, pair.weight), sides[1].split_of(&pair.new, pair.weight));
+            let (before, after) = (
+                sides[0].split_of(&pair.old, pair.weight),
+                sides[1].split_of(&pair.new, pair.weight),
+            );
             let differs = moved(&sides[0].splits[before], &sides[1].splits[after]);
             share += pair.weight * differs;
             moves.push((differs > 1e-9).then_some((before, after)));
@@ -179,7 +211,9 @@ impl<'c> Change<'c> {
             after: self.named(&after.splits[found.moves.1]),
         };
         ServiceChange {
-            name: self.old.config.services[subject.service.index()].name.to_string(),
+            name: self.old.config.services[subject.service.index()]
+                .name
+                .to_string(),
             rtype: subject.rtype,
             moved: share,
             before: self.named(&before.total()),
@@ -191,8 +225,18 @@ impl<'c> Change<'c> {
 
     /// Names that only one of the datasets has.
     pub fn names(&self) -> Names {
-        let services = |dataset| services(dataset).map(|(name, _)| name).collect::<BTreeSet<Name>>();
-        let owners = |dataset: &Dataset| dataset.names.owners().filter_map(Name::from_wire).collect::<BTreeSet<Name>>();
+        let services = |dataset| {
+            services(dataset)
+                .map(|(name, _)| name)
+                .collect::<BTreeSet<Name>>()
+        };
+        let owners = |dataset: &Dataset| {
+            dataset
+                .names
+                .owners()
+                .filter_map(Name::from_wire)
+                .collect::<BTreeSet<Name>>()
+        };
         let (old, new) = (services(self.old), services(self.new));
         let (old_owners, new_owners) = (owners(self.old), owners(self.new));
         let sorted = |names: &mut dyn Iterator<Item = &Name>| {
@@ -203,24 +247,40 @@ impl<'c> Change<'c> {
         Names {
             services_added: sorted(&mut new.difference(&old)),
             services_removed: sorted(&mut old.difference(&new)),
-            records_added: sorted(&mut new_owners.difference(&old_owners).filter(|name| !new.contains(*name))),
-            records_removed: sorted(&mut old_owners.difference(&new_owners).filter(|name| !old.contains(*name))),
+            records_added: sorted(
+                &mut new_owners
+                    .difference(&old_owners)
+                    .filter(|name| !new.contains(*name)),
+            ),
+            records_removed: sorted(
+                &mut old_owners
+                    .difference(&new_owners)
+                    .filter(|name| !old.contains(*name)),
+            ),
         }
     }
 
     fn named(&self, places: &Places) -> Vec<(String, f64)> {
-        places.iter().map(|(place, share)| (self.places[usize::from(*place)].clone(), *share)).collect()
+        places
+            .iter()
+            .map(|(place, share)| (self.places[usize::from(*place)].clone(), *share))
+            .collect()
     }
 }
 
 /// Every service by its name in lower case.
 fn services(dataset: &Dataset) -> impl Iterator<Item = (Name, ServiceId)> {
-    let named = |(index, service): (usize, &crate::model::Service)| (service.name.to_lowercase(), ServiceId::from_index(index));
+    let named = |(index, service): (usize, &crate::model::Service)| {
+        (service.name.to_lowercase(), ServiceId::from_index(index))
+    };
     dataset.config.services.iter().enumerate().map(named)
 }
 
 fn maps_of(old: &Dataset, new: &Dataset, old_id: ServiceId, new_id: ServiceId) -> Maps {
-    (old.config.services[old_id.index()].map, new.config.services[new_id.index()].map)
+    (
+        old.config.services[old_id.index()].map,
+        new.config.services[new_id.index()].map,
+    )
 }
 
 /// What one dataset gives the clients of a service.
@@ -242,12 +302,26 @@ struct Side<'s> {
 }
 
 impl<'s> Side<'s> {
-    fn new(change: &Change<'_>, dataset: &'s Dataset, service: ServiceId, rtype: RrType) -> Side<'s> {
+    fn new(
+        change: &Change<'_>,
+        dataset: &'s Dataset,
+        service: ServiceId,
+        rtype: RrType,
+    ) -> Side<'s> {
         let others = change.places.len() - 2;
-        let place = |region: &Region| change.places[..others].binary_search(&region.name).unwrap_or(others) as Place;
+        let place = |region: &Region| {
+            change.places[..others]
+                .binary_search(&region.name)
+                .unwrap_or(others) as Place
+        };
         Side {
             dataset,
-            plan: plan_if(&dataset.config, &dataset.config.services[service.index()], &Part::default(), &[]),
+            plan: plan_if(
+                &dataset.config,
+                &dataset.config.services[service.index()],
+                &Part::default(),
+                &[],
+            ),
             rtype,
             place_of: dataset.config.regions.iter().map(place).collect(),
             others: others as Place,
@@ -264,7 +338,12 @@ impl<'s> Side<'s> {
         let order = class.located.map(|located| located.order);
         let known = self.by_order.get(&order).copied();
         let number = known.unwrap_or_else(|| {
-            self.given.to(&self.plan, self.dataset.map_of(&self.plan), self.rtype, class);
+            self.given.to(
+                &self.plan,
+                self.dataset.map_of(&self.plan),
+                self.rtype,
+                class,
+            );
             let number = self.number();
             self.by_order.insert(order, number);
             number
@@ -279,9 +358,17 @@ impl<'s> Side<'s> {
             Destination::Fallback => self.others,
             Destination::Nowhere => self.others + 1,
         };
-        let mut split: Places = self.given.split.iter().map(|(to, share)| (place(*to), *share)).collect();
+        let mut split: Places = self
+            .given
+            .split
+            .iter()
+            .map(|(to, share)| (place(*to), *share))
+            .collect();
         split.sort_unstable_by_key(|(place, _)| *place);
-        let key = split.iter().map(|(place, share)| (*place, share.to_bits())).collect();
+        let key = split
+            .iter()
+            .map(|(place, share)| (*place, share.to_bits()))
+            .collect();
         *self.numbers.entry(key).or_insert_with(|| {
             self.splits.push(split);
             self.weights.push(0.0);
@@ -292,21 +379,37 @@ impl<'s> Side<'s> {
     fn total(&self) -> Places {
         let mut total: BTreeMap<Place, f64> = BTreeMap::new();
         for (split, weight) in self.splits.iter().zip(&self.weights) {
-            split.iter().for_each(|(place, share)| *total.entry(*place).or_default() += share * weight);
+            split
+                .iter()
+                .for_each(|(place, share)| *total.entry(*place).or_default() += share * weight);
         }
-        total.into_iter().filter(|(_, share)| *share > 0.0).collect()
+        total
+            .into_iter()
+            .filter(|(_, share)| *share > 0.0)
+            .collect()
     }
 }
 
 impl Pairs {
     fn divide(old: Option<&GeoMap>, new: Option<&GeoMap>, sample: Option<&[Sampled]>) -> Pairs {
-        let mut pairs =
-            Dividing { old, new, known: BTreeMap::new(), pairs: Pairs { classes: Vec::new(), stretches: Vec::new() } };
+        let mut pairs = Dividing {
+            old,
+            new,
+            known: BTreeMap::new(),
+            pairs: Pairs {
+                classes: Vec::new(),
+                stretches: Vec::new(),
+            },
+        };
         match sample {
             Some(sample) => {
                 let total: f64 = sample.iter().map(|client| client.weight).sum();
                 for client in sample {
-                    pairs.add(client.prefix, client.weight / total, Clients::Sampled(client.prefix));
+                    pairs.add(
+                        client.prefix,
+                        client.weight / total,
+                        Clients::Sampled(client.prefix),
+                    );
                 }
             }
             None => pairs.add_all(),
@@ -325,9 +428,18 @@ struct Dividing<'m> {
 impl Dividing<'_> {
     /// Every address.
     fn add_all(&mut self) {
-        let total: f64 = client_ranges(0..1 << 32).map(|range| (range.end - range.start) as f64).sum();
+        let total: f64 = client_ranges(0..1 << 32)
+            .map(|range| (range.end - range.start) as f64)
+            .sum();
         let starts = |map: Option<&GeoMap>| -> Vec<(u128, OrderId)> {
-            map.map_or_else(|| vec![(0, OrderId(0))], |map| map.v4_runs().map(|(start, order)| (start.into(), order)).collect())
+            map.map_or_else(
+                || vec![(0, OrderId(0))],
+                |map| {
+                    map.v4_runs()
+                        .map(|(start, order)| (start.into(), order))
+                        .collect()
+                },
+            )
         };
         let runs = zip_runs(starts(self.old).into_iter(), starts(self.new).into_iter());
         for (start, end) in stretches(runs, 1 << 32) {
@@ -340,8 +452,11 @@ impl Dividing<'_> {
         let starts = |map: Option<&GeoMap>| -> Vec<(u128, OrderId)> {
             map.map_or_else(|| vec![(0, OrderId(0))], |map| map.v6_runs().collect())
         };
-        let is_client = |map: Option<&GeoMap>, client, order| map.is_none_or(|map| map.lookup(client).order == order);
-        let mut runs = zip_runs(starts(self.old).into_iter(), starts(self.new).into_iter()).peekable();
+        let is_client = |map: Option<&GeoMap>, client, order| {
+            map.is_none_or(|map| map.lookup(client).order == order)
+        };
+        let mut runs =
+            zip_runs(starts(self.old).into_iter(), starts(self.new).into_iter()).peekable();
         while let Some((start, (old, new))) = runs.next() {
             let last = runs.peek().map_or(u128::MAX, |(next, _)| next - 1);
             let client = Prefix::host(Ipv6Addr::from_bits(start).into());
@@ -353,21 +468,39 @@ impl Dividing<'_> {
     }
 
     fn add(&mut self, client: Prefix, weight: f64, clients: Clients) {
-        let class = |map: Option<&GeoMap>| Class { client, located: map.map(|map| map.lookup(client)), weight: 0.0 };
+        let class = |map: Option<&GeoMap>| Class {
+            client,
+            located: map.map(|map| map.lookup(client)),
+            weight: 0.0,
+        };
         let (old, new) = (class(self.old), class(self.new));
         let order = |class: &Class| class.located.map(|located| located.order);
         let classes = &mut self.pairs.classes;
-        let index = *self.known.entry((order(&old), order(&new))).or_insert_with(|| {
-            classes.push(Pair { old, new, weight: 0.0 });
-            classes.len() - 1
-        });
+        let index = *self
+            .known
+            .entry((order(&old), order(&new)))
+            .or_insert_with(|| {
+                classes.push(Pair {
+                    old,
+                    new,
+                    weight: 0.0,
+                });
+                classes.len() - 1
+            });
         classes[index].weight += weight;
-        self.pairs.stretches.push(Stretch { clients, class: index, weight });
+        self.pairs.stretches.push(Stretch {
+            clients,
+            class: index,
+            weight,
+        });
     }
 }
 
 /// First address and end of each of `runs`, of which the last ends at `end`.
-fn stretches<V>(runs: impl Iterator<Item = (u128, V)>, end: u128) -> impl Iterator<Item = (u128, u128)> {
+fn stretches<V>(
+    runs: impl Iterator<Item = (u128, V)>,
+    end: u128,
+) -> impl Iterator<Item = (u128, u128)> {
     let mut runs = runs.map(|(start, _)| start).peekable();
     std::iter::from_fn(move || {
         let start = runs.next()?;
@@ -389,8 +522,13 @@ impl Ord for Found {
     /// The larger one is less, so that a heap has the smallest on top.
     fn cmp(&self, other: &Found) -> std::cmp::Ordering {
         let family = |found: &Found| found.network.address().is_ipv6();
-        let by_size = other.weight.total_cmp(&self.weight).then(family(self).cmp(&family(other)));
-        by_size.then(self.network.length().cmp(&other.network.length())).then(self.network.cmp(&other.network))
+        let by_size = other
+            .weight
+            .total_cmp(&self.weight)
+            .then(family(self).cmp(&family(other)));
+        by_size
+            .then(self.network.length().cmp(&other.network.length()))
+            .then(self.network.cmp(&other.network))
     }
 }
 
@@ -401,17 +539,28 @@ impl PartialOrd for Found {
 }
 
 /// The `most` largest networks of the stretches that move, and how many there are. Neighbours that move alike are one.
-fn largest(stretches: &[Stretch], moves: &[Option<(usize, usize)>], most: usize) -> (Vec<Found>, usize) {
+fn largest(
+    stretches: &[Stretch],
+    moves: &[Option<(usize, usize)>],
+    most: usize,
+) -> (Vec<Found>, usize) {
     let mut heap = BinaryHeap::new();
     let mut all = 0;
     let mut found = |network, weight, moves| {
         all += 1;
-        heap.push(Found { weight, network, moves });
+        heap.push(Found {
+            weight,
+            network,
+            moves,
+        });
         if heap.len() > most {
             heap.pop();
         }
     };
-    let mut rest = stretches.iter().map(|stretch| (stretch, moves[stretch.class])).peekable();
+    let mut rest = stretches
+        .iter()
+        .map(|stretch| (stretch, moves[stretch.class]))
+        .peekable();
     while let Some((stretch, moves)) = rest.next() {
         let Some(moves) = moves else { continue };
         match &stretch.clients {
@@ -423,14 +572,21 @@ fn largest(stretches: &[Stretch], moves: &[Option<(usize, usize)>], most: usize)
                     Clients::V4(next) if next.start == end => Some(next.end),
                     _ => None,
                 };
-                while let Some(end) = rest.peek().filter(|next| next.1 == Some(moves)).and_then(|next| joins(next.0, range.end)) {
+                while let Some(end) = rest
+                    .peek()
+                    .filter(|next| next.1 == Some(moves))
+                    .and_then(|next| joins(next.0, range.end))
+                {
                     range.end = end;
                     rest.next();
                 }
                 for (first, length) in prefixes(range.start.into(), u128::from(range.end) - 1, 32) {
-                    let network = Prefix::truncating(IpAddr::V4(Ipv4Addr::from_bits(first as u32)), length);
+                    let network =
+                        Prefix::truncating(IpAddr::V4(Ipv4Addr::from_bits(first as u32)), length);
                     let addresses = 2f64.powi(32 - i32::from(length));
-                    network.into_iter().for_each(|network| found(network, each * addresses, moves));
+                    network
+                        .into_iter()
+                        .for_each(|network| found(network, each * addresses, moves));
                 }
             }
             Clients::V6(start, last) => {
@@ -439,13 +595,20 @@ fn largest(stretches: &[Stretch], moves: &[Option<(usize, usize)>], most: usize)
                     Clients::V6(start, next) if last.checked_add(1) == Some(*start) => Some(*next),
                     _ => None,
                 };
-                while let Some(end) = rest.peek().filter(|next| next.1 == Some(moves)).and_then(|next| joins(next.0, last)) {
+                while let Some(end) = rest
+                    .peek()
+                    .filter(|next| next.1 == Some(moves))
+                    .and_then(|next| joins(next.0, last))
+                {
                     last = end;
                     rest.next();
                 }
                 for (first, length) in prefixes(*start, last, 128) {
-                    let network = Prefix::truncating(IpAddr::V6(Ipv6Addr::from_bits(first)), length);
-                    network.into_iter().for_each(|network| found(network, 0.0, moves));
+                    let network =
+                        Prefix::truncating(IpAddr::V6(Ipv6Addr::from_bits(first)), length);
+                    network
+                        .into_iter()
+                        .for_each(|network| found(network, 0.0, moves));
                 }
             }
         }
@@ -460,7 +623,10 @@ fn prefixes(first: u128, last: u128, width: u8) -> impl Iterator<Item = (u128, u
         let start = next?;
         let aligned = (start.trailing_zeros() as u8).min(width);
         let ends = |bits: u8| u128::MAX.checked_shr(128 - u32::from(bits)).unwrap_or(0);
-        let bits = (0..=aligned).rev().find(|bits| ends(*bits) <= last - start).unwrap_or(0);
+        let bits = (0..=aligned)
+            .rev()
+            .find(|bits| ends(*bits) <= last - start)
+            .unwrap_or(0);
         let end = start + ends(bits);
         next = end.checked_add(1).filter(|next| *next <= last);
         Some((start, width - bits))
@@ -469,7 +635,11 @@ fn prefixes(first: u128, last: u128, width: u8) -> impl Iterator<Item = (u128, u
 
 /// A split as an object: `{"dublin": 0.4, "tokyo": 0.6}`.
 fn places_json(places: &[(String, f64)]) -> Value {
-    places.iter().map(|(place, share)| (place.clone(), json!(round(*share)))).collect::<serde_json::Map<_, _>>().into()
+    places
+        .iter()
+        .map(|(place, share)| (place.clone(), json!(round(*share))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 impl ServiceChange {
@@ -522,7 +692,13 @@ mod tests {
     #[test]
     fn all_of_ipv6_is_one_prefix() {
         assert_eq!(prefixes(0, u128::MAX, 128).collect::<Vec<_>>(), [(0, 0)]);
-        assert_eq!(prefixes(0, u128::from(u32::MAX), 32).collect::<Vec<_>>(), [(0, 0)]);
-        assert_eq!(prefixes(u128::MAX, u128::MAX, 128).collect::<Vec<_>>(), [(u128::MAX, 128)]);
+        assert_eq!(
+            prefixes(0, u128::from(u32::MAX), 32).collect::<Vec<_>>(),
+            [(0, 0)]
+        );
+        assert_eq!(
+            prefixes(u128::MAX, u128::MAX, 128).collect::<Vec<_>>(),
+            [(u128::MAX, 128)]
+        );
     }
 }

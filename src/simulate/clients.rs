@@ -28,42 +28,68 @@ pub fn read_clients(file: &str, text: &str, diagnostics: &mut Diagnostics) -> Ve
     let file: Arc<str> = file.into();
     let (mut clients, mut bad) = (Vec::new(), Vec::new());
     for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let (row, number) = (line.split('#').next().unwrap_or_default(), number as u32 + 1);
+        let (row, number) = (
+            line.split('#').next().unwrap_or_default(),
+            number as u32 + 1,
+        );
         if row.trim().is_empty() {
             continue;
         }
         match read_row(row) {
             Ok(client) => clients.push(client),
-            Err(Wrong { field, message, hint }) => {
+            Err(Wrong {
+                field,
+                message,
+                hint,
+            }) => {
                 bad.push(number);
                 if bad.len() <= SHOWN {
-                    let at = At::new(file.clone(), number, field.column, field.text.chars().count() as u32);
-                    diagnostics.error("bad-client", at, field.text, message).hint(hint);
+                    let at = At::new(
+                        file.clone(),
+                        number,
+                        field.column,
+                        field.text.chars().count() as u32,
+                    );
+                    diagnostics
+                        .error("bad-client", at, field.text, message)
+                        .hint(hint);
                 }
             }
         }
     }
     if let Some(more @ [_, ..]) = bad.get(SHOWN..) {
-        let rows = if more.len() == 1 { "1 more row is".to_owned() } else { format!("{} more rows are", more.len()) };
+        let rows = if more.len() == 1 {
+            "1 more row is".to_owned()
+        } else {
+            format!("{} more rows are", more.len())
+        };
         let message = format!("{rows} bad: {}", lines_of(more));
         diagnostics.error("bad-client", At::file(file.clone()), "", message);
     }
     if clients.is_empty() && bad.is_empty() {
         let message = "has no clients in it";
-        diagnostics.error("no-clients", At::file(file), "", message).hint("write a client a line: 203.0.113.0/24,1500");
+        diagnostics
+            .error("no-clients", At::file(file), "", message)
+            .hint("write a client a line: 203.0.113.0/24,1500");
     }
     clients
 }
 
 /// Ascending line numbers in words: `lines 3, 7 to 9`.
 fn lines_of(numbers: &[u32]) -> String {
-    let stretches = numbers.chunk_by(|line, next| line + 1 == *next).map(|stretch| match stretch {
-        [first, .., last] => format!("{first} to {last}"),
-        [only] => only.to_string(),
-        [] => String::new(),
-    });
+    let stretches = numbers
+        .chunk_by(|line, next| line + 1 == *next)
+        .map(|stretch| match stretch {
+            [first, .., last] => format!("{first} to {last}"),
+            [only] => only.to_string(),
+            [] => String::new(),
+        });
     let stretches: Vec<String> = stretches.collect();
-    format!("{} {}", if numbers.len() == 1 { "line" } else { "lines" }, stretches.join(", "))
+    format!(
+        "{} {}",
+        if numbers.len() == 1 { "line" } else { "lines" },
+        stretches.join(", ")
+    )
 }
 
 /// A field that is wrong.
@@ -86,15 +112,27 @@ fn fields(row: &str) -> impl Iterator<Item = Field<'_>> {
         let blanks = field.chars().take_while(|c| c.is_whitespace()).count() as u32;
         let column = next + blanks;
         next += field.chars().count() as u32 + 1;
-        Field { text: field.trim(), column }
+        Field {
+            text: field.trim(),
+            column,
+        }
     })
 }
 
 fn read_row(row: &str) -> Result<Sampled, Wrong<'_>> {
     const ROW: &str = "a row is a prefix and a weight: 203.0.113.0/24,1500";
-    let wrong = |field, message: String, hint| Err(Wrong { field, message, hint });
+    let wrong = |field, message: String, hint| {
+        Err(Wrong {
+            field,
+            message,
+            hint,
+        })
+    };
     let mut fields = fields(row);
-    let prefix = fields.next().unwrap_or(Field { text: "", column: 1 });
+    let prefix = fields.next().unwrap_or(Field {
+        text: "",
+        column: 1,
+    });
     let weight = fields.next();
     if let Some(more) = fields.next() {
         return wrong(more, "is a field too many".to_owned(), ROW);
@@ -103,10 +141,22 @@ fn read_row(row: &str) -> Result<Sampled, Wrong<'_>> {
         Ok(located) => located,
         Err(why) => return wrong(prefix, PrefixError::to_string(&why), ROW),
     };
-    let Some(field) = weight else { return Ok(Sampled { prefix: located, weight: 1.0 }) };
+    let Some(field) = weight else {
+        return Ok(Sampled {
+            prefix: located,
+            weight: 1.0,
+        });
+    };
     match field.text.parse() {
-        Ok(weight) if weight > 0.0 && weight <= MAX_WEIGHT => Ok(Sampled { prefix: located, weight }),
-        _ => wrong(field, "is not a weight above 0 and at most 1e15".to_owned(), "leave out rows of clients that do not count"),
+        Ok(weight) if weight > 0.0 && weight <= MAX_WEIGHT => Ok(Sampled {
+            prefix: located,
+            weight,
+        }),
+        _ => wrong(
+            field,
+            "is not a weight above 0 and at most 1e15".to_owned(),
+            "leave out rows of clients that do not count",
+        ),
     }
 }
 
@@ -141,10 +191,15 @@ impl Population {
     /// Every address is a client: of IPv4 all count alike, but for 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3, where there are none. IPv6
     /// counts 0, since addresses there say nothing of how many use them.
     pub fn of_addresses(dataset: &Dataset) -> Population {
-        let total: f64 = V4_CLIENTS.iter().map(|range| (range.end - range.start) as f64).sum();
+        let total: f64 = V4_CLIENTS
+            .iter()
+            .map(|range| (range.end - range.start) as f64)
+            .sum();
         Population::divide(dataset, total, |map, put| {
             each_v4_run(map, &mut |run, order| {
-                let addresses: f64 = client_ranges(run.clone()).map(|part| (part.end - part.start) as f64).sum();
+                let addresses: f64 = client_ranges(run.clone())
+                    .map(|part| (part.end - part.start) as f64)
+                    .sum();
                 let within = client_ranges(run).next();
                 if let Some(part) = within {
                     put(v4(part.start as u32), order, addresses);
@@ -164,23 +219,51 @@ impl Population {
     pub fn of_sample(dataset: &Dataset, sample: &[Sampled]) -> Population {
         let total = sample.iter().map(|client| client.weight).sum();
         Population::divide(dataset, total, |map, put| {
-            sample.iter().for_each(|client| put(client.prefix, map.lookup(client.prefix).order.0, client.weight));
+            sample.iter().for_each(|client| {
+                put(
+                    client.prefix,
+                    map.lookup(client.prefix).order.0,
+                    client.weight,
+                )
+            });
         })
     }
 
-    fn divide(dataset: &Dataset, total: f64, clients_of: impl Fn(&GeoMap, &mut dyn FnMut(Prefix, u32, f64))) -> Population {
+    fn divide(
+        dataset: &Dataset,
+        total: f64,
+        clients_of: impl Fn(&GeoMap, &mut dyn FnMut(Prefix, u32, f64)),
+    ) -> Population {
         let by_order = dataset.maps.iter().map(|map| {
             let mut classes: BTreeMap<u32, Class> = BTreeMap::new();
             clients_of(map, &mut |client, order, weight| {
-                let class = || Class { client, located: Some(map.lookup(client)), weight: 0.0 };
+                let class = || Class {
+                    client,
+                    located: Some(map.lookup(client)),
+                    weight: 0.0,
+                };
                 classes.entry(order).or_insert_with(class).weight += weight / total;
             });
             classes.into_values().collect()
         });
         let by_order: Vec<Vec<Class>> = by_order.collect();
-        let by_border = dataset.maps.iter().zip(&by_order).map(|(map, classes)| by_border(map, classes)).collect();
-        let everyone = [Class { client: v4(0), located: None, weight: 1.0 }];
-        Population { by_order, by_border, everyone, total }
+        let by_border = dataset
+            .maps
+            .iter()
+            .zip(&by_order)
+            .map(|(map, classes)| by_border(map, classes))
+            .collect();
+        let everyone = [Class {
+            client: v4(0),
+            located: None,
+            weight: 1.0,
+        }];
+        Population {
+            by_order,
+            by_border,
+            everyone,
+            total,
+        }
     }
 
     /// Clients who are all alike to `service`: each gets what its class gets.
@@ -195,10 +278,17 @@ impl Population {
 
 /// Routes that look at borders alone need a class for each border only.
 fn by_border(map: &GeoMap, classes: &[Class]) -> Vec<Class> {
-    let border = |class: &Class| class.located.and_then(|located| map.order(located.order).border.as_ref());
+    let border = |class: &Class| {
+        class
+            .located
+            .and_then(|located| map.order(located.order).border.as_ref())
+    };
     let mut merged: Vec<Class> = Vec::new();
     for class in classes {
-        match merged.iter_mut().find(|known| border(known) == border(class)) {
+        match merged
+            .iter_mut()
+            .find(|known| border(known) == border(class))
+        {
             Some(known) => known.weight += class.weight,
             None => merged.push(*class),
         }
@@ -211,13 +301,18 @@ const V4_CLIENTS: [Range<u64>; 2] = [0x0100_0000..0x7f00_0000, 0x8000_0000..0xe0
 
 /// The parts of a range of IPv4 addresses where clients are.
 pub(super) fn client_ranges(run: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let parts = V4_CLIENTS.into_iter().map(move |clients| clients.start.max(run.start)..clients.end.min(run.end));
+    let parts = V4_CLIENTS
+        .into_iter()
+        .map(move |clients| clients.start.max(run.start)..clients.end.min(run.end));
     parts.filter(|part| part.start < part.end)
 }
 
 /// Every stretch of IPv4 with its order.
 fn each_v4_run(map: &GeoMap, each: &mut dyn FnMut(Range<u64>, u32)) {
-    let mut runs = map.v4_runs().map(|(start, order)| (u64::from(start), order.0)).peekable();
+    let mut runs = map
+        .v4_runs()
+        .map(|(start, order)| (u64::from(start), order.0))
+        .peekable();
     while let Some((start, order)) = runs.next() {
         let end = runs.peek().map_or(1 << 32, |(next, _)| *next);
         each(start..end, order);

@@ -19,7 +19,11 @@ pub struct Loss {
 impl Loss {
     fn new(name: String, regions: BTreeSet<RegionId>, all: &[Region]) -> Loss {
         let is_everything = regions.len() == all.len();
-        Loss { name, regions: regions.into_iter().collect(), is_everything }
+        Loss {
+            name,
+            regions: regions.into_iter().collect(),
+            is_everything,
+        }
     }
 
     /// The regions or labels that `text` names, with commas between them, lost at once. The error is a sentence about the first
@@ -40,7 +44,10 @@ impl Loss {
     }
 
     pub(super) fn part(&self) -> Part {
-        Part { regions: self.regions.clone(), endpoints: Vec::new() }
+        Part {
+            regions: self.regions.clone(),
+            endpoints: Vec::new(),
+        }
     }
 
     pub(super) fn has(&self, region: RegionId) -> bool {
@@ -52,10 +59,16 @@ impl Loss {
 /// regions is there once, under its first name.
 pub fn losses(regions: &[Region], pairs: bool) -> Vec<Loss> {
     let single = regions.iter().map(|region| region.name.clone());
-    let metros: BTreeSet<&String> = regions.iter().filter_map(|region| region.metro.as_ref()).collect();
-    let labels: BTreeSet<(&String, &String)> = regions.iter().flat_map(|region| &region.labels).collect();
+    let metros: BTreeSet<&String> = regions
+        .iter()
+        .filter_map(|region| region.metro.as_ref())
+        .collect();
+    let labels: BTreeSet<(&String, &String)> =
+        regions.iter().flat_map(|region| &region.labels).collect();
     let metros = metros.into_iter().map(|metro| format!("metro:{metro}"));
-    let labels = labels.into_iter().map(|(key, value)| format!("{key}:{value}"));
+    let labels = labels
+        .into_iter()
+        .map(|(key, value)| format!("{key}:{value}"));
     let mut known = BTreeSet::new();
     let mut all: Vec<Loss> = Vec::new();
     for name in single.chain(metros).chain(labels) {
@@ -79,5 +92,8 @@ pub fn losses(regions: &[Region], pairs: bool) -> Vec<Loss> {
 }
 
 fn ids(regions: &[Region]) -> impl Iterator<Item = (RegionId, &Region)> + Clone {
-    regions.iter().enumerate().map(|(index, region)| (RegionId::from_index(index), region))
+    regions
+        .iter()
+        .enumerate()
+        .map(|(index, region)| (RegionId::from_index(index), region))
 }

@@ -70,8 +70,17 @@ impl Outcome {
 
     /// Larger is worse.
     pub fn badness(&self) -> (u8, f64, usize, f64) {
-        let rung = if self.is_degraded() { rank(self.worst) } else { 0 };
-        (rung, round(self.degraded), self.over_capacity.len(), round(self.moved))
+        let rung = if self.is_degraded() {
+            rank(self.worst)
+        } else {
+            0
+        };
+        (
+            rung,
+            round(self.degraded),
+            self.over_capacity.len(),
+            round(self.moved),
+        )
     }
 }
 
@@ -113,7 +122,10 @@ impl Simulation<'_> {
             totals.clear();
             for (class, before) in classes.iter().zip(&before) {
                 // Who could not get a lost region chooses among the same as before.
-                let touched = before.split.iter().any(|(to, _)| matches!(to, Destination::Region(region) if loss.has(*region)));
+                let touched = before
+                    .split
+                    .iter()
+                    .any(|(to, _)| matches!(to, Destination::Region(region) if loss.has(*region)));
                 if shortcut && !touched {
                     totals.add(before, class.weight, 0.0);
                 } else {
@@ -121,14 +133,21 @@ impl Simulation<'_> {
                     totals.add(&after, class.weight, moved(&before.split, &after.split));
                 }
             }
-            lost.push((index, totals.outcome(&config.regions, self.demand, Some(loss))));
+            lost.push((
+                index,
+                totals.outcome(&config.regions, self.demand, Some(loss)),
+            ));
         }
         Report {
             subject,
             name: service.name.to_string(),
             normal: normal.outcome(&config.regions, self.demand, None),
             lost,
-            unchecked: service.pools.iter().flat_map(|pool| &pool.endpoints).any(|endpoint| endpoint.probes.is_empty()),
+            unchecked: service
+                .pools
+                .iter()
+                .flat_map(|pool| &pool.endpoints)
+                .any(|endpoint| endpoint.probes.is_empty()),
         }
     }
 }
@@ -145,11 +164,20 @@ struct Totals {
 
 impl Totals {
     fn new(regions: usize) -> Totals {
-        Totals { shares: vec![0.0; regions + 2], moved: 0.0, worst: Some(Rung::Up), degraded: 0.0, empty: 0.0 }
+        Totals {
+            shares: vec![0.0; regions + 2],
+            moved: 0.0,
+            worst: Some(Rung::Up),
+            degraded: 0.0,
+            empty: 0.0,
+        }
     }
 
     fn clear(&mut self) {
-        *self = Totals { shares: std::mem::take(&mut self.shares), ..Totals::new(0) };
+        *self = Totals {
+            shares: std::mem::take(&mut self.shares),
+            ..Totals::new(0)
+        };
         self.shares.fill(0.0);
     }
 
@@ -181,17 +209,33 @@ impl Totals {
             Some(0) => Destination::Fallback,
             Some(_) => Destination::Nowhere,
         };
-        let shares = self.shares.iter().enumerate().filter(|(_, share)| **share > 0.0);
-        let split: Split = shares.map(|(slot, share)| (destination(slot), *share)).collect();
+        let shares = self
+            .shares
+            .iter()
+            .enumerate()
+            .filter(|(_, share)| **share > 0.0);
+        let split: Split = shares
+            .map(|(slot, share)| (destination(slot), *share))
+            .collect();
         let is_over = |(to, share): &(Destination, f64)| match to {
             Destination::Region(region) if loss.is_none_or(|loss| !loss.has(*region)) => {
                 // Not for the last bit of a sum.
-                regions[region.index()].capacity.filter(|capacity| share * demand > capacity * (1.0 + 1e-9)).map(|_| *region)
+                regions[region.index()]
+                    .capacity
+                    .filter(|capacity| share * demand > capacity * (1.0 + 1e-9))
+                    .map(|_| *region)
             }
             _ => None,
         };
         let over_capacity = split.iter().filter_map(is_over).collect();
-        Outcome { split, moved: self.moved, worst: self.worst, degraded: self.degraded, empty: self.empty, over_capacity }
+        Outcome {
+            split,
+            moved: self.moved,
+            worst: self.worst,
+            degraded: self.degraded,
+            empty: self.empty,
+            over_capacity,
+        }
     }
 }
 
@@ -216,7 +260,9 @@ impl std::str::FromStr for Condition {
             "over-capacity" => Ok(Condition::OverCapacity),
             _ => {
                 let share = text.strip_prefix("moves>").map(read_share);
-                share.unwrap_or_else(|| Err("is not empty, over-capacity or moves>N%".to_owned())).map(Condition::Moves)
+                share
+                    .unwrap_or_else(|| Err("is not empty, over-capacity or moves>N%".to_owned()))
+                    .map(Condition::Moves)
             }
         }
     }
@@ -234,9 +280,13 @@ impl std::fmt::Display for Condition {
 
 /// Reads a share of clients, `5%`, as 0 … 1.
 pub fn read_share(text: &str) -> Result<f64, String> {
-    let share = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    let share = text
+        .strip_suffix('%')
+        .and_then(|number| number.trim().parse::<f64>().ok());
     let share = share.filter(|share| (0.0..=100.0).contains(share));
-    share.map(|share| share / 100.0).ok_or_else(|| format!("{text} is not a share of the clients, 0% to 100%"))
+    share
+        .map(|share| share / 100.0)
+        .ok_or_else(|| format!("{text} is not a share of the clients, 0% to 100%"))
 }
 
 impl Condition {
@@ -244,7 +294,9 @@ impl Condition {
     pub fn broken_by(self, outcome: &Outcome) -> Option<f64> {
         match self {
             Condition::Empty => outcome.is_empty().then_some(outcome.empty),
-            Condition::OverCapacity => (!outcome.over_capacity.is_empty()).then_some(outcome.over_capacity.len() as f64),
+            Condition::OverCapacity => {
+                (!outcome.over_capacity.is_empty()).then_some(outcome.over_capacity.len() as f64)
+            }
             // Not for the last bit of a sum.
             Condition::Moves(share) => (outcome.moved > share + 1e-9).then_some(outcome.moved),
         }
@@ -297,7 +349,10 @@ impl LossSummary {
 
     /// Larger is worse.
     pub fn badness(&self) -> (usize, usize, usize, f64) {
-        let largest = self.largest.as_ref().map_or(0.0, |(largest, _)| round(*largest));
+        let largest = self
+            .largest
+            .as_ref()
+            .map_or(0.0, |(largest, _)| round(*largest));
         (self.empty, self.degraded, self.over_capacity.len(), largest)
     }
 }
@@ -318,7 +373,12 @@ const WORST: usize = 10;
 
 impl Broken {
     /// Takes in each of the outcomes of one name that is `broken`, by how far.
-    fn add_all(&mut self, name: &str, outcomes: &[(Option<usize>, &Outcome)], broken: impl Fn(&Outcome) -> Option<f64>) {
+    fn add_all(
+        &mut self,
+        name: &str,
+        outcomes: &[(Option<usize>, &Outcome)],
+        broken: impl Fn(&Outcome) -> Option<f64>,
+    ) {
         let mut furthest: Option<(f64, Option<usize>)> = None;
         for (loss, outcome) in outcomes {
             let Some(far) = broken(outcome) else { continue };
@@ -329,7 +389,9 @@ impl Broken {
         }
         let Some((far, loss)) = furthest else { return };
         self.names += 1;
-        let at = self.worst.partition_point(|(other, ..)| *other > far - 1e-9);
+        let at = self
+            .worst
+            .partition_point(|(other, ..)| *other > far - 1e-9);
         if at < WORST {
             self.worst.insert(at, (far, name.to_owned(), loss));
             self.worst.truncate(WORST);
@@ -342,7 +404,10 @@ impl Summary {
     pub fn new(losses: &[Loss], conditions: &[Condition]) -> Summary {
         Summary {
             losses: vec![LossSummary::default(); losses.len() + 1],
-            conditions: conditions.iter().map(|condition| (*condition, Broken::default())).collect(),
+            conditions: conditions
+                .iter()
+                .map(|condition| (*condition, Broken::default()))
+                .collect(),
             degraded: Broken::default(),
             unchecked: 0,
             everything: losses.iter().map(|loss| loss.is_everything).collect(),
@@ -352,8 +417,13 @@ impl Summary {
     /// Takes in what happens to one more service.
     pub fn add(&mut self, report: &Report) {
         self.unchecked += usize::from(report.unchecked);
-        let lost = report.lost.iter().map(|(index, outcome)| (Some(*index), outcome));
-        let mut outcomes: Vec<_> = std::iter::once((None, &report.normal)).chain(lost).collect();
+        let lost = report
+            .lost
+            .iter()
+            .map(|(index, outcome)| (Some(*index), outcome));
+        let mut outcomes: Vec<_> = std::iter::once((None, &report.normal))
+            .chain(lost)
+            .collect();
         for (loss, outcome) in &outcomes {
             self.losses[loss.map_or(0, |loss| loss + 1)].add(&report.name, outcome);
         }
@@ -361,7 +431,9 @@ impl Summary {
         let degraded = |outcome: &Outcome| outcome.is_degraded().then_some(outcome.degraded);
         self.degraded.add_all(&report.name, &outcomes, degraded);
         for (condition, broken) in &mut self.conditions {
-            broken.add_all(&report.name, &outcomes, |outcome| condition.broken_by(outcome));
+            broken.add_all(&report.name, &outcomes, |outcome| {
+                condition.broken_by(outcome)
+            });
         }
     }
 
@@ -437,7 +509,12 @@ impl Report {
 fn split_json(regions: &[Region], split: &Split) -> Value {
     split
         .iter()
-        .map(|(to, share)| (destination_name(regions, *to).to_owned(), json!(round(*share))))
+        .map(|(to, share)| {
+            (
+                destination_name(regions, *to).to_owned(),
+                json!(round(*share)),
+            )
+        })
         .collect::<serde_json::Map<_, _>>()
         .into()
 }

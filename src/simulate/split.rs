@@ -24,7 +24,10 @@ impl Subject {
         let services = dataset.config.services.iter().enumerate();
         services.flat_map(|(index, service)| {
             let service_id = ServiceId::from_index(index);
-            types(service).map(move |rtype| Subject { service: service_id, rtype })
+            types(service).map(move |rtype| Subject {
+                service: service_id,
+                rtype,
+            })
         })
     }
 }
@@ -33,7 +36,9 @@ impl Subject {
 fn types(service: &Service) -> impl Iterator<Item = RrType> + use<> {
     let families = service.families();
     let alike = !service.is_split() || service.pools.iter().all(|pool| pool.families() == families);
-    let offered = Family::BOTH.into_iter().filter(move |family| families.contains(*family));
+    let offered = Family::BOTH
+        .into_iter()
+        .filter(move |family| families.contains(*family));
     let types = offered.map(|family| match family {
         Family::V4 => RrType::A,
         Family::V6 => RrType::AAAA,
@@ -71,12 +76,24 @@ impl Given {
         // Draws decide what is taken, not how probable it was.
         let mut rng = fastrand::Rng::with_seed(0);
         let mut chances = Chances(&mut self.split);
-        let selection = steer(plan, map, rtype, class.client, class.located, &mut rng, &mut chances);
+        let selection = steer(
+            plan,
+            map,
+            rtype,
+            class.client,
+            class.located,
+            &mut rng,
+            &mut chances,
+        );
         self.rung = selection.map(|(selection, _)| selection.rung);
         match selection {
             None => self.split.push((Destination::Nowhere, 1.0)),
-            Some((selection, _)) if selection.region.is_none() => self.split.push((Destination::Fallback, 1.0)),
-            Some(_) => self.split.sort_unstable_by_key(|(destination, _)| *destination),
+            Some((selection, _)) if selection.region.is_none() => {
+                self.split.push((Destination::Fallback, 1.0))
+            }
+            Some(_) => self
+                .split
+                .sort_unstable_by_key(|(destination, _)| *destination),
         }
     }
 }
@@ -95,7 +112,10 @@ impl Trace for Chances<'_> {
 /// The share of the clients that must move for `before` to become `after`, both in the order of their destinations: half of
 /// what all shares differ by. Rendezvous hashing moves no more.
 pub(super) fn moved<D: Ord + Copy>(before: &[(D, f64)], after: &[(D, f64)]) -> f64 {
-    let (mut before, mut after) = (before.iter().copied().peekable(), after.iter().copied().peekable());
+    let (mut before, mut after) = (
+        before.iter().copied().peekable(),
+        after.iter().copied().peekable(),
+    );
     let mut differ = 0.0;
     loop {
         let (left, right) = match (before.peek(), after.peek()) {

@@ -16,7 +16,12 @@ struct Files<'t>(&'t str, &'t str);
 
 impl Source for Files<'_> {
     fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable> {
-        Ok(if path.ends_with("meridian.toml") { self.0 } else { self.1 }.into())
+        Ok(if path.ends_with("meridian.toml") {
+            self.0
+        } else {
+            self.1
+        }
+        .into())
     }
 
     fn database(&mut self, _: &Path) -> Result<(), Unreadable> {
@@ -40,15 +45,36 @@ fn try_dataset(main: &str, services: &str) -> Option<Arc<Dataset>> {
         "zone = \"gtm.example\"\nrecords = '''\n@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.53\n'''\n{services}"
     );
     let (mut sources, mut diagnostics) = (Sources::new(), Diagnostics::default());
-    let config = config::load(&mut Files(&main, &zone), Path::new("meridian.toml"), &mut sources, &mut diagnostics);
+    let config = config::load(
+        &mut Files(&main, &zone),
+        Path::new("meridian.toml"),
+        &mut sources,
+        &mut diagnostics,
+    );
     let config = config.filter(|_| !diagnostics.has_errors())?;
-    Some(Arc::new(Dataset::compile(config, Arc::new(Locations::read(Some(EMBEDDED), None).unwrap()))))
+    Some(Arc::new(Dataset::compile(
+        config,
+        Arc::new(Locations::read(Some(EMBEDDED), None).unwrap()),
+    )))
 }
 
 const THREE: &str = "[regions]\na = {}\nb = {}\nc = {}\n";
 
-fn region_of(dataset: &Arc<Dataset>, down: &[&str], drained: &[&str]) -> (Option<String>, Option<u64>) {
-    let named = |names: &[&str]| part(&dataset.config, &names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+fn region_of(
+    dataset: &Arc<Dataset>,
+    down: &[&str],
+    drained: &[&str],
+) -> (Option<String>, Option<u64>) {
+    let named = |names: &[&str]| {
+        part(
+            &dataset.config,
+            &names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>(),
+        )
+        .unwrap()
+    };
     let snapshot = what_if(dataset, &named(down), &named(drained).regions);
     let name = Name::from_text("u.gtm.example.", None).unwrap();
     let client: Prefix = "203.0.113.0/24".parse().unwrap();
@@ -75,11 +101,23 @@ fn a_unit_that_moves_by_itself_goes_to_the_lowest_priority_that_is_up() {
     assert_eq!(region_of(&auto, &["a"], &[]), at("c", 2));
     assert_eq!(region_of(&auto, &["a", "c"], &[]), at("b", 2));
     assert_eq!(region_of(&auto, &["a"], &["c"]), at("b", 2));
-    assert_eq!(region_of(&auto, &[], &["a"]), at("c", 2), "drained is as good as down");
+    assert_eq!(
+        region_of(&auto, &[], &["a"]),
+        at("c", 2),
+        "drained is as good as down"
+    );
     assert_eq!(region_of(&auto, &["192.0.2.1"], &[]), at("c", 2));
     assert_eq!(region_of(&auto, &["b", "c"], &[]), at("a", 1));
-    assert_eq!(region_of(&auto, &["a", "b", "c"], &[]), at("a", 1), "nobody could take it over");
-    assert_eq!(region_of(&unit("manual"), &["a"], &[]), at("a", 1), "an operator has to say so");
+    assert_eq!(
+        region_of(&auto, &["a", "b", "c"], &[]),
+        at("a", 1),
+        "nobody could take it over"
+    );
+    assert_eq!(
+        region_of(&unit("manual"), &["a"], &[]),
+        at("a", 1),
+        "an operator has to say so"
+    );
 }
 
 /// Six regions in three metros, labels, borders.
@@ -110,12 +148,23 @@ fn world() -> Arc<Dataset> {
                 1 + index / 2
             )
         };
-        weights.into_iter().enumerate().map(pool).collect::<String>()
+        weights
+            .into_iter()
+            .enumerate()
+            .map(pool)
+            .collect::<String>()
     };
-    let service =
-        |name: &str, keys: &str, weights| format!("[services.{name}]\n{keys}\n[services.{name}.pools]\n{}", pools(weights));
-    let unprioritised =
-        |text: String| text.replace("priority = 1, ", "").replace("priority = 2, ", "").replace("priority = 3, ", "");
+    let service = |name: &str, keys: &str, weights| {
+        format!(
+            "[services.{name}]\n{keys}\n[services.{name}.pools]\n{}",
+            pools(weights)
+        )
+    };
+    let unprioritised = |text: String| {
+        text.replace("priority = 1, ", "")
+            .replace("priority = 2, ", "")
+            .replace("priority = 3, ", "")
+    };
     let zone = [
         unprioritised(service("near", "route = \"nearest\"", [1, 2, 3, 4, 5, 6])),
         unprioritised(service("standby", "route = \"nearest\"", [1, 0, 0, 1, 0, 1])),
@@ -141,22 +190,45 @@ fn shares_are_whole_and_borders_hold() {
     let dataset = world();
     let population = Population::of_addresses(&dataset);
     let losses = losses(&dataset.config.regions, true);
-    let simulation = Simulation { dataset: &dataset, population: &population, losses: &losses, demand: 100.0 };
+    let simulation = Simulation {
+        dataset: &dataset,
+        population: &population,
+        losses: &losses,
+        demand: 100.0,
+    };
     let subjects: Vec<Subject> = Subject::all(&dataset).collect();
     assert_eq!(subjects.len(), 8, "one service has families that part");
     for subject in subjects {
         let report = simulation.run(subject);
         let service = &dataset.config.services[subject.service.index()];
-        let outcomes = std::iter::once(&report.normal).chain(report.lost.iter().map(|(_, outcome)| outcome));
+        let outcomes =
+            std::iter::once(&report.normal).chain(report.lost.iter().map(|(_, outcome)| outcome));
         for outcome in outcomes {
             assert_close(outcome.split.iter().map(|(_, share)| share).sum(), 1.0);
             assert!((0.0..=1.0 + 1e-9).contains(&outcome.moved), "{outcome:?}");
-            assert!(outcome.empty <= outcome.degraded + 1e-9 && outcome.degraded <= 1.0 + 1e-9, "{outcome:?}");
-            assert_eq!(outcome.is_empty(), outcome.worst.is_none_or(|rung| rung >= crate::steer::Rung::AsIfUp));
+            assert!(
+                outcome.empty <= outcome.degraded + 1e-9 && outcome.degraded <= 1.0 + 1e-9,
+                "{outcome:?}"
+            );
+            assert_eq!(
+                outcome.is_empty(),
+                outcome
+                    .worst
+                    .is_none_or(|rung| rung >= crate::steer::Rung::AsIfUp)
+            );
         }
         for (index, loss) in losses.iter().enumerate() {
-            let touched = service.pools.iter().any(|pool| loss.regions.contains(&pool.region));
-            assert_eq!(report.lost.iter().any(|(lost, _)| *lost == index), touched, "{} and {}", report.name, loss.name);
+            let touched = service
+                .pools
+                .iter()
+                .any(|pool| loss.regions.contains(&pool.region));
+            assert_eq!(
+                report.lost.iter().any(|(lost, _)| *lost == index),
+                touched,
+                "{} and {}",
+                report.name,
+                loss.name
+            );
         }
         let map = service.map.map(|map| &dataset.maps[map.index()]);
         for class in population.classes(service) {
@@ -167,8 +239,15 @@ fn shares_are_whole_and_borders_hold() {
                 given.to(&plan, dataset.map_of(&plan), subject.rtype, class);
                 assert_close(given.split.iter().map(|(_, share)| share).sum(), 1.0);
                 for (to, _) in &given.split {
-                    let Destination::Region(region) = to else { continue };
-                    assert!(border.is_none_or(|border| border.contains(*region)), "{} without {}", report.name, loss.name);
+                    let Destination::Region(region) = to else {
+                        continue;
+                    };
+                    assert!(
+                        border.is_none_or(|border| border.contains(*region)),
+                        "{} without {}",
+                        report.name,
+                        loss.name
+                    );
                     assert!(service.pools.iter().any(|pool| pool.region == *region));
                 }
             }
@@ -235,7 +314,10 @@ fn sample() -> Vec<Sampled> {
     let mut diagnostics = Diagnostics::default();
     let text = "10.0.0.0/8,1\n203.0.113.0/24,2.5\n198.51.100.0/24\n2001:db8::/48, 4\n::ffff:192.0.2.0/120,1 # mapped\n";
     let clients = read_clients("c", text, &mut diagnostics);
-    assert!(!diagnostics.has_errors() && clients.len() == 5, "{diagnostics:?}");
+    assert!(
+        !diagnostics.has_errors() && clients.len() == 5,
+        "{diagnostics:?}"
+    );
     clients
 }
 
@@ -250,21 +332,55 @@ fn a_sample_weighs_what_it_says() {
     let losses = losses(&dataset.config.regions, true);
     let names: Vec<&str> = losses.iter().map(|loss| loss.name.as_str()).collect();
     assert_eq!(names, ["a", "b", "a + b"]);
-    let simulation = Simulation { dataset: &dataset, population: &population, losses: &losses, demand: population.total };
+    let simulation = Simulation {
+        dataset: &dataset,
+        population: &population,
+        losses: &losses,
+        demand: population.total,
+    };
     let report = simulation.run(Subject::all(&dataset).next().unwrap());
-    let (a, b) = (Destination::Region(RegionId(0)), Destination::Region(RegionId(1)));
-    assert_eq!(report.normal.split.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [a, b]);
+    let (a, b) = (
+        Destination::Region(RegionId(0)),
+        Destination::Region(RegionId(1)),
+    );
+    assert_eq!(
+        report
+            .normal
+            .split
+            .iter()
+            .map(|(to, _)| *to)
+            .collect::<Vec<_>>(),
+        [a, b]
+    );
     assert_close(report.normal.split[1].1, 5.0 / 9.5);
     assert_close(report.lost[0].1.moved, 4.5 / 9.5);
     assert_close(report.lost[1].1.moved, 5.0 / 9.5);
     let everything = &report.lost[2].1;
-    assert_eq!((everything.worst, everything.moved), (Some(crate::steer::Rung::AsIfUp), 0.0));
+    assert_eq!(
+        (everything.worst, everything.moved),
+        (Some(crate::steer::Rung::AsIfUp), 0.0)
+    );
     assert_close(everything.empty, 1.0);
     assert!(losses[2].is_everything && report.unchecked);
-    let mut summary = Summary::new(&losses, &[Condition::Empty, "moves>50%".parse().unwrap(), "moves>53%".parse().unwrap()]);
+    let mut summary = Summary::new(
+        &losses,
+        &[
+            Condition::Empty,
+            "moves>50%".parse().unwrap(),
+            "moves>53%".parse().unwrap(),
+        ],
+    );
     summary.add(&report);
-    let times: Vec<usize> = summary.conditions.iter().map(|(_, broken)| broken.times).collect();
-    assert_eq!(times, [0, 1, 0], "nothing can outlast the loss of everything");
+    let times: Vec<usize> = summary
+        .conditions
+        .iter()
+        .map(|(_, broken)| broken.times)
+        .collect();
+    assert_eq!(
+        times,
+        [0, 1, 0],
+        "nothing can outlast the loss of everything"
+    );
 }
 
 #[test]
@@ -276,13 +392,21 @@ fn addresses_count_where_clients_are() {
     let population = Population::of_addresses(&dataset);
     assert_close(population.total, 222.0 * f64::from(1 << 24));
     let losses = losses(&dataset.config.regions, false);
-    let simulation = Simulation { dataset: &dataset, population: &population, losses: &losses, demand: 222.0 };
+    let simulation = Simulation {
+        dataset: &dataset,
+        population: &population,
+        losses: &losses,
+        demand: 222.0,
+    };
     let report = simulation.run(Subject::all(&dataset).next().unwrap());
     assert_close(report.normal.split[0].1, 96.0 / 222.0);
     assert_close(report.normal.split[1].1, 126.0 / 222.0);
     // Those who count 0 cannot leave b.
     let without_b = &report.lost[1].1;
-    assert_eq!((without_b.worst, without_b.empty), (Some(crate::steer::Rung::AsIfUp), 0.0));
+    assert_eq!(
+        (without_b.worst, without_b.empty),
+        (Some(crate::steer::Rung::AsIfUp), 0.0)
+    );
     assert!(without_b.is_empty() && Condition::Empty.broken_by(without_b).is_some());
 }
 
@@ -291,12 +415,28 @@ fn sticky_clients_move_no_more_than_they_must() {
     let dataset = world();
     let population = Population::of_addresses(&dataset);
     let losses = losses(&dataset.config.regions, false);
-    let simulation = Simulation { dataset: &dataset, population: &population, losses: &losses, demand: 100.0 };
-    let is_sticky = |subject: &Subject| dataset.config.services[subject.service.index()].name.to_string().starts_with("same.");
+    let simulation = Simulation {
+        dataset: &dataset,
+        population: &population,
+        losses: &losses,
+        demand: 100.0,
+    };
+    let is_sticky = |subject: &Subject| {
+        dataset.config.services[subject.service.index()]
+            .name
+            .to_string()
+            .starts_with("same.")
+    };
     let report = simulation.run(Subject::all(&dataset).find(is_sticky).unwrap());
     for (index, outcome) in &report.lost {
         let lost = |to: &Destination| matches!(to, Destination::Region(region) if losses[*index].regions.contains(region));
-        let held: f64 = report.normal.split.iter().filter(|(to, _)| lost(to)).map(|(_, share)| share).sum();
+        let held: f64 = report
+            .normal
+            .split
+            .iter()
+            .filter(|(to, _)| lost(to))
+            .map(|(_, share)| share)
+            .sum();
         if !losses[*index].is_everything {
             assert_close(outcome.moved, held);
         }
@@ -309,12 +449,23 @@ fn capacity_is_that_of_the_regions_left() {
     let population = Population::of_addresses(&dataset);
     let losses = vec![Loss::named(&dataset.config.regions, "f,provider:two").unwrap()];
     assert_eq!(losses[0].regions, [RegionId(1), RegionId(3), RegionId(5)]);
-    let simulation = Simulation { dataset: &dataset, population: &population, losses: &losses, demand: 100.0 };
-    let first =
-        Subject::all(&dataset).map(|subject| simulation.run(subject)).find(|report| report.name.starts_with("first.")).unwrap();
+    let simulation = Simulation {
+        dataset: &dataset,
+        population: &population,
+        losses: &losses,
+        demand: 100.0,
+    };
+    let first = Subject::all(&dataset)
+        .map(|subject| simulation.run(subject))
+        .find(|report| report.name.starts_with("first."))
+        .unwrap();
     // All but the borders' clients go to the first priority that is left.
     assert_eq!(first.lost[0].1.over_capacity, [RegionId(0)]);
-    assert!(Loss::named(&dataset.config.regions, "g").unwrap_err().starts_with("there is no region, metro or label g"));
+    assert!(
+        Loss::named(&dataset.config.regions, "g")
+            .unwrap_err()
+            .starts_with("there is no region, metro or label g")
+    );
 }
 
 #[test]
@@ -322,10 +473,29 @@ fn losses_take_each_set_of_regions_once() {
     let dataset = world();
     let all = losses(&dataset.config.regions, true);
     let names: Vec<&str> = all.iter().take(10).map(|loss| loss.name.as_str()).collect();
-    assert_eq!(names, ["a", "b", "c", "d", "e", "f", "metro:east", "metro:west", "provider:one", "provider:two"]);
-    let sets: std::collections::BTreeSet<&Vec<RegionId>> = all.iter().map(|loss| &loss.regions).collect();
+    assert_eq!(
+        names,
+        [
+            "a",
+            "b",
+            "c",
+            "d",
+            "e",
+            "f",
+            "metro:east",
+            "metro:west",
+            "provider:one",
+            "provider:two"
+        ]
+    );
+    let sets: std::collections::BTreeSet<&Vec<RegionId>> =
+        all.iter().map(|loss| &loss.regions).collect();
     assert_eq!(sets.len(), all.len());
-    let everything: Vec<&str> = all.iter().filter(|loss| loss.is_everything).map(|loss| loss.name.as_str()).collect();
+    let everything: Vec<&str> = all
+        .iter()
+        .filter(|loss| loss.is_everything)
+        .map(|loss| loss.name.as_str())
+        .collect();
     assert_eq!(everything, ["provider:one + provider:two"]);
 }
 
@@ -336,11 +506,14 @@ fn every_bad_row_of_a_clients_file_is_told() {
     assert_eq!(read_clients("c.csv", text, &mut diagnostics).len(), 1);
     let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
     let row = "(a row is a prefix and a weight: 203.0.113.0/24,1500)";
-    let weight = "is not a weight above 0 and at most 1e15 (leave out rows of clients that do not count)";
+    let weight =
+        "is not a weight above 0 and at most 1e15 (leave out rows of clients that do not count)";
     assert_eq!(
         told,
         [
-            format!("c.csv:3:1: error[bad-client]: 192.0.2.1/24: has bits set past its prefix length {row}"),
+            format!(
+                "c.csv:3:1: error[bad-client]: 192.0.2.1/24: has bits set past its prefix length {row}"
+            ),
             format!("c.csv:4:16: error[bad-client]: -1: {weight}"),
             format!("c.csv:6:1: error[bad-client]: x: is not an IPv4 or IPv6 address {row}"),
             format!("c.csv:7:14: error[bad-client]: 2: is a field too many {row}"),
@@ -348,14 +521,22 @@ fn every_bad_row_of_a_clients_file_is_told() {
         ]
     );
     let mut diagnostics = Diagnostics::default();
-    let text: String = (1..=60).map(|line| if line == 55 { "10.0.0.0/8\n" } else { "x\n" }).collect();
+    let text: String = (1..=60)
+        .map(|line| if line == 55 { "10.0.0.0/8\n" } else { "x\n" })
+        .collect();
     read_clients("c.csv", &text, &mut diagnostics);
     assert_eq!(diagnostics.iter().count(), 51);
     let last = diagnostics.iter().last().unwrap().to_string();
-    assert_eq!(last, "c.csv: error[bad-client]: 9 more rows are bad: lines 51 to 54, 56 to 60");
+    assert_eq!(
+        last,
+        "c.csv: error[bad-client]: 9 more rows are bad: lines 51 to 54, 56 to 60"
+    );
     let mut diagnostics = Diagnostics::default();
     read_clients("c.csv", "# nobody\n", &mut diagnostics);
-    assert_eq!(diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(), ["no-clients"]);
+    assert_eq!(
+        diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(),
+        ["no-clients"]
+    );
 }
 
 #[test]
@@ -364,7 +545,16 @@ fn conditions_are_read() {
     assert_eq!("over-capacity".parse(), Ok(Condition::OverCapacity));
     assert_eq!("moves>30%".parse(), Ok(Condition::Moves(0.3)));
     assert_eq!(Condition::Moves(0.3).to_string(), "moves>30%");
-    for wrong in ["", "moves", "moves>", "moves>30", "moves>101%", "moves>-1%", "moves>nan%", "emty"] {
+    for wrong in [
+        "",
+        "moves",
+        "moves>",
+        "moves>30",
+        "moves>101%",
+        "moves>-1%",
+        "moves>nan%",
+        "emty",
+    ] {
         assert!(wrong.parse::<Condition>().is_err(), "{wrong}");
     }
 }
@@ -373,22 +563,33 @@ fn conditions_are_read() {
 fn a_change_tells_who_moves() {
     let with = |networks: &str, more: &str| {
         dataset(
-            &format!("[regions]\na = {{}}\nb = {{}}\n{more}[maps.default]\nnetworks = {{ {networks} }}\nrest = [\"a\"]\n"),
+            &format!(
+                "[regions]\na = {{}}\nb = {{}}\n{more}[maps.default]\nnetworks = {{ {networks} }}\nrest = [\"a\"]\n"
+            ),
             "[services.u]\nroute = \"nearest\"\n[services.u.pools]\na = { endpoints = [\"192.0.2.1\"] }\nb = { endpoints = [\"192.0.2.2\"] }\n\
              [services.w]\nroute = \"weighted\"\n[services.w.pools]\na = { endpoints = [\"192.0.2.1\"] }\nb = { endpoints = [\"192.0.2.2\"] }\n",
         )
     };
     let old = with("", "");
-    let new =
-        with("\"20.0.0.0/8\" = [\"b\"], \"21.0.0.0/9\" = [\"b\"], \"2001:db8::/32\" = [\"b\"], \"224.0.0.0/8\" = [\"b\"]", "");
+    let new = with(
+        "\"20.0.0.0/8\" = [\"b\"], \"21.0.0.0/9\" = [\"b\"], \"2001:db8::/32\" = [\"b\"], \"224.0.0.0/8\" = [\"b\"]",
+        "",
+    );
     let change = Change::new(&old, &new, None, &|_, _| true);
     assert_eq!(change.len(), 2);
     let (near, weighted) = (change.run(0, 10), change.run(1, 10));
     assert_eq!((weighted.moved, weighted.networks_in_all), (0.0, 0));
     assert_close(near.moved, 1.5 / 222.0);
-    let networks: Vec<String> = near.networks.iter().map(|movement| movement.network.to_string()).collect();
+    let networks: Vec<String> = near
+        .networks
+        .iter()
+        .map(|movement| movement.network.to_string())
+        .collect();
     assert_eq!(networks, ["20.0.0.0/8", "21.0.0.0/9", "2001:db8::/32"]);
-    assert_eq!((&near.networks[0].before, &near.networks[0].after), (&vec![("a".to_owned(), 1.0)], &vec![("b".to_owned(), 1.0)]));
+    assert_eq!(
+        (&near.networks[0].before, &near.networks[0].after),
+        (&vec![("a".to_owned(), 1.0)], &vec![("b".to_owned(), 1.0)])
+    );
     assert_close(near.networks[0].share, 1.0 / 222.0);
     assert_eq!(change.run(0, 1).networks, near.networks[..1]);
     assert_eq!(change.run(0, 1).networks_in_all, 3);
@@ -396,7 +597,13 @@ fn a_change_tells_who_moves() {
     let change = Change::new(&old, &new, Some(&sample), &|_, _| true);
     let near = change.run(0, 10);
     assert_close(near.moved, 4.0 / 9.5);
-    assert_eq!((near.networks.len(), near.networks[0].network.to_string().as_str()), (1, "2001:db8::/48"));
+    assert_eq!(
+        (
+            near.networks.len(),
+            near.networks[0].network.to_string().as_str()
+        ),
+        (1, "2001:db8::/48")
+    );
 }
 
 #[test]
@@ -405,7 +612,12 @@ fn a_change_of_nothing_moves_nobody_and_names_come_and_go() {
     let change = Change::new(&old, &old, None, &|_, _| true);
     for index in 0..change.len() {
         let same = change.run(index, 3);
-        assert_eq!((same.moved, same.networks_in_all, &same.before), (0.0, 0, &same.after), "{}", same.name);
+        assert_eq!(
+            (same.moved, same.networks_in_all, &same.before),
+            (0.0, 0, &same.after),
+            "{}",
+            same.name
+        );
         assert_close(same.before.iter().map(|(_, share)| share).sum(), 1.0);
     }
     // Ids are others where a region comes before them; names are what counts.
@@ -433,9 +645,19 @@ fn a_test_that_fails_for_want_of_a_place_of_documentation_prefixes_says_so() {
     let hints = |main: &str| {
         let mut diagnostics = Diagnostics::default();
         run_tests(&dataset(main, services), &mut diagnostics);
-        diagnostics.iter().map(|diagnostic| diagnostic.hint.clone().unwrap()).collect::<Vec<_>>()
+        diagnostics
+            .iter()
+            .map(|diagnostic| diagnostic.hint.clone().unwrap())
+            .collect::<Vec<_>>()
     };
     let says_so = |hint: &String| hint.contains("kept for documentation");
-    assert_eq!(hints(main).iter().map(says_so).collect::<Vec<_>>(), [true, true, false]);
-    assert!(!hints(&main.replace("[geo]\ncity = \"city.mmdb\"\n", "")).iter().any(says_so));
+    assert_eq!(
+        hints(main).iter().map(says_so).collect::<Vec<_>>(),
+        [true, true, false]
+    );
+    assert!(
+        !hints(&main.replace("[geo]\ncity = \"city.mmdb\"\n", ""))
+            .iter()
+            .any(says_so)
+    );
 }

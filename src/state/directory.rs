@@ -21,17 +21,26 @@ pub fn objection(directory: &Path) -> Option<String> {
         && link.is_symlink()
         && !ours(&link)
     {
-        return Some(format!("the state directory {shown} is a link of user {}, who may point it elsewhere", link.uid()));
+        return Some(format!(
+            "the state directory {shown} is a link of user {}, who may point it elsewhere",
+            link.uid()
+        ));
     }
     let inside = INSIDE.iter().map(|name| directory.join(name));
     if let Some(link) = inside.clone().find(|path| path.is_symlink()) {
-        return Some(format!("{} in the state directory is a link: remove it", link.display()));
+        return Some(format!(
+            "{} in the state directory is a link: remove it",
+            link.display()
+        ));
     }
     let objection = |path: &Path| {
         let metadata = fs::metadata(path).ok().filter(Metadata::is_dir)?;
         let shown = path.display();
         if !ours(&metadata) {
-            Some(format!("the state directory {shown} belongs to user {}: run as that user, or name another", metadata.uid()))
+            Some(format!(
+                "the state directory {shown} belongs to user {}: run as that user, or name another",
+                metadata.uid()
+            ))
         } else if metadata.mode() & 0o022 != 0 {
             let mode = metadata.mode() & 0o7777;
             Some(format!(
@@ -51,7 +60,10 @@ pub fn sweep(directory: &Path) {
         let entries = fs::read_dir(&place).into_iter().flatten().flatten();
         for entry in entries.filter(|entry| is_unfinished(&entry.file_name())) {
             if let Err(error) = fs::remove_file(entry.path()) {
-                tracing::warn!("{} is left over and cannot be removed: {error}", entry.path().display());
+                tracing::warn!(
+                    "{} is left over and cannot be removed: {error}",
+                    entry.path().display()
+                );
             }
         }
     }
@@ -74,8 +86,16 @@ mod tests {
         let state = root.path().join("state");
         assert_eq!(objection(&state), None, "it is made");
         fs::create_dir_all(state.join("last-good/files")).unwrap();
-        let mode = |path: &Path, mode: u32| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-        for (bits, good) in [(0o700, true), (0o755, true), (0o775, false), (0o757, false), (0o1777, false)] {
+        let mode = |path: &Path, mode: u32| {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap()
+        };
+        for (bits, good) in [
+            (0o700, true),
+            (0o755, true),
+            (0o775, false),
+            (0o757, false),
+            (0o1777, false),
+        ] {
             mode(&state, bits);
             assert_eq!(objection(&state).is_none(), good, "{bits:o}");
         }
@@ -92,7 +112,11 @@ mod tests {
         assert_eq!(objection(&root.path().join("link")), None);
         if nix::unistd::geteuid().is_root() {
             std::os::unix::fs::lchown(root.path().join("link"), Some(65534), None).unwrap();
-            assert!(objection(&root.path().join("link")).unwrap().contains("is a link of user 65534"));
+            assert!(
+                objection(&root.path().join("link"))
+                    .unwrap()
+                    .contains("is a link of user 65534")
+            );
             std::os::unix::fs::chown(&state, Some(65534), None).unwrap();
             assert!(objection(&state).unwrap().contains("belongs to user 65534"));
         }
@@ -107,6 +131,9 @@ mod tests {
         }
         sweep(root.path());
         let left = |name: &str| root.path().join(name).exists();
-        assert_eq!([".new-abc", "last-good/.new-def", "units.json", ".newer"].map(left), [false, false, true, true]);
+        assert_eq!(
+            [".new-abc", "last-good/.new-def", "units.json", ".newer"].map(left),
+            [false, false, true, true]
+        );
     }
 }

@@ -33,7 +33,9 @@ impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 300;
         let (Unusable::Forbidden(why) | Unusable::OtherFormat(why) | Unusable::Damaged(why)) = self;
-        why.chars().take(SHOWN).try_for_each(|c| f.write_char(if c.is_control() { '\u{fffd}' } else { c }))
+        why.chars()
+            .take(SHOWN)
+            .try_for_each(|c| f.write_char(if c.is_control() { '\u{fffd}' } else { c }))
     }
 }
 
@@ -114,7 +116,12 @@ pub fn encode(history: &History, written: SystemTime) -> Vec<u8> {
         format: FORMAT,
         meridian: env!("CARGO_PKG_VERSION").into(),
         written: humantime::format_rfc3339_millis(written).to_string(),
-        targets: history.keys.iter().zip(&history.records).map(|(key, record)| TargetRow::new(key, record)).collect(),
+        targets: history
+            .keys
+            .iter()
+            .zip(&history.records)
+            .map(|(key, record)| TargetRow::new(key, record))
+            .collect(),
         pools: history.pools.iter().map(PoolRow::new).collect(),
     };
     let mut text = serde_json::to_vec(&file).expect("strings and numbers have a JSON form");
@@ -127,7 +134,9 @@ pub(super) fn parse<'f, T: Deserialize<'f>>(bytes: &'f [u8], known: u32) -> Resu
     let damaged = |error: serde_json::Error| Unusable::Damaged(format!("is damaged: {error}"));
     let Head { format, meridian } = serde_json::from_slice(bytes).map_err(damaged)?;
     if format != known {
-        let why = format!("has format {format}, written by Meridian {meridian}, and this version reads format {known}");
+        let why = format!(
+            "has format {format}, written by Meridian {meridian}, and this version reads format {known}"
+        );
         return Err(Unusable::OtherFormat(why));
     }
     serde_json::from_slice(bytes).map_err(damaged)
@@ -136,20 +145,35 @@ pub(super) fn parse<'f, T: Deserialize<'f>>(bytes: &'f [u8], known: u32) -> Resu
 /// What a file says, and how old it is at `now`.
 pub fn decode(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), Unusable> {
     let file: File<'_> = parse(bytes, FORMAT)?;
-    let written = humantime::parse_rfc3339(&file.written).map_err(|_| format!("is damaged: {:?} is no time", file.written))?;
+    let written = humantime::parse_rfc3339(&file.written)
+        .map_err(|_| format!("is damaged: {:?} is no time", file.written))?;
     let age = match now.duration_since(written) {
         Ok(age) => age,
         Err(ahead) if ahead.duration() <= TOLERANCE => Duration::ZERO,
         Err(_) => {
             let now = humantime::format_rfc3339_seconds(now);
-            let why = format!("is from the future: it was written at {}, and the clock says {now}", file.written);
+            let why = format!(
+                "is from the future: it was written at {}, and the clock says {now}",
+                file.written
+            );
             return Err(Unusable::Damaged(why));
         }
     };
-    let rows: Vec<(Key, Record)> = file.targets.into_iter().map(TargetRow::read).collect::<Result<_, _>>()?;
+    let rows: Vec<(Key, Record)> = file
+        .targets
+        .into_iter()
+        .map(TargetRow::read)
+        .collect::<Result<_, _>>()?;
     let (keys, records): (Vec<Key>, Vec<Record>) = rows.into_iter().unzip();
     let pools = file.pools.into_iter().map(PoolRow::read).collect();
-    Ok((History { keys: keys.into(), records, pools }, age))
+    Ok((
+        History {
+            keys: keys.into(),
+            records,
+            pools,
+        },
+        age,
+    ))
 }
 
 impl<'f> TargetRow<'f> {
@@ -174,20 +198,40 @@ impl<'f> TargetRow<'f> {
             Ok(address) => Target::Address(address),
             Err(_) => Name::from_text(&self.target, None)
                 .map(Target::Name)
-                .map_err(|_| format!("is damaged: {:?} is neither an address nor a name", self.target))?,
+                .map_err(|_| {
+                    format!(
+                        "is damaged: {:?} is neither an address nor a name",
+                        self.target
+                    )
+                })?,
         };
-        let definition =
-            self.definition.parse().map_err(|()| format!("is damaged: {:?} is no check's fingerprint", self.definition))?;
+        let definition = self.definition.parse().map_err(|()| {
+            format!(
+                "is damaged: {:?} is no check's fingerprint",
+                self.definition
+            )
+        })?;
         let record = Record {
             up: self.up,
             settled: self.settled,
             judged: self.judged,
             changed: self.changed.map(Duration::from_millis),
-            changes: self.changes.into_iter().map(Duration::from_millis).collect(),
+            changes: self
+                .changes
+                .into_iter()
+                .map(Duration::from_millis)
+                .collect(),
             hold: self.hold.map(Duration::from_millis),
             load: self.load,
         };
-        Ok((Key { check: self.check.into(), definition, target }, record))
+        Ok((
+            Key {
+                check: self.check.into(),
+                definition,
+                target,
+            },
+            record,
+        ))
     }
 }
 
@@ -199,9 +243,17 @@ impl PoolRow {
                 Phase::Ramping(grown) => (PhaseRow::Ramping, Some(millis(grown))),
                 Phase::Held => (PhaseRow::Held, None),
             };
-            ReturnRow { down: own.down, phase, grown }
+            ReturnRow {
+                down: own.down,
+                phase,
+                grown,
+            }
         };
-        PoolRow { service: record.service.clone(), region: record.region.clone(), families: record.families.map(row) }
+        PoolRow {
+            service: record.service.clone(),
+            region: record.region.clone(),
+            families: record.families.map(row),
+        }
     }
 
     fn read(self) -> PoolRecord {
@@ -211,9 +263,16 @@ impl PoolRow {
                 PhaseRow::Ramping => Phase::Ramping(Duration::from_millis(row.grown.unwrap_or(0))),
                 PhaseRow::Held => Phase::Held,
             };
-            Return { down: row.down, phase }
+            Return {
+                down: row.down,
+                phase,
+            }
         });
-        PoolRecord { service: self.service, region: self.region, families }
+        PoolRecord {
+            service: self.service,
+            region: self.region,
+            families,
+        }
     }
 }
 

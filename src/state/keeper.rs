@@ -51,49 +51,78 @@ impl Keeper {
         let (alive, end) = mpsc::channel::<()>();
         let (began, started) = (Arc::new(AtomicU64::new(0)), Instant::now());
         let under_way = began.clone();
-        thread::Builder::new().name("state".to_owned()).spawn(move || {
-            let _alive = alive;
-            for Job { id, kept, made } in inbox {
-                under_way.store(started.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
-                let failed = |file: &str, error: io::Error| format!("{}: {error}", directory.join(file).display());
-                ended(match kept {
-                    Kept::History(history) => {
-                        let written =
-                            make_directory(&directory).and_then(|()| write_atomically(&directory, FILE, &encode(&history, made)));
-                        Event::Persisted { id, result: written.map_err(|error| failed(FILE, error)) }
-                    }
-                    Kept::Units(records) => {
-                        let written = write_units(&directory, &records);
-                        Event::UnitsPersisted { id, result: written.map_err(|error| failed(UNITS_FILE, error)) }
-                    }
-                    Kept::Overrides(overrides, last, wall) => {
-                        let written = write_overrides(&directory, &overrides, last, wall);
-                        Event::OverridesPersisted { id, result: written.map_err(|error| failed(OVERRIDES_FILE, error)) }
-                    }
-                });
-                under_way.store(0, Ordering::Relaxed);
-            }
-        })?;
-        Ok(Keeper { jobs, end, began, started })
+        thread::Builder::new()
+            .name("state".to_owned())
+            .spawn(move || {
+                let _alive = alive;
+                for Job { id, kept, made } in inbox {
+                    under_way.store(started.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+                    let failed = |file: &str, error: io::Error| {
+                        format!("{}: {error}", directory.join(file).display())
+                    };
+                    ended(match kept {
+                        Kept::History(history) => {
+                            let written = make_directory(&directory).and_then(|()| {
+                                write_atomically(&directory, FILE, &encode(&history, made))
+                            });
+                            Event::Persisted {
+                                id,
+                                result: written.map_err(|error| failed(FILE, error)),
+                            }
+                        }
+                        Kept::Units(records) => {
+                            let written = write_units(&directory, &records);
+                            Event::UnitsPersisted {
+                                id,
+                                result: written.map_err(|error| failed(UNITS_FILE, error)),
+                            }
+                        }
+                        Kept::Overrides(overrides, last, wall) => {
+                            let written = write_overrides(&directory, &overrides, last, wall);
+                            Event::OverridesPersisted {
+                                id,
+                                result: written.map_err(|error| failed(OVERRIDES_FILE, error)),
+                            }
+                        }
+                    });
+                    under_way.store(0, Ordering::Relaxed);
+                }
+            })?;
+        Ok(Keeper {
+            jobs,
+            end,
+            began,
+            started,
+        })
     }
 
     /// Has it written after all that came before; returns at once.
     pub fn keep(&self, id: u64, kept: Kept) {
         // The thread ends after this sender only.
-        let _ = self.jobs.send(Job { id, kept, made: SystemTime::now() });
+        let _ = self.jobs.send(Job {
+            id,
+            kept,
+            made: SystemTime::now(),
+        });
     }
 
     /// How long the write under way takes so far; zero where none is.
     pub fn takes(&self) -> Duration {
         match self.began.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
-            began => self.started.elapsed().saturating_sub(Duration::from_millis(began - 1)),
+            began => self
+                .started
+                .elapsed()
+                .saturating_sub(Duration::from_millis(began - 1)),
         }
     }
 
     /// Waits for what is still to be written, but not longer than `patience`; true where all of it is.
     pub fn finish(self, patience: Duration) -> bool {
         drop(self.jobs);
-        !matches!(self.end.recv_timeout(patience), Err(mpsc::RecvTimeoutError::Timeout))
+        !matches!(
+            self.end.recv_timeout(patience),
+            Err(mpsc::RecvTimeoutError::Timeout)
+        )
     }
 }

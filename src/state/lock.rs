@@ -36,7 +36,12 @@ impl Lock {
         let open = || -> io::Result<File> {
             make_directory(directory)?;
             let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW);
+            options
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(nix::libc::O_NOFOLLOW);
             options.open(directory.join(FILE))
         };
         let file = open().map_err(NotLocked::Impossible)?;
@@ -52,7 +57,9 @@ impl fmt::Display for NotLocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotLocked::Taken => f.write_str("another process has the state directory"),
-            NotLocked::Impossible(error) => write!(f, "the state directory cannot be locked: {error}"),
+            NotLocked::Impossible(error) => {
+                write!(f, "the state directory cannot be locked: {error}")
+            }
         }
     }
 }

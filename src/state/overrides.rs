@@ -95,14 +95,24 @@ pub struct FoundOverrides {
 /// The file's content for `overrides`; `last` is the highest number ever given, and `wall` reads times.
 pub fn encode_overrides(overrides: &Overrides, last: u64, wall: WallTime) -> Vec<u8> {
     let overrides = overrides.0.iter().map(|own| Row::new(own, wall)).collect();
-    let file = File { format: FORMAT, meridian: env!("CARGO_PKG_VERSION").into(), last, overrides };
+    let file = File {
+        format: FORMAT,
+        meridian: env!("CARGO_PKG_VERSION").into(),
+        last,
+        overrides,
+    };
     let mut text = serde_json::to_vec_pretty(&file).expect("strings and numbers have a JSON form");
     text.push(b'\n');
     text
 }
 
 /// Writes the file, whole or not at all, and then its copy. A file that is there and cannot be used is set aside.
-pub fn write_overrides(directory: &Path, overrides: &Overrides, last: u64, wall: WallTime) -> io::Result<()> {
+pub fn write_overrides(
+    directory: &Path,
+    overrides: &Overrides,
+    last: u64,
+    wall: WallTime,
+) -> io::Result<()> {
     make_directory(directory)?;
     let path = directory.join(OVERRIDES_FILE);
     if peek(&path, wall).is_err() {
@@ -122,38 +132,77 @@ pub fn load_overrides(directory: &Path, wall: WallTime) -> FoundOverrides {
     let path = directory.join(OVERRIDES_FILE);
     let copy = || peek(&directory.join(COPY), wall).ok().flatten();
     let why = match peek(&path, wall) {
-        Ok(Some((overrides, last))) => return FoundOverrides { overrides, last, ..FoundOverrides::default() },
+        Ok(Some((overrides, last))) => {
+            return FoundOverrides {
+                overrides,
+                last,
+                ..FoundOverrides::default()
+            };
+        }
         Err(why) => why,
         // Without words in it, nothing of the copy is missed.
         Ok(None) => match copy() {
             None => return FoundOverrides::default(),
             Some((overrides, last)) if overrides.0.is_empty() => {
-                return FoundOverrides { overrides, last, ..FoundOverrides::default() };
+                return FoundOverrides {
+                    overrides,
+                    last,
+                    ..FoundOverrides::default()
+                };
             }
             Some(_) => Unusable::Damaged(format!("is gone, and {COPY} is there")),
         },
     };
     let (what, (overrides, last)) = match copy() {
-        Some(copy) if copy.0.0.len() == 1 => (format!("the one override of the last good copy, {COPY}, is in force"), copy),
-        Some(copy) => (format!("the {} overrides of the last good copy, {COPY}, are in force", copy.0.0.len()), copy),
-        None => ("there is no good copy either: NO OVERRIDE IS IN FORCE".to_owned(), Default::default()),
+        Some(copy) if copy.0.0.len() == 1 => (
+            format!("the one override of the last good copy, {COPY}, is in force"),
+            copy,
+        ),
+        Some(copy) => (
+            format!(
+                "the {} overrides of the last good copy, {COPY}, are in force",
+                copy.0.0.len()
+            ),
+            copy,
+        ),
+        None => (
+            "there is no good copy either: NO OVERRIDE IS IN FORCE".to_owned(),
+            Default::default(),
+        ),
     };
-    let lost = Some(format!("the overrides are lost, since {} {why}; {what}", path.display()));
-    FoundOverrides { overrides, last, lost, is_hidden: matches!(why, Unusable::Forbidden(_)) }
+    let lost = Some(format!(
+        "the overrides are lost, since {} {why}; {what}",
+        path.display()
+    ));
+    FoundOverrides {
+        overrides,
+        last,
+        lost,
+        is_hidden: matches!(why, Unusable::Forbidden(_)),
+    }
 }
 
 /// What a file has; `None` where there is none.
 fn peek(path: &Path, wall: WallTime) -> Result<Option<(Overrides, u64)>, Unusable> {
-    super::read(path, MAX_SIZE)?.map(|bytes| decode_overrides(&bytes, wall)).transpose()
+    super::read(path, MAX_SIZE)?
+        .map(|bytes| decode_overrides(&bytes, wall))
+        .transpose()
 }
 
 /// What a file says, its times read by `wall`, and the highest number ever given.
 pub fn decode_overrides(bytes: &[u8], wall: WallTime) -> Result<(Overrides, u64), Unusable> {
     let file: File<'_> = parse(bytes, FORMAT)?;
-    let mut list: Vec<Override> = file.overrides.into_iter().map(|row| row.read(wall)).collect::<Result<_, String>>()?;
+    let mut list: Vec<Override> = file
+        .overrides
+        .into_iter()
+        .map(|row| row.read(wall))
+        .collect::<Result<_, String>>()?;
     list.sort_by_key(|own| own.id);
     if let Some(pair) = list.windows(2).find(|pair| pair[0].id == pair[1].id) {
-        return Err(Unusable::Damaged(format!("is damaged: two overrides have the number {}", pair[0].id)));
+        return Err(Unusable::Damaged(format!(
+            "is damaged: two overrides have the number {}",
+            pair[0].id
+        )));
     }
     let highest = list.last().map_or(0, |own| own.id);
     Ok((Overrides(list), file.last.max(highest)))
@@ -201,9 +250,10 @@ impl Row {
             WordRow::Drain => Word::Drain,
             WordRow::Up => Word::Up,
             WordRow::Down => Word::Down,
-            WordRow::Weight(weight) => {
-                Word::Weight(Weight::new(weight).ok_or_else(|| format!("is damaged: {weight} is above the largest weight"))?)
-            }
+            WordRow::Weight(weight) => Word::Weight(
+                Weight::new(weight)
+                    .ok_or_else(|| format!("is damaged: {weight} is above the largest weight"))?,
+            ),
         };
         Ok(Override {
             id: self.id,
@@ -213,7 +263,11 @@ impl Row {
             reason: self.reason,
             made: moment(&self.made, wall)?,
             starts: moment(&self.starts, wall)?,
-            until: self.until.as_deref().map(|until| moment(until, wall)).transpose()?,
+            until: self
+                .until
+                .as_deref()
+                .map(|until| moment(until, wall))
+                .transpose()?,
             forced: self.forced,
         })
     }
@@ -225,7 +279,8 @@ fn written(at: Moment, wall: WallTime) -> String {
 }
 
 fn moment(text: &str, wall: WallTime) -> Result<Moment, String> {
-    let time = humantime::parse_rfc3339(text).map_err(|_| format!("is damaged: {text:?} is no time"))?;
+    let time =
+        humantime::parse_rfc3339(text).map_err(|_| format!("is damaged: {text:?} is no time"))?;
     Ok(wall.moment(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
@@ -244,7 +299,8 @@ mod tests {
     fn scope() -> impl Strategy<Value = Scope> {
         let text = || ".{0,9}";
         prop_oneof![
-            (prop::option::of(text()), text()).prop_map(|(service, target)| Scope::Endpoint { service, target }),
+            (prop::option::of(text()), text())
+                .prop_map(|(service, target)| Scope::Endpoint { service, target }),
             (text(), text()).prop_map(|(service, region)| Scope::Pool { service, region }),
             text().prop_map(Scope::Service),
             text().prop_map(Scope::Region),
@@ -254,7 +310,8 @@ mod tests {
     }
 
     fn word() -> impl Strategy<Value = Word> {
-        let weight = (0..=Weight::MAX).prop_map(|weight| Word::Weight(Weight::new(weight).unwrap()));
+        let weight =
+            (0..=Weight::MAX).prop_map(|weight| Word::Weight(Weight::new(weight).unwrap()));
         prop_oneof![Just(Word::Drain), Just(Word::Up), Just(Word::Down), weight]
     }
 
@@ -272,7 +329,8 @@ mod tests {
             until,
             forced,
         };
-        prop::collection::vec(own, 0..6).prop_map(move |rows| Overrides((1..).zip(rows).map(make).collect()))
+        prop::collection::vec(own, 0..6)
+            .prop_map(move |rows| Overrides((1..).zip(rows).map(make).collect()))
     }
 
     #[test]
@@ -289,19 +347,39 @@ mod tests {
             forced: false,
         };
         let wall = WallTime::default();
-        let good = String::from_utf8(encode_overrides(&Overrides(vec![own.clone()]), 3, wall)).unwrap();
-        let twice = String::from_utf8(encode_overrides(&Overrides(vec![own.clone(), own]), 3, wall)).unwrap();
+        let good =
+            String::from_utf8(encode_overrides(&Overrides(vec![own.clone()]), 3, wall)).unwrap();
+        let twice = String::from_utf8(encode_overrides(
+            &Overrides(vec![own.clone(), own]),
+            3,
+            wall,
+        ))
+        .unwrap();
         for (bad, said) in [
             (String::new(), "is damaged: EOF"),
             (good[..good.len() / 2].to_owned(), "is damaged: EOF"),
-            (good.replace("\"format\": 1", "\"format\": 2"), "has format 2, written by Meridian"),
+            (
+                good.replace("\"format\": 1", "\"format\": 2"),
+                "has format 2, written by Meridian",
+            ),
             (good.replace("1970-01-01", "1970-13-01"), "is no time"),
-            (good.replace("\"weight\": 1", "\"weight\": 1000001"), "is above the largest weight"),
-            (good.replace("\"region\"", "\"town\""), "is damaged: unknown variant"),
-            (good.replace("\"by\"", "\"from\""), "is damaged: unknown field"),
+            (
+                good.replace("\"weight\": 1", "\"weight\": 1000001"),
+                "is above the largest weight",
+            ),
+            (
+                good.replace("\"region\"", "\"town\""),
+                "is damaged: unknown variant",
+            ),
+            (
+                good.replace("\"by\"", "\"from\""),
+                "is damaged: unknown field",
+            ),
             (twice, "two overrides have the number 3"),
         ] {
-            let why = decode_overrides(bad.as_bytes(), wall).unwrap_err().to_string();
+            let why = decode_overrides(bad.as_bytes(), wall)
+                .unwrap_err()
+                .to_string();
             assert!(why.contains(said), "{said}: {why}");
         }
     }

@@ -21,21 +21,58 @@ fn key(check: &str, definition: u8, target: &str) -> Key {
         Ok(address) => Target::Address(address),
         Err(_) => Target::Name(Name::from_text(target, None).unwrap()),
     };
-    Key { check: check.into(), definition: format!("{definition:032x}").parse().unwrap(), target }
+    Key {
+        check: check.into(),
+        definition: format!("{definition:032x}").parse().unwrap(),
+        target,
+    }
 }
 
 fn history() -> History {
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
-    let keys = [key("web", 1, "192.0.2.1"), key("web", 1, "2001:db8::1"), key("mail", 2, "mx.example.net.")];
-    let records = vec![
-        Record { up: true, settled: true, judged: true, load: Some(0.25), ..Record::default() },
-        Record { changed: Some(minutes(90)), judged: true, settled: true, ..Record::default() },
-        Record { changes: vec![minutes(3), minutes(1)], hold: Some(minutes(4)), ..Record::default() },
+    let keys = [
+        key("web", 1, "192.0.2.1"),
+        key("web", 1, "2001:db8::1"),
+        key("mail", 2, "mx.example.net."),
     ];
-    let held = Return { down: false, phase: Phase::Held };
-    let ramping = Return { down: true, phase: Phase::Ramping(minutes(2)) };
-    let pool = PoolRecord { service: "www.gtm.example.".into(), region: "dublin".into(), families: [held, ramping] };
-    History { keys: keys.into(), records, pools: vec![pool] }
+    let records = vec![
+        Record {
+            up: true,
+            settled: true,
+            judged: true,
+            load: Some(0.25),
+            ..Record::default()
+        },
+        Record {
+            changed: Some(minutes(90)),
+            judged: true,
+            settled: true,
+            ..Record::default()
+        },
+        Record {
+            changes: vec![minutes(3), minutes(1)],
+            hold: Some(minutes(4)),
+            ..Record::default()
+        },
+    ];
+    let held = Return {
+        down: false,
+        phase: Phase::Held,
+    };
+    let ramping = Return {
+        down: true,
+        phase: Phase::Ramping(minutes(2)),
+    };
+    let pool = PoolRecord {
+        service: "www.gtm.example.".into(),
+        region: "dublin".into(),
+        families: [held, ramping],
+    };
+    History {
+        keys: keys.into(),
+        records,
+        pools: vec![pool],
+    }
 }
 
 /// Writes `content` as the history, loads it, and returns why it is refused.
@@ -43,10 +80,20 @@ fn refusal(content: &[u8]) -> String {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join(FILE), content).unwrap();
     let why = load(directory.path(), time()).expect_err("it is refused");
-    assert!(!directory.path().join(FILE).exists(), "it is set aside: {why}");
+    assert!(
+        !directory.path().join(FILE).exists(),
+        "it is set aside: {why}"
+    );
     assert_eq!(fs::read(directory.path().join(SET_ASIDE)).unwrap(), content);
-    assert!(why.ends_with("; it is set aside as health.json.bad") && !why.contains('\n'), "{why}");
-    assert_eq!(load(directory.path(), time()), Ok(None), "and not met again");
+    assert!(
+        why.ends_with("; it is set aside as health.json.bad") && !why.contains('\n'),
+        "{why}"
+    );
+    assert_eq!(
+        load(directory.path(), time()),
+        Ok(None),
+        "and not met again"
+    );
     why
 }
 
@@ -55,7 +102,10 @@ fn what_is_written_is_read_back_with_its_age() {
     let text = encode(&history(), time());
     assert_eq!(decode(&text, time() + HOUR), Ok((history(), HOUR)));
     let text = String::from_utf8(text).unwrap();
-    assert!(text.contains(r#""target":"mx.example.net.""#) && !text.contains("null"), "{text}");
+    assert!(
+        text.contains(r#""target":"mx.example.net.""#) && !text.contains("null"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -66,12 +116,30 @@ fn damaged_files_are_said_and_set_aside() {
         ("\0".repeat(4096), "is damaged"),
         (good[..good.len() / 2].to_owned(), "is damaged: EOF"),
         (good.clone() + &good, "is damaged: trailing"),
-        (good.replacen("\"up\":true", "\"up\":1", 1), "is damaged: invalid type"),
-        (good.replacen("192.0.2.1", "192.0.2.1 ", 1), "is neither an address nor a name"),
-        (good.replacen("0000000001", "000000000x", 1), "is no check's fingerprint"),
-        (good.replacen("\"written\":\"2", "\"written\":\"x", 1), "is no time"),
-        (good.replacen("\"held\"", "\"hold\"", 1), "is damaged: unknown variant"),
-        (good.replacen("\"format\":1", "\"format\":2", 1), "has format 2, written by Meridian"),
+        (
+            good.replacen("\"up\":true", "\"up\":1", 1),
+            "is damaged: invalid type",
+        ),
+        (
+            good.replacen("192.0.2.1", "192.0.2.1 ", 1),
+            "is neither an address nor a name",
+        ),
+        (
+            good.replacen("0000000001", "000000000x", 1),
+            "is no check's fingerprint",
+        ),
+        (
+            good.replacen("\"written\":\"2", "\"written\":\"x", 1),
+            "is no time",
+        ),
+        (
+            good.replacen("\"held\"", "\"hold\"", 1),
+            "is damaged: unknown variant",
+        ),
+        (
+            good.replacen("\"format\":1", "\"format\":2", 1),
+            "has format 2, written by Meridian",
+        ),
         ("[".repeat(1 << 20), "is damaged"),
         ("{}".to_owned(), "is damaged: missing field"),
     ] {
@@ -84,9 +152,16 @@ fn damaged_files_are_said_and_set_aside() {
 #[test]
 fn the_future_is_not_believed() {
     let soon = encode(&history(), time() + Duration::from_secs(59));
-    assert_eq!(decode(&soon, time()), Ok((history(), Duration::ZERO)), "the clock was set back a little");
+    assert_eq!(
+        decode(&soon, time()),
+        Ok((history(), Duration::ZERO)),
+        "the clock was set back a little"
+    );
     let why = refusal(&encode(&history(), time() + HOUR));
-    assert!(why.contains("since it is from the future: it was written at 2027-01-15"), "{why}");
+    assert!(
+        why.contains("since it is from the future: it was written at 2027-01-15"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -95,18 +170,33 @@ fn what_is_no_file_is_not_opened() {
     let path = directory.path().join(FILE);
     assert_eq!(load(&directory.path().join("nowhere"), time()), Ok(None));
     fs::create_dir(&path).unwrap();
-    assert!(load(directory.path(), time()).unwrap_err().contains("is no regular file; it is set aside"));
+    assert!(
+        load(directory.path(), time())
+            .unwrap_err()
+            .contains("is no regular file; it is set aside")
+    );
     // The next one cannot take the place of a directory.
     symlink("/dev/zero", &path).unwrap();
     let why = load(directory.path(), time()).unwrap_err();
-    assert!(why.contains("is no regular file; it cannot be set aside: "), "{why}");
+    assert!(
+        why.contains("is no regular file; it cannot be set aside: "),
+        "{why}"
+    );
     fs::remove_file(&path).unwrap();
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    assert!(load(directory.path(), time()).unwrap_err().contains("is no regular file"));
+    assert!(
+        load(directory.path(), time())
+            .unwrap_err()
+            .contains("is no regular file")
+    );
     fs::remove_file(&path).unwrap();
     // Sparse, so that the test costs no disk.
     File::create(&path).unwrap().set_len(MAX_SIZE + 1).unwrap();
-    assert!(load(directory.path(), time()).unwrap_err().contains("is larger than 256 MiB"));
+    assert!(
+        load(directory.path(), time())
+            .unwrap_err()
+            .contains("is larger than 256 MiB")
+    );
 }
 
 #[test]
@@ -114,18 +204,39 @@ fn the_keeper_writes_in_turn_and_says_how_it_went() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
     let (sender, ended) = mpsc::channel();
-    let keeper = Keeper::start(state.clone(), move |event| sender.send(ended_as(event)).unwrap()).unwrap();
-    keeper.keep(1, Kept::History(History { records: vec![], keys: [].into(), pools: vec![] }));
+    let keeper = Keeper::start(state.clone(), move |event| {
+        sender.send(ended_as(event)).unwrap()
+    })
+    .unwrap();
+    keeper.keep(
+        1,
+        Kept::History(History {
+            records: vec![],
+            keys: [].into(),
+            pools: vec![],
+        }),
+    );
     keeper.keep(1, Kept::Units(units()));
     keeper.keep(2, Kept::History(history()));
     assert!(keeper.finish(HOUR));
     let ended: Vec<_> = ended.iter().collect();
-    assert_eq!(ended, [(FILE, 1, Ok(())), (UNITS_FILE, 1, Ok(())), (FILE, 2, Ok(()))]);
+    assert_eq!(
+        ended,
+        [
+            (FILE, 1, Ok(())),
+            (UNITS_FILE, 1, Ok(())),
+            (FILE, 2, Ok(()))
+        ]
+    );
     assert_eq!(load_units(&state), Ok(units()));
     let (kept, age) = load(&state, SystemTime::now()).unwrap().unwrap();
     assert_eq!(kept, history());
     assert!(age < HOUR);
-    assert_eq!(fs::read_dir(&state).unwrap().count(), 2, "nothing is left beside it");
+    assert_eq!(
+        fs::read_dir(&state).unwrap().count(),
+        2,
+        "nothing is left beside it"
+    );
 }
 
 #[test]
@@ -134,15 +245,24 @@ fn a_directory_that_cannot_be_written_is_said() {
     let state = directory.path().join("state");
     fs::write(&state, "a file").unwrap();
     let (sender, ended) = mpsc::channel();
-    let keeper = Keeper::start(state.clone(), move |event| sender.send(ended_as(event)).unwrap()).unwrap();
+    let keeper = Keeper::start(state.clone(), move |event| {
+        sender.send(ended_as(event)).unwrap()
+    })
+    .unwrap();
     keeper.keep(1, Kept::History(history()));
     let (_, _, result) = ended.recv().unwrap();
     let why = result.unwrap_err();
-    assert!(why.starts_with(&format!("{}: ", state.join(FILE).display())), "{why}");
+    assert!(
+        why.starts_with(&format!("{}: ", state.join(FILE).display())),
+        "{why}"
+    );
     fs::remove_file(&state).unwrap();
     keeper.keep(2, Kept::History(history()));
     assert_eq!(ended.recv().unwrap(), (FILE, 2, Ok(())), "it tries again");
-    assert_eq!(load(&state, SystemTime::now()).map(|kept| kept.is_some()), Ok(true));
+    assert_eq!(
+        load(&state, SystemTime::now()).map(|kept| kept.is_some()),
+        Ok(true)
+    );
 }
 
 /// The file that was written, the write's number, and how it went.
@@ -157,12 +277,30 @@ fn ended_as(event: Event) -> (&'static str, u64, Result<(), String>) {
 fn units() -> UnitRecords {
     let ttl = |seconds| Ttl::from_secs(seconds).unwrap();
     let (dublin, tokyo) = ("dublin".to_owned(), "tokyo".to_owned());
-    let owned = UnitRecord::Owned { owner: dublin.clone(), epoch: 5, ttl: ttl(20) };
-    let fenced = UnitRecord::Fenced { last: Some(dublin.clone()), next: tokyo, epoch: MAX_EPOCH, ttl: ttl(60) };
-    let begun = UnitRecord::Fenced { last: None, next: dublin, epoch: 0, ttl: ttl(0) };
-    [("00.orders.example.", owned), ("01.orders.example.", fenced), ("writer.example.", begun)]
-        .map(|(name, record)| (name.to_owned(), record))
-        .into()
+    let owned = UnitRecord::Owned {
+        owner: dublin.clone(),
+        epoch: 5,
+        ttl: ttl(20),
+    };
+    let fenced = UnitRecord::Fenced {
+        last: Some(dublin.clone()),
+        next: tokyo,
+        epoch: MAX_EPOCH,
+        ttl: ttl(60),
+    };
+    let begun = UnitRecord::Fenced {
+        last: None,
+        next: dublin,
+        epoch: 0,
+        ttl: ttl(0),
+    };
+    [
+        ("00.orders.example.", owned),
+        ("01.orders.example.", fenced),
+        ("writer.example.", begun),
+    ]
+    .map(|(name, record)| (name.to_owned(), record))
+    .into()
 }
 
 #[test]
@@ -183,20 +321,53 @@ fn damaged_units_are_said_and_set_aside() {
         (String::new(), "is damaged: EOF"),
         (good[..good.len() / 2].to_owned(), "is damaged: EOF"),
         (good.clone() + &good, "is damaged: trailing"),
-        (good.replacen("\"epoch\": 5", "\"epoch\": 0", 1), "has the epoch 0, and epochs go from 1 to"),
-        (good.replacen("\"epoch\": 5", "\"epoch\": -5", 1), "is damaged: invalid value"),
-        (good.replacen("\"ttl\": 20", "\"ttl\": 4000000000", 1), "has the TTL 4000000000"),
-        (good.replacen("\"owned\"", "\"had\"", 1), "is damaged: unknown variant"),
-        (good.replacen("\"owner\"", "\"region\"", 1), "is damaged: unknown field"),
+        (
+            good.replacen("\"epoch\": 5", "\"epoch\": 0", 1),
+            "has the epoch 0, and epochs go from 1 to",
+        ),
+        (
+            good.replacen("\"epoch\": 5", "\"epoch\": -5", 1),
+            "is damaged: invalid value",
+        ),
+        (
+            good.replacen("\"ttl\": 20", "\"ttl\": 4000000000", 1),
+            "has the TTL 4000000000",
+        ),
+        (
+            good.replacen("\"owned\"", "\"had\"", 1),
+            "is damaged: unknown variant",
+        ),
+        (
+            good.replacen("\"owner\"", "\"region\"", 1),
+            "is damaged: unknown field",
+        ),
     ] {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join(UNITS_FILE), &bad).unwrap();
-        assert!(peek_units(directory.path()).is_err_and(|why| why.to_string().contains(said)), "{said}");
+        assert!(
+            peek_units(directory.path()).is_err_and(|why| why.to_string().contains(said)),
+            "{said}"
+        );
         let why = load_units(directory.path()).unwrap_err();
-        assert!(why.contains(said) && why.ends_with("; it is set aside as units.json.bad") && !why.contains('\n'), "{why}");
-        assert_eq!(fs::read(directory.path().join(UNITS_SET_ASIDE)).unwrap(), bad.as_bytes());
-        assert_eq!(load_units(directory.path()), Ok(UnitRecords::new()), "and not met again");
-        assert!(were_units_lost(directory.path()), "although the next start knows of it");
+        assert!(
+            why.contains(said)
+                && why.ends_with("; it is set aside as units.json.bad")
+                && !why.contains('\n'),
+            "{why}"
+        );
+        assert_eq!(
+            fs::read(directory.path().join(UNITS_SET_ASIDE)).unwrap(),
+            bad.as_bytes()
+        );
+        assert_eq!(
+            load_units(directory.path()),
+            Ok(UnitRecords::new()),
+            "and not met again"
+        );
+        assert!(
+            were_units_lost(directory.path()),
+            "although the next start knows of it"
+        );
         write_units(directory.path(), &units()).unwrap();
         assert!(!were_units_lost(directory.path()));
     }
@@ -206,8 +377,15 @@ fn damaged_units_are_said_and_set_aside() {
     fs::write(directory.path().join(UNITS_FILE), &later).unwrap();
     for _ in 0..2 {
         let why = load_units(directory.path()).unwrap_err();
-        assert!(why.contains("has format 9, written by Meridian") && why.contains("it stays for that version"), "{why}");
-        assert_eq!(fs::read(directory.path().join(UNITS_FILE)).unwrap(), later.as_bytes());
+        assert!(
+            why.contains("has format 9, written by Meridian")
+                && why.contains("it stays for that version"),
+            "{why}"
+        );
+        assert_eq!(
+            fs::read(directory.path().join(UNITS_FILE)).unwrap(),
+            later.as_bytes()
+        );
     }
 }
 
@@ -220,15 +398,27 @@ fn one_process_has_a_state_directory() {
     drop(lock);
     let _lock = Lock::take(&state).unwrap();
     fs::write(directory.path().join("file"), "").unwrap();
-    let why = Lock::take(&directory.path().join("file")).unwrap_err().to_string();
-    assert!(why.starts_with("the state directory cannot be locked: "), "{why}");
+    let why = Lock::take(&directory.path().join("file"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        why.starts_with("the state directory cannot be locked: "),
+        "{why}"
+    );
 }
 
 fn unit() -> impl Strategy<Value = UnitRecord> {
     let ttl = (0..=Ttl::MAX.secs()).prop_map(|seconds| Ttl::from_secs(seconds).unwrap());
-    let owned = (".{0,9}", 1..=MAX_EPOCH, ttl.clone()).prop_map(|(owner, epoch, ttl)| UnitRecord::Owned { owner, epoch, ttl });
-    let fenced = (prop::option::of(".{0,9}"), ".{0,9}", 0..=MAX_EPOCH, ttl)
-        .prop_map(|(last, next, epoch, ttl)| UnitRecord::Fenced { last, next, epoch, ttl });
+    let owned = (".{0,9}", 1..=MAX_EPOCH, ttl.clone())
+        .prop_map(|(owner, epoch, ttl)| UnitRecord::Owned { owner, epoch, ttl });
+    let fenced = (prop::option::of(".{0,9}"), ".{0,9}", 0..=MAX_EPOCH, ttl).prop_map(
+        |(last, next, epoch, ttl)| UnitRecord::Fenced {
+            last,
+            next,
+            epoch,
+            ttl,
+        },
+    );
     prop_oneof![owned, fenced]
 }
 
@@ -238,22 +428,36 @@ fn duration() -> impl Strategy<Value = Duration> {
 
 fn record() -> impl Strategy<Value = Record> {
     let flags = any::<(bool, bool, bool)>();
-    let times = (prop::option::of(duration()), prop::collection::vec(duration(), 0..5), prop::option::of(duration()));
-    (flags, times, prop::option::of(0u16..=10_000)).prop_map(|((up, settled, judged), (changed, changes, hold), load)| Record {
-        up,
-        settled,
-        judged,
-        changed,
-        changes,
-        hold,
-        load: load.map(|load| f64::from(load) / 10_000.0),
-    })
+    let times = (
+        prop::option::of(duration()),
+        prop::collection::vec(duration(), 0..5),
+        prop::option::of(duration()),
+    );
+    (flags, times, prop::option::of(0u16..=10_000)).prop_map(
+        |((up, settled, judged), (changed, changes, hold), load)| Record {
+            up,
+            settled,
+            judged,
+            changed,
+            changes,
+            hold,
+            load: load.map(|load| f64::from(load) / 10_000.0),
+        },
+    )
 }
 
 fn pool() -> impl Strategy<Value = PoolRecord> {
-    let phase = prop_oneof![Just(Phase::InUse), duration().prop_map(Phase::Ramping), Just(Phase::Held)];
+    let phase = prop_oneof![
+        Just(Phase::InUse),
+        duration().prop_map(Phase::Ramping),
+        Just(Phase::Held)
+    ];
     let own = (any::<bool>(), phase).prop_map(|(down, phase)| Return { down, phase });
-    (".{0,9}", ".{0,9}", [own.clone(), own]).prop_map(|(service, region, families)| PoolRecord { service, region, families })
+    (".{0,9}", ".{0,9}", [own.clone(), own]).prop_map(|(service, region, families)| PoolRecord {
+        service,
+        region,
+        families,
+    })
 }
 
 proptest! {
@@ -320,32 +524,72 @@ fn overrides(numbers: &[u64]) -> Overrides {
 }
 
 #[test]
-fn overrides_that_are_damaged_are_lost_until_they_are_written_again_and_the_last_good_copy_stands_in() {
+fn overrides_that_are_damaged_are_lost_until_they_are_written_again_and_the_last_good_copy_stands_in()
+ {
     let directory = tempfile::tempdir().unwrap();
-    let (path, copy) = (directory.path().join(OVERRIDES_FILE), directory.path().join("overrides.json.last"));
+    let (path, copy) = (
+        directory.path().join(OVERRIDES_FILE),
+        directory.path().join("overrides.json.last"),
+    );
     let found = || load_overrides(directory.path(), WallTime::default());
     assert_eq!(found(), FoundOverrides::default());
-    write_overrides(directory.path(), &overrides(&[1, 2]), 5, WallTime::default()).unwrap();
-    let good = FoundOverrides { overrides: overrides(&[1, 2]), last: 5, ..FoundOverrides::default() };
+    write_overrides(
+        directory.path(),
+        &overrides(&[1, 2]),
+        5,
+        WallTime::default(),
+    )
+    .unwrap();
+    let good = FoundOverrides {
+        overrides: overrides(&[1, 2]),
+        last: 5,
+        ..FoundOverrides::default()
+    };
     assert_eq!(found(), good);
-    let later = fs::read_to_string(&path).unwrap().replace("\"format\": 1", "\"format\": 9");
-    for (bad, said) in [("{}", ".json is damaged"), ("", ".json is damaged"), (&later[..], ".json has format 9")] {
+    let later = fs::read_to_string(&path)
+        .unwrap()
+        .replace("\"format\": 1", "\"format\": 9");
+    for (bad, said) in [
+        ("{}", ".json is damaged"),
+        ("", ".json is damaged"),
+        (&later[..], ".json has format 9"),
+    ] {
         fs::write(&path, bad).unwrap();
         for _ in 0..2 {
             let found = found();
             assert_eq!((&found.overrides, found.last), (&overrides(&[1, 2]), 5));
             let why = found.lost.unwrap();
-            let expected = "; the 2 overrides of the last good copy, overrides.json.last, are in force";
+            let expected =
+                "; the 2 overrides of the last good copy, overrides.json.last, are in force";
             assert!(why.contains(said) && why.ends_with(expected), "{why}");
-            assert_eq!(fs::read_to_string(&path).unwrap(), bad, "it is left as it is, at every start");
+            assert_eq!(
+                fs::read_to_string(&path).unwrap(),
+                bad,
+                "it is left as it is, at every start"
+            );
         }
     }
     write_overrides(directory.path(), &overrides(&[2]), 6, WallTime::default()).unwrap();
-    assert_eq!(found(), FoundOverrides { overrides: overrides(&[2]), last: 6, ..FoundOverrides::default() });
-    assert_eq!(fs::read_to_string(directory.path().join("overrides.json.bad")).unwrap(), later);
+    assert_eq!(
+        found(),
+        FoundOverrides {
+            overrides: overrides(&[2]),
+            last: 6,
+            ..FoundOverrides::default()
+        }
+    );
+    assert_eq!(
+        fs::read_to_string(directory.path().join("overrides.json.bad")).unwrap(),
+        later
+    );
 
     fs::remove_file(&path).unwrap();
-    assert!(found().lost.unwrap().contains(".json is gone, and overrides.json.last is there; the one override"));
+    assert!(
+        found()
+            .lost
+            .unwrap()
+            .contains(".json is gone, and overrides.json.last is there; the one override")
+    );
     fs::write(&path, "{}").unwrap();
     fs::write(&copy, "{}").unwrap();
     let both = found();
@@ -353,7 +597,14 @@ fn overrides_that_are_damaged_are_lost_until_they_are_written_again_and_the_last
     // A copy that lags, since the process ended between the two writes, is not looked at.
     write_overrides(directory.path(), &overrides(&[7]), 7, WallTime::default()).unwrap();
     fs::write(&copy, "{}").unwrap();
-    assert_eq!(found(), FoundOverrides { overrides: overrides(&[7]), last: 7, ..FoundOverrides::default() });
+    assert_eq!(
+        found(),
+        FoundOverrides {
+            overrides: overrides(&[7]),
+            last: 7,
+            ..FoundOverrides::default()
+        }
+    );
     // A link leads to what is not ours.
     fs::rename(&path, &copy).unwrap();
     std::os::unix::fs::symlink(&copy, &path).unwrap();

@@ -54,11 +54,32 @@ enum Row {
 /// The file's content.
 pub fn encode_units(records: &UnitRecords) -> Vec<u8> {
     let row = |record: &UnitRecord| match record.clone() {
-        UnitRecord::Owned { owner, epoch, ttl } => Row::Owned { owner, epoch, ttl: ttl.secs() },
-        UnitRecord::Fenced { last, next, epoch, ttl } => Row::Fenced { last, next, epoch, ttl: ttl.secs() },
+        UnitRecord::Owned { owner, epoch, ttl } => Row::Owned {
+            owner,
+            epoch,
+            ttl: ttl.secs(),
+        },
+        UnitRecord::Fenced {
+            last,
+            next,
+            epoch,
+            ttl,
+        } => Row::Fenced {
+            last,
+            next,
+            epoch,
+            ttl: ttl.secs(),
+        },
     };
-    let units = records.iter().map(|(name, record)| (name.clone(), row(record))).collect();
-    let file = File { format: FORMAT, meridian: env!("CARGO_PKG_VERSION").into(), units };
+    let units = records
+        .iter()
+        .map(|(name, record)| (name.clone(), row(record)))
+        .collect();
+    let file = File {
+        format: FORMAT,
+        meridian: env!("CARGO_PKG_VERSION").into(),
+        units,
+    };
     let mut text = serde_json::to_vec_pretty(&file).expect("strings and numbers have a JSON form");
     text.push(b'\n');
     text
@@ -67,7 +88,10 @@ pub fn encode_units(records: &UnitRecords) -> Vec<u8> {
 /// What a file says.
 pub fn decode_units(bytes: &[u8]) -> Result<UnitRecords, Unusable> {
     let file: File<'_> = parse(bytes, FORMAT)?;
-    file.units.into_iter().map(|(name, row)| Ok((name.clone(), row.read(&name)?))).collect()
+    file.units
+        .into_iter()
+        .map(|(name, row)| Ok((name.clone(), row.read(&name)?)))
+        .collect()
 }
 
 impl Row {
@@ -77,12 +101,22 @@ impl Row {
             Row::Fenced { epoch, ttl, .. } => (0, *epoch, *ttl),
         };
         if !(least..=MAX_EPOCH).contains(&epoch) {
-            return Err(format!("is damaged: {name} has the epoch {epoch}, and epochs go from {least} to {MAX_EPOCH}"));
+            return Err(format!(
+                "is damaged: {name} has the epoch {epoch}, and epochs go from {least} to {MAX_EPOCH}"
+            ));
         }
-        let ttl = Ttl::from_secs(seconds).ok_or_else(|| format!("is damaged: {name} has the TTL {seconds}"))?;
+        let ttl = Ttl::from_secs(seconds)
+            .ok_or_else(|| format!("is damaged: {name} has the TTL {seconds}"))?;
         Ok(match self {
             Row::Owned { owner, epoch, .. } => UnitRecord::Owned { owner, epoch, ttl },
-            Row::Fenced { last, next, epoch, .. } => UnitRecord::Fenced { last, next, epoch, ttl },
+            Row::Fenced {
+                last, next, epoch, ..
+            } => UnitRecord::Fenced {
+                last,
+                next,
+                epoch,
+                ttl,
+            },
         })
     }
 }

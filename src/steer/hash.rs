@@ -30,7 +30,9 @@ const TABLE: [u64; (1 << STEPS) + 1] = table();
 /// The key of a name.
 pub(super) fn key(name: &str) -> u64 {
     let octets = name.bytes();
-    mix(octets.fold(0xcbf2_9ce4_8422_2325, |hash, octet| (hash ^ u64::from(octet)).wrapping_mul(0x100_0000_01b3)))
+    mix(octets.fold(0xcbf2_9ce4_8422_2325, |hash, octet| {
+        (hash ^ u64::from(octet)).wrapping_mul(0x100_0000_01b3)
+    }))
 }
 
 /// The key of an endpoint.
@@ -120,11 +122,17 @@ mod tests {
     #[test]
     fn fixed_vectors() {
         assert_eq!(key("eu-west"), 0x6531_e356_1ec8_94e2);
-        assert_eq!(endpoint_key(&Target::Address("2001:db8::10".parse().unwrap())), 0xc763_ed75_5e93_47aa);
+        assert_eq!(
+            endpoint_key(&Target::Address("2001:db8::10".parse().unwrap())),
+            0xc763_ed75_5e93_47aa
+        );
         assert_eq!(hashed("192.0.2.0/24"), 0x7eef_dbf4_66ab_7e9a);
         assert_eq!(hashed("192.0.0.0/16"), 0x6019_e5c3_7c62_3304);
         assert_eq!(hashed("2001:db8:1::/48"), 0xa765_abc6_50b5_308c);
-        assert_eq!(draw(hashed("192.0.2.0/24"), key("eu-west")), 0x0002_34a2_68e8_b30c);
+        assert_eq!(
+            draw(hashed("192.0.2.0/24"), key("eu-west")),
+            0x0002_34a2_68e8_b30c
+        );
         assert_eq!(minus_log2(u64::MAX), 0x0000_0000_0000_2e2e);
     }
 

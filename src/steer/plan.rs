@@ -11,7 +11,10 @@ use crate::dns::{RrType, Ttl};
 use crate::health::State;
 use crate::memory;
 use crate::metrics::{Tally, UNCOUNTED};
-use crate::model::{Endpoint, Families, Family, MapId, Moment, Pool, Region, RegionId, Route, Service, Share, Target};
+use crate::model::{
+    Endpoint, Families, Family, MapId, Moment, Pool, Region, RegionId, Route, Service, Share,
+    Target,
+};
 use crate::zone::rrs;
 
 /// The steps of availability, best first. For each client, inside its border, the first that has a
@@ -39,8 +42,16 @@ pub enum Rung {
 
 impl Rung {
     /// All rungs, best first.
-    pub const ALL: [Rung; 8] =
-        [Rung::Up, Rung::Shed, Rung::Survivors, Rung::SomeSurvivors, Rung::Standby, Rung::Fallback, Rung::AsIfUp, Rung::Every];
+    pub const ALL: [Rung; 8] = [
+        Rung::Up,
+        Rung::Shed,
+        Rung::Survivors,
+        Rung::SomeSurvivors,
+        Rung::Standby,
+        Rung::Fallback,
+        Rung::AsIfUp,
+        Rung::Every,
+    ];
 
     /// The best rung of a bit set; `None` of an empty one.
     #[inline]
@@ -279,11 +290,21 @@ impl Plan {
         holding: Option<Holding>,
     ) -> Plan {
         // While a weight grows all are counted in fractions, so that a weight of 1 can grow too.
-        let scale = if standings.iter().any(|standing| standing.share < RAMP_STEPS) { RAMP_STEPS } else { 1 };
+        let scale = if standings.iter().any(|standing| standing.share < RAMP_STEPS) {
+            RAMP_STEPS
+        } else {
+            1
+        };
         let drawn = |weight: u32, share: u32| if scale == 1 { weight } else { weight * share };
-        let note = |(pool, standing): (&Pool, &Standing)| Note { weight: pool.weight.get(), standing: standing.clone() };
+        let note = |(pool, standing): (&Pool, &Standing)| Note {
+            weight: pool.weight.get(),
+            standing: standing.clone(),
+        };
         let notes = service.pools.iter().zip(standings).map(note).collect();
-        let ttl = holding.as_ref().and_then(|holding| holding.max_ttl).map_or(service.ttl, |most| most.min(service.ttl));
+        let ttl = holding
+            .as_ref()
+            .and_then(|holding| holding.max_ttl)
+            .map_or(service.ttl, |most| most.min(service.ttl));
         let mut layout = Layout::new(service, ttl);
         let (mut pools, all): (Vec<PoolPlan>, Vec<[Ring; 2]>) = service
             .pools
@@ -297,21 +318,35 @@ impl Plan {
         let mut last_resort = &service.fallback;
         if let (Some(holding), Some(unit)) = (&holding, &service.unit) {
             let owner = holding.owner();
-            pools.iter_mut().filter(|pool| Some(pool.region) != owner).for_each(|pool| pool.rungs = [0; 2]);
+            pools
+                .iter_mut()
+                .filter(|pool| Some(pool.region) != owner)
+                .for_each(|pool| pool.rungs = [0; 2]);
             if owner.is_none() {
                 last_resort = &unit.rules.fence_answer;
             }
         }
         let fallback = Family::BOTH.map(|family| {
-            let addresses: Vec<_> =
-                last_resort.iter().map(|a| Target::Address(*a)).filter(|t| t.families().contains(family)).collect();
+            let addresses: Vec<_> = last_resort
+                .iter()
+                .map(|a| Target::Address(*a))
+                .filter(|t| t.families().contains(family))
+                .collect();
             layout.ring(&addresses.iter().map(|target| (target, 1)))
         });
         let any = Family::BOTH.map(|family| {
-            let pools = pools.iter().fold(0, |any, pool| any | pool.rungs[family.index()]);
+            let pools = pools
+                .iter()
+                .fold(0, |any, pool| any | pool.rungs[family.index()]);
             // A CNAME beside addresses of the other family would be taken for both.
-            let has_fallback = fallback[family.index()].len > 0 || (service.names && !last_resort.is_empty());
-            pools | if has_fallback { Rung::Fallback.bit() } else { 0 }
+            let has_fallback =
+                fallback[family.index()].len > 0 || (service.names && !last_resort.is_empty());
+            pools
+                | if has_fallback {
+                    Rung::Fallback.bit()
+                } else {
+                    0
+                }
         });
         let mut by_region = vec![NO_POOL; regions.len()].into_boxed_slice();
         for (index, pool) in pools.iter().enumerate() {
@@ -320,12 +355,21 @@ impl Plan {
         let mut by_priority: Box<[u16]> = (0..pools.len() as u16).collect();
         by_priority.sort_by_key(|index| pools[usize::from(*index)].priority);
         let keys = layout.keys.take().map(|slots| {
-            let pools = pools.iter().map(|pool| hash::key(&regions[pool.region.index()].name)).collect();
-            Box::new(Keys { pools, slots: slots.into() })
+            let pools = pools
+                .iter()
+                .map(|pool| hash::key(&regions[pool.region.index()].name))
+                .collect();
+            Box::new(Keys {
+                pools,
+                slots: slots.into(),
+            })
         });
         let svcb = service.svcb.iter().map(|set| {
             let hints = |rings: [Ring; 2]| rings.map(|ring| layout.addresses(ring));
-            let pools = pools.iter().zip(&all).map(|(pool, all)| SvcbHints { usable: hints(pool.usable), all: hints(*all) });
+            let pools = pools.iter().zip(&all).map(|(pool, all)| SvcbHints {
+                usable: hints(pool.usable),
+                all: hints(*all),
+            });
             Svcb::compile(set, ttl, pools, hints(fallback))
         });
         let svcb = svcb.collect();
@@ -361,12 +405,19 @@ impl Plan {
     /// Counts the answers of each pool, and then those with the `fallback` addresses, in `counters`, by their
     /// numbers in a [`crate::metrics::Tally`]; a new plan counts in none.
     pub fn count_in(&mut self, counters: &[u32]) {
-        self.pools.iter_mut().zip(counters).for_each(|(pool, counter)| pool.counter = *counter);
+        self.pools
+            .iter_mut()
+            .zip(counters)
+            .for_each(|(pool, counter)| pool.counter = *counter);
         self.fallback_counter = counters.get(self.pools.len()).copied().unwrap_or(UNCOUNTED);
     }
 
     /// Whether `pool` of `service` is up, for each family that it offers.
-    pub fn is_up(service: &Service, pool: &Pool, state: &dyn Fn(&Endpoint) -> State) -> [Option<bool>; 2] {
+    pub fn is_up(
+        service: &Service,
+        pool: &Pool,
+        state: &dyn Fn(&Endpoint) -> State,
+    ) -> [Option<bool>; 2] {
         let states: Vec<State> = pool.endpoints.iter().map(state).collect();
         judge_families(service, pool, &states).map(|judged| judged.map(|judged| judged.up))
     }
@@ -377,7 +428,9 @@ impl Plan {
         // Pools are in the order of their regions: a service that is everywhere needs no table.
         match self.pools.get(region.index()) {
             Some(pool) if pool.region == region => Some(pool),
-            _ => self.pools.get(usize::from(*self.by_region.get(region.index())?)),
+            _ => self
+                .pools
+                .get(usize::from(*self.by_region.get(region.index())?)),
         }
     }
 
@@ -388,7 +441,10 @@ impl Plan {
             None => 0,
             // A service that is everywhere needs no table.
             Some(region) if self.pools.len() == self.by_region.len() => region.index(),
-            Some(region) => self.by_region.get(region.index()).map_or(usize::MAX, |pool| usize::from(*pool)),
+            Some(region) => self
+                .by_region
+                .get(region.index())
+                .map_or(usize::MAX, |pool| usize::from(*pool)),
         };
         memory::fetch(&self.pools, index);
     }
@@ -415,12 +471,18 @@ impl Plan {
 
     /// What else is known of the service's pool in `region`, where there is anything.
     pub fn note(&self, region: RegionId) -> Option<&Note> {
-        self.notes.get(self.pools.binary_search_by_key(&region, |pool| pool.region).ok()?)
+        self.notes.get(
+            self.pools
+                .binary_search_by_key(&region, |pool| pool.region)
+                .ok()?,
+        )
     }
 
     /// Pools, lowest priority number first.
     pub fn by_priority(&self) -> impl Iterator<Item = &PoolPlan> {
-        self.by_priority.iter().map(|index| &self.pools[usize::from(*index)])
+        self.by_priority
+            .iter()
+            .map(|index| &self.pools[usize::from(*index)])
     }
 
     /// The rungs that have something for `family`, for clients without a border.
@@ -436,12 +498,16 @@ impl Plan {
 
     /// The place of `pool`, one of this plan's, among its pools.
     pub(super) fn index_of(&self, pool: &PoolPlan) -> usize {
-        self.pools.binary_search_by_key(&pool.region, |own| own.region).unwrap_or_default()
+        self.pools
+            .binary_search_by_key(&pool.region, |own| own.region)
+            .unwrap_or_default()
     }
 
     /// The key of `pool`, for [`hash`]; 0 where no client draws for it.
     pub(super) fn key_of(&self, pool: &PoolPlan) -> u64 {
-        self.keys.as_ref().map_or(0, |keys| keys.pools[self.index_of(pool)])
+        self.keys
+            .as_ref()
+            .map_or(0, |keys| keys.pools[self.index_of(pool)])
     }
 
     /// A share of the answers goes to the next priority.
@@ -451,7 +517,9 @@ impl Plan {
 
     /// True for a type that it has records of, whoever asks and whatever is up.
     pub fn offers(&self, rtype: RrType) -> bool {
-        Family::of(rtype).is_some_and(|family| self.families.contains(family)) || self.names || self.svcb(rtype).is_some()
+        Family::of(rtype).is_some_and(|family| self.families.contains(family))
+            || self.names
+            || self.svcb(rtype).is_some()
     }
 
     /// Who answers, where it is a unit.
@@ -472,7 +540,13 @@ impl Plan {
 
     /// The RRs of the records of [`Plan::svcb`], for `pool` or, without, for the `fallback` addresses; and how many they are.
     #[inline(never)]
-    pub(super) fn svcb_answer(&self, svcb: usize, pool: Option<&PoolPlan>, family: Family, rung: Rung) -> (&[u8], u16) {
+    pub(super) fn svcb_answer(
+        &self,
+        svcb: usize,
+        pool: Option<&PoolPlan>,
+        family: Family,
+        rung: Rung,
+    ) -> (&[u8], u16) {
         let usable = |pool: &PoolPlan| rung <= Rung::Standby && pool.usable[family.index()].len > 0;
         self.svcb[svcb].answer(pool.map(|pool| (self.index_of(pool), usable(pool))))
     }
@@ -481,12 +555,17 @@ impl Plan {
     #[inline(never)]
     pub(super) fn pick_hashed(&self, ring: Ring, client: u64) -> usize {
         let first = ring.first as usize;
-        let Some(keys) = self.keys.as_ref().filter(|_| ring.len > 1) else { return 0 };
+        let Some(keys) = self.keys.as_ref().filter(|_| ring.len > 1) else {
+            return 0;
+        };
         let mut before = 0;
         let mut best = (0, (u64::MAX, 1));
         for slot in 0..usize::from(ring.len) {
             let cumulative = self.slots[first + slot].cumulative;
-            let lot = (hash::draw(client, keys.slots[first + slot]), cumulative - before);
+            let lot = (
+                hash::draw(client, keys.slots[first + slot]),
+                cumulative - before,
+            );
             before = cumulative;
             if hash::less(lot, best.1) {
                 best = (slot, lot);
@@ -507,7 +586,10 @@ impl Plan {
             return &self.rrs[ring.start as usize..][..usize::from(ring.length)];
         }
         let first = ring.first as usize + slot;
-        let end = self.slots.get(first + usize::from(ring.answers)).map_or(self.rrs.len(), |s| s.start as usize);
+        let end = self
+            .slots
+            .get(first + usize::from(ring.answers))
+            .map_or(self.rrs.len(), |s| s.start as usize);
         &self.rrs[self.slots[first].start as usize..end]
     }
 
@@ -545,8 +627,13 @@ fn pool_plan(
     let judged = judge_families(service, pool, &states);
     let weighted = pool.weight.get() > 0 && !drained;
     let rungs = Family::BOTH.map(|family| {
-        let rungs = judged[family.index()].map_or(0, |own| rung_set(own, weighted, held[family.index()]));
-        if kept_down { rungs & !Rung::AsIfUp.bit() } else { rungs }
+        let rungs =
+            judged[family.index()].map_or(0, |own| rung_set(own, weighted, held[family.index()]));
+        if kept_down {
+            rungs & !Rung::AsIfUp.bit()
+        } else {
+            rungs
+        }
     });
     let offered = pool.families();
     let mut ring = |family: Family, usable: bool| {
@@ -557,21 +644,32 @@ fn pool_plan(
             .endpoints
             .iter()
             .zip(&states)
-            .filter(|(endpoint, state)| endpoint.target.families().contains(family) && (state.up || !usable))
+            .filter(|(endpoint, state)| {
+                endpoint.target.families().contains(family) && (state.up || !usable)
+            })
             .map(|(endpoint, _)| (&endpoint.target, endpoint.weight.get()));
         // Endpoints of weight 0 are standby inside their pool.
         let active = endpoints.clone().any(|(_, weight)| weight > 0);
-        layout.ring(&endpoints.filter(|(_, weight)| *weight > 0 || !active).map(|(t, w)| (t, w.max(1))))
+        layout.ring(
+            &endpoints
+                .filter(|(_, weight)| *weight > 0 || !active)
+                .map(|(t, w)| (t, w.max(1))),
+        )
     };
     let all = Family::BOTH.map(|family| ring(family, false));
     let every_up = states.iter().all(|s| s.up);
-    let usable = if every_up { all } else { Family::BOTH.map(|family| ring(family, true)) };
+    let usable = if every_up {
+        all
+    } else {
+        Family::BOTH.map(|family| ring(family, true))
+    };
     let plan = PoolPlan {
         region: pool.region,
         weight: pool.weight.get(),
         priority: pool.priority,
         rungs,
-        doubt: states.iter().any(|s| !s.settled) || standing.is_some_and(|standing| standing.announced),
+        doubt: states.iter().any(|s| !s.settled)
+            || standing.is_some_and(|standing| standing.announced),
         up: states.iter().filter(|s| s.up).count() as u16,
         endpoints: states.len() as u16,
         counter: UNCOUNTED,
@@ -593,7 +691,11 @@ struct Judged {
 /// names.
 fn judge_families(service: &Service, pool: &Pool, states: &[State]) -> [Option<Judged>; 2] {
     let offered = pool.families();
-    let own = Family::BOTH.map(|family| offered.contains(family).then(|| judge(pool, states, family)));
+    let own = Family::BOTH.map(|family| {
+        offered
+            .contains(family)
+            .then(|| judge(pool, states, family))
+    });
     if service.is_split() {
         return own;
     }
@@ -602,27 +704,50 @@ fn judge_families(service: &Service, pool: &Pool, states: &[State]) -> [Option<J
     if service.names {
         // The region is chosen whatever the type; where it lacks a family, that is NODATA.
         let some_survive = own.iter().flatten().any(|judged| judged.survivors);
-        return [Some(Judged { up, survivors, some_survive }); 2];
+        return [Some(Judged {
+            up,
+            survivors,
+            some_survive,
+        }); 2];
     }
     // What survives in one family is no reason to hand out what is dead in the other.
-    own.map(|judged| judged.map(|judged| Judged { up, survivors, some_survive: judged.survivors }))
+    own.map(|judged| {
+        judged.map(|judged| Judged {
+            up,
+            survivors,
+            some_survive: judged.survivors,
+        })
+    })
 }
 
 /// A pool is up in a family when the weight of its up endpoints is at least `min_up` of the total
 /// there, and at least one is up.
 fn judge(pool: &Pool, states: &[State], family: Family) -> Judged {
     let (mut up, mut total, mut survivors) = (0u64, 0u64, false);
-    let members = || pool.endpoints.iter().zip(states).filter(|(e, _)| e.target.families().contains(family));
+    let members = || {
+        pool.endpoints
+            .iter()
+            .zip(states)
+            .filter(|(e, _)| e.target.families().contains(family))
+    };
     let weightless = members().all(|(e, _)| e.weight.get() == 0);
     for (endpoint, state) in members() {
-        let weight = if weightless { 1 } else { u64::from(endpoint.weight.get()) };
+        let weight = if weightless {
+            1
+        } else {
+            u64::from(endpoint.weight.get())
+        };
         total += weight;
         if state.up {
             up += weight;
             survivors = true;
         }
     }
-    Judged { up: survivors && pool.min_up.is_reached(up, total), survivors, some_survive: survivors }
+    Judged {
+        up: survivors && pool.min_up.is_reached(up, total),
+        survivors,
+        some_survive: survivors,
+    }
 }
 
 fn rung_set(view: Judged, weighted: bool, held: bool) -> u8 {
@@ -652,9 +777,19 @@ impl Layout {
     fn new(service: &Service, ttl: Ttl) -> Layout {
         // Room for all endpoints once, as when all are up: IPv4 addresses with one answer fill it exactly.
         let endpoints = service.pools.iter().map(|pool| pool.endpoints.len()).sum();
-        let (bytes, slots) = (Vec::with_capacity(16 * endpoints), Vec::with_capacity(endpoints));
+        let (bytes, slots) = (
+            Vec::with_capacity(16 * endpoints),
+            Vec::with_capacity(endpoints),
+        );
         let keys = service.by_client.then(Vec::new);
-        Layout { ttl, answers: service.answers, bytes, slots, keys, states: Vec::new() }
+        Layout {
+            ttl,
+            answers: service.answers,
+            bytes,
+            slots,
+            keys,
+            states: Vec::new(),
+        }
     }
 
     fn ring<'a>(&mut self, endpoints: &(impl Iterator<Item = (&'a Target, u32)> + Clone)) -> Ring {
@@ -662,16 +797,31 @@ impl Layout {
         let answers = usize::from(self.answers).min(count);
         let (first, start) = (self.slots.len(), self.bytes.len());
         let mut cumulative = 0;
-        for (target, weight) in endpoints.clone().chain(endpoints.clone().take(answers.saturating_sub(1))) {
+        for (target, weight) in endpoints
+            .clone()
+            .chain(endpoints.clone().take(answers.saturating_sub(1)))
+        {
             cumulative += u64::from(weight);
-            self.slots.push(Slot { start: self.bytes.len() as u32, cumulative });
+            self.slots.push(Slot {
+                start: self.bytes.len() as u32,
+                cumulative,
+            });
             if let Some(keys) = &mut self.keys {
                 keys.push(hash::endpoint_key(target));
             }
             self.push_rr(target);
         }
-        let end = self.slots.get(first + answers).map_or(self.bytes.len(), |slot| slot.start as usize);
-        Ring { first: first as u32, start: start as u32, length: (end - start) as u16, len: count as u16, answers: answers as u8 }
+        let end = self
+            .slots
+            .get(first + answers)
+            .map_or(self.bytes.len(), |slot| slot.start as usize);
+        Ring {
+            first: first as u32,
+            start: start as u32,
+            length: (end - start) as u16,
+            len: count as u16,
+            answers: answers as u8,
+        }
     }
 
     fn push_rr(&mut self, target: &Target) {
@@ -688,7 +838,11 @@ impl Layout {
         let slots = &self.slots[ring.first as usize..][..usize::from(ring.len)];
         slots
             .iter()
-            .flat_map(|slot| rrs(&self.bytes[slot.start as usize..]).next().map(|(_, rdata)| rdata))
+            .flat_map(|slot| {
+                rrs(&self.bytes[slot.start as usize..])
+                    .next()
+                    .map(|(_, rdata)| rdata)
+            })
             .flatten()
             .copied()
             .collect()
@@ -702,7 +856,12 @@ impl Layout {
         };
         let text = format!("epoch={} {owner}", holding.epoch);
         let mut rr = Vec::new();
-        push_rr(&mut rr, RrType::TXT, ttl, &[&[text.len() as u8], text.as_bytes()].concat());
+        push_rr(
+            &mut rr,
+            RrType::TXT,
+            ttl,
+            &[&[text.len() as u8], text.as_bytes()].concat(),
+        );
         rr.into()
     }
 }

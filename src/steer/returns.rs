@@ -64,7 +64,12 @@ impl Returns {
         let (ramp, resume) = (service.ramp, service.resume);
         let pools = vec![<[Return; 2]>::default(); service.pools.len()];
         let offers = service.pools.iter().map(Pool::families).collect();
-        (ramp.is_some() || resume == Resume::Manual).then_some(Returns { ramp, resume, pools, offers })
+        (ramp.is_some() || resume == Resume::Manual).then_some(Returns {
+            ramp,
+            resume,
+            pools,
+            offers,
+        })
     }
 
     /// Where one of the service's pools is, per family.
@@ -79,19 +84,34 @@ impl Returns {
             Phase::Held if self.resume == Resume::Auto => Phase::InUse,
             phase => phase,
         };
-        self.pools[pool] = returns.map(|own| Return { phase: known(own.phase), ..own });
+        self.pools[pool] = returns.map(|own| Return {
+            phase: known(own.phase),
+            ..own
+        });
     }
 
     /// Takes in whether a pool is up, for each family that it offers. `undone` says that it is up
     /// because a fall was undone.
-    pub fn update(&mut self, pool: usize, up: [Option<bool>; 2], undone: bool, now: Moment) -> Option<Ramp> {
+    pub fn update(
+        &mut self,
+        pool: usize,
+        up: [Option<bool>; 2],
+        undone: bool,
+        now: Moment,
+    ) -> Option<Ramp> {
         let before = self.is_ramping(pool);
         for family in Family::BOTH {
-            let Some(up) = up[family.index()] else { continue };
+            let Some(up) = up[family.index()] else {
+                continue;
+            };
             let own = &self.pools[pool][family.index()];
             let phase = match own.phase {
                 _ if own.down && up && !undone => self.returned(now),
-                Phase::Ramping(since) if up && self.ramp.is_none_or(|ramp| now.since(since) >= ramp) => Phase::InUse,
+                Phase::Ramping(since)
+                    if up && self.ramp.is_none_or(|ramp| now.since(since) >= ramp) =>
+                {
+                    Phase::InUse
+                }
                 phase => phase,
             };
             self.pools[pool][family.index()] = Return { down: !up, phase };
@@ -111,10 +131,14 @@ impl Returns {
     /// When a weight grows next.
     pub fn next_step(&self, now: Moment) -> Option<Moment> {
         let ramp = self.ramp?;
-        let ramping = self.pools.iter().flatten().filter_map(|own| match own.phase {
-            Phase::Ramping(since) if !own.down => Some(since),
-            _ => None,
-        });
+        let ramping = self
+            .pools
+            .iter()
+            .flatten()
+            .filter_map(|own| match own.phase {
+                Phase::Ramping(since) if !own.down => Some(since),
+                _ => None,
+            });
         let next = |since: Moment| {
             let nanos = ramp.as_nanos() * (steps(now.since(since), ramp) + 1);
             since + Duration::from_nanos(nanos.div_ceil(u128::from(RAMP_STEPS)) as u64)
@@ -125,11 +149,17 @@ impl Returns {
     /// What a plan needs to know of a pool.
     pub fn standing(&self, pool: usize, now: Moment) -> Standing {
         let share = |own: &Return| match (own.phase, self.ramp) {
-            (Phase::Ramping(since), Some(ramp)) => steps(now.since(since), ramp).clamp(1, RAMP_STEPS.into()) as u32,
+            (Phase::Ramping(since), Some(ramp)) => {
+                steps(now.since(since), ramp).clamp(1, RAMP_STEPS.into()) as u32
+            }
             _ => RAMP_STEPS,
         };
-        let offered = Family::BOTH.into_iter().filter(|family| self.offers[pool].contains(*family));
-        let used = offered.map(|family| &self.pools[pool][family.index()]).filter(|own| !own.down && !own.is_held());
+        let offered = Family::BOTH
+            .into_iter()
+            .filter(|family| self.offers[pool].contains(*family));
+        let used = offered
+            .map(|family| &self.pools[pool][family.index()])
+            .filter(|own| !own.down && !own.is_held());
         Standing {
             held: self.pools[pool].map(|own| own.is_held()),
             share: used.map(share).max().unwrap_or(RAMP_STEPS),
@@ -147,7 +177,9 @@ impl Returns {
     }
 
     fn is_ramping(&self, pool: usize) -> bool {
-        self.pools[pool].iter().any(|own| !own.down && matches!(own.phase, Phase::Ramping(_)))
+        self.pools[pool]
+            .iter()
+            .any(|own| !own.down && matches!(own.phase, Phase::Ramping(_)))
     }
 
     fn ramp_changed(&self, pool: usize, before: bool) -> Option<Ramp> {
@@ -172,7 +204,10 @@ impl<T: Copy> Return<T> {
             Phase::Ramping(since) => Phase::Ramping(time(since)),
             Phase::Held => Phase::Held,
         };
-        Return { down: self.down, phase }
+        Return {
+            down: self.down,
+            phase,
+        }
     }
 }
 

@@ -77,7 +77,12 @@ pub enum Verdict {
 /// Picks the region and its RRs; `None` only for a family the service does not have inside the border, and of a unit that nobody owns.
 /// Where the service hands out names, the region may have no RRs of that family.
 #[inline]
-pub fn select<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng, trace: &mut impl Trace) -> Option<Selection<'p>> {
+pub fn select<'p>(
+    plan: &'p Plan,
+    asked: &Asked<'_>,
+    rng: &mut fastrand::Rng,
+    trace: &mut impl Trace,
+) -> Option<Selection<'p>> {
     let rung = Rung::best(match asked.border {
         None => plan.rungs(asked.family),
         Some(border) => rungs_inside(plan, asked.family, border),
@@ -88,25 +93,41 @@ pub fn select<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng, tr
         }
         return Some(fallback(plan, asked, rng));
     }
-    let mut draw = Draw { plan, asked, rung, rng, trace, doubt: false };
+    let mut draw = Draw {
+        plan,
+        asked,
+        rung,
+        rng,
+        trace,
+        doubt: false,
+    };
     let pool = match (plan.route, asked.order) {
         (Route::Nearest | Route::Sticky, Some(order)) => draw.by_order(order),
         (Route::Priority, _) => draw.by_priority(),
         (Route::Unit, _) => draw.owner(),
-        (Route::Nearest | Route::Sticky | Route::Weighted, _) => draw.among(&|| plan.pools.iter(), 1.0, true),
+        (Route::Nearest | Route::Sticky | Route::Weighted, _) => {
+            draw.among(&|| plan.pools.iter(), 1.0, true)
+        }
     }?;
     let doubt = draw.doubt || pool.doubt;
     let (rrs, count) = match asked.svcb {
         None => {
             let ring = plan.ring(pool, asked.family, rung);
-            (plan.answer(ring, endpoint(plan, ring, asked, rng)), ring.answers.into())
+            (
+                plan.answer(ring, endpoint(plan, ring, asked, rng)),
+                ring.answers.into(),
+            )
         }
         Some(svcb) => plan.svcb_answer(svcb, Some(pool), asked.family, rung),
     };
     Some(Selection {
         region: Some(pool.region),
         rung,
-        ttl: if doubt || rung.is_degraded() { plan.ttl_min } else { plan.ttl },
+        ttl: if doubt || rung.is_degraded() {
+            plan.ttl_min
+        } else {
+            plan.ttl
+        },
         counter: pool.counter,
         count,
         rrs,
@@ -116,13 +137,22 @@ pub fn select<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng, tr
 /// The slot of `ring` whose answer is given: by weight, or by the client's lot.
 #[inline]
 fn endpoint(plan: &Plan, ring: Ring, asked: &Asked<'_>, rng: &mut fastrand::Rng) -> usize {
-    if plan.by_client { plan.pick_hashed(ring, asked.hash) } else { plan.pick(ring, rng) }
+    if plan.by_client {
+        plan.pick_hashed(ring, asked.hash)
+    } else {
+        plan.pick(ring, rng)
+    }
 }
 
 /// The rungs of the pools inside `border`; the fallback belongs to no region, so no border applies.
 fn rungs_inside(plan: &Plan, family: Family, border: &RegionSet) -> u8 {
-    let inside = plan.pools.iter().filter(|pool| border.contains(pool.region));
-    inside.fold(plan.rungs(family) & Rung::Fallback.bit(), |any, pool| any | pool.rungs[family.index()])
+    let inside = plan
+        .pools
+        .iter()
+        .filter(|pool| border.contains(pool.region));
+    inside.fold(plan.rungs(family) & Rung::Fallback.bit(), |any, pool| {
+        any | pool.rungs[family.index()]
+    })
 }
 
 #[inline(never)]
@@ -130,11 +160,21 @@ fn fallback<'p>(plan: &'p Plan, asked: &Asked<'_>, rng: &mut fastrand::Rng) -> S
     let (rrs, count) = match asked.svcb {
         None => {
             let ring = plan.fallback(asked.family);
-            (plan.answer(ring, endpoint(plan, ring, asked, rng)), ring.answers.into())
+            (
+                plan.answer(ring, endpoint(plan, ring, asked, rng)),
+                ring.answers.into(),
+            )
         }
         Some(svcb) => plan.svcb_answer(svcb, None, asked.family, Rung::Fallback),
     };
-    Selection { region: None, rung: Rung::Fallback, ttl: plan.ttl_min, counter: plan.fallback_counter, count, rrs }
+    Selection {
+        region: None,
+        rung: Rung::Fallback,
+        ttl: plan.ttl_min,
+        counter: plan.fallback_counter,
+        count,
+        rrs,
+    }
 }
 
 struct Draw<'p, 'a, T> {
@@ -160,7 +200,11 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
             for region in step.iter().filter(|region| plan.pool(**region).is_none()) {
                 self.trace.considered(*region, Verdict::NoPool, 0.0);
             }
-            self.among(&|| step.iter().filter_map(|region| plan.pool(*region)), 1.0, true)
+            self.among(
+                &|| step.iter().filter_map(|region| plan.pool(*region)),
+                1.0,
+                true,
+            )
         })
     }
 
@@ -176,7 +220,11 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
         }
         let stands = self.stands(pool);
         self.doubt |= pool.doubt && !stands;
-        let (verdict, chance) = if stands { (Verdict::Taken, 1.0) } else { (Verdict::PassedOver, 0.0) };
+        let (verdict, chance) = if stands {
+            (Verdict::Taken, 1.0)
+        } else {
+            (Verdict::PassedOver, 0.0)
+        };
         self.trace.considered(region, verdict, chance);
         stands.then_some(pool)
     }
@@ -186,14 +234,21 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
     fn owner(&mut self) -> Option<&'p PoolPlan> {
         let owner = self.plan.holding()?.owner()?;
         let pool = self.alone(owner);
-        for pool in self.plan.pools.iter().filter(|pool| T::HEARS && pool.region != owner) {
+        for pool in self
+            .plan
+            .pools
+            .iter()
+            .filter(|pool| T::HEARS && pool.region != owner)
+        {
             self.trace.considered(pool.region, Verdict::PassedOver, 0.0);
         }
         pool
     }
 
     fn is_inside(&self, pool: &PoolPlan) -> bool {
-        self.asked.border.is_none_or(|border| border.contains(pool.region))
+        self.asked
+            .border
+            .is_none_or(|border| border.contains(pool.region))
     }
 
     fn stands(&self, pool: &PoolPlan) -> bool {
@@ -204,10 +259,18 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
     #[inline(never)]
     fn by_priority(&mut self) -> Option<&'p PoolPlan> {
         let plan = self.plan;
-        let of = |priority: u32| move || plan.by_priority().filter(move |pool| pool.priority == priority);
+        let of = |priority: u32| {
+            move || {
+                plan.by_priority()
+                    .filter(move |pool| pool.priority == priority)
+            }
+        };
         let mut above = 0;
         loop {
-            let priority = plan.by_priority().map(|pool| pool.priority).find(|priority| *priority > above)?;
+            let priority = plan
+                .by_priority()
+                .map(|pool| pool.priority)
+                .find(|priority| *priority > above)?;
             above = priority;
             if plan.is_trickling()
                 && self.rung == Rung::Up
@@ -215,7 +278,10 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
             {
                 let trickles = self.trickles();
                 let share = plan.trickle.as_f64();
-                let (first, next) = (self.among(&of(priority), 1.0 - share, !trickles), self.among(&of(next), share, trickles));
+                let (first, next) = (
+                    self.among(&of(priority), 1.0 - share, !trickles),
+                    self.among(&of(next), share, trickles),
+                );
                 return first.or(next);
             }
             let pool = self.among(&of(priority), 1.0, true);
@@ -227,21 +293,31 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
 
     /// True where the answer goes to the next priority.
     fn trickles(&mut self) -> bool {
-        let (next, whole) = (u64::from(self.plan.trickle.parts()), u64::from(Share::WHOLE));
+        let (next, whole) = (
+            u64::from(self.plan.trickle.parts()),
+            u64::from(Share::WHOLE),
+        );
         if !self.plan.by_client {
             return below(whole, self.rng) < next;
         }
         // No region has such a name.
         let lot = |name, weight| (hash::draw(self.asked.hash, hash::key(name)), weight);
-        hash::less(lot("next priority", next), lot("this priority", whole - next))
+        hash::less(
+            lot("next priority", next),
+            lot("this priority", whole - next),
+        )
     }
 
     /// The priority after `priority` that has a pool to take, where `priority` has one too.
     fn next_standing(&self, priority: u32) -> Option<u32> {
-        let mut standing =
-            self.plan.by_priority().filter(|pool| pool.priority >= priority && self.is_inside(pool) && self.stands(pool));
+        let mut standing = self
+            .plan
+            .by_priority()
+            .filter(|pool| pool.priority >= priority && self.is_inside(pool) && self.stands(pool));
         let first = standing.next().filter(|pool| pool.priority == priority)?;
-        standing.find(|pool| pool.priority > first.priority).map(|pool| pool.priority)
+        standing
+            .find(|pool| pool.priority > first.priority)
+            .map(|pool| pool.priority)
     }
 
     /// By weight, or by the client's lots, among those of `pools` that stand on the rung and inside the border. `chance` is how
@@ -267,7 +343,13 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
             }
         }
         // Pools of weight 0 share evenly where there is nothing better.
-        let weight = |pool: &PoolPlan| if total == 0 { 1 } else { u64::from(pool.weight) };
+        let weight = |pool: &PoolPlan| {
+            if total == 0 {
+                1
+            } else {
+                u64::from(pool.weight)
+            }
+        };
         let bound = if total == 0 { count } else { total };
         let draws = takes && count > 1 && !self.plan.by_client;
         let mut ticket = if draws { below(bound, self.rng) } else { 0 };
@@ -285,9 +367,16 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
         };
         for pool in pools().take_while(|_| T::HEARS) {
             if self.is_inside(pool) && self.stands(pool) {
-                let verdict =
-                    if taken.is_some_and(|taken| taken.region == pool.region) { Verdict::Taken } else { Verdict::NotDrawn };
-                self.trace.considered(pool.region, verdict, chance * weight(pool) as f64 / bound as f64);
+                let verdict = if taken.is_some_and(|taken| taken.region == pool.region) {
+                    Verdict::Taken
+                } else {
+                    Verdict::NotDrawn
+                };
+                self.trace.considered(
+                    pool.region,
+                    verdict,
+                    chance * weight(pool) as f64 / bound as f64,
+                );
             }
         }
         taken
@@ -297,8 +386,14 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
     #[inline(never)]
     fn least(&self, pools: impl Iterator<Item = (&'p PoolPlan, u64)>) -> Option<&'p PoolPlan> {
         let drawn = pools.filter(|(_, weight)| *weight > 0);
-        let lots = drawn.map(|(pool, weight)| (pool, (hash::draw(self.asked.hash, self.plan.key_of(pool)), weight)));
-        lots.reduce(|best, lot| if hash::less(lot.1, best.1) { lot } else { best }).map(|(pool, _)| pool)
+        let lots = drawn.map(|(pool, weight)| {
+            (
+                pool,
+                (hash::draw(self.asked.hash, self.plan.key_of(pool)), weight),
+            )
+        });
+        lots.reduce(|best, lot| if hash::less(lot.1, best.1) { lot } else { best })
+            .map(|(pool, _)| pool)
     }
 }
 

@@ -25,16 +25,25 @@ pub(super) struct SvcbHints {
 }
 
 impl Svcb {
-    pub(super) fn compile(set: &SvcbSet, ttl: Ttl, pools: impl Iterator<Item = SvcbHints>, fallback: [Vec<u8>; 2]) -> Svcb {
+    pub(super) fn compile(
+        set: &SvcbSet,
+        ttl: Ttl,
+        pools: impl Iterator<Item = SvcbHints>,
+        fallback: [Vec<u8>; 2],
+    ) -> Svcb {
         let block = |hints: &[Vec<u8>; 2]| -> Box<[u8]> {
             let mut out = Vec::new();
-            set.rdatas.iter().for_each(|rdata| push_rr(&mut out, set.rtype, ttl, &rewritten(rdata, hints)));
+            set.rdatas
+                .iter()
+                .for_each(|rdata| push_rr(&mut out, set.rtype, ttl, &rewritten(rdata, hints)));
             out.into()
         };
         Svcb {
             rtype: set.rtype,
             count: set.rdatas.len() as u16,
-            pools: pools.map(|hints| [block(&hints.usable), block(&hints.all)]).collect(),
+            pools: pools
+                .map(|hints| [block(&hints.usable), block(&hints.all)])
+                .collect(),
             fallback: block(&fallback),
         }
     }
@@ -57,7 +66,9 @@ fn rewritten(rdata: &[u8], hints: &[Vec<u8>; 2]) -> Vec<u8> {
     // The priority and the target, which is the root.
     let mut out = rdata[..3].to_vec();
     let hint = |key: u16| {
-        let family = Family::BOTH.into_iter().find(|family| SvcbSet::HINTS[family.index()] == key)?;
+        let family = Family::BOTH
+            .into_iter()
+            .find(|family| SvcbSet::HINTS[family.index()] == key)?;
         let addresses = &hints[family.index()];
         let octets = match family {
             Family::V4 => 4,
@@ -70,7 +81,11 @@ fn rewritten(rdata: &[u8], hints: &[Vec<u8>; 2]) -> Vec<u8> {
         let kept: Vec<u8>;
         let value = match key {
             MANDATORY => {
-                let keys = value.as_chunks::<2>().0.iter().filter(|key| !gone(u16::from_be_bytes(**key)));
+                let keys = value
+                    .as_chunks::<2>()
+                    .0
+                    .iter()
+                    .filter(|key| !gone(u16::from_be_bytes(**key)));
                 kept = keys.flatten().copied().collect();
                 &kept
             }

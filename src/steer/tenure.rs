@@ -141,7 +141,10 @@ pub struct Tenure {
 impl Tenure {
     /// With what is on the disk.
     pub fn new(record: Option<UnitRecord>) -> Tenure {
-        Tenure { record, ..Tenure::default() }
+        Tenure {
+            record,
+            ..Tenure::default()
+        }
     }
 
     /// What is on the disk.
@@ -156,7 +159,10 @@ impl Tenure {
 
     /// What a write that begins now is to contain.
     pub fn to_keep(&self) -> Option<&UnitRecord> {
-        self.wanted.as_ref().map(|wanted| &wanted.record).or(self.record.as_ref())
+        self.wanted
+            .as_ref()
+            .map(|wanted| &wanted.record)
+            .or(self.record.as_ref())
     }
 
     /// Takes up what another disk has; nothing that was asked of the one before counts any more.
@@ -166,7 +172,11 @@ impl Tenure {
 
     /// Has `record` written next; a change that is asked for already comes first, and nothing happens then.
     pub fn ask(&mut self, record: UnitRecord, because: Because) {
-        self.wanted.get_or_insert(Wanted { record, because, write: None });
+        self.wanted.get_or_insert(Wanted {
+            record,
+            because,
+            write: None,
+        });
     }
 
     /// Write `id` begins, and contains what is asked for.
@@ -194,31 +204,62 @@ impl Tenure {
         match (&holding.holder, &self.record) {
             (Holder::Owner(_), Some(UnitRecord::Owned { owner, epoch, ttl })) => {
                 self.vacancy = None;
-                let before = self.answered.take().filter(|before| before.epoch == *epoch && before.owner == *owner);
+                let before = self
+                    .answered
+                    .take()
+                    .filter(|before| before.epoch == *epoch && before.owner == *owner);
                 let ttl = before.map_or(*ttl, |before| before.ttl.max(*ttl));
-                self.answered = Some(Answered { owner: owner.clone(), epoch: *epoch, ttl });
+                self.answered = Some(Answered {
+                    owner: owner.clone(),
+                    epoch: *epoch,
+                    ttl,
+                });
             }
             _ => {
-                self.vacancy.get_or_insert(Vacancy { publication: None, since: None });
+                self.vacancy.get_or_insert(Vacancy {
+                    publication: None,
+                    since: None,
+                });
             }
         }
         holding
     }
 
     fn holding(&self, terms: &Terms<'_>, now: Moment) -> Holding {
-        let none = |holder, epoch| Holding { holder, epoch, max_ttl: None };
+        let none = |holder, epoch| Holding {
+            holder,
+            epoch,
+            max_ttl: None,
+        };
         match &self.record {
-            None => none(Holder::Unknown, self.answered.as_ref().map_or(0, |answered| answered.epoch)),
+            None => none(
+                Holder::Unknown,
+                self.answered.as_ref().map_or(0, |answered| answered.epoch),
+            ),
             Some(UnitRecord::Owned { owner, epoch, ttl }) => match (terms.region)(owner) {
                 None => none(Holder::Gone(owner.clone()), *epoch),
-                Some(region) if self.may_follow(owner, *epoch, terms, now) => {
-                    Holding { holder: Holder::Owner(region), epoch: *epoch, max_ttl: Some(*ttl) }
-                }
-                Some(next) => none(Holder::Fenced { until: self.due(terms), next }, epoch.saturating_sub(1)),
+                Some(region) if self.may_follow(owner, *epoch, terms, now) => Holding {
+                    holder: Holder::Owner(region),
+                    epoch: *epoch,
+                    max_ttl: Some(*ttl),
+                },
+                Some(next) => none(
+                    Holder::Fenced {
+                        until: self.due(terms),
+                        next,
+                    },
+                    epoch.saturating_sub(1),
+                ),
             },
             Some(UnitRecord::Fenced { next, epoch, .. }) => match (terms.region)(next) {
                 None => none(Holder::Gone(next.clone()), *epoch),
-                Some(next) => none(Holder::Fenced { until: self.due(terms), next }, *epoch),
+                Some(next) => none(
+                    Holder::Fenced {
+                        until: self.due(terms),
+                        next,
+                    },
+                    *epoch,
+                ),
             },
         }
     }
@@ -226,9 +267,19 @@ impl Tenure {
     /// Whether `owner` may be answered after whom this process answered last: the same, or another after a whole fence and
     /// in a higher epoch. Only a change of the state directory or of the disk's content behind our back brings it to a no.
     fn may_follow(&self, owner: &str, epoch: u64, terms: &Terms<'_>, now: Moment) -> bool {
-        let Some(answered) = &self.answered else { return true };
-        let fenced = || self.vacancy.and_then(|vacancy| vacancy.since).is_some_and(|since| since + self.fence(terms) <= now);
-        if answered.owner == owner { epoch >= answered.epoch } else { epoch > answered.epoch && fenced() }
+        let Some(answered) = &self.answered else {
+            return true;
+        };
+        let fenced = || {
+            self.vacancy
+                .and_then(|vacancy| vacancy.since)
+                .is_some_and(|since| since + self.fence(terms) <= now)
+        };
+        if answered.owner == owner {
+            epoch >= answered.epoch
+        } else {
+            epoch > answered.epoch && fenced()
+        }
     }
 
     /// How long a fence lasts.
@@ -237,7 +288,9 @@ impl Tenure {
             Some(UnitRecord::Fenced { ttl, .. }) => Some(*ttl),
             _ => None,
         };
-        let ttl = kept.max(self.answered.as_ref().map(|answered| answered.ttl)).map_or(0, Ttl::secs);
+        let ttl = kept
+            .max(self.answered.as_ref().map(|answered| answered.ttl))
+            .map_or(0, Ttl::secs);
         Duration::from_secs(ttl.into()) + terms.grace
     }
 
@@ -262,7 +315,10 @@ impl Tenure {
     /// Since `now` every thread answers from this publication or a later one; true where that begins a time without an owner.
     pub fn in_force(&mut self, publication: u64, now: Moment) -> bool {
         match &mut self.vacancy {
-            Some(Vacancy { publication: Some(first), since: since @ None }) if *first <= publication => {
+            Some(Vacancy {
+                publication: Some(first),
+                since: since @ None,
+            }) if *first <= publication => {
                 *since = Some(now);
                 true
             }
@@ -286,23 +342,54 @@ impl Tenure {
             Some(UnitRecord::Owned { owner, epoch, ttl }) => {
                 let gone = (terms.region)(owner).is_none();
                 let lost = auto && (gone || !(scene.is_up)(owner));
-                let next = if lost { (scene.ready)().into_iter().find(|region| region != owner) } else { None };
+                let next = if lost {
+                    (scene.ready)().into_iter().find(|region| region != owner)
+                } else {
+                    None
+                };
                 self.stranded = lost && next.is_none();
                 let (epoch, ttl, owner) = (*epoch, *ttl, owner.clone());
                 if let Some(next) = next {
-                    let because = if gone { Because::Gone(owner.clone()) } else { Because::Down(owner.clone()) };
-                    self.ask(UnitRecord::Fenced { last: Some(owner), next, epoch, ttl }, because);
+                    let because = if gone {
+                        Because::Gone(owner.clone())
+                    } else {
+                        Because::Down(owner.clone())
+                    };
+                    self.ask(
+                        UnitRecord::Fenced {
+                            last: Some(owner),
+                            next,
+                            epoch,
+                            ttl,
+                        },
+                        because,
+                    );
                 } else if terms.ttl > ttl {
-                    self.ask(UnitRecord::Owned { owner, epoch, ttl: terms.ttl }, Because::Kept);
+                    self.ask(
+                        UnitRecord::Owned {
+                            owner,
+                            epoch,
+                            ttl: terms.ttl,
+                        },
+                        Because::Kept,
+                    );
                 }
             }
-            Some(UnitRecord::Fenced { next, epoch, .. }) if self.due(terms).is_some_and(|due| due <= now) => {
+            Some(UnitRecord::Fenced { next, epoch, .. })
+                if self.due(terms).is_some_and(|due| due <= now) =>
+            {
                 let ready = if auto { (scene.ready)() } else { Vec::new() };
                 let other = ready.first().filter(|_| !ready.contains(next)).cloned();
-                let because = other.as_ref().map_or(Because::FenceOver, |_| Because::NotReady(next.clone()));
+                let because = other
+                    .as_ref()
+                    .map_or(Because::FenceOver, |_| Because::NotReady(next.clone()));
                 let owner = other.unwrap_or_else(|| next.clone());
                 if (terms.region)(&owner).is_some() {
-                    let record = UnitRecord::Owned { owner, epoch: epoch + 1, ttl: terms.ttl };
+                    let record = UnitRecord::Owned {
+                        owner,
+                        epoch: epoch + 1,
+                        ttl: terms.ttl,
+                    };
                     self.ask(record, because);
                 }
             }
@@ -313,15 +400,32 @@ impl Tenure {
     /// The state after an operator's word that `owner` is to be the first one, in `epoch`, at least 1; `ttl` is that of the files.
     pub fn begun(&self, owner: String, epoch: u64, ttl: Ttl) -> UnitRecord {
         let ttl = self.unknown_ttl.map_or(ttl, |longest| longest.max(ttl));
-        UnitRecord::Fenced { last: None, next: owner, epoch: epoch.saturating_sub(1), ttl }
+        UnitRecord::Fenced {
+            last: None,
+            next: owner,
+            epoch: epoch.saturating_sub(1),
+            ttl,
+        }
     }
 
     /// The state after an operator's word that `next` is to be the owner; `None` where nothing is known of the last one.
     pub fn moved(&self, next: &str) -> Option<UnitRecord> {
         let next = next.to_owned();
         Some(match self.record.clone()? {
-            UnitRecord::Owned { owner, epoch, ttl } => UnitRecord::Fenced { last: Some(owner), next, epoch, ttl },
-            UnitRecord::Fenced { last, epoch, ttl, .. } => UnitRecord::Fenced { last, next, epoch, ttl },
+            UnitRecord::Owned { owner, epoch, ttl } => UnitRecord::Fenced {
+                last: Some(owner),
+                next,
+                epoch,
+                ttl,
+            },
+            UnitRecord::Fenced {
+                last, epoch, ttl, ..
+            } => UnitRecord::Fenced {
+                last,
+                next,
+                epoch,
+                ttl,
+            },
         })
     }
 }
@@ -331,11 +435,15 @@ impl fmt::Display for Because {
         match self {
             Because::Kept => f.write_str("its ttl is longer now"),
             Because::FenceOver => f.write_str("the fence is over"),
-            Because::NotReady(region) => write!(f, "the fence is over, and {region} is not ready any more"),
+            Because::NotReady(region) => {
+                write!(f, "the fence is over, and {region} is not ready any more")
+            }
             Because::Down(region) => write!(f, "{region} is down or drained"),
             Because::Gone(region) => write!(f, "{region} has no pool any more"),
             Because::Operator(None) => f.write_str("an operator moved it"),
-            Because::Operator(Some(objection)) => write!(f, "an operator moved it by force, although {objection}"),
+            Because::Operator(Some(objection)) => {
+                write!(f, "an operator moved it by force, although {objection}")
+            }
             Because::Begun => f.write_str("an operator initialised it"),
         }
     }

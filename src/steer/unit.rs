@@ -35,7 +35,11 @@ pub enum Holder {
 impl Holding {
     /// `owner` owns it from the beginning, as the files have it.
     pub fn of(owner: RegionId) -> Holding {
-        Holding { holder: Holder::Owner(owner), epoch: 1, max_ttl: None }
+        Holding {
+            holder: Holder::Owner(owner),
+            epoch: 1,
+            max_ttl: None,
+        }
     }
 
     /// The owner, unless there is none now.
@@ -56,7 +60,11 @@ pub fn succession(service: &Service) -> impl Iterator<Item = (usize, &Pool)> {
 }
 
 /// Who takes a unit over when its owner is down: the first of those whose pool is up, but never `except`.
-pub fn successor(service: &Service, is_up: &dyn Fn(&Pool) -> bool, except: RegionId) -> Option<RegionId> {
+pub fn successor(
+    service: &Service,
+    is_up: &dyn Fn(&Pool) -> bool,
+    except: RegionId,
+) -> Option<RegionId> {
     let found = succession(service).find(|(_, pool)| pool.region != except && is_up(pool));
     found.map(|(_, pool)| pool.region)
 }

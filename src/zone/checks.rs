@@ -49,29 +49,117 @@ pub struct ZoneUnderCheck<'a> {
 
 /// Every rule, in the order they are checked.
 pub const CHECKS: &[ZoneCheck] = &[
-    error("soa-missing", "a zone has a SOA record at its apex", rrsets::soa_missing),
+    error(
+        "soa-missing",
+        "a zone has a SOA record at its apex",
+        rrsets::soa_missing,
+    ),
     error("soa-twice", "a zone has one SOA record", rrsets::soa_twice),
-    error("soa-not-at-apex", "a SOA record stands at the apex only", rrsets::soa_not_at_apex),
-    error("ns-missing", "a zone has NS records at its apex", rrsets::ns_missing),
-    error("out-of-zone", "every name is the zone's or below it", rrsets::out_of_zone),
-    error("cname-at-apex", "a CNAME cannot stand beside the apex's SOA and NS", rrsets::cname_at_apex),
-    error("cname-and-other-data", "a name with a CNAME has no other records (RFC 1034 §3.6.2)", rrsets::cname_and_other_data),
-    error("cname-twice", "a name has one CNAME (RFC 2181 §10.1)", rrsets::cname_twice),
-    error("dname-twice", "a name has one DNAME (RFC 6672 §2.4)", rrsets::dname_twice),
-    error("data-below-dname", "there are no names below a DNAME (RFC 6672 §2.4)", delegations::data_below_dname),
-    error("wildcard-delegation", "no NS or DNAME stands at a wildcard (RFC 4592 §4)", rrsets::wildcard_delegation),
-    warning("mixed-ttls", "the records of an RRset have one TTL (RFC 2181 §5.2)", rrsets::mixed_ttls),
-    warning("duplicate-record", "a record is written once", rrsets::duplicate_record),
-    error("rrset-too-large", "an RRset fits a message", rrsets::rrset_too_large),
-    error("target-is-cname", "NS, MX and SRV targets are no aliases (RFC 2181 §10.3)", targets::target_is_cname),
-    error("ns-target-is-service", "a name server's address is a static record", targets::ns_target_is_service),
-    error("target-without-address", "NS, MX and SRV targets in the zone have addresses", targets::target_without_address),
-    error("glue-missing", "name servers below their own delegation have glue (RFC 1034 §4.2.1)", delegations::glue_missing),
-    warning("data-below-delegation", "what is delegated holds nothing but glue", delegations::data_below_delegation),
-    error("service-below-delegation", "a service is not delegated to others", delegations::service_below_delegation),
-    error("service-beside-records", "a service's name has no static A, AAAA or CNAME", services::service_beside_records),
-    error("epoch-beside-records", "the name that says who owns a unit has no static records", services::epoch_beside_records),
-    warning("hint-without-family", "address hints are of families that the service has", services::hint_without_family),
+    error(
+        "soa-not-at-apex",
+        "a SOA record stands at the apex only",
+        rrsets::soa_not_at_apex,
+    ),
+    error(
+        "ns-missing",
+        "a zone has NS records at its apex",
+        rrsets::ns_missing,
+    ),
+    error(
+        "out-of-zone",
+        "every name is the zone's or below it",
+        rrsets::out_of_zone,
+    ),
+    error(
+        "cname-at-apex",
+        "a CNAME cannot stand beside the apex's SOA and NS",
+        rrsets::cname_at_apex,
+    ),
+    error(
+        "cname-and-other-data",
+        "a name with a CNAME has no other records (RFC 1034 §3.6.2)",
+        rrsets::cname_and_other_data,
+    ),
+    error(
+        "cname-twice",
+        "a name has one CNAME (RFC 2181 §10.1)",
+        rrsets::cname_twice,
+    ),
+    error(
+        "dname-twice",
+        "a name has one DNAME (RFC 6672 §2.4)",
+        rrsets::dname_twice,
+    ),
+    error(
+        "data-below-dname",
+        "there are no names below a DNAME (RFC 6672 §2.4)",
+        delegations::data_below_dname,
+    ),
+    error(
+        "wildcard-delegation",
+        "no NS or DNAME stands at a wildcard (RFC 4592 §4)",
+        rrsets::wildcard_delegation,
+    ),
+    warning(
+        "mixed-ttls",
+        "the records of an RRset have one TTL (RFC 2181 §5.2)",
+        rrsets::mixed_ttls,
+    ),
+    warning(
+        "duplicate-record",
+        "a record is written once",
+        rrsets::duplicate_record,
+    ),
+    error(
+        "rrset-too-large",
+        "an RRset fits a message",
+        rrsets::rrset_too_large,
+    ),
+    error(
+        "target-is-cname",
+        "NS, MX and SRV targets are no aliases (RFC 2181 §10.3)",
+        targets::target_is_cname,
+    ),
+    error(
+        "ns-target-is-service",
+        "a name server's address is a static record",
+        targets::ns_target_is_service,
+    ),
+    error(
+        "target-without-address",
+        "NS, MX and SRV targets in the zone have addresses",
+        targets::target_without_address,
+    ),
+    error(
+        "glue-missing",
+        "name servers below their own delegation have glue (RFC 1034 §4.2.1)",
+        delegations::glue_missing,
+    ),
+    warning(
+        "data-below-delegation",
+        "what is delegated holds nothing but glue",
+        delegations::data_below_delegation,
+    ),
+    error(
+        "service-below-delegation",
+        "a service is not delegated to others",
+        delegations::service_below_delegation,
+    ),
+    error(
+        "service-beside-records",
+        "a service's name has no static A, AAAA or CNAME",
+        services::service_beside_records,
+    ),
+    error(
+        "epoch-beside-records",
+        "the name that says who owns a unit has no static records",
+        services::epoch_beside_records,
+    ),
+    warning(
+        "hint-without-family",
+        "address hints are of families that the service has",
+        services::hint_without_family,
+    ),
     error(
         "cname-endpoint-at-apex",
         "a CNAME endpoint cannot stand beside the apex's SOA and NS",
@@ -82,30 +170,77 @@ pub const CHECKS: &[ZoneCheck] = &[
         "a service with CNAME endpoints has no static records of its name",
         services::cname_endpoint_beside_records,
     ),
-    error("cname-endpoint-answers", "a service with CNAME endpoints has answers = 1", services::cname_endpoint_answers),
-    error("cname-loop", "no chain of CNAMEs, through services, DNAMEs or not, comes back to its start", loops::cname_loop),
-    error("dname-loop", "no chain of DNAMEs goes on for ever", loops::dname_loop),
-    warning("alias-to-nothing", "what an alias leads to in the zone is there", targets::alias_to_nothing),
-    warning("blocks-wildcard", "a name below a wildcard service has addresses of its own", services::blocks_wildcard),
-    warning("acme-below-wildcard", "the name of an ACME challenge is not a wildcard's", services::acme_below_wildcard),
+    error(
+        "cname-endpoint-answers",
+        "a service with CNAME endpoints has answers = 1",
+        services::cname_endpoint_answers,
+    ),
+    error(
+        "cname-loop",
+        "no chain of CNAMEs, through services, DNAMEs or not, comes back to its start",
+        loops::cname_loop,
+    ),
+    error(
+        "dname-loop",
+        "no chain of DNAMEs goes on for ever",
+        loops::dname_loop,
+    ),
+    warning(
+        "alias-to-nothing",
+        "what an alias leads to in the zone is there",
+        targets::alias_to_nothing,
+    ),
+    warning(
+        "blocks-wildcard",
+        "a name below a wildcard service has addresses of its own",
+        services::blocks_wildcard,
+    ),
+    warning(
+        "acme-below-wildcard",
+        "the name of an ACME challenge is not a wildcard's",
+        services::acme_below_wildcard,
+    ),
 ];
 
 /// Checks one zone by every rule of [`CHECKS`].
 pub fn check(zone: &ZoneUnderCheck<'_>, diagnostics: &mut Diagnostics) {
     let index = Index::new(zone);
     for check in CHECKS {
-        let mut report = Report { diagnostics, rule: check.rule, severity: check.severity, found: 0 };
+        let mut report = Report {
+            diagnostics,
+            rule: check.rule,
+            severity: check.severity,
+            found: 0,
+        };
         (check.run)(&index, &mut report);
         report.close(zone);
     }
 }
 
-const fn error(rule: &'static str, about: &'static str, run: fn(&Index<'_>, &mut Report<'_>)) -> ZoneCheck {
-    ZoneCheck { rule, severity: Severity::Error, about, run }
+const fn error(
+    rule: &'static str,
+    about: &'static str,
+    run: fn(&Index<'_>, &mut Report<'_>),
+) -> ZoneCheck {
+    ZoneCheck {
+        rule,
+        severity: Severity::Error,
+        about,
+        run,
+    }
 }
 
-const fn warning(rule: &'static str, about: &'static str, run: fn(&Index<'_>, &mut Report<'_>)) -> ZoneCheck {
-    ZoneCheck { rule, severity: Severity::Warning, about, run }
+const fn warning(
+    rule: &'static str,
+    about: &'static str,
+    run: fn(&Index<'_>, &mut Report<'_>),
+) -> ZoneCheck {
+    ZoneCheck {
+        rule,
+        severity: Severity::Warning,
+        about,
+        run,
+    }
 }
 
 /// What one rule finds.
@@ -135,7 +270,15 @@ impl Report<'_> {
         }
     }
 
-    fn push(&mut self, Finding { at, key, message, hint }: Finding) {
+    fn push(
+        &mut self,
+        Finding {
+            at,
+            key,
+            message,
+            hint,
+        }: Finding,
+    ) {
         let diagnostic = match self.severity {
             Severity::Error => self.diagnostics.error(self.rule, at, key, message),
             Severity::Warning => self.diagnostics.warning(self.rule, at, key, message),
@@ -147,8 +290,16 @@ impl Report<'_> {
 
     fn close(mut self, zone: &ZoneUnderCheck<'_>) {
         if self.found > Report::SHOWN {
-            let message = format!("{} more of these in the zone are not shown", self.found - Report::SHOWN);
-            self.push(Finding { at: zone.at.clone(), key: "zone".to_owned(), message, hint: "" });
+            let message = format!(
+                "{} more of these in the zone are not shown",
+                self.found - Report::SHOWN
+            );
+            self.push(Finding {
+                at: zone.at.clone(),
+                key: "zone".to_owned(),
+                message,
+                hint: "",
+            });
         }
     }
 }

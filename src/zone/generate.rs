@@ -11,8 +11,7 @@
 use std::fmt::Write as _;
 
 /// How it is written, for hints.
-pub(super) const FORM: &str =
-    "write it like: $GENERATE 1-254 host-$ A 192.0.2.$ (or 1-254/2, and ${offset,width,base} with base d, o, x, X, n or N)";
+pub(super) const FORM: &str = "write it like: $GENERATE 1-254 host-$ A 192.0.2.$ (or 1-254/2, and ${offset,width,base} with base d, o, x, X, n or N)";
 /// The widest number.
 const MAX_WIDTH: usize = 255;
 
@@ -27,12 +26,20 @@ pub(super) struct Range {
 impl Range {
     /// Reads a range; the error is a sentence.
     pub(super) fn read(text: &str) -> Result<Range, String> {
-        let number = |text: &str| text.parse().ok().filter(|n: &u32| *n <= i32::MAX as u32 && !text.starts_with('+'));
+        let number = |text: &str| {
+            text.parse()
+                .ok()
+                .filter(|n: &u32| *n <= i32::MAX as u32 && !text.starts_with('+'))
+        };
         let (range, step) = text.split_once('/').unwrap_or((text, "1"));
-        let parts = range.split_once('-').and_then(|(start, stop)| Some((number(start)?, number(stop)?, number(step)?)));
+        let parts = range
+            .split_once('-')
+            .and_then(|(start, stop)| Some((number(start)?, number(stop)?, number(step)?)));
         match parts {
             Some((next, stop, step)) if next <= stop && step > 0 => Ok(Range { next, stop, step }),
-            Some((start, stop, 1..)) => Err(format!("the range {text:?} ends at {stop}, before its start {start}")),
+            Some((start, stop, 1..)) => Err(format!(
+                "the range {text:?} ends at {stop}, before its start {start}"
+            )),
             Some(_) => Err(format!("the range {text:?} has the step 0")),
             None => Err(format!("{text:?} is not a range of numbers")),
         }
@@ -62,7 +69,11 @@ pub(super) struct Template(Vec<Part>);
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
     Text(String),
-    Number { offset: i64, width: usize, base: char },
+    Number {
+        offset: i64,
+        width: usize,
+        base: char,
+    },
 }
 
 impl Template {
@@ -92,12 +103,17 @@ impl Template {
                 }
                 match after.strip_prefix('{') {
                     None => {
-                        parts.push(Part::Number { offset: 0, width: 0, base: 'd' });
+                        parts.push(Part::Number {
+                            offset: 0,
+                            width: 0,
+                            base: 'd',
+                        });
                         rest = after;
                     }
                     Some(modifiers) => {
-                        let (modifiers, after) =
-                            modifiers.split_once('}').ok_or_else(|| format!("the ${{ in {text:?} is never closed"))?;
+                        let (modifiers, after) = modifiers
+                            .split_once('}')
+                            .ok_or_else(|| format!("the ${{ in {text:?} is never closed"))?;
                         parts.push(number(modifiers)?);
                         rest = after;
                     }
@@ -117,7 +133,11 @@ impl Template {
         for part in &self.0 {
             match part {
                 Part::Text(text) => out.push_str(text),
-                Part::Number { offset, width, base } => write_number(i64::from(number) + offset, *width, *base, &mut out),
+                Part::Number {
+                    offset,
+                    width,
+                    base,
+                } => write_number(i64::from(number) + offset, *width, *base, &mut out),
             }
         }
         out
@@ -129,10 +149,18 @@ fn number(modifiers: &str) -> Result<Part, String> {
     let mut fields = modifiers.split(',');
     let mut field = || fields.next();
     let offset = field().unwrap_or("").parse::<i32>().ok().map(i64::from);
-    let width = field().map_or(Some(0), |width| width.parse().ok().filter(|width| *width <= MAX_WIDTH));
-    let base = field().map_or(Some('d'), |base| base.parse().ok().filter(|base| "doxXnN".contains(*base)));
+    let width = field().map_or(Some(0), |width| {
+        width.parse().ok().filter(|width| *width <= MAX_WIDTH)
+    });
+    let base = field().map_or(Some('d'), |base| {
+        base.parse().ok().filter(|base| "doxXnN".contains(*base))
+    });
     match (offset, width, base, field()) {
-        (Some(offset), Some(width), Some(base), None) => Ok(Part::Number { offset, width, base }),
+        (Some(offset), Some(width), Some(base), None) => Ok(Part::Number {
+            offset,
+            width,
+            base,
+        }),
         _ => Err(format!("${{{modifiers}}} is not ${{offset,width,base}}")),
     }
 }
@@ -156,7 +184,11 @@ fn write_number(number: i64, width: usize, base: char, out: &mut String) {
 fn write_nibbles(mut bits: u32, mut width: usize, upper: bool, out: &mut String) {
     loop {
         let digit = char::from_digit(bits & 15, 16).unwrap_or('0');
-        out.push(if upper { digit.to_ascii_uppercase() } else { digit });
+        out.push(if upper {
+            digit.to_ascii_uppercase()
+        } else {
+            digit
+        });
         bits >>= 4;
         width = width.saturating_sub(1);
         if width == 0 && bits == 0 {
@@ -186,7 +218,17 @@ mod tests {
         assert_eq!(numbers("7-7"), [7]);
         assert_eq!(numbers("2147483646-2147483647/2147483647"), [2_147_483_646]);
         assert_eq!(Range::read("0-9/4").unwrap().len(), 3);
-        for bad in ["", "1", "3-1", "1-3/0", "-1-3", "+1-3", "1-2147483648", "1-3/x", "1 - 3"] {
+        for bad in [
+            "",
+            "1",
+            "3-1",
+            "1-3/0",
+            "-1-3",
+            "+1-3",
+            "1-2147483648",
+            "1-3/x",
+            "1 - 3",
+        ] {
             assert!(Range::read(bad).is_err(), "{bad}");
         }
     }

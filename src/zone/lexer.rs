@@ -65,8 +65,17 @@ impl<'a> Lexer<'a> {
     /// Starts at the beginning of `text`, which is shorter than 4 GiB.
     pub(super) fn new(text: &'a str) -> Lexer<'a> {
         // Some editors put a byte order mark in front; it is no part of the first owner.
-        let position = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Lexer { bytes: text.as_bytes(), position, line: 1, line_start: 0 }
+        let position = if text.starts_with('\u{feff}') {
+            '\u{feff}'.len_utf8()
+        } else {
+            0
+        };
+        Lexer {
+            bytes: text.as_bytes(),
+            position,
+            line: 1,
+            line_start: 0,
+        }
     }
 
     /// Reads the next entry that is not empty into `tokens`; `None` at the end of the text.
@@ -76,7 +85,10 @@ impl<'a> Lexer<'a> {
             let inherits_owner = matches!(self.bytes[self.position], b' ' | b'\t');
             let fault = self.read_entry(tokens);
             if fault.is_some() || !tokens.is_empty() {
-                return Some(Entry { inherits_owner, fault });
+                return Some(Entry {
+                    inherits_owner,
+                    fault,
+                });
             }
         }
         None
@@ -100,7 +112,10 @@ impl<'a> Lexer<'a> {
                     continue;
                 }
                 b';' => {
-                    self.position += self.bytes[self.position..].iter().take_while(|b| **b != b'\n').count();
+                    self.position += self.bytes[self.position..]
+                        .iter()
+                        .take_while(|b| **b != b'\n')
+                        .count();
                     continue;
                 }
                 b'(' => {
@@ -123,7 +138,8 @@ impl<'a> Lexer<'a> {
                 _ => self.unquoted(),
             };
             size += (token.end - token.start) as usize;
-            let found = found.or((tokens.len() >= MAX_TOKENS || size > MAX_BYTES).then_some(Fault::TooLong));
+            let found = found
+                .or((tokens.len() >= MAX_TOKENS || size > MAX_BYTES).then_some(Fault::TooLong));
             match found {
                 Some(found) if fault.is_none() => fault = Some((found, token)),
                 None if fault.is_none() => tokens.push(token),
@@ -131,7 +147,9 @@ impl<'a> Lexer<'a> {
             }
         }
         // What an open parenthesis swallowed is no fault of its own.
-        open.first().map(|token| (Fault::OpenParenthesis, *token)).or(fault)
+        open.first()
+            .map(|token| (Fault::OpenParenthesis, *token))
+            .or(fault)
     }
 
     /// A string in quotes, which end on its line.
@@ -140,7 +158,15 @@ impl<'a> Lexer<'a> {
         let start = self.position;
         let fault = self.past_closing_quote();
         let end = self.position - usize::from(fault != Some(Fault::OpenQuote));
-        (Token { start: start as u32, end: end as u32, quoted: true, ..token }, fault)
+        (
+            Token {
+                start: start as u32,
+                end: end as u32,
+                quoted: true,
+                ..token
+            },
+            fault,
+        )
     }
 
     /// A run without blanks. Quotes inside it keep blanks: `alpn="h2, h3"` is one token.
@@ -162,7 +188,13 @@ impl<'a> Lexer<'a> {
                 _ => self.position += 1,
             }
         }
-        (Token { end: self.position as u32, ..start }, fault)
+        (
+            Token {
+                end: self.position as u32,
+                ..start
+            },
+            fault,
+        )
     }
 
     /// Goes past the closing quote, or up to the end of the line.
@@ -190,10 +222,17 @@ impl<'a> Lexer<'a> {
 
     /// Goes past a backslash and the octet it escapes, which may be any but the end of the line.
     fn skip_escape(&mut self) {
-        let escapes = !matches!(self.bytes.get(self.position + 1), None | Some(0..0x20 | 0x7f));
+        let escapes = !matches!(
+            self.bytes.get(self.position + 1),
+            None | Some(0..0x20 | 0x7f)
+        );
         self.position += 1 + usize::from(escapes);
         // Not into the middle of a character: the text is cut at token ends.
-        while self.bytes.get(self.position).is_some_and(|b| b & 0xc0 == 0x80) {
+        while self
+            .bytes
+            .get(self.position)
+            .is_some_and(|b| b & 0xc0 == 0x80)
+        {
             self.position += 1;
         }
     }
@@ -201,7 +240,13 @@ impl<'a> Lexer<'a> {
     fn take(&mut self, length: usize) -> Token {
         let start = self.position;
         self.position += length;
-        Token { start: start as u32, end: self.position as u32, line: self.line, line_start: self.line_start, quoted: false }
+        Token {
+            start: start as u32,
+            end: self.position as u32,
+            line: self.line,
+            line_start: self.line_start,
+            quoted: false,
+        }
     }
 
     fn next_line(&mut self) {
@@ -221,10 +266,14 @@ mod tests {
         let mut out = Vec::new();
         while let Some(entry) = lexer.next_entry(&mut tokens) {
             let words: Vec<_> = tokens.iter().map(|t| t.text(text)).collect();
-            let fault = entry
-                .fault
-                .map_or(String::new(), |(fault, at)| format!(" {fault:?} at {}:{}", at.line, at.start - at.line_start + 1));
-            out.push(format!("{}{}{fault}", if entry.inherits_owner { "_" } else { "" }, words.join("|")));
+            let fault = entry.fault.map_or(String::new(), |(fault, at)| {
+                format!(" {fault:?} at {}:{}", at.line, at.start - at.line_start + 1)
+            });
+            out.push(format!(
+                "{}{}{fault}",
+                if entry.inherits_owner { "_" } else { "" },
+                words.join("|")
+            ));
         }
         out
     }
@@ -244,7 +293,10 @@ mod tests {
         assert_eq!(entries("a \"b\nc"), ["a OpenQuote at 1:4", "c"]);
         assert_eq!(entries("a k=\"b\r\nc"), ["a OpenQuote at 1:3", "c"]);
         assert_eq!(entries("a b\x01c d\ne"), ["a Control(1) at 1:3", "e"]);
-        assert_eq!(entries("a\n b ( c\nd"), ["a", "_b|c|d OpenParenthesis at 2:4"]);
+        assert_eq!(
+            entries("a\n b ( c\nd"),
+            ["a", "_b|c|d OpenParenthesis at 2:4"]
+        );
         assert_eq!(entries("a (\"b\n) c\nd"), ["a OpenQuote at 1:5", "d"]);
         assert_eq!(entries("a\\"), ["a\\"]);
     }
@@ -254,6 +306,10 @@ mod tests {
         let text = format!("a {}\nb", "x ".repeat(MAX_TOKENS));
         let entries = entries(&text);
         assert_eq!(entries.len(), 2);
-        assert!(entries[0].contains("TooLong at 1:"), "{}", &entries[0][entries[0].len() - 40..]);
+        assert!(
+            entries[0].contains("TooLong at 1:"),
+            "{}",
+            &entries[0][entries[0].len() - 40..]
+        );
     }
 }

@@ -20,7 +20,14 @@ pub(super) fn read(words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Bad> 
     let altitude = centimetres(token.text(words.text))
         .map(|altitude| altitude + BASE)
         .and_then(|altitude| u32::try_from(altitude).ok())
-        .ok_or_else(|| wrong(words, token, "altitude", "metres from -100000.00 to 42849672.95"))?;
+        .ok_or_else(|| {
+            wrong(
+                words,
+                token,
+                "altitude",
+                "metres from -100000.00 to 42849672.95",
+            )
+        })?;
     // "If omitted, size defaults to 1m, horizontal precision defaults to 10000m, and vertical precision defaults to 10m."
     let size = precision(words, "size", 100)?;
     let horizontal = precision(words, "horizontal precision", 1_000_000)?;
@@ -37,10 +44,22 @@ pub(super) fn check_wire(wire: &[u8]) -> Result<(), String> {
     if *wire.first().ok_or("it is empty")? != 0 {
         return Ok(());
     }
-    let wire: &[u8; LENGTH] = wire.try_into().map_err(|_| format!("it has {} octets, not {LENGTH}", wire.len()))?;
-    let number = |at: usize| i64::from(u32::from_be_bytes([wire[at], wire[at + 1], wire[at + 2], wire[at + 3]]));
+    let wire: &[u8; LENGTH] = wire
+        .try_into()
+        .map_err(|_| format!("it has {} octets, not {LENGTH}", wire.len()))?;
+    let number = |at: usize| {
+        i64::from(u32::from_be_bytes([
+            wire[at],
+            wire[at + 1],
+            wire[at + 2],
+            wire[at + 3],
+        ]))
+    };
     // "two four-bit unsigned integers … each ranging from zero to nine".
-    if wire[1..4].iter().any(|octet| octet >> 4 > 9 || octet & 15 > 9) {
+    if wire[1..4]
+        .iter()
+        .any(|octet| octet >> 4 > 9 || octet & 15 > 9)
+    {
         return Err("a size or precision is out of range".to_owned());
     }
     if (number(4) - ZERO).abs() > 90 * DEGREE || (number(8) - ZERO).abs() > 180 * DEGREE {
@@ -58,16 +77,32 @@ pub(super) fn present(rdata: &[u8]) -> Option<String> {
     if wire[0] != 0 || wire[1..4].iter().any(unusual) {
         return None;
     }
-    let number = |at: usize| i64::from(u32::from_be_bytes([wire[at], wire[at + 1], wire[at + 2], wire[at + 3]]));
+    let number = |at: usize| {
+        i64::from(u32::from_be_bytes([
+            wire[at],
+            wire[at + 1],
+            wire[at + 2],
+            wire[at + 3],
+        ]))
+    };
     let angle = |at: usize, directions: [char; 2]| {
         let (signed, size) = (number(at) - ZERO, (number(at) - ZERO).abs());
         let (minutes, thousandths) = (size % DEGREE / 60_000, size % 60_000);
         let direction = directions[usize::from(signed < 0)];
-        format!("{} {minutes} {}.{:03} {direction}", size / DEGREE, thousandths / 1000, thousandths % 1000)
+        format!(
+            "{} {minutes} {}.{:03} {direction}",
+            size / DEGREE,
+            thousandths / 1000,
+            thousandths % 1000
+        )
     };
     let metres = |centimetres: i64| {
         let sign = if centimetres < 0 { "-" } else { "" };
-        format!("{sign}{}.{:02}m", centimetres.abs() / 100, centimetres.abs() % 100)
+        format!(
+            "{sign}{}.{:02}m",
+            centimetres.abs() / 100,
+            centimetres.abs() % 100
+        )
     };
     let precision = |octet: u8| metres(i64::from(octet >> 4) * 10i64.pow(u32::from(octet & 15)));
     let words = [
@@ -83,13 +118,22 @@ pub(super) fn present(rdata: &[u8]) -> Option<String> {
 
 /// Degrees, minutes and seconds up to the letter of the direction.
 fn angle(words: &mut Words<'_>, what: &str, most: u32, directions: [char; 2]) -> Result<u32, Bad> {
-    let expected = format!("degrees up to {most}, minutes and seconds below 60, then {} or {}", directions[0], directions[1]);
-    let units = [(DEGREE, i64::from(most) * 1000), (60_000, 59_000), (1000, 59_999)];
+    let expected = format!(
+        "degrees up to {most}, minutes and seconds below 60, then {} or {}",
+        directions[0], directions[1]
+    );
+    let units = [
+        (DEGREE, i64::from(most) * 1000),
+        (60_000, 59_000),
+        (1000, 59_999),
+    ];
     let mut total = 0;
     for part in 0..=units.len() {
         let token = words.expect(what)?;
         let text = token.text(words.text);
-        let direction = directions.iter().position(|letter| text.eq_ignore_ascii_case(letter.encode_utf8(&mut [0; 4])));
+        let direction = directions
+            .iter()
+            .position(|letter| text.eq_ignore_ascii_case(letter.encode_utf8(&mut [0; 4])));
         if let Some(direction) = direction.filter(|_| part > 0) {
             if total > i64::from(most) * DEGREE {
                 return Err(wrong(words, token, what, &expected));
@@ -106,7 +150,13 @@ fn angle(words: &mut Words<'_>, what: &str, most: u32, directions: [char; 2]) ->
         }
         total += thousandths * unit / 1000;
     }
-    Err(Bad::rdata(None, format!("the {what} has no direction, {} or {}", directions[0], directions[1])))
+    Err(Bad::rdata(
+        None,
+        format!(
+            "the {what} has no direction, {} or {}",
+            directions[0], directions[1]
+        ),
+    ))
 }
 
 /// A size or precision, one digit and a power of ten of centimetres; `default` where it is not written.
@@ -139,13 +189,21 @@ fn centimetres(text: &str) -> Option<i64> {
 fn fixed(text: &str, decimals: usize) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || whole.len() > 10 || fraction.len() > decimals || !digits(whole) || !digits(fraction) {
+    if whole.is_empty()
+        || whole.len() > 10
+        || fraction.len() > decimals
+        || !digits(whole)
+        || !digits(fraction)
+    {
         return None;
     }
     format!("{whole}{fraction:0<decimals$}").parse().ok()
 }
 
 fn wrong(words: &Words<'_>, token: Token, what: &str, expected: &str) -> Bad {
-    Bad::rdata(Some(token), format!("{} does not fit the {what}: {expected}", words.quote(token)))
-        .hint("write it like: 52 14 05 N 00 08 50 E 10m 1m 10000m 10m")
+    Bad::rdata(
+        Some(token),
+        format!("{} does not fit the {what}: {expected}", words.quote(token)),
+    )
+    .hint("write it like: 52 14 05 N 00 08 50 E 10m 1m 10000m 10m")
 }

@@ -25,11 +25,19 @@ pub fn present(rtype: RrType, message: &[u8], start: usize, length: usize) -> St
 }
 
 fn generic(rdata: &[u8]) -> String {
-    if rdata.is_empty() { r"\# 0".to_owned() } else { format!(r"\# {} {}", rdata.len(), hex(rdata)) }
+    if rdata.is_empty() {
+        r"\# 0".to_owned()
+    } else {
+        format!(r"\# {} {}", rdata.len(), hex(rdata))
+    }
 }
 
 fn present_fields(fields: &[Field], message: &[u8], start: usize, end: usize) -> Option<String> {
-    let mut reader = Reader { message, at: start, end };
+    let mut reader = Reader {
+        message,
+        at: start,
+        end,
+    };
     let words: Option<Vec<String>> = fields.iter().map(|field| reader.field(*field)).collect();
     (reader.at == end).then_some(words?.join(" "))
 }
@@ -51,7 +59,11 @@ impl Reader<'_> {
             Field::U32(_) | Field::Time(_) => u32::from_be_bytes(self.octets()?).to_string(),
             Field::Name(_) => self.name()?.to_string(),
             Field::String(_) => quoted(self.string()?),
-            Field::Tag => self.string()?.iter().map(|octet| char::from(*octet)).collect(),
+            Field::Tag => self
+                .string()?
+                .iter()
+                .map(|octet| char::from(*octet))
+                .collect(),
             Field::Strings => {
                 let mut strings = vec![quoted(self.string()?)];
                 while self.at < self.end {
@@ -65,7 +77,10 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, count: usize) -> Option<&[u8]> {
-        let octets = self.message.get(self.at..self.at + count).filter(|_| self.at + count <= self.end)?;
+        let octets = self
+            .message
+            .get(self.at..self.at + count)
+            .filter(|_| self.at + count <= self.end)?;
         self.at += count;
         Some(octets)
     }
@@ -120,15 +135,28 @@ fn present_by_hickory(rtype: RrType, rdata: &[u8]) -> Option<String> {
     let text = match rdata {
         // Its mnemonics are not read back.
         [t0, t1, k0, k1, algorithm, certificate @ ..] if rtype == RrType::CERT => {
-            let (kind, key_tag) = (u16::from_be_bytes([*t0, *t1]), u16::from_be_bytes([*k0, *k1]));
-            format!("{kind} {key_tag} {algorithm} {}", present_base64(certificate)?)
+            let (kind, key_tag) = (
+                u16::from_be_bytes([*t0, *t1]),
+                u16::from_be_bytes([*k0, *k1]),
+            );
+            format!(
+                "{kind} {key_tag} {algorithm} {}",
+                present_base64(certificate)?
+            )
         }
         _ => {
             let length = u16::try_from(rdata.len()).ok()?;
-            RData::read(&mut BinDecoder::new(rdata), RecordType::from(rtype.0), Restrict::new(length)).ok()?.to_string()
+            RData::read(
+                &mut BinDecoder::new(rdata),
+                RecordType::from(rtype.0),
+                Restrict::new(length),
+            )
+            .ok()?
+            .to_string()
         }
     };
-    (hickory_rdata(RecordType::from(rtype.0), &text).ok()? == rdata && text.is_ascii()).then_some(text)
+    (hickory_rdata(RecordType::from(rtype.0), &text).ok()? == rdata && text.is_ascii())
+        .then_some(text)
 }
 
 /// `octets` in quotes.
@@ -145,7 +173,9 @@ pub(super) fn quoted(octets: &[u8]) -> String {
 }
 
 fn hex(octets: &[u8]) -> String {
-    octets.iter().fold(String::new(), |text, octet| text + &format!("{octet:02X}"))
+    octets
+        .iter()
+        .fold(String::new(), |text, octet| text + &format!("{octet:02X}"))
 }
 
 #[cfg(test)]
@@ -163,7 +193,11 @@ mod tests {
 
     impl Include for NoFiles {
         fn read(&mut self, _: &str, _: &str, _: u64) -> Result<Input, IncludeError> {
-            Err(IncludeError { rule: "include-failed", message: "there are no files".to_owned(), hint: None })
+            Err(IncludeError {
+                rule: "include-failed",
+                message: "there are no files".to_owned(),
+                hint: None,
+            })
         }
     }
 
@@ -207,8 +241,15 @@ mod tests {
     #[track_caller]
     fn assert_read_back(rtype: RrType, rdata: &[u8]) {
         let text = present(rtype, rdata, 0, rdata.len());
-        assert!(text.bytes().all(|octet| matches!(octet, b' '..=b'~')), "{text:?}");
-        assert_eq!(read(&format!("{rtype} {text}")), Some((rtype, rdata.to_vec())), "{rtype} {text}");
+        assert!(
+            text.bytes().all(|octet| matches!(octet, b' '..=b'~')),
+            "{text:?}"
+        );
+        assert_eq!(
+            read(&format!("{rtype} {text}")),
+            Some((rtype, rdata.to_vec())),
+            "{rtype} {text}"
+        );
     }
 
     #[test]

@@ -60,10 +60,21 @@ const SHAPES: &[(RrType, Shape)] = &[
     (RrType::CNAME, Shape::Fields(&[Field::Name("target")])),
     (RrType::DNAME, Shape::Fields(&[Field::Name("target")])),
     (RrType::PTR, Shape::Fields(&[Field::Name("target")])),
-    (RrType::MX, Shape::Fields(&[U16("preference"), Field::Name("mail server")])),
+    (
+        RrType::MX,
+        Shape::Fields(&[U16("preference"), Field::Name("mail server")]),
+    ),
     (RrType::TXT, Shape::Fields(&[Strings])),
     (RrType::SPF, Shape::Fields(&[Strings])),
-    (RrType::SRV, Shape::Fields(&[U16("priority"), U16("weight"), U16("port"), Field::Name("target")])),
+    (
+        RrType::SRV,
+        Shape::Fields(&[
+            U16("priority"),
+            U16("weight"),
+            U16("port"),
+            Field::Name("target"),
+        ]),
+    ),
     (
         RrType::SOA,
         Shape::Fields(&[
@@ -77,7 +88,10 @@ const SHAPES: &[(RrType, Shape)] = &[
         ]),
     ),
     (RrType::HINFO, Shape::Fields(&[Str("CPU"), Str("OS")])),
-    (RrType::CAA, Shape::Fields(&[U8("flags"), Tag, Rest("value")])),
+    (
+        RrType::CAA,
+        Shape::Fields(&[U8("flags"), Tag, Rest("value")]),
+    ),
     (
         RrType::NAPTR,
         Shape::Fields(&[
@@ -89,22 +103,62 @@ const SHAPES: &[(RrType, Shape)] = &[
             Field::Name("replacement"),
         ]),
     ),
-    (RrType::URI, Shape::Fields(&[U16("priority"), U16("weight"), Rest("target")])),
-    (RrType::DS, Shape::Fields(&[U16("key tag"), Algorithm, U8("digest type"), Hex("digest")])),
-    (RrType::CDS, Shape::Fields(&[U16("key tag"), Algorithm, U8("digest type"), Hex("digest")])),
-    (RrType::SSHFP, Shape::Fields(&[U8("algorithm"), U8("fingerprint type"), Hex("fingerprint")])),
-    (RrType::TLSA, Shape::Fields(&[U8("usage"), U8("selector"), U8("matching type"), Hex("certificate data")])),
-    (RrType::SMIMEA, Shape::Fields(&[U8("usage"), U8("selector"), U8("matching type"), Hex("certificate data")])),
-    (RrType::RP, Shape::Fields(&[Field::Name("mailbox"), Field::Name("text name")])),
-    (RrType::AFSDB, Shape::Fields(&[U16("subtype"), Field::Name("host")])),
-    (RrType::KX, Shape::Fields(&[U16("preference"), Field::Name("exchanger")])),
+    (
+        RrType::URI,
+        Shape::Fields(&[U16("priority"), U16("weight"), Rest("target")]),
+    ),
+    (
+        RrType::DS,
+        Shape::Fields(&[U16("key tag"), Algorithm, U8("digest type"), Hex("digest")]),
+    ),
+    (
+        RrType::CDS,
+        Shape::Fields(&[U16("key tag"), Algorithm, U8("digest type"), Hex("digest")]),
+    ),
+    (
+        RrType::SSHFP,
+        Shape::Fields(&[U8("algorithm"), U8("fingerprint type"), Hex("fingerprint")]),
+    ),
+    (
+        RrType::TLSA,
+        Shape::Fields(&[
+            U8("usage"),
+            U8("selector"),
+            U8("matching type"),
+            Hex("certificate data"),
+        ]),
+    ),
+    (
+        RrType::SMIMEA,
+        Shape::Fields(&[
+            U8("usage"),
+            U8("selector"),
+            U8("matching type"),
+            Hex("certificate data"),
+        ]),
+    ),
+    (
+        RrType::RP,
+        Shape::Fields(&[Field::Name("mailbox"), Field::Name("text name")]),
+    ),
+    (
+        RrType::AFSDB,
+        Shape::Fields(&[U16("subtype"), Field::Name("host")]),
+    ),
+    (
+        RrType::KX,
+        Shape::Fields(&[U16("preference"), Field::Name("exchanger")]),
+    ),
     // Of no use any more, but their names are compressed on the wire (RFC 3597 §4): they must be names.
     (RrType::MD, Shape::Fields(&[Field::Name("host")])),
     (RrType::MF, Shape::Fields(&[Field::Name("host")])),
     (RrType::MB, Shape::Fields(&[Field::Name("host")])),
     (RrType::MG, Shape::Fields(&[Field::Name("mailbox")])),
     (RrType::MR, Shape::Fields(&[Field::Name("mailbox")])),
-    (RrType::MINFO, Shape::Fields(&[Field::Name("mailbox"), Field::Name("error mailbox")])),
+    (
+        RrType::MINFO,
+        Shape::Fields(&[Field::Name("mailbox"), Field::Name("error mailbox")]),
+    ),
     (RrType::LOC, Shape::Loc),
     (RrType::SVCB, Shape::Svcb),
     (RrType::HTTPS, Shape::Svcb),
@@ -125,11 +179,19 @@ pub(super) struct Bad {
 
 impl Bad {
     pub(super) fn rdata(token: Option<Token>, message: impl Into<String>) -> Bad {
-        Bad { token, rule: "bad-rdata", message: message.into(), hint: None }
+        Bad {
+            token,
+            rule: "bad-rdata",
+            message: message.into(),
+            hint: None,
+        }
     }
 
     pub(super) fn hint(self, hint: impl Into<String>) -> Bad {
-        Bad { hint: Some(hint.into()), ..self }
+        Bad {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 }
 
@@ -145,14 +207,25 @@ pub(super) fn read(rtype: RrType, words: &mut Words<'_>, out: &mut Vec<u8>) -> R
         && rest.len() == 4
         && number(mailbox.text(words.text), u32::MAX.into()).is_some()
     {
-        return Err(Bad::rdata(Some(*mailbox), format!("the mailbox is missing: {} stands in its place", words.quote(*mailbox)))
-            .hint("write it after the primary name server: ns1 hostmaster 1 3600 600 604800 20"));
+        return Err(Bad::rdata(
+            Some(*mailbox),
+            format!(
+                "the mailbox is missing: {} stands in its place",
+                words.quote(*mailbox)
+            ),
+        )
+        .hint("write it after the primary name server: ns1 hostmaster 1 3600 600 604800 20"));
     }
-    if words.peek().is_some_and(|token| !token.quoted && token.text(words.text) == r"\#") {
+    if words
+        .peek()
+        .is_some_and(|token| !token.quoted && token.text(words.text) == r"\#")
+    {
         read_generic(rtype, words, out)?;
     } else {
         match shape(rtype) {
-            Some(Shape::Fields(fields)) => fields.iter().try_for_each(|field| read_field(*field, words, out))?,
+            Some(Shape::Fields(fields)) => fields
+                .iter()
+                .try_for_each(|field| read_field(*field, words, out))?,
             Some(Shape::Svcb) => svcb::read(words, out)?,
             Some(Shape::Loc) => loc::read(words, out)?,
             Some(Shape::Hickory(joined_from)) => read_by_hickory(rtype, *joined_from, words, out)?,
@@ -160,10 +233,19 @@ pub(super) fn read(rtype: RrType, words: &mut Words<'_>, out: &mut Vec<u8>) -> R
         }
     }
     if let Some(extra) = words.next() {
-        return Err(Bad::rdata(Some(extra), format!("{} is more than {rtype} takes", words.quote(extra))));
+        return Err(Bad::rdata(
+            Some(extra),
+            format!("{} is more than {rtype} takes", words.quote(extra)),
+        ));
     }
     if out.len() > usize::from(u16::MAX) {
-        return Err(Bad::rdata(None, format!("the rdata has {} octets, more than the 65535 a record can carry", out.len())));
+        return Err(Bad::rdata(
+            None,
+            format!(
+                "the rdata has {} octets, more than the 65535 a record can carry",
+                out.len()
+            ),
+        ));
     }
     Ok(())
 }
@@ -174,16 +256,28 @@ pub(super) fn check_wire(rtype: RrType, wire: &[u8]) -> Result<(), String> {
         Some(Shape::Fields(fields)) => {
             let mut rest = wire;
             for field in *fields {
-                rest = check_field(*field, rest).ok_or_else(|| format!("the {} is cut short or invalid", field.name()))?;
+                rest = check_field(*field, rest)
+                    .ok_or_else(|| format!("the {} is cut short or invalid", field.name()))?;
             }
-            if rest.is_empty() { Ok(()) } else { Err(format!("{} octets are left over", rest.len())) }
+            if rest.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{} octets are left over", rest.len()))
+            }
         }
         Some(Shape::Svcb) => svcb::check_wire(wire),
         Some(Shape::Loc) => loc::check_wire(wire),
         Some(Shape::Hickory(_)) | None => {
-            let length = u16::try_from(wire.len()).map_err(|_| "it is longer than 65535 octets".to_owned())?;
+            let length = u16::try_from(wire.len())
+                .map_err(|_| "it is longer than 65535 octets".to_owned())?;
             let mut decoder = BinDecoder::new(wire);
-            RData::read(&mut decoder, RecordType::from(rtype.0), Restrict::new(length)).map(drop).map_err(|e| e.to_string())
+            RData::read(
+                &mut decoder,
+                RecordType::from(rtype.0),
+                Restrict::new(length),
+            )
+            .map(drop)
+            .map_err(|e| e.to_string())
         }
     }
 }
@@ -212,9 +306,13 @@ pub(super) enum Odd {
 
 /// True for a name without final dot that ends like the zone's: its dot was most likely forgotten.
 pub(super) fn is_doubled(written: &str, zone: &str) -> bool {
-    let Some(before) = written.len().checked_sub(zone.len()) else { return false };
+    let Some(before) = written.len().checked_sub(zone.len()) else {
+        return false;
+    };
     let (head, tail) = written.as_bytes().split_at(before);
-    !zone.is_empty() && tail.eq_ignore_ascii_case(zone.as_bytes()) && matches!(head.last(), None | Some(b'.'))
+    !zone.is_empty()
+        && tail.eq_ignore_ascii_case(zone.as_bytes())
+        && matches!(head.last(), None | Some(b'.'))
 }
 
 impl Words<'_> {
@@ -230,7 +328,8 @@ impl Words<'_> {
 
     /// The next word, `what` it is said to be when it is missing.
     pub(super) fn expect(&mut self, what: &str) -> Result<Token, Bad> {
-        self.next().ok_or_else(|| Bad::rdata(None, format!("the {what} is missing")))
+        self.next()
+            .ok_or_else(|| Bad::rdata(None, format!("the {what} is missing")))
     }
 
     /// The token as messages show it: in quotes, shortened.
@@ -241,9 +340,17 @@ impl Words<'_> {
     /// The next word as a number.
     pub(super) fn number<T: TryFrom<u64>>(&mut self, what: &str, highest: u64) -> Result<T, Bad> {
         let token = self.expect(what)?;
-        number(token.text(self.text), highest).and_then(|value| T::try_from(value).ok()).ok_or_else(|| {
-            Bad::rdata(Some(token), format!("the {what} {} is not a number from 0 to {highest}", self.quote(token)))
-        })
+        number(token.text(self.text), highest)
+            .and_then(|value| T::try_from(value).ok())
+            .ok_or_else(|| {
+                Bad::rdata(
+                    Some(token),
+                    format!(
+                        "the {what} {} is not a number from 0 to {highest}",
+                        self.quote(token)
+                    ),
+                )
+            })
     }
 
     /// The next word as a name.
@@ -261,29 +368,55 @@ impl Words<'_> {
 
     /// Everything left, joined.
     fn rest(&mut self) -> String {
-        std::mem::take(&mut self.tokens).iter().map(|token| token.text(self.text)).collect()
+        std::mem::take(&mut self.tokens)
+            .iter()
+            .map(|token| token.text(self.text))
+            .collect()
     }
 }
 
 /// Appends the name that `token` writes.
-pub(super) fn append_name(token: Token, text: &str, origin: &Name, out: &mut Vec<u8>) -> Result<(), Bad> {
+pub(super) fn append_name(
+    token: Token,
+    text: &str,
+    origin: &Name,
+    out: &mut Vec<u8>,
+) -> Result<(), Bad> {
     let written = token.text(text);
-    let bad = |rule, message: String| Bad { token: Some(token), rule, message, hint: None };
+    let bad = |rule, message: String| Bad {
+        token: Some(token),
+        rule,
+        message,
+        hint: None,
+    };
     if token.quoted {
-        return Err(bad("bad-name", format!("{} is a quoted string where a name is due", quote(written))));
+        return Err(bad(
+            "bad-name",
+            format!("{} is a quoted string where a name is due", quote(written)),
+        ));
     }
     if !written.is_ascii() {
-        return Err(bad("bad-name", format!("the name {} has characters outside ASCII", quote(written)))
-            .hint("write the label in its ASCII form, xn--…, or its octets as \\DDD"));
+        return Err(bad(
+            "bad-name",
+            format!("the name {} has characters outside ASCII", quote(written)),
+        )
+        .hint("write the label in its ASCII form, xn--…, or its octets as \\DDD"));
     }
-    Name::append_text(written, Some(origin), out)
-        .map_err(|why| bad("bad-name", format!("{} is not a name: {why}", quote(written))))
+    Name::append_text(written, Some(origin), out).map_err(|why| {
+        bad(
+            "bad-name",
+            format!("{} is not a name: {why}", quote(written)),
+        )
+    })
 }
 
 /// Decimal digits only, up to `highest`.
 pub(super) fn number(text: &str, highest: u64) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().filter(|value| *value <= highest)
+    digits
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|value| *value <= highest)
 }
 
 /// A time: seconds, or numbers with units `w d h m s` (`1h30m`); `Err` says why not.
@@ -310,7 +443,10 @@ pub(super) fn seconds(text: &str) -> Result<Ttl, &'static str> {
         return Err(NO_TIME);
     }
     // "a number ranging from 0 to 2147483647" (RFC 2181 §8).
-    u32::try_from(total).ok().and_then(Ttl::from_secs).ok_or("is more than 2147483647 seconds")
+    u32::try_from(total)
+        .ok()
+        .and_then(Ttl::from_secs)
+        .ok_or("is more than 2147483647 seconds")
 }
 
 /// Appends the octets of a string with its escapes resolved.
@@ -321,14 +457,18 @@ pub(super) fn append_string(token: Token, text: &str, out: &mut Vec<u8>) -> Resu
         match bytes[i] {
             b'\\' => {
                 let (octet, length) = unescape(&bytes[i + 1..]).ok_or_else(|| {
-                    Bad::rdata(Some(token), "a backslash must be followed by a character or three digits up to 255")
+                    Bad::rdata(
+                        Some(token),
+                        "a backslash must be followed by a character or three digits up to 255",
+                    )
                 })?;
                 out.push(octet);
                 i += 1 + length;
             }
             b'"' => {
-                return Err(Bad::rdata(Some(token), "a quote inside a string")
-                    .hint("put quotes around the whole string, and write a quote inside it as \\\""));
+                return Err(Bad::rdata(Some(token), "a quote inside a string").hint(
+                    "put quotes around the whole string, and write a quote inside it as \\\"",
+                ));
             }
             octet => {
                 out.push(octet);
@@ -357,24 +497,45 @@ pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
 /// Base64 of `octets`.
 pub(super) fn present_base64(octets: &[u8]) -> Option<String> {
     let length = Restrict::new(u16::try_from(octets.len()).ok()?);
-    RData::read(&mut BinDecoder::new(octets), RecordType::OPENPGPKEY, length).ok().map(|rdata| rdata.to_string())
+    RData::read(&mut BinDecoder::new(octets), RecordType::OPENPGPKEY, length)
+        .ok()
+        .map(|rdata| rdata.to_string())
 }
 
 pub(super) fn shape(rtype: RrType) -> Option<&'static Shape> {
-    SHAPES.iter().find(|(known, _)| *known == rtype).map(|(_, shape)| shape)
+    SHAPES
+        .iter()
+        .find(|(known, _)| *known == rtype)
+        .map(|(_, shape)| shape)
 }
 
 fn read_field(field: Field, words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Bad> {
     match field {
-        V4 => out.extend_from_slice(&words.address::<Ipv4Addr>("IPv4 address", "192.0.2.1")?.octets()),
-        V6 => out.extend_from_slice(&words.address::<Ipv6Addr>("IPv6 address", "2001:db8::1")?.octets()),
+        V4 => out.extend_from_slice(
+            &words
+                .address::<Ipv4Addr>("IPv4 address", "192.0.2.1")?
+                .octets(),
+        ),
+        V6 => out.extend_from_slice(
+            &words
+                .address::<Ipv6Addr>("IPv6 address", "2001:db8::1")?
+                .octets(),
+        ),
         U8(what) => out.push(words.number(what, u8::MAX.into())?),
-        U16(what) => out.extend_from_slice(&words.number::<u16>(what, u16::MAX.into())?.to_be_bytes()),
-        U32(what) => out.extend_from_slice(&words.number::<u32>(what, u32::MAX.into())?.to_be_bytes()),
+        U16(what) => {
+            out.extend_from_slice(&words.number::<u16>(what, u16::MAX.into())?.to_be_bytes())
+        }
+        U32(what) => {
+            out.extend_from_slice(&words.number::<u32>(what, u32::MAX.into())?.to_be_bytes())
+        }
         Time(what) => {
             let token = words.expect(what)?;
-            let time = seconds(token.text(words.text))
-                .map_err(|why| Bad::rdata(Some(token), format!("the {what} {} {why}", words.quote(token))))?;
+            let time = seconds(token.text(words.text)).map_err(|why| {
+                Bad::rdata(
+                    Some(token),
+                    format!("the {what} {} {why}", words.quote(token)),
+                )
+            })?;
             out.extend_from_slice(&time.secs().to_be_bytes());
         }
         Algorithm => out.push(words.algorithm()?),
@@ -386,8 +547,10 @@ fn read_field(field: Field, words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<
             words.string("tag", out)?;
             let tag = &out[start + 1..];
             if tag.is_empty() || !tag.iter().all(u8::is_ascii_alphanumeric) {
-                return Err(Bad::rdata(token, "the tag of a CAA record is letters and digits")
-                    .hint("for example issue, issuewild or iodef"));
+                return Err(
+                    Bad::rdata(token, "the tag of a CAA record is letters and digits")
+                        .hint("for example issue, issuewild or iodef"),
+                );
             }
         }
         Strings => {
@@ -405,8 +568,15 @@ fn read_field(field: Field, words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<
             let digits = words.rest();
             match hex(&digits) {
                 Some(octets) if !octets.is_empty() => out.extend_from_slice(&octets),
-                _ if digits.is_empty() => return Err(Bad::rdata(None, format!("the {what} is missing"))),
-                _ => return Err(Bad::rdata(token, format!("the {what} is not an even number of hexadecimal digits"))),
+                _ if digits.is_empty() => {
+                    return Err(Bad::rdata(None, format!("the {what} is missing")));
+                }
+                _ => {
+                    return Err(Bad::rdata(
+                        token,
+                        format!("the {what} is not an even number of hexadecimal digits"),
+                    ));
+                }
             }
         }
     }
@@ -417,7 +587,11 @@ impl Words<'_> {
     fn address<T: std::str::FromStr>(&mut self, what: &str, example: &str) -> Result<T, Bad> {
         let token = self.expect(what)?;
         token.text(self.text).parse().map_err(|_| {
-            Bad::rdata(Some(token), format!("{} is not an {what}", self.quote(token))).hint(format!("write it like {example}"))
+            Bad::rdata(
+                Some(token),
+                format!("{} is not an {what}", self.quote(token)),
+            )
+            .hint(format!("write it like {example}"))
         })
     }
 
@@ -429,8 +603,11 @@ impl Words<'_> {
         let length = out.len() - length_at - 1;
         // "a <character-string> is a single length octet followed by that number of characters" (RFC 1035 §3.3).
         out[length_at] = u8::try_from(length).map_err(|_| {
-            Bad::rdata(Some(token), format!("the {what} has {length} octets, and one string holds at most 255"))
-                .hint("write it as several quoted strings one after the other; readers join them")
+            Bad::rdata(
+                Some(token),
+                format!("the {what} has {length} octets, and one string holds at most 255"),
+            )
+            .hint("write it as several quoted strings one after the other; readers join them")
         })?;
         Ok(())
     }
@@ -452,7 +629,11 @@ impl Words<'_> {
             ("PRIVATEDNS", 253),
             ("PRIVATEOID", 254),
         ];
-        match self.peek().and_then(|token| MNEMONICS.iter().find(|(name, _)| name.eq_ignore_ascii_case(token.text(self.text)))) {
+        match self.peek().and_then(|token| {
+            MNEMONICS
+                .iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(token.text(self.text)))
+        }) {
             Some((_, value)) => {
                 self.next();
                 Ok(*value)
@@ -466,7 +647,14 @@ impl Field {
     fn name(self) -> &'static str {
         match self {
             V4 | V6 => "address",
-            U8(what) | U16(what) | U32(what) | Time(what) | Field::Name(what) | Str(what) | Rest(what) | Hex(what) => what,
+            U8(what)
+            | U16(what)
+            | U32(what)
+            | Time(what)
+            | Field::Name(what)
+            | Str(what)
+            | Rest(what)
+            | Hex(what) => what,
             Algorithm => "algorithm",
             Strings => "text",
             Tag => "tag",
@@ -522,25 +710,49 @@ fn read_generic(rtype: RrType, words: &mut Words<'_>, out: &mut Vec<u8>) -> Resu
     let length: usize = words.number("length after \\#", u16::MAX.into())?;
     let first = words.peek();
     let digits = words.rest();
-    let octets =
-        hex(&digits).ok_or_else(|| Bad::rdata(first, "the rdata after \\# is not an even number of hexadecimal digits"))?;
+    let octets = hex(&digits).ok_or_else(|| {
+        Bad::rdata(
+            first,
+            "the rdata after \\# is not an even number of hexadecimal digits",
+        )
+    })?;
     if octets.len() != length {
-        return Err(Bad::rdata(mark, format!("\\# says {length} octets, {} follow", octets.len())));
+        return Err(Bad::rdata(
+            mark,
+            format!("\\# says {length} octets, {} follow", octets.len()),
+        ));
     }
-    check_wire(rtype, &octets).map_err(|why| Bad::rdata(mark, format!("the octets after \\# are no {rtype} rdata: {why}")))?;
+    check_wire(rtype, &octets).map_err(|why| {
+        Bad::rdata(
+            mark,
+            format!("the octets after \\# are no {rtype} rdata: {why}"),
+        )
+    })?;
     out.extend_from_slice(&octets);
     Ok(())
 }
 
-fn read_by_hickory(rtype: RrType, joined_from: usize, words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Bad> {
+fn read_by_hickory(
+    rtype: RrType,
+    joined_from: usize,
+    words: &mut Words<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Bad> {
     let first = words.peek();
     let mut text = String::new();
     let mut index = 0;
     while let Some(token) = words.next() {
         let word = token.text(words.text);
         // Nothing in these types needs more, and hickory's own reader of tokens is not to see quotes or comments.
-        if token.quoted || !word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-')) {
-            return Err(Bad::rdata(Some(token), format!("{} does not belong into {rtype} rdata", words.quote(token))));
+        if token.quoted
+            || !word
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'=' | b'-'))
+        {
+            return Err(Bad::rdata(
+                Some(token),
+                format!("{} does not belong into {rtype} rdata", words.quote(token)),
+            ));
         }
         if index > 0 && index <= joined_from {
             text.push(' ');
@@ -548,7 +760,8 @@ fn read_by_hickory(rtype: RrType, joined_from: usize, words: &mut Words<'_>, out
         text.push_str(word);
         index += 1;
     }
-    let wire = hickory_rdata(RecordType::from(rtype.0), &text).map_err(|why| Bad::rdata(first, why))?;
+    let wire =
+        hickory_rdata(RecordType::from(rtype.0), &text).map_err(|why| Bad::rdata(first, why))?;
     check_wire(rtype, &wire).map_err(|why| Bad::rdata(first, why))?;
     out.extend_from_slice(&wire);
     Ok(())
@@ -557,12 +770,16 @@ fn read_by_hickory(rtype: RrType, joined_from: usize, words: &mut Words<'_>, out
 pub(super) fn hickory_rdata(rtype: RecordType, text: &str) -> Result<Vec<u8>, String> {
     let rdata = RData::try_from_str(rtype, text).map_err(|why| why.to_string())?;
     let mut wire = Vec::new();
-    rdata.emit(&mut BinEncoder::new(&mut wire)).map_err(|why| why.to_string())?;
+    rdata
+        .emit(&mut BinEncoder::new(&mut wire))
+        .map_err(|why| why.to_string())?;
     Ok(wire)
 }
 
 fn hex(digits: &str) -> Option<Vec<u8>> {
     let value = |digit: u8| char::from(digit).to_digit(16).map(|v| v as u8);
     let pairs = digits.as_bytes().chunks(2);
-    pairs.map(|pair| Some(value(pair[0])? << 4 | value(*pair.get(1)?)?)).collect()
+    pairs
+        .map(|pair| Some(value(pair[0])? << 4 | value(*pair.get(1)?)?))
+        .collect()
 }

@@ -33,7 +33,13 @@ impl Input {
     /// The whole of a file.
     pub fn whole(file: impl Into<Arc<str>>, text: MasterText) -> Input {
         let MasterText { text, escapes } = text;
-        Input { file: file.into(), text, escapes, line_offset: 0, column_offset: 0 }
+        Input {
+            file: file.into(),
+            text,
+            escapes,
+            line_offset: 0,
+            column_offset: 0,
+        }
     }
 }
 
@@ -65,13 +71,19 @@ impl MasterText {
                 text.push_str(&format!("{escape}{octet:03}"));
             }
         }
-        (escapes.len() <= octets.len() / 2).then(|| MasterText { text: text.into(), escapes: escapes.into() })
+        (escapes.len() <= octets.len() / 2).then(|| MasterText {
+            text: text.into(),
+            escapes: escapes.into(),
+        })
     }
 }
 
 impl From<Arc<str>> for MasterText {
     fn from(text: Arc<str>) -> MasterText {
-        MasterText { text, escapes: Arc::default() }
+        MasterText {
+            text,
+            escapes: Arc::default(),
+        }
     }
 }
 
@@ -190,7 +202,8 @@ impl Records {
     /// Takes out the records at these places; what they took in memory stays.
     pub fn remove(&mut self, places: &HashSet<usize>) {
         let mut place = 0..;
-        self.entries.retain(|_| place.next().is_some_and(|place| !places.contains(&place)));
+        self.entries
+            .retain(|_| place.next().is_some_and(|place| !places.contains(&place)));
     }
 
     /// How many records there are.
@@ -226,17 +239,32 @@ impl Records {
     /// Appends a record. `owner` and the names in `rdata` are uncompressed wire format; an owner
     /// equal to the previous record's, octet for octet, is stored once. Panics where the arena
     /// would pass 4 GiB or the rdata 65 535 octets: the parser refuses both before.
-    pub fn push(&mut self, owner: &[u8], rtype: RrType, ttl: Ttl, rdata: &[u8], at: (&Arc<str>, u32, u32)) {
+    pub fn push(
+        &mut self,
+        owner: &[u8],
+        rtype: RrType,
+        ttl: Ttl,
+        rdata: &[u8],
+        at: (&Arc<str>, u32, u32),
+    ) {
         let (file, line, column) = at;
         let file = match self.files.last() {
             Some(last) if Arc::ptr_eq(last, file) || last == file => self.files.len() - 1,
-            _ => self.files.iter().position(|known| known == file).unwrap_or_else(|| {
-                self.files.push(file.clone());
-                self.files.len() - 1
-            }),
+            _ => self
+                .files
+                .iter()
+                .position(|known| known == file)
+                .unwrap_or_else(|| {
+                    self.files.push(file.clone());
+                    self.files.len() - 1
+                }),
         };
         let (owner_at, owner_hash) = match self.entries.last() {
-            Some(last) if &self.arena[last.owner as usize..last.owner as usize + usize::from(last.owner_len)] == owner => {
+            Some(last)
+                if &self.arena
+                    [last.owner as usize..last.owner as usize + usize::from(last.owner_len)]
+                    == owner =>
+            {
                 (last.owner, last.owner_hash)
             }
             _ => {
@@ -292,13 +320,21 @@ pub(super) fn hash(name: &[u8]) -> u32 {
     }
     // What is left is read with octets before it, or twice over where there are none: two reads and no loop.
     let word = |at: usize| u64::from_le_bytes(name[at..at + 8].try_into().expect("eight octets"));
-    let half = |at: usize| u64::from(u32::from_le_bytes(name[at..at + 4].try_into().expect("four octets")));
+    let half = |at: usize| {
+        u64::from(u32::from_le_bytes(
+            name[at..at + 4].try_into().expect("four octets"),
+        ))
+    };
     let (low, high) = match (name.len(), rest.len()) {
         (_, 0) => return hasher.finish() as u32,
         (16.., _) => (word(name.len() - 16), word(name.len() - 8)),
         (8.., _) => (word(0), word(name.len() - 8)),
         (4.., _) => (half(0), half(name.len() - 4)),
-        _ => (name.iter().fold(0, |all, octet| all << 8 | u64::from(*octet)), 0),
+        _ => (
+            name.iter()
+                .fold(0, |all, octet| all << 8 | u64::from(*octet)),
+            0,
+        ),
     };
     hasher.write_u128(to_lowercase(u128::from(low) | u128::from(high) << 64));
     hasher.finish() as u32
@@ -310,7 +346,10 @@ fn to_lowercase(octets: u128) -> u128 {
     const ONES: u128 = u128::MAX / 0xff;
     let low_bits = octets & (ONES * 0x7f);
     // Bit 7 of an octet is set in the first where it is at least `A`, in the second where it is past `Z`.
-    let (from_a, past_z) = (low_bits + ONES * (0x80 - 0x41), low_bits + ONES * (0x80 - 0x5b));
+    let (from_a, past_z) = (
+        low_bits + ONES * (0x80 - 0x41),
+        low_bits + ONES * (0x80 - 0x5b),
+    );
     let upper = (from_a ^ past_z) & !octets & (ONES * 0x80);
     octets | upper >> 2
 }

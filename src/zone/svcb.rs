@@ -8,7 +8,17 @@ use super::rdata::{Bad, Words, append_string, base64, name_length, number, prese
 use crate::dns::Name;
 
 /// SvcParamKeys by number (RFC 9460 §14.3.2, RFC 9461 §5, RFC 9540 §4).
-const KEYS: &[&str] = &["mandatory", "alpn", "no-default-alpn", "port", "ipv4hint", "ech", "ipv6hint", "dohpath", "ohttp"];
+const KEYS: &[&str] = &[
+    "mandatory",
+    "alpn",
+    "no-default-alpn",
+    "port",
+    "ipv4hint",
+    "ech",
+    "ipv6hint",
+    "dohpath",
+    "ohttp",
+];
 const MANDATORY: u16 = 0;
 const ALPN: u16 = 1;
 const NO_DEFAULT_ALPN: u16 = 2;
@@ -20,7 +30,11 @@ const OHTTP: u16 = 8;
 
 /// Reads SvcPriority, TargetName and SvcParams into `out`.
 pub(super) fn read(words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Bad> {
-    out.extend_from_slice(&words.number::<u16>("priority", u16::MAX.into())?.to_be_bytes());
+    out.extend_from_slice(
+        &words
+            .number::<u16>("priority", u16::MAX.into())?
+            .to_be_bytes(),
+    );
     words.name("target", out)?;
     let mut params: Vec<(u16, Token, Vec<u8>)> = Vec::new();
     while let Some(token) = words.next() {
@@ -30,17 +44,27 @@ pub(super) fn read(words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Bad> 
     // "SvcParamKeys SHALL appear in increasing numeric order" on the wire, in any order in text (§2.1, §2.2).
     params.sort_by_key(|(key, ..)| *key);
     if let Some(pair) = params.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        return Err(Bad::rdata(Some(pair[1].1), format!("{} is given twice", key_name(pair[1].0))));
+        return Err(Bad::rdata(
+            Some(pair[1].1),
+            format!("{} is given twice", key_name(pair[1].0)),
+        ));
     }
     let params_at = out.len();
     for (key, token, value) in &params {
-        let length = u16::try_from(value.len()).map_err(|_| Bad::rdata(Some(*token), "the value is longer than 65535 octets"))?;
+        let length = u16::try_from(value.len())
+            .map_err(|_| Bad::rdata(Some(*token), "the value is longer than 65535 octets"))?;
         out.extend_from_slice(&key.to_be_bytes());
         out.extend_from_slice(&length.to_be_bytes());
         out.extend_from_slice(value);
     }
     check_params(&out[params_at..]).map_err(|(key, why)| {
-        Bad::rdata(params.iter().find(|(k, ..)| *k == key).map(|(_, token, _)| *token), format!("{} {why}", key_name(key)))
+        Bad::rdata(
+            params
+                .iter()
+                .find(|(k, ..)| *k == key)
+                .map(|(_, token, _)| *token),
+            format!("{} {why}", key_name(key)),
+        )
     })
 }
 
@@ -56,9 +80,16 @@ pub(super) fn present(wire: &[u8]) -> Option<String> {
     check_wire(wire).ok()?;
     let (priority, after) = wire.split_first_chunk::<2>()?;
     let (target, mut params) = after.split_at_checked(name_length(after)?)?;
-    let mut text = format!("{} {}", u16::from_be_bytes(*priority), Name::from_wire(target)?);
+    let mut text = format!(
+        "{} {}",
+        u16::from_be_bytes(*priority),
+        Name::from_wire(target)?
+    );
     while let Some((head, rest)) = params.split_first_chunk::<4>() {
-        let (key, length) = (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[2], head[3]]));
+        let (key, length) = (
+            u16::from_be_bytes([head[0], head[1]]),
+            u16::from_be_bytes([head[2], head[3]]),
+        );
         let value;
         (value, params) = rest.split_at_checked(length.into())?;
         text += &format!(" {}", key_name(key));
@@ -72,11 +103,20 @@ pub(super) fn present(wire: &[u8]) -> Option<String> {
 /// A value in presentation format; of some keys there is none.
 fn present_value(key: u16, value: &[u8]) -> Option<Option<String>> {
     fn listed<T: std::fmt::Display>(items: impl Iterator<Item = T>) -> String {
-        items.map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+        items
+            .map(|item| item.to_string())
+            .collect::<Vec<_>>()
+            .join(",")
     }
     Some(match key {
         NO_DEFAULT_ALPN | OHTTP => None,
-        MANDATORY => Some(listed(value.as_chunks::<2>().0.iter().map(|key| key_name(u16::from_be_bytes(*key))))),
+        MANDATORY => Some(listed(
+            value
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|key| key_name(u16::from_be_bytes(*key))),
+        )),
         ALPN => {
             let (mut items, mut rest) = (Vec::new(), value);
             while let Some((length, tail)) = rest.split_first() {
@@ -93,13 +133,31 @@ fn present_value(key: u16, value: &[u8]) -> Option<Option<String>> {
                     items.push(*octet);
                 }
             }
-            let plain = items.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-_./,".contains(octet));
+            let plain = items
+                .iter()
+                .all(|octet| octet.is_ascii_alphanumeric() || b"-_./,".contains(octet));
             let quoted = quoted(&items);
-            Some(if plain { quoted.trim_matches('"').to_owned() } else { quoted })
+            Some(if plain {
+                quoted.trim_matches('"').to_owned()
+            } else {
+                quoted
+            })
         }
         PORT => Some(u16::from_be_bytes(value.try_into().ok()?).to_string()),
-        IPV4HINT => Some(listed(value.as_chunks::<4>().0.iter().map(|address| Ipv4Addr::from(*address)))),
-        IPV6HINT => Some(listed(value.as_chunks::<16>().0.iter().map(|address| Ipv6Addr::from(*address)))),
+        IPV4HINT => Some(listed(
+            value
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|address| Ipv4Addr::from(*address)),
+        )),
+        IPV6HINT => Some(listed(
+            value
+                .as_chunks::<16>()
+                .0
+                .iter()
+                .map(|address| Ipv6Addr::from(*address)),
+        )),
         ECH => Some(present_base64(value)?),
         // It is reserved, and no key in text (RFC 9460 §14.3.2).
         u16::MAX => return None,
@@ -110,26 +168,44 @@ fn present_value(key: u16, value: &[u8]) -> Option<Option<String>> {
 
 fn read_param(token: Token, words: &Words<'_>) -> Result<(u16, Vec<u8>), Bad> {
     let written = token.text(words.text);
-    let (name, value) = written.split_once('=').map_or((written, None), |(name, value)| (name, Some(value)));
+    let (name, value) = written
+        .split_once('=')
+        .map_or((written, None), |(name, value)| (name, Some(value)));
     let key = key_number(name).ok_or_else(|| {
-        Bad::rdata(Some(token), format!("{} is not a SvcParam", quote(name)))
-            .hint(format!("known are {}; any other is written as keyNNNNN", KEYS.join(", ")))
+        Bad::rdata(Some(token), format!("{} is not a SvcParam", quote(name))).hint(format!(
+            "known are {}; any other is written as keyNNNNN",
+            KEYS.join(", ")
+        ))
     })?;
     let bad = |why: &str| Bad::rdata(Some(token), format!("{name} {why}"));
     let value = match value {
         None => Vec::new(),
         Some(value) => {
-            let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+            let inner = value
+                .strip_prefix('"')
+                .and_then(|v| v.strip_suffix('"'))
+                .unwrap_or(value);
             let start = token.end - value.len() as u32 + u32::from(inner.len() < value.len());
             let mut octets = Vec::new();
-            append_string(Token { start, end: start + inner.len() as u32, ..token }, words.text, &mut octets)?;
+            append_string(
+                Token {
+                    start,
+                    end: start + inner.len() as u32,
+                    ..token
+                },
+                words.text,
+                &mut octets,
+            )?;
             octets
         }
     };
     let wire = match key {
         MANDATORY => {
             let names = split_list(&value).ok_or_else(|| bad("has an empty item"))?;
-            let keys: Option<Vec<u16>> = names.iter().map(|name| key_number(std::str::from_utf8(name).ok()?)).collect();
+            let keys: Option<Vec<u16>> = names
+                .iter()
+                .map(|name| key_number(std::str::from_utf8(name).ok()?))
+                .collect();
             let mut keys = keys.ok_or_else(|| bad("lists what is not a SvcParam"))?;
             keys.sort_unstable();
             keys.iter().flat_map(|key| key.to_be_bytes()).collect()
@@ -138,18 +214,30 @@ fn read_param(token: Token, words: &Words<'_>) -> Result<(u16, Vec<u8>), Bad> {
             let ids = split_list(&value).ok_or_else(|| bad("has an empty item"))?;
             let mut wire = Vec::new();
             for id in ids {
-                wire.push(u8::try_from(id.len()).map_err(|_| bad("has an item of more than 255 octets"))?);
+                wire.push(
+                    u8::try_from(id.len())
+                        .map_err(|_| bad("has an item of more than 255 octets"))?,
+                );
                 wire.extend_from_slice(&id);
             }
             wire
         }
         PORT => {
-            let port = std::str::from_utf8(&value).ok().and_then(|text| number(text, u16::MAX.into()));
-            (port.ok_or_else(|| bad("is not a number from 0 to 65535"))? as u16).to_be_bytes().to_vec()
+            let port = std::str::from_utf8(&value)
+                .ok()
+                .and_then(|text| number(text, u16::MAX.into()));
+            (port.ok_or_else(|| bad("is not a number from 0 to 65535"))? as u16)
+                .to_be_bytes()
+                .to_vec()
         }
-        IPV4HINT => addresses::<Ipv4Addr, 4>(&value, |a| a.octets()).ok_or_else(|| bad("is not a list of IPv4 addresses"))?,
-        IPV6HINT => addresses::<Ipv6Addr, 16>(&value, |a| a.octets()).ok_or_else(|| bad("is not a list of IPv6 addresses"))?,
-        ECH => std::str::from_utf8(&value).ok().and_then(base64).ok_or_else(|| bad("is not base64"))?,
+        IPV4HINT => addresses::<Ipv4Addr, 4>(&value, |a| a.octets())
+            .ok_or_else(|| bad("is not a list of IPv4 addresses"))?,
+        IPV6HINT => addresses::<Ipv6Addr, 16>(&value, |a| a.octets())
+            .ok_or_else(|| bad("is not a list of IPv6 addresses"))?,
+        ECH => std::str::from_utf8(&value)
+            .ok()
+            .and_then(base64)
+            .ok_or_else(|| bad("is not base64"))?,
         _ => value,
     };
     Ok((key, wire))
@@ -175,9 +263,15 @@ fn check_params(wire: &[u8]) -> Result<(), (u16, &'static str)> {
         }
     }
     if !rest.is_empty() {
-        return Err((keys.last().copied().unwrap_or(0), "is followed by octets that are no SvcParam"));
+        return Err((
+            keys.last().copied().unwrap_or(0),
+            "is followed by octets that are no SvcParam",
+        ));
     }
-    for listed in mandatory.chunks(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])) {
+    for listed in mandatory
+        .chunks(2)
+        .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+    {
         if listed == MANDATORY || !keys.contains(&listed) {
             return Err((MANDATORY, "lists a key that is not there"));
         }
@@ -192,7 +286,9 @@ fn check_value(key: u16, value: &[u8]) -> Result<(), &'static str> {
     let good = match key {
         MANDATORY => {
             let keys: Vec<&[u8]> = value.chunks(2).collect();
-            !value.is_empty() && value.len().is_multiple_of(2) && keys.windows(2).all(|pair| pair[0] < pair[1])
+            !value.is_empty()
+                && value.len().is_multiple_of(2)
+                && keys.windows(2).all(|pair| pair[0] < pair[1])
         }
         ALPN => {
             let mut rest = value;
@@ -205,7 +301,11 @@ fn check_value(key: u16, value: &[u8]) -> Result<(), &'static str> {
             !value.is_empty()
         }
         NO_DEFAULT_ALPN | OHTTP => {
-            return if value.is_empty() { Ok(()) } else { Err("takes no value") };
+            return if value.is_empty() {
+                Ok(())
+            } else {
+                Err("takes no value")
+            };
         }
         PORT => value.len() == 2,
         IPV4HINT => !value.is_empty() && value.len().is_multiple_of(4),
@@ -213,7 +313,11 @@ fn check_value(key: u16, value: &[u8]) -> Result<(), &'static str> {
         ECH => !value.is_empty(),
         _ => true,
     };
-    if good { Ok(()) } else { Err("has a value that is empty, repeated or of the wrong length") }
+    if good {
+        Ok(())
+    } else {
+        Err("has a value that is empty, repeated or of the wrong length")
+    }
 }
 
 fn key_number(name: &str) -> Option<u16> {
@@ -223,11 +327,16 @@ fn key_number(name: &str) -> Option<u16> {
     let digits = name.strip_prefix("key")?;
     // "without leading zeros" (§2.1); 65535 is reserved.
     let plain = digits == "0" || !digits.starts_with('0');
-    if plain { number(digits, 65_534).map(|n| n as u16) } else { None }
+    if plain {
+        number(digits, 65_534).map(|n| n as u16)
+    } else {
+        None
+    }
 }
 
 fn key_name(key: u16) -> String {
-    KEYS.get(usize::from(key)).map_or_else(|| format!("key{key}"), |name| (*name).to_owned())
+    KEYS.get(usize::from(key))
+        .map_or_else(|| format!("key{key}"), |name| (*name).to_owned())
 }
 
 /// A comma-separated list in which `\,` and `\\` stand for themselves (RFC 9460 §A.1); `None` with
@@ -245,8 +354,14 @@ fn split_list(value: &[u8]) -> Option<Vec<Vec<u8>>> {
     items.iter().all(|item| !item.is_empty()).then_some(items)
 }
 
-fn addresses<T: std::str::FromStr, const N: usize>(value: &[u8], octets: fn(&T) -> [u8; N]) -> Option<Vec<u8>> {
+fn addresses<T: std::str::FromStr, const N: usize>(
+    value: &[u8],
+    octets: fn(&T) -> [u8; N],
+) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(value).ok()?;
-    let parsed: Option<Vec<[u8; N]>> = text.split(',').map(|item| item.parse().ok().map(|a| octets(&a))).collect();
+    let parsed: Option<Vec<[u8; N]>> = text
+        .split(',')
+        .map(|item| item.parse().ok().map(|a| octets(&a)))
+        .collect();
     Some(parsed?.concat())
 }

@@ -139,7 +139,10 @@ impl NameTable {
     /// The key of a wire-format name in any case, whether it is there or not.
     #[inline]
     pub fn key(&self, qname: &[u8]) -> Key {
-        Key { hash: hash(qname), likely: 0 }
+        Key {
+            hash: hash(qname),
+            likely: 0,
+        }
     }
 
     /// Has the memory fetched that a lookup reads first. With [`NameTable::fetch_record`] a little later, a batch of
@@ -210,21 +213,31 @@ impl NameTable {
     #[inline]
     pub fn pointers(&self, rrset: &Rrset) -> &[[u8; 2]] {
         let start = rrset.block as usize + usize::from(rrset.len);
-        self.arena[start..start + 2 * usize::from(rrset.pointers)].as_chunks().0
+        self.arena[start..start + 2 * usize::from(rrset.pointers)]
+            .as_chunks()
+            .0
     }
 
     /// The address RRsets of the in-zone target of RR `index` of an NS, MX or SRV RRset, and whether
     /// they are in-domain glue (RFC 9471 §2.1): the target lies below the cut that the RRset is.
-    pub fn target_addresses(&self, rrset: &Rrset, index: usize) -> impl Iterator<Item = (Rrset, bool)> {
+    pub fn target_addresses(
+        &self,
+        rrset: &Rrset,
+        index: usize,
+    ) -> impl Iterator<Item = (Rrset, bool)> {
         let target = match target_offset(rrset.rtype) {
             Some(_) => self.word(rrset.links() + 4 * index),
             None => NONE,
         };
         let node = (target != NONE).then(|| self.node(target));
         node.into_iter().flat_map(|node| {
-            let cut = (node.cut != NONE).then(|| self.rrset_of(&self.node(node.cut), RrType::NS)).flatten();
+            let cut = (node.cut != NONE)
+                .then(|| self.rrset_of(&self.node(node.cut), RrType::NS))
+                .flatten();
             let in_domain = cut.is_some_and(|cut| cut.block == rrset.block);
-            let addresses = self.rrsets_of(&node).filter(|set| matches!(set.rtype, RrType::A | RrType::AAAA));
+            let addresses = self
+                .rrsets_of(&node)
+                .filter(|set| matches!(set.rtype, RrType::A | RrType::AAAA));
             addresses.map(move |set| (set, in_domain))
         })
     }
@@ -233,7 +246,9 @@ impl NameTable {
     /// is none.
     pub fn owners(&self) -> impl Iterator<Item = &[u8]> {
         let nodes = self.index.records().map(|record| self.node(record));
-        let has_any = |node: &Node<'_>| node.rrset_count > 0 || (node.service != NONE && node.service & EPOCH == 0);
+        let has_any = |node: &Node<'_>| {
+            node.rrset_count > 0 || (node.service != NONE && node.service & EPOCH == 0)
+        };
         nodes.filter(has_any).map(|node| node.name)
     }
 
@@ -253,14 +268,22 @@ impl NameTable {
         if node.cut != NONE {
             // "the DS RRset ... is in the parent" (RFC 4035 §3.1.4.1): asked at the cut, it is ours to answer.
             if node.cut == record && qtype == RrType::DS {
-                return (node.zone, self.rrset_of(&node, qtype).map_or(Lookup::NoData, Lookup::Hit));
+                return (
+                    node.zone,
+                    self.rrset_of(&node, qtype)
+                        .map_or(Lookup::NoData, Lookup::Hit),
+                );
             }
             if let Some(lookup) = self.cut_above(&node, record) {
                 return (node.zone, lookup);
             }
         }
         if qtype == RrType::DS
-            && let Apex { record: apex, parent: Some((parent, ds)), .. } = self.zones[node.zone.index()]
+            && let Apex {
+                record: apex,
+                parent: Some((parent, ds)),
+                ..
+            } = self.zones[node.zone.index()]
             && apex == record
         {
             return (parent, ds.map_or(Lookup::NoData, Lookup::Hit));
@@ -305,7 +328,9 @@ impl NameTable {
         if !is_apex && let Some(set) = self.rrset_of(&cut, RrType::NS) {
             return Some(Lookup::Referral(set, cut.name.len() as u8));
         }
-        let set = self.rrset_of(&cut, RrType::DNAME).expect("a cut has NS or DNAME");
+        let set = self
+            .rrset_of(&cut, RrType::DNAME)
+            .expect("a cut has NS or DNAME");
         // "a DNAME record ... does not redirect the owner name itself" (RFC 6672 §2.3).
         (node.cut != asked).then_some(Lookup::Dname(set, cut.name.len() as u8))
     }
@@ -315,13 +340,15 @@ impl NameTable {
         if key.likely != 0 && self.is_named(key.likely, name) {
             return Some(key.likely);
         }
-        self.index.find(key.hash, |record| self.is_named(record, name))
+        self.index
+            .find(key.hash, |record| self.is_named(record, name))
     }
 
     #[inline]
     fn is_named(&self, record: u32, name: &[u8]) -> bool {
         let record = &self.arena[record as usize..];
-        usize::from(record[4]) == name.len() && record[FIXED..FIXED + name.len()].eq_ignore_ascii_case(name)
+        usize::from(record[4]) == name.len()
+            && record[FIXED..FIXED + name.len()].eq_ignore_ascii_case(name)
     }
 
     #[inline(always)]
@@ -354,7 +381,12 @@ impl NameTable {
         let mut at = node.rrsets;
         (0..node.rrset_count).map(move |_| {
             let set = self.rrset_at(at);
-            at = set.links() + if target_offset(set.rtype).is_some() { 4 * usize::from(set.count) } else { 0 };
+            at = set.links()
+                + if target_offset(set.rtype).is_some() {
+                    4 * usize::from(set.count)
+                } else {
+                    0
+                };
             set
         })
     }
@@ -363,7 +395,13 @@ impl NameTable {
     fn rrset_at(&self, at: usize) -> Rrset {
         let head = &self.arena[at..at + FIXED];
         let half = |at: usize| u16::from_ne_bytes([head[at], head[at + 1]]);
-        Rrset { rtype: RrType(half(0)), count: half(2), len: half(4), pointers: half(6), block: (at + FIXED) as u32 }
+        Rrset {
+            rtype: RrType(half(0)),
+            count: half(2),
+            len: half(4),
+            pointers: half(6),
+            block: (at + FIXED) as u32,
+        }
     }
 
     fn rrset_of(&self, node: &Node<'_>, rtype: RrType) -> Option<Rrset> {
@@ -396,7 +434,8 @@ pub fn rrs(block: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let length = block.get(at + 10..at + RR_FIXED)?;
-        let rdata = &block[at + RR_FIXED..][..usize::from(u16::from_be_bytes([length[0], length[1]]))];
+        let rdata =
+            &block[at + RR_FIXED..][..usize::from(u16::from_be_bytes([length[0], length[1]]))];
         let start = at;
         at += RR_FIXED + rdata.len();
         Some((start, rdata))

@@ -29,15 +29,26 @@ impl Files {
     /// What they say, or every diagnostic rendered.
     pub fn load(mut self) -> Result<Config, String> {
         let (mut sources, mut diagnostics) = (Sources::new(), Diagnostics::default());
-        let config = config::load(&mut self, Path::new("meridian.toml"), &mut sources, &mut diagnostics);
-        config.filter(|_| !diagnostics.has_errors()).ok_or_else(|| render_text(&diagnostics, &sources, false))
+        let config = config::load(
+            &mut self,
+            Path::new("meridian.toml"),
+            &mut sources,
+            &mut diagnostics,
+        );
+        config
+            .filter(|_| !diagnostics.has_errors())
+            .ok_or_else(|| render_text(&diagnostics, &sources, false))
     }
 }
 
 impl Source for Files {
     fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable> {
-        let missing =
-            || Unreadable { rule: "missing", message: format!("{} is not there", path.display()), hint: None, position: None };
+        let missing = || Unreadable {
+            rule: "missing",
+            message: format!("{} is not there", path.display()),
+            hint: None,
+            position: None,
+        };
         self.0.get(path).cloned().ok_or_else(missing)
     }
 
@@ -46,14 +57,24 @@ impl Source for Files {
     }
 
     fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable> {
-        Ok(self.0.keys().filter(|path| path.parent() == Some(directory)).cloned().collect())
+        Ok(self
+            .0
+            .keys()
+            .filter(|path| path.parent() == Some(directory))
+            .cloned()
+            .collect())
     }
 }
 
 /// The dataset of `text`'s files, located by the embedded database.
 pub fn dataset(text: &str) -> Arc<Dataset> {
-    let config = Files::parse(text).load().unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-    Arc::new(Dataset::compile(config, Arc::new(Locations::read(Some(EMBEDDED), None).unwrap())))
+    let config = Files::parse(text)
+        .load()
+        .unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    Arc::new(Dataset::compile(
+        config,
+        Arc::new(Locations::read(Some(EMBEDDED), None).unwrap()),
+    ))
 }
 
 /// A configuration with a checked service that takes its pools back by and by and by an operator's word.

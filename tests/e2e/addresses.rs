@@ -14,7 +14,17 @@ fn serve_alone(site: &Site, prepare: &str) -> Option<Command> {
     }
     let mut serve = command("unshare");
     let script = format!("ip link set lo up && {prepare} exec \"$@\"");
-    serve.args(["--net", "--", "sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_meridian"), "serve", "--config"]);
+    serve.args([
+        "--net",
+        "--",
+        "sh",
+        "-c",
+        &script,
+        "sh",
+        env!("CARGO_BIN_EXE_meridian"),
+        "serve",
+        "--config",
+    ]);
     serve.arg(site.path("meridian.toml")).current_dir("/");
     Some(serve)
 }
@@ -22,12 +32,28 @@ fn serve_alone(site: &Site, prepare: &str) -> Option<Command> {
 /// What a program prints in the network of `server`.
 fn inside(server: &Process, arguments: &[&str]) -> Done {
     let mut program = command("nsenter");
-    program.args(["--net", "--target", &server.id().to_string(), "--"]).args(arguments);
+    program
+        .args(["--net", "--target", &server.id().to_string(), "--"])
+        .args(arguments);
     program.output().unwrap().into()
 }
 
 fn dig(server: &Process, arguments: &[&str]) -> String {
-    let asked = inside(server, &[&["dig", "+short", "+tries=1", "+time=5", "www.gtm.example", "AAAA"], arguments].concat());
+    let asked = inside(
+        server,
+        &[
+            &[
+                "dig",
+                "+short",
+                "+tries=1",
+                "+time=5",
+                "www.gtm.example",
+                "AAAA",
+            ],
+            arguments,
+        ]
+        .concat(),
+    );
     assert_eq!(asked.code, Some(0), "{asked:?}");
     asked.stdout
 }
@@ -36,29 +62,62 @@ fn dig(server: &Process, arguments: &[&str]) -> String {
 fn an_address_that_comes_later_is_answered_then() {
     let site = Site::new();
     let listen = "listen = [\"127.0.0.1:5300\", \"192.0.2.53:5300\", \"[2001:db8::53]:5300\"]";
-    site.edit("meridian.toml", &format!("listen = [\"{}\"]", site.net.dns()), listen);
-    site.edit("meridian.toml", &format!("listen = \"{}\"", site.net.admin()), "listen = \"192.0.2.54:8053\"");
-    let Some(mut serve) = serve_alone(&site, "") else { return };
+    site.edit(
+        "meridian.toml",
+        &format!("listen = [\"{}\"]", site.net.dns()),
+        listen,
+    );
+    site.edit(
+        "meridian.toml",
+        &format!("listen = \"{}\"", site.net.admin()),
+        "listen = \"192.0.2.54:8053\"",
+    );
+    let Some(mut serve) = serve_alone(&site, "") else {
+        return;
+    };
     let mut server = Process::spawn(&mut serve);
     server.wait_log("started: ", 0);
     for address in ["192.0.2.53:5300", "[2001:db8::53]:5300", "192.0.2.54:8053"] {
-        let said = format!("{address} is bound, but no interface of this machine has that address yet");
+        let said =
+            format!("{address} is bound, but no interface of this machine has that address yet");
         assert!(server.log().contains(&said), "{server:?}");
     }
-    assert!(!server.log().contains("127.0.0.1:5300 is bound, but"), "{server:?}");
-    assert_eq!(dig(&server, &["@127.0.0.1", "-p", "5300", "+subnet=203.0.113.0/24"]), "2001:db8::10\n");
+    assert!(
+        !server.log().contains("127.0.0.1:5300 is bound, but"),
+        "{server:?}"
+    );
+    assert_eq!(
+        dig(
+            &server,
+            &["@127.0.0.1", "-p", "5300", "+subnet=203.0.113.0/24"]
+        ),
+        "2001:db8::10\n"
+    );
     for address in ["192.0.2.53/32", "192.0.2.54/32", "2001:db8::53/128"] {
         let added = inside(&server, &["ip", "address", "add", address, "dev", "lo"]);
         assert_eq!(added.code, Some(0), "{added:?}");
     }
     // dig takes an answer from the address it asked, and from no other.
-    for (address, transport) in
-        [("@192.0.2.53", "+notcp"), ("@192.0.2.53", "+tcp"), ("@2001:db8::53", "+notcp"), ("@2001:db8::53", "+tcp")]
-    {
-        let asked = || Some(dig(&server, &[address, "-p", "5300", transport, "+subnet=203.0.113.0/24"]));
-        wait_for(address, || asked().filter(|answer| answer == "2001:db8::10\n"));
+    for (address, transport) in [
+        ("@192.0.2.53", "+notcp"),
+        ("@192.0.2.53", "+tcp"),
+        ("@2001:db8::53", "+notcp"),
+        ("@2001:db8::53", "+tcp"),
+    ] {
+        let asked = || {
+            Some(dig(
+                &server,
+                &[address, "-p", "5300", transport, "+subnet=203.0.113.0/24"],
+            ))
+        };
+        wait_for(address, || {
+            asked().filter(|answer| answer == "2001:db8::10\n")
+        });
     }
-    assert!(inside(&server, &["bash", "-c", "exec 3<>/dev/tcp/192.0.2.54/8053"]).code == Some(0), "the admin address, too");
+    assert!(
+        inside(&server, &["bash", "-c", "exec 3<>/dev/tcp/192.0.2.54/8053"]).code == Some(0),
+        "the admin address, too"
+    );
 }
 
 /// Runs what follows it without IPv6, as on a kernel that is booted with ipv6.disable=1: socket(AF_INET6, …) fails with
@@ -83,38 +142,82 @@ fn a_machine_without_ipv6_listens_on_ipv4() {
         return;
     }
     let site = Site::new();
-    site.edit("meridian.toml", &format!("listen = [\"{}\"]\n", site.net.dns()), "");
+    site.edit(
+        "meridian.toml",
+        &format!("listen = [\"{}\"]\n", site.net.dns()),
+        "",
+    );
     let without = format!("set -- {} \"$@\";", WITHOUT_IPV6.trim_end());
-    let Some(mut serve) = serve_alone(&site, &without) else { return };
+    let Some(mut serve) = serve_alone(&site, &without) else {
+        return;
+    };
     let mut server = Process::spawn(&mut serve);
     server.wait_log("started: ", 0);
     let log = server.log();
-    assert!(log.contains("not listening on [::]:53: this machine does not speak that version of IP"), "{log}");
-    assert!(log.contains("listening on 0.0.0.0:53, UDP and TCP") && !log.contains("INFO listening on [::]"), "{log}");
-    assert_eq!(dig(&server, &["@127.0.0.1", "+subnet=203.0.113.0/24"]), "2001:db8::10\n");
+    assert!(
+        log.contains("not listening on [::]:53: this machine does not speak that version of IP"),
+        "{log}"
+    );
+    assert!(
+        log.contains("listening on 0.0.0.0:53, UDP and TCP")
+            && !log.contains("INFO listening on [::]"),
+        "{log}"
+    );
+    assert_eq!(
+        dig(&server, &["@127.0.0.1", "+subnet=203.0.113.0/24"]),
+        "2001:db8::10\n"
+    );
 
     let site = Site::new();
-    site.edit("meridian.toml", &format!("[\"{}\"]", site.net.dns()), "[\"127.0.0.1:53\", \"[::]:53\"]");
+    site.edit(
+        "meridian.toml",
+        &format!("[\"{}\"]", site.net.dns()),
+        "[\"127.0.0.1:53\", \"[::]:53\"]",
+    );
     let done = Done::from(serve_alone(&site, &without).unwrap().output().unwrap());
-    assert!(done.code == Some(1) && done.stderr.contains("switch it on, or write listen = [\"127.0.0.1:53\"]"), "{done:?}");
+    assert!(
+        done.code == Some(1)
+            && done
+                .stderr
+                .contains("switch it on, or write listen = [\"127.0.0.1:53\"]"),
+        "{done:?}"
+    );
 }
 
 #[test]
 fn an_address_of_a_family_that_is_off_shows_the_line_to_write() {
     let site = Site::new();
-    site.edit("meridian.toml", &format!("[\"{}\"]", site.net.dns()), "[\"127.0.0.1:53\", \"[2001:db8::53]:53\"]");
+    site.edit(
+        "meridian.toml",
+        &format!("[\"{}\"]", site.net.dns()),
+        "[\"127.0.0.1:53\", \"[2001:db8::53]:53\"]",
+    );
     let off = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6;";
-    let Some(mut serve) = serve_alone(&site, off) else { return };
+    let Some(mut serve) = serve_alone(&site, off) else {
+        return;
+    };
     let done = Done::from(serve.output().unwrap());
     assert_eq!(done.code, Some(1), "{done:?}");
-    let said = "cannot listen on [2001:db8::53]:53 (UDP): this machine does not speak that version of IP";
+    let said =
+        "cannot listen on [2001:db8::53]:53 (UDP): this machine does not speak that version of IP";
     assert!(done.stderr.contains(said), "{done:?}");
-    assert!(done.stderr.contains("or write listen = [\"127.0.0.1:53\"])"), "{done:?}");
+    assert!(
+        done.stderr
+            .contains("or write listen = [\"127.0.0.1:53\"])"),
+        "{done:?}"
+    );
 
     // All addresses are none in particular, and there may be some later.
     let site = Site::new();
-    site.edit("meridian.toml", &format!("listen = [\"{}\"]\n", site.net.dns()), "");
+    site.edit(
+        "meridian.toml",
+        &format!("listen = [\"{}\"]\n", site.net.dns()),
+        "",
+    );
     let mut server = Process::spawn(&mut serve_alone(&site, off).unwrap());
     server.wait_log("started: ", 0);
-    assert_eq!(dig(&server, &["@127.0.0.1", "+subnet=203.0.113.0/24"]), "2001:db8::10\n");
+    assert_eq!(
+        dig(&server, &["@127.0.0.1", "+subnet=203.0.113.0/24"]),
+        "2001:db8::10\n"
+    );
 }

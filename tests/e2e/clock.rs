@@ -11,9 +11,17 @@ use crate::support::{Meridian, Site, Toy, dig, get, wait_for};
 
 /// Where Debian has it, for the machine that the tests run on.
 fn library() -> String {
-    let found = fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
-    let found = found.chain([Path::new("/usr/lib/faketime/libfaketimeMT.so.1").to_owned()]).find(|path| path.exists());
-    found.expect("libfaketime (tests/run installs it)").display().to_string()
+    let found = fs::read_dir("/usr/lib")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
+    let found = found
+        .chain([Path::new("/usr/lib/faketime/libfaketimeMT.so.1").to_owned()])
+        .find(|path| path.exists());
+    found
+        .expect("libfaketime (tests/run installs it)")
+        .display()
+        .to_string()
 }
 
 /// The wall clock is off by `offset`, from the next look on.
@@ -23,9 +31,13 @@ fn set_clock(site: &Site, offset: &str) {
 
 fn start(site: &Site) -> Meridian {
     let mut serve = site.serve();
-    serve.env("LD_PRELOAD", library()).env("FAKETIME_TIMESTAMP_FILE", site.path("clock"));
+    serve
+        .env("LD_PRELOAD", library())
+        .env("FAKETIME_TIMESTAMP_FILE", site.path("clock"));
     // A step of the wall clock is one of that clock alone.
-    serve.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    serve
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     site.start_as(&mut serve)
 }
 
@@ -33,14 +45,21 @@ fn start(site: &Site) -> Meridian {
 fn off(time: &Value) -> Duration {
     let time = humantime::parse_rfc3339(time.as_str().expect("a time")).expect("RFC 3339");
     let now = SystemTime::now();
-    now.duration_since(time).or_else(|_| time.duration_since(now)).unwrap()
+    now.duration_since(time)
+        .or_else(|_| time.duration_since(now))
+        .unwrap()
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn answer(site: &Site) -> String {
-    dig(site.net.dns(), &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"]).trim().to_owned()
+    dig(
+        site.net.dns(),
+        &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"],
+    )
+    .trim()
+    .to_owned()
 }
 
 fn overrides(site: &Site) -> Value {
@@ -51,7 +70,10 @@ fn overrides(site: &Site) -> Value {
 #[track_caller]
 fn ends_in_two_hours(until: &Value) {
     let off = off(until);
-    assert!(off > 2 * HOUR - 2 * MINUTE && off < 2 * HOUR + MINUTE, "{until}");
+    assert!(
+        off > 2 * HOUR - 2 * MINUTE && off < 2 * HOUR + MINUTE,
+        "{until}"
+    );
 }
 
 #[test]
@@ -61,8 +83,15 @@ fn a_drain_outlives_a_step_of_the_wall_clock_and_a_restart_with_its_right_end() 
     // A machine without a battery for its clock, before NTP has set it.
     set_clock(&site, "-10d");
     let mut server = start(&site);
-    assert!(site.run(&["drain", "dublin", "--for", "2h", "--reason", "x"]).stdout.starts_with("override 1: "));
-    assert!(off(&overrides(&site)[0]["until"]) > 9 * 24 * HOUR, "the wall clock is what it is");
+    assert!(
+        site.run(&["drain", "dublin", "--for", "2h", "--reason", "x"])
+            .stdout
+            .starts_with("override 1: ")
+    );
+    assert!(
+        off(&overrides(&site)[0]["until"]) > 9 * 24 * HOUR,
+        "the wall clock is what it is"
+    );
     set_clock(&site, "+0");
     server.says("the wall clock was set ahead by 10days");
 
@@ -75,13 +104,18 @@ fn a_drain_outlives_a_step_of_the_wall_clock_and_a_restart_with_its_right_end() 
     ends_in_two_hours(&overrides(&site)[0]["until"]);
     // So does what is kept, for the next start; the drain was made before the step and has the time it had left.
     let kept = wait_for("the overrides are written anew", || {
-        let kept: Value = serde_json::from_slice(&fs::read(site.path("state/overrides.json")).ok()?).ok()?;
+        let kept: Value =
+            serde_json::from_slice(&fs::read(site.path("state/overrides.json")).ok()?).ok()?;
         (off(&kept["overrides"][0]["until"]) < 24 * HOUR).then_some(kept)
     });
     ends_in_two_hours(&kept["overrides"][0]["until"]);
 
     // One that is made after the step is dated by the new clock.
-    assert!(site.run(&["drain", "tokyo", "--for", "2h", "--reason", "y"]).stdout.starts_with("override 2: "));
+    assert!(
+        site.run(&["drain", "tokyo", "--for", "2h", "--reason", "y"])
+            .stdout
+            .starts_with("override 2: ")
+    );
     server.process.signal(Signal::SIGKILL);
     server.process.end();
     let server = start(&site);
@@ -94,7 +128,9 @@ fn a_drain_outlives_a_step_of_the_wall_clock_and_a_restart_with_its_right_end() 
     // A start after its end leaves it out, and says so.
     set_clock(&site, "+1d");
     let mut server = start(&site);
-    server.has_said("override 1 ended while no server was here to say so, and is gone: drain of region dublin");
+    server.has_said(
+        "override 1 ended while no server was here to say so, and is gone: drain of region dublin",
+    );
     assert_eq!(answer(&site), "192.0.2.10");
     server.stop();
 }

@@ -28,19 +28,35 @@ fn verify_runs_the_tests_of_a_good_zone() {
     site.write(ZONE_FILE, &[crate::support::ZONE, TESTS].concat());
     let done = site.run(&["verify"]);
     assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""), "{done:?}");
-    assert!(done.stdout.contains("meridian.toml is good; 2 routing tests passed"), "{done:?}");
+    assert!(
+        done.stdout
+            .contains("meridian.toml is good; 2 routing tests passed"),
+        "{done:?}"
+    );
     let json: Value = serde_json::from_str(&site.run(&["verify", "--json"]).stdout).unwrap();
-    assert_eq!(json, serde_json::json!({ "errors": 0, "warnings": 0, "diagnostics": [], "tests": 2, "unseen": null }));
+    assert_eq!(
+        json,
+        serde_json::json!({ "errors": 0, "warnings": 0, "diagnostics": [], "tests": 2, "unseen": null })
+    );
 }
 
 #[test]
 fn verify_fails_a_zone_whose_test_fails() {
     let site = Site::new();
-    site.write(ZONE_FILE, &[crate::support::ZONE, &TESTS.replace("expect = \"ashburn\"", "expect = \"tokyo\"")].concat());
+    site.write(
+        ZONE_FILE,
+        &[
+            crate::support::ZONE,
+            &TESTS.replace("expect = \"ashburn\"", "expect = \"tokyo\""),
+        ]
+        .concat(),
+    );
     let done = site.run(&["verify"]);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(
-        done.stdout.contains("tokyo") && done.stdout.contains("ashburn") && done.stdout.contains("1 error, 0 warnings"),
+        done.stdout.contains("tokyo")
+            && done.stdout.contains("ashburn")
+            && done.stdout.contains("1 error, 0 warnings"),
         "{done:?}"
     );
 }
@@ -48,50 +64,141 @@ fn verify_fails_a_zone_whose_test_fails() {
 #[test]
 fn verify_shows_every_fault_where_it_stands() {
     let site = Site::new();
-    site.edit("meridian.toml", "rest        = [\"dublin\"", "rest        = [\"dubln\"");
-    site.edit(ZONE_FILE, "route = \"nearest\"", "route = \"nearest\"\nansers = 2");
+    site.edit(
+        "meridian.toml",
+        "rest        = [\"dublin\"",
+        "rest        = [\"dubln\"",
+    );
+    site.edit(
+        ZONE_FILE,
+        "route = \"nearest\"",
+        "route = \"nearest\"\nansers = 2",
+    );
     let done = site.run(&["verify"]);
     assert_eq!(done.code, Some(1));
-    for expected in
-        ["meridian.toml:15:", "\"dubln\"", "dublin", "gtm.example.toml:", "ansers", "answers", "│", "2 errors, 0 warnings"]
-    {
-        assert!(done.stdout.contains(expected), "{expected}: {}", done.stdout);
+    for expected in [
+        "meridian.toml:15:",
+        "\"dubln\"",
+        "dublin",
+        "gtm.example.toml:",
+        "ansers",
+        "answers",
+        "│",
+        "2 errors, 0 warnings",
+    ] {
+        assert!(
+            done.stdout.contains(expected),
+            "{expected}: {}",
+            done.stdout
+        );
     }
-    assert!(!done.stdout.contains('\x1b'), "no colour without a terminal");
+    assert!(
+        !done.stdout.contains('\x1b'),
+        "no colour without a terminal"
+    );
 
     let done = site.run(&["verify", "--json"]);
     assert_eq!(done.code, Some(1));
     let json: Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!(json["errors"], 2);
     for diagnostic in json["diagnostics"].as_array().unwrap() {
-        let keys: Vec<_> = diagnostic.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["severity", "rule", "file", "line", "column", "key", "message", "hint"]);
+        let keys: Vec<_> = diagnostic
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(
+            keys,
+            [
+                "severity", "rule", "file", "line", "column", "key", "message", "hint"
+            ]
+        );
         assert!(diagnostic["line"].as_u64().unwrap() > 0);
     }
-    assert_eq!(site.run(&["why", "www.gtm.example", "--client", "203.0.113.1"]).code, Some(1));
+    assert_eq!(
+        site.run(&["why", "www.gtm.example", "--client", "203.0.113.1"])
+            .code,
+        Some(1)
+    );
 }
 
 #[test]
 fn why_json_keeps_its_contract() {
     let site = Site::new();
-    let done = site.run(&["why", "www.gtm.example", "--client", "203.0.113.0/24", "--down", "dublin", "--json"]);
+    let done = site.run(&[
+        "why",
+        "www.gtm.example",
+        "--client",
+        "203.0.113.0/24",
+        "--down",
+        "dublin",
+        "--json",
+    ]);
     assert_eq!((done.code, done.stderr.as_str()), (Some(0), ""));
     let why: Value = serde_json::from_str(&done.stdout).unwrap();
-    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let contract =
-        ["name", "type", "client", "located_by", "location", "order", "scope", "region", "answers", "ttl", "rcode", "steps"];
+    let keys = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let contract = [
+        "name",
+        "type",
+        "client",
+        "located_by",
+        "location",
+        "order",
+        "scope",
+        "region",
+        "answers",
+        "ttl",
+        "rcode",
+        "steps",
+    ];
     assert_eq!(keys(&why), contract);
-    assert_eq!(keys(&why["location"]), ["continent", "country", "subdivision", "latitude", "longitude", "asn"]);
+    assert_eq!(
+        keys(&why["location"]),
+        [
+            "continent",
+            "country",
+            "subdivision",
+            "latitude",
+            "longitude",
+            "asn"
+        ]
+    );
     for step in why["steps"].as_array().unwrap() {
         assert_eq!(keys(step), ["region", "verdict", "detail"]);
     }
     assert_eq!(why["name"], "www.gtm.example.");
-    assert_eq!((&why["type"], &why["client"]), (&"A".into(), &"203.0.113.0/24".into()));
-    assert_eq!((&why["located_by"], &why["location"]["country"]), (&"distance".into(), &"IE".into()));
-    assert_eq!(why["order"], serde_json::json!(["dublin", "ashburn", "tokyo"]));
-    assert_eq!((&why["region"], &why["answers"]), (&"ashburn".into(), &serde_json::json!(["192.0.2.20"])));
-    assert_eq!((&why["ttl"], &why["rcode"]), (&20.into(), &"NOERROR".into()));
-    assert_eq!((&why["steps"][0]["region"], &why["steps"][1]["verdict"]), (&"dublin".into(), &"taken".into()));
+    assert_eq!(
+        (&why["type"], &why["client"]),
+        (&"A".into(), &"203.0.113.0/24".into())
+    );
+    assert_eq!(
+        (&why["located_by"], &why["location"]["country"]),
+        (&"distance".into(), &"IE".into())
+    );
+    assert_eq!(
+        why["order"],
+        serde_json::json!(["dublin", "ashburn", "tokyo"])
+    );
+    assert_eq!(
+        (&why["region"], &why["answers"]),
+        (&"ashburn".into(), &serde_json::json!(["192.0.2.20"]))
+    );
+    assert_eq!(
+        (&why["ttl"], &why["rcode"]),
+        (&20.into(), &"NOERROR".into())
+    );
+    assert_eq!(
+        (&why["steps"][0]["region"], &why["steps"][1]["verdict"]),
+        (&"dublin".into(), &"taken".into())
+    );
 }
 
 #[test]
@@ -101,21 +208,63 @@ fn why_explains_to_people() {
     let text = why(&["www.gtm.example", "AAAA", "--client", "10.1.2.3"]);
     assert_eq!(text.code, Some(0), "{text:?}");
     assert!(
-        text.stdout.starts_with("www.gtm.example. AAAA for 10.1.2.3/32: NOERROR 2001:db8::30 from tokyo, TTL 20\n"),
+        text.stdout.starts_with(
+            "www.gtm.example. AAAA for 10.1.2.3/32: NOERROR 2001:db8::30 from tokyo, TTL 20\n"
+        ),
         "{text:?}"
     );
     assert!(text.stdout.contains("located by network"), "{text:?}");
-    assert!(why(&["text.gtm.example", "TXT", "--client", "10.1.2.3"]).stdout.contains("NOERROR"));
-    assert!(why(&["nothing.gtm.example", "--client", "10.1.2.3"]).stdout.contains("NXDOMAIN"));
-    assert!(why(&["www.elsewhere.example", "--client", "10.1.2.3"]).stdout.contains("REFUSED"));
+    assert!(
+        why(&["text.gtm.example", "TXT", "--client", "10.1.2.3"])
+            .stdout
+            .contains("NOERROR")
+    );
+    assert!(
+        why(&["nothing.gtm.example", "--client", "10.1.2.3"])
+            .stdout
+            .contains("NXDOMAIN")
+    );
+    assert!(
+        why(&["www.elsewhere.example", "--client", "10.1.2.3"])
+            .stdout
+            .contains("REFUSED")
+    );
     let unknown = why(&["www.gtm.example", "--client", "10.1.2.3", "--down", "dubln"]);
     assert_eq!(unknown.code, Some(1));
-    assert!(unknown.stderr.contains("there is no region, metro, label or endpoint dubln; did you mean dublin?"), "{unknown:?}");
-    let drained = why(&["www.gtm.example", "--client", "203.0.113.5", "--drained", "dublin"]);
-    assert!(drained.stdout.contains("NOERROR 192.0.2.20 from ashburn"), "{drained:?}");
-    assert!(drained.stdout.contains("dublin: drained, 2 of 2 endpoints up, weight 1"), "{drained:?}");
-    let endpoint = why(&["www.gtm.example", "--client", "10.1.2.3", "--drained", "192.0.2.10"]);
-    assert!(endpoint.code == Some(1) && endpoint.stderr.contains("no endpoints"), "{endpoint:?}");
+    assert!(
+        unknown
+            .stderr
+            .contains("there is no region, metro, label or endpoint dubln; did you mean dublin?"),
+        "{unknown:?}"
+    );
+    let drained = why(&[
+        "www.gtm.example",
+        "--client",
+        "203.0.113.5",
+        "--drained",
+        "dublin",
+    ]);
+    assert!(
+        drained.stdout.contains("NOERROR 192.0.2.20 from ashburn"),
+        "{drained:?}"
+    );
+    assert!(
+        drained
+            .stdout
+            .contains("dublin: drained, 2 of 2 endpoints up, weight 1"),
+        "{drained:?}"
+    );
+    let endpoint = why(&[
+        "www.gtm.example",
+        "--client",
+        "10.1.2.3",
+        "--drained",
+        "192.0.2.10",
+    ]);
+    assert!(
+        endpoint.code == Some(1) && endpoint.stderr.contains("no endpoints"),
+        "{endpoint:?}"
+    );
     let bad = why(&["www..example", "--client", "10.1.2.3"]);
     assert_eq!(bad.code, Some(1));
     assert!(bad.stderr.contains("www..example"), "{bad:?}");
@@ -128,36 +277,75 @@ fn geoip_build_makes_a_database_of_an_address_plan() {
         "plan.csv",
         "network,continent,country,subdivision,city,latitude,longitude,asn\n10.0.0.0/8,NA,US,US-VA,Ashburn,39.04,-77.49,\n",
     );
-    let built = run(site.directory(), &["geoip", "build", "plan.csv", "plan.mmdb"]);
+    let built = run(
+        site.directory(),
+        &["geoip", "build", "plan.csv", "plan.mmdb"],
+    );
     assert_eq!(built.code, Some(0), "{built:?}");
-    site.edit("meridian.toml", "[maps.default]", "[geo]\ncity = \"plan.mmdb\"\n[maps.default]");
-    let done = site.run(&["why", "www.gtm.example", "--client", "10.9.8.0/24", "--json"]);
+    site.edit(
+        "meridian.toml",
+        "[maps.default]",
+        "[geo]\ncity = \"plan.mmdb\"\n[maps.default]",
+    );
+    let done = site.run(&[
+        "why",
+        "www.gtm.example",
+        "--client",
+        "10.9.8.0/24",
+        "--json",
+    ]);
     let why: Value = serde_json::from_str(&done.stdout).unwrap();
-    assert_eq!((&why["region"], &why["location"]["subdivision"]), (&"ashburn".into(), &"US-VA".into()), "{why}");
+    assert_eq!(
+        (&why["region"], &why["location"]["subdivision"]),
+        (&"ashburn".into(), &"US-VA".into()),
+        "{why}"
+    );
     assert_eq!(why["located_by"], "distance");
 
-    site.write("plan.csv", "network,latitude,longitude\n10.0.0.0/8,north,1\n10.0.0.0/99,1,1\n");
-    let refused = run(site.directory(), &["geoip", "build", "plan.csv", "plan.mmdb"]);
+    site.write(
+        "plan.csv",
+        "network,latitude,longitude\n10.0.0.0/8,north,1\n10.0.0.0/99,1,1\n",
+    );
+    let refused = run(
+        site.directory(),
+        &["geoip", "build", "plan.csv", "plan.mmdb"],
+    );
     assert_eq!(refused.code, Some(1));
-    assert!(refused.stderr.contains("plan.csv:2:") && refused.stderr.contains("plan.csv:3:"), "{refused:?}");
-    assert_eq!(site.run(&["verify"]).code, Some(0), "the database of before is still there");
+    assert!(
+        refused.stderr.contains("plan.csv:2:") && refused.stderr.contains("plan.csv:3:"),
+        "{refused:?}"
+    );
+    assert_eq!(
+        site.run(&["verify"]).code,
+        Some(0),
+        "the database of before is still there"
+    );
 }
 
 #[test]
 fn a_pipe_that_is_closed_early_is_no_panic() {
     let site = Site::new();
     // More text than a pipe holds.
-    let tests: String =
-        (0..3000).map(|_| "[[tests]]\nclient = \"203.0.113.0/24\"\nname = \"www\"\nexpect = \"tokyo\"\n").collect();
+    let tests: String = (0..3000)
+        .map(|_| "[[tests]]\nclient = \"203.0.113.0/24\"\nname = \"www\"\nexpect = \"tokyo\"\n")
+        .collect();
     site.write(ZONE_FILE, &[crate::support::ZONE, &tests].concat());
     let config = site.path("meridian.toml").display().to_string();
     let mut verify = command(env!("CARGO_BIN_EXE_meridian"));
-    verify.args(["verify", "--json", "--config", &config]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    verify
+        .args(["verify", "--json", "--config", &config])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = verify.spawn().unwrap();
     let mut first = [0; 16];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
     let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
     assert!(!said.contains("panicked"), "{said}");
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
@@ -166,20 +354,44 @@ fn a_pipe_that_is_closed_early_is_no_panic() {
 fn on_a_terminal(site: &Site, environment: &[(&str, &str)]) -> String {
     let mut script = command("script");
     let config = site.path("meridian.toml").display().to_string();
-    script.args(["-qec", &format!("{} verify --config {config}", env!("CARGO_BIN_EXE_meridian")), "/dev/null"]);
-    script.env_remove("NO_COLOR").env("TERM", "xterm").envs(environment.iter().copied()).stdin(Stdio::null());
+    script.args([
+        "-qec",
+        &format!(
+            "{} verify --config {config}",
+            env!("CARGO_BIN_EXE_meridian")
+        ),
+        "/dev/null",
+    ]);
+    script
+        .env_remove("NO_COLOR")
+        .env("TERM", "xterm")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null());
     String::from_utf8(script.output().unwrap().stdout).unwrap()
 }
 
 #[test]
 fn a_terminal_without_colour_gets_none() {
     let site = Site::new();
-    site.edit(ZONE_FILE, "route = \"nearest\"", "route = \"nearest\"\nansers = 2");
-    assert!(on_a_terminal(&site, &[]).contains('\x1b'), "with colour by default");
-    assert!(on_a_terminal(&site, &[("NO_COLOR", "")]).contains('\x1b'), "an empty NO_COLOR is none");
+    site.edit(
+        ZONE_FILE,
+        "route = \"nearest\"",
+        "route = \"nearest\"\nansers = 2",
+    );
+    assert!(
+        on_a_terminal(&site, &[]).contains('\x1b'),
+        "with colour by default"
+    );
+    assert!(
+        on_a_terminal(&site, &[("NO_COLOR", "")]).contains('\x1b'),
+        "an empty NO_COLOR is none"
+    );
     for plain in [("NO_COLOR", "1"), ("TERM", "dumb")] {
         let text = on_a_terminal(&site, &[plain]);
-        assert!(text.contains("answers") && !text.contains('\x1b'), "{plain:?}: {text}");
+        assert!(
+            text.contains("answers") && !text.contains('\x1b'),
+            "{plain:?}: {text}"
+        );
     }
 }
 
@@ -198,17 +410,34 @@ fn a_missing_configuration_names_every_place_that_was_tried() {
         (&["unit", "list"], 1),
     ] {
         let done = run(&site.path("empty"), command);
-        assert_eq!((done.code, done.stdout.as_str()), (Some(code), ""), "{done:?}");
-        assert!(done.stderr.starts_with(&format!("meridian {}", command[0])) && done.stderr.contains(there), "{done:?}");
+        assert_eq!(
+            (done.code, done.stdout.as_str()),
+            (Some(code), ""),
+            "{done:?}"
+        );
+        assert!(
+            done.stderr.starts_with(&format!("meridian {}", command[0]))
+                && done.stderr.contains(there),
+            "{done:?}"
+        );
     }
 }
 
 #[test]
 fn a_log_filter_that_says_nothing_is_refused() {
     let site = Site::new();
-    let done = crate::support::Done::from(site.serve().env("MERIDIAN_LOG", "nonsense").output().unwrap());
+    let done = crate::support::Done::from(
+        site.serve()
+            .env("MERIDIAN_LOG", "nonsense")
+            .output()
+            .unwrap(),
+    );
     assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""), "{done:?}");
-    assert!(done.stderr.starts_with("meridian serve: MERIDIAN_LOG: \"nonsense\" is neither a level"), "{done:?}");
+    assert!(
+        done.stderr
+            .starts_with("meridian serve: MERIDIAN_LOG: \"nonsense\" is neither a level"),
+        "{done:?}"
+    );
 }
 
 /// A gate that can judge nothing has not failed: a pipeline is to stop and say so.
@@ -216,14 +445,27 @@ fn a_log_filter_that_says_nothing_is_refused() {
 fn a_gate_that_can_judge_nothing_is_wrong_usage() {
     let site = Site::new();
     for (wrong, said) in [
-        (&["simulate", "--fail-if", "over-capacity"][..], "--fail-if over-capacity: no region has a `capacity`"),
+        (
+            &["simulate", "--fail-if", "over-capacity"][..],
+            "--fail-if over-capacity: no region has a `capacity`",
+        ),
         (&["simulate", "--loss", "dubln"], "did you mean dublin?"),
-        (&["simulate", "--service", "ww.gtm.example"], "there is no service ww.gtm.example."),
+        (
+            &["simulate", "--service", "ww.gtm.example"],
+            "there is no service ww.gtm.example.",
+        ),
     ] {
         let done = site.run(wrong);
         assert_eq!((done.code, done.stdout.as_str()), (Some(2), ""), "{done:?}");
-        assert!(done.stderr.starts_with("meridian simulate: ") && done.stderr.contains(said), "{done:?}");
+        assert!(
+            done.stderr.starts_with("meridian simulate: ") && done.stderr.contains(said),
+            "{done:?}"
+        );
     }
     let judged = site.run(&["simulate", "--fail-if", "empty", "--single"]);
-    assert_eq!(judged.code, Some(1), "clients that only tokyo may serve lose it: {judged:?}");
+    assert_eq!(
+        judged.code,
+        Some(1),
+        "clients that only tokyo may serve lose it: {judged:?}"
+    );
 }

@@ -26,12 +26,16 @@ fn failover(interval: &str, timeout: &str, rounds: u32) -> Duration {
     let mut client = Client::new(server.net.dns(), "app.gtm.example", RecordType::A);
     let mut worst = Duration::ZERO;
     for round in 0..rounds {
-        wait_for("the near region is back", || (client.ask().rdata == [near.as_str()]).then_some(()));
+        wait_for("the near region is back", || {
+            (client.ask().rdata == [near.as_str()]).then_some(())
+        });
         // Anywhere between two probes.
         std::thread::sleep(Duration::from_millis(u64::from(round) * 370 % 1000));
         let revive = dublin.kill();
         let killed = Instant::now();
-        let changed = wait_for("the answer changes", || Some(client.ask()).filter(|answer| answer.rdata != [near.as_str()]));
+        let changed = wait_for("the answer changes", || {
+            Some(client.ask()).filter(|answer| answer.rdata != [near.as_str()])
+        });
         assert_eq!(changed.rdata, [site.net.host(12).to_string()]);
         worst = worst.max(changed.at - killed);
         dublin = revive();
@@ -53,24 +57,44 @@ fn a_dead_endpoint_leaves_the_answers_within_two_probes() {
 #[test]
 fn a_start_with_a_large_location_database_answers_soon() {
     let site = Site::with_app();
-    let mut plan = String::from("network,continent,country,subdivision,city,latitude,longitude,asn\n");
+    let mut plan =
+        String::from("network,continent,country,subdivision,city,latitude,longitude,asn\n");
     for n in 0..400_000u32 {
         // Neighbours differ, so that none are merged.
         let network = std::net::Ipv4Addr::from((16 << 24) + (n << 8));
-        let (country, latitude) = [("IE", 53.35), ("US", 39.04), ("JP", 35.68), ("DE", 50.11)][n as usize % 4];
-        writeln!(plan, "{network}/24,,{country},,,{latitude},{},", f64::from(n % 360) - 180.0).unwrap();
+        let (country, latitude) =
+            [("IE", 53.35), ("US", 39.04), ("JP", 35.68), ("DE", 50.11)][n as usize % 4];
+        writeln!(
+            plan,
+            "{network}/24,,{country},,,{latitude},{},",
+            f64::from(n % 360) - 180.0
+        )
+        .unwrap();
     }
     site.write_bytes("plan.csv", plan.as_bytes());
-    let built = run(site.directory(), &["geoip", "build", "plan.csv", "city.mmdb"]);
+    let built = run(
+        site.directory(),
+        &["geoip", "build", "plan.csv", "city.mmdb"],
+    );
     assert_eq!(built.code, Some(0), "{built:?}");
-    site.edit("meridian.toml", "[maps.default]", "[geo]\ncity = \"city.mmdb\"\n[maps.default]");
+    site.edit(
+        "meridian.toml",
+        "[maps.default]",
+        "[geo]\ncity = \"city.mmdb\"\n[maps.default]",
+    );
     // The last row is in it.
-    assert!(site.run(&["why", "app.gtm.example", "--client", "22.26.127.0/24"]).stdout.contains("(EU DE 50.11,"));
+    assert!(
+        site.run(&["why", "app.gtm.example", "--client", "22.26.127.0/24"])
+            .stdout
+            .contains("(EU DE 50.11,")
+    );
     let _toys = Toy::regions(site.net);
     let mut client = Client::new(site.net.dns(), "app.gtm.example", RecordType::A);
     let began = Instant::now();
     let _server = Process::spawn(&mut site.serve());
-    let first = wait_for("it answers", || Some(client.ask()).filter(|answer| answer.code.is_ok()));
+    let first = wait_for("it answers", || {
+        Some(client.ask()).filter(|answer| answer.code.is_ok())
+    });
     let took = first.at - began;
     eprintln!("400 000 networks: {took:?} from start to the first answer (bound 500 ms)");
     assert!(took <= Duration::from_millis(500) + 4 * SLACK, "{took:?}");

@@ -10,7 +10,12 @@ const ZONE_FILE: &str = "zones/gtm.example.toml";
 /// What `www` resolves to near dublin.
 #[track_caller]
 fn www(server: &Meridian) -> String {
-    dig(server.net.dns(), &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"]).trim().to_owned()
+    dig(
+        server.net.dns(),
+        &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"],
+    )
+    .trim()
+    .to_owned()
 }
 
 /// SIGHUP with files that must be refused; what was logged, while the old answers stay.
@@ -26,11 +31,22 @@ fn refused(server: &mut Meridian) -> String {
 fn a_good_file_takes_effect_and_no_query_is_lost() {
     let site = Site::new();
     let mut server = site.start();
-    let clients = Hammer::start(server.net.dns(), "www.gtm.example", Duration::from_millis(1));
+    let clients = Hammer::start(
+        server.net.dns(),
+        "www.gtm.example",
+        Duration::from_millis(1),
+    );
     assert_eq!(www(&server), "192.0.2.10");
     for round in 0..10u8 {
-        let (old, new) = (format!("192.0.2.{}", 10 + round), format!("192.0.2.{}", 11 + round));
-        site.edit(ZONE_FILE, &format!("\"{old}\", \"2001:db8::10\""), &format!("\"{new}\", \"2001:db8::10\""));
+        let (old, new) = (
+            format!("192.0.2.{}", 10 + round),
+            format!("192.0.2.{}", 11 + round),
+        );
+        site.edit(
+            ZONE_FILE,
+            &format!("\"{old}\", \"2001:db8::10\""),
+            &format!("\"{new}\", \"2001:db8::10\""),
+        );
         server.reload("reloaded: 1 zone");
         assert_eq!(www(&server), new);
     }
@@ -41,7 +57,10 @@ fn a_good_file_takes_effect_and_no_query_is_lost() {
         "zone = \"new.example\"\nrecords = '''\n@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns\nns 60 A 192.0.2.1\n'''\n",
     );
     server.reload("reloaded: 2 zones");
-    assert_eq!(dig(server.net.dns(), &["ns.new.example", "+short"]), "192.0.2.1\n");
+    assert_eq!(
+        dig(server.net.dns(), &["ns.new.example", "+short"]),
+        "192.0.2.1\n"
+    );
     std::fs::remove_file(site.path("zones/new.example.toml")).unwrap();
     server.reload("reloaded: 1 zone");
     assert!(dig(server.net.dns(), &["ns.new.example"]).contains("status: REFUSED"));
@@ -59,7 +78,9 @@ fn signals_in_a_burst_end_with_the_newest_files() {
         );
         server.process.signal(nix::sys::signal::Signal::SIGHUP);
     }
-    crate::support::wait_for("the newest file is served", || (www(&server) == "192.0.2.60").then_some(()));
+    crate::support::wait_for("the newest file is served", || {
+        (www(&server) == "192.0.2.60").then_some(())
+    });
     // The copies kept of them are the newest too, and whole.
     server.reload("reloaded:");
     server.process.signal(nix::sys::signal::Signal::SIGTERM);
@@ -73,7 +94,11 @@ fn a_broken_file_changes_nothing_and_every_fault_is_logged() {
     let site = Site::new();
     let mut server = site.start();
     site.edit(ZONE_FILE, "192.0.2.10", "192.0.2.99");
-    site.edit(ZONE_FILE, "route = \"nearest\"", "route = \"nearst\"\nansers = 2");
+    site.edit(
+        ZONE_FILE,
+        "route = \"nearest\"",
+        "route = \"nearst\"\nansers = 2",
+    );
     site.edit(ZONE_FILE, "TXT   \"one\"", "TXTT  \"one\"");
     site.write("zones/second.toml", "zone = \"gtm.example\"\n");
     let log = refused(&mut server);
@@ -90,11 +115,12 @@ fn a_broken_file_changes_nothing_and_every_fault_is_logged() {
 fn what_only_a_restart_changes_is_said() {
     let site = Site::new();
     let mut server = site.start();
-    let waits =
-        "listen, workers, pin_workers, udp_*, tcp_*, exec_processes and [admin] of the new files take effect at the next restart";
-    for (old, new) in
-        [(":8053", ":8054"), ("[server]\n", "[server]\nudp_batch = 32\n"), ("[server]\n", "[server]\npin_workers = true\n")]
-    {
+    let waits = "listen, workers, pin_workers, udp_*, tcp_*, exec_processes and [admin] of the new files take effect at the next restart";
+    for (old, new) in [
+        (":8053", ":8054"),
+        ("[server]\n", "[server]\nudp_batch = 32\n"),
+        ("[server]\n", "[server]\npin_workers = true\n"),
+    ] {
         site.edit("meridian.toml", old, new);
         let log = server.reload("reloaded:");
         assert!(log.contains(waits), "{new}: {log}");
@@ -110,16 +136,33 @@ fn a_zone_file_that_is_gone_takes_its_zone_along() {
     site.write("zones/other.toml", other);
     let mut server = site.start();
     std::fs::remove_file(site.path(ZONE_FILE)).unwrap();
-    assert!(server.reload("reload refused").contains("4 of 6 names"), "as likely a mishap");
+    assert!(
+        server.reload("reload refused").contains("4 of 6 names"),
+        "as likely a mishap"
+    );
     assert_eq!(site.run(&["reload", "--force"]).code, Some(0));
     assert!(dig(server.net.dns(), &["www.gtm.example"]).contains("status: REFUSED"));
-    assert_eq!(dig(server.net.dns(), &["ns.other.example", "+short"]), "192.0.2.1\n");
+    assert_eq!(
+        dig(server.net.dns(), &["ns.other.example", "+short"]),
+        "192.0.2.1\n"
+    );
     // The last one, and the directory: more likely a mishap than a wish.
     std::fs::remove_file(site.path("zones/other.toml")).unwrap();
-    assert!(server.reload("reload refused").contains("has no zone file, so every query would be refused"));
+    assert!(
+        server
+            .reload("reload refused")
+            .contains("has no zone file, so every query would be refused")
+    );
     std::fs::remove_dir_all(site.path("zones")).unwrap();
-    assert!(server.reload("reload refused").contains("there is no directory"));
-    assert_eq!(dig(server.net.dns(), &["ns.other.example", "+short"]), "192.0.2.1\n");
+    assert!(
+        server
+            .reload("reload refused")
+            .contains("there is no directory")
+    );
+    assert_eq!(
+        dig(server.net.dns(), &["ns.other.example", "+short"]),
+        "192.0.2.1\n"
+    );
 }
 
 #[test]
@@ -131,26 +174,47 @@ fn files_that_cannot_be_read_are_refused() {
     symlink("nowhere", site.path("zones/dangling.toml")).unwrap();
     symlink("/dev/zero", site.path("zones/endless.toml")).unwrap();
     let log = refused(&mut server);
-    assert!(log.contains("directory.toml is a directory, not a file"), "{log}");
-    assert!(log.contains("dangling.toml is a link to a file that is not there"), "{log}");
-    assert!(log.contains("endless.toml is a pipe or a device, not a file"), "{log}");
+    assert!(
+        log.contains("directory.toml is a directory, not a file"),
+        "{log}"
+    );
+    assert!(
+        log.contains("dangling.toml is a link to a file that is not there"),
+        "{log}"
+    );
+    assert!(
+        log.contains("endless.toml is a pipe or a device, not a file"),
+        "{log}"
+    );
 }
 
 #[test]
 fn invalid_utf8_is_placed() {
     let site = Site::new();
     let mut server = site.start();
-    site.write_bytes("zones/latin1.toml", b"zone = \"gtm2.example\"\n# Z\xfcrich\n");
+    site.write_bytes(
+        "zones/latin1.toml",
+        b"zone = \"gtm2.example\"\n# Z\xfcrich\n",
+    );
     let log = refused(&mut server);
-    assert!(log.contains("latin1.toml:2:4") && log.contains("the byte 0xFC is not UTF-8 text"), "{log}");
+    assert!(
+        log.contains("latin1.toml:2:4") && log.contains("the byte 0xFC is not UTF-8 text"),
+        "{log}"
+    );
 }
 
 #[test]
 fn an_include_that_includes_itself_is_refused() {
     let site = Site::new();
     let mut server = site.start();
-    site.write("zones/loop.toml", "zone = \"loop.example\"\nrecords_file = \"loop.zone\"\n");
-    site.write("zones/loop.zone", "@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns\nns 60 A 192.0.2.1\n$INCLUDE loop.zone\n");
+    site.write(
+        "zones/loop.toml",
+        "zone = \"loop.example\"\nrecords_file = \"loop.zone\"\n",
+    );
+    site.write(
+        "zones/loop.zone",
+        "@ 60 SOA ns h 1 2 3 4 5\n@ 60 NS ns\nns 60 A 192.0.2.1\n$INCLUDE loop.zone\n",
+    );
     let log = refused(&mut server);
     assert!(log.contains("loop.zone:4:"), "{log}");
 }
@@ -158,8 +222,15 @@ fn an_include_that_includes_itself_is_refused() {
 /// `megabytes` of printable nonsense.
 fn nonsense(megabytes: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(100);
-    let block: Vec<u8> =
-        std::iter::repeat_with(|| if random.u8(..) < 8 { b'\n' } else { random.u8(b' '..=b'~') }).take(1 << 20).collect();
+    let block: Vec<u8> = std::iter::repeat_with(|| {
+        if random.u8(..) < 8 {
+            b'\n'
+        } else {
+            random.u8(b' '..=b'~')
+        }
+    })
+    .take(1 << 20)
+    .collect();
     block.repeat(megabytes)
 }
 
@@ -167,15 +238,34 @@ fn nonsense(megabytes: usize) -> Vec<u8> {
 fn a_hundred_megabytes_of_nonsense_end_soon_and_in_few_words() {
     let site = Site::new();
     let mut server = site.start();
-    let clients = Hammer::start(server.net.dns(), "www.gtm.example", Duration::from_millis(5));
+    let clients = Hammer::start(
+        server.net.dns(),
+        "www.gtm.example",
+        Duration::from_millis(5),
+    );
     for name in ["zones/nonsense.toml", "zones/nonsense.zone"] {
-        site.write("zones/nonsense.toml", "zone = \"nonsense.example\"\nrecords_file = \"nonsense.zone\"\n");
+        site.write(
+            "zones/nonsense.toml",
+            "zone = \"nonsense.example\"\nrecords_file = \"nonsense.zone\"\n",
+        );
         site.write_bytes(name, &nonsense(100));
         let began = Instant::now();
         let log = refused(&mut server);
-        assert!(began.elapsed() < Duration::from_secs(25), "{name}: {:?}", began.elapsed());
-        assert!(log.len() < 200_000 && log.contains("nonsense"), "{name}: {} octets of log", log.len());
-        eprintln!("{name}: refused after {:?} in {} octets of log", began.elapsed(), log.len());
+        assert!(
+            began.elapsed() < Duration::from_secs(25),
+            "{name}: {:?}",
+            began.elapsed()
+        );
+        assert!(
+            log.len() < 200_000 && log.contains("nonsense"),
+            "{name}: {} octets of log",
+            log.len()
+        );
+        eprintln!(
+            "{name}: refused after {:?} in {} octets of log",
+            began.elapsed(),
+            log.len()
+        );
     }
     clients.stop();
 }

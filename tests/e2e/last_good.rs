@@ -8,7 +8,13 @@ const ZONE_FILE: &str = "zones/gtm.example.toml";
 
 #[track_caller]
 fn serves_www(server: &Meridian) {
-    assert_eq!(dig(server.net.dns(), &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"]), "192.0.2.10\n");
+    assert_eq!(
+        dig(
+            server.net.dns(),
+            &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"]
+        ),
+        "192.0.2.10\n"
+    );
 }
 
 #[track_caller]
@@ -16,9 +22,18 @@ fn serves_the_last_good(site: &Site) -> Meridian {
     let server = site.start();
     serves_www(&server);
     let log = server.process.log();
-    assert!(log.contains("THE FILES ARE BROKEN; serving the last good ones"), "{log}");
+    assert!(
+        log.contains("THE FILES ARE BROKEN; serving the last good ones"),
+        "{log}"
+    );
     let (status, why) = get(server.net.admin(), "/readyz");
-    assert_eq!((status, why.as_str()), (503, "not ready: serving the last good files, since the files are broken\n"));
+    assert_eq!(
+        (status, why.as_str()),
+        (
+            503,
+            "not ready: serving the last good files, since the files are broken\n"
+        )
+    );
     assert_eq!(get(server.net.admin(), "/healthz").0, 200);
     server
 }
@@ -27,7 +42,10 @@ fn serves_the_last_good(site: &Site) -> Meridian {
 fn mended(server: &mut Meridian) {
     server.reload("reloaded:");
     serves_www(server);
-    assert_eq!(get(server.net.admin(), "/readyz"), (200, "ready\n".to_owned()));
+    assert_eq!(
+        get(server.net.admin(), "/readyz"),
+        (200, "ready\n".to_owned())
+    );
 }
 
 #[test]
@@ -38,7 +56,10 @@ fn broken_files_are_replaced_by_the_last_good_until_they_are_mended() {
 
     site.edit(ZONE_FILE, "route = \"nearest\"", "route = \"nearst\"");
     let mut server = serves_the_last_good(&site);
-    assert!(server.process.log().contains("nearst"), "the fault is shown");
+    assert!(
+        server.process.log().contains("nearst"),
+        "the fault is shown"
+    );
     // A reload that fails changes nothing, and what is served is still the copies.
     server.reload("reload refused");
     assert_eq!(get(server.net.admin(), "/readyz").0, 503);
@@ -81,8 +102,15 @@ fn the_state_directory_of_the_service_manager_is_used_where_none_is_configured()
 #[test]
 fn a_broken_location_database_is_no_reason_not_to_serve() {
     let site = Site::new();
-    site.write_bytes("city.mmdb", &std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/geoip/world.mmdb")).unwrap());
-    site.edit("meridian.toml", "[maps.default]", "[geo]\ncity = \"city.mmdb\"\n[maps.default]");
+    site.write_bytes(
+        "city.mmdb",
+        &std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/geoip/world.mmdb")).unwrap(),
+    );
+    site.edit(
+        "meridian.toml",
+        "[maps.default]",
+        "[geo]\ncity = \"city.mmdb\"\n[maps.default]",
+    );
     assert_eq!(site.start().stop().0, Some(0));
     let whole = std::fs::read(site.path("city.mmdb")).unwrap();
     site.write_bytes("city.mmdb", &whole[..whole.len() / 3]);
@@ -124,5 +152,9 @@ fn damaged_copies_are_not_served() {
     std::fs::write(site.path(ZONE_FILE), "zone = ").unwrap();
     let done = crate::support::Done::from(site.serve().output().unwrap());
     assert_eq!(done.code, Some(1));
-    assert!(done.stderr.contains("the last good files cannot be used") && done.stderr.contains("is damaged"), "{done:?}");
+    assert!(
+        done.stderr.contains("the last good files cannot be used")
+            && done.stderr.contains("is damaged"),
+        "{done:?}"
+    );
 }

@@ -19,10 +19,14 @@ fn the_service_manager_hears_of_start_reload_life_and_end() {
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut serve = site.serve();
-    serve.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
+    serve
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "400000");
     let mut buffer = [0; 4096];
     let mut next = |unlike: &str| loop {
-        let length = socket.recv(&mut buffer).expect("the service manager is told");
+        let length = socket
+            .recv(&mut buffer)
+            .expect("the service manager is told");
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         if text.trim() != unlike {
             return text;
@@ -31,7 +35,10 @@ fn the_service_manager_hears_of_start_reload_life_and_end() {
     let mut server = site.start_as(&mut serve);
     assert_eq!(next(""), STARTING);
     let ready = next("WATCHDOG=1");
-    assert!(ready.starts_with("READY=1\nSTATUS=ready: 1 zone"), "{ready}");
+    assert!(
+        ready.starts_with("READY=1\nSTATUS=ready: 1 zone"),
+        "{ready}"
+    );
     assert_eq!(next(""), "WATCHDOG=1\n");
     assert_eq!(next(""), "WATCHDOG=1\n", "again and again");
     let refused = "BUT the last reload was refused: a restart would not come up with these files";
@@ -39,9 +46,15 @@ fn the_service_manager_hears_of_start_reload_life_and_end() {
         site.write("zones/gtm.example.toml", text);
         server.process.signal(Signal::SIGHUP);
         let reloading = next("WATCHDOG=1");
-        assert!(reloading.starts_with("RELOADING=1\n") && reloading.contains("MONOTONIC_USEC="), "{reloading}");
+        assert!(
+            reloading.starts_with("RELOADING=1\n") && reloading.contains("MONOTONIC_USEC="),
+            "{reloading}"
+        );
         let ready = next("WATCHDOG=1");
-        assert!(ready.starts_with("READY=1\nSTATUS=ready: 1 zone"), "{ready}");
+        assert!(
+            ready.starts_with("READY=1\nSTATUS=ready: 1 zone"),
+            "{ready}"
+        );
         assert_eq!(ready.contains(refused), is_refused, "{ready}");
     }
     server.says("reloaded:");
@@ -55,18 +68,36 @@ fn the_service_manager_hears_of_start_reload_life_and_end() {
 }
 
 /// Said before the first round of probes.
-const STARTING: &str = "STATUS=starting: no query is answered before the first round of probes has ended\n";
+const STARTING: &str =
+    "STATUS=starting: no query is answered before the first round of probes has ended\n";
 
 #[test]
 fn signals_that_nobody_means_do_not_kill_the_server() {
     let site = Site::new();
     let mut server = site.start();
-    let (usual, real_time) = ([Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGVTALRM], ["34", "40", "64"]);
-    for signal in usual.into_iter().chain([Signal::SIGPROF, Signal::SIGIO, Signal::SIGPWR, Signal::SIGXFSZ, Signal::SIGPIPE]) {
+    let (usual, real_time) = (
+        [
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+            Signal::SIGALRM,
+            Signal::SIGVTALRM,
+        ],
+        ["34", "40", "64"],
+    );
+    for signal in usual.into_iter().chain([
+        Signal::SIGPROF,
+        Signal::SIGIO,
+        Signal::SIGPWR,
+        Signal::SIGXFSZ,
+        Signal::SIGPIPE,
+    ]) {
         server.process.signal(signal);
     }
     for signal in real_time {
-        let done = Command::new("kill").args(["-s", signal, &server.process.id().to_string()]).status().unwrap();
+        let done = Command::new("kill")
+            .args(["-s", signal, &server.process.id().to_string()])
+            .status()
+            .unwrap();
         assert!(done.success(), "{signal}");
     }
     server.reload("reloaded:");
@@ -88,7 +119,10 @@ fn a_node_that_is_not_ready_has_started_and_says_why() {
     assert_eq!(String::from_utf8_lossy(&buffer[..length]), STARTING);
     let length = socket.recv(&mut buffer).unwrap();
     let text = String::from_utf8_lossy(&buffer[..length]);
-    assert_eq!(text, "READY=1\nSTATUS=NOT READY: serving the last good files, since the files are broken\n");
+    assert_eq!(
+        text,
+        "READY=1\nSTATUS=NOT READY: serving the last good files, since the files are broken\n"
+    );
 }
 
 #[test]
@@ -111,15 +145,24 @@ fn sigterm_answers_what_is_queued_and_ends_with_0() {
     server.says("stopping: answering what is queued");
     under_way.write_all(&framed[10..]).unwrap();
     let mut length = [0; 2];
-    std::io::Read::read_exact(&mut under_way, &mut length).expect("the exchange under way is finished");
+    std::io::Read::read_exact(&mut under_way, &mut length)
+        .expect("the exchange under way is finished");
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
     std::io::Read::read_exact(&mut under_way, &mut answer).unwrap();
     assert_eq!(Message::from_vec(&answer).unwrap().answers.len(), 1);
-    assert_eq!(std::io::Read::read(&mut idle, &mut length).unwrap(), 0, "an idle connection is closed");
+    assert_eq!(
+        std::io::Read::read(&mut idle, &mut length).unwrap(),
+        0,
+        "an idle connection is closed"
+    );
     let (code, log) = server.process.end();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.trim_end().ends_with("stopped"), "{log}");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[test]
@@ -127,7 +170,11 @@ fn sigint_ends_it_too_and_the_ports_are_free_at_once() {
     let site = Site::new();
     for _ in 0..3 {
         let server = site.start();
-        let clients = Hammer::start(server.net.dns(), "www.gtm.example", Duration::from_millis(1));
+        let clients = Hammer::start(
+            server.net.dns(),
+            "www.gtm.example",
+            Duration::from_millis(1),
+        );
         std::thread::sleep(Duration::from_millis(100));
         clients.stop();
         server.process.signal(Signal::SIGINT);
@@ -139,11 +186,24 @@ fn sigint_ends_it_too_and_the_ports_are_free_at_once() {
 fn sigterm_in_the_first_round_ends_it() {
     let site = Site::with_app();
     // Connections to these endpoints neither open nor fail, so the first round takes all its time.
-    site.edit("meridian.toml", "interval = \"200ms\"\ntimeout  = \"100ms\"", "interval = \"20s\"\ntimeout  = \"10s\"");
+    site.edit(
+        "meridian.toml",
+        "interval = \"200ms\"\ntimeout  = \"100ms\"",
+        "interval = \"20s\"\ntimeout  = \"10s\"",
+    );
     let zone = std::fs::read_to_string(site.path("zones/gtm.example.toml")).unwrap();
     let listener = std::net::TcpListener::bind((site.net.host(11), 8080)).unwrap();
-    let zone = zone.replace(&site.net.host(12).to_string(), &site.net.host(11).to_string());
-    site.write("zones/gtm.example.toml", &zone.replace(&site.net.host(13).to_string(), &site.net.host(11).to_string()));
+    let zone = zone.replace(
+        &site.net.host(12).to_string(),
+        &site.net.host(11).to_string(),
+    );
+    site.write(
+        "zones/gtm.example.toml",
+        &zone.replace(
+            &site.net.host(13).to_string(),
+            &site.net.host(11).to_string(),
+        ),
+    );
     let mut process = crate::support::Process::spawn(&mut site.serve());
     process.wait_log("probes at once", 0);
     std::thread::sleep(Duration::from_millis(300));
@@ -156,14 +216,30 @@ fn sigterm_in_the_first_round_ends_it() {
 #[test]
 fn a_log_that_nobody_reads_does_no_harm() {
     let site = Site::new();
-    let mut child = site.serve().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = site
+        .serve()
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stderr.take());
-    let answers = || std::panic::catch_unwind(|| dig(site.net.dns(), &["www.gtm.example", "+short"])).is_ok();
+    let answers =
+        || std::panic::catch_unwind(|| dig(site.net.dns(), &["www.gtm.example", "+short"])).is_ok();
     wait_for("it answers", || answers().then_some(()));
     site.edit("zones/gtm.example.toml", "192.0.2.", "203.0.113.");
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), Signal::SIGHUP).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id() as i32),
+        Signal::SIGHUP,
+    )
+    .unwrap();
     let moved = || dig(site.net.dns(), &["www.gtm.example", "+short"]).starts_with("203.0.113.");
-    wait_for("the reload is done though nobody hears of it", || moved().then_some(()));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
+    wait_for("the reload is done though nobody hears of it", || {
+        moved().then_some(())
+    });
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id() as i32),
+        Signal::SIGTERM,
+    )
+    .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

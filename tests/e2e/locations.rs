@@ -10,7 +10,11 @@ const CITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/geoip/world.mmdb");
 fn site() -> Site {
     let site = Site::new();
     site.write_bytes("city.mmdb", &std::fs::read(CITY).unwrap());
-    site.edit("meridian.toml", "[maps.default]", "[geo]\ncity = \"city.mmdb\"\n[maps.default]");
+    site.edit(
+        "meridian.toml",
+        "[maps.default]",
+        "[geo]\ncity = \"city.mmdb\"\n[maps.default]",
+    );
     site
 }
 
@@ -25,7 +29,10 @@ fn made(site: &Site, place: &str) -> Vec<u8> {
         "plan.csv",
         &format!("network,continent,country,subdivision,city,latitude,longitude,asn\n203.0.113.0/24,{place}\n"),
     );
-    let (input, output) = (site.path("plan.csv").display().to_string(), site.path("plan.mmdb").display().to_string());
+    let (input, output) = (
+        site.path("plan.csv").display().to_string(),
+        site.path("plan.mmdb").display().to_string(),
+    );
     let done = crate::support::run(site.directory(), &["geoip", "build", &input, &output]);
     assert_eq!(done.code, Some(0), "{done:?}");
     std::fs::read(output).unwrap()
@@ -33,7 +40,12 @@ fn made(site: &Site, place: &str) -> Vec<u8> {
 
 #[track_caller]
 fn www(server: &Meridian) -> String {
-    dig(server.net.dns(), &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"]).trim().to_owned()
+    dig(
+        server.net.dns(),
+        &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"],
+    )
+    .trim()
+    .to_owned()
 }
 
 #[test]
@@ -44,7 +56,10 @@ fn a_database_replaced_on_disk_is_taken_up_once_it_is_quiet() {
     site.write_bytes("city.mmdb", &other(&site));
     let replaced = Instant::now();
     server.says("reloading: a location database changed on disk");
-    assert!(replaced.elapsed() > Duration::from_millis(4900), "it waits for quiet");
+    assert!(
+        replaced.elapsed() > Duration::from_millis(4900),
+        "it waits for quiet"
+    );
     server.says("reloaded:");
     assert_eq!(www(&server), "192.0.2.30");
 }
@@ -57,7 +72,10 @@ fn a_broken_database_at_reload_keeps_the_old_one() {
     for broken in [&whole[..whole.len() / 2], b"not an MMDB", b""] {
         site.write_bytes("city.mmdb", broken);
         let log = server.reload("reload refused");
-        assert!(log.contains("error[bad-mmdb]") && log.contains("geo.city"), "{log}");
+        assert!(
+            log.contains("error[bad-mmdb]") && log.contains("geo.city"),
+            "{log}"
+        );
         assert_eq!(www(&server), "192.0.2.10");
     }
     site.write_bytes("city.mmdb", &other(&site));
@@ -87,11 +105,19 @@ fn a_new_database_is_not_forgotten_over_a_broken_zone() {
     site.write_bytes("city.mmdb", &other(&site));
     server.says("reloading: a location database changed on disk");
     server.says("reloaded: the location databases");
-    assert_eq!(www(&server), "192.0.2.30", "the zone file has nothing to do with it");
+    assert_eq!(
+        www(&server),
+        "192.0.2.30",
+        "the zone file has nothing to do with it"
+    );
     server.reload("reload refused");
     site.write_bytes("zones/gtm.example.toml", &zone);
     server.reload("reloaded:");
-    assert_eq!(www(&server), "192.0.2.30", "the new database, since it is the one on the disk");
+    assert_eq!(
+        www(&server),
+        "192.0.2.30",
+        "the new database, since it is the one on the disk"
+    );
 }
 
 #[test]
@@ -113,7 +139,14 @@ fn a_new_database_publishes_no_edit_of_a_zone_that_is_not_finished() {
     std::fs::remove_file(site.path("city.mmdb")).unwrap();
     let server = site.start();
     assert_eq!(www(&server), "192.0.2.10");
-    assert_eq!(dig(server.net.dns(), &["www.gtm.example", "+subnet=10.1.2.0/24", "+short"]).trim(), "192.0.2.99");
+    assert_eq!(
+        dig(
+            server.net.dns(),
+            &["www.gtm.example", "+subnet=10.1.2.0/24", "+short"]
+        )
+        .trim(),
+        "192.0.2.99"
+    );
 }
 
 #[test]
@@ -123,7 +156,10 @@ fn a_database_written_again_with_the_same_content_is_no_change() {
     site.write_bytes("city.mmdb", &std::fs::read(CITY).unwrap());
     server.says("a location database was written again, and holds what it held before");
     let log = server.process.log();
-    assert!(!log.contains("reloading") && !log.contains("reloaded"), "{log}");
+    assert!(
+        !log.contains("reloading") && !log.contains("reloaded"),
+        "{log}"
+    );
 }
 
 #[test]
@@ -132,14 +168,21 @@ fn a_database_replaced_under_equal_time_and_length_is_taken_up_by_sighup() {
     let put = |place: &str| {
         let bytes = made(&site, place);
         site.write_bytes("city.mmdb", &bytes);
-        let file = std::fs::File::options().write(true).open(site.path("city.mmdb")).unwrap();
+        let file = std::fs::File::options()
+            .write(true)
+            .open(site.path("city.mmdb"))
+            .unwrap();
         file.set_modified(std::time::UNIX_EPOCH).unwrap();
         bytes.len()
     };
     let old = put("EU,IE,,Sligo,54.27,-8.47,");
     let mut server = site.start();
     assert_eq!(www(&server), "192.0.2.10");
-    assert_eq!(put("AS,JP,,Tokyo,35.68,139.69,"), old, "nothing shows but the content and the inode");
+    assert_eq!(
+        put("AS,JP,,Tokyo,35.68,139.69,"),
+        old,
+        "nothing shows but the content and the inode"
+    );
     server.reload("reloaded:");
     assert_eq!(www(&server), "192.0.2.30");
 }

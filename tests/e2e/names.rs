@@ -36,7 +36,12 @@ ashburn = { priority = 2, endpoints = ["late.backend.example."] }
 
 fn unbound(site: &Site, later: &str) -> Process {
     let directory = site.directory().display().to_string();
-    site.write("unbound.conf", &UNBOUND.replace("DIRECTORY", &directory).replace("LATER", later));
+    site.write(
+        "unbound.conf",
+        &UNBOUND
+            .replace("DIRECTORY", &directory)
+            .replace("LATER", later),
+    );
     let mut unbound = command("/usr/sbin/unbound");
     unbound.arg("-d").arg("-c").arg(site.path("unbound.conf"));
     let mut unbound = Process::spawn(&mut unbound);
@@ -47,8 +52,15 @@ fn unbound(site: &Site, later: &str) -> Process {
 #[test]
 fn a_dead_or_hung_resolver_takes_no_name_endpoint_down() {
     let site = Site::new();
-    site.edit("meridian.toml", "zones  = \"zones\"", "zones  = \"zones\"\nresolvers = [\"NET.3:5300\"]");
-    site.write("zones/gtm.example.toml", &[crate::support::ZONE, SERVICE].concat());
+    site.edit(
+        "meridian.toml",
+        "zones  = \"zones\"",
+        "zones  = \"zones\"\nresolvers = [\"NET.3:5300\"]",
+    );
+    site.write(
+        "zones/gtm.example.toml",
+        &[crate::support::ZONE, SERVICE].concat(),
+    );
     let [dublin, _ashburn, _tokyo] = Toy::regions(site.net);
     let resolver = unbound(&site, "local-data: \"late.backend.example. 1 IN A NET.12\"");
     let mut server = site.start();
@@ -59,14 +71,20 @@ fn a_dead_or_hung_resolver_takes_no_name_endpoint_down() {
     assert!(!log.contains("is down, was up"), "{log}");
     // Its endpoints are judged all the same.
     let revive = dublin.kill();
-    server.says("endpoint app.backend.example. check web is down, was up: the connection was refused");
+    server.says(
+        "endpoint app.backend.example. check web is down, was up: the connection was refused",
+    );
     let _dublin = revive();
     server.says("endpoint app.backend.example. check web is up, was down");
 
     drop(resolver);
     let _resolver = unbound(&site, "");
-    server.says("endpoint late.backend.example. check web is down, was up: its name does not exist");
+    server
+        .says("endpoint late.backend.example. check web is down, was up: its name does not exist");
     let (_, log) = server.stop();
-    let downs = log.lines().filter(|line| line.contains("endpoint") && line.contains("is down, was up")).count();
+    let downs = log
+        .lines()
+        .filter(|line| line.contains("endpoint") && line.contains("is down, was up"))
+        .count();
     assert_eq!(downs, 2, "{log}");
 }

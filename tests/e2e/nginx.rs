@@ -38,16 +38,36 @@ http {
 
 /// Each check, and what its probe of nginx says.
 const CHECKS: [(&str, &str, &str); 14] = [
-    ("plain", r#"type = "http"; port = 8080; path = "/healthz""#, "passed"),
-    ("cleartext-two", r#"type = "http"; port = 8081; path = "/healthz"; http_version = "2""#, "passed"),
-    ("one", r#"type = "https"; port = 8443; path = "/healthz"; http_version = "1.1""#, "passed"),
-    ("either", r#"type = "https"; port = 8443; path = "/healthz"; method = "HEAD""#, "passed"),
+    (
+        "plain",
+        r#"type = "http"; port = 8080; path = "/healthz""#,
+        "passed",
+    ),
+    (
+        "cleartext-two",
+        r#"type = "http"; port = 8081; path = "/healthz"; http_version = "2""#,
+        "passed",
+    ),
+    (
+        "one",
+        r#"type = "https"; port = 8443; path = "/healthz"; http_version = "1.1""#,
+        "passed",
+    ),
+    (
+        "either",
+        r#"type = "https"; port = 8443; path = "/healthz"; method = "HEAD""#,
+        "passed",
+    ),
     (
         "not-two",
         r#"type = "https"; port = 8444; path = "/healthz"; http_version = "2""#,
         "it refused TLS with alert no_application_protocol (120)",
     ),
-    ("body", r#"type = "https"; port = 8443; path = "/healthz"; expect_body = { regex = '^all .* well\s$' }"#, "passed"),
+    (
+        "body",
+        r#"type = "https"; port = 8443; path = "/healthz"; expect_body = { regex = '^all .* well\s$' }"#,
+        "passed",
+    ),
     (
         "lag",
         r#"type = "http"; port = 8080; path = "/status"; json = { pointer = "/replication/lag_s", max = 5 }; load_header = "x-load""#,
@@ -58,11 +78,31 @@ const CHECKS: [(&str, &str, &str); 14] = [
         r#"type = "http"; port = 8080; path = "/status"; json = { pointer = "/replication/lag_s", max = 2 }"#,
         "a number in its JSON is above the most allowed",
     ),
-    ("followed", r#"type = "https"; port = 8443; path = "/old"; follow_redirects = 1"#, "passed"),
-    ("stays", r#"type = "https"; port = 8443; path = "/old""#, "it answered with status 301"),
-    ("down", r#"type = "https"; port = 8443; path = "/down""#, "it answered with status 503"),
-    ("handshake", r#"type = "tls"; port = 8443; server_name = "www.example.com""#, "passed"),
-    ("another-name", r#"type = "tls"; port = 8443; server_name = "other.example.com""#, "the certificate is for another name"),
+    (
+        "followed",
+        r#"type = "https"; port = 8443; path = "/old"; follow_redirects = 1"#,
+        "passed",
+    ),
+    (
+        "stays",
+        r#"type = "https"; port = 8443; path = "/old""#,
+        "it answered with status 301",
+    ),
+    (
+        "down",
+        r#"type = "https"; port = 8443; path = "/down""#,
+        "it answered with status 503",
+    ),
+    (
+        "handshake",
+        r#"type = "tls"; port = 8443; server_name = "www.example.com""#,
+        "passed",
+    ),
+    (
+        "another-name",
+        r#"type = "tls"; port = 8443; server_name = "other.example.com""#,
+        "the certificate is for another name",
+    ),
     (
         "stranger",
         r#"type = "tls"; port = 8443; server_name = "www.example.com"; ca_file = """#,
@@ -76,7 +116,10 @@ fn write_certificates(site: &Site) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let server = CertificateParams::new(vec!["www.example.com".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let server = CertificateParams::new(vec!["www.example.com".to_owned()])
+        .unwrap()
+        .signed_by(&key, &authority)
+        .unwrap();
     site.write("ca.pem", &authority.pem());
     site.write("server.pem", &server.pem());
     site.write("server.key", &key.serialize_pem());
@@ -86,7 +129,9 @@ fn configure(site: &Site) {
     let (mut checks, mut services) = (String::new(), String::new());
     for (name, keys, _) in CHECKS {
         let own = match (keys.contains("http"), keys.contains("ca_file")) {
-            (true, _) if keys.contains("https") => r#"; host = "www.example.com"; ca_file = "ca.pem""#,
+            (true, _) if keys.contains("https") => {
+                r#"; host = "www.example.com"; ca_file = "ca.pem""#
+            }
             (true, _) => r#"; host = "www.example.com""#,
             (false, false) => r#"; ca_file = "ca.pem""#,
             (false, true) => "",
@@ -101,7 +146,10 @@ fn configure(site: &Site) {
         );
     }
     let main = std::fs::read_to_string(site.path("meridian.toml")).unwrap();
-    site.write("meridian.toml", &(main.replace("only = [\"tokyo\"]", "only = [\"dublin\"]") + &checks));
+    site.write(
+        "meridian.toml",
+        &(main.replace("only = [\"tokyo\"]", "only = [\"dublin\"]") + &checks),
+    );
     let zone = std::fs::read_to_string(site.path("zones/gtm.example.toml")).unwrap();
     site.write("zones/gtm.example.toml", &(zone + &services));
 }
@@ -114,28 +162,62 @@ fn nginx_is_probed_in_every_way_and_its_death_is_seen() {
     let directory = site.directory().display().to_string();
     site.write("nginx.conf", &NGINX.replace("DIRECTORY", &directory));
     let mut nginx = command("/usr/sbin/nginx");
-    let nginx = Process::spawn(nginx.arg("-p").arg(site.directory()).arg("-c").arg(site.path("nginx.conf")));
-    wait_for("nginx listens", || std::net::TcpStream::connect((site.net.host(21), 8080)).ok());
+    let nginx = Process::spawn(
+        nginx
+            .arg("-p")
+            .arg(site.directory())
+            .arg("-c")
+            .arg(site.path("nginx.conf")),
+    );
+    wait_for("nginx listens", || {
+        std::net::TcpStream::connect((site.net.host(21), 8080)).ok()
+    });
     let server = site.start();
     let said = || {
         let health: Value = serde_json::from_str(&get(site.net.admin(), "/health").1).unwrap();
         let last = |target: &Value| {
-            (target["check"].as_str().unwrap().to_owned(), target["last"]["result"].as_str().unwrap_or("-").to_owned())
+            (
+                target["check"].as_str().unwrap().to_owned(),
+                target["last"]["result"].as_str().unwrap_or("-").to_owned(),
+            )
         };
-        (health["targets"].as_array().unwrap().iter().map(last).collect::<BTreeMap<_, _>>(), health)
+        (
+            health["targets"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(last)
+                .collect::<BTreeMap<_, _>>(),
+            health,
+        )
     };
-    let expected: BTreeMap<_, _> = CHECKS.iter().map(|(name, _, last)| (name.to_string(), last.to_string())).collect();
+    let expected: BTreeMap<_, _> = CHECKS
+        .iter()
+        .map(|(name, _, last)| (name.to_string(), last.to_string()))
+        .collect();
     wait_for("each check says what it should", || {
         Some(said().0).filter(|said| *said == expected).or_else(|| {
             // What it says instead is worth reading when this waits in vain.
-            eprintln!("{:#?}", said().0.iter().filter(|(name, last)| expected.get(*name) != Some(*last)).collect::<Vec<_>>());
+            eprintln!(
+                "{:#?}",
+                said()
+                    .0
+                    .iter()
+                    .filter(|(name, last)| expected.get(*name) != Some(*last))
+                    .collect::<Vec<_>>()
+            );
             std::thread::sleep(std::time::Duration::from_millis(300));
             None
         })
     });
     let health = said().1;
     let evidence = |check: &str| {
-        let of = health["targets"].as_array().unwrap().iter().find(|target| target["check"] == check).unwrap();
+        let of = health["targets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|target| target["check"] == check)
+            .unwrap();
         of["last"]["evidence"].as_str().unwrap_or("").to_owned()
     };
     assert_eq!(evidence("down"), "draining\\n");
@@ -151,7 +233,9 @@ fn nginx_is_probed_in_every_way_and_its_death_is_seen() {
     drop(nginx);
     wait_for("every check sees it dead", || {
         let said = said().0;
-        said.values().all(|last| last == "the connection was refused").then_some(())
+        said.values()
+            .all(|last| last == "the connection was refused")
+            .then_some(())
     });
     drop(server);
 }

@@ -15,30 +15,59 @@ const ASHBURN: &str = "192.0.2.20";
 
 fn site() -> Site {
     let site = Site::new();
-    site.edit("meridian.toml", "[admin]", "why_from = [\"127.0.0.0/8\"]\n[admin]");
-    site.edit("meridian.toml", "[regions.dublin]", "[regions.dublin]\nlabels = { provider = \"cloud-a\" }");
-    site.edit("meridian.toml", "[regions.tokyo]", "[regions.tokyo]\nlabels = { provider = \"cloud-a\" }");
+    site.edit(
+        "meridian.toml",
+        "[admin]",
+        "why_from = [\"127.0.0.0/8\"]\n[admin]",
+    );
+    site.edit(
+        "meridian.toml",
+        "[regions.dublin]",
+        "[regions.dublin]\nlabels = { provider = \"cloud-a\" }",
+    );
+    site.edit(
+        "meridian.toml",
+        "[regions.tokyo]",
+        "[regions.tokyo]\nlabels = { provider = \"cloud-a\" }",
+    );
     site
 }
 
 fn answer(site: &Site) -> String {
-    dig(site.net.dns(), &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"]).trim().to_owned()
+    dig(
+        site.net.dns(),
+        &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"],
+    )
+    .trim()
+    .to_owned()
 }
 
 #[track_caller]
 fn is_ready(site: &Site) {
-    wait_for("it is ready", || (get(site.net.admin(), "/readyz").0 == 200).then_some(()));
+    wait_for("it is ready", || {
+        (get(site.net.admin(), "/readyz").0 == 200).then_some(())
+    });
 }
 
 #[track_caller]
 fn done(what: Done) -> String {
-    assert_eq!((what.code, what.stderr.as_str()), (Some(0), ""), "{}", what.stdout);
+    assert_eq!(
+        (what.code, what.stderr.as_str()),
+        (Some(0), ""),
+        "{}",
+        what.stdout
+    );
     what.stdout
 }
 
 #[track_caller]
 fn refused(what: Done, why: &str) {
-    assert_eq!((what.code, what.stdout.as_str()), (Some(1), ""), "{}", what.stderr);
+    assert_eq!(
+        (what.code, what.stdout.as_str()),
+        (Some(1), ""),
+        "{}",
+        what.stderr
+    );
     assert!(what.stderr.contains(why), "{}", what.stderr);
 }
 
@@ -49,20 +78,45 @@ fn a_provider_is_drained_at_once_and_stays_it_over_a_kill() {
     assert_eq!(answer(&site), DUBLIN);
     let why = ["--reason", "INC-7: loses packets", "--by", "anna"];
     let said = done(site.run(&[&["drain", "provider:cloud-a", "--for", "1h"], &why[..]].concat()));
-    assert!(said.starts_with("override 1: drain of label provider:cloud-a by anna until "), "{said}");
+    assert!(
+        said.starts_with("override 1: drain of label provider:cloud-a by anna until "),
+        "{said}"
+    );
     assert_eq!(answer(&site), ASHBURN);
-    let (_, body) = get(site.net.admin(), "/why?name=www.gtm.example&client=203.0.113.0/24&format=text");
+    let (_, body) = get(
+        site.net.admin(),
+        "/why?name=www.gtm.example&client=203.0.113.0/24&format=text",
+    );
     assert!(
         body.contains("dublin: drained, 2 of 2 endpoints up, weight 1, label provider:cloud-a drained by anna until "),
         "{body}"
     );
     assert!(body.contains(": INC-7: loses packets"), "{body}");
     // In band a forwarder on the host may hand it to anybody: no names, no reasons.
-    let in_band = dig(site.net.dns(), &["CH", "TXT", "www.gtm.example", "+subnet=203.0.113.0/24", "+short", "+tcp"]);
-    assert!(in_band.contains("\"dublin: drained, 2 of 2 endpoints up, weight 1\""), "{in_band}");
-    assert!(!in_band.contains("anna") && !in_band.contains("INC-7"), "{in_band}");
+    let in_band = dig(
+        site.net.dns(),
+        &[
+            "CH",
+            "TXT",
+            "www.gtm.example",
+            "+subnet=203.0.113.0/24",
+            "+short",
+            "+tcp",
+        ],
+    );
+    assert!(
+        in_band.contains("\"dublin: drained, 2 of 2 endpoints up, weight 1\""),
+        "{in_band}"
+    );
+    assert!(
+        !in_band.contains("anna") && !in_band.contains("INC-7"),
+        "{in_band}"
+    );
     let (_, metrics) = get(site.net.admin(), "/metrics");
-    assert!(metrics.contains("meridian_override{word=\"drain\",of=\"label provider:cloud-a\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("meridian_override{word=\"drain\",of=\"label provider:cloud-a\"} 1"),
+        "{metrics}"
+    );
 
     server.process.signal(Signal::SIGKILL);
     server.process.end();
@@ -70,17 +124,35 @@ fn a_provider_is_drained_at_once_and_stays_it_over_a_kill() {
     assert_eq!(answer(&site), ASHBURN);
     let listed: Value = serde_json::from_str(&done(site.run(&["overrides", "--json"]))).unwrap();
     assert_eq!(listed[0]["of"], "label provider:cloud-a");
-    assert_eq!((&listed[0]["in_force"], &listed[0]["forced"]), (&true.into(), &false.into()));
+    assert_eq!(
+        (&listed[0]["in_force"], &listed[0]["forced"]),
+        (&true.into(), &false.into())
+    );
     // A reload is no end of it.
-    drop(done(site.run(&["weight", "0", "www.gtm.example/ashburn", "--until-removed", "--reason", "last one", "--force"])));
+    drop(done(site.run(&[
+        "weight",
+        "0",
+        "www.gtm.example/ashburn",
+        "--until-removed",
+        "--reason",
+        "last one",
+        "--force",
+    ])));
     let mut server = server;
     server.reload("reloaded: ");
     assert_eq!(done(site.run(&["overrides"])).lines().count(), 2);
-    assert!(done(site.run(&["release", "provider:cloud-a"])).starts_with("override 1 is taken back: "));
+    assert!(
+        done(site.run(&["release", "provider:cloud-a"])).starts_with("override 1 is taken back: ")
+    );
     assert_eq!(answer(&site), DUBLIN);
-    assert!(done(site.run(&["release", "2"])).contains("weight 0 of pool www.gtm.example./ashburn"));
+    assert!(
+        done(site.run(&["release", "2"])).contains("weight 0 of pool www.gtm.example./ashburn")
+    );
     assert_eq!(done(site.run(&["overrides"])), "no overrides\n");
-    let mode = fs::metadata(site.path("state/control.sock")).unwrap().permissions().mode();
+    let mode = fs::metadata(site.path("state/control.sock"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600, "for its own user alone");
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log}");
@@ -94,19 +166,46 @@ fn what_would_do_harm_or_means_nothing_is_refused_in_words() {
     let drain = |what: &str| site.run(&[&["drain", what], &terms[..]].concat());
     refused(drain("dublin"), "no server is running there");
     let server = site.start();
-    refused(drain("www.gtm.example"), "it would leave www.gtm.example. 0 regions up, and min_regions is 1");
-    refused(drain("dubln"), "there is no region, metro, label, service or endpoint dubln; did you mean dublin?");
-    refused(site.run(&["release", "dublin"]), "there is no override of dublin");
-    refused(site.run(&["drain", "dublin", "--for", "1h", "--reason", " "]), "a reason is to be given");
-    refused(site.run(&["drain", "dublin", "--for", "20years", "--reason", "x"]), "is no time up to 3650 days");
-    refused(site.run(&["weight", "1000001", "dublin", "--for", "1h", "--reason", "x"]), "weight 0 to 1000000");
-    for wrong in
-        [&["drain", "dublin", "--reason", "x"][..], &["drain", "dublin", "--for", "1h"], &["up", "--for", "1h", "--reason", "x"]]
-    {
+    refused(
+        drain("www.gtm.example"),
+        "it would leave www.gtm.example. 0 regions up, and min_regions is 1",
+    );
+    refused(
+        drain("dubln"),
+        "there is no region, metro, label, service or endpoint dubln; did you mean dublin?",
+    );
+    refused(
+        site.run(&["release", "dublin"]),
+        "there is no override of dublin",
+    );
+    refused(
+        site.run(&["drain", "dublin", "--for", "1h", "--reason", " "]),
+        "a reason is to be given",
+    );
+    refused(
+        site.run(&["drain", "dublin", "--for", "20years", "--reason", "x"]),
+        "is no time up to 3650 days",
+    );
+    refused(
+        site.run(&[
+            "weight", "1000001", "dublin", "--for", "1h", "--reason", "x",
+        ]),
+        "weight 0 to 1000000",
+    );
+    for wrong in [
+        &["drain", "dublin", "--reason", "x"][..],
+        &["drain", "dublin", "--for", "1h"],
+        &["up", "--for", "1h", "--reason", "x"],
+    ] {
         let what = site.run(wrong);
         assert_eq!(what.code, Some(2), "{}", what.stderr);
     }
-    assert!(site.run(&["drain", "dublin", "--reason", "x"]).stderr.contains("--until-removed"), "both ways to end it are named");
+    assert!(
+        site.run(&["drain", "dublin", "--reason", "x"])
+            .stderr
+            .contains("--until-removed"),
+        "both ways to end it are named"
+    );
     assert_eq!(answer(&site), DUBLIN, "nothing of that had an effect");
     server.stop();
 }
@@ -115,20 +214,44 @@ fn what_would_do_harm_or_means_nothing_is_refused_in_words() {
 fn reasons_and_times_that_nobody_can_mean_are_refused() {
     let site = site();
     let server = site.start();
-    let drain = |reason: &str, terms: &[&str]| site.run(&[&["drain", "dublin", "--reason", reason], terms].concat());
-    refused(drain("a\x1b[2Jb", &["--for", "1h"]), "the reason has the control character U+001B");
-    refused(drain("a\nERROR all is lost", &["--for", "1h"]), "the reason has the control character U+000A");
+    let drain = |reason: &str, terms: &[&str]| {
+        site.run(&[&["drain", "dublin", "--reason", reason], terms].concat())
+    };
+    refused(
+        drain("a\x1b[2Jb", &["--for", "1h"]),
+        "the reason has the control character U+001B",
+    );
+    refused(
+        drain("a\nERROR all is lost", &["--for", "1h"]),
+        "the reason has the control character U+000A",
+    );
     refused(drain("\u{202e}desrever", &["--for", "1h"]), "U+202E");
-    refused(drain(&"x".repeat(501), &["--for", "1h"]), "the reason has 501 characters, and 500 are the most");
-    refused(drain("x", &["--for", "1h", "--by", "an\tna"]), "the name of who says so has the control character U+0009");
-    refused(drain("x", &["--for", "1h", "--in", "100years"]), "is no time up to 3650 days");
+    refused(
+        drain(&"x".repeat(501), &["--for", "1h"]),
+        "the reason has 501 characters, and 500 are the most",
+    );
+    refused(
+        drain("x", &["--for", "1h", "--by", "an\tna"]),
+        "the name of who says so has the control character U+0009",
+    );
+    refused(
+        drain("x", &["--for", "1h", "--in", "100years"]),
+        "is no time up to 3650 days",
+    );
     for shortest in ["0s", "999ms"] {
         let refused = drain("x", &["--for", shortest]);
         assert_eq!(refused.code, Some(2));
-        assert!(refused.stderr.contains("an override holds for 1s at least"), "{}", refused.stderr);
+        assert!(
+            refused.stderr.contains("an override holds for 1s at least"),
+            "{}",
+            refused.stderr
+        );
     }
     assert_eq!(done(site.run(&["overrides"])), "no overrides\n");
-    assert!(done(drain(&"ü".repeat(500), &["--for", "1h", "--in", "0s"])).starts_with("override 1: "), "at once");
+    assert!(
+        done(drain(&"ü".repeat(500), &["--for", "1h", "--in", "0s"])).starts_with("override 1: "),
+        "at once"
+    );
     server.stop();
 }
 
@@ -139,40 +262,67 @@ fn three_drains_at_once_leave_a_region_in_use() {
     for round in 0..5 {
         let drains: Vec<Done> = std::thread::scope(|scope| {
             let drain = |region| site.run(&["drain", region, "--for", "1h", "--reason", "at once"]);
-            let asked = ["dublin", "ashburn", "tokyo"].map(|region| scope.spawn(move || drain(region)));
+            let asked =
+                ["dublin", "ashburn", "tokyo"].map(|region| scope.spawn(move || drain(region)));
             asked.map(|drain| drain.join().unwrap()).into()
         });
         let taken = drains.iter().filter(|done| done.code == Some(0)).count();
         assert_eq!(taken, 2, "round {round}: {drains:?}");
-        let (code, said) = drains.iter().find(|done| done.code != Some(0)).map(|done| (done.code, &done.stderr)).unwrap();
+        let (code, said) = drains
+            .iter()
+            .find(|done| done.code != Some(0))
+            .map(|done| (done.code, &done.stderr))
+            .unwrap();
         assert_eq!(code, Some(1));
-        assert!(said.starts_with("meridian drain: it would leave www.gtm.example. 0 regions up"), "{said}");
+        assert!(
+            said.starts_with("meridian drain: it would leave www.gtm.example. 0 regions up"),
+            "{said}"
+        );
         for region in ["dublin", "ashburn", "tokyo"] {
             site.run(&["release", region]);
         }
     }
     // Nor does one now, when others are announced.
     for region in ["dublin", "ashburn"] {
-        let said = done(site.run(&["drain", region, "--in", "1h", "--for", "1h", "--reason", "later"]));
-        assert!(said.contains(" is announced and takes effect at "), "{said}");
+        let said = done(site.run(&[
+            "drain", region, "--in", "1h", "--for", "1h", "--reason", "later",
+        ]));
+        assert!(
+            said.contains(" is announced and takes effect at "),
+            "{said}"
+        );
     }
-    refused(site.run(&["drain", "tokyo", "--until-removed", "--reason", "x"]), " from now, and min_regions is 1");
+    refused(
+        site.run(&["drain", "tokyo", "--until-removed", "--reason", "x"]),
+        " from now, and min_regions is 1",
+    );
     let (_, log) = server.stop();
-    assert!(log.contains("override 11 is announced and takes effect at "), "{log}");
+    assert!(
+        log.contains("override 11 is announced and takes effect at "),
+        "{log}"
+    );
 }
 
 #[test]
 fn an_announced_drain_is_said_at_its_beginning_and_its_number_is_not_used_again() {
     let site = site();
     let mut server = site.start();
-    let said = done(site.run(&["drain", "dublin", "--in", "2s", "--for", "1h", "--reason", "x"]));
-    assert!(said.starts_with("override 1 is announced and takes effect at "), "{said}");
+    let said = done(site.run(&[
+        "drain", "dublin", "--in", "2s", "--for", "1h", "--reason", "x",
+    ]));
+    assert!(
+        said.starts_with("override 1 is announced and takes effect at "),
+        "{said}"
+    );
     server.says("override 1, announced before, is in force: drain of region dublin");
     assert_eq!(answer(&site), ASHBURN);
     done(site.run(&["release", "1"]));
     assert_eq!(server.stop().0, Some(0));
     let server = site.start();
-    assert!(done(site.run(&["drain", "dublin", "--for", "1h", "--reason", "x"])).starts_with("override 2: "));
+    assert!(
+        done(site.run(&["drain", "dublin", "--for", "1h", "--reason", "x"]))
+            .starts_with("override 2: ")
+    );
     server.stop();
 }
 
@@ -183,36 +333,73 @@ fn damaged_overrides_keep_the_node_unready_until_an_operator_accepts_the_loss() 
     done(site.run(&["drain", "dublin", "--until-removed", "--reason", "flooded"]));
     server.stop();
     let kept = fs::read_to_string(site.path("state/overrides.json")).unwrap();
-    for bad in [kept.replace("\"format\": 1", "\"format\": 2"), "{}".to_owned(), String::new()] {
+    for bad in [
+        kept.replace("\"format\": 1", "\"format\": 2"),
+        "{}".to_owned(),
+        String::new(),
+    ] {
         fs::write(site.path("state/overrides.json"), &bad).unwrap();
         let verified = site.run(&["verify"]);
         assert_eq!(verified.code, Some(0), "{verified:?}");
-        assert!(verified.stdout.contains("warning[lost-overrides]"), "{verified:?}");
+        assert!(
+            verified.stdout.contains("warning[lost-overrides]"),
+            "{verified:?}"
+        );
         let mut server = site.start();
         server.has_said("the one override of the last good copy, overrides.json.last, is in force");
         server.has_said("NOT READY until `meridian overrides --accept-loss`");
         assert_eq!(answer(&site), ASHBURN, "what was drained stays so");
         let (status, why) = get(site.net.admin(), "/readyz");
         assert!(status == 503 && why.contains("meridian overrides"), "{why}");
-        assert!(get(site.net.admin(), "/metrics").1.contains("meridian_overrides_lost 1"));
+        assert!(
+            get(site.net.admin(), "/metrics")
+                .1
+                .contains("meridian_overrides_lost 1")
+        );
         let health: Value = serde_json::from_str(&get(site.net.admin(), "/health").1).unwrap();
-        assert!(health["overrides_lost"].as_str().unwrap().contains("overrides.json"), "{health}");
-        refused(site.run(&["release", "dublin"]), "`meridian overrides --accept-loss` comes first");
+        assert!(
+            health["overrides_lost"]
+                .as_str()
+                .unwrap()
+                .contains("overrides.json"),
+            "{health}"
+        );
+        refused(
+            site.run(&["release", "dublin"]),
+            "`meridian overrides --accept-loss` comes first",
+        );
         let listed = site.run(&["overrides"]);
         assert_eq!(listed.code, Some(1));
-        assert!(listed.stdout.contains("drain of region dublin") && listed.stderr.contains("are lost"), "{listed:?}");
+        assert!(
+            listed.stdout.contains("drain of region dublin") && listed.stderr.contains("are lost"),
+            "{listed:?}"
+        );
         server.process.signal(Signal::SIGKILL);
         server.process.end();
-        assert_eq!(fs::read_to_string(site.path("state/overrides.json")).unwrap(), bad, "it is there for whoever can read it");
+        assert_eq!(
+            fs::read_to_string(site.path("state/overrides.json")).unwrap(),
+            bad,
+            "it is there for whoever can read it"
+        );
     }
     let server = site.start();
-    assert_eq!(get(site.net.admin(), "/readyz").0, 503, "another start is no acceptance");
+    assert_eq!(
+        get(site.net.admin(), "/readyz").0,
+        503,
+        "another start is no acceptance"
+    );
     let said = done(site.run(&["overrides", "--accept-loss"]));
-    assert_eq!(said, "the loss of overrides is accepted: 1 override is kept from now on\n");
+    assert_eq!(
+        said,
+        "the loss of overrides is accepted: 1 override is kept from now on\n"
+    );
     is_ready(&site);
     assert_eq!(answer(&site), ASHBURN);
     assert!(site.path("state/overrides.json.bad").exists());
-    refused(site.run(&["overrides", "--accept-loss"]), "there is nothing to accept");
+    refused(
+        site.run(&["overrides", "--accept-loss"]),
+        "there is nothing to accept",
+    );
     done(site.run(&["release", "dublin"]));
     server.stop();
     let server = site.start();
@@ -238,20 +425,34 @@ fn a_state_directory_that_others_may_write_to_is_not_used() {
     let server = site.start();
     done(site.run(&["drain", "dublin", "--until-removed", "--reason", "x"]));
     server.stop();
-    let mode = |mode| fs::set_permissions(site.path("state"), fs::Permissions::from_mode(mode)).unwrap();
+    let mode =
+        |mode| fs::set_permissions(site.path("state"), fs::Permissions::from_mode(mode)).unwrap();
     fs::write(site.path("state/.new-left"), "half").unwrap();
     mode(0o777);
     let verified = site.run(&["verify"]);
-    assert!(verified.code == Some(0) && verified.stdout.contains("warning[bad-state-directory]"), "{verified:?}");
+    assert!(
+        verified.code == Some(0) && verified.stdout.contains("warning[bad-state-directory]"),
+        "{verified:?}"
+    );
     let mut server = site.start();
     server.has_said("others may write to the state directory");
-    assert_eq!((get(site.net.admin(), "/readyz").0, answer(&site).as_str()), (503, DUBLIN), "served, and not ready");
-    assert!(site.path("state/.new-left").exists(), "nothing in it is touched");
+    assert_eq!(
+        (get(site.net.admin(), "/readyz").0, answer(&site).as_str()),
+        (503, DUBLIN),
+        "served, and not ready"
+    );
+    assert!(
+        site.path("state/.new-left").exists(),
+        "nothing in it is touched"
+    );
     mode(0o700);
     server.reload("reloaded: ");
     is_ready(&site);
     assert_eq!(answer(&site), ASHBURN);
-    assert!(!site.path("state/.new-left").exists(), "what a write cut short left behind is gone");
+    assert!(
+        !site.path("state/.new-left").exists(),
+        "what a write cut short left behind is gone"
+    );
     done(site.run(&["release", "dublin"]));
     server.stop();
 }
@@ -260,23 +461,47 @@ fn a_state_directory_that_others_may_write_to_is_not_used() {
 #[test]
 fn several_servers_are_told_in_turn_and_scripts_read_what_came_of_it() {
     let (first, second) = (site(), site());
-    let sockets = [&first, &second].map(|site| site.path("state/control.sock").display().to_string());
+    let sockets =
+        [&first, &second].map(|site| site.path("state/control.sock").display().to_string());
     let run = |arguments: &[&str]| {
-        let servers: Vec<String> = sockets.iter().map(|socket| format!("--server=unix:{socket}")).collect();
+        let servers: Vec<String> = sockets
+            .iter()
+            .map(|socket| format!("--server=unix:{socket}"))
+            .collect();
         let servers: Vec<&str> = servers.iter().map(String::as_str).collect();
         crate::support::run(first.directory(), &[arguments, &servers].concat())
     };
-    let drain = ["drain", "dublin", "--for", "1h", "--reason", "x", "--by", "anna"];
+    let drain = [
+        "drain", "dublin", "--for", "1h", "--reason", "x", "--by", "anna",
+    ];
     let one = first.start();
     refused(run(&drain), "nothing is done anywhere");
-    let json: Value = serde_json::from_str(&run(&[&drain[..], &["--json"]].concat()).stdout).unwrap();
-    assert_eq!((&json["done"], &json["failed"]["server"]), (&serde_json::json!([]), &sockets[1].clone().into()));
+    let json: Value =
+        serde_json::from_str(&run(&[&drain[..], &["--json"]].concat()).stdout).unwrap();
+    assert_eq!(
+        (&json["done"], &json["failed"]["server"]),
+        (&serde_json::json!([]), &sockets[1].clone().into())
+    );
     let two = second.start();
     let said = done(run(&drain));
-    let expected = |socket: &str| format!("{socket}:\noverride 1: drain of region dublin by anna until ");
-    assert!(sockets.iter().all(|socket| said.contains(&expected(socket))), "{said}");
-    assert_eq!((answer(&first).as_str(), answer(&second).as_str()), (ASHBURN, ASHBURN));
-    assert_eq!(done(run(&["overrides"])).matches("drain of region dublin").count(), 2);
+    let expected =
+        |socket: &str| format!("{socket}:\noverride 1: drain of region dublin by anna until ");
+    assert!(
+        sockets
+            .iter()
+            .all(|socket| said.contains(&expected(socket))),
+        "{said}"
+    );
+    assert_eq!(
+        (answer(&first).as_str(), answer(&second).as_str()),
+        (ASHBURN, ASHBURN)
+    );
+    assert_eq!(
+        done(run(&["overrides"]))
+            .matches("drain of region dublin")
+            .count(),
+        2
+    );
     let listed: Value = serde_json::from_str(&done(run(&["overrides", "--json"]))).unwrap();
     assert_eq!(listed[&sockets[1]][0]["number"], 1, "{listed}");
 
@@ -284,18 +509,50 @@ fn several_servers_are_told_in_turn_and_scripts_read_what_came_of_it() {
     done(second.run(&["drain", "ashburn", "--for", "1h", "--reason", "x"]));
     let half = run(&["drain", "tokyo", "--for", "1h", "--reason", "x", "--json"]);
     assert_eq!(half.code, Some(1));
-    assert!(half.stderr.starts_with(&format!("meridian drain: {}: it would leave", sockets[1])), "{half:?}");
-    assert!(half.stderr.contains("the servers above have done it"), "{half:?}");
+    assert!(
+        half.stderr
+            .starts_with(&format!("meridian drain: {}: it would leave", sockets[1])),
+        "{half:?}"
+    );
+    assert!(
+        half.stderr.contains("the servers above have done it"),
+        "{half:?}"
+    );
     let json: Value = serde_json::from_str(&half.stdout).unwrap();
     assert_eq!(json["done"][0]["server"], sockets[0]);
     assert_eq!(
-        (&json["done"][0]["numbers"], &json["done"][0]["overrides"][0]["of"]),
+        (
+            &json["done"][0]["numbers"],
+            &json["done"][0]["overrides"][0]["of"]
+        ),
         (&serde_json::json!([2]), &"region tokyo".into())
     );
-    assert!(json["failed"]["error"].as_str().unwrap().contains("min_regions is 1"), "{json}");
-    let json: Value = serde_json::from_str(&done(first.run(&["release", "tokyo", "--json"]))).unwrap();
-    assert!(json["done"][0]["said"].as_str().unwrap().starts_with("override 2 is taken back"), "{json}");
-    let wrong = first.run(&["drain", "tokyo", "--for", "1h", "--reason", "x", "--server", "http://127.0.0.1:8053"]);
+    assert!(
+        json["failed"]["error"]
+            .as_str()
+            .unwrap()
+            .contains("min_regions is 1"),
+        "{json}"
+    );
+    let json: Value =
+        serde_json::from_str(&done(first.run(&["release", "tokyo", "--json"]))).unwrap();
+    assert!(
+        json["done"][0]["said"]
+            .as_str()
+            .unwrap()
+            .starts_with("override 2 is taken back"),
+        "{json}"
+    );
+    let wrong = first.run(&[
+        "drain",
+        "tokyo",
+        "--for",
+        "1h",
+        "--reason",
+        "x",
+        "--server",
+        "http://127.0.0.1:8053",
+    ]);
     assert_eq!(wrong.code, Some(2));
     assert!(wrong.stderr.contains("--server"), "{wrong:?}");
     one.stop();
@@ -311,11 +568,21 @@ fn the_commands_find_the_server_of_the_shipped_unit_without_being_told_where() {
     let script = "mount -t tmpfs tmpfs /var/lib && mkdir -m 700 /var/lib/private && mkdir -m 700 /var/lib/private/meridian \
                   && ln -s private/meridian /var/lib/meridian && exec \"$@\"";
     let is_root = nix::unistd::geteuid().is_root();
-    let (unshare, nsenter) = if is_root { ("-m", vec!["-m"]) } else { ("-rm", vec!["-U", "-m", "--preserve-credentials"]) };
+    let (unshare, nsenter) = if is_root {
+        ("-m", vec!["-m"])
+    } else {
+        ("-rm", vec!["-U", "-m", "--preserve-credentials"])
+    };
     let meridian = env!("CARGO_BIN_EXE_meridian");
     let mut serve = command("unshare");
-    serve.args([unshare, "sh", "-c", script, "sh", meridian, "serve"]).current_dir(site.directory());
-    if !command("unshare").args([unshare, "sh", "-c", script, "sh", "true"]).status().is_ok_and(|status| status.success()) {
+    serve
+        .args([unshare, "sh", "-c", script, "sh", meridian, "serve"])
+        .current_dir(site.directory());
+    if !command("unshare")
+        .args([unshare, "sh", "-c", script, "sh", "true"])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         eprintln!("not tested: mount namespaces cannot be made here");
         return;
     }
@@ -323,22 +590,60 @@ fn the_commands_find_the_server_of_the_shipped_unit_without_being_told_where() {
     let pid = server.process.id().to_string();
     let inside = |before: &[&str], directory: &Path, arguments: &[&str]| -> Done {
         let mut inside = command("nsenter");
-        inside.args(["-t", &pid]).args(&nsenter).arg(format!("--wd={}", directory.display())).arg("--").args(before);
-        inside.arg(meridian).args(arguments).output().unwrap().into()
+        inside
+            .args(["-t", &pid])
+            .args(&nsenter)
+            .arg(format!("--wd={}", directory.display()))
+            .arg("--")
+            .args(before);
+        inside
+            .arg(meridian)
+            .args(arguments)
+            .output()
+            .unwrap()
+            .into()
     };
-    let drain = ["drain", "provider:cloud-a", "--for", "2h", "--reason", "INC-512: packet loss"];
-    assert!(done(inside(&[], site.directory(), &drain)).starts_with("override 1: drain of label provider:cloud-a by "));
+    let drain = [
+        "drain",
+        "provider:cloud-a",
+        "--for",
+        "2h",
+        "--reason",
+        "INC-512: packet loss",
+    ];
+    assert!(
+        done(inside(&[], site.directory(), &drain))
+            .starts_with("override 1: drain of label provider:cloud-a by ")
+    );
     assert_eq!(answer(&site), ASHBURN);
     // Even without the configuration at hand.
-    assert!(done(inside(&[], Path::new("/"), &["overrides"])).contains("drain of label provider:cloud-a"));
+    assert!(
+        done(inside(&[], Path::new("/"), &["overrides"]))
+            .contains("drain of label provider:cloud-a")
+    );
     if is_root {
-        let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-        refused(inside(&nobody, Path::new("/"), &drain), "/var/lib/meridian is not for this user: be root (sudo)");
+        let nobody = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ];
+        refused(
+            inside(&nobody, Path::new("/"), &drain),
+            "/var/lib/meridian is not for this user: be root (sudo)",
+        );
         fs::set_permissions(site.directory(), fs::Permissions::from_mode(0o755)).unwrap();
         let config = site.path("meridian.toml").display().to_string();
-        let verified = done(inside(&nobody, Path::new("/"), &["verify", "--config", &config]));
+        let verified = done(inside(
+            &nobody,
+            Path::new("/"),
+            &["verify", "--config", &config],
+        ));
         let unseen = "not looked at, since this user may not: overrides and units in the state directory /var/lib/meridian";
-        assert!(verified.contains("is good; ") && verified.contains(unseen), "{verified}");
+        assert!(
+            verified.contains("is good; ") && verified.contains(unseen),
+            "{verified}"
+        );
     }
     server.stop();
 }

@@ -20,8 +20,13 @@ fn connect(server: &Meridian) -> TcpStream {
 fn still_answers(server: &Meridian) {
     let mut client = Client::new(server.net.dns(), "www.gtm.example", RecordType::A);
     // Behind a flood the kernel may drop it, as anybody's.
-    let answer = wait_for("it answers", || Some(client.ask()).filter(|answer| answer.code.is_ok()));
-    assert_eq!((answer.code, answer.rdata.len()), (Ok(ResponseCode::NoError), 1));
+    let answer = wait_for("it answers", || {
+        Some(client.ask()).filter(|answer| answer.code.is_ok())
+    });
+    assert_eq!(
+        (answer.code, answer.rdata.len()),
+        (Ok(ResponseCode::NoError), 1)
+    );
     let message = query("www.gtm.example", RecordType::A);
     let answer = Message::from_vec(&exchange_tcp(&mut connect(server), &message).unwrap()).unwrap();
     assert_eq!(answer.answers.len(), 1);
@@ -61,8 +66,16 @@ fn udp_that_is_no_query_gets_silence_or_its_error() {
     socket.send(&truncated).unwrap();
     let mut buffer = [0; 512];
     let length = socket.recv(&mut buffer).unwrap();
-    assert_eq!(buffer[..2], [0xab, 0xcd], "the first answer is to the last message");
-    assert_eq!((length, buffer[3] & 15), (12, 1), "FORMERR with a header only");
+    assert_eq!(
+        buffer[..2],
+        [0xab, 0xcd],
+        "the first answer is to the last message"
+    );
+    assert_eq!(
+        (length, buffer[3] & 15),
+        (12, 1),
+        "FORMERR with a header only"
+    );
     still_answers(&server);
 }
 
@@ -82,7 +95,15 @@ fn udp_garbage_never_stops_the_server() {
         let _ = socket.send(&message);
     }
     // Label loops and pointers, forward, backward and to themselves.
-    for name in [&b"\xc0\x0c"[..], b"\xc0\xff", b"\x01a\xc0\x0c", b"\x40", b"\x80\x00", b"\x3f", &[1, b'a'].repeat(200)] {
+    for name in [
+        &b"\xc0\x0c"[..],
+        b"\xc0\xff",
+        b"\x01a\xc0\x0c",
+        b"\x40",
+        b"\x80\x00",
+        b"\x3f",
+        &[1, b'a'].repeat(200),
+    ] {
         let mut message = good[..12].to_vec();
         message.extend_from_slice(name);
         message.extend_from_slice(&[0, 1, 0, 1]);
@@ -92,7 +113,11 @@ fn udp_garbage_never_stops_the_server() {
     still_answers(&server);
     let mut buffer = [0; 4096];
     while let Ok(length) = socket.recv(&mut buffer) {
-        assert!((12..=1232).contains(&length) && buffer[2] & 0x80 != 0, "{:?}", &buffer[..length]);
+        assert!(
+            (12..=1232).contains(&length) && buffer[2] & 0x80 != 0,
+            "{:?}",
+            &buffer[..length]
+        );
     }
 }
 
@@ -102,7 +127,9 @@ fn sixty_five_thousand_octets_of_garbage_over_tcp() {
     let mut random = fastrand::Rng::with_seed(54);
     for query_bit in [0, 0x80] {
         let mut stream = connect(&server);
-        let mut garbage: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(65535).collect();
+        let mut garbage: Vec<u8> = std::iter::repeat_with(|| random.u8(..))
+            .take(65535)
+            .collect();
         garbage[2] = garbage[2] & 0x7f | query_bit;
         stream.write_all(&[0xff, 0xff]).unwrap();
         let _ = stream.write_all(&garbage);
@@ -127,7 +154,11 @@ fn half_a_length_prefix_then_silence_is_cut_off() {
         let began = Instant::now();
         assert_eq!(read_to_close(&mut stream), b"");
         // tcp_idle_timeout is 2 s here.
-        assert!((Duration::from_secs(1)..Duration::from_secs(20)).contains(&began.elapsed()), "{:?}", began.elapsed());
+        assert!(
+            (Duration::from_secs(1)..Duration::from_secs(20)).contains(&began.elapsed()),
+            "{:?}",
+            began.elapsed()
+        );
     }
     still_answers(&server);
 }
@@ -142,7 +173,8 @@ fn an_idle_connection_does_not_outlive_its_timeout_and_a_busy_one_does() {
         assert!(exchange_tcp(&mut busy, &message).is_ok());
         std::thread::sleep(Duration::from_millis(200));
     }
-    idle.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    idle.set_read_timeout(Some(Duration::from_millis(1)))
+        .unwrap();
     assert!(matches!(idle.read(&mut [0; 1]), Ok(0)), "closed");
 }
 

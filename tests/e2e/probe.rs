@@ -42,7 +42,12 @@ expires = "1h"
 fn site() -> Site {
     let site = Site::with_app();
     let main = std::fs::read_to_string(site.path("meridian.toml")).unwrap();
-    site.write("meridian.toml", &[&main, CHECKS].concat().replace("timeout  = \"100ms\"", "timeout  = \"5s\""));
+    site.write(
+        "meridian.toml",
+        &[&main, CHECKS]
+            .concat()
+            .replace("timeout  = \"100ms\"", "timeout  = \"5s\""),
+    );
     site
 }
 
@@ -52,7 +57,11 @@ fn masked(site: &Site, text: &str) -> String {
     let net = net.trim_end_matches(".0");
     let line = |line: &str| {
         let mut words: Vec<&str> = line.split_whitespace().collect();
-        for at in (1..words.len()).rev().filter(|at| words[*at] == "ms").collect::<Vec<_>>() {
+        for at in (1..words.len())
+            .rev()
+            .filter(|at| words[*at] == "ms")
+            .collect::<Vec<_>>()
+        {
             words.splice(at - 1..=at, ["TIME"]);
         }
         words.join(" ").replace(net, "NET")
@@ -63,7 +72,11 @@ fn masked(site: &Site, text: &str) -> String {
 #[track_caller]
 fn prints(site: &Site, arguments: &[&str], code: i32, expected: &str) {
     let done = site.run(&[&["probe"], arguments].concat());
-    assert_eq!((done.code, done.stderr.as_str()), (Some(code), ""), "{done:?}");
+    assert_eq!(
+        (done.code, done.stderr.as_str()),
+        (Some(code), ""),
+        "{done:?}"
+    );
     assert_eq!(masked(site, &done.stdout), expected.trim());
 }
 
@@ -98,7 +111,9 @@ fn a_service_shows_a_row_for_each_use_of_a_check() {
     let site = site();
     let [_dublin, ashburn, _tokyo] = Toy::regions(site.net);
     let net = prefix(&site);
-    let more = format!(r#""{net}.13", {{ address = "{net}.14", checks = [] }}, {{ address = "{net}.15", checks = ["own"] }}"#);
+    let more = format!(
+        r#""{net}.13", {{ address = "{net}.14", checks = [] }}, {{ address = "{net}.15", checks = ["own"] }}"#
+    );
     site.edit("zones/gtm.example.toml", &format!("\"{net}.13\""), &more);
     let _down = ashburn.kill();
     prints(
@@ -113,15 +128,27 @@ fn a_service_shows_a_row_for_each_use_of_a_check() {
          tokyo NET.15 own - - it reports itself\n\
          2 of 3 probes passed",
     );
-    let json: Value = serde_json::from_str(&site.run(&["probe", "--service", "APP.gtm.example.", "--json"]).stdout).unwrap();
-    assert_eq!((&json["service"], &json["passed"], &json["failed"]), (&"app.gtm.example.".into(), &2.into(), &1.into()));
+    let json: Value = serde_json::from_str(
+        &site
+            .run(&["probe", "--service", "APP.gtm.example.", "--json"])
+            .stdout,
+    )
+    .unwrap();
+    assert_eq!(
+        (&json["service"], &json["passed"], &json["failed"]),
+        (&"app.gtm.example.".into(), &2.into(), &1.into())
+    );
     assert_eq!(json["probes"].as_array().unwrap().len(), 5);
     assert_eq!(json["probes"][0]["reason"], "the connection was refused");
     assert_eq!(json["probes"][3]["check"], Value::Null);
 }
 
 fn prefix(site: &Site) -> String {
-    site.net.host(0).to_string().trim_end_matches(".0").to_owned()
+    site.net
+        .host(0)
+        .to_string()
+        .trim_end_matches(".0")
+        .to_owned()
 }
 
 #[test]
@@ -130,13 +157,39 @@ fn json_keeps_its_contract() {
     let done = site.run(&["probe", "lag", "192.0.2.1", "--json"]);
     assert_eq!(done.code, Some(1));
     let json: Value = serde_json::from_str(&done.stdout).unwrap();
-    let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
-    let expected =
-        ["check", "type", "port", "target", "verdict", "reason", "evidence", "load", "warning", "phases_ms", "total_ms"];
+    let keys: Vec<_> = json
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let expected = [
+        "check",
+        "type",
+        "port",
+        "target",
+        "verdict",
+        "reason",
+        "evidence",
+        "load",
+        "warning",
+        "phases_ms",
+        "total_ms",
+    ];
     assert_eq!(keys, expected);
-    assert_eq!((json["verdict"].as_str(), json["port"].as_u64()), (Some("fail"), None));
+    assert_eq!(
+        (json["verdict"].as_str(), json["port"].as_u64()),
+        (Some("fail"), None)
+    );
     assert_eq!(json["evidence"], "192.0.2.1 lags by 7 s");
-    assert_eq!(json["phases_ms"].as_object().unwrap().keys().collect::<Vec<_>>(), ["run"]);
+    assert_eq!(
+        json["phases_ms"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect::<Vec<_>>(),
+        ["run"]
+    );
 }
 
 #[test]
@@ -148,22 +201,39 @@ fn what_cannot_be_probed_is_told_and_has_a_code_of_its_own() {
         done
     };
     for (arguments, message) in [
-        (&["wbe", "192.0.2.1"][..], "meridian probe: there is no check wbe; did you mean web?\n"),
-        (&["web", "192.0.2"], "meridian probe: 192.0.2 is neither an address nor a name that ends in a dot\n"),
+        (
+            &["wbe", "192.0.2.1"][..],
+            "meridian probe: there is no check wbe; did you mean web?\n",
+        ),
+        (
+            &["web", "192.0.2"],
+            "meridian probe: 192.0.2 is neither an address nor a name that ends in a dot\n",
+        ),
         (&["web", "www..example."], "meridian probe: www..example.: "),
-        (&["own", "192.0.2.1"], "meridian probe: own is a push check: its endpoints report themselves"),
+        (
+            &["own", "192.0.2.1"],
+            "meridian probe: own is a push check: its endpoints report themselves",
+        ),
         (
             &["--service", "ap.gtm.example"],
             "meridian probe: there is no service ap.gtm.example.; did you mean app.gtm.example.?\n",
         ),
     ] {
-        assert!(refused(arguments).stderr.starts_with(message), "{:?}", refused(arguments));
+        assert!(
+            refused(arguments).stderr.starts_with(message),
+            "{:?}",
+            refused(arguments)
+        );
     }
     refused(&["web"]);
     refused(&[]);
     refused(&["web", "192.0.2.1", "--service", "app.gtm.example"]);
     site.edit("meridian.toml", "type     = \"http\"", "type     = \"htp\"");
-    assert!(refused(&["web", "192.0.2.1"]).stderr.contains("did you mean \"http\"?"));
+    assert!(
+        refused(&["web", "192.0.2.1"])
+            .stderr
+            .contains("did you mean \"http\"?")
+    );
 }
 
 #[test]
@@ -181,8 +251,18 @@ fn dns_checks_ask_meridian_and_unbound() {
          username: \"\"\n  directory: \"DIRECTORY\"\n  pidfile: \"\"\n  use-syslog: no\n  do-ip6: no\n  \
          local-zone: \"lan.example.\" static\n  local-data: \"www.lan.example. A 192.0.2.7\"\nremote-control:\n  control-enable: no\n";
     let directory = site.directory().display().to_string();
-    site.write("unbound.conf", &configuration.replace("ADDRESS", &host(3)).replace("DIRECTORY", &directory));
-    let mut unbound = Process::spawn(command("/usr/sbin/unbound").arg("-d").arg("-c").arg(site.path("unbound.conf")));
+    site.write(
+        "unbound.conf",
+        &configuration
+            .replace("ADDRESS", &host(3))
+            .replace("DIRECTORY", &directory),
+    );
+    let mut unbound = Process::spawn(
+        command("/usr/sbin/unbound")
+            .arg("-d")
+            .arg("-c")
+            .arg(site.path("unbound.conf")),
+    );
     unbound.wait_log("start of service", 0);
     prints(
         &site,
@@ -207,7 +287,10 @@ fn icmp_without_permission_judges_nothing() {
         return;
     }
     let groups = std::fs::read_to_string("/proc/sys/net/ipv4/ping_group_range").unwrap();
-    let numbers: Vec<u32> = groups.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    let numbers: Vec<u32> = groups
+        .split_whitespace()
+        .map(|number| number.parse().unwrap())
+        .collect();
     if (numbers[0]..=numbers[1]).contains(&65534) {
         eprintln!("left out: this system lets every group send echo requests");
         return;
@@ -216,19 +299,38 @@ fn icmp_without_permission_judges_nothing() {
     // The directory of the test is its owner's alone.
     let config = std::fs::read(site.path("meridian.toml")).unwrap();
     let zone = std::fs::read(site.path("zones/gtm.example.toml")).unwrap();
-    let open = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap();
+    let open = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .unwrap();
     std::fs::create_dir(open.path().join("zones")).unwrap();
     std::fs::write(open.path().join("meridian.toml"), config).unwrap();
     std::fs::write(open.path().join("zones/gtm.example.toml"), zone).unwrap();
     let mut setpriv = command("setpriv");
-    setpriv.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all", "--inh-caps", "-all"]);
+    setpriv.args([
+        "--reuid",
+        "65534",
+        "--regid",
+        "65534",
+        "--clear-groups",
+        "--bounding-set",
+        "-all",
+        "--inh-caps",
+        "-all",
+    ]);
     let copy = open.path().join("meridian");
     std::fs::copy(env!("CARGO_BIN_EXE_meridian"), &copy).unwrap();
-    setpriv.arg(copy).args(["probe", "ping", "127.0.0.1", "--config"]).arg(open.path().join("meridian.toml"));
+    setpriv
+        .arg(copy)
+        .args(["probe", "ping", "127.0.0.1", "--config"])
+        .arg(open.path().join("meridian.toml"));
     let done = Done::from(setpriv.output().unwrap());
     assert_eq!(done.code, Some(1), "{done:?}");
     let printed = masked(&site, &done.stdout);
-    assert!(printed.ends_with("reason this node may not send ICMP echo requests\nverdict not judged"), "{printed}");
+    assert!(
+        printed.ends_with("reason this node may not send ICMP echo requests\nverdict not judged"),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -237,16 +339,39 @@ fn an_endpoint_reports_itself_over_http() {
     let (check, own) = ("checks = [\"web\"]", "checks = [\"own\"]");
     site.edit("zones/gtm.example.toml", check, own);
     let mut server = site.start();
-    let report = |what: &str| meridian::control::post(&site.net.admin_url(), &format!("/push?check=own&target={what}"));
+    let report = |what: &str| {
+        meridian::control::post(
+            &site.net.admin_url(),
+            &format!("/push?check=own&target={what}"),
+        )
+    };
     let host = site.net.host(11);
-    assert_eq!(report(&format!("{host}&status=fail&note=disk+full")).as_deref(), Ok("taken\n"));
-    server.says(&format!("endpoint {host} check own is down, was up: it reported that it is not well (1 failure)"));
-    assert_eq!(report(&format!("{host}&status=pass&load=0.25")).as_deref(), Ok("taken\n"));
-    server.says(&format!("endpoint {host} check own is up, was down: 1 pass"));
+    assert_eq!(
+        report(&format!("{host}&status=fail&note=disk+full")).as_deref(),
+        Ok("taken\n")
+    );
+    server.says(&format!(
+        "endpoint {host} check own is down, was up: it reported that it is not well (1 failure)"
+    ));
+    assert_eq!(
+        report(&format!("{host}&status=pass&load=0.25")).as_deref(),
+        Ok("taken\n")
+    );
+    server.says(&format!(
+        "endpoint {host} check own is up, was down: 1 pass"
+    ));
     let (_, health) = get(server.net.admin(), "/health");
     let health: Value = serde_json::from_str(&health).unwrap();
     let target = |target: &&Value| target["target"] == host.to_string().as_str();
-    assert_eq!(health["targets"].as_array().unwrap().iter().find(target).unwrap()["load"], 0.25);
+    assert_eq!(
+        health["targets"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(target)
+            .unwrap()["load"],
+        0.25
+    );
     for (what, status) in [
         ("192.0.2.99&status=pass", "404"),
         ("www..example&status=pass", "400"),
@@ -255,7 +380,12 @@ fn an_endpoint_reports_itself_over_http() {
         (&format!("{host}&status=pass&lode=1"), "400"),
     ] {
         let refused = report(what).unwrap_err();
-        assert!(refused.contains(&format!("says {status}")), "{what}: {refused}");
+        assert!(
+            refused.contains(&format!("says {status}")),
+            "{what}: {refused}"
+        );
     }
-    wait_for("the server goes on", || (get(server.net.admin(), "/readyz").0 == 200).then_some(()));
+    wait_for("the server goes on", || {
+        (get(server.net.admin(), "/readyz").0 == 200).then_some(())
+    });
 }

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
-use crate::support::{Answer, Client, Hammer, Meridian, Process, Site, Toy, command, dig, wait_for};
+use crate::support::{
+    Answer, Client, Hammer, Meridian, Process, Site, Toy, command, dig, wait_for,
+};
 
 /// The zone of the parent, which delegates `gtm.example`.
 const PARENT: &str = r#"
@@ -68,29 +70,51 @@ impl World {
             let above = Site::new();
             std::fs::remove_file(above.path("zones/gtm.example.toml")).unwrap();
             above.write("zones/example.toml", &text(PARENT));
-            above.edit("meridian.toml", &above.net.dns().to_string(), &text("NET.2:53"));
+            above.edit(
+                "meridian.toml",
+                &above.net.dns().to_string(),
+                &text("NET.2:53"),
+            );
             let server = above.start();
             parent = Some((above, server));
             ("example", text("    stub-addr: NET.2\n"))
         } else {
-            eprintln!("port 53 may not be bound: gtm.example is a stub zone of unbound, the delegation is not tested");
+            eprintln!(
+                "port 53 may not be bound: gtm.example is a stub zone of unbound, the delegation is not tested"
+            );
             ("gtm.example", text("    stub-addr: NET.1@5300\n"))
         };
         let server = site.start();
         let directory = site.directory().display().to_string();
-        let configuration = text(UNBOUND).replace("DIRECTORY", &directory).replace("STUB", zone) + &stub;
-        site.write("unbound.conf", &configuration.replace("MODULES", modules).replace("CLIENTS", &text(subnet)));
+        let configuration = text(UNBOUND)
+            .replace("DIRECTORY", &directory)
+            .replace("STUB", zone)
+            + &stub;
+        site.write(
+            "unbound.conf",
+            &configuration
+                .replace("MODULES", modules)
+                .replace("CLIENTS", &text(subnet)),
+        );
         let mut unbound = command("/usr/sbin/unbound");
         unbound.arg("-d").arg("-c").arg(site.path("unbound.conf"));
         let mut unbound = Process::spawn(&mut unbound);
         unbound.wait_log("start of service", 0);
-        World { site, server, _parent: parent, _unbound: unbound, resolver: (net.host(3), 5300).into() }
+        World {
+            site,
+            server,
+            _parent: parent,
+            _unbound: unbound,
+            resolver: (net.host(3), 5300).into(),
+        }
     }
 
     /// Asks unbound until it has an answer.
     fn first(&self, name: &str) -> Answer {
         let mut client = Client::new(self.resolver, name, RecordType::A);
-        wait_for("unbound resolves", || Some(client.ask()).filter(|answer| answer.code == Ok(ResponseCode::NoError)))
+        wait_for("unbound resolves", || {
+            Some(client.ask()).filter(|answer| answer.code == Ok(ResponseCode::NoError))
+        })
     }
 }
 
@@ -106,7 +130,12 @@ fn unbound_resolves_through_the_delegation() {
     assert_eq!(alias, "text.gtm.example.\n\"one\" \"two\"\n");
     assert!(dig(world.resolver, &["nothing.gtm.example"]).contains("status: NXDOMAIN"));
     let nodata = dig(world.resolver, &["www.gtm.example", "MX"]);
-    assert!(nodata.contains("status: NOERROR") && nodata.contains("ANSWER: 0") && nodata.contains("SOA"), "{nodata}");
+    assert!(
+        nodata.contains("status: NOERROR")
+            && nodata.contains("ANSWER: 0")
+            && nodata.contains("SOA"),
+        "{nodata}"
+    );
     assert!(dig(world.resolver, &["www.gtm.example", "ANY"]).contains("status: NOERROR"));
 }
 
@@ -122,8 +151,16 @@ tokyo   = { endpoints = ["192.0.2.30", "2001:db8::30"] }
 
 fn hybrid() -> Site {
     let site = Site::new();
-    site.edit("zones/gtm.example.toml", "text  300", "cdn   300  A     192.0.2.77\ncdn   300  AAAA  2001:db8::77\ntext  300");
-    site.edit("zones/gtm.example.toml", "[services.www]", &format!("{HYBRID}\n[services.www]"));
+    site.edit(
+        "zones/gtm.example.toml",
+        "text  300",
+        "cdn   300  A     192.0.2.77\ncdn   300  AAAA  2001:db8::77\ntext  300",
+    );
+    site.edit(
+        "zones/gtm.example.toml",
+        "[services.www]",
+        &format!("{HYBRID}\n[services.www]"),
+    );
     site
 }
 
@@ -132,8 +169,17 @@ fn unbound_that_asks_for_ipv6_first_takes_no_client_from_its_region() {
     let world = World::start(hybrid(), "iterator", "");
     world.first("www.gtm.example");
     for round in 0..2 {
-        for (rtype, expected) in [("AAAA", ""), ("MX", ""), ("A", "192.0.2.10\n"), ("AAAA", "")] {
-            assert_eq!(dig(world.resolver, &["hybrid.gtm.example", rtype, "+short"]), expected, "{rtype}, round {round}");
+        for (rtype, expected) in [
+            ("AAAA", ""),
+            ("MX", ""),
+            ("A", "192.0.2.10\n"),
+            ("AAAA", ""),
+        ] {
+            assert_eq!(
+                dig(world.resolver, &["hybrid.gtm.example", rtype, "+short"]),
+                expected,
+                "{rtype}, round {round}"
+            );
         }
     }
 }
@@ -152,7 +198,10 @@ fn unbound_keeps_what_names_and_addresses_say_for_each_client_subnet() {
             (ashburn, "A", "cdn.gtm.example.\n192.0.2.77\n"),
             (dublin, "AAAA", ""),
         ] {
-            let got = dig(world.resolver, &["hybrid.gtm.example", rtype, client, "+short"]);
+            let got = dig(
+                world.resolver,
+                &["hybrid.gtm.example", rtype, client, "+short"],
+            );
             assert_eq!(got, expected, "{rtype} {client}, round {round}");
         }
     }
@@ -172,7 +221,11 @@ fn unbound_keeps_an_answer_for_each_client_subnet() {
             ("10.1.2.0/24", "192.0.2.30\n"),
         ] {
             let subnet = format!("+subnet={client}");
-            assert_eq!(dig(world.resolver, &["www.gtm.example", &subnet, "+short"]), address, "{client}");
+            assert_eq!(
+                dig(world.resolver, &["www.gtm.example", &subnet, "+short"]),
+                address,
+                "{client}"
+            );
         }
     }
 }
@@ -188,13 +241,22 @@ fn a_dead_region_leaves_the_clients_of_unbound_within_the_bound() {
     let mut world = World::start(site, "iterator", "");
     let near = net.host(11).to_string();
     let far = net.host(12).to_string();
-    assert_eq!(world.first("app.gtm.example").rdata, std::slice::from_ref(&near));
+    assert_eq!(
+        world.first("app.gtm.example").rdata,
+        std::slice::from_ref(&near)
+    );
 
-    let clients = Hammer::start(world.resolver, "app.gtm.example", Duration::from_millis(100));
+    let clients = Hammer::start(
+        world.resolver,
+        "app.gtm.example",
+        Duration::from_millis(100),
+    );
     std::thread::sleep(Duration::from_millis(1500));
     let revive = dublin.kill();
     let killed = Instant::now();
-    world.server.says("service app.gtm.example. A region dublin is down, was up");
+    world
+        .server
+        .says("service app.gtm.example. A region dublin is down, was up");
     let detected = killed.elapsed();
     std::thread::sleep(Duration::from_secs(4));
     let toy = revive();
@@ -205,25 +267,57 @@ fn a_dead_region_leaves_the_clients_of_unbound_within_the_bound() {
     drop(toy);
 
     // max(interval + ttl, detection + ttl_min) of semantics.md: ttl 2, ttl_min 1. Unbound counts whole seconds.
-    let bound = (Duration::from_millis(200) + Duration::from_secs(2)).max(DETECTION + Duration::from_secs(1));
+    let bound = (Duration::from_millis(200) + Duration::from_secs(2))
+        .max(DETECTION + Duration::from_secs(1));
     let slack = Duration::from_millis(2000);
     assert!(detected < DETECTION + slack, "detected after {detected:?}");
     let of = |answer: &Answer| answer.rdata.join(" ");
-    assert!(answers.iter().all(|answer| [&near, &far].contains(&&of(answer))), "one region, never both, never a third");
+    assert!(
+        answers
+            .iter()
+            .all(|answer| [&near, &far].contains(&&of(answer))),
+        "one region, never both, never a third"
+    );
     let before: Vec<_> = answers.iter().filter(|answer| answer.at < killed).collect();
-    assert!(before.len() >= 5 && before.iter().all(|answer| of(answer) == near), "{before:?}");
-    let last_near = answers.iter().rfind(|answer| answer.at < revived && of(answer) == near).unwrap();
+    assert!(
+        before.len() >= 5 && before.iter().all(|answer| of(answer) == near),
+        "{before:?}"
+    );
+    let last_near = answers
+        .iter()
+        .rfind(|answer| answer.at < revived && of(answer) == near)
+        .unwrap();
     let left = last_near.at.saturating_duration_since(killed);
-    assert!(left < bound + slack, "clients had the dead region for {left:?}; the bound is {bound:?}");
-    let away: Vec<_> = answers.iter().filter(|answer| answer.at > killed + bound + slack && answer.at < revived).collect();
-    assert!(!away.is_empty() && away.iter().all(|answer| of(answer) == far), "{away:?}");
-    let back = answers.iter().find(|answer| answer.at > revived && of(answer) == near).expect("clients come back");
+    assert!(
+        left < bound + slack,
+        "clients had the dead region for {left:?}; the bound is {bound:?}"
+    );
+    let away: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.at > killed + bound + slack && answer.at < revived)
+        .collect();
+    assert!(
+        !away.is_empty() && away.iter().all(|answer| of(answer) == far),
+        "{away:?}"
+    );
+    let back = answers
+        .iter()
+        .find(|answer| answer.at > revived && of(answer) == near)
+        .expect("clients come back");
     let returned = back.at - revived;
     // Not before `rise` passes of the check, which take three intervals at least.
-    assert!(returned > Duration::from_millis(550), "back after {returned:?}, before four probes passed");
+    assert!(
+        returned > Duration::from_millis(550),
+        "back after {returned:?}, before four probes passed"
+    );
     assert_eq!(of(answers.last().unwrap()), near);
-    eprintln!("detected after {detected:?}, left after {left:?} (bound {bound:?}), came back after {returned:?}");
+    eprintln!(
+        "detected after {detected:?}, left after {left:?} (bound {bound:?}), came back after {returned:?}"
+    );
     let log = world.server.process.log();
-    assert!(log.contains(&format!("endpoint {near} check web is down, was up")), "{log}");
+    assert!(
+        log.contains(&format!("endpoint {near} check web is down, was up")),
+        "{log}"
+    );
     assert!(world.site.path("state").exists());
 }

@@ -21,7 +21,12 @@ fn site() -> Site {
 }
 
 fn answer(site: &Site) -> String {
-    dig(site.net.dns(), &["app.gtm.example", "+subnet=203.0.113.0/24", "+short"]).trim().to_owned()
+    dig(
+        site.net.dns(),
+        &["app.gtm.example", "+subnet=203.0.113.0/24", "+short"],
+    )
+    .trim()
+    .to_owned()
 }
 
 /// What the history says of the endpoint at `host`; waits until it says something.
@@ -29,7 +34,11 @@ fn kept(site: &Site, host: u8) -> Value {
     let address = site.net.host(host).to_string();
     wait_for("the history is written", || {
         let history: Value = serde_json::from_slice(&fs::read(site.path(HISTORY)).ok()?).ok()?;
-        history["targets"].as_array()?.iter().find(|target| target["target"] == *address).cloned()
+        history["targets"]
+            .as_array()?
+            .iter()
+            .find(|target| target["target"] == *address)
+            .cloned()
     })
 }
 
@@ -39,7 +48,9 @@ fn kill(server: Meridian) {
 }
 
 fn is_ready(site: &Site) {
-    wait_for("it is ready", || (get(site.net.admin(), "/readyz").0 == 200).then_some(()));
+    wait_for("it is ready", || {
+        (get(site.net.admin(), "/readyz").0 == 200).then_some(())
+    });
 }
 
 #[test]
@@ -63,7 +74,10 @@ fn start_again(site: &Site, before: &str) -> Meridian {
     is_ready(site);
     assert_eq!(answer(site), before);
     let log = server.process.log();
-    assert!(log.contains("health is known from before the restart"), "{log}");
+    assert!(
+        log.contains("health is known from before the restart"),
+        "{log}"
+    );
     assert!(!log.contains("is down") && !log.contains("is up"), "{log}");
     server
 }
@@ -89,7 +103,9 @@ fn a_region_that_is_down_stays_down_through_any_restart() {
     let mut server = site.start();
     assert_eq!(answer(&site), ashburn);
     server.says("is up, was down: 4 passes in a row");
-    wait_for("dublin is answered", || (answer(&site) == site.net.host(11).to_string()).then_some(()));
+    wait_for("dublin is answered", || {
+        (answer(&site) == site.net.host(11).to_string()).then_some(())
+    });
 }
 
 #[test]
@@ -105,14 +121,20 @@ fn one_lost_probe_in_a_restart_takes_nothing_down() {
         drop(listener.accept().unwrap());
         let (mut stream, _) = listener.accept().unwrap();
         let _ = stream.read(&mut [0; 1024]).unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
         listener
     });
     let server = site.start();
     let _listener = toy.join().unwrap();
     is_ready(&site);
     assert_eq!(answer(&site), site.net.host(11).to_string());
-    assert!(!server.process.log().contains("is down"), "{}", server.process.log());
+    assert!(
+        !server.process.log().contains("is down"),
+        "{}",
+        server.process.log()
+    );
 }
 
 #[test]
@@ -121,7 +143,9 @@ fn a_history_that_cannot_be_used_is_said_set_aside_and_written_anew() {
     let _toys = Toy::regions(site.net);
     assert_eq!(site.start().stop().0, Some(0));
     let good = String::from_utf8(fs::read(site.path(HISTORY)).unwrap()).unwrap();
-    let tomorrow = humantime::format_rfc3339_millis(SystemTime::now() + Duration::from_secs(86_400)).to_string();
+    let tomorrow =
+        humantime::format_rfc3339_millis(SystemTime::now() + Duration::from_secs(86_400))
+            .to_string();
     let written = &good[good.find("\"written\":\"").unwrap() + 11..][..24];
     for (bad, said) in [
         ("garbage".to_owned(), "is damaged"),
@@ -131,13 +155,24 @@ fn a_history_that_cannot_be_used_is_said_set_aside_and_written_anew() {
     ] {
         fs::write(site.path(HISTORY), &bad).unwrap();
         let server = site.start();
-        assert_eq!(fs::read_to_string(site.path("state/health.json.bad")).unwrap(), bad);
+        assert_eq!(
+            fs::read_to_string(site.path("state/health.json.bad")).unwrap(),
+            bad
+        );
         assert_eq!(answer(&site), site.net.host(11).to_string());
         assert_eq!(kept(&site, 11)["up"], true, "it is written anew");
         let (code, log) = server.stop();
         assert_eq!(code, Some(0));
-        let lines: Vec<&str> = log.lines().filter(|line| line.contains("the history of health in")).collect();
-        assert!(lines.len() == 1 && lines[0].contains(said) && lines[0].contains("is set aside as health.json.bad"), "{log}");
+        let lines: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("the history of health in"))
+            .collect();
+        assert!(
+            lines.len() == 1
+                && lines[0].contains(said)
+                && lines[0].contains("is set aside as health.json.bad"),
+            "{log}"
+        );
     }
     // A directory in its place, and one in the place of what is set aside.
     fs::remove_file(site.path(HISTORY)).unwrap();
@@ -145,13 +180,24 @@ fn a_history_that_cannot_be_used_is_said_set_aside_and_written_anew() {
     fs::create_dir_all(site.path("state/health.json/full")).unwrap();
     fs::create_dir_all(site.path("state/health.json.bad/full")).unwrap();
     let mut server = site.start();
-    assert!(server.process.log().contains("is no regular file; it cannot be set aside"), "{}", server.process.log());
+    assert!(
+        server
+            .process
+            .log()
+            .contains("is no regular file; it cannot be set aside"),
+        "{}",
+        server.process.log()
+    );
     server.has_said("the history of health is not kept: ");
     assert_eq!(answer(&site), site.net.host(11).to_string());
     is_ready(&site);
     fs::remove_dir_all(site.path(HISTORY)).unwrap();
     assert_eq!(server.stop().0, Some(0));
-    assert_eq!(kept(&site, 11)["up"], true, "what is left to write at the end is written");
+    assert_eq!(
+        kept(&site, 11)["up"],
+        true,
+        "what is left to write at the end is written"
+    );
 }
 
 #[test]
@@ -167,7 +213,11 @@ fn a_state_directory_that_cannot_be_written_stops_neither_health_nor_serving() {
     assert_eq!(answer(&site), site.net.host(12).to_string());
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
-    assert_eq!(log.matches("the history of health is not kept").count(), 1, "said once: {log}");
+    assert_eq!(
+        log.matches("the history of health is not kept").count(),
+        1,
+        "said once: {log}"
+    );
 }
 
 #[test]
@@ -177,14 +227,21 @@ fn without_a_state_directory_nothing_is_kept_and_nothing_is_said() {
     site.edit("meridian.toml", "state  = \"state\"\n", "");
     let (code, log) = site.start().stop();
     assert_eq!(code, Some(0));
-    assert!(!log.contains("history") && !site.path(HISTORY).exists(), "{log}");
+    assert!(
+        !log.contains("history") && !site.path(HISTORY).exists(),
+        "{log}"
+    );
 }
 
 #[test]
 fn a_held_region_waits_for_an_operator_through_a_restart() {
     let site = Site::with_app();
     let (net, [dublin, _ashburn, _tokyo]) = (site.net, Toy::regions(site.net));
-    site.edit("zones/gtm.example.toml", "ttl    = 2", "resume = \"manual\"");
+    site.edit(
+        "zones/gtm.example.toml",
+        "ttl    = 2",
+        "resume = \"manual\"",
+    );
     let mut server = site.start();
     let revive = dublin.kill();
     server.says("region dublin is down, was up");
@@ -200,33 +257,72 @@ fn a_held_region_waits_for_an_operator_through_a_restart() {
     let health: Value = serde_json::from_str(&health).unwrap();
     assert_eq!(health["returning"][0]["region"], "dublin", "{health}");
     assert_eq!(health["returning"][0]["ipv4"], "held", "{health}");
-    let why = get(net.admin(), "/why?name=app.gtm.example&client=203.0.113.0/24&format=text").1;
-    assert!(why.contains("dublin: held: manual resume, 1 of 1 endpoints up"), "{why}");
+    let why = get(
+        net.admin(),
+        "/why?name=app.gtm.example&client=203.0.113.0/24&format=text",
+    )
+    .1;
+    assert!(
+        why.contains("dublin: held: manual resume, 1 of 1 endpoints up"),
+        "{why}"
+    );
 
     for (path, headers, expected) in [
         (
             "/resume?service=app.gtm.example&region=paris",
             "",
-            (404, "the service app.gtm.example. has no pool in a region paris\n"),
+            (
+                404,
+                "the service app.gtm.example. has no pool in a region paris\n",
+            ),
         ),
-        ("/resume?service=nothing.example", "", (404, "there is no service nothing.example\n")),
-        ("/resume?service=app.gtm.example&region=tokyo", "", (409, "nothing of app.gtm.example. region tokyo is held\n")),
-        ("/resume?service=app.gtm.example", "Origin: http://localhost\r\n", (403, "web pages may not change anything here\n")),
+        (
+            "/resume?service=nothing.example",
+            "",
+            (404, "there is no service nothing.example\n"),
+        ),
+        (
+            "/resume?service=app.gtm.example&region=tokyo",
+            "",
+            (409, "nothing of app.gtm.example. region tokyo is held\n"),
+        ),
+        (
+            "/resume?service=app.gtm.example",
+            "Origin: http://localhost\r\n",
+            (403, "web pages may not change anything here\n"),
+        ),
     ] {
-        assert_eq!(post(net.admin(), path, headers), (expected.0, expected.1.to_owned()));
+        assert_eq!(
+            post(net.admin(), path, headers),
+            (expected.0, expected.1.to_owned())
+        );
     }
-    assert_eq!(get(net.admin(), "/resume?service=app.gtm.example").0, 405, "to look changes nothing");
+    assert_eq!(
+        get(net.admin(), "/resume?service=app.gtm.example").0,
+        405,
+        "to look changes nothing"
+    );
     assert_eq!(answer(&site), net.host(12).to_string());
 
     let wrong = site.run(&["resume", "app.gtm.example", "tokyo"]);
     assert_eq!(wrong.code, Some(1));
-    assert!(wrong.stderr.contains("nothing of app.gtm.example. region tokyo is held"), "{wrong:?}");
+    assert!(
+        wrong
+            .stderr
+            .contains("nothing of app.gtm.example. region tokyo is held"),
+        "{wrong:?}"
+    );
     let done = site.run(&["resume", "app.gtm.example", "dublin", "--json"]);
     assert_eq!(done.code, Some(0), "{done:?}");
     let json: Value = serde_json::from_str(&done.stdout).unwrap();
-    assert_eq!(json, serde_json::json!({ "service": "app.gtm.example", "regions": ["dublin"] }));
+    assert_eq!(
+        json,
+        serde_json::json!({ "service": "app.gtm.example", "regions": ["dublin"] })
+    );
     server.says("service app.gtm.example. region dublin was resumed by an operator");
-    wait_for("dublin is answered", || (answer(&site) == net.host(11).to_string()).then_some(()));
+    wait_for("dublin is answered", || {
+        (answer(&site) == net.host(11).to_string()).then_some(())
+    });
 }
 
 #[test]
@@ -243,9 +339,17 @@ fn queries_are_answered_at_once_though_every_probe_hangs() {
     // The check is changed now, and its verdicts are kept all the same.
     let mut process = crate::support::Process::spawn(&mut site.serve());
     process.wait_log("started: ", 0);
-    assert!(Client::new(site.net.dns(), "app.gtm.example.", RecordType::A).ask().code.is_ok());
+    assert!(
+        Client::new(site.net.dns(), "app.gtm.example.", RecordType::A)
+            .ask()
+            .code
+            .is_ok()
+    );
     assert_eq!(
         get(site.net.admin(), "/readyz"),
-        (503, "not ready: the first round of probes after the start is under way\n".to_owned())
+        (
+            503,
+            "not ready: the first round of probes after the start is under way\n".to_owned()
+        )
     );
 }

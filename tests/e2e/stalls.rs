@@ -19,13 +19,22 @@ use nix::unistd::Pid;
 use crate::support::{PATIENCE, Process, Site, Toy, command, dig, get, post, wait_for};
 
 fn app(site: &Site) -> String {
-    dig(site.net.dns(), &["app.gtm.example", "+subnet=203.0.113.0/24", "+short"]).trim().to_owned()
+    dig(
+        site.net.dns(),
+        &["app.gtm.example", "+subnet=203.0.113.0/24", "+short"],
+    )
+    .trim()
+    .to_owned()
 }
 
 fn metric(site: &Site, name: &str) -> f64 {
     let (_, text) = get(site.net.admin(), "/metrics");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("{name} in {text}")).parse().unwrap()
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} in {text}"))
+        .parse()
+        .unwrap()
 }
 
 /// A server whose log goes into a pipe that is full already.
@@ -39,8 +48,16 @@ impl Unread {
         let (log, mut writer) = std::io::pipe().unwrap();
         let size = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
         writer.write_all(&vec![b'-'; size as usize]).unwrap();
-        let child = site.serve().env("MERIDIAN_LOG", filter).stdout(Stdio::null()).stderr(writer).spawn().unwrap();
-        wait_for("it answers", || (get_ready(site) == Some(200)).then_some(()));
+        let child = site
+            .serve()
+            .env("MERIDIAN_LOG", filter)
+            .stdout(Stdio::null())
+            .stderr(writer)
+            .spawn()
+            .unwrap();
+        wait_for("it answers", || {
+            (get_ready(site) == Some(200)).then_some(())
+        });
         Unread { child, log }
     }
 
@@ -69,12 +86,23 @@ fn a_full_pipe_of_the_log_stops_neither_failover_nor_reload_nor_operators() {
     let server = Unread::start(&site, "debug");
     assert_eq!(app(&site), site.net.host(11).to_string());
     drop(dublin);
-    wait_for("another region answers", || (app(&site) != site.net.host(11).to_string()).then_some(()));
+    wait_for("another region answers", || {
+        (app(&site) != site.net.host(11).to_string()).then_some(())
+    });
     site.edit("zones/gtm.example.toml", "\"one\"", "\"another\"");
     server.signal(Signal::SIGHUP);
     let text = || dig(site.net.dns(), &["text.gtm.example", "TXT", "+short"]);
-    wait_for("the reload is done", || text().contains("another").then_some(()));
-    let drained = site.run(&["drain", "www.gtm.example/tokyo", "--for", "1h", "--reason", "x"]);
+    wait_for("the reload is done", || {
+        text().contains("another").then_some(())
+    });
+    let drained = site.run(&[
+        "drain",
+        "www.gtm.example/tokyo",
+        "--for",
+        "1h",
+        "--reason",
+        "x",
+    ]);
     assert!(drained.stdout.starts_with("override 1: "), "{drained:?}");
     assert_eq!(get_ready(&site), Some(200));
     server.signal(Signal::SIGTERM);
@@ -89,9 +117,16 @@ fn a_full_pipe_of_the_log_stops_neither_failover_nor_reload_nor_operators() {
 #[test]
 fn what_the_log_had_no_room_for_is_counted_and_said_once_it_is_read() {
     let site = Site::with_app();
-    site.edit("meridian.toml", "interval = \"200ms\"\ntimeout  = \"100ms\"", "interval = \"100ms\"\ntimeout  = \"50ms\"");
+    site.edit(
+        "meridian.toml",
+        "interval = \"200ms\"\ntimeout  = \"100ms\"",
+        "interval = \"100ms\"\ntimeout  = \"50ms\"",
+    );
     // Two thousand outcomes a second, each a line.
-    let refusing = (20..220).map(|host| format!("{:?}", site.net.host(host).to_string())).collect::<Vec<_>>().join(", ");
+    let refusing = (20..220)
+        .map(|host| format!("{:?}", site.net.host(host).to_string()))
+        .collect::<Vec<_>>()
+        .join(", ");
     let dublin = format!("\"{}\"", site.net.host(11));
     site.edit("zones/gtm.example.toml", &dublin, &refusing);
     let _toys = Toy::regions(site.net);
@@ -108,11 +143,16 @@ fn what_the_log_had_no_room_for_is_counted_and_said_once_it_is_read() {
         let (mut text, mut buffer) = (String::new(), vec![0; 1 << 16]);
         while let Ok(length @ 1..) = log.read(&mut buffer) {
             text += &String::from_utf8_lossy(&buffer[..length]);
-            heard.fetch_or(text.contains(" log lines were dropped before this one"), Ordering::Relaxed);
+            heard.fetch_or(
+                text.contains(" log lines were dropped before this one"),
+                Ordering::Relaxed,
+            );
             text = text.split_off(text.floor_char_boundary(text.len().saturating_sub(200)));
         }
     });
-    wait_for("the drops are said", || said.load(Ordering::Relaxed).then_some(()));
+    wait_for("the drops are said", || {
+        said.load(Ordering::Relaxed).then_some(())
+    });
     server.child.kill().unwrap();
     drop(server);
     reader.join().unwrap();
@@ -126,7 +166,11 @@ fn a_service_manager_that_reads_nothing_stops_nothing() {
     let other = UnixDatagram::unbound().unwrap();
     other.set_nonblocking(true).unwrap();
     while other.send_to(b"X=1", &path).is_ok() {}
-    let mut server = site.start_as(site.serve().env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000"));
+    let mut server = site.start_as(
+        site.serve()
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "100000"),
+    );
     server.reload("reloaded: ");
     assert_eq!(get_ready(&site), Some(200));
     // It reads again, and hears what it missed, in order.
@@ -150,10 +194,27 @@ struct Hang {
 impl Hang {
     /// `None` where this process may not mount.
     fn over(directory: &Path) -> Option<Hang> {
-        let fuse = OpenOptions::new().read(true).write(true).open("/dev/fuse").ok()?;
-        let data = format!("fd={},rootmode=40000,user_id=0,group_id=0", fuse.as_raw_fd());
-        mount(Some("hang"), directory, Some("fuse"), MsFlags::empty(), Some(data.as_str())).ok()?;
-        Some(Hang { over: directory.to_owned(), _fuse: fuse })
+        let fuse = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/fuse")
+            .ok()?;
+        let data = format!(
+            "fd={},rootmode=40000,user_id=0,group_id=0",
+            fuse.as_raw_fd()
+        );
+        mount(
+            Some("hang"),
+            directory,
+            Some("fuse"),
+            MsFlags::empty(),
+            Some(data.as_str()),
+        )
+        .ok()?;
+        Some(Hang {
+            over: directory.to_owned(),
+            _fuse: fuse,
+        })
     }
 }
 
@@ -175,7 +236,11 @@ impl Operator {
 
     fn drains(mut self, what: &str) -> String {
         let head = "HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        write!(self.0, "POST /overrides?word=drain&what={what}&by=anna&reason=x&for=3600 {head}").unwrap();
+        write!(
+            self.0,
+            "POST /overrides?word=drain&what={what}&by=anna&reason=x&for=3600 {head}"
+        )
+        .unwrap();
         let mut answer = String::new();
         self.0.read_to_string(&mut answer).unwrap();
         answer
@@ -187,36 +252,60 @@ fn hung_file_systems_stop_neither_failover_nor_answers_to_operators() {
     let site = Site::with_app();
     let city = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/geoip/world.mmdb")).unwrap();
     site.write_bytes("geo/city.mmdb", &city);
-    site.edit("meridian.toml", "[maps.default]", "[geo]\ncity = \"geo/city.mmdb\"\n[maps.default]");
+    site.edit(
+        "meridian.toml",
+        "[maps.default]",
+        "[geo]\ncity = \"geo/city.mmdb\"\n[maps.default]",
+    );
     let [dublin, _ashburn, _tokyo] = Toy::regions(site.net);
     let mut server = site.start();
     let (first, second) = (Operator::of(&site), Operator::of(&site));
     // Dropped after what hangs.
     let mut asking = None;
-    let Some(hangs) = ["state", "geo", "zones"].map(|name| Hang::over(&site.path(name))).into_iter().collect::<Option<Vec<_>>>()
+    let Some(hangs) = ["state", "geo", "zones"]
+        .map(|name| Hang::over(&site.path(name)))
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
     else {
         eprintln!("skipped: only root may mount a file system that hangs");
         return;
     };
     assert_eq!(app(&site), site.net.host(11).to_string());
     drop(dublin);
-    wait_for("another region answers", || (app(&site) != site.net.host(11).to_string()).then_some(()));
+    wait_for("another region answers", || {
+        (app(&site) != site.net.host(11).to_string()).then_some(())
+    });
     server.process.signal(Signal::SIGHUP);
     server.says("reloading: SIGHUP");
     let answer = first.drains("dublin");
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("the state directory"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("the state directory"),
+        "{answer}"
+    );
     server.has_said("looking whether a location database has changed; those in use stay");
     server.has_said("writing to the state directory; overrides are refused");
     let answer = second.drains("dublin");
-    assert!(answer.contains("nothing is changed") && answer.contains("has not answered for"), "{answer}");
+    assert!(
+        answer.contains("nothing is changed") && answer.contains("has not answered for"),
+        "{answer}"
+    );
     assert!(metric(&site, "meridian_file_work_seconds{work=\"databases\"}") >= 5.0);
     assert!(metric(&site, "meridian_file_work_seconds{work=\"state\"}") >= 5.0);
     assert!(metric(&site, "meridian_file_work_seconds{work=\"reload\"}") >= 1.0);
-    assert_eq!(metric(&site, "meridian_control_loop_late_seconds"), 0.0, "the loop goes round");
+    assert_eq!(
+        metric(&site, "meridian_control_loop_late_seconds"),
+        0.0,
+        "the loop goes round"
+    );
     // Its last thread may not be killed before the file system is gone, so its end is not waited for.
     let mut overrides = command(env!("CARGO_BIN_EXE_meridian"));
-    overrides.args(["overrides", "--config"]).arg(site.path("meridian.toml")).current_dir("/");
-    asking.insert(Process::spawn(&mut overrides)).wait_log("did not answer within 10 s", 0);
+    overrides
+        .args(["overrides", "--config"])
+        .arg(site.path("meridian.toml"))
+        .current_dir("/");
+    asking
+        .insert(Process::spawn(&mut overrides))
+        .wait_log("did not answer within 10 s", 0);
     assert_eq!(get_ready(&site), Some(200));
     drop(hangs);
     server.says("a file system answers again");
@@ -239,9 +328,17 @@ fn a_reload_to_a_state_directory_that_hangs_stops_no_failover() {
     server.says("reloading: SIGHUP");
     assert_eq!(app(&site), site.net.host(11).to_string());
     drop(dublin);
-    wait_for("another region answers", || (app(&site) != site.net.host(11).to_string()).then_some(()));
-    wait_for("the reload waits", || (metric(&site, "meridian_file_work_seconds{work=\"reload\"}") >= 2.0).then_some(()));
-    assert_eq!(metric(&site, "meridian_control_loop_late_seconds"), 0.0, "the loop goes round");
+    wait_for("another region answers", || {
+        (app(&site) != site.net.host(11).to_string()).then_some(())
+    });
+    wait_for("the reload waits", || {
+        (metric(&site, "meridian_file_work_seconds{work=\"reload\"}") >= 2.0).then_some(())
+    });
+    assert_eq!(
+        metric(&site, "meridian_control_loop_late_seconds"),
+        0.0,
+        "the loop goes round"
+    );
     assert_eq!(get_ready(&site), Some(200));
     drop(hangs);
     server.says("reloaded: ");
@@ -268,17 +365,29 @@ fn a_process_that_was_stopped_takes_no_unit_from_an_owner_that_reported_meanwhil
     let site = Site::with_app();
     let zone = std::fs::read_to_string(site.path("zones/gtm.example.toml")).unwrap();
     site.write("zones/gtm.example.toml", &[&zone, ORDERS].concat());
-    site.edit("meridian.toml", "[checks.web]", "[checks.own]\ntype = \"push\"\nexpires = \"2s\"\nfall = 1\n\n[checks.web]");
+    site.edit(
+        "meridian.toml",
+        "[checks.web]",
+        "[checks.own]\ntype = \"push\"\nexpires = \"2s\"\nfall = 1\n\n[checks.web]",
+    );
     site.edit("meridian.toml", "node ", "sole = true\nnode ");
     let _toys = Toy::regions(site.net);
     let mut server = site.start_as(site.serve().arg("--init-units"));
     // Endpoints report all the time; what cannot be read yet waits in the socket.
     let reports = |host: u8| {
-        let (stop, admin, address) = (Arc::new(AtomicBool::new(false)), site.net.admin(), site.net.host(host));
+        let (stop, admin, address) = (
+            Arc::new(AtomicBool::new(false)),
+            site.net.admin(),
+            site.net.host(host),
+        );
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                post(admin, &format!("/push?check=own&target={address}&status=pass"), "Content-Length: 0\r\n");
+                post(
+                    admin,
+                    &format!("/push?check=own&target={address}&status=pass"),
+                    "Content-Length: 0\r\n",
+                );
                 std::thread::sleep(Duration::from_millis(300));
             }
         });
@@ -288,8 +397,14 @@ fn a_process_that_was_stopped_takes_no_unit_from_an_owner_that_reported_meanwhil
         }
     };
     let (dublin, ashburn) = (reports(11), reports(12));
-    let owner = || dig(site.net.dns(), &["orders.gtm.example", "+short"]).trim().to_owned();
-    wait_for("dublin owns it", || (owner() == site.net.host(11).to_string()).then_some(()));
+    let owner = || {
+        dig(site.net.dns(), &["orders.gtm.example", "+short"])
+            .trim()
+            .to_owned()
+    };
+    wait_for("dublin owns it", || {
+        (owner() == site.net.host(11).to_string()).then_some(())
+    });
     let before = server.process.log().len();
     server.process.signal(Signal::SIGSTOP);
     std::thread::sleep(Duration::from_secs(12));

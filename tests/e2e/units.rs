@@ -32,7 +32,10 @@ const FENCE: Duration = Duration::from_secs(3);
 
 fn site() -> Site {
     let site = Site::new();
-    site.write("zones/gtm.example.toml", &[crate::support::ZONE, WRITER].concat());
+    site.write(
+        "zones/gtm.example.toml",
+        &[crate::support::ZONE, WRITER].concat(),
+    );
     site
 }
 
@@ -43,8 +46,15 @@ fn first_start(site: &Site) -> Meridian {
 /// The address that is answered, and the epoch; none where there is none.
 fn owner(site: &Site) -> (Option<String>, String) {
     let mut address = Client::new(site.net.dns(), "writer.gtm.example.", RecordType::A);
-    let mut epoch = Client::new(site.net.dns(), "_epoch.writer.gtm.example.", RecordType::TXT);
-    (address.ask().rdata.pop(), epoch.ask().rdata.pop().unwrap_or_default())
+    let mut epoch = Client::new(
+        site.net.dns(),
+        "_epoch.writer.gtm.example.",
+        RecordType::TXT,
+    );
+    (
+        address.ask().rdata.pop(),
+        epoch.ask().rdata.pop().unwrap_or_default(),
+    )
 }
 
 /// An answer with an owner, or an epoch.
@@ -64,17 +74,32 @@ fn listen(site: &Site) -> (Arc<AtomicBool>, JoinHandle<Vec<Heard>>) {
         let mut heard = Vec::new();
         // A query that a killed server took along is not waited for.
         let patience = Duration::from_millis(100);
-        let mut address = Client::new(server, "writer.gtm.example.", RecordType::A).with_patience(patience);
-        let mut epoch = Client::new(server, "_epoch.writer.gtm.example.", RecordType::TXT).with_patience(patience);
+        let mut address =
+            Client::new(server, "writer.gtm.example.", RecordType::A).with_patience(patience);
+        let mut epoch = Client::new(server, "_epoch.writer.gtm.example.", RecordType::TXT)
+            .with_patience(patience);
         loop {
             // Whoever stops this has seen an owner: it ends once it has heard one too, and its epoch.
             let ending = stopped.load(Ordering::Relaxed);
             let asked = Instant::now();
             let (owner, text) = (address.ask(), epoch.ask());
-            let number = |text: &String| text.split("epoch=").nth(1)?.split(' ').next()?.trim_matches('"').parse().ok();
+            let number = |text: &String| {
+                text.split("epoch=")
+                    .nth(1)?
+                    .split(' ')
+                    .next()?
+                    .trim_matches('"')
+                    .parse()
+                    .ok()
+            };
             let epoch = text.rdata.first().and_then(number);
             let complete = !owner.rdata.is_empty() && epoch.is_some();
-            heard.push(Heard { asked, at: Instant::now(), address: owner.rdata.first().cloned(), epoch });
+            heard.push(Heard {
+                asked,
+                at: Instant::now(),
+                address: owner.rdata.first().cloned(),
+                epoch,
+            });
             if ending && complete {
                 return heard;
             }
@@ -94,7 +119,10 @@ fn killed_at_any_moment_there_are_never_two_owners_within_a_fence() {
     for round in 0..5 {
         let done = site.run(&["unit", "move", "writer.gtm.example", regions[round % 3]]);
         // The move before may have ended in a crash with the same region as the next owner.
-        assert!(done.code == Some(0) || done.stderr.contains("already"), "{done:?}");
+        assert!(
+            done.code == Some(0) || done.stderr.contains("already"),
+            "{done:?}"
+        );
         // Around its beginning, in the middle, and around its end.
         let milliseconds = [rng.u64(0..30), rng.u64(0..3000), rng.u64(2950..3350)][round % 3];
         std::thread::sleep(Duration::from_millis(milliseconds));
@@ -107,11 +135,21 @@ fn killed_at_any_moment_there_are_never_two_owners_within_a_fence() {
     let heard = listener.join().unwrap();
     let mut owners: Vec<(String, Instant)> = Vec::new();
     let mut highest = 0;
-    for Heard { asked, at, address, epoch } in heard {
+    for Heard {
+        asked,
+        at,
+        address,
+        epoch,
+    } in heard
+    {
         if let Some(address) = address {
             if let Some((last, until)) = owners.last().filter(|(last, _)| *last != address) {
                 // The answer may be as young as it came home, and the last one as old as it was asked for.
-                assert!(at.duration_since(*until) >= FENCE, "{last} and {address} within {:?}", at.duration_since(*until));
+                assert!(
+                    at.duration_since(*until) >= FENCE,
+                    "{last} and {address} within {:?}",
+                    at.duration_since(*until)
+                );
             }
             owners.push((address, asked));
         }
@@ -121,7 +159,10 @@ fn killed_at_any_moment_there_are_never_two_owners_within_a_fence() {
         }
     }
     owners.dedup_by(|next, before| next.0 == before.0);
-    assert!(owners.len() >= 2 && highest >= 2, "it moved: {owners:?}, epoch {highest}");
+    assert!(
+        owners.len() >= 2 && highest >= 2,
+        "it moved: {owners:?}, epoch {highest}"
+    );
     assert_eq!(server.stop().0, Some(0));
 }
 
@@ -130,54 +171,111 @@ fn a_unit_is_moved_and_listed_by_command() {
     let site = site();
     let mut server = first_start(&site);
     server.has_said("units initialised: 1;");
-    assert_eq!(owner(&site), (Some("192.0.2.10".to_owned()), "epoch=1 owner=dublin".to_owned()));
+    assert_eq!(
+        owner(&site),
+        (
+            Some("192.0.2.10".to_owned()),
+            "epoch=1 owner=dublin".to_owned()
+        )
+    );
     let listed = site.run(&["unit", "list"]);
-    assert!(listed.stdout.contains("writer.gtm.example.  dublin  1      up      owned"), "{listed:?}");
-    assert_eq!(fs::metadata(site.path("state/control.sock")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(
+        listed
+            .stdout
+            .contains("writer.gtm.example.  dublin  1      up      owned"),
+        "{listed:?}"
+    );
+    assert_eq!(
+        fs::metadata(site.path("state/control.sock"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
 
     for (arguments, said) in [
-        (&["move", "writer.gtm.example", "dublin"][..], "dublin owns writer.gtm.example. already, in epoch 1"),
-        (&["move", "writer.gtm.example", "paris"], "there is no region paris"),
-        (&["move", "reader.gtm.example", "tokyo"], "there is no unit reader.gtm.example."),
-        (&["init", "writer.gtm.example"], "nothing is left to initialise: dublin owns writer.gtm.example. in epoch 1"),
-        (&["list", "reader.gtm.example"], "there is no unit reader.gtm.example"),
+        (
+            &["move", "writer.gtm.example", "dublin"][..],
+            "dublin owns writer.gtm.example. already, in epoch 1",
+        ),
+        (
+            &["move", "writer.gtm.example", "paris"],
+            "there is no region paris",
+        ),
+        (
+            &["move", "reader.gtm.example", "tokyo"],
+            "there is no unit reader.gtm.example.",
+        ),
+        (
+            &["init", "writer.gtm.example"],
+            "nothing is left to initialise: dublin owns writer.gtm.example. in epoch 1",
+        ),
+        (
+            &["list", "reader.gtm.example"],
+            "there is no unit reader.gtm.example",
+        ),
     ] {
         let refused = site.run(&[&["unit"], arguments].concat());
         assert_eq!(refused.code, Some(1), "{refused:?}");
         assert!(
-            refused.stderr.starts_with(&format!("meridian unit {}: ", arguments[0])) && refused.stderr.contains(said),
+            refused
+                .stderr
+                .starts_with(&format!("meridian unit {}: ", arguments[0]))
+                && refused.stderr.contains(said),
             "{refused:?}"
         );
     }
-    assert_eq!(site.run(&["unit", "init", "writer.gtm.example", "--epoch", "0"]).code, Some(2));
+    assert_eq!(
+        site.run(&["unit", "init", "writer.gtm.example", "--epoch", "0"])
+            .code,
+        Some(2)
+    );
 
     let moved = site.run(&["unit", "move", "writer.gtm.example.", "tokyo"]);
     assert_eq!(moved.code, Some(0), "{moved:?}");
-    assert_eq!(moved.stdout, "writer.gtm.example. is fenced, and tokyo owns it after the fence, in epoch 2\n");
+    assert_eq!(
+        moved.stdout,
+        "writer.gtm.example. is fenced, and tokyo owns it after the fence, in epoch 2\n"
+    );
     server.says("unit writer.gtm.example. is fenced, its owner was dublin, its next owner is tokyo: an operator moved it");
     assert_eq!(owner(&site), (None, "epoch=1 fenced".to_owned()));
-    let listed: Value = serde_json::from_str(&site.run(&["unit", "list", "--json"]).stdout).unwrap();
+    let listed: Value =
+        serde_json::from_str(&site.run(&["unit", "list", "--json"]).stdout).unwrap();
     assert_eq!(listed["units"][0]["state"], "fenced", "{listed}");
     let health: Value = serde_json::from_str(&get(site.net.admin(), "/health").1).unwrap();
     assert_eq!(health["units"]["units"][0]["next"], "tokyo", "{health}");
     let metrics = get(site.net.admin(), "/metrics").1;
     assert!(
-        metrics.contains("meridian_unit_fenced{unit=\"writer.gtm.example.\",service=\"writer.gtm.example.\"} 1"),
+        metrics.contains(
+            "meridian_unit_fenced{unit=\"writer.gtm.example.\",service=\"writer.gtm.example.\"} 1"
+        ),
         "{metrics}"
     );
 
     server.says("unit writer.gtm.example. is owned by tokyo in epoch 2");
-    wait_for("tokyo is answered", || (owner(&site).0.as_deref() == Some("192.0.2.30")).then_some(()));
+    wait_for("tokyo is answered", || {
+        (owner(&site).0.as_deref() == Some("192.0.2.30")).then_some(())
+    });
     assert_eq!(server.stop().0, Some(0));
     assert!(!site.path("state/control.sock").exists());
 
     let nobody = site.run(&["unit", "list"]);
     assert_eq!(nobody.code, Some(1));
-    assert!(nobody.stderr.contains("no server is running there"), "{nobody:?}");
+    assert!(
+        nobody.stderr.contains("no server is running there"),
+        "{nobody:?}"
+    );
     // What is there of an earlier process is replaced.
     fs::write(site.path("state/control.sock"), "").unwrap();
     let server = site.start();
-    assert_eq!(owner(&site), (Some("192.0.2.30".to_owned()), "epoch=2 owner=tokyo".to_owned()));
+    assert_eq!(
+        owner(&site),
+        (
+            Some("192.0.2.30".to_owned()),
+            "epoch=2 owner=tokyo".to_owned()
+        )
+    );
     assert_eq!(site.run(&["unit", "list"]).code, Some(0));
     assert_eq!(server.stop().0, Some(0));
 }
@@ -187,7 +285,11 @@ fn without_state_units_are_fenced_until_an_operator_says_so() {
     let site = site();
     let verified = site.run(&["verify"]);
     assert_eq!(verified.code, Some(0), "{verified:?}");
-    assert!(verified.stdout.contains("units-without-state") && verified.stdout.contains("serve --init-units"), "{verified:?}");
+    assert!(
+        verified.stdout.contains("units-without-state")
+            && verified.stdout.contains("serve --init-units"),
+        "{verified:?}"
+    );
     // A state file from another zone.
     fs::create_dir_all(site.path("state")).unwrap();
     let other = r#"{"format":1,"meridian":"0.1.0","units":{"writer.other.example.":{"state":"owned","owner":"paris","epoch":9,"ttl":5}}}"#;
@@ -198,7 +300,13 @@ fn without_state_units_are_fenced_until_an_operator_says_so() {
     let begun = site.run(&["unit", "init", "writer.gtm.example", "--epoch", "4"]);
     assert_eq!(begun.code, Some(0), "{begun:?}");
     server.says("unit writer.gtm.example. is owned by dublin in epoch 4");
-    assert_eq!(owner(&site), (Some("192.0.2.10".to_owned()), "epoch=4 owner=dublin".to_owned()));
+    assert_eq!(
+        owner(&site),
+        (
+            Some("192.0.2.10".to_owned()),
+            "epoch=4 owner=dublin".to_owned()
+        )
+    );
     let kept: Value = serde_json::from_slice(&fs::read(site.path(UNITS)).unwrap()).unwrap();
     assert_eq!(kept["units"]["writer.other.example."]["epoch"], 9, "{kept}");
     assert!(!site.run(&["verify"]).stdout.contains("units-without-state"));
@@ -217,7 +325,11 @@ fn without_state_units_are_fenced_until_an_operator_says_so() {
     let mut server = first_start(&site);
     server.has_said("1 unit is FROZEN, and no owner changes: there is no state directory");
     assert_eq!(owner(&site).0, None);
-    assert!(site.run(&["unit", "list"]).stderr.contains("names no state directory"));
+    assert!(
+        site.run(&["unit", "list"])
+            .stderr
+            .contains("names no state directory")
+    );
     assert_eq!(server.stop().0, Some(0));
 }
 
@@ -227,20 +339,45 @@ fn one_process_at_a_time_has_the_state_directory() {
     let first = first_start(&site);
     // Another server with the same state, on another address.
     let text = fs::read_to_string(site.path("meridian.toml")).unwrap();
-    let (ours, theirs) = (format!("{}:", site.net.host(1)), format!("{}:", site.net.host(2)));
+    let (ours, theirs) = (
+        format!("{}:", site.net.host(1)),
+        format!("{}:", site.net.host(2)),
+    );
     fs::write(site.path("second.toml"), text.replace(&ours, &theirs)).unwrap();
     let mut serve = crate::support::command(env!("CARGO_BIN_EXE_meridian"));
-    serve.args(["serve", "--init-units", "--config"]).arg(site.path("second.toml"));
+    serve
+        .args(["serve", "--init-units", "--config"])
+        .arg(site.path("second.toml"));
     let mut second = site.start_as(&mut serve);
     second.has_said("another process has the state directory");
     let there = (site.net.host(2), 5300).into();
-    assert_eq!(Client::new(there, "writer.gtm.example.", RecordType::A).ask().rdata, Vec::<String>::new());
-    assert_eq!(Client::new(there, "www.gtm.example.", RecordType::A).ask().rdata.len(), 1, "all else is served");
-    assert!(site.run(&["unit", "list"]).stdout.contains("dublin"), "the first one is asked");
+    assert_eq!(
+        Client::new(there, "writer.gtm.example.", RecordType::A)
+            .ask()
+            .rdata,
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        Client::new(there, "www.gtm.example.", RecordType::A)
+            .ask()
+            .rdata
+            .len(),
+        1,
+        "all else is served"
+    );
+    assert!(
+        site.run(&["unit", "list"]).stdout.contains("dublin"),
+        "the first one is asked"
+    );
     assert_eq!(first.stop().0, Some(0));
     // It is free now, and a reload finds out.
     second.reload("reloaded: ");
-    wait_for("it answers", || Client::new(there, "writer.gtm.example.", RecordType::A).ask().rdata.pop());
+    wait_for("it answers", || {
+        Client::new(there, "writer.gtm.example.", RecordType::A)
+            .ask()
+            .rdata
+            .pop()
+    });
     assert!(site.run(&["unit", "list"]).stdout.contains("dublin"));
     assert_eq!(second.stop().0, Some(0));
 }
@@ -249,10 +386,22 @@ fn one_process_at_a_time_has_the_state_directory() {
 fn a_state_directory_that_changes_takes_what_is_known_along() {
     let site = site();
     let mut server = first_start(&site);
-    site.edit("meridian.toml", "state  = \"state\"", "state  = \"elsewhere\"");
+    site.edit(
+        "meridian.toml",
+        "state  = \"state\"",
+        "state  = \"elsewhere\"",
+    );
     server.reload("reloaded: ");
-    assert_eq!(owner(&site), (Some("192.0.2.10".to_owned()), "epoch=1 owner=dublin".to_owned()));
-    wait_for("it is kept there", || site.path("elsewhere/units.json").exists().then_some(()));
+    assert_eq!(
+        owner(&site),
+        (
+            Some("192.0.2.10".to_owned()),
+            "epoch=1 owner=dublin".to_owned()
+        )
+    );
+    wait_for("it is kept there", || {
+        site.path("elsewhere/units.json").exists().then_some(())
+    });
     let moved = site.run(&["unit", "move", "writer.gtm.example", "tokyo"]);
     assert_eq!(moved.code, Some(0), "the socket is there too: {moved:?}");
     server.process.signal(Signal::SIGKILL);

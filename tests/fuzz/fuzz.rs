@@ -13,9 +13,12 @@ use libfuzzer_sys::fuzz_target;
 use targets::{TARGETS, Target};
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
-    let wanted = std::env::var("MERIDIAN_FUZZ_TARGET").expect("MERIDIAN_FUZZ_TARGET names a target");
+    let wanted =
+        std::env::var("MERIDIAN_FUZZ_TARGET").expect("MERIDIAN_FUZZ_TARGET names a target");
     let found = TARGETS.iter().find(|(name, _)| *name == wanted);
-    found.unwrap_or_else(|| panic!("{wanted} is not a target")).1
+    found
+        .unwrap_or_else(|| panic!("{wanted} is not a target"))
+        .1
 });
 
 fuzz_target!(|bytes: &[u8]| TARGET(bytes));

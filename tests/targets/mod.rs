@@ -14,7 +14,10 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::Message;
-use meridian::answer::{DropReason, Query, Response, TCP_BUFFER, Transport, UDP_BUFFER, Worker, explain, query_message, respond};
+use meridian::answer::{
+    DropReason, Query, Response, TCP_BUFFER, Transport, UDP_BUFFER, Worker, explain, query_message,
+    respond,
+};
 use meridian::config::{self, Config};
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::diag::{Diagnostics, Sources, render_json, render_text};
@@ -26,7 +29,9 @@ use meridian::probe::{Heard, Question, hear_v4, hear_v6};
 use meridian::publisher::{Event, Publisher};
 use meridian::simulate;
 use meridian::state;
-use meridian::zone::{self, Include, IncludeError, Input, Lookup, NameTable, Unread, ZoneInput, ZoneUnderCheck};
+use meridian::zone::{
+    self, Include, IncludeError, Input, Lookup, NameTable, Unread, ZoneInput, ZoneUnderCheck,
+};
 
 use crate::common::Files;
 
@@ -66,11 +71,19 @@ fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
 }
 
 /// The snapshot that queries are put to.
-static ANSWERS: LazyLock<Arc<Snapshot>> =
-    LazyLock::new(|| crate::common::snapshot(&[crate::common::CONFIGURATION, include_str!("../answers.zone")].concat()));
+static ANSWERS: LazyLock<Arc<Snapshot>> = LazyLock::new(|| {
+    crate::common::snapshot(
+        &[
+            crate::common::CONFIGURATION,
+            include_str!("../answers.zone"),
+        ]
+        .concat(),
+    )
+});
 
 /// Where the clients are.
-static LOCATIONS: LazyLock<Arc<Locations>> = LazyLock::new(|| Arc::new(Locations::read(Some(EMBEDDED), None).unwrap()));
+static LOCATIONS: LazyLock<Arc<Locations>> =
+    LazyLock::new(|| Arc::new(Locations::read(Some(EMBEDDED), None).unwrap()));
 
 /// Puts any octets to the engine: no panic, no answer over the limit, QR = 1 never answered, and what is
 /// answered is a message.
@@ -78,18 +91,41 @@ fn respond_to_anything(bytes: &[u8]) {
     let client: IpAddr = "192.0.2.1".parse().unwrap();
     let (mut worker, mut out) = (Worker::new(1), vec![0; TCP_BUFFER]);
     for transport in [Transport::Udp, Transport::Tcp] {
-        match respond(&ANSWERS, &mut worker, &Query { bytes, client, transport }, &mut out) {
-            Response::Drop(reason) => assert!(bytes.len() < 12 || (bytes[2] & 0x80 != 0 && reason == DropReason::NotAQuery)),
+        match respond(
+            &ANSWERS,
+            &mut worker,
+            &Query {
+                bytes,
+                client,
+                transport,
+            },
+            &mut out,
+        ) {
+            Response::Drop(reason) => assert!(
+                bytes.len() < 12 || (bytes[2] & 0x80 != 0 && reason == DropReason::NotAQuery)
+            ),
             Response::Send(length) => {
                 assert!(bytes[2] & 0x80 == 0, "QR = 1 is never answered");
-                assert!(length <= if transport == Transport::Udp { UDP_BUFFER } else { 65535 });
+                assert!(
+                    length
+                        <= if transport == Transport::Udp {
+                            UDP_BUFFER
+                        } else {
+                            65535
+                        }
+                );
                 assert_eq!(out[..2], bytes[..2]);
                 assert!(out[2] & 0x80 != 0);
-                read_answer(&out[..length]).unwrap_or_else(|e| panic!("{e}: {bytes:02x?} -> {:02x?}", &out[..length]));
+                read_answer(&out[..length])
+                    .unwrap_or_else(|e| panic!("{e}: {bytes:02x?} -> {:02x?}", &out[..length]));
             }
         }
     }
-    assert_eq!(worker.counters.panics.get(), 0, "a panic that was caught is one all the same: {bytes:02x?}");
+    assert_eq!(
+        worker.counters.panics.get(),
+        0,
+        "a panic that was caught is one all the same: {bytes:02x?}"
+    );
 }
 
 /// Reads an answer with hickory, which refuses a Client Subnet of family 0. RFC 7871 §7.1.2 has it for a client that wishes no
@@ -111,7 +147,10 @@ impl<'a> Sections<'a> {
     fn of(text: &'a str) -> (&'a str, Sections<'a>) {
         let mut parts = text.split("--- ");
         let first = parts.next().unwrap_or_default();
-        (first, Sections(parts.filter_map(|part| part.split_once('\n')).collect()))
+        (
+            first,
+            Sections(parts.filter_map(|part| part.split_once('\n')).collect()),
+        )
     }
 }
 
@@ -143,7 +182,11 @@ fn read_master_file(text: &str) {
     for record in records.iter() {
         assert!(Name::from_wire(record.owner).is_some());
     }
-    assert!(diagnostics.iter().all(|diagnostic| diagnostic.at.line as usize <= text.lines().count() + 1));
+    assert!(
+        diagnostics
+            .iter()
+            .all(|diagnostic| diagnostic.at.line as usize <= text.lines().count() + 1)
+    );
 }
 
 /// Reads a zone with files that it may include: it ends, and every diagnostic names a file that there is.
@@ -151,8 +194,17 @@ fn read_includes(text: &str) {
     let (first, files) = Sections::of(text);
     let names: Vec<&str> = files.0.keys().copied().chain(["fuzz.zone"]).collect();
     let (records, diagnostics) = parse_zone(first, files);
-    assert!(records.iter().all(|record| names.contains(&&*record.at().file)));
-    assert!(diagnostics.iter().all(|diagnostic| names.contains(&&*diagnostic.at.file)), "{diagnostics:?}");
+    assert!(
+        records
+            .iter()
+            .all(|record| names.contains(&&*record.at().file))
+    );
+    assert!(
+        diagnostics
+            .iter()
+            .all(|diagnostic| names.contains(&&*diagnostic.at.file)),
+        "{diagnostics:?}"
+    );
 }
 
 /// Looks names up in a zone of any text: what the table says is what a walk over the records says (RFC 1034 §4.3.2,
@@ -163,27 +215,59 @@ fn look_names_up(text: &str) {
     let origin = origin();
     let at = meridian::diag::At::file("fuzz.zone");
     zone::check(
-        &ZoneUnderCheck { origin: &origin, at: &at, records: &records, services: &[], regions: &[], unread: &Unread::default() },
+        &ZoneUnderCheck {
+            origin: &origin,
+            at: &at,
+            records: &records,
+            services: &[],
+            regions: &[],
+            unread: &Unread::default(),
+        },
         &mut diagnostics,
     );
     if diagnostics.has_errors() {
         return;
     }
-    let table = NameTable::build(&[ZoneInput { origin: &origin, records: &records, services: Vec::new(), epochs: &[] }]);
+    let table = NameTable::build(&[ZoneInput {
+        origin: &origin,
+        records: &records,
+        services: Vec::new(),
+        epochs: &[],
+    }]);
     let naive = Naive::of(&origin, &records);
-    for line in sections.0.get("names").into_iter().flat_map(|names| names.lines()).take(20) {
-        let Ok(name) = Name::from_text(line.trim(), Some(&origin)) else { continue };
-        for rtype in [RrType::A, RrType::CNAME, RrType::NS, RrType::DS, RrType::TXT] {
-            let found = table.lookup(name.to_lowercase().as_wire(), rtype).map(|(_, lookup)| match lookup {
-                Lookup::Hit(set) => format!("hit {}", set.rtype),
-                Lookup::Cname(_) => "cname".to_owned(),
-                Lookup::Dname(_, length) => format!("dname {length}"),
-                Lookup::NoData => "nodata".to_owned(),
-                Lookup::NxDomain => "nxdomain".to_owned(),
-                Lookup::Referral(_, length) => format!("referral {length}"),
-                Lookup::Service(_) | Lookup::Epoch(_) => unreachable!("there are no services"),
-            });
-            assert_eq!(found, naive.look_up(&name, rtype), "{name} {rtype} in\n{zone_text}");
+    for line in sections
+        .0
+        .get("names")
+        .into_iter()
+        .flat_map(|names| names.lines())
+        .take(20)
+    {
+        let Ok(name) = Name::from_text(line.trim(), Some(&origin)) else {
+            continue;
+        };
+        for rtype in [
+            RrType::A,
+            RrType::CNAME,
+            RrType::NS,
+            RrType::DS,
+            RrType::TXT,
+        ] {
+            let found = table
+                .lookup(name.to_lowercase().as_wire(), rtype)
+                .map(|(_, lookup)| match lookup {
+                    Lookup::Hit(set) => format!("hit {}", set.rtype),
+                    Lookup::Cname(_) => "cname".to_owned(),
+                    Lookup::Dname(_, length) => format!("dname {length}"),
+                    Lookup::NoData => "nodata".to_owned(),
+                    Lookup::NxDomain => "nxdomain".to_owned(),
+                    Lookup::Referral(_, length) => format!("referral {length}"),
+                    Lookup::Service(_) | Lookup::Epoch(_) => unreachable!("there are no services"),
+                });
+            assert_eq!(
+                found,
+                naive.look_up(&name, rtype),
+                "{name} {rtype} in\n{zone_text}"
+            );
         }
     }
 }
@@ -198,18 +282,28 @@ impl Naive {
     fn of(origin: &Name, records: &zone::Records) -> Naive {
         let mut types: BTreeMap<Vec<u8>, Vec<RrType>> = BTreeMap::new();
         for record in records.iter() {
-            types.entry(record.owner_name().to_lowercase().as_wire().to_vec()).or_default().push(record.rtype);
+            types
+                .entry(record.owner_name().to_lowercase().as_wire().to_vec())
+                .or_default()
+                .push(record.rtype);
         }
-        Naive { origin: origin.as_wire().to_vec(), types }
+        Naive {
+            origin: origin.as_wire().to_vec(),
+            types,
+        }
     }
 
     fn has(&self, name: &[u8], rtype: RrType) -> bool {
-        self.types.get(name).is_some_and(|types| types.contains(&rtype))
+        self.types
+            .get(name)
+            .is_some_and(|types| types.contains(&rtype))
     }
 
     /// It or a name below it has records.
     fn exists(&self, name: &[u8]) -> bool {
-        self.types.keys().any(|owner| suffixes(owner).contains(&name))
+        self.types
+            .keys()
+            .any(|owner| suffixes(owner).contains(&name))
     }
 
     fn look_up(&self, name: &Name, rtype: RrType) -> Option<String> {
@@ -230,7 +324,11 @@ impl Naive {
         let owner = if self.exists(&name) {
             name.clone()
         } else {
-            let encloser = path.iter().rev().find(|above| self.exists(above)).expect("the apex exists");
+            let encloser = path
+                .iter()
+                .rev()
+                .find(|above| self.exists(above))
+                .expect("the apex exists");
             [&b"\x01*"[..], encloser].concat()
         };
         Some(match self.types.get(&owner) {
@@ -258,21 +356,37 @@ fn suffixes(name: &[u8]) -> Vec<&[u8]> {
 fn read_clients(text: &str) {
     let mut diagnostics = Diagnostics::default();
     let clients = simulate::read_clients("fuzz.csv", text, &mut diagnostics);
-    assert!(clients.iter().all(|client| client.weight > 0.0 && client.weight.is_finite()));
+    assert!(
+        clients
+            .iter()
+            .all(|client| client.weight > 0.0 && client.weight.is_finite())
+    );
     assert!(diagnostics.errors() <= 51 && diagnostics.has_errors() | !clients.is_empty());
 }
 
 /// Loads files without rendering what is wrong with them.
 fn load(mut files: Files) -> (Option<Config>, Sources, Diagnostics) {
     let (mut sources, mut diagnostics) = (Sources::new(), Diagnostics::default());
-    let config = config::load(&mut files, Path::new("meridian.toml"), &mut sources, &mut diagnostics);
-    assert!(config.is_some() != diagnostics.has_errors(), "{diagnostics:?}");
+    let config = config::load(
+        &mut files,
+        Path::new("meridian.toml"),
+        &mut sources,
+        &mut diagnostics,
+    );
+    assert!(
+        config.is_some() != diagnostics.has_errors(),
+        "{diagnostics:?}"
+    );
     (config, sources, diagnostics)
 }
 
 fn files(main: &str, zone: &str) -> Files {
     let files = [("meridian.toml", main), ("zones/fuzz.toml", zone)];
-    Files(files.map(|(name, text)| (PathBuf::from(name), Arc::from(text))).into())
+    Files(
+        files
+            .map(|(name, text)| (PathBuf::from(name), Arc::from(text)))
+            .into(),
+    )
 }
 
 /// The main file of the tests.
@@ -282,7 +396,10 @@ fn main_file() -> &'static str {
 
 /// Reads any text as `meridian.toml` beside a good zone file.
 fn read_configuration(text: &str) {
-    load(files(text, "zone = \"fuzz.example\"\nrecords = '@ 60 SOA ns h 1 1 1 1 1'\n"));
+    load(files(
+        text,
+        "zone = \"fuzz.example\"\nrecords = '@ 60 SOA ns h 1 1 1 1 1'\n",
+    ));
     config::find_state(text, Path::new(""));
 }
 
@@ -294,12 +411,19 @@ fn read_zone_file(text: &str) {
 /// Reads any text as a zone file; what is accepted is compiled, its `[[tests]]` are run, and each of its services is asked
 /// for and explained from three places.
 fn compile(text: &str) {
-    let (Some(config), ..) = load(files(main_file(), text)) else { return };
+    let (Some(config), ..) = load(files(main_file(), text)) else {
+        return;
+    };
     // What costs by its size, and is not what this looks for.
     if config.services.len() > 200 || config.tests.len() > 20 {
         return;
     }
-    let names: Vec<Name> = config.services.iter().map(|service| service.name.clone()).take(5).collect();
+    let names: Vec<Name> = config
+        .services
+        .iter()
+        .map(|service| service.name.clone())
+        .take(5)
+        .collect();
     let dataset = Arc::new(Dataset::compile(config, LOCATIONS.clone()));
     simulate::run_tests(&dataset, &mut Diagnostics::default());
     let snapshot = Publisher::new(dataset).snapshot();
@@ -308,10 +432,20 @@ fn compile(text: &str) {
         for client in ["203.0.113.0/24", "10.1.0.0/16", "2001:db8::/48"] {
             let client: Prefix = client.parse().unwrap();
             let bytes = query_message(name, RrType::A, client);
-            let query = Query { bytes: &bytes, client: client.address(), transport: Transport::Tcp };
-            let Response::Send(length) = respond(&snapshot, &mut worker, &query, &mut out) else { panic!("{name} is answered") };
-            let message = read_answer(&out[..length]).unwrap_or_else(|error| panic!("{error}: {name}"));
-            assert!(message.metadata.response_code == hickory_proto::op::ResponseCode::NoError, "{message:?}");
+            let query = Query {
+                bytes: &bytes,
+                client: client.address(),
+                transport: Transport::Tcp,
+            };
+            let Response::Send(length) = respond(&snapshot, &mut worker, &query, &mut out) else {
+                panic!("{name} is answered")
+            };
+            let message =
+                read_answer(&out[..length]).unwrap_or_else(|error| panic!("{error}: {name}"));
+            assert!(
+                message.metadata.response_code == hickory_proto::op::ResponseCode::NoError,
+                "{message:?}"
+            );
             explain(&snapshot, name, None, client, 1, WallTime::default()).lines();
         }
     }
@@ -321,8 +455,17 @@ fn compile(text: &str) {
 fn render(text: &str) {
     let (_, sources, diagnostics) = load(files(main_file(), text));
     let shown = render_text(&diagnostics, &sources, false);
-    assert_eq!(render_json(&diagnostics)["diagnostics"].as_array().map(Vec::len), Some(diagnostics.iter().count()));
-    assert!(diagnostics.iter().all(|diagnostic| shown.contains(diagnostic.rule)));
+    assert_eq!(
+        render_json(&diagnostics)["diagnostics"]
+            .as_array()
+            .map(Vec::len),
+        Some(diagnostics.iter().count())
+    );
+    assert!(
+        diagnostics
+            .iter()
+            .all(|diagnostic| shown.contains(diagnostic.rule))
+    );
 }
 
 /// A state directory whose kept files are two good ones.
@@ -354,14 +497,22 @@ fn hear_dns_answer(bytes: &[u8]) {
     let question = Question::new(&spec, 7).unwrap();
     if let Heard::Answer(Ok(()), text) = question.hear(bytes) {
         // The name may be compressed: the header has octets that read as labels.
-        let asked = Message::from_vec(bytes).unwrap().queries[0].to_string().to_lowercase();
-        assert!(asked == "www.example.com. in a" && text.contains("192.0.2.1"), "{asked}: {bytes:02x?}");
+        let asked = Message::from_vec(bytes).unwrap().queries[0]
+            .to_string()
+            .to_lowercase();
+        assert!(
+            asked == "www.example.com. in a" && text.contains("192.0.2.1"),
+            "{asked}: {bytes:02x?}"
+        );
     }
 }
 
 /// Reads any octets as a packet of ICMP: a reply, or the loss of a request.
 fn hear_icmp(bytes: &[u8]) {
-    for heard in [hear_v4(bytes, true), hear_v4(bytes, false), hear_v6(bytes)].into_iter().flatten() {
+    for heard in [hear_v4(bytes, true), hear_v4(bytes, false), hear_v6(bytes)]
+        .into_iter()
+        .flatten()
+    {
         assert!(heard.token.is_some() != heard.destination.is_some());
     }
 }
@@ -374,14 +525,18 @@ fn read_mmdb(bytes: &[u8]) {
 /// Reads any text as an address plan; what is accepted makes a database that can be read.
 fn read_address_plan(text: &str) {
     if let Ok(mmdb) = meridian::geo::build::build("fuzz.csv", text) {
-        Locations::read(Some(&mmdb), None).map_or_else(|e| assert!(!e.to_string().is_empty()), drop);
+        Locations::read(Some(&mmdb), None)
+            .map_or_else(|e| assert!(!e.to_string().is_empty()), drop);
     }
 }
 
 /// Reads any octets as who owns the units; what is accepted is written and read again as it is.
 fn read_units(bytes: &[u8]) {
     match state::decode_units(bytes) {
-        Ok(records) => assert_eq!(state::decode_units(&state::encode_units(&records)), Ok(records)),
+        Ok(records) => assert_eq!(
+            state::decode_units(&state::encode_units(&records)),
+            Ok(records)
+        ),
         Err(why) => assert!(!why.to_string().contains('\n'), "{why:?}"),
     }
 }
@@ -403,7 +558,8 @@ fn read_overrides(bytes: &[u8]) {
 /// Reads any octets as a history of health, and starts from what is accepted: what is held is down,
 /// every name is answered, and what is kept again is read again.
 fn read_history(bytes: &[u8]) {
-    static DATASET: LazyLock<Arc<Dataset>> = LazyLock::new(|| crate::common::dataset(&crate::common::checked()));
+    static DATASET: LazyLock<Arc<Dataset>> =
+        LazyLock::new(|| crate::common::dataset(&crate::common::checked()));
     let dataset = &*DATASET;
     let now = Moment(Duration::from_secs(1_800_000_000));
     let wall = SystemTime::UNIX_EPOCH + now.0;
@@ -420,9 +576,16 @@ fn read_history(bytes: &[u8]) {
         assert!(health.flapping_until(target).is_none() || !health.state(target).up);
     }
     for plan in &publisher.snapshot().plans {
-        assert!(meridian::model::Family::BOTH.iter().any(|family| plan.rung(*family).is_some()));
+        assert!(
+            meridian::model::Family::BOTH
+                .iter()
+                .any(|family| plan.rung(*family).is_some())
+        );
     }
     publisher.handle(Event::Tick, now + Duration::from_secs(1000));
-    let kept = state::encode(&publisher.history(now).expect("the first round has ended"), wall);
+    let kept = state::encode(
+        &publisher.history(now).expect("the first round has ended"),
+        wall,
+    );
     assert!(state::decode(&kept, wall).is_ok());
 }

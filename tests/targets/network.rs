@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use meridian::answer::{Query, Response, TCP_BUFFER, Transport, Worker, respond};
 use meridian::config::{AdminSpec, TcpLimits, UdpOptions};
-use meridian::control::{self, Control, Facts, LastReload, Pulse, Reloads, Request, Started, Vitals};
+use meridian::control::{
+    self, Control, Facts, LastReload, Pulse, Reloads, Request, Started, Vitals,
+};
 use meridian::dataset::Published;
 use meridian::health::Seen;
 use meridian::model::{CheckKind, CheckSpec, Moment, Target, WallTime};
@@ -35,7 +37,10 @@ use super::ANSWERS;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }
 
 /// A listener on an address that no other target uses: so none is out of ports.
@@ -47,17 +52,36 @@ fn listener(last: u8) -> std::net::TcpListener {
 fn checks(text: &str, address: SocketAddr) -> Vec<CheckSpec> {
     let zone = "zone = \"fuzz.example\"\nrecords = '''\n$TTL 60\n@ SOA ns h 1 1 1 1 1\n@ NS ns\nns A 192.0.2.53\n'''\n";
     let text = [super::main_file(), text].concat();
-    let config = super::files(&text, zone).load().unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
-    let fuzzed = config.checks.into_iter().filter(|check| check.name.starts_with("fuzz"));
-    fuzzed.map(|check| CheckSpec { port: address.port(), timeout: PATIENCE, ..check }).collect()
+    let config = super::files(&text, zone)
+        .load()
+        .unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let fuzzed = config
+        .checks
+        .into_iter()
+        .filter(|check| check.name.starts_with("fuzz"));
+    fuzzed
+        .map(|check| CheckSpec {
+            port: address.port(),
+            timeout: PATIENCE,
+            ..check
+        })
+        .collect()
 }
 
 /// What `check` sees of a peer that says `bytes` to whatever it is asked, and closes.
-fn probe(runtime: &Runtime, prober: &Prober, listener: &TcpListener, check: &CheckSpec, bytes: &[u8]) -> Seen {
+fn probe(
+    runtime: &Runtime,
+    prober: &Prober,
+    listener: &TcpListener,
+    check: &CheckSpec,
+    bytes: &[u8],
+) -> Seen {
     let target = Target::Address(listener.local_addr().unwrap().ip());
     let peer = async {
         loop {
-            let Ok((mut stream, _)) = listener.accept().await else { continue };
+            let Ok((mut stream, _)) = listener.accept().await else {
+                continue;
+            };
             let _ = stream.write_all(bytes).await;
             let _ = stream.shutdown().await;
             // What is not read would be answered with a reset, before what was said is.
@@ -85,21 +109,37 @@ impl Peer {
         let (runtime, listener) = (runtime(), listener(last));
         listener.set_nonblocking(true).unwrap();
         let _context = runtime.enter();
-        let (address, listener) = (listener.local_addr().unwrap(), TcpListener::from_std(listener).unwrap());
+        let (address, listener) = (
+            listener.local_addr().unwrap(),
+            TcpListener::from_std(listener).unwrap(),
+        );
         let checks = checks(text, address);
         assert!(!checks.is_empty());
         let prober = Prober::new(Clock);
         drop(_context);
-        Peer { runtime, prober, listener, checks }
+        Peer {
+            runtime,
+            prober,
+            listener,
+            checks,
+        }
     }
 
     /// No check may wait for a peer that has closed, nor blame this node for what it said.
     fn say(&self, bytes: &[u8]) {
         for check in &self.checks {
             let seen = probe(&self.runtime, &self.prober, &self.listener, check, bytes);
-            assert!(!matches!(seen, Seen::NotJudged(_)), "{}: {seen:?}", check.name);
+            assert!(
+                !matches!(seen, Seen::NotJudged(_)),
+                "{}: {seen:?}",
+                check.name
+            );
             let waited = format!("{seen:?}").contains("Timeout");
-            assert!(!waited, "{}: {seen:?} of a peer that has closed", check.name);
+            assert!(
+                !waited,
+                "{}: {seen:?} of a peer that has closed",
+                check.name
+            );
         }
     }
 }
@@ -153,7 +193,8 @@ impl ResolvesServerCert for Offer {
 
 /// Probes a TLS server whose certificate is any octets.
 pub(super) fn hear_certificate(bytes: &[u8]) {
-    static KEY: LazyLock<Vec<u8>> = LazyLock::new(|| rcgen::KeyPair::generate().unwrap().serialize_der());
+    static KEY: LazyLock<Vec<u8>> =
+        LazyLock::new(|| rcgen::KeyPair::generate().unwrap().serialize_der());
     const CHECKS: &str = r#"
 [checks.fuzz-any]
 type = "tls"
@@ -171,8 +212,14 @@ server_name = "www.example.com"
     if bytes.is_empty() || bytes.len() > 16_000 {
         return;
     }
-    let key = default_provider().key_provider.load_private_key(PrivateKeyDer::try_from(KEY.clone()).unwrap()).unwrap();
-    let offer = Offer(Arc::new(CertifiedKey::new(vec![CertificateDer::from(bytes.to_vec())], key)));
+    let key = default_provider()
+        .key_provider
+        .load_private_key(PrivateKeyDer::try_from(KEY.clone()).unwrap())
+        .unwrap();
+    let offer = Offer(Arc::new(CertifiedKey::new(
+        vec![CertificateDer::from(bytes.to_vec())],
+        key,
+    )));
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -186,17 +233,30 @@ server_name = "www.example.com"
         for _ in 0..count {
             let (stream, _) = listener.accept().unwrap();
             stream.set_nodelay(true).unwrap();
-            let mut stream = StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
-            while stream.conn.is_handshaking() && stream.conn.complete_io(&mut stream.sock).is_ok() {}
+            let mut stream =
+                StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), stream);
+            while stream.conn.is_handshaking() && stream.conn.complete_io(&mut stream.sock).is_ok()
+            {
+            }
             let _ = stream.read(&mut [0; 16]);
         }
     });
     for check in checks {
-        let CheckKind::Tls(spec) = &check.kind else { unreachable!("both are of type tls") };
+        let CheckKind::Tls(spec) = &check.kind else {
+            unreachable!("both are of type tls")
+        };
         let target = Target::Address(address.ip());
-        let seen = PROBER.with(|(runtime, prober)| runtime.block_on(prober.probe(&check, &target)).seen);
-        assert!(!spec.verify_certificate || seen != Seen::Pass, "nobody we trust has signed it");
-        assert!(!matches!(seen, Seen::NotJudged(_)), "{}: {seen:?}", check.name);
+        let seen =
+            PROBER.with(|(runtime, prober)| runtime.block_on(prober.probe(&check, &target)).seen);
+        assert!(
+            !spec.verify_certificate || seen != Seen::Pass,
+            "nobody we trust has signed it"
+        );
+        assert!(
+            !matches!(seen, Seen::NotJudged(_)),
+            "{}: {seen:?}",
+            check.name
+        );
     }
     peer.join().unwrap();
 }
@@ -218,7 +278,11 @@ impl Engine for Answers {
 /// Sends any octets to the TCP server: an answer comes to each whole message, in order, up to the first that gets none.
 pub(super) fn frame(bytes: &[u8]) {
     static SERVER: LazyLock<Server> = LazyLock::new(|| {
-        let limits = TcpLimits { connections: 100, connections_per_address: 100, idle_timeout: PATIENCE };
+        let limits = TcpLimits {
+            connections: 100,
+            connections_per_address: 100,
+            idle_timeout: PATIENCE,
+        };
         let address = SocketAddr::from(([127, 7, 7, 4], 0));
         let listeners = server::bind(&[address], NonZeroUsize::MIN, UdpOptions::default()).unwrap();
         Server::start(listeners, limits, |_| Answers(Worker::new(1))).unwrap()
@@ -226,10 +290,15 @@ pub(super) fn frame(bytes: &[u8]) {
     let (mut expected, mut rest, mut hostile) = (Vec::new(), bytes, false);
     let (mut worker, mut out) = (Worker::new(1), vec![0; TCP_BUFFER]);
     while let Some((length, after)) = rest.split_first_chunk()
-        && let Some((message, after)) = after.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+        && let Some((message, after)) =
+            after.split_at_checked(usize::from(u16::from_be_bytes(*length)))
         && !hostile
     {
-        let query = Query { bytes: message, client: Ipv4Addr::LOCALHOST.into(), transport: Transport::Tcp };
+        let query = Query {
+            bytes: message,
+            client: Ipv4Addr::LOCALHOST.into(),
+            transport: Transport::Tcp,
+        };
         match respond(&ANSWERS, &mut worker, &query, &mut out) {
             Response::Send(length) => expected.push((message[..2].to_vec(), length)),
             Response::Drop(_) => hostile = true,
@@ -250,7 +319,9 @@ pub(super) fn frame(bytes: &[u8]) {
     }
     let mut rest = &answers[..];
     for (id, length) in expected {
-        let (announced, after) = rest.split_first_chunk().expect("an answer to each whole message");
+        let (announced, after) = rest
+            .split_first_chunk()
+            .expect("an answer to each whole message");
         let (answer, after) = after.split_at(usize::from(u16::from_be_bytes(*announced)));
         // Draws by weight may differ; what is drawn from is of one size here.
         assert!(answer[..2] == id && answer.len() == length, "{answer:02x?}");
@@ -269,7 +340,10 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
     let dataset = crate::common::dataset(&crate::common::checked());
     let directory = tempfile::tempdir().unwrap();
     // A free port, for the admin address to be bound to in a moment.
-    let (address, socket) = (listener(5).local_addr().unwrap(), directory.path().to_owned());
+    let (address, socket) = (
+        listener(5).local_addr().unwrap(),
+        directory.path().to_owned(),
+    );
     let (bound, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         runtime().block_on(async {
@@ -277,13 +351,25 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
             let mut publisher = Publisher::new(dataset.clone());
             publisher.handle(Event::FirstRoundEnded, Moment::default());
             let published = Arc::new(Published::new(publisher.snapshot()));
-            let listeners =
-                server::bind(&[SocketAddr::from(([127, 7, 7, 6], 0))], NonZeroUsize::MIN, UdpOptions::default()).unwrap();
-            let limits = TcpLimits { connections: 1, connections_per_address: 1, idle_timeout: PATIENCE };
+            let listeners = server::bind(
+                &[SocketAddr::from(([127, 7, 7, 6], 0))],
+                NonZeroUsize::MIN,
+                UdpOptions::default(),
+            )
+            .unwrap();
+            let limits = TcpLimits {
+                connections: 1,
+                connections_per_address: 1,
+                idle_timeout: PATIENCE,
+            };
             let server = Server::start(listeners, limits, |_| Answers(Worker::new(1))).unwrap();
             let (pulse, reloads) = (
                 Arc::new(Pulse::default()),
-                Arc::new(Reloads::from_pointee(LastReload { refused: None, ended: 0, failures: 0 })),
+                Arc::new(Reloads::from_pointee(LastReload {
+                    refused: None,
+                    ended: 0,
+                    failures: 0,
+                })),
             );
             let control = Control {
                 published,
@@ -296,9 +382,16 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
             };
             let started = Started::default();
             assert!(started.set(control.clone()).is_ok());
-            let admin = control::bind(AdminSpec { listen: address, hosts: Vec::new() }).unwrap();
+            let admin = control::bind(AdminSpec {
+                listen: address,
+                hosts: Vec::new(),
+            })
+            .unwrap();
             tokio::spawn(control::serve(admin, 16, started));
-            tokio::spawn(control::local::serve(control::local::bind(&socket).unwrap(), control));
+            tokio::spawn(control::local::serve(
+                control::local::bind(&socket).unwrap(),
+                control,
+            ));
             bound.send(()).unwrap();
             hear_requests(publisher, asked).await;
         });
@@ -315,17 +408,44 @@ async fn hear_requests(mut publisher: Publisher, mut asked: mpsc::Receiver<Reque
             Request::Status(reply) => {
                 let _ = reply.send(Facts::new(&publisher, None, now, WallTime::default()));
             }
-            Request::Report { check, target, report, reply } => {
+            Request::Report {
+                check,
+                target,
+                report,
+                reply,
+            } => {
                 let target = publisher.push_target(&check, &target);
                 if let Some(target) = target {
                     publisher.handle(Event::Report { target, report }, now);
                 }
                 let _ = reply.send(target.is_some());
             }
-            Request::Override { asked, .. } => drop(publisher.handle(Event::Override { request: 1, asked }, now)),
-            Request::Release { what, force, .. } => drop(publisher.handle(Event::Release { request: 1, what, force }, now)),
-            Request::MoveUnit { unit, region, force, .. } => {
-                drop(publisher.handle(Event::MoveUnit { request: 1, unit, region, force }, now));
+            Request::Override { asked, .. } => {
+                drop(publisher.handle(Event::Override { request: 1, asked }, now))
+            }
+            Request::Release { what, force, .. } => drop(publisher.handle(
+                Event::Release {
+                    request: 1,
+                    what,
+                    force,
+                },
+                now,
+            )),
+            Request::MoveUnit {
+                unit,
+                region,
+                force,
+                ..
+            } => {
+                drop(publisher.handle(
+                    Event::MoveUnit {
+                        request: 1,
+                        unit,
+                        region,
+                        force,
+                    },
+                    now,
+                ));
             }
             _ => {}
         }
@@ -336,17 +456,25 @@ async fn hear_requests(mut publisher: Publisher, mut asked: mpsc::Receiver<Reque
 pub(super) fn ask_admin(bytes: &[u8]) {
     let stream = TcpStream::connect(ADMIN.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    converse(stream.try_clone().unwrap(), bytes, || stream.shutdown(Shutdown::Write));
+    converse(stream.try_clone().unwrap(), bytes, || {
+        stream.shutdown(Shutdown::Write)
+    });
 }
 
 /// The same to the control socket.
 pub(super) fn ask_control(bytes: &[u8]) {
     let stream = UnixStream::connect(ADMIN.directory.path().join(control::local::SOCKET)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    converse(stream.try_clone().unwrap(), bytes, || stream.shutdown(Shutdown::Write));
+    converse(stream.try_clone().unwrap(), bytes, || {
+        stream.shutdown(Shutdown::Write)
+    });
 }
 
-fn converse(mut stream: impl Read + Write, bytes: &[u8], end: impl FnOnce() -> std::io::Result<()>) {
+fn converse(
+    mut stream: impl Read + Write,
+    bytes: &[u8],
+    end: impl FnOnce() -> std::io::Result<()>,
+) {
     let _ = stream.write_all(bytes);
     let _ = end();
     let mut answer = Vec::new();
@@ -355,7 +483,19 @@ fn converse(mut stream: impl Read + Write, bytes: &[u8], end: impl FnOnce() -> s
         Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
         Err(error) => panic!("{error}: {:?}", String::from_utf8_lossy(bytes)),
     }
-    let status = answer.strip_prefix(b"HTTP/1.").and_then(|rest| rest.get(2..5));
-    assert!(answer.is_empty() || status.is_some(), "{:?}", String::from_utf8_lossy(&answer));
-    assert_ne!(status, Some(&b"500"[..]), "{:?} -> {:?}", String::from_utf8_lossy(bytes), String::from_utf8_lossy(&answer));
+    let status = answer
+        .strip_prefix(b"HTTP/1.")
+        .and_then(|rest| rest.get(2..5));
+    assert!(
+        answer.is_empty() || status.is_some(),
+        "{:?}",
+        String::from_utf8_lossy(&answer)
+    );
+    assert_ne!(
+        status,
+        Some(&b"500"[..]),
+        "{:?} -> {:?}",
+        String::from_utf8_lossy(bytes),
+        String::from_utf8_lossy(&answer)
+    );
 }

@@ -23,7 +23,11 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn new() -> Batch {
-        Batch { buffers: Box::new([[0; BUFFER]; SIZE]), lengths: [0; SIZE], headers: MultiHeaders::preallocate(SIZE, None) }
+        Batch {
+            buffers: Box::new([[0; BUFFER]; SIZE]),
+            lengths: [0; SIZE],
+            headers: MultiHeaders::preallocate(SIZE, None),
+        }
     }
 
     /// The `i`th datagram.
@@ -41,10 +45,23 @@ impl Batch {
 
     /// Takes the datagrams that are there; 0 when none is.
     pub(crate) fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
-        let mut slices = self.buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
-        let result = recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
+        let mut slices = self
+            .buffers
+            .each_mut()
+            .map(|buffer| [IoSliceMut::new(buffer)]);
+        let result = recvmmsg(
+            socket.as_raw_fd(),
+            &mut self.headers,
+            slices.iter_mut(),
+            MsgFlags::MSG_DONTWAIT,
+            None,
+        );
         let mut count = 0;
-        for (length, message) in self.lengths.iter_mut().zip(none_for_now(result)?.into_iter().flatten()) {
+        for (length, message) in self
+            .lengths
+            .iter_mut()
+            .zip(none_for_now(result)?.into_iter().flatten())
+        {
             *length = message.bytes;
             count += 1;
         }
@@ -61,7 +78,14 @@ impl Batch {
         });
         let addresses = [None::<()>; SIZE];
         let slices = slices.iter().take(count);
-        let result = sendmmsg(socket.as_raw_fd(), &mut self.headers, slices, addresses, [], MsgFlags::MSG_DONTWAIT);
+        let result = sendmmsg(
+            socket.as_raw_fd(),
+            &mut self.headers,
+            slices,
+            addresses,
+            [],
+            MsgFlags::MSG_DONTWAIT,
+        );
         Ok(none_for_now(result)?.into_iter().flatten().count())
     }
 }

@@ -50,8 +50,17 @@ pub(crate) enum Wrong {
 }
 
 /// Checks `answer` to `question`, whose id it has.
-pub(crate) fn check(answer: &[u8], question: &[u8], expected: &Expected, check: Check) -> Result<(), Wrong> {
-    let (header, qr, tc) = (answer.get(..12).ok_or(Wrong::Message)?, answer[2] & 0x80 != 0, answer[2] & 0x02 != 0);
+pub(crate) fn check(
+    answer: &[u8],
+    question: &[u8],
+    expected: &Expected,
+    check: Check,
+) -> Result<(), Wrong> {
+    let (header, qr, tc) = (
+        answer.get(..12).ok_or(Wrong::Message)?,
+        answer[2] & 0x80 != 0,
+        answer[2] & 0x02 != 0,
+    );
     if !qr || tc {
         return Err(Wrong::Message);
     }
@@ -72,12 +81,18 @@ pub(crate) fn check(answer: &[u8], question: &[u8], expected: &Expected, check: 
     if check == Check::Shape {
         return Ok(());
     }
-    let mut records = Records { message: answer, at: end };
+    let mut records = Records {
+        message: answer,
+        at: end,
+    };
     let mut before = None;
     for _ in 0..count {
         let (rtype, rdata) = records.next().ok_or(Wrong::Message)?;
         let address = u32::from_be_bytes(rdata.try_into().map_err(|_| Wrong::Message)?);
-        if rtype != 1 || !(expected.first..=expected.last).contains(&address) || before == Some(address) {
+        if rtype != 1
+            || !(expected.first..=expected.last).contains(&address)
+            || before == Some(address)
+        {
             return Err(Wrong::Address);
         }
         before = Some(address);
@@ -104,8 +119,10 @@ fn check_subnet(mut records: Records<'_>, opt: &[u8], subnet: Subnet) -> Result<
         let length = 4 + usize::from(u16::from_be_bytes([options[2], options[3]]));
         let (option, rest) = options.split_at_checked(length).ok_or(Wrong::Message)?;
         if option[..2] == [0, 8] {
-            let same = option.len() == sent.len() && option[..7] == sent[..7] && option[8..] == sent[8..];
-            let right = same && (subnet.scope..=if subnet.v6 { 128 } else { 32 }).contains(&option[7]);
+            let same =
+                option.len() == sent.len() && option[..7] == sent[..7] && option[8..] == sent[8..];
+            let right =
+                same && (subnet.scope..=if subnet.v6 { 128 } else { 32 }).contains(&option[7]);
             return if right { Ok(()) } else { Err(Wrong::Subnet) };
         }
         options = rest;
@@ -125,7 +142,12 @@ impl<'m> Iterator for Records<'m> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let fixed = name_end(self.message, self.at)?;
-        let number = |at: usize| Some(u16::from_be_bytes([*self.message.get(at)?, *self.message.get(at + 1)?]));
+        let number = |at: usize| {
+            Some(u16::from_be_bytes([
+                *self.message.get(at)?,
+                *self.message.get(at + 1)?,
+            ]))
+        };
         let (rtype, length) = (number(fixed)?, usize::from(number(fixed + 8)?));
         let rdata = self.message.get(fixed + 10..fixed + 10 + length)?;
         self.at = fixed + 10 + length;

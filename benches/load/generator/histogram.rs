@@ -13,7 +13,10 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) fn new() -> Histogram {
-        Histogram { counts: vec![0; bucket(u64::MAX) + 1].into(), total: 0 }
+        Histogram {
+            counts: vec![0; bucket(u64::MAX) + 1].into(),
+            total: 0,
+        }
     }
 
     pub(crate) fn add(&mut self, nanoseconds: u64) {

@@ -30,7 +30,11 @@ pub(crate) const MOST_SLOTS: usize = 1 << SLOT_BITS;
 impl Lane {
     /// A socket of its own to `target`, with `slots` slots.
     pub(crate) fn new(target: SocketAddr, slots: usize) -> io::Result<Lane> {
-        let any: SocketAddr = if target.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+        let any: SocketAddr = if target.is_ipv4() {
+            ([0, 0, 0, 0], 0).into()
+        } else {
+            ([0u16; 8], 0).into()
+        };
         let socket = socket2::Socket::from(UdpSocket::bind(any)?);
         // As much as the system allows: answers shall not be lost on our side.
         socket.set_recv_buffer_size(4 << 20)?;
@@ -38,8 +42,17 @@ impl Lane {
         let socket = UdpSocket::from(socket);
         socket.connect(target)?;
         socket.set_nonblocking(true)?;
-        let empty = Slot { at: 0, question: 0, round: 0, outstanding: false };
-        Ok(Lane { socket, slots: vec![empty; slots], free: (0..slots as u16).rev().collect() })
+        let empty = Slot {
+            at: 0,
+            question: 0,
+            round: 0,
+            outstanding: false,
+        };
+        Ok(Lane {
+            socket,
+            slots: vec![empty; slots],
+            free: (0..slots as u16).rev().collect(),
+        })
     }
 
     /// How many more questions it takes.
@@ -52,16 +65,27 @@ impl Lane {
     /// # Panics
     /// When none is free.
     pub(crate) fn take(&mut self, question: u32, at: u64) -> u16 {
-        let number = self.free.pop().expect("the caller asked whether one is free");
+        let number = self
+            .free
+            .pop()
+            .expect("the caller asked whether one is free");
         let slot = &mut self.slots[usize::from(number)];
-        *slot = Slot { at, question, round: slot.round.wrapping_add(1), outstanding: true };
+        *slot = Slot {
+            at,
+            question,
+            round: slot.round.wrapping_add(1),
+            outstanding: true,
+        };
         id(number, slot.round)
     }
 
     /// The slot that `id` answers, free from now on; `None` when nothing of that id is outstanding.
     pub(crate) fn answered(&mut self, answer: u16) -> Option<Slot> {
         let number = answer & (MOST_SLOTS as u16 - 1);
-        let slot = self.slots.get_mut(usize::from(number)).filter(|slot| slot.outstanding && id(number, slot.round) == answer)?;
+        let slot = self
+            .slots
+            .get_mut(usize::from(number))
+            .filter(|slot| slot.outstanding && id(number, slot.round) == answer)?;
         slot.outstanding = false;
         self.free.push(number);
         Some(*slot)

@@ -4,7 +4,8 @@ use std::net::Ipv4Addr;
 
 use super::super::data::networks::{Network, Territory, address, networks};
 use super::super::data::{
-    GEO_NAMES, MILLION_ZONE, PAIR_NAMES, STATIC_NAMES, WEIGHTED_NAMES, WEIGHTS, ZONE, region_address, static_address,
+    GEO_NAMES, MILLION_ZONE, PAIR_NAMES, STATIC_NAMES, WEIGHTED_NAMES, WEIGHTS, ZONE,
+    region_address, static_address,
 };
 use super::check::{Expected, Subnet};
 
@@ -52,15 +53,28 @@ pub(crate) struct Question {
 impl Pool {
     /// `count` questions of `workload`. `networks` is how many the server's location database was made
     /// of, `names` how many names the zone of [`Workload::Million`] has. Equal arguments give equal pools.
-    pub(crate) fn new(workload: Workload, count: usize, network_count: usize, names: usize, seed: u64) -> Pool {
-        let world = if workload.needs_networks() { networks(network_count) } else { Vec::new() };
+    pub(crate) fn new(
+        workload: Workload,
+        count: usize,
+        network_count: usize,
+        names: usize,
+        seed: u64,
+    ) -> Pool {
+        let world = if workload.needs_networks() {
+            networks(network_count)
+        } else {
+            Vec::new()
+        };
         let mut writer = PoolWriter {
             random: fastrand::Rng::with_seed(seed),
             territories: [false, true].map(|v6| Territory::new(&world, v6)),
             v4: world.partition_point(|network| !network.v6),
             networks: world,
             names,
-            pool: Pool { bytes: Vec::new(), questions: Vec::new() },
+            pool: Pool {
+                bytes: Vec::new(),
+                questions: Vec::new(),
+            },
         };
         (0..count).for_each(|_| writer.add(workload));
         writer.pool
@@ -96,24 +110,42 @@ impl PoolWriter {
         match workload {
             Workload::Static => {
                 let number = self.random.usize(..STATIC_NAMES);
-                self.ask(&format!("s{number:03}"), ZONE, Expected::one(static_address(number)), None);
+                self.ask(
+                    &format!("s{number:03}"),
+                    ZONE,
+                    Expected::one(static_address(number)),
+                    None,
+                );
             }
             Workload::GeoEcs => self.add_geo(),
             Workload::Geo => {
                 let number = self.random.usize(..GEO_NAMES);
-                self.ask(&format!("g{number:04}"), ZONE, Expected::one(region_address(0)), None);
+                self.ask(
+                    &format!("g{number:04}"),
+                    ZONE,
+                    Expected::one(region_address(0)),
+                    None,
+                );
             }
             Workload::Weighted => {
                 let number = self.random.usize(..WEIGHTED_NAMES);
-                let expected = Expected::some(1, region_address(0), region_address(WEIGHTS.len() - 1));
+                let expected =
+                    Expected::some(1, region_address(0), region_address(WEIGHTS.len() - 1));
                 self.ask(&format!("w{number:03}"), ZONE, expected, None);
             }
             Workload::Pair => {
                 let number = self.random.usize(..PAIR_NAMES);
-                self.ask(&format!("p{number:03}"), ZONE, Expected::some(2, region_address(0), region_address(1)), None);
+                self.ask(
+                    &format!("p{number:03}"),
+                    ZONE,
+                    Expected::some(2, region_address(0), region_address(1)),
+                    None,
+                );
             }
             Workload::Nxdomain => {
-                let label: String = std::iter::repeat_with(|| self.random.lowercase()).take(12).collect();
+                let label: String = std::iter::repeat_with(|| self.random.lowercase())
+                    .take(12)
+                    .collect();
                 self.ask(&label, ZONE, Expected::NXDOMAIN, None);
             }
             Workload::Mix => match self.random.u8(..10) {
@@ -123,21 +155,37 @@ impl PoolWriter {
             },
             Workload::Million => {
                 let number = self.random.usize(..self.names);
-                self.ask(&format!("n{number:07}"), MILLION_ZONE, Expected::one(static_address(number)), None);
+                self.ask(
+                    &format!("n{number:07}"),
+                    MILLION_ZONE,
+                    Expected::one(static_address(number)),
+                    None,
+                );
             }
         }
     }
 
     fn add_geo(&mut self) {
         let v6 = self.random.u8(..7) == 0 && self.v4 < self.networks.len();
-        let among = if v6 { self.v4..self.networks.len() } else { 0..self.v4 };
+        let among = if v6 {
+            self.v4..self.networks.len()
+        } else {
+            0..self.v4
+        };
         let network = self.networks[self.random.usize(among)];
         let length: u8 = if v6 { 56 } else { 24 };
         let inside = self.random.u128(..) >> network.length;
         let bits = (network.bits | inside) >> (128 - length) << (128 - length);
-        let subnet = Subnet { v6, length, scope: self.territories[usize::from(v6)].scope(bits) };
+        let subnet = Subnet {
+            v6,
+            length,
+            scope: self.territories[usize::from(v6)].scope(bits),
+        };
         let number = self.random.usize(..GEO_NAMES);
-        let expected = Expected { subnet: Some(subnet), ..Expected::one(region_address(network.region())) };
+        let expected = Expected {
+            subnet: Some(subnet),
+            ..Expected::one(region_address(network.region()))
+        };
         self.ask(&format!("g{number:04}"), ZONE, expected, Some(bits));
     }
 
@@ -165,18 +213,34 @@ impl PoolWriter {
             bytes.extend_from_slice(octets);
         }
         let length = (bytes.len() - start) as u16;
-        self.pool.questions.push(Question { start: start as u32, length, expected });
+        self.pool.questions.push(Question {
+            start: start as u32,
+            length,
+            expected,
+        });
     }
 }
 
 impl Expected {
-    const NXDOMAIN: Expected = Expected { rcode: 3, count: 0, first: 0, last: 0, subnet: None };
+    const NXDOMAIN: Expected = Expected {
+        rcode: 3,
+        count: 0,
+        first: 0,
+        last: 0,
+        subnet: None,
+    };
 
     fn one(address: Ipv4Addr) -> Expected {
         Expected::some(1, address, address)
     }
 
     fn some(count: u16, first: Ipv4Addr, last: Ipv4Addr) -> Expected {
-        Expected { rcode: 0, count, first: first.into(), last: last.into(), subnet: None }
+        Expected {
+            rcode: 0,
+            count,
+            first: first.into(),
+            last: last.into(),
+            subnet: None,
+        }
     }
 }

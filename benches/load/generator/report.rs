@@ -49,7 +49,8 @@ impl Report {
 
     pub(crate) fn count_wrong(&mut self, wrong: Wrong, question: &[u8], answer: &[u8]) {
         self.wrong[wrong as usize] += 1;
-        self.first_wrong.get_or_insert_with(|| (wrong, question.to_vec(), answer.to_vec()));
+        self.first_wrong
+            .get_or_insert_with(|| (wrong, question.to_vec(), answer.to_vec()));
     }
 
     /// How many answers were wrong.
@@ -61,7 +62,11 @@ impl Report {
     pub(crate) fn json(&self) -> serde_json::Value {
         let answers = self.answered.max(1) as f64;
         let seconds = self.elapsed.as_secs_f64();
-        let latency = |share| self.latency.quantile(share).map(|time| time.as_nanos() as f64 / 1e3);
+        let latency = |share| {
+            self.latency
+                .quantile(share)
+                .map(|time| time.as_nanos() as f64 / 1e3)
+        };
         let each = |seconds: f64| seconds * 1e6 / answers;
         serde_json::json!({
             "seconds": seconds,

@@ -57,7 +57,9 @@ pub(crate) fn run(settings: &Settings, pool: &Pool) -> io::Result<Report> {
     generator.drain()?;
     let mut report = generator.report;
     report.elapsed = elapsed;
-    report.server = server_after.zip(server_before).map(|(after, before)| after.since(&before));
+    report.server = server_after
+        .zip(server_before)
+        .map(|(after, before)| after.since(&before));
     report.own = own_after.since(&own_before).0;
     Ok(report)
 }
@@ -68,7 +70,10 @@ impl Settings {
             "the target is not a loopback address; --own-target says that it is yours to load"
         } else if self.warm_up + self.duration > LONGEST {
             "a run takes at most 60 seconds"
-        } else if self.sockets == 0 || self.window < self.sockets || self.window > self.sockets * MOST_SLOTS {
+        } else if self.sockets == 0
+            || self.window < self.sockets
+            || self.window > self.sockets * MOST_SLOTS
+        {
             "the window is at least one question a socket, and at most 4096"
         } else if self.rate.is_some_and(|rate| !(1.0..=10e6).contains(&rate)) {
             "the rate is from 1 to 10 000 000 questions a second"
@@ -98,8 +103,12 @@ struct Generator<'r> {
 
 impl<'r> Generator<'r> {
     fn new(settings: &'r Settings, pool: &'r Pool) -> io::Result<Generator<'r>> {
-        let slots = settings.rate.map_or(settings.window / settings.sockets, |_| MOST_SLOTS);
-        let lanes = (0..settings.sockets).map(|_| Lane::new(settings.target, slots)).collect::<io::Result<_>>()?;
+        let slots = settings
+            .rate
+            .map_or(settings.window / settings.sockets, |_| MOST_SLOTS);
+        let lanes = (0..settings.sockets)
+            .map(|_| Lane::new(settings.target, slots))
+            .collect::<io::Result<_>>()?;
         Ok(Generator {
             settings,
             pool,
@@ -173,17 +182,26 @@ impl<'r> Generator<'r> {
             None if self.lanes[lane].free() * 2 < self.lanes[lane].slots.len() => return Ok(0),
             None => (self.lanes[lane].free(), None),
             // A few at a time, so that the lanes share them.
-            Some(rate) => (self.lanes[lane].free().min(self.due(now, rate)).min(16), Some(rate)),
+            Some(rate) => (
+                self.lanes[lane].free().min(self.due(now, rate)).min(16),
+                Some(rate),
+            ),
         };
         let count = count.min(SIZE);
         for i in 0..count {
-            let at = rate.map_or(now, |rate| self.schedule.0 + (self.schedule.1 as f64 * 1e9 / rate) as u64);
+            let at = rate.map_or(now, |rate| {
+                self.schedule.0 + (self.schedule.1 as f64 * 1e9 / rate) as u64
+            });
             self.schedule.1 += 1;
             let question = self.pool.question(self.next);
             let message = self.outgoing.put(i, self.pool.message(question));
             let id = self.lanes[lane].take(self.next as u32, at);
             message[..2].copy_from_slice(&id.to_be_bytes());
-            self.next = if self.next + 1 == self.pool.len() { 0 } else { self.next + 1 };
+            self.next = if self.next + 1 == self.pool.len() {
+                0
+            } else {
+                self.next + 1
+            };
         }
         if count > 0 {
             // What the kernel does not take is lost, and found so.
@@ -215,7 +233,9 @@ impl<'r> Generator<'r> {
         let now = self.now();
         for i in 0..count {
             let answer = self.incoming.get(i);
-            let slot = answer.first_chunk().and_then(|id| self.lanes[lane].answered(u16::from_be_bytes(*id)));
+            let slot = answer
+                .first_chunk()
+                .and_then(|id| self.lanes[lane].answered(u16::from_be_bytes(*id)));
             let Some(slot) = slot else {
                 self.report.stray += 1;
                 continue;
@@ -232,7 +252,9 @@ impl<'r> Generator<'r> {
             }
             let question = self.pool.question(slot.question as usize);
             let message = self.pool.message(question);
-            if let Err(wrong) = check::check(answer, message, &question.expected, self.settings.check) {
+            if let Err(wrong) =
+                check::check(answer, message, &question.expected, self.settings.check)
+            {
                 self.report.count_wrong(wrong, message, answer);
             }
         }
@@ -246,6 +268,10 @@ impl<'r> Generator<'r> {
         }
         self.swept = now;
         let then = now.saturating_sub(self.settings.patience.as_nanos() as u64);
-        self.report.lost += self.lanes.iter_mut().map(|lane| lane.give_up(then)).sum::<u64>();
+        self.report.lost += self
+            .lanes
+            .iter_mut()
+            .map(|lane| lane.give_up(then))
+            .sum::<u64>();
     }
 }

@@ -9,11 +9,14 @@ use std::time::Duration;
 use super::super::document::{Item, Located, Table};
 use super::super::kinds::{address, boolean, duration, integer, list, one_of, text};
 use super::values::{
-    command, dns_name, flap, header_name, headers, host, json, method, path, pattern, pointer, rr_type, statuses,
+    command, dns_name, flap, header_name, headers, host, json, method, path, pattern, pointer,
+    rr_type, statuses,
 };
 use crate::diag::Diagnostics;
 use crate::dns::{Name, Rcode, RrType};
-use crate::model::{DnsTransport, FlapRule, HeaderText, HttpVersion, JsonPointer, JsonRule, Pattern, StatusRange};
+use crate::model::{
+    DnsTransport, FlapRule, HeaderText, HttpVersion, JsonPointer, JsonRule, Pattern, StatusRange,
+};
 
 use OptionDefault::{By, Is, No, Required};
 use Type::{Dns, Exec, Grpc, Http, Https, Icmp, Push, Tcp, Tls};
@@ -115,7 +118,10 @@ pub enum OptionDefault {
 impl CheckOption {
     /// The names of the types of check that take it.
     pub fn types(&self) -> impl Iterator<Item = &'static str> + '_ {
-        TYPES.iter().filter(|(_, kind)| self.types.contains(kind)).map(|(name, _)| *name)
+        TYPES
+            .iter()
+            .filter(|(_, kind)| self.types.contains(kind))
+            .map(|(name, _)| *name)
     }
 }
 
@@ -216,8 +222,13 @@ impl CheckOption {
         let useless = kind.filter(|kind| !self.types.contains(kind));
         match (useless, t.item(self.key)) {
             (Some(kind), Some(item)) => {
-                let message = format!("`{}` does nothing in a check of type \"{}\"", self.key, kind.name());
-                out.error("useless-key", item.key_at(), item.path, message).hint("remove it, or change the type of the check");
+                let message = format!(
+                    "`{}` does nothing in a check of type \"{}\"",
+                    self.key,
+                    kind.name()
+                );
+                out.error("useless-key", item.key_at(), item.path, message)
+                    .hint("remove it, or change the type of the check");
                 None
             }
             (None, None) if kind.is_some() => match self.default {

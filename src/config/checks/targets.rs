@@ -17,7 +17,10 @@ pub(in crate::config) struct Targets {
 
 impl Targets {
     pub(in crate::config) fn id(&mut self, check: CheckId, target: &Target) -> TargetId {
-        let probe = ProbeTarget { check, target: target.clone() };
+        let probe = ProbeTarget {
+            check,
+            target: target.clone(),
+        };
         *self.ids.entry(probe).or_insert_with_key(|probe| {
             self.list.push(probe.clone());
             TargetId::from_index(self.list.len() - 1)
@@ -53,7 +56,10 @@ pub(in crate::config) fn sanity(
         let id = read(item, out)?;
         let check = checks[id].as_ref()?;
         let Some(address) = check.address else {
-            let message = format!("the check \"{}\" has no address, so there is nothing to probe", check.name);
+            let message = format!(
+                "the check \"{}\" has no address, so there is nothing to probe",
+                check.name
+            );
             item.error(out, "sanity-without-address", message).hint(format!(
                 "write address = \"…\" in [checks.{}]: something of our own network, such as its router",
                 check.name
@@ -66,11 +72,17 @@ pub(in crate::config) fn sanity(
 }
 
 /// Warns about addresses of checks that `sanity` does not use: endpoints bring their own.
-pub(in crate::config) fn warn_unused_addresses(items: &[Item<'_>], used: &[usize], out: &mut Diagnostics) {
+pub(in crate::config) fn warn_unused_addresses(
+    items: &[Item<'_>],
+    used: &[usize],
+    out: &mut Diagnostics,
+) {
     for (_, item) in items.iter().enumerate().filter(|(i, _)| !used.contains(i)) {
         let address = item.table(&mut Diagnostics::default()).and_then(|mut t| {
             // A check that sends nothing takes no address at all, which has been said.
-            let pushed = t.item("type").is_some_and(|kind| kind.value.as_str() == Some("push"));
+            let pushed = t
+                .item("type")
+                .is_some_and(|kind| kind.value.as_str() == Some("push"));
             if pushed { None } else { t.item("address") }
         });
         if let Some(address) = address {

@@ -11,14 +11,21 @@ use super::super::document::{Item, Located};
 use super::super::kinds::{duration, integer, list, number, text};
 use crate::diag::Diagnostics;
 use crate::dns::{Name, RrType};
-use crate::model::{FlapRule, HeaderText, JsonPointer, JsonRule, JsonTest, Pattern, Scalar, Secret, SecretPlace, StatusRange};
+use crate::model::{
+    FlapRule, HeaderText, JsonPointer, JsonRule, JsonTest, Pattern, Scalar, Secret, SecretPlace,
+    StatusRange,
+};
 
 pub(super) fn path(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
     let path = text(item, out)?;
     if path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
         return Some(path);
     }
-    let diagnostic = item.error(out, "bad-path", format!("{} is not the path of a URL", item.written()));
+    let diagnostic = item.error(
+        out,
+        "bad-path",
+        format!("{} is not the path of a URL", item.written()),
+    );
     match path.starts_with('/') {
         true => diagnostic.hint("percent-encode spaces, `#` and what is not ASCII"),
         false => diagnostic.hint("it starts with a slash: \"/healthz\""),
@@ -29,12 +36,19 @@ pub(super) fn path(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
 pub(super) fn host(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
     let host = text(item, out)?;
     let label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if host.parse::<IpAddr>().is_ok() || (host.len() <= 253 && host.split('.').all(label)) {
         return Some(host);
     }
-    let diagnostic = item.error(out, "bad-host", format!("{} is not a host name", item.written()));
+    let diagnostic = item.error(
+        out,
+        "bad-host",
+        format!("{} is not a host name", item.written()),
+    );
     if host.contains("://") {
         diagnostic.hint("leave the scheme out, and put the path into `path`");
     } else if host.contains(':') {
@@ -47,55 +61,105 @@ pub(super) fn host(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
 
 /// A token of HTTP (RFC 9110 §5.6.2): a method or the name of a header.
 fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 pub(super) fn method(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
     let method = text(item, out)?;
-    let good = is_token(&method) && !method.bytes().any(|b| b.is_ascii_lowercase()) && method != "CONNECT";
+    let good =
+        is_token(&method) && !method.bytes().any(|b| b.is_ascii_lowercase()) && method != "CONNECT";
     if !good {
-        item.error(out, "bad-method", format!("{} is not a method a check can use", item.written()))
-            .hint("methods are in upper case: \"GET\", \"HEAD\", \"POST\"");
+        item.error(
+            out,
+            "bad-method",
+            format!("{} is not a method a check can use", item.written()),
+        )
+        .hint("methods are in upper case: \"GET\", \"HEAD\", \"POST\"");
     }
     good.then_some(method)
 }
 
 /// Headers; the values of secrets are to be read still.
-pub(super) fn headers(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<(String, Located<HeaderText>)>> {
-    let headers: Vec<_> = item.table(out)?.items().map(|(name, item)| header(name, &item, out)).collect();
+pub(super) fn headers(
+    item: &Item<'_>,
+    out: &mut Diagnostics,
+) -> Option<Vec<(String, Located<HeaderText>)>> {
+    let headers: Vec<_> = item
+        .table(out)?
+        .items()
+        .map(|(name, item)| header(name, &item, out))
+        .collect();
     headers.into_iter().collect()
 }
 
-fn header(name: &str, item: &Item<'_>, out: &mut Diagnostics) -> Option<(String, Located<HeaderText>)> {
+fn header(
+    name: &str,
+    item: &Item<'_>,
+    out: &mut Diagnostics,
+) -> Option<(String, Located<HeaderText>)> {
     let value = header_text(item, out)?;
     let (message, hint) = if !is_token(name) {
-        (format!("{name:?} is not the name of a header"), "use letters, digits and hyphens")
+        (
+            format!("{name:?} is not the name of a header"),
+            "use letters, digits and hyphens",
+        )
     } else if name.eq_ignore_ascii_case("host") {
-        ("the Host header has a key of its own".to_owned(), "write host = \"…\" in the check")
-    } else if ["connection", "content-length", "transfer-encoding"].contains(&name.to_ascii_lowercase().as_str()) {
-        (format!("the {name} header is set by the probe itself"), "remove it")
+        (
+            "the Host header has a key of its own".to_owned(),
+            "write host = \"…\" in the check",
+        )
+    } else if ["connection", "content-length", "transfer-encoding"]
+        .contains(&name.to_ascii_lowercase().as_str())
+    {
+        (
+            format!("the {name} header is set by the probe itself"),
+            "remove it",
+        )
     } else {
-        return Some((name.to_owned(), Located { value, at: item.at() }));
+        return Some((
+            name.to_owned(),
+            Located {
+                value,
+                at: item.at(),
+            },
+        ));
     };
-    out.error("bad-header", item.key_at(), item.path.clone(), message).hint(hint);
+    out.error("bad-header", item.key_at(), item.path.clone(), message)
+        .hint(hint);
     None
 }
 
 /// A string, or `{ file = "…" }` or `{ credential = "…" }`, which may have a `prefix`.
 fn header_text(item: &Item<'_>, out: &mut Diagnostics) -> Option<HeaderText> {
     if !matches!(item.value, DeValue::Table(_)) {
-        let text = item.string(out, "a string, or { file = \"…\" } or { credential = \"…\" } for a secret")?;
+        let text = item.string(
+            out,
+            "a string, or { file = \"…\" } or { credential = \"…\" } for a secret",
+        )?;
         return printable(text, item, out).map(HeaderText::Plain);
     }
     let mut t = item.table(out)?;
-    let prefix = t.optional(out, "prefix", |item, out| printable(item.string(out, "a string")?, item, out));
+    let prefix = t.optional(out, "prefix", |item, out| {
+        printable(item.string(out, "a string")?, item, out)
+    });
     let file = t.optional(out, "file", |item, out| text(item, out).map(PathBuf::from));
     let credential = t.optional(out, "credential", |item, out| {
         let name = text(item, out)?;
-        let good = name != "." && name != ".." && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');
+        let good = name != "."
+            && name != ".."
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');
         if !good {
-            item.error(out, "bad-name", format!("{} is not the name of a credential", item.written()))
-                .hint("it is the name in LoadCredential=NAME:PATH: letters, digits, dots and hyphens");
+            item.error(
+                out,
+                "bad-name",
+                format!("{} is not the name of a credential", item.written()),
+            )
+            .hint("it is the name in LoadCredential=NAME:PATH: letters, digits, dots and hyphens");
         }
         good.then_some(name)
     });
@@ -106,28 +170,48 @@ fn header_text(item: &Item<'_>, out: &mut Diagnostics) -> Option<HeaderText> {
         (Some(path), None) => SecretPlace::File(path),
         (None, Some(name)) => SecretPlace::Credential(name),
         _ => {
-            out.error("bad-header", item.key_at(), item.path.clone(), "a secret is in one place: a `file` or a `credential`")
-                .hint("write { file = \"token\", prefix = \"Bearer \" } or { credential = \"token\" }");
+            out.error(
+                "bad-header",
+                item.key_at(),
+                item.path.clone(),
+                "a secret is in one place: a `file` or a `credential`",
+            )
+            .hint("write { file = \"token\", prefix = \"Bearer \" } or { credential = \"token\" }");
             return None;
         }
     };
-    Some(HeaderText::Secret(Secret { prefix: prefix.unwrap_or_default(), place, value: None }))
+    Some(HeaderText::Secret(Secret {
+        prefix: prefix.unwrap_or_default(),
+        place,
+        value: None,
+    }))
 }
 
 fn printable(text: &str, item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
-    if text.bytes().all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic()) {
+    if text
+        .bytes()
+        .all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic())
+    {
         return Some(text.to_owned());
     }
-    item.error(out, "bad-header", format!("{} cannot be the value of a header", item.written()))
-        .hint("use printable ASCII characters");
+    item.error(
+        out,
+        "bad-header",
+        format!("{} cannot be the value of a header", item.written()),
+    )
+    .hint("use printable ASCII characters");
     None
 }
 
 pub(super) fn statuses(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<StatusRange>> {
     let ranges = list(status)(item, out)?;
     if ranges.is_empty() {
-        item.error(out, "empty-value", "the list is empty: no probe would ever pass")
-            .hint("write [\"2xx\"], or leave the key out");
+        item.error(
+            out,
+            "empty-value",
+            "the list is empty: no probe would ever pass",
+        )
+        .hint("write [\"2xx\"], or leave the key out");
         return None;
     }
     Some(ranges)
@@ -136,15 +220,27 @@ pub(super) fn statuses(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<Sta
 /// `"204"`, `"2xx"` or `"200-299"`.
 fn status(item: &Item<'_>, out: &mut Diagnostics) -> Option<StatusRange> {
     let text = item.string(out, "a status in quotes, such as \"2xx\",")?;
-    let code = |text: &str| text.parse().ok().filter(|code| text.len() == 3 && (100..=599).contains(code));
+    let code = |text: &str| {
+        text.parse()
+            .ok()
+            .filter(|code| text.len() == 3 && (100..=599).contains(code))
+    };
     let range = match (text.strip_suffix("xx"), text.split_once('-')) {
-        (Some(class), _) if class.len() == 1 => code(&format!("{class}00")).map(|first| (first, first + 99)),
-        (_, Some((first, last))) => code(first).zip(code(last)).filter(|(first, last)| first <= last),
+        (Some(class), _) if class.len() == 1 => {
+            code(&format!("{class}00")).map(|first| (first, first + 99))
+        }
+        (_, Some((first, last))) => code(first)
+            .zip(code(last))
+            .filter(|(first, last)| first <= last),
         _ => code(text).map(|code| (code, code)),
     };
     let Some((first, last)) = range else {
-        item.error(out, "bad-status", format!("{} is not a status from 100 to 599", item.written()))
-            .hint("write one (\"204\"), a class (\"2xx\") or a range (\"200-399\")");
+        item.error(
+            out,
+            "bad-status",
+            format!("{} is not a status from 100 to 599", item.written()),
+        )
+        .hint("write one (\"204\"), a class (\"2xx\") or a range (\"200-399\")");
         return None;
     };
     Some(StatusRange { first, last })
@@ -154,7 +250,12 @@ fn status(item: &Item<'_>, out: &mut Diagnostics) -> Option<StatusRange> {
 pub(super) fn header_name(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
     let name = text(item, out)?;
     if !is_token(&name) {
-        item.error(out, "bad-header", format!("{name:?} is not the name of a header")).hint("use letters, digits and hyphens");
+        item.error(
+            out,
+            "bad-header",
+            format!("{name:?} is not the name of a header"),
+        )
+        .hint("use letters, digits and hyphens");
         return None;
     }
     Some(name)
@@ -168,7 +269,12 @@ pub(super) fn flap(item: &Item<'_>, out: &mut Diagnostics) -> Option<Option<Flap
         DeValue::Boolean(false) => return Some(None),
         DeValue::Table(_) => {}
         _ => {
-            item.error(out, "wrong-type", format!("{} is neither a rule of flapping nor false", item.written())).hint(hint);
+            item.error(
+                out,
+                "wrong-type",
+                format!("{} is neither a rule of flapping nor false", item.written()),
+            )
+            .hint(hint);
             return None;
         }
     }
@@ -176,7 +282,9 @@ pub(super) fn flap(item: &Item<'_>, out: &mut Diagnostics) -> Option<Option<Flap
     let time = || duration(Duration::from_secs(1)..=Duration::from_secs(86_400));
     let default = FlapRule::DEFAULT;
     let rule = FlapRule {
-        changes: t.optional(out, "changes", integer(1..=100, "changes")).unwrap_or(default.changes),
+        changes: t
+            .optional(out, "changes", integer(1..=100, "changes"))
+            .unwrap_or(default.changes),
         within: t.optional(out, "within", time()).unwrap_or(default.within),
         hold: t.optional(out, "hold", time()).unwrap_or(default.hold),
     };
@@ -190,16 +298,31 @@ pub(super) fn pattern(item: &Item<'_>, out: &mut Diagnostics) -> Option<Pattern>
     }
     let mut t = item.table(out)?;
     let hint = "write { regex = \"…\" }, or a string for those characters alone";
-    let pattern = t.required(out, "regex", hint, |item, out| compiled(Pattern::regex(&text(item, out)?), item, out));
+    let pattern = t.required(out, "regex", hint, |item, out| {
+        compiled(Pattern::regex(&text(item, out)?), item, out)
+    });
     if t.finish(out) { pattern } else { None }
 }
 
-fn compiled(pattern: Result<Pattern, regex::Error>, item: &Item<'_>, out: &mut Diagnostics) -> Option<Pattern> {
+fn compiled(
+    pattern: Result<Pattern, regex::Error>,
+    item: &Item<'_>,
+    out: &mut Diagnostics,
+) -> Option<Pattern> {
     let problem = match pattern {
         Ok(pattern) => return Some(pattern),
-        Err(regex::Error::CompiledTooBig(_)) => format!("it takes more than {} KiB compiled", Pattern::SIZE_LIMIT >> 10),
+        Err(regex::Error::CompiledTooBig(_)) => format!(
+            "it takes more than {} KiB compiled",
+            Pattern::SIZE_LIMIT >> 10
+        ),
         // The last line says what; those before it draw where, which the frame does.
-        Err(error) => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+        Err(error) => error
+            .to_string()
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .trim_start_matches("error: ")
+            .to_owned(),
     };
     item.error(out, "bad-regex", format!("{} is not a regular expression: {problem}", item.written()))
         .hint("the syntax is that of Rust's regex crate, without look-around; in single quotes backslashes stay as they are");
@@ -214,7 +337,11 @@ pub(super) fn pointer(item: &Item<'_>, out: &mut Diagnostics) -> Option<JsonPoin
     let text = item.string(out, "a JSON pointer such as \"/status\"")?;
     let pointer = JsonPointer::new(text);
     if pointer.is_none() {
-        let diagnostic = item.error(out, "bad-pointer", format!("{} is not a JSON pointer", item.written()));
+        let diagnostic = item.error(
+            out,
+            "bad-pointer",
+            format!("{} is not a JSON pointer", item.written()),
+        );
         match text.starts_with('/') {
             true => diagnostic.hint("after `~` only 0 (for `~`) or 1 (for `/`) may stand (RFC 6901)"),
             false => diagnostic.hint("it starts with a slash, and slashes part its keys: \"/replication/lag_s\", \"/nodes/0\""),
@@ -233,12 +360,30 @@ pub(super) fn json(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<JsonRul
 
 fn json_rule(item: &Item<'_>, out: &mut Diagnostics) -> Option<JsonRule> {
     let mut t = item.table(out)?;
-    let pointer = t.required(out, "pointer", "write { pointer = \"/replication/lag_s\", max = 5 }", pointer);
-    let (min, max) = (t.optional(out, "min", number(NUMBERS, "")), t.optional(out, "max", number(NUMBERS, "")));
-    let (equals, differs) = (t.optional(out, "equals", scalar), t.optional(out, "not", scalar));
+    let pointer = t.required(
+        out,
+        "pointer",
+        "write { pointer = \"/replication/lag_s\", max = 5 }",
+        pointer,
+    );
+    let (min, max) = (
+        t.optional(out, "min", number(NUMBERS, "")),
+        t.optional(out, "max", number(NUMBERS, "")),
+    );
+    let (equals, differs) = (
+        t.optional(out, "equals", scalar),
+        t.optional(out, "not", scalar),
+    );
     let problem = match (min, max) {
-        (Some(min), Some(max)) if min > max => Some(format!("`min` {min} is above `max` {max}: no probe would ever pass")),
-        _ if [min.or(max).is_some(), equals.is_some(), differs.is_some()].iter().filter(|test| **test).count() > 1 => {
+        (Some(min), Some(max)) if min > max => Some(format!(
+            "`min` {min} is above `max` {max}: no probe would ever pass"
+        )),
+        _ if [min.or(max).is_some(), equals.is_some(), differs.is_some()]
+            .iter()
+            .filter(|test| **test)
+            .count()
+            > 1 =>
+        {
             Some("bounds, `equals` and `not` exclude each other".to_owned())
         }
         _ => None,
@@ -251,21 +396,29 @@ fn json_rule(item: &Item<'_>, out: &mut Diagnostics) -> Option<JsonRule> {
             .hint("write { pointer = \"…\", min = 0, max = 5 } or { pointer = \"…\", equals = \"ok\" }; a list holds several");
         return None;
     }
-    let bounds = || JsonTest::Between { min: min.unwrap_or(f64::NEG_INFINITY), max: max.unwrap_or(f64::INFINITY) };
+    let bounds = || JsonTest::Between {
+        min: min.unwrap_or(f64::NEG_INFINITY),
+        max: max.unwrap_or(f64::INFINITY),
+    };
     let test = match (min.or(max), equals, differs) {
         (Some(_), ..) => bounds(),
         (_, Some(value), _) => JsonTest::Equals(value),
         (.., Some(value)) => JsonTest::Differs(value),
         _ => JsonTest::Present,
     };
-    Some(JsonRule { pointer: pointer?, test })
+    Some(JsonRule {
+        pointer: pointer?,
+        test,
+    })
 }
 
 fn scalar(item: &Item<'_>, out: &mut Diagnostics) -> Option<Scalar> {
     match item.value {
         DeValue::String(text) => Some(Scalar::Text(text.clone().into_owned())),
         DeValue::Boolean(flag) => Some(Scalar::Flag(*flag)),
-        DeValue::Integer(_) | DeValue::Float(_) => number(NUMBERS, "")(item, out).map(Scalar::Number),
+        DeValue::Integer(_) | DeValue::Float(_) => {
+            number(NUMBERS, "")(item, out).map(Scalar::Number)
+        }
         _ => {
             item.wrong_type(out, "a string, a number, true or false");
             None
@@ -288,24 +441,38 @@ pub(super) fn dns_name(item: &Item<'_>, out: &mut Diagnostics) -> Option<Name> {
 /// A record type that can be asked for.
 pub(super) fn rr_type(item: &Item<'_>, out: &mut Diagnostics) -> Option<RrType> {
     let text = text(item, out)?;
-    let found = text.parse().ok().filter(|rr_type| ![RrType::OPT, RrType::AXFR, RrType::IXFR].contains(rr_type));
+    let found = text
+        .parse()
+        .ok()
+        .filter(|rr_type| ![RrType::OPT, RrType::AXFR, RrType::IXFR].contains(rr_type));
     if found.is_none() {
-        item.error(out, "unknown-type", format!("\"{text}\" is not a record type that can be asked for"))
-            .hint("write \"A\", \"AAAA\", \"SOA\", \"TXT\", …");
+        item.error(
+            out,
+            "unknown-type",
+            format!("\"{text}\" is not a record type that can be asked for"),
+        )
+        .hint("write \"A\", \"AAAA\", \"SOA\", \"TXT\", …");
     }
     found
 }
 
 /// A program and its arguments.
 pub(super) fn command(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<String>> {
-    let words = list(|item: &Item<'_>, out: &mut Diagnostics| item.string(out, "a string").map(str::to_owned))(item, out)?;
+    let words = list(|item: &Item<'_>, out: &mut Diagnostics| {
+        item.string(out, "a string").map(str::to_owned)
+    })(item, out)?;
     let problem = match words.first() {
         None => "the list is empty: there is no program to run",
-        Some(program) if !program.starts_with('/') => "the first word must be the absolute path of a program",
-        _ if words.iter().any(|word| word.contains('\0')) => "a word holds a NUL character, which no program can be given",
+        Some(program) if !program.starts_with('/') => {
+            "the first word must be the absolute path of a program"
+        }
+        _ if words.iter().any(|word| word.contains('\0')) => {
+            "a word holds a NUL character, which no program can be given"
+        }
         _ => return Some(words),
     };
-    item.error(out, "bad-command", problem)
-        .hint("write [\"/usr/local/lib/check\", \"argument\"]; there is no shell, and no search path");
+    item.error(out, "bad-command", problem).hint(
+        "write [\"/usr/local/lib/check\", \"argument\"]; there is no shell, and no search path",
+    );
     None
 }

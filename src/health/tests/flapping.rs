@@ -22,13 +22,33 @@ fn what_flaps_is_held_down_and_in_doubt_until_its_hold_is_over() {
     let (millis, said) = alternate(&mut health, 5);
     assert_eq!(said.last().unwrap(), "100 0 flaps: 5, until 300100");
     assert_eq!(health.flapping_until(T[0]), Some(at(millis + 300_000)));
-    play(&mut health, &[(200, 0, Seen::Pass), (210, 0, Seen::Pass), (220, 0, Seen::Pass)]);
+    play(
+        &mut health,
+        &[
+            (200, 0, Seen::Pass),
+            (210, 0, Seen::Pass),
+            (220, 0, Seen::Pass),
+        ],
+    );
     assert!(health.tracker(T[0]).is_up() && health.any_flapping());
     assert_eq!(health.tick(at(299_000)), []);
-    assert_eq!(health.state(T[0]), State { up: false, settled: false });
+    assert_eq!(
+        health.state(T[0]),
+        State {
+            up: false,
+            settled: false
+        }
+    );
     assert_eq!(health.next_deadline(), Some(at(300_100)));
     assert!(
-        matches!(health.tick(at(300_100))[..], [Effect::Transition(Transition { up: true, cause: Cause::Released, .. })]),
+        matches!(
+            health.tick(at(300_100))[..],
+            [Effect::Transition(Transition {
+                up: true,
+                cause: Cause::Released,
+                ..
+            })]
+        ),
         "{:?}",
         health.state(T[0])
     );
@@ -39,17 +59,41 @@ fn what_flaps_is_held_down_and_in_doubt_until_its_hold_is_over() {
 fn a_hold_may_begin_with_a_rise_and_end_in_a_down() {
     let mut health = health(&[0, 1]);
     alternate(&mut health, 5);
-    play(&mut health, &[(300_000, 1, Seen::Pass), (300_050, 0, Seen::Pass), (300_060, 0, Seen::Pass)]);
+    play(
+        &mut health,
+        &[
+            (300_000, 1, Seen::Pass),
+            (300_050, 0, Seen::Pass),
+            (300_060, 0, Seen::Pass),
+        ],
+    );
     health.tick(at(300_100));
     // Up at 300100; the next fifth change is that to up again.
     let mut said = Vec::new();
-    for (step, seen) in [REFUSED, Seen::Pass, REFUSED, Seen::Pass].into_iter().enumerate() {
+    for (step, seen) in [REFUSED, Seen::Pass, REFUSED, Seen::Pass]
+        .into_iter()
+        .enumerate()
+    {
         let millis = 300_200 + 100 * step as u64;
-        said.extend(play(&mut health, &[(millis, 1, Seen::Pass), (millis + 10, 0, seen), (millis + 20, 0, seen)]));
+        said.extend(play(
+            &mut health,
+            &[
+                (millis, 1, Seen::Pass),
+                (millis + 10, 0, seen),
+                (millis + 20, 0, seen),
+            ],
+        ));
     }
     assert_eq!(said.last().unwrap(), "300520 0 flaps: 5, until 600520");
     assert!(!health.state(T[0]).up, "the rise was not published");
-    play(&mut health, &[(400_000, 1, Seen::Pass), (400_010, 0, REFUSED), (400_020, 0, REFUSED)]);
+    play(
+        &mut health,
+        &[
+            (400_000, 1, Seen::Pass),
+            (400_010, 0, REFUSED),
+            (400_020, 0, REFUSED),
+        ],
+    );
     assert_eq!(health.tick(at(600_520))[0], Effect::FlappingEnded(T[0]));
     assert!(!health.state(T[0]).up);
 }
@@ -59,12 +103,23 @@ fn a_hold_that_is_over_while_isolated_ends_with_isolation() {
     let mut health = Health::new(vec![spec(0, 2), spec(1, 2), sanity()]);
     alternate(&mut health, 5);
     play(&mut health, &[(200, 0, Seen::Pass), (210, 0, Seen::Pass)]);
-    let lost = [(299_000, 0, REFUSED), (299_010, 1, REFUSED), (299_020, 2, REFUSED), (299_300, 0, REFUSED)];
+    let lost = [
+        (299_000, 0, REFUSED),
+        (299_010, 1, REFUSED),
+        (299_020, 2, REFUSED),
+        (299_300, 0, REFUSED),
+    ];
     assert_eq!(play(&mut health, &lost), ["299300 isolated"]);
     assert_eq!(health.tick(at(400_000)), [], "states are kept");
     assert!(!health.state(T[0]).up);
     let back = play(&mut health, &[(500_000, 1, Seen::Pass)]);
-    assert_eq!(back, ["500000 ended Pass", "500000 0 up: it has passed, and is held for flapping no longer"]);
+    assert_eq!(
+        back,
+        [
+            "500000 ended Pass",
+            "500000 0 up: it has passed, and is held for flapping no longer"
+        ]
+    );
 }
 
 #[test]
@@ -72,10 +127,20 @@ fn a_fall_that_is_undone_neither_counts_nor_holds() {
     let mut health = health(&[0, 1]);
     alternate(&mut health, 4);
     // The fifth change falls before the second region fails: it holds, and is undone with the hold.
-    let script = [(1000, 1, Seen::Pass), (1010, 0, REFUSED), (1020, 0, REFUSED), (1100, 1, REFUSED), (1211, 0, REFUSED)];
+    let script = [
+        (1000, 1, Seen::Pass),
+        (1010, 0, REFUSED),
+        (1020, 0, REFUSED),
+        (1100, 1, REFUSED),
+        (1211, 0, REFUSED),
+    ];
     assert_eq!(
         play(&mut health, &script)[1..],
-        ["1020 0 flaps: 5, until 301020", "1211 isolated", "1211 0 up: its failures were our own network's"]
+        [
+            "1020 0 flaps: 5, until 301020",
+            "1211 isolated",
+            "1211 0 up: its failures were our own network's"
+        ]
     );
     assert!(health.state(T[0]).up && !health.any_flapping());
 }
@@ -115,11 +180,22 @@ fn a_reload_with_flap_false_lets_go_what_is_held() {
     let (millis, _) = alternate(&mut health, 5);
     assert!(health.any_flapping());
     let keys = T.map(Carry::Same);
-    let specs = (0..3).map(|region| TargetSpec { flap: None, ..spec(region, 2) }).collect();
+    let specs = (0..3)
+        .map(|region| TargetSpec {
+            flap: None,
+            ..spec(region, 2)
+        })
+        .collect();
     let mut reloaded = Health::new(specs);
     reloaded.carry_over(&health, &keys);
     assert!(!reloaded.any_flapping());
-    let said =
-        play(&mut reloaded, &[(millis + 100, 0, Seen::Pass), (millis + 200, 0, Seen::Pass), (millis + 300, 0, Seen::Pass)]);
+    let said = play(
+        &mut reloaded,
+        &[
+            (millis + 100, 0, Seen::Pass),
+            (millis + 200, 0, Seen::Pass),
+            (millis + 300, 0, Seen::Pass),
+        ],
+    );
     assert!(said.iter().any(|line| line.contains("0 up")), "{said:?}");
 }

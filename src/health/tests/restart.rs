@@ -3,8 +3,15 @@
 use super::*;
 
 /// A new process that finds what `old` leaves, `age` later.
-fn restart(old: &Health, specs: &[TargetSpec], age: Duration, now: Moment) -> (Health, Vec<TargetId>) {
-    let carry: Vec<Carry> = (0..specs.len()).map(|index| Carry::Same(TargetId::from_index(index))).collect();
+fn restart(
+    old: &Health,
+    specs: &[TargetSpec],
+    age: Duration,
+    now: Moment,
+) -> (Health, Vec<TargetId>) {
+    let carry: Vec<Carry> = (0..specs.len())
+        .map(|index| Carry::Same(TargetId::from_index(index)))
+        .collect();
     let mut new = Health::new(specs.to_vec());
     let unknown = new.restore(&old.records(now), &carry, age, now + age);
     (new, unknown)
@@ -15,45 +22,113 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[test]
 fn a_changed_or_unknown_target_takes_the_verdict_or_nothing() {
     let mut old = health(&[0, 1, 2]);
-    play(&mut old, &[(0, 2, Seen::Pass), (1, 0, REFUSED), (2, 0, REFUSED), (3, 2, Seen::Pass)]);
-    let carry = [Carry::Changed(T[0]), Carry::Changed(T[2]), Carry::New, Carry::Same(T[0])];
+    play(
+        &mut old,
+        &[
+            (0, 2, Seen::Pass),
+            (1, 0, REFUSED),
+            (2, 0, REFUSED),
+            (3, 2, Seen::Pass),
+        ],
+    );
+    let carry = [
+        Carry::Changed(T[0]),
+        Carry::Changed(T[2]),
+        Carry::New,
+        Carry::Same(T[0]),
+    ];
     let mut new = health(&[0, 1, 2, 0]);
     let unknown = new.restore(&old.records(at(100)), &carry, MINUTE, at(60_100));
     assert_eq!(unknown, [T[2]]);
-    assert_eq!([0, 1, 2, 3].map(|i| new.state(T[i]).up), [false, true, true, false]);
-    assert_eq!(new.changed(T[0]), None, "a changed check's history begins anew");
+    assert_eq!(
+        [0, 1, 2, 3].map(|i| new.state(T[i]).up),
+        [false, true, true, false]
+    );
+    assert_eq!(
+        new.changed(T[0]),
+        None,
+        "a changed check's history begins anew"
+    );
     assert_eq!(new.changed(T[3]), Some(at(2)));
-    assert!(play(&mut new, &[(60_200, 0, Seen::Pass)]).is_empty(), "across a restart a DOWN takes all its passes");
+    assert!(
+        play(&mut new, &[(60_200, 0, Seen::Pass)]).is_empty(),
+        "across a restart a DOWN takes all its passes"
+    );
 }
 
 #[test]
 fn old_history_is_down_or_nothing() {
     let mut old = health(&[0, 1]);
-    play(&mut old, &[(0, 1, Seen::Pass), (1, 0, REFUSED), (2, 0, REFUSED), (3, 1, Seen::Pass)]);
+    play(
+        &mut old,
+        &[
+            (0, 1, Seen::Pass),
+            (1, 0, REFUSED),
+            (2, 0, REFUSED),
+            (3, 1, Seen::Pass),
+        ],
+    );
     old.tick(at(1000));
     let specs = [spec(0, 2), spec(1, 2)];
     let (fresh, unknown) = restart(&old, &specs, FRESH - Duration::from_millis(1), at(1000));
     assert_eq!((unknown, fresh.is_restored(T[1])), (vec![], true));
     let (mut stale, unknown) = restart(&old, &specs, FRESH, at(1000));
-    assert_eq!((unknown, stale.is_restored(T[1])), (vec![T[0], T[1]], false));
-    assert_eq!(stale.state(T[0]), State { up: false, settled: true });
+    assert_eq!(
+        (unknown, stale.is_restored(T[1])),
+        (vec![T[0], T[1]], false)
+    );
+    assert_eq!(
+        stale.state(T[0]),
+        State {
+            up: false,
+            settled: true
+        }
+    );
     let later = 601_000;
-    assert!(play(&mut stale, &[(later, 1, Seen::Pass), (later, 0, Seen::Pass)]).is_empty());
-    assert_eq!(play(&mut stale, &[(later + 100, 0, Seen::Pass)]), [format!("{} 0 up: 2 passes in a row", later + 100)]);
+    assert!(
+        play(
+            &mut stale,
+            &[(later, 1, Seen::Pass), (later, 0, Seen::Pass)]
+        )
+        .is_empty()
+    );
+    assert_eq!(
+        play(&mut stale, &[(later + 100, 0, Seen::Pass)]),
+        [format!("{} 0 up: 2 passes in a row", later + 100)]
+    );
 }
 
 #[test]
 fn a_hold_goes_on_and_a_bad_record_does_no_harm() {
-    let record =
-        Record { up: true, settled: true, hold: Some(Duration::from_secs(1 << 40)), load: Some(7.0), ..Record::default() };
+    let record = Record {
+        up: true,
+        settled: true,
+        hold: Some(Duration::from_secs(1 << 40)),
+        load: Some(7.0),
+        ..Record::default()
+    };
     let mut health = health(&[0]);
     health.restore(&[record], &[Carry::Same(T[0])], MINUTE, at(0));
-    assert_eq!(health.flapping_until(T[0]), Some(at(240_000)), "no hold is longer than a hold");
-    assert_eq!(health.state(T[0]), State { up: false, settled: false }, "what is held is down");
+    assert_eq!(
+        health.flapping_until(T[0]),
+        Some(at(240_000)),
+        "no hold is longer than a hold"
+    );
+    assert_eq!(
+        health.state(T[0]),
+        State {
+            up: false,
+            settled: false
+        },
+        "what is held is down"
+    );
     assert_eq!(health.load(T[0]).average(), None);
     assert_eq!(health.tick(at(240_000))[0], Effect::FlappingEnded(T[0]));
     // Records that are missing leave their targets unknown.
-    assert_eq!(Health::new(vec![spec(0, 2)]).restore(&[], &[Carry::Same(T[5])], MINUTE, at(0)), [T[0]]);
+    assert_eq!(
+        Health::new(vec![spec(0, 2)]).restore(&[], &[Carry::Same(T[5])], MINUTE, at(0)),
+        [T[0]]
+    );
 }
 
 proptest! {

@@ -35,7 +35,11 @@ impl Pattern {
     /// A match of `expression`, in the syntax of the `regex` crate, whose searches take time linear in the input.
     pub fn regex(expression: &str) -> Result<Pattern, regex::Error> {
         let mut builder = regex::bytes::RegexBuilder::new(expression);
-        builder.size_limit(Pattern::SIZE_LIMIT).dfa_size_limit(Pattern::SIZE_LIMIT).build().map(Pattern)
+        builder
+            .size_limit(Pattern::SIZE_LIMIT)
+            .dfa_size_limit(Pattern::SIZE_LIMIT)
+            .build()
+            .map(Pattern)
     }
 
     /// True when `bytes` contain it.
@@ -57,8 +61,12 @@ pub struct JsonPointer(String);
 impl JsonPointer {
     /// `None` where `text` is no JSON pointer: it is empty, or starts with a slash and has only `~0` and `~1` after a tilde.
     pub fn new(text: &str) -> Option<JsonPointer> {
-        let escapes = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-        (escapes && (text.is_empty() || text.starts_with('/'))).then(|| JsonPointer(text.to_owned()))
+        let escapes = text
+            .split('~')
+            .skip(1)
+            .all(|rest| rest.starts_with(['0', '1']));
+        (escapes && (text.is_empty() || text.starts_with('/')))
+            .then(|| JsonPointer(text.to_owned()))
     }
 
     /// What it points to in `document`.
@@ -166,7 +174,11 @@ mod tests {
     fn patterns_look_at_bytes() {
         assert!(Pattern::text("ok.").unwrap().matches(b"\xffit is ok."));
         assert!(!Pattern::text("ok.").unwrap().matches(b"it is okay"));
-        assert!(Pattern::regex("(?i)^IT .* ok$").unwrap().matches(b"it is ok"));
+        assert!(
+            Pattern::regex("(?i)^IT .* ok$")
+                .unwrap()
+                .matches(b"it is ok")
+        );
         assert!(!Pattern::regex("^ok$").unwrap().matches(b"it is ok"));
         assert!(Pattern::regex("(").is_err());
         assert!(Pattern::regex("(a{1,500}){1,500}").is_err(), "too large");

@@ -45,7 +45,10 @@ impl Default for HttpSpec {
             path: "/".to_owned(),
             host: None,
             headers: Vec::new(),
-            expect_status: vec![StatusRange { first: 200, last: 299 }],
+            expect_status: vec![StatusRange {
+                first: 200,
+                last: 299,
+            }],
             expect_body: None,
             json: Vec::new(),
             follow_redirects: 0,
@@ -57,7 +60,9 @@ impl Default for HttpSpec {
 impl HttpSpec {
     /// True where the head of the response does not decide alone.
     pub fn reads_body(&self) -> bool {
-        self.expect_body.is_some() || !self.json.is_empty() || matches!(self.load, Some(LoadSource::Json(_)))
+        self.expect_body.is_some()
+            || !self.json.is_empty()
+            || matches!(self.load, Some(LoadSource::Json(_)))
     }
 }
 
@@ -110,7 +115,13 @@ pub struct TlsSpec {
 impl Default for TlsSpec {
     /// Verified against the system's authorities; warned of 14 days before its end.
     fn default() -> TlsSpec {
-        TlsSpec { server_name: None, verify_certificate: true, roots: None, certificate_min_days: 0, certificate_warn_days: 14 }
+        TlsSpec {
+            server_name: None,
+            verify_certificate: true,
+            roots: None,
+            certificate_min_days: 0,
+            certificate_warn_days: 14,
+        }
     }
 }
 
@@ -145,7 +156,10 @@ pub enum SecretPlace {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secret").field("prefix", &self.prefix).field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Secret")
+            .field("prefix", &self.prefix)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 

@@ -77,13 +77,21 @@ pub(super) struct Answer {
 pub(super) struct Reset(pub(super) TcpStream);
 
 impl AsyncRead for Reset {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Reset {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }
 
@@ -97,60 +105,102 @@ impl AsyncWrite for Reset {
 }
 
 /// Speaks HTTP/1.1 on `stream`.
-pub(super) async fn http1<S>(stream: S, message: Message<'_>, report: &mut Report) -> Result<Answer, Seen>
+pub(super) async fn http1<S>(
+    stream: S,
+    message: Message<'_>,
+    report: &mut Report,
+) -> Result<Answer, Seen>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.method_mut() = message.method.clone();
-    *request.uri_mut() = message.path.parse().map_err(|_| Seen::NotJudged(NotJudged::Check))?;
+    *request.uri_mut() = message
+        .path
+        .parse()
+        .map_err(|_| Seen::NotJudged(NotJudged::Check))?;
     *request.headers_mut() = message.headers;
-    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    let reading = Reading { wants: message.wants, awaits: message.awaits, last_moment: message.deadline - LAST_MOMENT };
+    request
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    let reading = Reading {
+        wants: message.wants,
+        awaits: message.awaits,
+        last_moment: message.deadline - LAST_MOMENT,
+    };
     let exchanged = async {
-        let (mut sender, connection) =
-            http1::Builder::new().max_buf_size(MAX_HEAD).max_headers(MAX_FIELDS).handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_HEAD)
+            .max_headers(MAX_FIELDS)
+            .handshake(TokioIo::new(stream))
+            .await?;
         // It is handed over before the connection is polled, which otherwise takes a banner for an answer to nothing.
         let response = sender.send_request(request);
         let work = async {
             let response = response.await?;
             let (head, mut body) = response.into_parts();
-            let mut answer = Answer { status: head.status.as_u16(), headers: head.headers, body: Vec::new() };
+            let mut answer = Answer {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body: Vec::new(),
+            };
             reading.read(&mut body, &mut answer, report).await?;
             Ok(answer)
         };
         drive(connection, work, hyper::Error::is_canceled).await
     };
-    exchanged.await.map_err(|error| judge1(&error, report.phase(), message.family))
+    exchanged
+        .await
+        .map_err(|error| judge1(&error, report.phase(), message.family))
 }
 
 /// Speaks HTTP/2 on `stream`.
-pub(super) async fn http2<S>(stream: S, message: Message<'_>, report: &mut Report) -> Result<Answer, Seen>
+pub(super) async fn http2<S>(
+    stream: S,
+    message: Message<'_>,
+    report: &mut Report,
+) -> Result<Answer, Seen>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut request = Request::new(());
     *request.method_mut() = message.method.clone();
     let scheme = if message.secure { "https" } else { "http" };
-    let uri = Uri::builder().scheme(scheme).authority(message.authority).path_and_query(message.path).build();
+    let uri = Uri::builder()
+        .scheme(scheme)
+        .authority(message.authority)
+        .path_and_query(message.path)
+        .build();
     *request.uri_mut() = uri.map_err(|_| Seen::NotJudged(NotJudged::Check))?;
     *request.headers_mut() = message.headers;
     request.headers_mut().remove(HOST);
-    let reading = Reading { wants: message.wants, awaits: message.awaits, last_moment: message.deadline - LAST_MOMENT };
+    let reading = Reading {
+        wants: message.wants,
+        awaits: message.awaits,
+        last_moment: message.deadline - LAST_MOMENT,
+    };
     let exchanged = async {
         let mut builder = h2::client::Builder::new();
-        builder.max_header_list_size(MAX_HEAD as u32).enable_push(false);
+        builder
+            .max_header_list_size(MAX_HEAD as u32)
+            .enable_push(false);
         let (sender, connection) = builder.handshake::<_, Bytes>(stream).await?;
         let work = async {
             let (response, _) = sender.ready().await?.send_request(request, true)?;
             let (head, mut body) = response.await?.into_parts();
-            let mut answer = Answer { status: head.status.as_u16(), headers: head.headers, body: Vec::new() };
+            let mut answer = Answer {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body: Vec::new(),
+            };
             reading.read(&mut body, &mut answer, report).await?;
             Ok(answer)
         };
         drive(connection, work, |_| false).await
     };
-    exchanged.await.map_err(|error: h2::Error| judge2(&error, report.phase(), message.family))
+    exchanged
+        .await
+        .map_err(|error: h2::Error| judge2(&error, report.phase(), message.family))
 }
 
 /// Polls `connection` beside `work`. When it ends first with an error, and that of the work is only
@@ -214,7 +264,11 @@ impl Chunks for h2::RecvStream {
             Ok(data) => data,
             Err(error) => return Some(Err(error)),
         };
-        Some(self.flow_control().release_capacity(data.len()).map(|()| data))
+        Some(
+            self.flow_control()
+                .release_capacity(data.len())
+                .map(|()| data),
+        )
     }
 
     fn is_over(&self) -> bool {
@@ -236,7 +290,12 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Reads as much of `body` as its answer is wanted of, and the rest of a small one.
-    async fn read<B: Chunks>(&self, body: &mut B, answer: &mut Answer, report: &mut Report) -> Result<(), B::Error> {
+    async fn read<B: Chunks>(
+        &self,
+        body: &mut B,
+        answer: &mut Answer,
+        report: &mut Report,
+    ) -> Result<(), B::Error> {
         let soon = (Instant::now() + GLIMPSE).min(self.last_moment);
         let mut rest_until = self.last_moment;
         match (self.wants)(answer.status) {
@@ -258,7 +317,12 @@ impl Reading<'_> {
     }
 
     /// Reads the start of a body. What came is kept as evidence, for a probe that is cut off.
-    async fn start<B: Chunks>(&self, body: &mut B, into: &mut Vec<u8>, report: &mut Report) -> Result<(), B::Error> {
+    async fn start<B: Chunks>(
+        &self,
+        body: &mut B,
+        into: &mut Vec<u8>,
+        report: &mut Report,
+    ) -> Result<(), B::Error> {
         while into.len() < MAX_BODY {
             match timeout_at(self.last_moment, body.next()).await {
                 Ok(None) => return Ok(()),
@@ -298,8 +362,15 @@ fn judge1(error: &hyper::Error, phase: Phase, family: Family) -> Seen {
     if error.is_user() {
         return Seen::NotJudged(NotJudged::Check);
     }
-    if let Some(error) = error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
-        if error.raw_os_error().is_some() || error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+    if let Some(error) = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>())
+    {
+        if error.raw_os_error().is_some()
+            || error
+                .get_ref()
+                .is_some_and(|inner| inner.is::<rustls::Error>())
+        {
             return tls::judge(error, phase, family);
         }
         if error.kind() == io::ErrorKind::UnexpectedEof {
@@ -321,7 +392,9 @@ fn judge2(error: &h2::Error, phase: Phase, family: Family) -> Seen {
         return tls::judge(error, phase, family);
     }
     match error.reason() {
-        Some(code) if error.is_remote() => Seen::Fail(FailReason::Http(HttpFault::Http2(code.into()))),
+        Some(code) if error.is_remote() => {
+            Seen::Fail(FailReason::Http(HttpFault::Http2(code.into())))
+        }
         _ => Seen::Fail(FailReason::Http(HttpFault::NotHttp)),
     }
 }

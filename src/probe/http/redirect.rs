@@ -31,14 +31,23 @@ pub(super) async fn follow(
     attempt: &Attempt<'_>,
     report: &mut Report,
 ) -> Result<Place<'static>, Seen> {
-    let location = answer.headers.get(LOCATION).map(|value| value.as_bytes()).unwrap_or_default();
-    let urls = std::str::from_utf8(location).ok().filter(|text| !text.is_empty()).and_then(|text| urls(place, text));
+    let location = answer
+        .headers
+        .get(LOCATION)
+        .map(|value| value.as_bytes())
+        .unwrap_or_default();
+    let urls = std::str::from_utf8(location)
+        .ok()
+        .filter(|text| !text.is_empty())
+        .and_then(|text| urls(place, text));
     let Some((from, to)) = urls else {
         report.evidence = Evidence::of(location);
         return Err(Seen::Fail(FailReason::Http(HttpFault::BadRedirect)));
     };
     let same_host = from.host() == to.host();
-    let port = to.port_or_known_default().expect("http and https have usual ports");
+    let port = to
+        .port_or_known_default()
+        .expect("http and https have usual ports");
     let address = match to.host() {
         _ if same_host && from.port_or_known_default() == Some(port) => place.address,
         _ if same_host => SocketAddr::new(place.address.ip(), port),
@@ -46,9 +55,13 @@ pub(super) async fn follow(
         Some(Host::Ipv6(address)) => SocketAddr::new(address.into(), port),
         Some(Host::Domain(name)) => {
             report.enter(Phase::Resolve);
-            let name =
-                Name::from_text(name, Some(&Name::root())).map_err(|_| Seen::Fail(FailReason::Http(HttpFault::BadRedirect)))?;
-            let addresses = attempt.prober.resolver().addresses_once(&name, attempt.deadline).await;
+            let name = Name::from_text(name, Some(&Name::root()))
+                .map_err(|_| Seen::Fail(FailReason::Http(HttpFault::BadRedirect)))?;
+            let addresses = attempt
+                .prober
+                .resolver()
+                .addresses_once(&name, attempt.deadline)
+                .await;
             let addresses = addresses.map_err(Unresolved::seen)?;
             SocketAddr::new(*addresses.first().expect("no address is a fault"), port)
         }
@@ -57,7 +70,13 @@ pub(super) async fn follow(
     let path = to[url::Position::BeforePath..url::Position::AfterQuery].to_owned();
     let authority = to[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
     let secure = to.scheme() == "https";
-    Ok(Place { secure, address, authority: Cow::Owned(authority), path: Cow::Owned(path), ours: place.ours && same_host })
+    Ok(Place {
+        secure,
+        address,
+        authority: Cow::Owned(authority),
+        path: Cow::Owned(path),
+        ours: place.ours && same_host,
+    })
 }
 
 /// The URL of `place`, and the one that `location`, absolute or relative to it, names.
@@ -78,12 +97,25 @@ mod tests {
     use crate::probe::prober::Run;
     use crate::probe::{Clock, Prober};
 
-    const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 8080);
+    const ADDRESS: SocketAddr = SocketAddr::new(
+        std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
+        8080,
+    );
 
     async fn followed(location: &str) -> Result<Place<'static>, Seen> {
-        let place =
-            Place { secure: false, address: ADDRESS, authority: "www.example.com".into(), path: "/a/b?c".into(), ours: true };
-        let answer = Answer { headers: [(LOCATION, location.parse().unwrap())].into_iter().collect(), ..Answer::default() };
+        let place = Place {
+            secure: false,
+            address: ADDRESS,
+            authority: "www.example.com".into(),
+            path: "/a/b?c".into(),
+            ours: true,
+        };
+        let answer = Answer {
+            headers: [(LOCATION, location.parse().unwrap())]
+                .into_iter()
+                .collect(),
+            ..Answer::default()
+        };
         let prober = Prober::new(Clock);
         let deadline = tokio::time::Instant::now();
         let check = CheckSpec {
@@ -98,34 +130,73 @@ mod tests {
             forgive: 5,
             flap: None,
         };
-        let run = Run { check: &check, turn: None, deadline };
-        let attempt = Attempt { prober: &prober, run: &run, name: None, address: ADDRESS, deadline };
-        follow(&place, &answer, &attempt, &mut Report::start(Phase::Connect)).await
+        let run = Run {
+            check: &check,
+            turn: None,
+            deadline,
+        };
+        let attempt = Attempt {
+            prober: &prober,
+            run: &run,
+            name: None,
+            address: ADDRESS,
+            deadline,
+        };
+        follow(
+            &place,
+            &answer,
+            &attempt,
+            &mut Report::start(Phase::Connect),
+        )
+        .await
     }
 
     #[tokio::test]
     async fn the_address_stays_while_the_host_does() {
-        for (location, path) in
-            [("/x", "/x"), ("d", "/a/d"), ("?e", "/a/b?e"), ("http://www.example.com/y#z", "/y"), ("//WWW.example.com", "/")]
-        {
+        for (location, path) in [
+            ("/x", "/x"),
+            ("d", "/a/d"),
+            ("?e", "/a/b?e"),
+            ("http://www.example.com/y#z", "/y"),
+            ("//WWW.example.com", "/"),
+        ] {
             let place = followed(location).await.unwrap();
-            assert_eq!((place.address, &*place.path, place.ours, place.secure), (ADDRESS, path, true, false), "{location}");
+            assert_eq!(
+                (place.address, &*place.path, place.ours, place.secure),
+                (ADDRESS, path, true, false),
+                "{location}"
+            );
         }
         let place = followed("https://www.example.com/").await.unwrap();
-        assert_eq!((place.address, place.secure, place.ours), (SocketAddr::new(ADDRESS.ip(), 443), true, true));
+        assert_eq!(
+            (place.address, place.secure, place.ours),
+            (SocketAddr::new(ADDRESS.ip(), 443), true, true)
+        );
     }
 
     #[tokio::test]
     async fn another_host_is_elsewhere_and_gets_no_headers() {
         let place = followed("http://[2001:db8::1]:81/").await.unwrap();
-        assert_eq!((place.address, place.ours), ("[2001:db8::1]:81".parse().unwrap(), false));
+        assert_eq!(
+            (place.address, place.ours),
+            ("[2001:db8::1]:81".parse().unwrap(), false)
+        );
         assert_eq!(place.authority, "[2001:db8::1]:81");
     }
 
     #[tokio::test]
     async fn what_leads_nowhere_is_named() {
-        for location in ["", "ftp://www.example.com/", "http://", "mailto:a@example.com"] {
-            assert_eq!(followed(location).await, Err(Seen::Fail(FailReason::Http(HttpFault::BadRedirect))), "{location}");
+        for location in [
+            "",
+            "ftp://www.example.com/",
+            "http://",
+            "mailto:a@example.com",
+        ] {
+            assert_eq!(
+                followed(location).await,
+                Err(Seen::Fail(FailReason::Http(HttpFault::BadRedirect))),
+                "{location}"
+            );
         }
     }
 }

@@ -54,7 +54,11 @@ type Stamp = (u64, u64, u64, i64, i64, i64, i64);
 impl Servers {
     /// Those of `chosen`; where it is empty, those of the file `resolv_conf`.
     pub(super) fn new(chosen: &[SocketAddr], resolv_conf: &Path, hosts: &Path) -> Servers {
-        let current = Current { chosen: chosen.to_vec(), state: None, looked: Instant::now() };
+        let current = Current {
+            chosen: chosen.to_vec(),
+            state: None,
+            looked: Instant::now(),
+        };
         Servers {
             resolv_conf: resolv_conf.to_owned(),
             hosts: hosts.to_owned(),
@@ -91,7 +95,9 @@ impl Servers {
         match state {
             Some(state) => state,
             // The runtime is ending: so is the probe.
-            None => look.await.unwrap_or_else(|_| Arc::new(State::of(Vec::new(), Hosts::default(), [None; 2]))),
+            None => look
+                .await
+                .unwrap_or_else(|_| Arc::new(State::of(Vec::new(), Hosts::default(), [None; 2]))),
         }
     }
 
@@ -113,11 +119,16 @@ impl Servers {
         if addresses.is_empty() {
             // A file that is just being written names none; without one there is that of this host (resolv.conf(5)).
             let local = || vec![(Ipv4Addr::LOCALHOST, DNS_PORT).into()];
-            addresses = before.as_ref().map_or_else(local, |before| before.addresses.clone());
+            addresses = before
+                .as_ref()
+                .map_or_else(local, |before| before.addresses.clone());
         }
         if before.is_some_and(|before| before.addresses != addresses) {
             let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-            tracing::info!("names of endpoints are looked up at {} from now on", list.join(", "));
+            tracing::info!(
+                "names of endpoints are looked up at {} from now on",
+                list.join(", ")
+            );
         }
         let mut hosts = Hosts::default();
         if let Ok(file) = fs::File::open(&self.hosts) {
@@ -136,32 +147,54 @@ impl Servers {
 
 impl fmt::Debug for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Servers").field("resolv_conf", &self.resolv_conf).finish_non_exhaustive()
+        f.debug_struct("Servers")
+            .field("resolv_conf", &self.resolv_conf)
+            .finish_non_exhaustive()
     }
 }
 
 impl State {
     fn of(addresses: Vec<SocketAddr>, hosts: Hosts, stamps: [Option<Stamp>; 2]) -> State {
-        State { resolvers: addresses.iter().filter_map(|address| resolver(*address)).collect(), addresses, hosts, stamps }
+        State {
+            resolvers: addresses
+                .iter()
+                .filter_map(|address| resolver(*address))
+                .collect(),
+            addresses,
+            hosts,
+            stamps,
+        }
     }
 
     /// The addresses that the hosts file has for `name`, IPv4 and IPv6. Where it has any, nobody is asked.
     pub(super) fn listed(&self, name: &Name) -> Option<[Vec<IpAddr>; 2]> {
         let listed = [RecordType::A, RecordType::AAAA].map(|rr_type| {
-            let lookup = self.hosts.lookup_static_host(&Query::query(name.clone(), rr_type));
+            let lookup = self
+                .hosts
+                .lookup_static_host(&Query::query(name.clone(), rr_type));
             let addresses = |lookup: hickory_resolver::lookup::Lookup| {
-                lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect::<Vec<_>>()
+                lookup
+                    .answers()
+                    .iter()
+                    .filter_map(|record| record.data.ip_addr())
+                    .collect::<Vec<_>>()
             };
             lookup.map(addresses).unwrap_or_default()
         });
-        listed.iter().any(|addresses| !addresses.is_empty()).then_some(listed)
+        listed
+            .iter()
+            .any(|addresses| !addresses.is_empty())
+            .then_some(listed)
     }
 }
 
 /// Asks one name server, and remembers nothing: whoever asks does.
 fn resolver(address: SocketAddr) -> Option<TokioResolver> {
     let mut server = NameServerConfig::udp_and_tcp(address.ip());
-    server.connections.iter_mut().for_each(|connection| connection.port = address.port());
+    server
+        .connections
+        .iter_mut()
+        .for_each(|connection| connection.port = address.port());
     let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     let mut options = ResolverOpts::default();
@@ -179,15 +212,29 @@ fn name_servers(text: &[u8]) -> Vec<SocketAddr> {
     let text = String::from_utf8_lossy(text);
     let address = |line: &str| {
         let mut words = line.split_ascii_whitespace();
-        let address = words.next().filter(|word| *word == "nameserver").and(words.next())?;
-        address.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, DNS_PORT))
+        let address = words
+            .next()
+            .filter(|word| *word == "nameserver")
+            .and(words.next())?;
+        address
+            .parse::<IpAddr>()
+            .ok()
+            .map(|address| SocketAddr::new(address, DNS_PORT))
     };
     text.lines().filter_map(address).take(MOST).collect()
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
     let file = fs::metadata(path).ok()?;
-    Some((file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()))
+    Some((
+        file.dev(),
+        file.ino(),
+        file.size(),
+        file.mtime(),
+        file.mtime_nsec(),
+        file.ctime(),
+        file.ctime_nsec(),
+    ))
 }
 
 #[cfg(test)]
@@ -204,16 +251,36 @@ mod tests {
         let [resolv_conf, hosts] = ["resolv.conf", "hosts"].map(|name| directory.path().join(name));
         fs::write(&resolv_conf, "search example.com\noptions ndots:5\nnameserver 192.0.2.1 # ours\nnameserver fe80::1\n")
             .unwrap();
-        fs::write(&hosts, "127.0.0.1 localhost\n192.0.2.7\tApp.example db # both\n2001:db8::7 app.example\n").unwrap();
+        fs::write(
+            &hosts,
+            "127.0.0.1 localhost\n192.0.2.7\tApp.example db # both\n2001:db8::7 app.example\n",
+        )
+        .unwrap();
         let servers = Arc::new(Servers::new(&[], &resolv_conf, &hosts));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
 
         let state = current(&runtime, &servers);
-        assert_eq!(state.addresses, ["192.0.2.1:53".parse().unwrap(), "[fe80::1]:53".parse().unwrap()]);
+        assert_eq!(
+            state.addresses,
+            [
+                "192.0.2.1:53".parse().unwrap(),
+                "[fe80::1]:53".parse().unwrap()
+            ]
+        );
         let listed = |state: &State, name: &str| state.listed(&Name::from_ascii(name).unwrap());
         let v4 = vec![IpAddr::from([192, 0, 2, 7])];
-        assert_eq!(listed(&state, "app.EXAMPLE."), Some([v4.clone(), vec!["2001:db8::7".parse().unwrap()]]));
-        assert_eq!(listed(&state, "db."), Some([v4, Vec::new()]), "the final dot is no part of the name");
+        assert_eq!(
+            listed(&state, "app.EXAMPLE."),
+            Some([v4.clone(), vec!["2001:db8::7".parse().unwrap()]])
+        );
+        assert_eq!(
+            listed(&state, "db."),
+            Some([v4, Vec::new()]),
+            "the final dot is no part of the name"
+        );
         assert_eq!(listed(&state, "b.example."), None);
 
         // Replaced by one of the same size, as tools do.
@@ -229,10 +296,21 @@ mod tests {
             std::thread::sleep(Duration::from_millis(50));
         }
         fs::write(&resolv_conf, "# being written\n").unwrap();
-        assert_eq!(servers.look().addresses.len(), 2, "who was asked before is, while the file names nobody");
+        assert_eq!(
+            servers.look().addresses.len(),
+            2,
+            "who was asked before is, while the file names nobody"
+        );
 
-        let missing = Arc::new(Servers::new(&[], &directory.path().join("missing"), &directory.path().join("missing")));
-        assert_eq!(current(&runtime, &missing).addresses, ["127.0.0.1:53".parse().unwrap()]);
+        let missing = Arc::new(Servers::new(
+            &[],
+            &directory.path().join("missing"),
+            &directory.path().join("missing"),
+        ));
+        assert_eq!(
+            current(&runtime, &missing).addresses,
+            ["127.0.0.1:53".parse().unwrap()]
+        );
         let chosen = ["192.0.2.3:5353".parse().unwrap()];
         missing.choose(&chosen);
         assert_eq!(current(&runtime, &missing).addresses, chosen);

@@ -27,11 +27,22 @@ fn spec() -> DnsSpec {
 /// The answer to `query`: an alias and the address of what it stands for.
 fn answer(query: &[u8]) -> Message {
     let query = Message::from_vec(query).unwrap();
-    let mut answer = Message::new(query.metadata.id, MessageType::Response, query.metadata.op_code);
+    let mut answer = Message::new(
+        query.metadata.id,
+        MessageType::Response,
+        query.metadata.op_code,
+    );
     answer.metadata.recursion_desired = true;
     answer.add_query(query.queries[0].clone());
-    let (asked, real) = (query.queries[0].name().clone(), Name::from_ascii("real.example.com.").unwrap());
-    answer.add_answer(Record::from_rdata(asked, 60, RData::CNAME(CNAME(real.clone()))));
+    let (asked, real) = (
+        query.queries[0].name().clone(),
+        Name::from_ascii("real.example.com.").unwrap(),
+    );
+    answer.add_answer(Record::from_rdata(
+        asked,
+        60,
+        RData::CNAME(CNAME(real.clone())),
+    ));
     answer.add_answer(Record::from_rdata(real, 60, RData::A(A::new(192, 0, 2, 1))));
     answer
 }
@@ -62,7 +73,10 @@ where
 }
 
 async fn ask(spec: DnsSpec, address: SocketAddr, timeout: Duration) -> Outcome {
-    let check = CheckSpec { timeout, ..check(CheckKind::Dns(spec), address.port()) };
+    let check = CheckSpec {
+        timeout,
+        ..check(CheckKind::Dns(spec), address.port())
+    };
     probe(&Prober::new(Clock), &check, &loopback()).await
 }
 
@@ -75,29 +89,68 @@ async fn the_rcode_decides() {
     let good = udp(|query| [answer(&query).to_vec().unwrap()]).await;
     let outcome = ask(spec(), good, TIMEOUT).await;
     assert_eq!(outcome.seen, Seen::Pass);
-    assert_eq!(outcome.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Response]);
-    let expecting = |rcode| DnsSpec { expect_rcode: rcode, ..spec() };
-    assert_eq!(ask(expecting(Rcode::NXDOMAIN), good, TIMEOUT).await.seen, fails(DnsFault::Rcode(Rcode::NOERROR)));
-    let absent = udp(|query| [with(|answer| answer.metadata.response_code = ResponseCode::NXDomain, &query)]).await;
-    assert_eq!(ask(expecting(Rcode::NXDOMAIN), absent, TIMEOUT).await.seen, Seen::Pass);
-    assert_eq!(ask(spec(), absent, TIMEOUT).await.seen, fails(DnsFault::Rcode(Rcode::NXDOMAIN)));
+    assert_eq!(
+        outcome
+            .phases
+            .iter()
+            .map(|(phase, _)| phase)
+            .collect::<Vec<_>>(),
+        [Phase::Response]
+    );
+    let expecting = |rcode| DnsSpec {
+        expect_rcode: rcode,
+        ..spec()
+    };
+    assert_eq!(
+        ask(expecting(Rcode::NXDOMAIN), good, TIMEOUT).await.seen,
+        fails(DnsFault::Rcode(Rcode::NOERROR))
+    );
+    let absent = udp(|query| {
+        [with(
+            |answer| answer.metadata.response_code = ResponseCode::NXDomain,
+            &query,
+        )]
+    })
+    .await;
+    assert_eq!(
+        ask(expecting(Rcode::NXDOMAIN), absent, TIMEOUT).await.seen,
+        Seen::Pass
+    );
+    assert_eq!(
+        ask(spec(), absent, TIMEOUT).await.seen,
+        fails(DnsFault::Rcode(Rcode::NXDOMAIN))
+    );
     // A server that refuses may leave the question out.
     let bare = udp(|query| [[&query[..2], &[0x80, 5], &[0; 8]].concat()]).await;
-    assert_eq!(ask(spec(), bare, TIMEOUT).await.seen, fails(DnsFault::Rcode(Rcode::REFUSED)));
+    assert_eq!(
+        ask(spec(), bare, TIMEOUT).await.seen,
+        fails(DnsFault::Rcode(Rcode::REFUSED))
+    );
 }
 
 #[tokio::test]
 async fn one_of_the_expected_addresses_is_in_the_answer() {
     let server = udp(|query| [answer(&query).to_vec().unwrap()]).await;
     let expecting = |addresses: &[&str]| DnsSpec {
-        expect_address: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        expect_address: addresses
+            .iter()
+            .map(|address| address.parse().unwrap())
+            .collect(),
         ..spec()
     };
-    assert_eq!(ask(expecting(&["192.0.2.9", "192.0.2.1"]), server, TIMEOUT).await.seen, Seen::Pass);
+    assert_eq!(
+        ask(expecting(&["192.0.2.9", "192.0.2.1"]), server, TIMEOUT)
+            .await
+            .seen,
+        Seen::Pass
+    );
     let outcome = ask(expecting(&["192.0.2.9", "2001:db8::1"]), server, TIMEOUT).await;
     assert_eq!(outcome.seen, fails(DnsFault::Address));
     let said = outcome.evidence.unwrap().to_string();
-    assert_eq!(said, "NOERROR, 2 records: CNAME real.example.com., A 192.0.2.1");
+    assert_eq!(
+        said,
+        "NOERROR, 2 records: CNAME real.example.com., A 192.0.2.1"
+    );
 }
 
 /// Datagrams from the right place that answer no query of ours.
@@ -123,39 +176,70 @@ fn noise(query: &[u8]) -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn what_is_no_answer_is_waited_past() {
-    let late = udp(|query| noise(&query).into_iter().chain([answer(&query).to_vec().unwrap()])).await;
+    let late = udp(|query| {
+        noise(&query)
+            .into_iter()
+            .chain([answer(&query).to_vec().unwrap()])
+    })
+    .await;
     assert_eq!(ask(spec(), late, TIMEOUT).await.seen, Seen::Pass);
     let never = udp(|query| noise(&query)).await;
-    assert_eq!(ask(spec(), never, SHORT).await.seen, Seen::Fail(FailReason::Timeout(Phase::Response)));
-    let broken = udp(|query| [[&query[..2], &[0x84, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0xc0, 0x0c]].concat()]).await;
-    assert_eq!(ask(spec(), broken, TIMEOUT).await.seen, fails(DnsFault::NotDns));
+    assert_eq!(
+        ask(spec(), never, SHORT).await.seen,
+        Seen::Fail(FailReason::Timeout(Phase::Response))
+    );
+    let broken =
+        udp(|query| [[&query[..2], &[0x84, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0xc0, 0x0c]].concat()]).await;
+    assert_eq!(
+        ask(spec(), broken, TIMEOUT).await.seen,
+        fails(DnsFault::NotDns)
+    );
 }
 
 #[tokio::test]
 async fn an_answer_from_elsewhere_is_not_heard() {
-    let (asked, other) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.2:0").await.unwrap());
+    let (asked, other) = (
+        UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+        UdpSocket::bind("127.0.0.2:0").await.unwrap(),
+    );
     let address = asked.local_addr().unwrap();
     tokio::spawn(async move {
         let mut buffer = [0; 512];
         let (length, client) = asked.recv_from(&mut buffer).await.unwrap();
-        other.send_to(&answer(&buffer[..length]).to_vec().unwrap(), client).await.unwrap();
+        other
+            .send_to(&answer(&buffer[..length]).to_vec().unwrap(), client)
+            .await
+            .unwrap();
         // Closed, its port would refuse.
         std::future::pending::<()>().await;
         drop(asked);
     });
-    assert_eq!(ask(spec(), address, SHORT).await.seen, Seen::Fail(FailReason::Timeout(Phase::Response)));
+    assert_eq!(
+        ask(spec(), address, SHORT).await.seen,
+        Seen::Fail(FailReason::Timeout(Phase::Response))
+    );
 }
 
 #[tokio::test]
 async fn a_flood_ends_with_the_check() {
     let server = udp(|query| std::iter::repeat_n(query, 200_000)).await;
-    assert_eq!(ask(spec(), server, SHORT).await.seen, Seen::Fail(FailReason::Timeout(Phase::Response)));
+    assert_eq!(
+        ask(spec(), server, SHORT).await.seen,
+        Seen::Fail(FailReason::Timeout(Phase::Response))
+    );
 }
 
 #[tokio::test]
 async fn a_port_without_a_server_refuses() {
-    let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    assert_eq!(ask(spec(), closed, TIMEOUT).await.seen, Seen::Fail(FailReason::ConnectRefused));
+    let closed = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    assert_eq!(
+        ask(spec(), closed, TIMEOUT).await.seen,
+        Seen::Fail(FailReason::ConnectRefused)
+    );
 }
 
 /// Reads one query and sends what `reply` makes of it, each message with its length.
@@ -171,7 +255,10 @@ async fn serve(mut stream: TcpStream, reply: fn(&[u8]) -> Vec<Vec<u8>>) {
 }
 
 fn over_tcp() -> DnsSpec {
-    DnsSpec { transport: DnsTransport::Tcp, ..spec() }
+    DnsSpec {
+        transport: DnsTransport::Tcp,
+        ..spec()
+    }
 }
 
 #[tokio::test]
@@ -181,33 +268,80 @@ async fn a_truncated_answer_is_asked_for_again_over_tcp() {
     tokio::spawn(async move {
         let mut buffer = [0; 512];
         while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
-            let cut = |answer: &mut Message| (answer.metadata.truncation, answer.answers) = (true, Vec::new());
-            socket.send_to(&with(cut, &buffer[..length]), client).await.unwrap();
+            let cut = |answer: &mut Message| {
+                (answer.metadata.truncation, answer.answers) = (true, Vec::new())
+            };
+            socket
+                .send_to(&with(cut, &buffer[..length]), client)
+                .await
+                .unwrap();
         }
     });
-    let outcome = ask(DnsSpec { expect_address: vec!["192.0.2.1".parse().unwrap()], ..spec() }, server, TIMEOUT).await;
+    let outcome = ask(
+        DnsSpec {
+            expect_address: vec!["192.0.2.1".parse().unwrap()],
+            ..spec()
+        },
+        server,
+        TIMEOUT,
+    )
+    .await;
     assert_eq!(outcome.seen, Seen::Pass);
-    assert_eq!(outcome.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Connect, Phase::Response]);
-    let still_cut = start(|stream| serve(stream, |query| vec![with(|answer| answer.metadata.truncation = true, query)])).await;
-    assert_eq!(ask(over_tcp(), still_cut, TIMEOUT).await.seen, fails(DnsFault::Truncated));
+    assert_eq!(
+        outcome
+            .phases
+            .iter()
+            .map(|(phase, _)| phase)
+            .collect::<Vec<_>>(),
+        [Phase::Connect, Phase::Response]
+    );
+    let still_cut = start(|stream| {
+        serve(stream, |query| {
+            vec![with(|answer| answer.metadata.truncation = true, query)]
+        })
+    })
+    .await;
+    assert_eq!(
+        ask(over_tcp(), still_cut, TIMEOUT).await.seen,
+        fails(DnsFault::Truncated)
+    );
 }
 
 #[tokio::test]
 async fn servers_over_tcp_are_bounded_too() {
-    let noisy = start(|stream| serve(stream, |query| [noise(query), vec![answer(query).to_vec().unwrap()]].concat())).await;
+    let noisy = start(|stream| {
+        serve(stream, |query| {
+            [noise(query), vec![answer(query).to_vec().unwrap()]].concat()
+        })
+    })
+    .await;
     assert_eq!(ask(over_tcp(), noisy, TIMEOUT).await.seen, Seen::Pass);
     let closing = start(|stream| serve(stream, |_| Vec::new())).await;
-    assert_eq!(ask(over_tcp(), closing, TIMEOUT).await.seen, Seen::Fail(FailReason::Closed(Phase::Response)));
-    let endless = start(|mut stream| async move { while stream.write_all(&[0; 4096]).await.is_ok() {} }).await;
-    assert_eq!(ask(over_tcp(), endless, SHORT).await.seen, Seen::Fail(FailReason::Timeout(Phase::Response)));
+    assert_eq!(
+        ask(over_tcp(), closing, TIMEOUT).await.seen,
+        Seen::Fail(FailReason::Closed(Phase::Response))
+    );
+    let endless =
+        start(|mut stream| async move { while stream.write_all(&[0; 4096]).await.is_ok() {} })
+            .await;
+    assert_eq!(
+        ask(over_tcp(), endless, SHORT).await.seen,
+        Seen::Fail(FailReason::Timeout(Phase::Response))
+    );
     let slow = start(|mut stream| async move {
         while stream.write_all(&[1]).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(40)).await;
         }
     })
     .await;
-    assert_eq!(ask(over_tcp(), slow, SHORT).await.seen, Seen::Fail(FailReason::Timeout(Phase::Response)));
-    assert_eq!(ask(over_tcp(), closed_port().await, TIMEOUT).await.seen, Seen::Fail(FailReason::ConnectRefused));
+    assert_eq!(
+        ask(over_tcp(), slow, SHORT).await.seen,
+        Seen::Fail(FailReason::Timeout(Phase::Response))
+    );
+    assert_eq!(
+        ask(over_tcp(), closed_port().await, TIMEOUT).await.seen,
+        Seen::Fail(FailReason::ConnectRefused)
+    );
 }
 
 proptest! {

@@ -18,7 +18,9 @@ async fn allowed(prober: &Prober) -> bool {
     let seen = probe(prober, &echo(8), &loopback()).await.seen;
     let allowed = seen != Seen::NotJudged(NotJudged::NoIcmp);
     if !allowed {
-        eprintln!("left out: neither CAP_NET_RAW nor net.ipv4.ping_group_range lets this process send echo requests");
+        eprintln!(
+            "left out: neither CAP_NET_RAW nor net.ipv4.ping_group_range lets this process send echo requests"
+        );
     }
     allowed
 }
@@ -32,7 +34,14 @@ async fn the_loopback_replies_in_both_families_and_sizes() {
     for size in [8, 56, 1400] {
         let outcome = probe(&prober, &echo(size), &loopback()).await;
         assert_eq!(outcome.seen, Seen::Pass);
-        assert_eq!(outcome.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Response]);
+        assert_eq!(
+            outcome
+                .phases
+                .iter()
+                .map(|(phase, _)| phase)
+                .collect::<Vec<_>>(),
+            [Phase::Response]
+        );
     }
     if std::net::UdpSocket::bind("[::1]:0").is_ok() {
         let target = Target::Address("::1".parse().unwrap());
@@ -49,11 +58,22 @@ async fn replies_find_their_probes() {
     if !allowed(&prober).await {
         return;
     }
-    let targets = (0..400u32).map(|i| if i % 2 == 0 { Ipv4Addr::LOCALHOST } else { Ipv4Addr::from(0x7f00_0100 + i) });
+    let targets = (0..400u32).map(|i| {
+        if i % 2 == 0 {
+            Ipv4Addr::LOCALHOST
+        } else {
+            Ipv4Addr::from(0x7f00_0100 + i)
+        }
+    });
     let probes: Vec<_> = targets
         .map(|address| {
             let prober = prober.clone();
-            tokio::spawn(async move { prober.probe(&echo(56), &Target::Address(address.into())).await.seen })
+            tokio::spawn(async move {
+                prober
+                    .probe(&echo(56), &Target::Address(address.into()))
+                    .await
+                    .seen
+            })
         })
         .collect();
     for probe in probes {

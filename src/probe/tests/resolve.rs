@@ -28,7 +28,15 @@ enum Does {
     HangForV4,
 }
 
-const ALL: [Does; 7] = [Does::Answer, Does::Hang, Does::NxDomain, Does::NoData, Does::ServFail, Does::Refuse, Does::HangForV4];
+const ALL: [Does; 7] = [
+    Does::Answer,
+    Does::Hang,
+    Does::NxDomain,
+    Does::NoData,
+    Does::ServFail,
+    Does::Refuse,
+    Does::HangForV4,
+];
 
 /// A name server on loopback, which does what it is told; names that begin with `hung` are never answered.
 struct NameServer {
@@ -39,12 +47,18 @@ struct NameServer {
 impl NameServer {
     async fn start(does: Does) -> NameServer {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let server = NameServer { address: socket.local_addr().unwrap(), does: Arc::new(AtomicU8::new(does as u8)) };
+        let server = NameServer {
+            address: socket.local_addr().unwrap(),
+            does: Arc::new(AtomicU8::new(does as u8)),
+        };
         let told = server.does.clone();
         tokio::spawn(async move {
             let mut buffer = [0; 512];
             while let Ok((length, client)) = socket.recv_from(&mut buffer).await {
-                if let Some(reply) = reply(&buffer[..length], ALL[usize::from(told.load(Ordering::SeqCst))]) {
+                if let Some(reply) = reply(
+                    &buffer[..length],
+                    ALL[usize::from(told.load(Ordering::SeqCst))],
+                ) {
                     let _ = socket.send_to(&reply, client).await;
                 }
             }
@@ -66,7 +80,11 @@ impl NameServer {
 fn reply(query: &[u8], does: Does) -> Option<Vec<u8>> {
     let query = Message::from_vec(query).unwrap();
     let asked = query.queries[0].clone();
-    let mut reply = Message::new(query.metadata.id, MessageType::Response, query.metadata.op_code);
+    let mut reply = Message::new(
+        query.metadata.id,
+        MessageType::Response,
+        query.metadata.op_code,
+    );
     reply.metadata.recursion_desired = true;
     reply.metadata.recursion_available = true;
     reply.add_query(asked.clone());
@@ -95,7 +113,10 @@ fn target(name: &str) -> Target {
 
 /// A check of a second, on a port of loopback.
 fn on(address: SocketAddr) -> CheckSpec {
-    CheckSpec { timeout: Duration::from_secs(1), ..check(connects(), address.port()) }
+    CheckSpec {
+        timeout: Duration::from_secs(1),
+        ..check(connects(), address.port())
+    }
 }
 
 fn unresolved(fault: ResolverFault) -> Seen {
@@ -112,16 +133,33 @@ async fn sixty_hung_names_take_no_healthy_endpoint_down() {
         let hung = (0..60).map(|index| format!("hung{index}.example."));
         let healthy = (0..20).map(|index| format!("healthy{index}.example."));
         for name in hung.chain(healthy) {
-            let (prober, check) = (prober.clone(), CheckSpec { timeout: TIMEOUT, ..check.clone() });
+            let (prober, check) = (
+                prober.clone(),
+                CheckSpec {
+                    timeout: TIMEOUT,
+                    ..check.clone()
+                },
+            );
             running.spawn(async move {
                 // Those that hang are cut off soon, as many as want to.
                 let hangs = name.starts_with("hung");
-                let check = if hangs { CheckSpec { timeout: Duration::from_secs(1), ..check } } else { check };
+                let check = if hangs {
+                    CheckSpec {
+                        timeout: Duration::from_secs(1),
+                        ..check
+                    }
+                } else {
+                    check
+                };
                 (hangs, prober.probe(&check, &target(&name)).await.seen)
             });
         }
         for (hangs, seen) in running.join_all().await {
-            let expected = if hangs { unresolved(ResolverFault::Silent) } else { Seen::Pass };
+            let expected = if hangs {
+                unresolved(ResolverFault::Silent)
+            } else {
+                Seen::Pass
+            };
             assert_eq!(seen, expected, "round {round}");
         }
     }
@@ -133,14 +171,34 @@ async fn only_a_name_server_that_works_fails_a_name() {
     let check = on(closed_port().await);
     let seen = async |does| {
         server.now(does);
-        server.prober().probe(&check, &target("app.example.")).await.seen
+        server
+            .prober()
+            .probe(&check, &target("app.example."))
+            .await
+            .seen
     };
-    assert_eq!(seen(Does::NxDomain).await, Seen::Fail(FailReason::Resolve(ResolveFault::NoSuchName)));
-    assert_eq!(seen(Does::NoData).await, Seen::Fail(FailReason::Resolve(ResolveFault::NoAddress)));
-    assert_eq!(seen(Does::ServFail).await, unresolved(ResolverFault::Rcode(Rcode::SERVFAIL)));
-    assert_eq!(seen(Does::Refuse).await, unresolved(ResolverFault::Rcode(Rcode::REFUSED)));
+    assert_eq!(
+        seen(Does::NxDomain).await,
+        Seen::Fail(FailReason::Resolve(ResolveFault::NoSuchName))
+    );
+    assert_eq!(
+        seen(Does::NoData).await,
+        Seen::Fail(FailReason::Resolve(ResolveFault::NoAddress))
+    );
+    assert_eq!(
+        seen(Does::ServFail).await,
+        unresolved(ResolverFault::Rcode(Rcode::SERVFAIL))
+    );
+    assert_eq!(
+        seen(Does::Refuse).await,
+        unresolved(ResolverFault::Rcode(Rcode::REFUSED))
+    );
     assert_eq!(seen(Does::Hang).await, unresolved(ResolverFault::Silent));
-    assert_eq!(seen(Does::Answer).await, Seen::Fail(FailReason::ConnectRefused), "the endpoint's own fault");
+    assert_eq!(
+        seen(Does::Answer).await,
+        Seen::Fail(FailReason::ConnectRefused),
+        "the endpoint's own fault"
+    );
 }
 
 #[tokio::test]
@@ -172,7 +230,10 @@ async fn a_dead_name_server_leaves_the_last_addresses() {
     };
     let last = |fault| (Seen::Pass, Some(Warning::LastAddresses(fault)));
     until((Seen::Pass, None)).await;
-    for (does, code) in [(Does::ServFail, Rcode::SERVFAIL), (Does::Refuse, Rcode::REFUSED)] {
+    for (does, code) in [
+        (Does::ServFail, Rcode::SERVFAIL),
+        (Does::Refuse, Rcode::REFUSED),
+    ] {
         server.now(does);
         until(last(ResolverFault::Rcode(code))).await;
     }
@@ -184,35 +245,66 @@ async fn a_dead_name_server_leaves_the_last_addresses() {
     until(last(ResolverFault::Silent)).await;
     endpoint.abort();
     let _ = endpoint.await;
-    assert_eq!(probe().await.0, Seen::Fail(FailReason::ConnectRefused), "who is known to be there is judged");
+    assert_eq!(
+        probe().await.0,
+        Seen::Fail(FailReason::ConnectRefused),
+        "who is known to be there is judged"
+    );
 
     prober.look_up_at(&[server.address]);
     server.now(Does::NxDomain);
-    until((Seen::Fail(FailReason::Resolve(ResolveFault::NoSuchName)), None)).await;
+    until((
+        Seen::Fail(FailReason::Resolve(ResolveFault::NoSuchName)),
+        None,
+    ))
+    .await;
     server.now(Does::Hang);
-    assert_eq!(probe().await.0, unresolved(ResolverFault::Silent), "an absence is not remembered");
+    assert_eq!(
+        probe().await.0,
+        unresolved(ResolverFault::Silent),
+        "an absence is not remembered"
+    );
 }
 
 #[tokio::test]
 async fn the_next_name_server_is_asked_where_one_fails() {
     let endpoint = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let check = CheckSpec { timeout: TIMEOUT, ..on(endpoint.local_addr().unwrap()) };
+    let check = CheckSpec {
+        timeout: TIMEOUT,
+        ..on(endpoint.local_addr().unwrap())
+    };
     let good = NameServer::start(Does::Answer).await;
     for first in [Does::ServFail, Does::Refuse, Does::Hang] {
         let prober = Prober::new(Clock);
         prober.look_up_at(&[NameServer::start(first).await.address, good.address]);
-        assert_eq!(prober.probe(&check, &target("app.example.")).await.seen, Seen::Pass, "{first:?}");
+        assert_eq!(
+            prober.probe(&check, &target("app.example.")).await.seen,
+            Seen::Pass,
+            "{first:?}"
+        );
     }
     let prober = Prober::new(Clock);
-    prober.look_up_at(&[NameServer::start(Does::NxDomain).await.address, good.address]);
+    prober.look_up_at(&[
+        NameServer::start(Does::NxDomain).await.address,
+        good.address,
+    ]);
     let seen = prober.probe(&check, &target("app.example.")).await.seen;
-    assert_eq!(seen, Seen::Fail(FailReason::Resolve(ResolveFault::NoSuchName)), "the first one knows");
+    assert_eq!(
+        seen,
+        Seen::Fail(FailReason::Resolve(ResolveFault::NoSuchName)),
+        "the first one knows"
+    );
 }
 
 #[tokio::test]
 async fn a_family_that_is_not_answered_leaves_the_other() {
-    let Ok(endpoint) = TcpListener::bind("[::1]:0").await else { return };
+    let Ok(endpoint) = TcpListener::bind("[::1]:0").await else {
+        return;
+    };
     let check = on(endpoint.local_addr().unwrap());
     let prober = NameServer::start(Does::HangForV4).await.prober();
-    assert_eq!(prober.probe(&check, &target("app.example.")).await.seen, Seen::Pass);
+    assert_eq!(
+        prober.probe(&check, &target("app.example.")).await.seen,
+        Seen::Pass
+    );
 }

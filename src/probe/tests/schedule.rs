@@ -11,10 +11,20 @@ use super::*;
 use crate::model::TargetId;
 use crate::probe::{Job, Observed, ProbeLimit, Scheduler, first_round};
 
-const LIMIT: ProbeLimit = ProbeLimit { descriptors: 1024, probes: 64 };
+const LIMIT: ProbeLimit = ProbeLimit {
+    descriptors: 1024,
+    probes: 64,
+};
 
 fn job(id: u32, check: &CheckSpec) -> Job {
-    Job { id: TargetId(id), check: Arc::new(CheckSpec { name: format!("check {id}"), ..check.clone() }), target: loopback() }
+    Job {
+        id: TargetId(id),
+        check: Arc::new(CheckSpec {
+            name: format!("check {id}"),
+            ..check.clone()
+        }),
+        target: loopback(),
+    }
 }
 
 fn prober() -> Arc<Prober> {
@@ -33,27 +43,39 @@ async fn collect(outcomes: &mut mpsc::Receiver<Vec<Observed>>, time: Duration) -
 
 fn per_target(seen: &[Observed]) -> HashMap<u32, usize> {
     let mut counts = HashMap::new();
-    seen.iter().for_each(|observed| *counts.entry(observed.target.0).or_default() += 1);
+    seen.iter()
+        .for_each(|observed| *counts.entry(observed.target.0).or_default() += 1);
     counts
 }
 
 #[tokio::test]
 async fn each_target_is_probed_at_its_interval() {
     let address = start(|_| async {}).await;
-    let jobs = (0..20).map(|id| job(id, &check(connects(), address.port()))).collect();
+    let jobs = (0..20)
+        .map(|id| job(id, &check(connects(), address.port())))
+        .collect();
     let (sender, mut outcomes) = mpsc::channel(64);
     let _scheduler = Scheduler::spawn(prober(), LIMIT, 7, jobs, sender).unwrap();
     let seen = collect(&mut outcomes, Duration::from_secs(1)).await;
-    assert!(seen.iter().all(|observed| observed.generation == 7 && observed.outcome.passed()));
+    assert!(
+        seen.iter()
+            .all(|observed| observed.generation == 7 && observed.outcome.passed())
+    );
     let counts = per_target(&seen);
     assert_eq!(counts.len(), 20);
-    assert!(counts.values().all(|count| (4..=11).contains(count)), "about 10 each: {counts:?}");
+    assert!(
+        counts.values().all(|count| (4..=11).contains(count)),
+        "about 10 each: {counts:?}"
+    );
 }
 
 #[tokio::test]
 async fn hung_targets_never_delay_the_others() {
     let (hanging, answering) = (start(hang).await, start(|_| async {}).await);
-    let hung = CheckSpec { timeout: Duration::from_millis(100), ..check(CheckKind::Http(http()), hanging.port()) };
+    let hung = CheckSpec {
+        timeout: Duration::from_millis(100),
+        ..check(CheckKind::Http(http()), hanging.port())
+    };
     let mut jobs: Vec<_> = (0..30).map(|id| job(id, &hung)).collect();
     jobs.extend((30..35).map(|id| job(id, &check(connects(), answering.port()))));
     let (sender, mut outcomes) = mpsc::channel(64);
@@ -62,7 +84,10 @@ async fn hung_targets_never_delay_the_others() {
     // At first nobody is known to be slow: 30 probes of 100 ms, 4 at once.
     collect(&mut outcomes, Duration::from_millis(1200)).await;
     let counts = per_target(&collect(&mut outcomes, Duration::from_secs(1)).await);
-    assert!((30..35).all(|id| counts.get(&id).is_some_and(|count| *count >= 4)), "about 10 each: {counts:?}");
+    assert!(
+        (30..35).all(|id| counts.get(&id).is_some_and(|count| *count >= 4)),
+        "about 10 each: {counts:?}"
+    );
     let slow: usize = (0..30).filter_map(|id| counts.get(&id)).sum();
     assert!((4..=50).contains(&slow), "4 at once, 100 ms each: {slow}");
 }
@@ -82,11 +107,18 @@ async fn a_probe_never_overlaps_itself() {
         }
     })
     .await;
-    let slow = CheckSpec { timeout: Duration::from_millis(450), ..check(CheckKind::Http(http()), address.port()) };
+    let slow = CheckSpec {
+        timeout: Duration::from_millis(450),
+        ..check(CheckKind::Http(http()), address.port())
+    };
     let (sender, mut outcomes) = mpsc::channel(64);
     let _scheduler = Scheduler::spawn(prober(), LIMIT, 0, vec![job(0, &slow)], sender).unwrap();
     let seen = collect(&mut outcomes, Duration::from_secs(2)).await;
-    assert!((2..=5).contains(&seen.len()), "a turn in five: {}", seen.len());
+    assert!(
+        (2..=5).contains(&seen.len()),
+        "a turn in five: {}",
+        seen.len()
+    );
     // The server may see the next connection before the end of the last.
     assert!(most.load(Ordering::SeqCst) <= 2);
 }
@@ -96,18 +128,32 @@ async fn a_reload_renames_keeps_and_drops() {
     let address = start(|_| async {}).await;
     let tcp = check(connects(), address.port());
     let (sender, mut outcomes) = mpsc::channel(64);
-    let scheduler = Scheduler::spawn(prober(), LIMIT, 1, vec![job(0, &tcp), job(1, &tcp)], sender).unwrap();
-    assert_eq!(per_target(&collect(&mut outcomes, Duration::from_millis(500)).await).len(), 2);
-    let kept = Job { id: TargetId(5), ..job(1, &tcp) };
+    let scheduler =
+        Scheduler::spawn(prober(), LIMIT, 1, vec![job(0, &tcp), job(1, &tcp)], sender).unwrap();
+    assert_eq!(
+        per_target(&collect(&mut outcomes, Duration::from_millis(500)).await).len(),
+        2
+    );
+    let kept = Job {
+        id: TargetId(5),
+        ..job(1, &tcp)
+    };
     scheduler.replace(2, vec![kept, job(6, &tcp)]);
     let after = collect(&mut outcomes, Duration::from_millis(700)).await;
-    let new: Vec<_> = after.into_iter().filter(|observed| observed.generation == 2).collect();
+    let new: Vec<_> = after
+        .into_iter()
+        .filter(|observed| observed.generation == 2)
+        .collect();
     let mut ids: Vec<_> = per_target(&new).into_keys().collect();
     ids.sort();
     assert_eq!(ids, [5, 6]);
     scheduler.replace(3, Vec::new());
     collect(&mut outcomes, Duration::from_millis(200)).await;
-    assert!(collect(&mut outcomes, Duration::from_millis(300)).await.is_empty());
+    assert!(
+        collect(&mut outcomes, Duration::from_millis(300))
+            .await
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -117,19 +163,32 @@ async fn dropping_the_scheduler_ends_it() {
     let jobs = vec![job(0, &check(connects(), address.port()))];
     drop(Scheduler::spawn(prober(), LIMIT, 1, jobs, sender).unwrap());
     let ended = async { while outcomes.recv().await.is_some() {} };
-    tokio::time::timeout(TIMEOUT, ended).await.expect("the channel closes with the last probe");
+    tokio::time::timeout(TIMEOUT, ended)
+        .await
+        .expect("the channel closes with the last probe");
 }
 
 #[tokio::test]
 async fn the_first_round_repeats_failures_at_once() {
     let (answering, hanging) = (start(|_| async {}).await, start(hang).await);
     let refusing = closed_port().await;
-    let never = CheckSpec { timeout: Duration::from_secs(60), ..check(CheckKind::Http(http()), hanging.port()) };
-    let jobs = [job(0, &check(connects(), answering.port())), job(1, &check(connects(), refusing.port())), job(2, &never)];
+    let never = CheckSpec {
+        timeout: Duration::from_secs(60),
+        ..check(CheckKind::Http(http()), hanging.port())
+    };
+    let jobs = [
+        job(0, &check(connects(), answering.port())),
+        job(1, &check(connects(), refusing.port())),
+        job(2, &never),
+    ];
     let begun = Instant::now();
     let seen = first_round(&prober(), LIMIT, &jobs[..2], TIMEOUT).await;
     assert!(begun.elapsed() < TIMEOUT, "over as soon as all are decided");
-    let count = |seen: &[(TargetId, Outcome)], id| seen.iter().filter(|(target, _)| *target == TargetId(id)).count();
+    let count = |seen: &[(TargetId, Outcome)], id| {
+        seen.iter()
+            .filter(|(target, _)| *target == TargetId(id))
+            .count()
+    };
     assert_eq!((count(&seen, 0), count(&seen, 1)), (1, 3));
     let undecided = first_round(&prober(), LIMIT, &jobs, Duration::from_millis(500)).await;
     assert_eq!(count(&undecided, 2), 0);
@@ -139,7 +198,9 @@ async fn the_first_round_repeats_failures_at_once() {
 #[tokio::test]
 async fn the_first_round_is_bounded_too() {
     let address = start(|_| async {}).await;
-    let jobs: Vec<_> = (0..50).map(|id| job(id, &check(connects(), address.port()))).collect();
+    let jobs: Vec<_> = (0..50)
+        .map(|id| job(id, &check(connects(), address.port())))
+        .collect();
     let seen = first_round(&prober(), ProbeLimit { probes: 2, ..LIMIT }, &jobs, TIMEOUT).await;
     assert_eq!(seen.len(), 50);
     assert!(first_round(&prober(), LIMIT, &[], TIMEOUT).await.is_empty());

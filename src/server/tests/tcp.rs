@@ -10,7 +10,10 @@ use super::*;
 const IDLE: Duration = Duration::from_millis(300);
 
 fn impatient() -> TcpLimits {
-    TcpLimits { idle_timeout: IDLE, ..limits() }
+    TcpLimits {
+        idle_timeout: IDLE,
+        ..limits()
+    }
 }
 
 fn connect(server: SocketAddr) -> TcpStream {
@@ -22,7 +25,12 @@ fn connect(server: SocketAddr) -> TcpStream {
 
 /// A connection from an address of our own choice.
 fn connect_from(client: IpAddr, server: SocketAddr) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::for_address(server), socket2::Type::STREAM, None).unwrap();
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(server),
+        socket2::Type::STREAM,
+        None,
+    )
+    .unwrap();
     socket.bind(&SocketAddr::new(client, 0).into()).unwrap();
     socket.connect(&server.into()).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -66,14 +74,23 @@ fn one_connection_asks_many_times_in_both_families() {
     }
     eventually(&server, |c| c.tcp.closed.get() == 2);
     let counters = server.counters();
-    assert_eq!((counters.tcp.received.get(), counters.tcp.answered.get(), counters.tcp.accepted.get()), (20, 20, 2));
+    assert_eq!(
+        (
+            counters.tcp.received.get(),
+            counters.tcp.answered.get(),
+            counters.tcp.accepted.get()
+        ),
+        (20, 20, 2)
+    );
 }
 
 #[test]
 fn pipelined_queries_are_answered_in_order() {
     let server = start(&["127.0.0.1:0"], 1, limits());
     let mut stream = connect(server.addresses()[0]);
-    let burst: Vec<u8> = (0..20_000).flat_map(|id| framed(&query(id, "www"))).collect();
+    let burst: Vec<u8> = (0..20_000)
+        .flat_map(|id| framed(&query(id, "www")))
+        .collect();
     let mut writer = stream.try_clone().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| writer.write_all(&burst).unwrap());
@@ -112,7 +129,16 @@ fn the_longest_query_and_the_longest_answer_pass() {
 fn a_client_that_has_said_all_it_wants_still_gets_its_answers() {
     let server = start(&["127.0.0.1:0"], 1, limits());
     let mut stream = connect(server.addresses()[0]);
-    stream.write_all(&[framed(&query(1, "www")), framed(&query(2, "www")), vec![0, 20, 1]].concat()).unwrap();
+    stream
+        .write_all(
+            &[
+                framed(&query(1, "www")),
+                framed(&query(2, "www")),
+                vec![0, 20, 1],
+            ]
+            .concat(),
+        )
+        .unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(next(&mut stream), answer(1, "www", Transport::Tcp));
     assert_eq!(next(&mut stream), answer(2, "www", Transport::Tcp));
@@ -122,7 +148,12 @@ fn a_client_that_has_said_all_it_wants_still_gets_its_answers() {
 #[test]
 fn silence_ends_a_connection_wherever_it_falls() {
     let server = start(&["127.0.0.1:0"], 1, impatient());
-    for beginning in [vec![], vec![0], vec![0, 40, 1, 2, 3], framed(&query(1, "www"))] {
+    for beginning in [
+        vec![],
+        vec![0],
+        vec![0, 40, 1, 2, 3],
+        framed(&query(1, "www")),
+    ] {
         let begin = Instant::now();
         let mut stream = connect(server.addresses()[0]);
         stream.write_all(&beginning).unwrap();
@@ -144,13 +175,22 @@ fn a_message_that_trickles_in_is_cut_off_though_bytes_keep_coming() {
         assert!(begin.elapsed() < PATIENCE);
         std::thread::sleep(IDLE / 6);
     }
-    eventually(&server, |c| c.tcp.timed_out.get() == 1 && c.tcp.received.get() == 0);
+    eventually(&server, |c| {
+        c.tcp.timed_out.get() == 1 && c.tcp.received.get() == 0
+    });
 }
 
 #[test]
 fn a_connection_in_use_outlives_the_idle_timeout() {
     let idle_timeout = Duration::from_secs(1);
-    let server = start(&["127.0.0.1:0"], 1, TcpLimits { idle_timeout, ..limits() });
+    let server = start(
+        &["127.0.0.1:0"],
+        1,
+        TcpLimits {
+            idle_timeout,
+            ..limits()
+        },
+    );
     let mut stream = connect(server.addresses()[0]);
     for id in 0..22 {
         asks(&mut stream, id);
@@ -163,7 +203,9 @@ fn a_connection_in_use_outlives_the_idle_timeout() {
 fn a_client_that_does_not_read_is_cut_off() {
     let server = start(&["127.0.0.1:0"], 1, impatient());
     let mut stream = connect(server.addresses()[0]);
-    stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
     let huge = framed(&query(1, "huge"));
     // Until the server no longer reads, since it cannot write.
     while stream.write_all(&huge).is_ok() {
@@ -171,9 +213,12 @@ fn a_client_that_does_not_read_is_cut_off() {
             break;
         }
     }
-    eventually(&server, |c| c.tcp.timed_out.get() == 1 && c.tcp.closed.get() == 1);
+    eventually(&server, |c| {
+        c.tcp.timed_out.get() == 1 && c.tcp.closed.get() == 1
+    });
     // What it has not taken is not kept for it.
-    let end = std::iter::repeat_with(|| stream.read(&mut [0; 65536])).find(|read| !matches!(read, Ok(1..)));
+    let end = std::iter::repeat_with(|| stream.read(&mut [0; 65536]))
+        .find(|read| !matches!(read, Ok(1..)));
     assert_eq!(end.unwrap().unwrap_err().kind(), ErrorKind::ConnectionReset);
 }
 
@@ -183,7 +228,8 @@ fn clients_that_do_not_read_hold_little_memory() {
     let clients = 10;
     let mut streams = Vec::new();
     for _ in 0..clients {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         socket.connect(&server.addresses()[0].into()).unwrap();
         let mut stream = TcpStream::from(socket);
@@ -198,7 +244,10 @@ fn clients_that_do_not_read_hold_little_memory() {
     eventually(&server, |c| c.tcp.turns.get() > turns + 5);
     // Each answer has 65 535 octets: what the kernel takes for a client, and what waits to be taken.
     let answered = server.counters().tcp.answered.get();
-    assert!(answered <= clients * 3, "{answered} answers wait for {clients} clients");
+    assert!(
+        answered <= clients * 3,
+        "{answered} answers wait for {clients} clients"
+    );
 }
 
 #[test]
@@ -209,22 +258,37 @@ fn a_client_that_pipelines_much_work_gives_others_their_turn() {
     let total = 3000;
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let burst: Vec<u8> = (0..total).flat_map(|id| framed(&query(id, "brief"))).collect();
+            let burst: Vec<u8> = (0..total)
+                .flat_map(|id| framed(&query(id, "brief")))
+                .collect();
             writer.write_all(&burst).unwrap();
         });
-        scope.spawn(|| (0..total).for_each(|id| assert_eq!(next(&mut busy), answer(id, "brief", Transport::Tcp))));
+        scope.spawn(|| {
+            (0..total)
+                .for_each(|id| assert_eq!(next(&mut busy), answer(id, "brief", Transport::Tcp)))
+        });
         eventually(&server, |c| c.tcp.received.get() > 0);
         let before = server.counters().tcp.received.get();
         asks(&mut connect(server.addresses()[0]), 1);
         let meanwhile = server.counters().tcp.received.get() - before;
         // Accepted in one turn and answered in the next, and in each the other gets a few dozen messages in.
-        assert!(meanwhile < 400, "{meanwhile} messages of one client before the first of the other");
+        assert!(
+            meanwhile < 400,
+            "{meanwhile} messages of one client before the first of the other"
+        );
     });
 }
 
 #[test]
 fn a_client_beyond_its_share_is_refused_at_once() {
-    let server = start(&["127.0.0.1:0"], 1, TcpLimits { connections_per_address: 2, ..limits() });
+    let server = start(
+        &["127.0.0.1:0"],
+        1,
+        TcpLimits {
+            connections_per_address: 2,
+            ..limits()
+        },
+    );
     let address = server.addresses()[0];
     let (mut first, mut second) = (connect(address), connect(address));
     asks(&mut first, 1);
@@ -240,7 +304,14 @@ fn a_client_beyond_its_share_is_refused_at_once() {
 
 #[test]
 fn when_all_places_are_taken_the_least_useful_connection_makes_room() {
-    let server = start(&["127.0.0.1:0"], 1, TcpLimits { connections: 2, ..limits() });
+    let server = start(
+        &["127.0.0.1:0"],
+        1,
+        TcpLimits {
+            connections: 2,
+            ..limits()
+        },
+    );
     let address = server.addresses()[0];
     let mut busy = connect(address);
     asks(&mut busy, 1);
@@ -252,15 +323,23 @@ fn when_all_places_are_taken_the_least_useful_connection_makes_room() {
     asks(&mut new, 3);
     assert!(is_closed(&mut holder));
     asks(&mut busy, 4);
-    eventually(&server, |c| c.tcp.evicted.get() == 1 && c.tcp.closed.get() == 1 && c.tcp.refused.get() == 0);
+    eventually(&server, |c| {
+        c.tcp.evicted.get() == 1 && c.tcp.closed.get() == 1 && c.tcp.refused.get() == 0
+    });
 }
 
 #[test]
 fn a_message_that_deserves_no_answer_ends_its_connection_after_the_answers_before_it() {
     let server = start(&["127.0.0.1:0"], 1, limits());
-    for hostile in [framed(b""), framed(b"short"), framed(&answer(1, "www", Transport::Tcp))] {
+    for hostile in [
+        framed(b""),
+        framed(b"short"),
+        framed(&answer(1, "www", Transport::Tcp)),
+    ] {
         let mut stream = connect(server.addresses()[0]);
-        stream.write_all(&[framed(&query(1, "www")), hostile].concat()).unwrap();
+        stream
+            .write_all(&[framed(&query(1, "www")), hostile].concat())
+            .unwrap();
         assert_eq!(next(&mut stream), answer(1, "www", Transport::Tcp));
         assert!(is_closed(&mut stream));
     }
@@ -284,7 +363,10 @@ fn garbage_harms_nobody_else() {
 #[test]
 fn a_panic_ends_its_own_connection_only() {
     let server = start(&["127.0.0.1:0"], 1, limits());
-    let (mut stream, mut bystander) = (connect(server.addresses()[0]), connect(server.addresses()[0]));
+    let (mut stream, mut bystander) = (
+        connect(server.addresses()[0]),
+        connect(server.addresses()[0]),
+    );
     stream.write_all(&framed(&query(1, "panic"))).unwrap();
     assert!(is_closed(&mut stream));
     asks(&mut bystander, 2);
@@ -319,26 +401,43 @@ fn stopping_closes_idle_connections_and_lets_open_exchanges_finish() {
 fn serves_with_few_descriptors() {
     let server = start(&["127.0.0.1:0"], 1, limits());
     let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64;
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, open + 5, open + 5).unwrap();
+    nix::sys::resource::setrlimit(
+        nix::sys::resource::Resource::RLIMIT_NOFILE,
+        open + 5,
+        open + 5,
+    )
+    .unwrap();
     let mut out = std::io::stdout().lock();
     writeln!(out, "\nport {}", server.addresses()[0].port()).unwrap();
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
     let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_SELF).unwrap();
     let busy = usage.user_time().tv_sec() + usage.system_time().tv_sec();
-    writeln!(out, "busy {busy}\nfailed {}", server.counters().tcp.accept_errors.get()).unwrap();
+    writeln!(
+        out,
+        "busy {busy}\nfailed {}",
+        server.counters().tcp.accept_errors.get()
+    )
+    .unwrap();
 }
 
 #[test]
 fn without_descriptors_the_server_waits_and_goes_on() {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "--nocapture", "server::tests::tcp::serves_with_few_descriptors"])
+        .args([
+            "--exact",
+            "--ignored",
+            "--nocapture",
+            "server::tests::tcp::serves_with_few_descriptors",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     let mut value = |key: &str| -> u64 {
-        let line = lines.find_map(|line| line.unwrap().strip_prefix(key).map(str::to_owned)).unwrap();
+        let line = lines
+            .find_map(|line| line.unwrap().strip_prefix(key).map(str::to_owned))
+            .unwrap();
         line.trim().parse().unwrap()
     };
     let address = SocketAddr::from(([127, 0, 0, 1], value("port ") as u16));
@@ -347,7 +446,11 @@ fn without_descriptors_the_server_waits_and_goes_on() {
     drop(many);
     asks(&mut connect(address), 1);
     drop(child.stdin.take());
-    assert_eq!(value("busy "), 0, "seconds of processor time: it did not spin");
+    assert_eq!(
+        value("busy "),
+        0,
+        "seconds of processor time: it did not spin"
+    );
     let failed = value("failed ");
     assert!((2..100).contains(&failed), "{failed}");
     assert!(child.wait().unwrap().success());

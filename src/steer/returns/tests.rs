@@ -7,8 +7,16 @@ fn at(seconds: u64) -> Moment {
 }
 
 fn returns(ramp: Option<u64>, resume: Resume) -> Returns {
-    let offers = vec![Families { v4: true, v6: false }];
-    Returns { ramp: ramp.map(Duration::from_secs), resume, pools: vec![<[Return; 2]>::default()], offers }
+    let offers = vec![Families {
+        v4: true,
+        v6: false,
+    }];
+    Returns {
+        ramp: ramp.map(Duration::from_secs),
+        resume,
+        pools: vec![<[Return; 2]>::default()],
+        offers,
+    }
 }
 
 const UP: [Option<bool>; 2] = [Some(true), None];
@@ -18,8 +26,15 @@ const DOWN: [Option<bool>; 2] = [Some(false), None];
 fn a_ramp_grows_step_by_step_to_the_whole() {
     let mut returns = returns(Some(100), Resume::Auto);
     assert_eq!(returns.update(0, DOWN, false, at(0)), None);
-    assert_eq!(returns.standing(0, at(0)).share, RAMP_STEPS, "survivors share by their whole weight");
-    assert_eq!(returns.update(0, UP, false, at(1000)), Some(Ramp::Began(Duration::from_secs(100))));
+    assert_eq!(
+        returns.standing(0, at(0)).share,
+        RAMP_STEPS,
+        "survivors share by their whole weight"
+    );
+    assert_eq!(
+        returns.update(0, UP, false, at(1000)),
+        Some(Ramp::Began(Duration::from_secs(100)))
+    );
     let mut shares = Vec::new();
     let mut now = at(1000);
     while let Some(next) = returns.next_step(now) {
@@ -31,7 +46,10 @@ fn a_ramp_grows_step_by_step_to_the_whole() {
     }
     assert_eq!(now, at(1100));
     assert_eq!(shares.len(), 50);
-    assert_eq!((shares[0], shares[1], shares[25], shares[49]), (1, 1, 25, 49));
+    assert_eq!(
+        (shares[0], shares[1], shares[25], shares[49]),
+        (1, 1, 25, 49)
+    );
     assert_eq!(returns.standing(0, now).share, RAMP_STEPS);
 }
 
@@ -40,15 +58,32 @@ fn a_held_pool_waits_for_its_resume_and_then_grows() {
     let mut returns = returns(Some(60), Resume::Manual);
     assert_eq!(returns.resume(0, at(0)), None, "nothing is held");
     returns.update(0, DOWN, false, at(1));
-    assert_eq!(returns.resume(0, at(2)), None, "what is down cannot be resumed");
+    assert_eq!(
+        returns.resume(0, at(2)),
+        None,
+        "what is down cannot be resumed"
+    );
     returns.update(0, UP, false, at(3));
     assert_eq!(returns.standing(0, at(9999)).held, [true, false]);
     assert_eq!(returns.next_step(at(4)), None);
     returns.update(0, DOWN, false, at(5));
-    assert_eq!(returns.standing(0, at(5)).held, [false, false], "it is down, and its survivors are used like any");
+    assert_eq!(
+        returns.standing(0, at(5)).held,
+        [false, false],
+        "it is down, and its survivors are used like any"
+    );
     returns.update(0, UP, false, at(6));
-    assert_eq!(returns.resume(0, at(7)), Some(Some(Ramp::Began(Duration::from_secs(60)))));
-    assert_eq!(returns.standing(0, at(7)), Standing { share: 1, ..Standing::default() });
+    assert_eq!(
+        returns.resume(0, at(7)),
+        Some(Some(Ramp::Began(Duration::from_secs(60))))
+    );
+    assert_eq!(
+        returns.standing(0, at(7)),
+        Standing {
+            share: 1,
+            ..Standing::default()
+        }
+    );
 }
 
 #[test]
@@ -56,7 +91,11 @@ fn an_undone_fall_leaves_everything_as_it_was() {
     let mut held = returns(None, Resume::Manual);
     held.update(0, DOWN, false, at(1));
     held.update(0, UP, true, at(2));
-    assert_eq!(held.standing(0, at(2)), Standing::default(), "it was in use");
+    assert_eq!(
+        held.standing(0, at(2)),
+        Standing::default(),
+        "it was in use"
+    );
     held.update(0, DOWN, false, at(3));
     held.update(0, UP, false, at(4));
     held.update(0, DOWN, false, at(5));
@@ -67,7 +106,11 @@ fn an_undone_fall_leaves_everything_as_it_was() {
     ramping.update(0, UP, false, at(10));
     ramping.update(0, DOWN, false, at(20));
     ramping.update(0, UP, true, at(30));
-    assert_eq!(ramping.standing(0, at(60)).share, 25, "its ramp goes on from its start");
+    assert_eq!(
+        ramping.standing(0, at(60)).share,
+        25,
+        "its ramp goes on from its start"
+    );
 }
 
 #[test]
@@ -76,9 +119,19 @@ fn families_that_are_split_are_held_apart() {
     returns.offers = vec![Families { v4: true, v6: true }];
     returns.update(0, [Some(true), Some(false)], false, at(0));
     returns.update(0, [Some(true), Some(true)], false, at(1));
-    assert_eq!(returns.standing(0, at(1)), Standing { held: [false, true], ..Standing::default() });
+    assert_eq!(
+        returns.standing(0, at(1)),
+        Standing {
+            held: [false, true],
+            ..Standing::default()
+        }
+    );
     returns.resume(0, at(2));
-    assert_eq!(returns.standing(0, at(2)), Standing::default(), "the weight is one number, and IPv4 has all of it");
+    assert_eq!(
+        returns.standing(0, at(2)),
+        Standing::default(),
+        "the weight is one number, and IPv4 has all of it"
+    );
 }
 
 #[test]

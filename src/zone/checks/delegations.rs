@@ -16,12 +16,24 @@ pub(super) fn data_below_dname(index: &Index<'_>, report: &mut Report<'_>) {
         }
         if let Some(dname) = index.dname_above(index.owner_name(owner)) {
             let record = index.zone.records.get(owner.first as usize);
-            report.add(|| index.at_record(&record, format!("a record below the DNAME of {}", index.shown(dname)), HINT));
+            report.add(|| {
+                index.at_record(
+                    &record,
+                    format!("a record below the DNAME of {}", index.shown(dname)),
+                    HINT,
+                )
+            });
         }
     }
     for service in index.zone.services {
         if let Some(dname) = index.dname_above(service.name.as_wire()) {
-            report.add(|| index.at_service(service, format!("a service below the DNAME of {}", index.shown(dname)), HINT));
+            report.add(|| {
+                index.at_service(
+                    service,
+                    format!("a service below the DNAME of {}", index.shown(dname)),
+                    HINT,
+                )
+            });
         }
     }
 }
@@ -29,18 +41,30 @@ pub(super) fn data_below_dname(index: &Index<'_>, report: &mut Report<'_>) {
 pub(super) fn glue_missing(index: &Index<'_>, report: &mut Report<'_>) {
     for (record, target, place) in index.targets() {
         // Only the addresses of servers inside what they serve cannot be found anywhere else.
-        if record.rtype != RrType::NS || index.is_apex(record.owner) || !is_within(target, record.owner) {
+        if record.rtype != RrType::NS
+            || index.is_apex(record.owner)
+            || !is_within(target, record.owner)
+        {
             continue;
         }
-        let Place::Delegated { owner } = place else { continue };
+        let Place::Delegated { owner } = place else {
+            continue;
+        };
         if index.is_unread(target) {
             continue;
         }
         let has_glue = owner.is_some_and(|(_, owner)| owner.kinds.any(Kinds::A.or(Kinds::AAAA)));
         if !has_glue && index.service(target).is_none() {
             report.add(|| {
-                let message = format!("the name server {} is inside what it serves and has no glue", index.shown(target));
-                index.at_record(&record, message, "write its A or AAAA records in this zone too")
+                let message = format!(
+                    "the name server {} is inside what it serves and has no glue",
+                    index.shown(target)
+                );
+                index.at_record(
+                    &record,
+                    message,
+                    "write its A or AAAA records in this zone too",
+                )
             });
         }
     }
@@ -52,15 +76,20 @@ pub(super) fn data_below_delegation(index: &Index<'_>, report: &mut Report<'_>) 
     }
     let servers = name_servers(index);
     for (at, owner) in index.owners.iter().enumerate() {
-        let Some(cut) = index.cut_of_owner(at) else { continue };
+        let Some(cut) = index.cut_of_owner(at) else {
+            continue;
+        };
         let at_cut = index.owner_name(owner).len() == cut.len();
         let is_glue = || servers[at];
-        let foreign = index.records(owner).map(|(_, record)| record).find(|record| match record.rtype {
-            RrType::A | RrType::AAAA => !is_glue(),
-            // "the parent zone's … DS RRset" and what proves it (RFC 4035 §2.4, §2.6).
-            RrType::NS | RrType::DS | RrType::NSEC | RrType::RRSIG => !at_cut,
-            _ => true,
-        });
+        let foreign = index
+            .records(owner)
+            .map(|(_, record)| record)
+            .find(|record| match record.rtype {
+                RrType::A | RrType::AAAA => !is_glue(),
+                // "the parent zone's … DS RRset" and what proves it (RFC 4035 §2.4, §2.6).
+                RrType::NS | RrType::DS | RrType::NSEC | RrType::RRSIG => !at_cut,
+                _ => true,
+            });
         if let Some(record) = foreign {
             report.add(|| {
                 let message = match at_cut {
@@ -79,8 +108,15 @@ pub(super) fn service_below_delegation(index: &Index<'_>, report: &mut Report<'_
     for service in index.zone.services {
         if let Some(cut) = index.cut(service.name.as_wire()) {
             report.add(|| {
-                let message = format!("a service at or below the delegation of {}", index.shown(cut));
-                index.at_service(service, message, "move it into the delegated zone, or remove the NS records")
+                let message = format!(
+                    "a service at or below the delegation of {}",
+                    index.shown(cut)
+                );
+                index.at_service(
+                    service,
+                    message,
+                    "move it into the delegated zone, or remove the NS records",
+                )
             });
         }
     }
@@ -90,7 +126,14 @@ pub(super) fn service_below_delegation(index: &Index<'_>, report: &mut Report<'_
 fn name_servers(index: &Index<'_>) -> Vec<bool> {
     let mut servers = vec![false; index.owners.len()];
     for (record, _, place) in index.targets() {
-        if let Place::Delegated { owner: Some((at, _)) } | Place::Found { owner: Some((at, _)), .. } = place {
+        if let Place::Delegated {
+            owner: Some((at, _)),
+        }
+        | Place::Found {
+            owner: Some((at, _)),
+            ..
+        } = place
+        {
             servers[at] |= record.rtype == RrType::NS;
         }
     }

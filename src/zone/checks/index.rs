@@ -85,7 +85,10 @@ pub(super) enum Place<'a> {
     Renamed,
     /// It is in the zone, by its own records or a wildcard's: its static records' index among the
     /// owners and its service's among the services. Neither where it does not exist or is empty.
-    Found { owner: Option<(usize, &'a Owner)>, service: Option<(usize, &'a Service)> },
+    Found {
+        owner: Option<(usize, &'a Owner)>,
+        service: Option<(usize, &'a Service)>,
+    },
 }
 
 /// A zone's records and services by name.
@@ -146,7 +149,9 @@ impl<'a> Index<'a> {
         for (at, service) in zone.services.iter().enumerate() {
             index.has_wildcards |= service.name.is_wildcard();
             let hash_of = |at: &u32| hash(zone.services[*at as usize].name.as_wire());
-            index.services.insert_unique(hash(service.name.as_wire()), at as u32, hash_of);
+            index
+                .services
+                .insert_unique(hash(service.name.as_wire()), at as u32, hash_of);
         }
         if index.has_wildcards {
             index.add_existing();
@@ -172,7 +177,9 @@ impl<'a> Index<'a> {
 
     /// An owner's first record that is one of `kinds`.
     pub(super) fn first_of(&self, owner: &Owner, kinds: Kinds) -> Option<Record<'a>> {
-        self.records(owner).map(|(_, record)| record).find(|record| Kinds::of(record.rtype).any(kinds))
+        self.records(owner)
+            .map(|(_, record)| record)
+            .find(|record| Kinds::of(record.rtype).any(kinds))
     }
 
     /// An owner with only one record.
@@ -186,8 +193,14 @@ impl<'a> Index<'a> {
 
     pub(super) fn find(&self, name: &[u8]) -> Option<(usize, &Owner)> {
         let hash = records::hash(name);
-        let same_name = |slot: &Slot| self.owner_name(&self.owners[slot.owner as usize]).eq_ignore_ascii_case(name);
-        let owner = self.slots.find(widen(hash), |slot| slot.hash == hash && same_name(slot))?.owner as usize;
+        let same_name = |slot: &Slot| {
+            self.owner_name(&self.owners[slot.owner as usize])
+                .eq_ignore_ascii_case(name)
+        };
+        let owner = self
+            .slots
+            .find(widen(hash), |slot| slot.hash == hash && same_name(slot))?
+            .owner as usize;
         Some((owner, &self.owners[owner]))
     }
 
@@ -195,7 +208,9 @@ impl<'a> Index<'a> {
     fn find_near(&self, name: &[u8], near: usize) -> Option<(usize, &Owner)> {
         const NEAR: usize = 4;
         let after = self.owners.iter().enumerate().skip(near + 1).take(NEAR);
-        let found = after.into_iter().find(|(_, owner)| self.owner_name(owner).eq_ignore_ascii_case(name));
+        let found = after
+            .into_iter()
+            .find(|(_, owner)| self.owner_name(owner).eq_ignore_ascii_case(name));
         found.or_else(|| self.find(name))
     }
 
@@ -205,13 +220,19 @@ impl<'a> Index<'a> {
         if services.is_empty() {
             return None;
         }
-        let same = |at: &u32| services[*at as usize].name.as_wire().eq_ignore_ascii_case(name);
+        let same = |at: &u32| {
+            services[*at as usize]
+                .name
+                .as_wire()
+                .eq_ignore_ascii_case(name)
+        };
         let at = *self.services.find(hash(name), same)? as usize;
         Some((at, &services[at]))
     }
 
     pub(super) fn apex(&self) -> Option<&Owner> {
-        self.find(self.zone.origin.as_wire()).map(|(_, owner)| owner)
+        self.find(self.zone.origin.as_wire())
+            .map(|(_, owner)| owner)
     }
 
     pub(super) fn is_apex(&self, name: &[u8]) -> bool {
@@ -235,8 +256,14 @@ impl<'a> Index<'a> {
         if !self.has_cuts {
             return None;
         }
-        let above = self.upwards(name).filter(|name| !self.is_apex(name)).filter_map(|name| self.find(name));
-        above.filter(|(_, owner)| owner.kinds.any(Kinds::NS)).last().map(|(at, _)| at as u32)
+        let above = self
+            .upwards(name)
+            .filter(|name| !self.is_apex(name))
+            .filter_map(|name| self.find(name));
+        above
+            .filter(|(_, owner)| owner.kinds.any(Kinds::NS))
+            .last()
+            .map(|(at, _)| at as u32)
     }
 
     /// The nearest DNAME above `name`, a name of the zone.
@@ -244,23 +271,35 @@ impl<'a> Index<'a> {
         if !self.has_dnames {
             return None;
         }
-        self.upwards(name).skip(1).find(|name| self.find(name).is_some_and(|(_, owner)| owner.kinds.any(Kinds::DNAME)))
+        self.upwards(name).skip(1).find(|name| {
+            self.find(name)
+                .is_some_and(|(_, owner)| owner.kinds.any(Kinds::DNAME))
+        })
     }
 
     /// True where the owner of index `at` is below a delegation: nothing of it is served but addresses, as glue.
     pub(super) fn is_occluded(&self, at: usize) -> bool {
-        self.cut_of_owner(at).is_some_and(|cut| cut.len() < self.owner_name(&self.owners[at]).len())
+        self.cut_of_owner(at)
+            .is_some_and(|cut| cut.len() < self.owner_name(&self.owners[at]).len())
     }
 
     /// True where `name` may have records or a service that could not be read.
     pub(super) fn is_unread(&self, name: &[u8]) -> bool {
-        self.zone.unread.covers(&Name::from_wire(name).expect("records hold valid names"))
+        self.zone
+            .unread
+            .covers(&Name::from_wire(name).expect("records hold valid names"))
     }
 
     /// True for the name that says who owns a unit.
     pub(super) fn is_epoch(&self, name: &[u8]) -> bool {
-        let units = self.zone.services.iter().filter(|service| service.unit.is_some());
-        units.filter_map(|unit| Unit::epoch_name(&unit.name).ok()).any(|epoch| epoch.as_wire().eq_ignore_ascii_case(name))
+        let units = self
+            .zone
+            .services
+            .iter()
+            .filter(|service| service.unit.is_some());
+        units
+            .filter_map(|unit| Unit::epoch_name(&unit.name).ok())
+            .any(|epoch| epoch.as_wire().eq_ignore_ascii_case(name))
     }
 
     /// What a query for `name` comes to.
@@ -291,21 +330,35 @@ impl<'a> Index<'a> {
         // "If the source of synthesis does not exist … there will be no wildcard synthesis", and the
         // source is the asterisk below the closest encloser only (RFC 4592 §3.3.1).
         let apex = self.zone.origin.as_wire();
-        let encloser = self.upwards(name).skip(1).find(|name| self.exists(name)).unwrap_or(apex);
+        let encloser = self
+            .upwards(name)
+            .skip(1)
+            .find(|name| self.exists(name))
+            .unwrap_or(apex);
         let mut wildcard = [0; MAX_NAME + 2];
         wildcard[..2].copy_from_slice(b"\x01*");
         wildcard[2..2 + encloser.len()].copy_from_slice(encloser);
         let wildcard = &wildcard[..2 + encloser.len()];
-        Place::Found { owner: self.find(wildcard), service: self.service(wildcard) }
+        Place::Found {
+            owner: self.find(wildcard),
+            service: self.service(wildcard),
+        }
     }
 
     /// Every NS, MX and SRV record with a target, the target, and what that comes to.
     pub(super) fn targets(&self) -> impl Iterator<Item = (Record<'a>, &'a [u8], Place<'_>)> {
         self.links.iter().map(|link| {
             let record = self.zone.records.get(link.record as usize);
-            let target = &record.rdata[target_offset(record.rtype).expect("a record with a target")..];
-            let owner = (link.owner != NONE).then(|| (link.owner as usize, &self.owners[link.owner as usize]));
-            let service = (link.service != NONE).then(|| (link.service as usize, &self.zone.services[link.service as usize]));
+            let target =
+                &record.rdata[target_offset(record.rtype).expect("a record with a target")..];
+            let owner = (link.owner != NONE)
+                .then(|| (link.owner as usize, &self.owners[link.owner as usize]));
+            let service = (link.service != NONE).then(|| {
+                (
+                    link.service as usize,
+                    &self.zone.services[link.service as usize],
+                )
+            });
             let place = match link.kind {
                 LinkKind::Outside => Place::Outside,
                 LinkKind::Delegated => Place::Delegated { owner },
@@ -317,35 +370,69 @@ impl<'a> Index<'a> {
     }
 
     /// A finding at a record.
-    pub(super) fn at_record(&self, record: &Record<'_>, message: String, hint: &'static str) -> Finding {
-        Finding { at: record.at(), key: format!("{} {}", self.shown(record.owner), record.rtype), message, hint }
+    pub(super) fn at_record(
+        &self,
+        record: &Record<'_>,
+        message: String,
+        hint: &'static str,
+    ) -> Finding {
+        Finding {
+            at: record.at(),
+            key: format!("{} {}", self.shown(record.owner), record.rtype),
+            message,
+            hint,
+        }
     }
 
     /// A finding at a service.
-    pub(super) fn at_service(&self, service: &Service, message: String, hint: &'static str) -> Finding {
-        let name = service.unit.as_ref().map_or(&service.name, |unit| &unit.rules.service);
+    pub(super) fn at_service(
+        &self,
+        service: &Service,
+        message: String,
+        hint: &'static str,
+    ) -> Finding {
+        let name = service
+            .unit
+            .as_ref()
+            .map_or(&service.name, |unit| &unit.rules.service);
         let key = format!("services.{}", name.relative_to(self.zone.origin));
-        Finding { at: service.at.clone(), key, message, hint }
+        Finding {
+            at: service.at.clone(),
+            key,
+            message,
+            hint,
+        }
     }
 
     /// A finding about the zone as a whole.
     pub(super) fn at_zone(&self, message: String, hint: &'static str) -> Finding {
-        Finding { at: self.zone.at.clone(), key: "zone".to_owned(), message, hint }
+        Finding {
+            at: self.zone.at.clone(),
+            key: "zone".to_owned(),
+            message,
+            hint,
+        }
     }
 
     /// A name as the operator writes it in this zone.
     pub(super) fn shown(&self, name: &[u8]) -> String {
-        Name::from_wire(name).expect("records hold valid names").relative_to(self.zone.origin)
+        Name::from_wire(name)
+            .expect("records hold valid names")
+            .relative_to(self.zone.origin)
     }
 
     /// `name` and the names above it, up to the apex.
     fn upwards<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = &'n [u8]> + use<'n> {
         let end = self.zone.origin.as_wire().len();
-        std::iter::successors(Some(name), move |name| (name.len() > end).then(|| &name[1 + usize::from(name[0])..]))
+        std::iter::successors(Some(name), move |name| {
+            (name.len() > end).then(|| &name[1 + usize::from(name[0])..])
+        })
     }
 
     fn exists(&self, name: &[u8]) -> bool {
-        self.existing.find(hash(name), |known| known.eq_ignore_ascii_case(name)).is_some()
+        self.existing
+            .find(hash(name), |known| known.eq_ignore_ascii_case(name))
+            .is_some()
     }
 
     fn add_records(&mut self) {
@@ -379,15 +466,29 @@ impl<'a> Index<'a> {
         let (owners, records) = (&self.owners, self.zone.records);
         let hash = records.owner_hash(at as usize);
         let same_name = |slot: &Slot| {
-            slot.hash == hash && records.get(owners[slot.owner as usize].first as usize).owner.eq_ignore_ascii_case(name)
+            slot.hash == hash
+                && records
+                    .get(owners[slot.owner as usize].first as usize)
+                    .owner
+                    .eq_ignore_ascii_case(name)
         };
-        match self.slots.entry(widen(hash), same_name, |slot| widen(slot.hash)) {
+        match self
+            .slots
+            .entry(widen(hash), same_name, |slot| widen(slot.hash))
+        {
             Entry::Occupied(slot) => slot.get().owner as usize,
             Entry::Vacant(slot) => {
                 let owner = owners.len();
-                slot.insert(Slot { hash, owner: owner as u32 });
+                slot.insert(Slot {
+                    hash,
+                    owner: owner as u32,
+                });
                 self.has_wildcards |= name.starts_with(b"\x01*");
-                self.owners.push(Owner { first: at, last: at, kinds: Kinds(0) });
+                self.owners.push(Owner {
+                    first: at,
+                    last: at,
+                    kinds: Kinds(0),
+                });
                 owner
             }
         }
@@ -405,18 +506,38 @@ impl<'a> Index<'a> {
             }
             let parent = &name[1 + usize::from(name[0])..];
             if !parent_before.0.eq_ignore_ascii_case(parent) {
-                let is_before = at > 0 && self.owner_name(&self.owners[at - 1]).eq_ignore_ascii_case(parent);
-                let cut = if is_before { self.cuts[at - 1] } else { self.topmost_cut(parent).unwrap_or(NONE) };
+                let is_before = at > 0
+                    && self
+                        .owner_name(&self.owners[at - 1])
+                        .eq_ignore_ascii_case(parent);
+                let cut = if is_before {
+                    self.cuts[at - 1]
+                } else {
+                    self.topmost_cut(parent).unwrap_or(NONE)
+                };
                 parent_before = (parent, cut);
             }
-            let own = if owner.kinds.any(Kinds::NS) { at as u32 } else { NONE };
-            self.cuts.push(if parent_before.1 == NONE { own } else { parent_before.1 });
+            let own = if owner.kinds.any(Kinds::NS) {
+                at as u32
+            } else {
+                NONE
+            };
+            self.cuts.push(if parent_before.1 == NONE {
+                own
+            } else {
+                parent_before.1
+            });
         }
     }
 
     fn add_links(&mut self) {
         let mut links = Vec::new();
-        for (at, owner) in self.owners.iter().enumerate().filter(|(_, owner)| owner.kinds.any(Kinds::NS.or(Kinds::OTHER))) {
+        for (at, owner) in self
+            .owners
+            .iter()
+            .enumerate()
+            .filter(|(_, owner)| owner.kinds.any(Kinds::NS.or(Kinds::OTHER)))
+        {
             let (is_cut_off, is_occluded) = (self.cut_of_owner(at).is_some(), self.is_occluded(at));
             for (record, Record { rtype, rdata, .. }) in self.records(owner) {
                 // What others are to answer is not served.
@@ -435,13 +556,23 @@ impl<'a> Index<'a> {
     }
 
     fn add_existing(&mut self) {
-        let owners: Vec<&'a [u8]> = self.owners.iter().map(|owner| self.owner_name(owner)).collect();
-        for name in owners.into_iter().chain(self.zone.services.iter().map(|service| service.name.as_wire())) {
+        let owners: Vec<&'a [u8]> = self
+            .owners
+            .iter()
+            .map(|owner| self.owner_name(owner))
+            .collect();
+        for name in owners.into_iter().chain(
+            self.zone
+                .services
+                .iter()
+                .map(|service| service.name.as_wire()),
+        ) {
             for name in self.upwards(name) {
                 if self.exists(name) {
                     break;
                 }
-                self.existing.insert_unique(hash(name), name, |name| hash(name));
+                self.existing
+                    .insert_unique(hash(name), name, |name| hash(name));
             }
         }
     }
@@ -456,7 +587,12 @@ impl Link {
             Place::Found { owner, service } => (LinkKind::Found, owner.as_ref(), service.as_ref()),
         };
         let owner = owner.map_or(NONE, |(at, _)| *at as u32);
-        Link { record, owner, service: service.map_or(NONE, |(at, _)| *at as u32), kind }
+        Link {
+            record,
+            owner,
+            service: service.map_or(NONE, |(at, _)| *at as u32),
+            kind,
+        }
     }
 }
 

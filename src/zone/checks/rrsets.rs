@@ -8,9 +8,19 @@ use crate::dns::RrType;
 use crate::zone::{RR_FIXED, Record};
 
 pub(super) fn soa_missing(index: &Index<'_>, report: &mut Report<'_>) {
-    if !index.apex().is_some_and(|apex| apex.kinds.any(Kinds::SOA)) && !index.zone.unread.covers(index.zone.origin) {
-        let message = format!("the zone {} has no SOA record at its apex", index.zone.origin);
-        report.add(|| index.at_zone(message, "write one, like: @ 3600 SOA ns1 hostmaster 1 3600 600 604800 20"));
+    if !index.apex().is_some_and(|apex| apex.kinds.any(Kinds::SOA))
+        && !index.zone.unread.covers(index.zone.origin)
+    {
+        let message = format!(
+            "the zone {} has no SOA record at its apex",
+            index.zone.origin
+        );
+        report.add(|| {
+            index.at_zone(
+                message,
+                "write one, like: @ 3600 SOA ns1 hostmaster 1 3600 600 604800 20",
+            )
+        });
     }
 }
 
@@ -23,16 +33,30 @@ pub(super) fn soa_not_at_apex(index: &Index<'_>, report: &mut Report<'_>) {
         for record in of_type(index, owner, RrType::SOA) {
             report.add(|| {
                 let message = format!("a SOA record below the apex {}", index.zone.origin);
-                index.at_record(&record, message, "a zone of its own needs a zone file of its own")
+                index.at_record(
+                    &record,
+                    message,
+                    "a zone of its own needs a zone file of its own",
+                )
             });
         }
     }
 }
 
 pub(super) fn ns_missing(index: &Index<'_>, report: &mut Report<'_>) {
-    if !index.apex().is_some_and(|apex| apex.kinds.any(Kinds::NS)) && !index.zone.unread.covers(index.zone.origin) {
-        let message = format!("the zone {} has no NS record at its apex", index.zone.origin);
-        report.add(|| index.at_zone(message, "write one for each server of the zone, like: @ 3600 NS ns1"));
+    if !index.apex().is_some_and(|apex| apex.kinds.any(Kinds::NS))
+        && !index.zone.unread.covers(index.zone.origin)
+    {
+        let message = format!(
+            "the zone {} has no NS record at its apex",
+            index.zone.origin
+        );
+        report.add(|| {
+            index.at_zone(
+                message,
+                "write one for each server of the zone, like: @ 3600 NS ns1",
+            )
+        });
     }
 }
 
@@ -40,17 +64,32 @@ pub(super) fn out_of_zone(index: &Index<'_>, report: &mut Report<'_>) {
     for at in &index.outside {
         let record = index.zone.records.get(*at as usize);
         report.add(|| {
-            let message = format!("{} is not in the zone {}", record.owner_name(), index.zone.origin);
-            index.at_record(&record, message, "a name is relative to the zone unless it ends in a dot")
+            let message = format!(
+                "{} is not in the zone {}",
+                record.owner_name(),
+                index.zone.origin
+            );
+            index.at_record(
+                &record,
+                message,
+                "a name is relative to the zone unless it ends in a dot",
+            )
         });
     }
 }
 
 pub(super) fn cname_at_apex(index: &Index<'_>, report: &mut Report<'_>) {
-    if let Some(record) = index.apex().and_then(|apex| index.first_of(apex, Kinds::CNAME)) {
+    if let Some(record) = index
+        .apex()
+        .and_then(|apex| index.first_of(apex, Kinds::CNAME))
+    {
         let message = "a CNAME at the apex, where SOA and NS are".to_owned();
         report.add(|| {
-            index.at_record(&record, message, "write addresses, or a service with address endpoints as [services.\"@\"]")
+            index.at_record(
+                &record,
+                message,
+                "write addresses, or a service with address endpoints as [services.\"@\"]",
+            )
         });
     }
 }
@@ -60,18 +99,34 @@ pub(super) fn cname_and_other_data(index: &Index<'_>, report: &mut Report<'_>) {
     let beside = Kinds::CNAME.or(Kinds::DNSSEC);
     for owner in with(index, Kinds::CNAME).filter(|owner| !index.is_apex(index.owner_name(owner))) {
         let others = owner.kinds.without(beside);
-        let (Some(cname), Some(other)) = (index.first_of(owner, Kinds::CNAME), index.first_of(owner, others)) else {
+        let (Some(cname), Some(other)) = (
+            index.first_of(owner, Kinds::CNAME),
+            index.first_of(owner, others),
+        ) else {
             continue;
         };
         report.add(|| {
-            let message = format!("a CNAME beside the {} record of {}", other.rtype, other.at());
-            index.at_record(&cname, message, "a name with a CNAME takes every other type from its target: keep one or the other")
+            let message = format!(
+                "a CNAME beside the {} record of {}",
+                other.rtype,
+                other.at()
+            );
+            index.at_record(
+                &cname,
+                message,
+                "a name with a CNAME takes every other type from its target: keep one or the other",
+            )
         });
     }
 }
 
 pub(super) fn cname_twice(index: &Index<'_>, report: &mut Report<'_>) {
-    single(index, report, RrType::CNAME, "keep one; to share by weight write a service with name endpoints");
+    single(
+        index,
+        report,
+        RrType::CNAME,
+        "keep one; to share by weight write a service with name endpoints",
+    );
 }
 
 pub(super) fn dname_twice(index: &Index<'_>, report: &mut Report<'_>) {
@@ -93,10 +148,21 @@ pub(super) fn wildcard_delegation(index: &Index<'_>, report: &mut Report<'_>) {
 
 pub(super) fn mixed_ttls(index: &Index<'_>, report: &mut Report<'_>) {
     for_each_rrset(index, |set| {
-        let lowest = set.iter().map(|record| record.ttl).min().expect("an RRset has records");
-        let highest = set.iter().map(|record| record.ttl).max().expect("an RRset has records");
+        let lowest = set
+            .iter()
+            .map(|record| record.ttl)
+            .min()
+            .expect("an RRset has records");
+        let highest = set
+            .iter()
+            .map(|record| record.ttl)
+            .max()
+            .expect("an RRset has records");
         if lowest != highest {
-            let odd = set.iter().find(|record| record.ttl != set[0].ttl).expect("two TTLs differ");
+            let odd = set
+                .iter()
+                .find(|record| record.ttl != set[0].ttl)
+                .expect("two TTLs differ");
             report.add(|| {
                 let message = format!("the records of this RRset have TTLs from {lowest} to {highest}; {lowest} is used for all");
                 index.at_record(odd, message, "give them one TTL")
@@ -113,9 +179,15 @@ pub(super) fn duplicate_record(index: &Index<'_>, report: &mut Report<'_>) {
         let mut by_rdata: Vec<&Record<'_>> = set.iter().collect();
         // A stable order: of equal records the one written first stays first.
         by_rdata.sort_by(|a, b| canonical_order(a, b));
-        for pair in by_rdata.windows(2).filter(|pair| canonical_order(pair[0], pair[1]).is_eq()) {
+        for pair in by_rdata
+            .windows(2)
+            .filter(|pair| canonical_order(pair[0], pair[1]).is_eq())
+        {
             report.add(|| {
-                let message = format!("the same record as that of {}; it is served once", pair[0].at());
+                let message = format!(
+                    "the same record as that of {}; it is served once",
+                    pair[0].at()
+                );
                 index.at_record(pair[1], message, "remove one of them")
             });
         }
@@ -150,19 +222,37 @@ fn single(index: &Index<'_>, report: &mut Report<'_>, rtype: RrType, hint: &'sta
     };
     for owner in with(index, kinds).filter(|owner| !Index::is_single(owner)) {
         let mut records = of_type(index, owner, rtype);
-        let Some(first) = records.next() else { continue };
+        let Some(first) = records.next() else {
+            continue;
+        };
         if let Some(second) = records.find(|record| canonical_order(record, &first).is_ne()) {
-            report.add(|| index.at_record(&second, format!("a second {rtype} beside that of {}", first.at()), hint));
+            report.add(|| {
+                index.at_record(
+                    &second,
+                    format!("a second {rtype} beside that of {}", first.at()),
+                    hint,
+                )
+            });
         }
     }
 }
 
 fn with<'i>(index: &'i Index<'_>, kinds: Kinds) -> impl Iterator<Item = &'i Owner> {
-    index.owners.iter().filter(move |owner| owner.kinds.any(kinds))
+    index
+        .owners
+        .iter()
+        .filter(move |owner| owner.kinds.any(kinds))
 }
 
-fn of_type<'a>(index: &Index<'a>, owner: &Owner, rtype: RrType) -> impl Iterator<Item = Record<'a>> {
-    index.records(owner).map(|(_, record)| record).filter(move |record| record.rtype == rtype)
+fn of_type<'a>(
+    index: &Index<'a>,
+    owner: &Owner,
+    rtype: RrType,
+) -> impl Iterator<Item = Record<'a>> {
+    index
+        .records(owner)
+        .map(|(_, record)| record)
+        .filter(move |record| record.rtype == rtype)
 }
 
 /// Calls `run` with each RRset that may have several records, in the order they are written.
@@ -172,7 +262,9 @@ fn for_each_rrset<'a>(index: &Index<'a>, mut run: impl FnMut(&[Record<'a>])) {
         records.clear();
         records.extend(index.records(owner).map(|(_, record)| record));
         records.sort_by_key(|record| record.rtype);
-        records.chunk_by(|a, b| a.rtype == b.rtype).for_each(&mut run);
+        records
+            .chunk_by(|a, b| a.rtype == b.rtype)
+            .for_each(&mut run);
     }
 }
 
@@ -185,5 +277,9 @@ fn canonical_order(a: &Record<'_>, b: &Record<'_>) -> Ordering {
         _ => return a.rdata.cmp(b.rdata),
     };
     let (a, b) = (a.rdata.split_at(name_at), b.rdata.split_at(name_at));
-    a.0.cmp(b.0).then_with(|| a.1.iter().map(u8::to_ascii_lowercase).cmp(b.1.iter().map(u8::to_ascii_lowercase)))
+    a.0.cmp(b.0).then_with(|| {
+        a.1.iter()
+            .map(u8::to_ascii_lowercase)
+            .cmp(b.1.iter().map(u8::to_ascii_lowercase))
+    })
 }

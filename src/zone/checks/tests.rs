@@ -8,7 +8,8 @@ use super::*;
 use crate::dns::RrType;
 use crate::dns::Ttl;
 use crate::model::{
-    Endpoint, FamilyRule, Need, Pool, RegionId, Resume, Route, Share, Takeover, Target, Unit, UnitRules, Weight, ZoneId,
+    Endpoint, FamilyRule, Need, Pool, RegionId, Resume, Route, Share, Takeover, Target, Unit,
+    UnitRules, Weight, ZoneId,
 };
 use crate::zone::{Include, IncludeError, Input, Record, parse, target_offset};
 
@@ -16,7 +17,11 @@ struct NoFiles;
 
 impl Include for NoFiles {
     fn read(&mut self, _: &str, _: &str, _: u64) -> Result<Input, IncludeError> {
-        Err(IncludeError { rule: "include-failed", message: "there are no files".to_owned(), hint: None })
+        Err(IncludeError {
+            rule: "include-failed",
+            message: "there are no files".to_owned(),
+            hint: None,
+        })
     }
 }
 
@@ -28,7 +33,14 @@ fn records(origin: &str, text: &str) -> Records {
     let mut diagnostics = Diagnostics::default();
     let input = Input::whole("z", Arc::<str>::from(text).into());
     let records = parse(&input, &name(origin), &mut NoFiles, &mut diagnostics);
-    assert!(!diagnostics.has_errors(), "{:?}", diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>());
+    assert!(
+        !diagnostics.has_errors(),
+        "{:?}",
+        diagnostics
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    );
     records
 }
 
@@ -83,18 +95,43 @@ fn unit(line: u32, owner: &str) -> Service {
         grace: Duration::from_secs(5),
         fence_answer: vec![],
     };
-    Service { route: Route::Unit, unit: Some(Unit { index: 0, owner: RegionId(0), rules: rules.into() }), ..service }
+    Service {
+        route: Route::Unit,
+        unit: Some(Unit {
+            index: 0,
+            owner: RegionId(0),
+            rules: rules.into(),
+        }),
+        ..service
+    }
 }
 
 fn region() -> Region {
-    Region { name: "eu-west".to_owned(), coordinates: None, metro: None, labels: Default::default(), bias: 0, capacity: None }
+    Region {
+        name: "eu-west".to_owned(),
+        coordinates: None,
+        metro: None,
+        labels: Default::default(),
+        bias: 0,
+        capacity: None,
+    }
 }
 
 fn check_records(records: &Records, services: &[Service], complete: bool) -> Vec<String> {
     let (origin, at) = (name("gtm.example."), At::new("z.toml", 1, 1, 4));
     let regions = [region()];
-    let unread = Unread { anywhere: !complete, ..Unread::default() };
-    let zone = ZoneUnderCheck { origin: &origin, at: &at, records, services, regions: &regions, unread: &unread };
+    let unread = Unread {
+        anywhere: !complete,
+        ..Unread::default()
+    };
+    let zone = ZoneUnderCheck {
+        origin: &origin,
+        at: &at,
+        records,
+        services,
+        regions: &regions,
+        unread: &unread,
+    };
     let mut diagnostics = Diagnostics::default();
     check(&zone, &mut diagnostics);
     diagnostics.iter().map(ToString::to_string).collect()
@@ -103,7 +140,11 @@ fn check_records(records: &Records, services: &[Service], complete: bool) -> Vec
 /// What is found in `text` after an apex that is as it must be, in lines 1 and 2, and ns1 in line 3.
 fn found(text: &str, services: &[Service]) -> Vec<String> {
     let apex = "$TTL 60\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nns1 A 192.0.2.53\n";
-    check_records(&records("gtm.example.", &format!("{apex}{text}")), services, true)
+    check_records(
+        &records("gtm.example.", &format!("{apex}{text}")),
+        services,
+        true,
+    )
 }
 
 const A: &[&str] = &["192.0.2.1"];
@@ -121,7 +162,10 @@ fn a_zone_that_is_right_gives_nothing() {
         service(11, "*.svc", A),
         service(12, "alias", &["www.gtm.example.", "x.example."]),
     ];
-    assert_eq!(found(&text.replace(" al2", "al2"), &services), [] as [&str; 0]);
+    assert_eq!(
+        found(&text.replace(" al2", "al2"), &services),
+        [] as [&str; 0]
+    );
 }
 
 #[test]
@@ -130,7 +174,11 @@ fn every_rule_finds_what_breaks_it() {
     let mut several = service(9, "www", alias);
     several.answers = 2;
     let cases: Vec<(&str, Vec<Service>, &str)> = vec![
-        ("@ SOA ns1 h 2 2 3 4 5", vec![], "z:5:1: error[soa-twice]: @ SOA: a second SOA beside that of z:2:1 (keep one of them)"),
+        (
+            "@ SOA ns1 h 2 2 3 4 5",
+            vec![],
+            "z:5:1: error[soa-twice]: @ SOA: a second SOA beside that of z:2:1 (keep one of them)",
+        ),
         (
             "a SOA ns1 h 2 2 3 4 5",
             vec![],
@@ -365,7 +413,11 @@ fn every_rule_finds_what_breaks_it() {
         ),
         (
             "_acme-challenge.v CNAME far.example.",
-            vec![service(9, "*.w", alias), service(10, "*.v", alias), service(11, "*.u", A)],
+            vec![
+                service(9, "*.w", alias),
+                service(10, "*.v", alias),
+                service(11, "*.u", A),
+            ],
             "z.toml:9:1: warning[acme-below-wildcard]: services.*.w: the wildcard answers for _acme-challenge.w too, with a \
              CNAME: a certificate's challenge there is looked for at x.example. (write that name's own record, a TXT or a \
              CNAME to where challenges are kept, if you prove names by DNS)",
@@ -375,9 +427,16 @@ fn every_rule_finds_what_breaks_it() {
         assert_eq!(found(text, services), [*message], "{text}");
     }
     let elsewhere = ["soa-missing", "ns-missing", "rrset-too-large"];
-    for check in CHECKS.iter().filter(|check| !elsewhere.contains(&check.rule)) {
+    for check in CHECKS
+        .iter()
+        .filter(|check| !elsewhere.contains(&check.rule))
+    {
         let mark = format!("[{}]", check.rule);
-        assert!(cases.iter().any(|(.., message)| message.contains(&mark)), "no case for {}", check.rule);
+        assert!(
+            cases.iter().any(|(.., message)| message.contains(&mark)),
+            "no case for {}",
+            check.rule
+        );
     }
 }
 
@@ -388,38 +447,64 @@ fn an_apex_needs_soa_and_ns_where_the_zone_was_read_whole() {
                    3600 SOA ns1 hostmaster 1 3600 600 604800 20)";
     let no_servers = "z.toml:1:1: error[ns-missing]: zone: the zone gtm.example. has no NS record at its apex (write one for each \
                       server of the zone, like: @ 3600 NS ns1)";
-    assert_eq!(check_records(&Records::default(), &[], true), [missing, no_servers]);
-    assert_eq!(check_records(&Records::default(), &[], false), [] as [&str; 0]);
-    assert_eq!(check_records(&zone, &[], false).len(), 1, "the A record at the delegation is there, whatever was not read");
+    assert_eq!(
+        check_records(&Records::default(), &[], true),
+        [missing, no_servers]
+    );
+    assert_eq!(
+        check_records(&Records::default(), &[], false),
+        [] as [&str; 0]
+    );
+    assert_eq!(
+        check_records(&zone, &[], false).len(),
+        1,
+        "the A record at the delegation is there, whatever was not read"
+    );
 }
 
 #[test]
 fn an_rrset_that_no_message_can_carry_is_refused() {
-    let text: String = (0..4063).map(|i| format!("a A 10.0.{}.{}\n", i / 256, i % 256)).collect();
+    let text: String = (0..4063)
+        .map(|i| format!("a A 10.0.{}.{}\n", i / 256, i % 256))
+        .collect();
     assert_eq!(
         found(&text, &[]),
-        ["z:5:1: error[rrset-too-large]: a A: the 4063 records of this RRset take 65008 octets, and a message has room for \
-          65000 (spread them over several names)"]
+        [
+            "z:5:1: error[rrset-too-large]: a A: the 4063 records of this RRset take 65008 octets, and a message has room for \
+          65000 (spread them over several names)"
+        ]
     );
 }
 
 #[test]
 fn many_findings_of_one_rule_are_counted_and_not_all_shown() {
-    let text: String = (0..60).map(|i| format!("a{i}.example. A 192.0.2.1\n")).collect();
+    let text: String = (0..60)
+        .map(|i| format!("a{i}.example. A 192.0.2.1\n"))
+        .collect();
     let found = found(&text, &[]);
     assert_eq!(found.len(), 51);
-    assert_eq!(found[50], "z.toml:1:1: error[out-of-zone]: zone: 10 more of these in the zone are not shown");
+    assert_eq!(
+        found[50],
+        "z.toml:1:1: error[out-of-zone]: zone: 10 more of these in the zone are not shown"
+    );
 }
 
 #[test]
 fn a_long_chain_is_walked_without_recursion_and_shown_in_part() {
-    let mut text: String = (0..50_000).map(|i| format!("a{i} CNAME a{}\n", i + 1)).collect();
-    assert_eq!(found(&format!("{text}a50000 A 192.0.2.1\n"), &[]), [] as [&str; 0]);
+    let mut text: String = (0..50_000)
+        .map(|i| format!("a{i} CNAME a{}\n", i + 1))
+        .collect();
+    assert_eq!(
+        found(&format!("{text}a50000 A 192.0.2.1\n"), &[]),
+        [] as [&str; 0]
+    );
     text.push_str("a50000 CNAME a0\n");
     assert_eq!(
         found(&text, &[]),
-        ["z:5:1: error[cname-loop]: a0 CNAME: a loop of CNAMEs: a0 → a1 → a2 → a3 → a4 → a5 → a6 → a7 → … → a0 (one of them \
-          must lead to an address)"]
+        [
+            "z:5:1: error[cname-loop]: a0 CNAME: a loop of CNAMEs: a0 → a1 → a2 → a3 → a4 → a5 → a6 → a7 → … → a0 (one of them \
+          must lead to an address)"
+        ]
     );
 }
 
@@ -437,11 +522,24 @@ fn zones_may_lie_inside_each_other_only_where_they_are_delegated() {
     let parts: Vec<(Name, At, Records)> = texts
         .iter()
         .enumerate()
-        .map(|(at, (origin, text))| (name(origin), At::new(Arc::from(format!("{at}.toml")), 1, 1, 4), records(origin, text)))
+        .map(|(at, (origin, text))| {
+            (
+                name(origin),
+                At::new(Arc::from(format!("{at}.toml")), 1, 1, 4),
+                records(origin, text),
+            )
+        })
         .collect();
     let zones: Vec<_> = parts
         .iter()
-        .map(|(origin, at, records)| ZoneUnderCheck { origin, at, records, services: &[], regions: &[], unread: &records.unread })
+        .map(|(origin, at, records)| ZoneUnderCheck {
+            origin,
+            at,
+            records,
+            services: &[],
+            regions: &[],
+            unread: &records.unread,
+        })
         .collect();
     let mut diagnostics = Diagnostics::default();
     check_overlap(&zones, &mut diagnostics);
@@ -460,7 +558,11 @@ fn zones_may_lie_inside_each_other_only_where_they_are_delegated() {
     );
     diagnostics = Diagnostics::default();
     check_overlap(&[zones[0], zones[1], zones[2], zones[6]], &mut diagnostics);
-    assert_eq!(diagnostics.iter().count(), 0, "delegated at the origin, or above it");
+    assert_eq!(
+        diagnostics.iter().count(),
+        0,
+        "delegated at the origin, or above it"
+    );
 }
 
 /// Delegations with glue below each: first in the order of most files, then with all glue at the end.
@@ -479,16 +581,33 @@ fn many_delegations_are_judged_one_by_one() {
     for glue_apart in [false, true] {
         let good = cuts(glue_apart);
         assert_eq!(found(&good, &[]), [] as [&str; 0]);
-        let bad = format!("{}www.d7 A 192.0.2.9\nx.d2999 TXT x\n", good.replace("ns2.d1234 A", "ns3.d1234 A"));
+        let bad = format!(
+            "{}www.d7 A 192.0.2.9\nx.d2999 TXT x\n",
+            good.replace("ns2.d1234 A", "ns3.d1234 A")
+        );
         let head = |line: &String| line.split(": ").take(3).collect::<Vec<_>>().join(" ");
         let mut rules: Vec<String> = found(&bad, &[]).iter().map(head).collect();
         // Four lines of the apex come first.
-        let line = |owner: &str| 5 + bad.lines().position(|line| line.starts_with(owner)).unwrap();
+        let line = |owner: &str| {
+            5 + bad
+                .lines()
+                .position(|line| line.starts_with(owner))
+                .unwrap()
+        };
         let mut expected = [
             format!("z:{}:1 error[glue-missing] d1234 NS", line("d1234 NS") + 1),
-            format!("z:{}:1 warning[data-below-delegation] ns3.d1234 A", line("ns3.d1234")),
-            format!("z:{}:1 warning[data-below-delegation] www.d7 A", line("www.d7")),
-            format!("z:{}:1 warning[data-below-delegation] x.d2999 TXT", line("x.d2999")),
+            format!(
+                "z:{}:1 warning[data-below-delegation] ns3.d1234 A",
+                line("ns3.d1234")
+            ),
+            format!(
+                "z:{}:1 warning[data-below-delegation] www.d7 A",
+                line("www.d7")
+            ),
+            format!(
+                "z:{}:1 warning[data-below-delegation] x.d2999 TXT",
+                line("x.d2999")
+            ),
         ];
         rules.sort();
         expected.sort();
@@ -498,7 +617,8 @@ fn many_delegations_are_judged_one_by_one() {
 
 /// A name of few labels, so that many are one another's parents and targets.
 fn few_names() -> impl Strategy<Value = String> {
-    prop::collection::vec(prop::sample::select(vec!["a", "A", "b", "ns", "*"]), 1..4).prop_map(|labels| labels.join("."))
+    prop::collection::vec(prop::sample::select(vec!["a", "A", "b", "ns", "*"]), 1..4)
+        .prop_map(|labels| labels.join("."))
 }
 
 proptest! {

@@ -12,8 +12,15 @@ struct Files(BTreeMap<&'static str, String>);
 
 impl Include for Files {
     fn read(&mut self, path: &str, _: &str, _: u64) -> Result<Input, IncludeError> {
-        let none = || IncludeError { rule: "include-failed", message: "no such file".to_owned(), hint: None };
-        self.0.get(path).map(|text| input(path, text)).ok_or_else(none)
+        let none = || IncludeError {
+            rule: "include-failed",
+            message: "no such file".to_owned(),
+            hint: None,
+        };
+        self.0
+            .get(path)
+            .map(|text| input(path, text))
+            .ok_or_else(none)
     }
 }
 
@@ -26,7 +33,12 @@ fn origin() -> Name {
 }
 
 fn parse_with(text: &str, files: &[(&'static str, &str)]) -> (Records, Diagnostics) {
-    let mut files = Files(files.iter().map(|(name, text)| (*name, (*text).to_owned())).collect());
+    let mut files = Files(
+        files
+            .iter()
+            .map(|(name, text)| (*name, (*text).to_owned()))
+            .collect(),
+    );
     let mut diagnostics = Diagnostics::default();
     let records = parse(&input("z", text), &origin(), &mut files, &mut diagnostics);
     (records, diagnostics)
@@ -38,7 +50,12 @@ fn lines(records: &Records) -> Vec<String> {
         .iter()
         .map(|r| {
             let hex: String = r.rdata.iter().map(|b| format!("{b:02x}")).collect();
-            format!("{} {} {} {hex}", r.owner_name().relative_to(&origin()), r.ttl, r.rtype)
+            format!(
+                "{} {} {} {hex}",
+                r.owner_name().relative_to(&origin()),
+                r.ttl,
+                r.rtype
+            )
         })
         .collect()
 }
@@ -51,7 +68,11 @@ fn read(text: &str) -> Vec<String> {
 }
 
 fn messages(text: &str) -> Vec<String> {
-    parse_with(text, &[]).1.iter().map(ToString::to_string).collect()
+    parse_with(text, &[])
+        .1
+        .iter()
+        .map(ToString::to_string)
+        .collect()
 }
 
 #[test]
@@ -75,12 +96,20 @@ fn owners_ttls_and_classes_stand_in_every_legal_order() {
 
 #[test]
 fn a_ttl_is_inherited_and_a_first_soa_lends_its_minimum() {
-    assert_eq!(read("a 5 A 192.0.2.1\nb A 192.0.2.2"), ["a 5 A c0000201", "b 5 A c0000202"]);
+    assert_eq!(
+        read("a 5 A 192.0.2.1\nb A 192.0.2.2"),
+        ["a 5 A c0000201", "b 5 A c0000202"]
+    );
     let (records, diagnostics) = parse_with("@ SOA . . 1 2 3 4 20\na A 192.0.2.2", &[]);
     assert_eq!(lines(&records)[1], "a 20 A c0000202");
     assert_eq!(
-        diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["z:1:3: warning[ttl-from-soa]: @ SOA: no TTL is written; the SOA's minimum, 20, is taken (write $TTL above it)"]
+        diagnostics
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        [
+            "z:1:3: warning[ttl-from-soa]: @ SOA: no TTL is written; the SOA's minimum, 20, is taken (write $TTL above it)"
+        ]
     );
 }
 
@@ -94,12 +123,24 @@ fn every_type_is_read_to_its_wire_form() {
         ("DNAME a.", "016100"),
         (r"PTR a\.b\099.", "04612e626300"),
         ("MX 10 .", "000a00"),
-        (r#"TXT "a;\"b" c\ d "" \255é"#, "04613b22620363206400 03ffc3a9"),
+        (
+            r#"TXT "a;\"b" c\ d "" \255é"#,
+            "04613b22620363206400 03ffc3a9",
+        ),
         ("SRV 1 2 3 a.", "000100020003016100"),
-        ("SOA ns a. 1 2 3s 1m ( 5\n ) ; c", &format!("026e73{gtm} 016100 00000001 00000002 00000003 0000003c 00000005")),
+        (
+            "SOA ns a. 1 2 3s 1m ( 5\n ) ; c",
+            &format!("026e73{gtm} 016100 00000001 00000002 00000003 0000003c 00000005"),
+        ),
         ("HINFO PC \"a b\"", "025043 03612062"),
-        ("CAA 128 issue \"ca.example; x\"", "80056973737565 63612e6578616d706c653b2078"),
-        (r#"NAPTR 1 2 "u" "E2U+sip" "!^.*$!sip:\\1@a!" ."#, "0001000201750745 32552b736970 0f215e2e2a24217369703a5c31406121 00"),
+        (
+            "CAA 128 issue \"ca.example; x\"",
+            "80056973737565 63612e6578616d706c653b2078",
+        ),
+        (
+            r#"NAPTR 1 2 "u" "E2U+sip" "!^.*$!sip:\\1@a!" ."#,
+            "0001000201750745 32552b736970 0f215e2e2a24217369703a5c31406121 00",
+        ),
         ("URI 1 2 \"a:b\"", "00010002613a62"),
         ("DS 1 ED25519 2 0aF b", "00010f020afb"),
         ("SSHFP 4 2 0a 0b", "04020a0b"),
@@ -109,7 +150,10 @@ fn every_type_is_read_to_its_wire_form() {
         ("CERT 1 2 3 AQ ID", "00010002030102 03"),
         ("OPENPGPKEY AQID", "010203"),
         ("CSYNC 66 3 A NS AAAA", "00000042 0003 0004 60000008"),
-        (r#"HTTPS 1 . port=443 alpn="h2,h\\,3" key667=a\098"#, "000100 00010007 026832 03682c33 00030002 01bb 029b0002 6162"),
+        (
+            r#"HTTPS 1 . port=443 alpn="h2,h\\,3" key667=a\098"#,
+            "000100 00010007 026832 03682c33 00030002 01bb 029b0002 6162",
+        ),
         ("SVCB 0 a.", "0000016100"),
         (
             "HTTPS 1 . ipv6hint=::1 mandatory=port,alpn ipv4hint=192.0.2.1,192.0.2.2 alpn=h2 port=1 no-default-alpn ech=AQID dohpath=/x ohttp",
@@ -123,7 +167,11 @@ fn every_type_is_read_to_its_wire_form() {
     ] {
         let got = read(&format!("a 1 {text}"));
         assert_eq!(got.len(), 1, "{text}");
-        assert_eq!(got[0].rsplit(' ').next().unwrap(), wire.replace(' ', ""), "{text}");
+        assert_eq!(
+            got[0].rsplit(' ').next().unwrap(),
+            wire.replace(' ', ""),
+            "{text}"
+        );
     }
 }
 
@@ -243,13 +291,17 @@ fn an_open_parenthesis_a_missing_owner_and_a_missing_ttl_are_found() {
     );
     assert_eq!(
         messages(" 1 A 192.0.2.1\n"),
-        ["z:1:2: error[no-owner]: A: the line starts with a blank, and there is no owner name before it to take (write the \
-          name in the first column; @ is the zone itself)"]
+        [
+            "z:1:2: error[no-owner]: A: the line starts with a blank, and there is no owner name before it to take (write the \
+          name in the first column; @ is the zone itself)"
+        ]
     );
     assert_eq!(
         messages("a A 192.0.2.1\n"),
-        ["z:1:3: error[no-ttl]: a A: the record has no TTL, and neither $TTL nor a record before it gives one (write $TTL 1h \
-          above the first record)"]
+        [
+            "z:1:3: error[no-ttl]: a A: the record has no TTL, and neither $TTL nor a record before it gives one (write $TTL 1h \
+          above the first record)"
+        ]
     );
 }
 
@@ -258,12 +310,15 @@ fn a_long_string_and_long_rdata_are_refused() {
     let text = format!("a 1 TXT {}", "x".repeat(256));
     assert_eq!(
         messages(&text),
-        ["z:1:9: error[bad-rdata]: a TXT: the text has 256 octets, and one string holds at most 255 (write it as several \
-          quoted strings one after the other; readers join them)"]
+        [
+            "z:1:9: error[bad-rdata]: a TXT: the text has 256 octets, and one string holds at most 255 (write it as several \
+          quoted strings one after the other; readers join them)"
+        ]
     );
     let text = format!("a 1 TXT {}", format!("{} ", "x".repeat(255)).repeat(256));
     assert!(
-        messages(&text)[0].contains("the rdata has 65536 octets, more than the 65535 a record can carry"),
+        messages(&text)[0]
+            .contains("the rdata has 65536 octets, more than the 65535 a record can carry"),
         "{:?}",
         messages(&text)
     );
@@ -272,8 +327,17 @@ fn a_long_string_and_long_rdata_are_refused() {
 #[test]
 fn positions_count_from_the_file_the_text_stands_in() {
     let mut diagnostics = Diagnostics::default();
-    let text = Input { line_offset: 4, column_offset: 13, ..input("z.toml", "é 1 A x\nb 1 TXT é y=\"\n  1 A 192.0.2.1") };
-    let records = parse(&text, &origin(), &mut Files(BTreeMap::new()), &mut diagnostics);
+    let text = Input {
+        line_offset: 4,
+        column_offset: 13,
+        ..input("z.toml", "é 1 A x\nb 1 TXT é y=\"\n  1 A 192.0.2.1")
+    };
+    let records = parse(
+        &text,
+        &origin(),
+        &mut Files(BTreeMap::new()),
+        &mut diagnostics,
+    );
     let at: Vec<_> = diagnostics.iter().map(|d| d.at.to_string()).collect();
     assert_eq!(at, ["z.toml:5:14", "z.toml:6:11"]);
     assert_eq!(records.get(0).at().to_string(), "z.toml:7:3");
@@ -283,12 +347,22 @@ fn positions_count_from_the_file_the_text_stands_in() {
 fn an_include_reads_another_file_and_gives_origin_and_owner_back() {
     let (records, diagnostics) = parse_with(
         "$TTL 5\na A 192.0.2.1\n$INCLUDE f sub\n A 192.0.2.2\nb A 192.0.2.3\n$INCLUDE \"g h\"\n",
-        &[("f", "x A 192.0.2.4\n$ORIGIN y\n$TTL 6\nz A 192.0.2.5"), ("g h", "@ A 192.0.2.6")],
+        &[
+            ("f", "x A 192.0.2.4\n$ORIGIN y\n$TTL 6\nz A 192.0.2.5"),
+            ("g h", "@ A 192.0.2.6"),
+        ],
     );
     assert_eq!(diagnostics.iter().count(), 0);
     assert_eq!(
         lines(&records),
-        ["a 5 A c0000201", "x.sub 5 A c0000204", "z.y.sub 6 A c0000205", "a 6 A c0000202", "b 6 A c0000203", "@ 6 A c0000206"]
+        [
+            "a 5 A c0000201",
+            "x.sub 5 A c0000204",
+            "z.y.sub 6 A c0000205",
+            "a 6 A c0000202",
+            "b 6 A c0000203",
+            "@ 6 A c0000206"
+        ]
     );
     assert_eq!(records.get(2).at().to_string(), "f:4:1");
     assert_eq!(records.get(3).at().to_string(), "z:4:2");
@@ -296,18 +370,36 @@ fn an_include_reads_another_file_and_gives_origin_and_owner_back() {
 
 #[test]
 fn an_include_that_includes_itself_is_named_with_its_chain() {
-    let (_, diagnostics) = parse_with("$INCLUDE f", &[("f", "$INCLUDE g\n"), ("g", "\n$INCLUDE f\n")]);
+    let (_, diagnostics) = parse_with(
+        "$INCLUDE f",
+        &[("f", "$INCLUDE g\n"), ("g", "\n$INCLUDE f\n")],
+    );
     let got: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
-    assert_eq!(got, ["g:2:10: error[include-loop]: f includes itself: f → g → f"]);
-    let files = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17", "18"];
-    let texts: Vec<_> = files.windows(2).map(|pair| (pair[0], format!("$INCLUDE {}", pair[1]))).collect();
-    let texts: Vec<_> = texts.iter().map(|(name, text)| (*name, text.as_str())).chain([("18", "")]).collect();
+    assert_eq!(
+        got,
+        ["g:2:10: error[include-loop]: f includes itself: f → g → f"]
+    );
+    let files = [
+        "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
+        "17", "18",
+    ];
+    let texts: Vec<_> = files
+        .windows(2)
+        .map(|pair| (pair[0], format!("$INCLUDE {}", pair[1])))
+        .collect();
+    let texts: Vec<_> = texts
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .chain([("18", "")])
+        .collect();
     let (_, diagnostics) = parse_with("$INCLUDE 1", &texts);
     let got: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
     assert_eq!(
         got,
-        ["16:1:10: error[include-too-deep]: more than 16 files inside one another: \
-          z → 1 → 2 → 3 → 4 → 5 → 6 → 7 → 8 → 9 → 10 → 11 → 12 → 13 → 14 → 15 → 16 → 17"]
+        [
+            "16:1:10: error[include-too-deep]: more than 16 files inside one another: \
+          z → 1 → 2 → 3 → 4 → 5 → 6 → 7 → 8 → 9 → 10 → 11 → 12 → 13 → 14 → 15 → 16 → 17"
+        ]
     );
 }
 
@@ -337,7 +429,12 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn ttl() -> impl Strategy<Value = String> {
-    prop_oneof![Just(String::new()), (0u32..100_000).prop_map(|t| t.to_string()), Just("1h30m".to_owned()), Just("2W".to_owned())]
+    prop_oneof![
+        Just(String::new()),
+        (0u32..100_000).prop_map(|t| t.to_string()),
+        Just("1h30m".to_owned()),
+        Just("2W".to_owned())
+    ]
 }
 
 fn known_rdata() -> impl Strategy<Value = String> {
@@ -349,22 +446,42 @@ fn known_rdata() -> impl Strategy<Value = String> {
         name().prop_map(|n| format!("CNAME {n}")),
         name().prop_map(|n| format!("PTR {n}")),
         (any::<u16>(), name()).prop_map(|(p, n)| format!("MX {p} {n}")),
-        (any::<u16>(), any::<u16>(), any::<u16>(), name()).prop_map(|(a, b, c, n)| format!("SRV {a} {b} {c} {n}")),
-        (name(), name(), any::<u32>(), 0u32..1 << 31).prop_map(|(m, r, s, t)| format!("SOA {m} {r} ( {s} 1h\n {t} 1w\n 20 )")),
-        proptest::collection::vec("\"[a-zA-Z0-9 ;()=.@$]{0,30}\"", 1..4).prop_map(|s| format!("TXT {}", s.join(" "))),
-        ("[a-z]{1,9}", "[a-z.;= ]{1,30}").prop_map(|(tag, value)| format!("CAA 128 {tag} \"{value}\"")),
+        (any::<u16>(), any::<u16>(), any::<u16>(), name())
+            .prop_map(|(a, b, c, n)| format!("SRV {a} {b} {c} {n}")),
+        (name(), name(), any::<u32>(), 0u32..1 << 31)
+            .prop_map(|(m, r, s, t)| format!("SOA {m} {r} ( {s} 1h\n {t} 1w\n 20 )")),
+        proptest::collection::vec("\"[a-zA-Z0-9 ;()=.@$]{0,30}\"", 1..4)
+            .prop_map(|s| format!("TXT {}", s.join(" "))),
+        ("[a-z]{1,9}", "[a-z.;= ]{1,30}")
+            .prop_map(|(tag, value)| format!("CAA 128 {tag} \"{value}\"")),
         ("[A-Z]{1,9}", "[A-Za-z ]{1,9}").prop_map(|(cpu, os)| format!("HINFO \"{cpu}\" \"{os}\"")),
-        (any::<u16>(), "[usap]?", "[A-Z+a-z]{0,9}", "[!^.*$a-z:@]{0,20}")
-            .prop_map(|(order, flags, services, regexp)| format!("NAPTR {order} 7 \"{flags}\" \"{services}\" \"{regexp}\" .")),
-        (any::<u16>(), any::<u8>(), hex).prop_map(|(tag, digest, data)| format!("DS {tag} 13 {digest} {data}")),
+        (
+            any::<u16>(),
+            "[usap]?",
+            "[A-Z+a-z]{0,9}",
+            "[!^.*$a-z:@]{0,20}"
+        )
+            .prop_map(|(order, flags, services, regexp)| format!(
+                "NAPTR {order} 7 \"{flags}\" \"{services}\" \"{regexp}\" ."
+            )),
+        (any::<u16>(), any::<u8>(), hex)
+            .prop_map(|(tag, digest, data)| format!("DS {tag} 13 {digest} {data}")),
         (any::<u8>(), hex).prop_map(|(algorithm, data)| format!("SSHFP {algorithm} 1 {data}")),
         (any::<u8>(), hex).prop_map(|(usage, data)| format!("TLSA {usage} 1 1 {data}")),
         (any::<u8>(), hex).prop_map(|(usage, data)| format!("SMIMEA {usage} 1 1 {data}")),
         "([A-Za-z0-9+/]{4}){1,20}".prop_map(|data| format!("OPENPGPKEY {data}")),
-        (any::<u16>(), "([A-Za-z0-9+/]{4}){1,20}").prop_map(|(tag, data)| format!("CERT 1 {tag} 8 {data}")),
+        (any::<u16>(), "([A-Za-z0-9+/]{4}){1,20}")
+            .prop_map(|(tag, data)| format!("CERT 1 {tag} 8 {data}")),
         any::<u32>().prop_map(|serial| format!("CSYNC {serial} 3 A NS AAAA")),
-        (1u16.., any::<u16>(), any::<std::net::Ipv4Addr>(), any::<std::net::Ipv6Addr>())
-            .prop_map(|(p, port, v4, v6)| format!("HTTPS {p} . alpn=h2,h3 port={port} ipv4hint={v4} ipv6hint={v6}")),
+        (
+            1u16..,
+            any::<u16>(),
+            any::<std::net::Ipv4Addr>(),
+            any::<std::net::Ipv6Addr>()
+        )
+            .prop_map(|(p, port, v4, v6)| format!(
+                "HTTPS {p} . alpn=h2,h3 port={port} ipv4hint={v4} ipv6hint={v6}"
+            )),
     ]
 }
 
@@ -376,15 +493,22 @@ fn zone_text() -> impl Strategy<Value = String> {
         1 => (0u32..99_999).prop_map(|ttl| format!("$TTL {ttl}\n")),
         1 => Just("\n  ; nothing\n".to_owned()),
     ];
-    proptest::collection::vec(entry, 1..30).prop_map(|entries| format!("@ 60 NS ns\n{}", entries.concat()))
+    proptest::collection::vec(entry, 1..30)
+        .prop_map(|entries| format!("@ 60 NS ns\n{}", entries.concat()))
 }
 
 /// Owner in lower case, type, TTL, rdata.
 type Row = (String, u16, u32, Vec<u8>);
 
 fn ours(records: &Records) -> Vec<Row> {
-    let lower =
-        |r: super::super::Record<'_>| (r.owner_name().to_lowercase().to_string(), r.rtype.0, r.ttl.secs(), r.rdata.to_vec());
+    let lower = |r: super::super::Record<'_>| {
+        (
+            r.owner_name().to_lowercase().to_string(),
+            r.rtype.0,
+            r.ttl.secs(),
+            r.rdata.to_vec(),
+        )
+    };
     records.iter().map(lower).collect()
 }
 
@@ -394,14 +518,22 @@ fn hickorys(text: &str) -> Result<Vec<Row>, String> {
     use hickory_proto::serialize::txt::Parser as HickoryParser;
 
     let origin = HickoryName::from_ascii("gtm.example.").unwrap();
-    let (_, sets) = HickoryParser::new(text, None, Some(origin)).parse().map_err(|why| why.to_string())?;
+    let (_, sets) = HickoryParser::new(text, None, Some(origin))
+        .parse()
+        .map_err(|why| why.to_string())?;
     let mut out = Vec::new();
     for record in sets.values().flat_map(|set| set.records_without_rrsigs()) {
         let mut wire = Vec::new();
         let mut encoder = BinEncoder::new(&mut wire);
         encoder.set_name_encoding(NameEncoding::Uncompressed);
-        record.data.emit(&mut encoder).map_err(|why| why.to_string())?;
-        let owner = Name::from_text(&record.name.to_ascii(), None).unwrap().to_lowercase().to_string();
+        record
+            .data
+            .emit(&mut encoder)
+            .map_err(|why| why.to_string())?;
+        let owner = Name::from_text(&record.name.to_ascii(), None)
+            .unwrap()
+            .to_lowercase()
+            .to_string();
         out.push((owner, record.record_type().into(), record.ttl, wire));
     }
     Ok(out)
@@ -470,12 +602,16 @@ fn arbitrary_text() -> impl Strategy<Value = String> {
         any::<String>(),
         "TYPE[0-9]{1,5} \\\\# [0-9]{1,2} [0-9a-f]{0,30}",
     ];
-    let generic = (prop_oneof![0u16..70, 97u16..110, 249u16..260, any::<u16>()], proptest::collection::vec(any::<u8>(), 0..40))
+    let generic = (
+        prop_oneof![0u16..70, 97u16..110, 249u16..260, any::<u16>()],
+        proptest::collection::vec(any::<u8>(), 0..40),
+    )
         .prop_map(|(rtype, octets)| {
             let hex: String = octets.iter().map(|b| format!("{b:02x}")).collect();
             format!("\na 1 TYPE{rtype} \\# {} {hex}\n", octets.len())
         });
-    proptest::collection::vec(prop_oneof![20 => pieces, 3 => generic], 0..60).prop_map(|pieces| pieces.concat())
+    proptest::collection::vec(prop_oneof![20 => pieces, 3 => generic], 0..60)
+        .prop_map(|pieces| pieces.concat())
 }
 
 /// What `named-compilezone` makes of the same lines.
@@ -494,7 +630,11 @@ fn generate_makes_what_bind_makes() {
         read("$TTL 60\na A 192.0.2.1\nm1 MX 10 m\na AAAA ::1")
     );
     let (records, _) = parse_with("$TTL 60\n\n$GENERATE 1-2 a$ A 192.0.2.$\n", &[]);
-    assert_eq!(records.get(1).at().to_string(), "z:3:1", "a record stands where it is made");
+    assert_eq!(
+        records.get(1).at().to_string(),
+        "z:3:1",
+        "a record stands where it is made"
+    );
 }
 
 #[test]
@@ -502,23 +642,55 @@ fn generate_is_bounded() {
     let text = "$TTL 60\n$GENERATE 1-10 a$ A 192.0.2.1\n$GENERATE 1-1048576 b$ A 192.0.2.1\n";
     let (records, diagnostics) = parse_with(text, &[]);
     assert_eq!(records.len(), 10);
-    assert_eq!(diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(), ["zone-too-large"]);
+    assert_eq!(
+        diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(),
+        ["zone-too-large"]
+    );
     let wrong = messages("$TTL 60\n$GENERATE 250-260 a$ A 192.0.2.$\n");
     assert_eq!(wrong.len(), 1, "{wrong:?}");
-    assert!(wrong[0].contains("for $ = 256: \"192.0.2.256\" is not an IPv4 address"), "{wrong:?}");
+    assert!(
+        wrong[0].contains("for $ = 256: \"192.0.2.256\" is not an IPv4 address"),
+        "{wrong:?}"
+    );
 }
 
 /// The octets are those of `named-compilezone`, read back in its text form.
 #[test]
 fn loc_is_read_as_bind_reads_it() {
-    let same = |a: &str, b: &str| assert_eq!(read(&format!("x 60 LOC {a}")), read(&format!("x 60 LOC {b}")));
-    let hex = |text: &str| read(&format!("x 60 LOC {text}"))[0].rsplit(' ').next().unwrap().to_owned();
+    let same = |a: &str, b: &str| {
+        assert_eq!(
+            read(&format!("x 60 LOC {a}")),
+            read(&format!("x 60 LOC {b}"))
+        )
+    };
+    let hex = |text: &str| {
+        read(&format!("x 60 LOC {text}"))[0]
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
     // The first example of RFC 1876 §4: cambridge-net.kei.com.
-    assert_eq!(hex("42 21 54 N 71 06 18 W -24m 30m"), "0033161389172dd070be15f000988d20");
-    same("52 14 05 N 00 08 50 E 10m", "52 14 5.000 N 0 8 50.000 E 10.00m 1m 10000m 10m");
-    same("52 14 05.123 S 00 08 50.9 W -10.5m 1234.56m 20m 0.5", "52 14 5.123 S 0 8 50.900 W -10.50m 1000m 20m 0.50m");
-    same("90 N 180 W 42849672.95m 90000000.00m 0m 0.01m", "90 0 0.000 N 180 0 0.000 W 42849672.95m 90000000m 0.00m 0.01m");
-    same("32 7 19 S 116 2 25 E 10m 9999m 99.99m 100000m", "32 7 19.000 S 116 2 25.000 E 10.00m 9000m 90m 100000m");
+    assert_eq!(
+        hex("42 21 54 N 71 06 18 W -24m 30m"),
+        "0033161389172dd070be15f000988d20"
+    );
+    same(
+        "52 14 05 N 00 08 50 E 10m",
+        "52 14 5.000 N 0 8 50.000 E 10.00m 1m 10000m 10m",
+    );
+    same(
+        "52 14 05.123 S 00 08 50.9 W -10.5m 1234.56m 20m 0.5",
+        "52 14 5.123 S 0 8 50.900 W -10.50m 1000m 20m 0.50m",
+    );
+    same(
+        "90 N 180 W 42849672.95m 90000000.00m 0m 0.01m",
+        "90 0 0.000 N 180 0 0.000 W 42849672.95m 90000000m 0.00m 0.01m",
+    );
+    same(
+        "32 7 19 S 116 2 25 E 10m 9999m 99.99m 100000m",
+        "32 7 19.000 S 116 2 25.000 E 10.00m 9000m 90m 100000m",
+    );
     same("1 n 2 e 0", r"\# 16 00121613 8036EE80 806DDD00 00989680");
     for wrong in [
         "91 N 0 E 0m",
@@ -546,17 +718,46 @@ fn octets_that_are_not_utf_8_are_served_as_they_stand_in_strings_only() {
     let text = |octets: &[u8]| MasterText::from_octets(octets.to_vec()).unwrap();
     let read = |octets: &[u8]| {
         let mut diagnostics = Diagnostics::default();
-        let records = parse(&Input::whole("z", text(octets)), &origin(), &mut Files(BTreeMap::new()), &mut diagnostics);
-        let rules: Vec<_> = diagnostics.iter().map(|d| (d.severity, d.rule, d.at.line)).collect();
+        let records = parse(
+            &Input::whole("z", text(octets)),
+            &origin(),
+            &mut Files(BTreeMap::new()),
+            &mut diagnostics,
+        );
+        let rules: Vec<_> = diagnostics
+            .iter()
+            .map(|d| (d.severity, d.rule, d.at.line))
+            .collect();
         (lines(&records), rules)
     };
     let warning = |line| (Severity::Warning, "not-utf8", line);
-    assert_eq!(read(b"; Z\xfcrich\nt 60 TXT ok ; \xff"), (vec!["t 60 TXT 026f6b".to_owned()], vec![]));
-    assert_eq!(read(b"t 60 TXT \"Z\xfc\" ok"), (vec!["t 60 TXT 025afc026f6b".to_owned()], vec![warning(1)]));
-    assert_eq!(read(b"t 60 TXT \\\xfc\\\\\xfc\xff1").0, ["t 60 TXT 05fc5cfcff31"]);
+    assert_eq!(
+        read(b"; Z\xfcrich\nt 60 TXT ok ; \xff"),
+        (vec!["t 60 TXT 026f6b".to_owned()], vec![])
+    );
+    assert_eq!(
+        read(b"t 60 TXT \"Z\xfc\" ok"),
+        (vec!["t 60 TXT 025afc026f6b".to_owned()], vec![warning(1)])
+    );
+    assert_eq!(
+        read(b"t 60 TXT \\\xfc\\\\\xfc\xff1").0,
+        ["t 60 TXT 05fc5cfcff31"]
+    );
     let (records, rules) = read(b"ok 60 A 192.0.2.1\nz\xfc 60 A 192.0.2.1\nx 60 CNAME z\xfc\n");
-    assert_eq!((records.len(), rules), (1, vec![(Severity::Error, "not-utf8", 2), (Severity::Error, "not-utf8", 3)]));
-    assert!(MasterText::from_octets((128..=255).collect()).is_none(), "no text at all");
+    assert_eq!(
+        (records.len(), rules),
+        (
+            1,
+            vec![
+                (Severity::Error, "not-utf8", 2),
+                (Severity::Error, "not-utf8", 3)
+            ]
+        )
+    );
+    assert!(
+        MasterText::from_octets((128..=255).collect()).is_none(),
+        "no text at all"
+    );
 }
 
 #[test]
@@ -564,7 +765,10 @@ fn a_file_without_a_record_is_reported_without_a_word_of_it() {
     struct Secrets(bool);
     impl Include for Secrets {
         fn read(&mut self, path: &str, _: &str, _: u64) -> Result<Input, IncludeError> {
-            Ok(input(path, "root:$6$secret:19000:0:99999:7:::\nmachine secret login secret\n(secret\n"))
+            Ok(input(
+                path,
+                "root:$6$secret:19000:0:99999:7:::\nmachine secret login secret\n(secret\n",
+            ))
         }
         fn accept(&mut self, _: &Input) {
             self.0 = true;
@@ -575,10 +779,19 @@ fn a_file_without_a_record_is_reported_without_a_word_of_it() {
     }
     let mut secrets = Secrets(false);
     let mut diagnostics = Diagnostics::default();
-    parse(&input("z", "$INCLUDE shadow\n"), &origin(), &mut secrets, &mut diagnostics);
+    parse(
+        &input("z", "$INCLUDE shadow\n"),
+        &origin(),
+        &mut secrets,
+        &mut diagnostics,
+    );
     let messages: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
     assert_eq!(messages.len(), 1, "{messages:?}");
-    assert!(messages[0].starts_with("shadow:1:1: error[not-a-master-file]") && !messages[0].contains("secret"), "{messages:?}");
+    assert!(
+        messages[0].starts_with("shadow:1:1: error[not-a-master-file]")
+            && !messages[0].contains("secret"),
+        "{messages:?}"
+    );
     assert!(!secrets.0);
 }
 
@@ -587,6 +800,13 @@ fn what_is_included_again_and_again_is_bounded() {
     let big = format!("a 60 A 192.0.2.1\n;{}\n", "x".repeat(1 << 20));
     let includes: String = (0..150).map(|i| format!("$INCLUDE big n{i}\n")).collect();
     let (records, diagnostics) = parse_with(&includes, &[("big", &big)]);
-    assert_eq!(records.len(), 16, "the first, and again as often as 16 MiB allow");
-    assert_eq!(diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(), ["zone-too-large"]);
+    assert_eq!(
+        records.len(),
+        16,
+        "the first, and again as often as 16 MiB allow"
+    );
+    assert_eq!(
+        diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(),
+        ["zone-too-large"]
+    );
 }

@@ -9,7 +9,9 @@ use std::collections::HashSet;
 use hashbrown::HashTable;
 
 use super::index::Index;
-use super::{Apex, CUT, EPOCH, FIXED, NONE, NameTable, SERVICE, WILDCARD, label_count, rrs, target_offset};
+use super::{
+    Apex, CUT, EPOCH, FIXED, NONE, NameTable, SERVICE, WILDCARD, label_count, rrs, target_offset,
+};
 use crate::dns::{Name, RrType};
 use crate::memory::{self, LINE};
 use crate::model::{ServiceId, ZoneId};
@@ -36,22 +38,37 @@ impl NameTable {
         let parents = parents(&origins);
         let mut children = vec![Vec::new(); zones.len()];
         for (child, parent) in parents.iter().enumerate() {
-            parent.iter().for_each(|parent| children[*parent].push(child));
+            parent
+                .iter()
+                .for_each(|parent| children[*parent].push(child));
         }
         // What the zone above has at each zone's origin; known before the zone's turn.
         let mut ds = vec![None; zones.len()];
-        let mut table = NameTable { arena: vec![0], ..NameTable::default() };
-        let mut entries = Vec::with_capacity(zones.iter().map(|zone| zone.records.len() + zone.services.len()).sum());
+        let mut table = NameTable {
+            arena: vec![0],
+            ..NameTable::default()
+        };
+        let mut entries = Vec::with_capacity(
+            zones
+                .iter()
+                .map(|zone| zone.records.len() + zone.services.len())
+                .sum(),
+        );
         for (index, zone) in zones.iter().enumerate() {
             let mut tree = Tree::of(zone);
             tree.store(&mut table, ZoneId::from_index(index));
             for child in &children[index] {
-                let cut = tree.find(origins[*child]).map(|node| table.node(tree.nodes[node as usize].record));
+                let cut = tree
+                    .find(origins[*child])
+                    .map(|node| table.node(tree.nodes[node as usize].record));
                 ds[*child] = cut.and_then(|cut| table.rrset_of(&cut, RrType::DS));
             }
             let parent = parents[index].map(|parent| (ZoneId::from_index(parent), ds[index]));
             table.add_apex(&tree, parent);
-            let handed_over: Vec<&[u8]> = children[index].iter().map(|child| origins[*child]).collect();
+            let handed_over: Vec<&[u8]> = children[index]
+                .iter()
+                .map(|child| origins[*child])
+                .collect();
             entries.extend(tree.entries(&handed_over));
         }
         table.arena.shrink_to_fit();
@@ -61,18 +78,41 @@ impl NameTable {
     }
 
     fn add_apex(&mut self, tree: &Tree<'_>, parent: Option<(ZoneId, Option<super::Rrset>)>) {
-        let soa = tree.records.iter().find(|r| r.rtype == RrType::SOA).expect("the zone checks demand a SOA");
-        let minimum = u32::from_be_bytes(soa.rdata[soa.rdata.len() - 4..].try_into().expect("four octets"));
+        let soa = tree
+            .records
+            .iter()
+            .find(|r| r.rtype == RrType::SOA)
+            .expect("the zone checks demand a SOA");
+        let minimum = u32::from_be_bytes(
+            soa.rdata[soa.rdata.len() - 4..]
+                .try_into()
+                .expect("four octets"),
+        );
         let mut rrset = Vec::new();
-        push_rrset(&mut rrset, tree.origin, RrType::SOA, soa.ttl.secs().min(minimum), &[soa.rdata]);
+        push_rrset(
+            &mut rrset,
+            tree.origin,
+            RrType::SOA,
+            soa.ttl.secs().min(minimum),
+            &[soa.rdata],
+        );
         let at = self.place(&rrset);
         let negative_soa = self.rrset_at(at as usize);
         let record = tree.nodes[0].record;
-        self.zones.push(Apex { record, origin_len: tree.origin.len() as u8, negative_soa, parent });
+        self.zones.push(Apex {
+            record,
+            origin_len: tree.origin.len() as u8,
+            negative_soa,
+            parent,
+        });
         let deepest = tree.nodes.iter().map(|node| usize::from(node.depth)).max();
         self.deepest = self.deepest.max(deepest.unwrap_or(0));
         let apex = usize::from(tree.nodes[0].depth);
-        self.shallowest = if self.zones.len() == 1 { apex } else { self.shallowest.min(apex) };
+        self.shallowest = if self.zones.len() == 1 {
+            apex
+        } else {
+            self.shallowest.min(apex)
+        };
     }
 
     /// Appends a record, at the start of a cache line where it would touch one more otherwise.
@@ -81,7 +121,8 @@ impl NameTable {
         if (past + record.len()).div_ceil(LINE) > record.len().div_ceil(LINE) {
             self.arena.resize(self.arena.len() + LINE - past, 0);
         }
-        let at = u32::try_from(self.arena.len()).expect("the names of all zones take less than 4 GiB");
+        let at =
+            u32::try_from(self.arena.len()).expect("the names of all zones take less than 4 GiB");
         self.arena.extend_from_slice(record);
         at
     }
@@ -95,7 +136,10 @@ impl NameTable {
 fn parents(origins: &[&[u8]]) -> Vec<Option<usize>> {
     let mut above: Vec<usize> = Vec::new();
     let parent_of = |(index, origin): (usize, &&[u8])| {
-        while above.pop_if(|top| !ends_with_name(origin, origins[*top])).is_some() {}
+        while above
+            .pop_if(|top| !ends_with_name(origin, origins[*top]))
+            .is_some()
+        {}
         let parent = above.last().copied();
         above.push(index);
         parent
@@ -151,7 +195,10 @@ impl<'z> Tree<'z> {
         for (index, record) in zone.records.iter().enumerate() {
             // Most records follow one of the same owner, stored once: the same slice.
             if last.0 == NONE || !std::ptr::eq(last.1, record.owner) {
-                last = (tree.node_hashed(zone.records.owner_hash(index), record.owner), record.owner);
+                last = (
+                    tree.node_hashed(zone.records.owner_hash(index), record.owner),
+                    record.owner,
+                );
             }
             let node = &mut tree.nodes[last.0 as usize];
             tree.previous[index] = std::mem::replace(&mut node.last, index as u32);
@@ -180,8 +227,15 @@ impl<'z> Tree<'z> {
             return node;
         }
         let is_apex = name.len() == self.origin.len();
-        let parent = if is_apex { NONE } else { self.parent(&name[1 + usize::from(name[0])..]) };
-        let depth = self.nodes.get(parent as usize).map_or_else(|| label_count(name) as u8, |parent| parent.depth + 1);
+        let parent = if is_apex {
+            NONE
+        } else {
+            self.parent(&name[1 + usize::from(name[0])..])
+        };
+        let depth = self
+            .nodes
+            .get(parent as usize)
+            .map_or_else(|| label_count(name) as u8, |parent| parent.depth + 1);
         let id = self.nodes.len() as u32;
         self.nodes.push(Node {
             name,
@@ -196,7 +250,9 @@ impl<'z> Tree<'z> {
             has_ns: false,
             has_dname: false,
         });
-        self.by_name.insert_unique(spread(hash), id, |node| spread(self.nodes[*node as usize].hash));
+        self.by_name.insert_unique(spread(hash), id, |node| {
+            spread(self.nodes[*node as usize].hash)
+        });
         if name.starts_with(b"\x01*") && !is_apex {
             self.nodes[parent as usize].wildcard = id;
         }
@@ -227,9 +283,16 @@ impl<'z> Tree<'z> {
     fn link_cuts(&mut self) {
         for id in 0..self.nodes.len() {
             let node = self.nodes[id];
-            let above = self.nodes.get(node.parent as usize).map_or(NONE, |parent| parent.cut);
+            let above = self
+                .nodes
+                .get(node.parent as usize)
+                .map_or(NONE, |parent| parent.cut);
             let is_cut = node.has_dname || (node.has_ns && id > 0);
-            self.nodes[id].cut = if above == NONE && is_cut { id as u32 } else { above };
+            self.nodes[id].cut = if above == NONE && is_cut {
+                id as u32
+            } else {
+                above
+            };
         }
     }
 
@@ -245,11 +308,15 @@ impl<'z> Tree<'z> {
             let first_link = with_links.len();
             self.compose(id, zone, &mut record, &mut with_links, &mut chain);
             let at = table.place(&record);
-            with_links[first_link..].iter_mut().for_each(|rrset| *rrset += at as usize);
+            with_links[first_link..]
+                .iter_mut()
+                .for_each(|rrset| *rrset += at as usize);
             self.nodes[id].record = at;
         }
         self.link_names(table);
-        with_links.into_iter().for_each(|rrset| self.link_targets(table, rrset));
+        with_links
+            .into_iter()
+            .for_each(|rrset| self.link_targets(table, rrset));
     }
 
     /// More octets than its records take.
@@ -257,7 +324,11 @@ impl<'z> Tree<'z> {
         let rdata: usize = self.records.iter().map(|record| record.rdata.len()).sum();
         // Beside its rdata a record has at most its RRset's and its own fixed octets, two pointers and a link.
         let records = self.records.len() * (FIXED + super::RR_FIXED + 4 + 4);
-        let names: usize = self.nodes.iter().map(|node| FIXED + node.name.len() + 3 * 4 + LINE).sum();
+        let names: usize = self
+            .nodes
+            .iter()
+            .map(|node| FIXED + node.name.len() + 3 * 4 + LINE)
+            .sum();
         names + records + rdata + LINE
     }
 
@@ -273,12 +344,16 @@ impl<'z> Tree<'z> {
     ) {
         let node = &self.nodes[id];
         let flag = |field: u32, flag: u8| if field == NONE { 0 } else { flag };
-        let flags = flag(node.service, SERVICE) | flag(node.cut, CUT) | flag(node.wildcard, WILDCARD);
+        let flags =
+            flag(node.service, SERVICE) | flag(node.cut, CUT) | flag(node.wildcard, WILDCARD);
         record.extend_from_slice(&zone.0.to_ne_bytes());
         record.extend_from_slice(&[node.name.len() as u8, flags, 0, 0]);
         record.extend_from_slice(node.name);
         record[FIXED..].make_ascii_lowercase();
-        for field in [node.service, node.cut, node.wildcard].into_iter().filter(|field| *field != NONE) {
+        for field in [node.service, node.cut, node.wildcard]
+            .into_iter()
+            .filter(|field| *field != NONE)
+        {
             record.extend_from_slice(&field.to_ne_bytes());
         }
         chain.clear();
@@ -292,10 +367,17 @@ impl<'z> Tree<'z> {
         let mut count = 0u16;
         for set in chain.chunk_by(|(_, a), (_, b)| a.rtype == b.rtype) {
             let rtype = set[0].1.rtype;
-            let ttl = set.iter().map(|(_, record)| record.ttl).min().expect("chunks are not empty");
+            let ttl = set
+                .iter()
+                .map(|(_, record)| record.ttl)
+                .min()
+                .expect("chunks are not empty");
             let mut rdatas: Vec<&[u8]> = Vec::with_capacity(set.len());
             for (_, record) in set {
-                if !rdatas.iter().any(|known| same_rdata(rtype, known, record.rdata)) {
+                if !rdatas
+                    .iter()
+                    .any(|known| same_rdata(rtype, known, record.rdata))
+                {
                     rdatas.push(record.rdata);
                 }
             }
@@ -311,8 +393,14 @@ impl<'z> Tree<'z> {
     /// Says in every record where its cut and its wildcard are.
     fn link_names(&self, table: &mut NameTable) {
         for node in &self.nodes {
-            let mut at = node.record as usize + FIXED + node.name.len() + if node.service == NONE { 0 } else { 4 };
-            for other in [node.cut, node.wildcard].into_iter().filter(|other| *other != NONE) {
+            let mut at = node.record as usize
+                + FIXED
+                + node.name.len()
+                + if node.service == NONE { 0 } else { 4 };
+            for other in [node.cut, node.wildcard]
+                .into_iter()
+                .filter(|other| *other != NONE)
+            {
                 table.patch(at, self.nodes[other as usize].record);
                 at += 4;
             }
@@ -327,13 +415,23 @@ impl<'z> Tree<'z> {
         for (start, rdata) in rrs(table.block(&set)) {
             let end = start + super::RR_FIXED + rdata.len();
             let mut target = rdata[skip..].to_vec();
-            if table.pointers(&set).iter().any(|pointer| usize::from(u16::from_ne_bytes(*pointer)) + 2 == end) {
+            if table
+                .pointers(&set)
+                .iter()
+                .any(|pointer| usize::from(u16::from_ne_bytes(*pointer)) + 2 == end)
+            {
                 target.truncate(target.len() - 2);
                 target.extend_from_slice(self.origin);
             }
-            let record = self.find(&target).map(|node| self.nodes[node as usize].record);
+            let record = self
+                .find(&target)
+                .map(|node| self.nodes[node as usize].record);
             // A target's addresses go along once.
-            targets.push(record.filter(|record| !targets.contains(record)).unwrap_or(NONE));
+            targets.push(
+                record
+                    .filter(|record| !targets.contains(record))
+                    .unwrap_or(NONE),
+            );
         }
         for (index, target) in targets.into_iter().enumerate() {
             table.patch(set.links() + 4 * index, target);
@@ -342,7 +440,10 @@ impl<'z> Tree<'z> {
 
     /// What the index is to have: all names but those of the zones below, whose origins are `handed_over`.
     fn entries(&self, handed_over: &[&[u8]]) -> Vec<(u32, u32)> {
-        let origins: HashSet<Vec<u8>> = handed_over.iter().map(|origin| origin.to_ascii_lowercase()).collect();
+        let origins: HashSet<Vec<u8>> = handed_over
+            .iter()
+            .map(|origin| origin.to_ascii_lowercase())
+            .collect();
         let mut gone = vec![false; self.nodes.len()];
         if !origins.is_empty() {
             for (id, node) in self.nodes.iter().enumerate() {
@@ -377,20 +478,42 @@ fn push_rrset(out: &mut Vec<u8>, origin: &[u8], rtype: RrType, ttl: u32, rdatas:
         let length = (out.len() - length_at - 2) as u16;
         out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
     }
-    let length = u16::try_from(out.len() - block).expect("the zone checks refuse RRsets that fit no message");
-    for (at, half) in [rtype.0, rdatas.len() as u16, length, pointers.len() as u16].into_iter().enumerate() {
+    let length = u16::try_from(out.len() - block)
+        .expect("the zone checks refuse RRsets that fit no message");
+    for (at, half) in [rtype.0, rdatas.len() as u16, length, pointers.len() as u16]
+        .into_iter()
+        .enumerate()
+    {
         out[head + 2 * at..head + 2 * at + 2].copy_from_slice(&half.to_ne_bytes());
     }
-    pointers.iter().for_each(|pointer: &u16| out.extend_from_slice(&pointer.to_ne_bytes()));
+    pointers
+        .iter()
+        .for_each(|pointer: &u16| out.extend_from_slice(&pointer.to_ne_bytes()));
     if target_offset(rtype).is_some() {
-        rdatas.iter().for_each(|_| out.extend_from_slice(&NONE.to_ne_bytes()));
+        rdatas
+            .iter()
+            .for_each(|_| out.extend_from_slice(&NONE.to_ne_bytes()));
     }
 }
 
 /// Appends rdata with its compressible names (RFC 3597 §4: those of RFC 1035) shortened to the origin.
-fn push_rdata(out: &mut Vec<u8>, origin: &[u8], rtype: RrType, rdata: &[u8], block: usize, pointers: &mut Vec<u16>) {
+fn push_rdata(
+    out: &mut Vec<u8>,
+    origin: &[u8],
+    rtype: RrType,
+    rdata: &[u8],
+    block: usize,
+    pointers: &mut Vec<u16>,
+) {
     let (before, names) = match rtype {
-        RrType::NS | RrType::CNAME | RrType::PTR | RrType::MB | RrType::MG | RrType::MR | RrType::MD | RrType::MF => (0, 1),
+        RrType::NS
+        | RrType::CNAME
+        | RrType::PTR
+        | RrType::MB
+        | RrType::MG
+        | RrType::MR
+        | RrType::MD
+        | RrType::MF => (0, 1),
         RrType::MX => (2, 1),
         RrType::SOA | RrType::MINFO => (0, 2),
         _ => (0, 0),
@@ -402,7 +525,10 @@ fn push_rdata(out: &mut Vec<u8>, origin: &[u8], rtype: RrType, rdata: &[u8], blo
         (name, rest) = rest.split_at(name_len(rest));
         if origin.len() > 2 && ends_with_name(name, origin) {
             out.extend_from_slice(&name[..name.len() - origin.len()]);
-            pointers.push(u16::try_from(out.len() - block).expect("the zone checks refuse RRsets that fit no message"));
+            pointers.push(
+                u16::try_from(out.len() - block)
+                    .expect("the zone checks refuse RRsets that fit no message"),
+            );
             out.extend_from_slice(&[0xc0, 0]);
         } else {
             out.extend_from_slice(name);

@@ -46,7 +46,11 @@ impl Index {
 
     /// Every record, in no particular order.
     pub(super) fn records(&self) -> impl Iterator<Item = u32> {
-        self.lines.iter().flat_map(|line| line.0).map(|entry| entry as u32).filter(|record| *record != 0)
+        self.lines
+            .iter()
+            .flat_map(|line| line.0)
+            .map(|entry| entry as u32)
+            .filter(|record| *record != 0)
     }
 
     /// The record with this hash that is the `same`.
@@ -77,7 +81,10 @@ impl Index {
     #[inline]
     pub(super) fn likely(&self, hash: u32) -> Option<u32> {
         let line = self.lines.get(self.line(hash))?;
-        line.0.iter().find(|entry| (**entry >> 32) as u32 == hash).map(|entry| *entry as u32)
+        line.0
+            .iter()
+            .find(|entry| (**entry >> 32) as u32 == hash)
+            .map(|entry| *entry as u32)
     }
 
     #[inline]

@@ -9,7 +9,13 @@ fn name(text: &str) -> Name {
 fn records(list: &[(&str, RrType, &[u8])]) -> Records {
     let mut records = Records::default();
     for (owner, rtype, rdata) in list {
-        records.push(name(owner).as_wire(), *rtype, Ttl::from_secs(60).unwrap(), rdata, (&"z".into(), 1, 1));
+        records.push(
+            name(owner).as_wire(),
+            *rtype,
+            Ttl::from_secs(60).unwrap(),
+            rdata,
+            (&"z".into(), 1, 1),
+        );
     }
     records
 }
@@ -37,11 +43,18 @@ fn zone_e() -> Records {
 
 fn table(records: &Records) -> NameTable {
     let (origin, service) = (name("e."), name("www.e."));
-    NameTable::build(&[ZoneInput { origin: &origin, records, services: vec![(&service, ServiceId(7))], epochs: &[] }])
+    NameTable::build(&[ZoneInput {
+        origin: &origin,
+        records,
+        services: vec![(&service, ServiceId(7))],
+        epochs: &[],
+    }])
 }
 
 fn shape(table: &NameTable, qname: &str, qtype: RrType) -> String {
-    let Some((zone, lookup)) = table.lookup(name(qname).to_lowercase().as_wire(), qtype) else { return "outside".into() };
+    let Some((zone, lookup)) = table.lookup(name(qname).to_lowercase().as_wire(), qtype) else {
+        return "outside".into();
+    };
     match lookup {
         Lookup::Hit(set) => format!("hit {} {}", set.rtype, set.count),
         Lookup::Cname(_) => "cname".into(),
@@ -100,9 +113,16 @@ fn zones_are_found_whatever_their_depths_and_order() {
         if turned {
             zones.reverse();
         }
-        let table =
-            NameTable::build(&zones.map(|(origin, records)| ZoneInput { origin, records, services: vec![], epochs: &[] }));
-        let (of_e, of_f) = (format!("nxdomain {}", u8::from(turned)), format!("nxdomain {}", u8::from(!turned)));
+        let table = NameTable::build(&zones.map(|(origin, records)| ZoneInput {
+            origin,
+            records,
+            services: vec![],
+            epochs: &[],
+        }));
+        let (of_e, of_f) = (
+            format!("nxdomain {}", u8::from(turned)),
+            format!("nxdomain {}", u8::from(!turned)),
+        );
         for (qname, expected) in [
             ("no.e.", of_e.as_str()),
             ("x.y.z.no.e.", &of_e),
@@ -118,11 +138,25 @@ fn zones_are_found_whatever_their_depths_and_order() {
 #[test]
 fn a_child_zone_takes_over_and_its_parent_answers_ds() {
     let parent = zone_e();
-    let child = records(&[("cut.e.", RrType::SOA, SOA), ("cut.e.", RrType::NS, NS), ("www.cut.e.", RrType::A, &[192, 0, 2, 9])]);
+    let child = records(&[
+        ("cut.e.", RrType::SOA, SOA),
+        ("cut.e.", RrType::NS, NS),
+        ("www.cut.e.", RrType::A, &[192, 0, 2, 9]),
+    ]);
     let (e, cut) = (name("e."), name("cut.e."));
     let table = NameTable::build(&[
-        ZoneInput { origin: &e, records: &parent, services: vec![], epochs: &[] },
-        ZoneInput { origin: &cut, records: &child, services: vec![], epochs: &[] },
+        ZoneInput {
+            origin: &e,
+            records: &parent,
+            services: vec![],
+            epochs: &[],
+        },
+        ZoneInput {
+            origin: &cut,
+            records: &child,
+            services: vec![],
+            epochs: &[],
+        },
     ]);
     assert_eq!(shape(&table, "www.cut.e.", RrType::A), "hit A 1");
     assert_eq!(shape(&table, "no.cut.e.", RrType::A), "nxdomain 1");
@@ -134,14 +168,24 @@ fn a_child_zone_takes_over_and_its_parent_answers_ds() {
 fn names_in_rdata_are_shortened_to_the_origin() {
     let records = zone_e();
     let table = table(&records);
-    let Some((_, Lookup::Hit(soa))) = table.lookup(b"\x01e\0", RrType::SOA) else { panic!("no SOA") };
+    let Some((_, Lookup::Hit(soa))) = table.lookup(b"\x01e\0", RrType::SOA) else {
+        panic!("no SOA")
+    };
     assert_eq!(table.pointers(&soa), [15u16, 19].map(u16::to_ne_bytes));
     assert_eq!(&table.block(&soa)[12..21], b"\x02ns\xc0\0\x01h\xc0\0");
-    let Some((_, Lookup::Hit(ns))) = table.lookup(b"\x01e\0", RrType::NS) else { panic!("no NS") };
+    let Some((_, Lookup::Hit(ns))) = table.lookup(b"\x01e\0", RrType::NS) else {
+        panic!("no NS")
+    };
     let addresses: Vec<_> = table.target_addresses(&ns, 0).collect();
     assert_eq!((addresses.len(), addresses[0].1), (1, false));
-    let Some((_, Lookup::Referral(cut, _))) = table.lookup(b"\x03cut\x01e\0", RrType::A) else { panic!("no cut") };
-    assert!(table.target_addresses(&cut, 0).all(|(set, glue)| glue && set.rtype == RrType::A));
+    let Some((_, Lookup::Referral(cut, _))) = table.lookup(b"\x03cut\x01e\0", RrType::A) else {
+        panic!("no cut")
+    };
+    assert!(
+        table
+            .target_addresses(&cut, 0)
+            .all(|(set, glue)| glue && set.rtype == RrType::A)
+    );
 }
 
 #[test]
@@ -164,11 +208,22 @@ fn owners_are_the_names_that_have_something() {
     let records = zone_e();
     let (origin, www, epoch) = (name("e."), name("s.ent2.e."), name("_epoch.s.ent2.e."));
     let epochs = [(epoch, ServiceId(0))];
-    let zone = ZoneInput { origin: &origin, records: &records, services: vec![(&www, ServiceId(0))], epochs: &epochs };
+    let zone = ZoneInput {
+        origin: &origin,
+        records: &records,
+        services: vec![(&www, ServiceId(0))],
+        epochs: &epochs,
+    };
     let table = NameTable::build(&[zone]);
-    let mut owners: Vec<String> = table.owners().map(|owner| crate::dns::Name::from_wire(owner).unwrap().to_string()).collect();
+    let mut owners: Vec<String> = table
+        .owners()
+        .map(|owner| crate::dns::Name::from_wire(owner).unwrap().to_string())
+        .collect();
     owners.sort();
-    let mut expected: Vec<String> = records.iter().map(|record| record.owner_name().to_lowercase().to_string()).collect();
+    let mut expected: Vec<String> = records
+        .iter()
+        .map(|record| record.owner_name().to_lowercase().to_string())
+        .collect();
     expected.push("s.ent2.e.".to_owned());
     expected.sort();
     expected.dedup();

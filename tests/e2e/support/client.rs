@@ -22,10 +22,16 @@ pub(crate) fn query(name: &str, rtype: RecordType) -> Vec<u8> {
 
 /// A UDP socket connected to `server`.
 pub(crate) fn udp(server: SocketAddr) -> UdpSocket {
-    let here = if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+    let here = if server.is_ipv4() {
+        "127.0.0.1:0"
+    } else {
+        "[::1]:0"
+    };
     let socket = UdpSocket::bind(here).unwrap();
     socket.connect(server).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(3)))
+        .unwrap();
     socket
 }
 
@@ -58,7 +64,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(server: SocketAddr, name: &str, rtype: RecordType) -> Client {
-        Client { socket: udp(server), message: query(name, rtype), id: 0 }
+        Client {
+            socket: udp(server),
+            message: query(name, rtype),
+            id: 0,
+        }
     }
 
     /// Waits for an answer no longer than that.
@@ -72,19 +82,33 @@ impl Client {
         self.id = self.id.wrapping_add(1);
         self.message[..2].copy_from_slice(&self.id.to_be_bytes());
         let (code, rdata) = match self.exchange() {
-            Ok(answer) => {
-                (Ok(answer.metadata.response_code), answer.answers.iter().map(|record| record.data.to_string()).collect())
-            }
+            Ok(answer) => (
+                Ok(answer.metadata.response_code),
+                answer
+                    .answers
+                    .iter()
+                    .map(|record| record.data.to_string())
+                    .collect(),
+            ),
             Err(why) => (Err(why), Vec::new()),
         };
-        Answer { at: Instant::now(), code, rdata }
+        Answer {
+            at: Instant::now(),
+            code,
+            rdata,
+        }
     }
 
     fn exchange(&self) -> Result<Message, String> {
-        self.socket.send(&self.message).map_err(|error| error.to_string())?;
+        self.socket
+            .send(&self.message)
+            .map_err(|error| error.to_string())?;
         let mut buffer = [0; 4096];
         loop {
-            let length = self.socket.recv(&mut buffer).map_err(|error| error.to_string())?;
+            let length = self
+                .socket
+                .recv(&mut buffer)
+                .map_err(|error| error.to_string())?;
             let answer = Message::from_vec(&buffer[..length]).map_err(|error| error.to_string())?;
             if answer.metadata.id == self.id {
                 return Ok(answer);
@@ -122,7 +146,10 @@ impl Hammer {
         self.stop.store(true, Ordering::Relaxed);
         let answers = self.thread.join().unwrap();
         for answer in &answers {
-            assert!(answer.code == Ok(ResponseCode::NoError) && !answer.rdata.is_empty(), "{answer:?}");
+            assert!(
+                answer.code == Ok(ResponseCode::NoError) && !answer.rdata.is_empty(),
+                "{answer:?}"
+            );
         }
         answers
     }
@@ -141,11 +168,24 @@ pub(crate) fn post(server: SocketAddr, path: &str, headers: &str) -> (u16, Strin
 fn request(server: SocketAddr, method: &str, path: &str, headers: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(server).expect("the admin address answers");
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {server}\r\n{headers}Connection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {server}\r\n{headers}Connection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
     let (head, body) = response.split_once("\r\n\r\n").expect("a head and a body");
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    assert!(!head.to_ascii_lowercase().contains("transfer-encoding: chunked"), "the body is sent whole");
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .expect("a status");
+    assert!(
+        !head
+            .to_ascii_lowercase()
+            .contains("transfer-encoding: chunked"),
+        "the body is sent whole"
+    );
     (status, body.to_owned())
 }

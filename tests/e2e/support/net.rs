@@ -18,7 +18,10 @@ pub(crate) struct Net(u8, u8);
 impl Net {
     pub(crate) fn new() -> Net {
         static NEXT: AtomicU8 = AtomicU8::new(1);
-        Net(10 + (std::process::id() % 240) as u8, NEXT.fetch_add(1, Ordering::Relaxed))
+        Net(
+            10 + (std::process::id() % 240) as u8,
+            NEXT.fetch_add(1, Ordering::Relaxed),
+        )
     }
 
     /// An address in it.

@@ -17,8 +17,17 @@ use super::{PATIENCE, wait_for};
 /// `program`, which the kernel kills should this thread end without doing so (the process that starts keeps its id).
 pub(crate) fn command(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program.as_ref());
-    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "STATE_DIRECTORY", "MERIDIAN_LOG"] {
+    command
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(program.as_ref());
+    for name in [
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "JOURNAL_STREAM",
+        "STATE_DIRECTORY",
+        "MERIDIAN_LOG",
+    ] {
         command.env_remove(name);
     }
     command
@@ -35,21 +44,33 @@ pub(crate) struct Done {
 impl From<Output> for Done {
     fn from(output: Output) -> Done {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Done { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Done {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 }
 
 /// `meridian` with `arguments`, run to its end in `directory`.
 pub(crate) fn run(directory: &Path, arguments: &[&str]) -> Done {
     let mut meridian = command(env!("CARGO_BIN_EXE_meridian"));
-    meridian.args(arguments).current_dir(directory).stdin(Stdio::null());
+    meridian
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null());
     meridian.output().expect("meridian runs").into()
 }
 
 /// What `dig` prints for `arguments`, asking `server` once with little patience.
 #[track_caller]
 pub(crate) fn dig(server: SocketAddr, arguments: &[&str]) -> String {
-    ask("dig", server, &["+tries=1", "+time=5", "+nocookie"], arguments)
+    ask(
+        "dig",
+        server,
+        &["+tries=1", "+time=5", "+nocookie"],
+        arguments,
+    )
 }
 
 /// The same with `kdig`.
@@ -61,9 +82,21 @@ pub(crate) fn kdig(server: SocketAddr, arguments: &[&str]) -> String {
 #[track_caller]
 fn ask(program: &str, server: SocketAddr, options: &[&str], arguments: &[&str]) -> String {
     let (at, port) = (format!("@{}", server.ip()), server.port().to_string());
-    let output = command(program).args([&at, "-p", &port]).args(options).args(arguments).output();
-    let done = Done::from(output.unwrap_or_else(|error| panic!("{program} (tests/run installs it): {error}")));
-    assert_eq!(done.code, Some(0), "{program} {arguments:?}: {}{}", done.stdout, done.stderr);
+    let output = command(program)
+        .args([&at, "-p", &port])
+        .args(options)
+        .args(arguments)
+        .output();
+    let done = Done::from(
+        output.unwrap_or_else(|error| panic!("{program} (tests/run installs it): {error}")),
+    );
+    assert_eq!(
+        done.code,
+        Some(0),
+        "{program} {arguments:?}: {}{}",
+        done.stdout,
+        done.stderr
+    );
     done.stdout
 }
 
@@ -77,13 +110,21 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it and collects what it prints, on both outputs.
     pub(crate) fn spawn(command: &mut Command) -> Process {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
         let log = Arc::new(Mutex::new(String::new()));
         let readers = vec![
             collect(child.stdout.take().expect("piped"), log.clone()),
             collect(child.stderr.take().expect("piped"), log.clone()),
         ];
-        Process { child, log, readers }
+        Process {
+            child,
+            log,
+            readers,
+        }
     }
 
     /// Its standard input, where it was piped.
@@ -110,7 +151,10 @@ impl Process {
             if let Some(found) = log[from..].find(text) {
                 return from + found + text.len();
             }
-            assert!(ended.is_none(), "it ended ({ended:?}) before it printed {text:?}:\n{log}");
+            assert!(
+                ended.is_none(),
+                "it ended ({ended:?}) before it printed {text:?}:\n{log}"
+            );
             assert!(Instant::now() < end, "it does not print {text:?}:\n{log}");
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
@@ -148,8 +192,13 @@ fn collect(stream: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> JoinH
     std::thread::spawn(move || {
         let mut lines = BufReader::new(stream);
         let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-            log.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+        while lines
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|length| length > 0)
+        {
+            log.lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&line));
             line.clear();
         }
     })

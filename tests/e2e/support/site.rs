@@ -90,7 +90,10 @@ tokyo   = { endpoints = ["NET.13"] }
 impl Site {
     /// Static regions only.
     pub(crate) fn new() -> Site {
-        let site = Site { net: Net::new(), directory: Arc::new(TempDir::new().expect("a temporary directory")) };
+        let site = Site {
+            net: Net::new(),
+            directory: Arc::new(TempDir::new().expect("a temporary directory")),
+        };
         site.write("meridian.toml", CONFIGURATION);
         site.write("zones/gtm.example.toml", ZONE);
         site
@@ -114,7 +117,10 @@ impl Site {
     /// Puts a file in place in one step; NET is replaced.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let net = self.net.host(0).to_string();
-        self.write_bytes(name, text.replace("NET", net.trim_end_matches(".0")).as_bytes());
+        self.write_bytes(
+            name,
+            text.replace("NET", net.trim_end_matches(".0")).as_bytes(),
+        );
     }
 
     /// The same for any content.
@@ -136,7 +142,10 @@ impl Site {
     /// `meridian serve` of this site, not started yet.
     pub(crate) fn serve(&self) -> Command {
         let mut serve = command(env!("CARGO_BIN_EXE_meridian"));
-        serve.args(["serve", "--config"]).arg(self.path("meridian.toml")).current_dir("/");
+        serve
+            .args(["serve", "--config"])
+            .arg(self.path("meridian.toml"))
+            .current_dir("/");
         serve
     }
 
@@ -151,13 +160,21 @@ impl Site {
     pub(crate) fn start_as(&self, serve: &mut Command) -> Meridian {
         let mut process = Process::spawn(serve);
         let said = process.wait_log("started: ", 0);
-        Meridian { net: self.net, process, said, _directory: self.directory.clone() }
+        Meridian {
+            net: self.net,
+            process,
+            said,
+            _directory: self.directory.clone(),
+        }
     }
 
     /// Runs `meridian` with `arguments` and this site's configuration.
     pub(crate) fn run(&self, arguments: &[&str]) -> Done {
         let config = self.path("meridian.toml").display().to_string();
-        run(Path::new("/"), &[arguments, &["--config", &config]].concat())
+        run(
+            Path::new("/"),
+            &[arguments, &["--config", &config]].concat(),
+        )
     }
 }
 

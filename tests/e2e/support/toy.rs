@@ -30,7 +30,11 @@ impl Toy {
                 let _ = stream.and_then(answer);
             }
         });
-        Toy { address, stop, thread: Some(thread) }
+        Toy {
+            address,
+            stop,
+            thread: Some(thread),
+        }
     }
 
     /// The endpoints of dublin, ashburn and tokyo.

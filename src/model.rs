@@ -12,15 +12,15 @@ mod share;
 
 pub use crate::dns::{Prefix, PrefixError};
 pub use check::{
-    CheckKind, CheckSpec, DnsSpec, DnsTransport, ExecSpec, FlapRule, GrpcSpec, HeaderText, HttpSpec, HttpVersion, IcmpSpec,
-    JsonPointer, JsonRule, JsonTest, Load, LoadSource, Pattern, ProbeTarget, PushSpec, Roots, Scalar, Secret, SecretPlace,
-    StatusRange, TcpSpec, TlsSpec,
+    CheckKind, CheckSpec, DnsSpec, DnsTransport, ExecSpec, FlapRule, GrpcSpec, HeaderText,
+    HttpSpec, HttpVersion, IcmpSpec, JsonPointer, JsonRule, JsonTest, Load, LoadSource, Pattern,
+    ProbeTarget, PushSpec, Roots, Scalar, Secret, SecretPlace, StatusRange, TcpSpec, TlsSpec,
 };
 pub use geography::{Coordinates, Entry, MapSpec, Region, RegionOrder, RegionSet, regions_named};
 pub use ids::{CheckId, EndpointId, MapId, RegionId, ServiceId, TargetId, ZoneId};
 pub use moment::{Moment, WallTime};
 pub use service::{
-    Endpoint, Expect, Families, Family, FamilyRule, Need, Part, Pool, Resume, Route, RoutingTest, Service, SvcbSet, Takeover,
-    Target, Unit, UnitRules, Weight,
+    Endpoint, Expect, Families, Family, FamilyRule, Need, Part, Pool, Resume, Route, RoutingTest,
+    Service, SvcbSet, Takeover, Target, Unit, UnitRules, Weight,
 };
 pub use share::{Share, ShareError};

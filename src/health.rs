@@ -32,7 +32,8 @@ pub use load::{AverageLoad, LOAD_SHARE, LOAD_SILENCE};
 pub use outcome::{Evidence, NotJudged, Outcome, Phase, Phases, ResolverFault, Seen, Warning};
 pub use push::{Pushes, READING, Report};
 pub use reason::{
-    CertificateRule, DnsFault, ExecFault, FailReason, GrpcFault, HttpFault, JsonFault, PushFault, ResolveFault, TlsFault,
+    CertificateRule, DnsFault, ExecFault, FailReason, GrpcFault, HttpFault, JsonFault, PushFault,
+    ResolveFault, TlsFault,
 };
 pub use record::{FRESH, Record};
 pub use spec::TargetSpec;

@@ -23,7 +23,9 @@ use crate::config::{self, Config, Source};
 use crate::diag::{At, Diagnostics, Sources};
 
 pub use build::{Built, Contents, Refreshed, Stamps, build, build_last_good, rebuild, refresh};
-pub use last_good::{LastGoodError, UNFINISHED, load_last_good, save, save_databases, write_atomically};
+pub use last_good::{
+    LastGoodError, UNFINISHED, load_last_good, save, save_databases, write_atomically,
+};
 pub use node::name_node;
 pub use place::{DEFAULT_STATE, is_default_state_hidden, make_directory, state_directory};
 pub use removed::Removed;
@@ -112,33 +114,59 @@ fn load_stamped(config_path: &Path) -> (Outcome, Stamps) {
 /// `[server] state` as far as it can be made out of a `meridian.toml` that may be broken.
 pub fn find_state(config_path: &Path) -> Option<PathBuf> {
     let bytes = disk::read(config_path).ok()?;
-    config::find_state(&String::from_utf8_lossy(&bytes), config_path.parent().unwrap_or(Path::new("")))
+    config::find_state(
+        &String::from_utf8_lossy(&bytes),
+        config_path.parent().unwrap_or(Path::new("")),
+    )
 }
 
 /// True for the files in a zones directory that are zone files.
 fn is_zone_file(path: &Path) -> bool {
-    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    !hidden && path.extension().is_some_and(|extension| extension == "toml")
+    let hidden = path
+        .file_name()
+        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    !hidden
+        && path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
 }
 
-fn load_from<S: Source>(source: &mut S, config_path: &Path, files: impl FnOnce(&mut S) -> Vec<InputFile>) -> Outcome {
+fn load_from<S: Source>(
+    source: &mut S,
+    config_path: &Path,
+    files: impl FnOnce(&mut S) -> Vec<InputFile>,
+) -> Outcome {
     let mut diagnostics = Diagnostics::default();
     let mut sources = Sources::new();
-    let (mut config, geo) = config::load_with_geo(source, config_path, &mut sources, &mut diagnostics);
+    let (mut config, geo) =
+        config::load_with_geo(source, config_path, &mut sources, &mut diagnostics);
     config.iter_mut().for_each(node::rename);
     diagnostics.sort();
-    let inputs = Inputs { config: config_path.to_owned(), files: files(source) };
+    let inputs = Inputs {
+        config: config_path.to_owned(),
+        files: files(source),
+    };
     let database = |named: &Option<(PathBuf, At)>| {
         let (path, at) = named.as_ref()?;
         let bytes = inputs.files.iter().find_map(|file| match &file.content {
             Content::Binary(bytes) if file.path == *path => Some(bytes.clone()),
             _ => None,
         })?;
-        Some(Database { at: at.clone(), path: path.clone(), bytes })
+        Some(Database {
+            at: at.clone(),
+            path: path.clone(),
+            bytes,
+        })
     };
     let (city, asn) = (database(&geo.city), database(&geo.asn));
     let loaded = config.map(|config| Loaded { config, inputs });
-    Outcome { loaded, city, asn, diagnostics, sources }
+    Outcome {
+        loaded,
+        city,
+        asn,
+        diagnostics,
+        sources,
+    }
 }
 
 #[cfg(test)]
@@ -146,7 +174,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    const MAIN: &str = "[server]\nnode = \"n\"\nstate = \"state\"\n[regions.a]\n[geo]\ncity = \"city.mmdb\"\n";
+    const MAIN: &str =
+        "[server]\nnode = \"n\"\nstate = \"state\"\n[regions.a]\n[geo]\ncity = \"city.mmdb\"\n";
     const ZONE: &str = "zone = \"z.example\"\nrecords_file = \"z.zone\"\n";
     const RECORDS: &str = "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\n$INCLUDE more.zone\n";
 
@@ -166,7 +195,12 @@ mod tests {
 
     fn good(directory: &Path) -> Loaded {
         let outcome = load(&directory.join("meridian.toml"));
-        assert_eq!(rules(&outcome), Vec::<&str>::new(), "{:?}", outcome.diagnostics);
+        assert_eq!(
+            rules(&outcome),
+            Vec::<&str>::new(),
+            "{:?}",
+            outcome.diagnostics
+        );
         outcome.loaded.unwrap()
     }
 
@@ -174,8 +208,11 @@ mod tests {
     fn a_broken_database_is_told_of_beside_a_broken_zone() {
         let directory = tempfile::tempdir().unwrap();
         files(directory.path());
-        fs::write(directory.path().join("zones/z.zone"), "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2\n")
-            .unwrap();
+        fs::write(
+            directory.path().join("zones/z.zone"),
+            "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2\n",
+        )
+        .unwrap();
         let built = build(&directory.path().join("meridian.toml"));
         let mut rules: Vec<_> = built.diagnostics.iter().map(|d| d.rule).collect();
         rules.sort_unstable();
@@ -193,38 +230,68 @@ mod tests {
         let check = "[checks.web]\ntype = \"http\"\nheaders = { Authorization = { file = \"token\", prefix = \"Bearer \" } }\n";
         fs::write(root.join("meridian.toml"), [MAIN, check].concat()).unwrap();
         let value = |outcome: &Outcome| {
-            let secrets = outcome.loaded.as_ref().unwrap().config.checks[0].kind.secrets().cloned();
-            secrets.map(|secret: Secret| secret.value).collect::<Vec<_>>()
+            let secrets = outcome.loaded.as_ref().unwrap().config.checks[0]
+                .kind
+                .secrets()
+                .cloned();
+            secrets
+                .map(|secret: Secret| secret.value)
+                .collect::<Vec<_>>()
         };
         fs::write(root.join("token"), "s3cret-one\r\n").unwrap();
         let first = load(&root.join("meridian.toml"));
         assert_eq!(value(&first), [Some("s3cret-one".to_owned())]);
-        let shown = format!("{:?} {:?}", first.loaded.as_ref().unwrap().config.checks, first.sources);
+        let shown = format!(
+            "{:?} {:?}",
+            first.loaded.as_ref().unwrap().config.checks,
+            first.sources
+        );
         assert!(!shown.contains("s3cret"), "{shown}");
-        assert!(matches!(first.loaded.as_ref().unwrap().config.checks[0].kind, crate::model::CheckKind::Http(ref http)
-            if matches!(http.headers[0].1, HeaderText::Secret(_))));
+        assert!(
+            matches!(first.loaded.as_ref().unwrap().config.checks[0].kind, crate::model::CheckKind::Http(ref http)
+            if matches!(http.headers[0].1, HeaderText::Secret(_)))
+        );
 
         save(&state, &first.loaded.as_ref().unwrap().inputs).unwrap();
         let mut copies = 0;
         for entry in fs::read_dir(state.join("last-good/files")).unwrap() {
             let path = entry.unwrap().path();
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
-            assert!(!String::from_utf8_lossy(&fs::read(&path).unwrap()).contains("s3cret"), "{}", path.display());
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{}",
+                path.display()
+            );
+            assert!(
+                !String::from_utf8_lossy(&fs::read(&path).unwrap()).contains("s3cret"),
+                "{}",
+                path.display()
+            );
             copies += 1;
         }
         assert_eq!(copies, 5);
 
         fs::write(root.join("token"), "s3cret-two").unwrap();
-        assert_eq!(value(&load(&root.join("meridian.toml"))), [Some("s3cret-two".to_owned())], "read again");
+        assert_eq!(
+            value(&load(&root.join("meridian.toml"))),
+            [Some("s3cret-two".to_owned())],
+            "read again"
+        );
         fs::write(root.join("token"), "two\nlines").unwrap();
         let bad = load(&root.join("meridian.toml"));
         assert!(bad.loaded.is_none());
         let said = crate::diag::render_text(&bad.diagnostics, &bad.sources, false);
-        assert!(said.contains("more than one line") && !said.contains("two\nlines"), "{said}");
+        assert!(
+            said.contains("more than one line") && !said.contains("two\nlines"),
+            "{said}"
+        );
         fs::remove_file(root.join("token")).unwrap();
         let kept = load_last_good(&state).unwrap();
         assert_eq!(value(&kept), [None]);
-        assert!(kept.diagnostics.iter().any(|d| d.rule == "secret-not-read") && !kept.diagnostics.has_errors());
+        assert!(
+            kept.diagnostics.iter().any(|d| d.rule == "secret-not-read")
+                && !kept.diagnostics.has_errors()
+        );
     }
 
     #[test]
@@ -243,11 +310,20 @@ mod tests {
         assert!(load(&root.join("meridian.toml")).loaded.is_none());
         let kept = load_last_good(&state).unwrap();
         assert_eq!(rules(&kept), Vec::<&str>::new(), "{:?}", kept.diagnostics);
-        assert_eq!(kept.city.as_ref().unwrap().bytes.as_slice(), b"not text: \0");
+        assert_eq!(
+            kept.city.as_ref().unwrap().bytes.as_slice(),
+            b"not text: \0"
+        );
         let kept = kept.loaded.unwrap();
         assert_eq!(kept.config.zones.len(), 1);
-        assert_eq!(kept.config.zones[0].records.len(), loaded.config.zones[0].records.len());
-        assert_eq!(*kept.config.zones[0].at.file, *root.join("zones/z.toml").display().to_string());
+        assert_eq!(
+            kept.config.zones[0].records.len(),
+            loaded.config.zones[0].records.len()
+        );
+        assert_eq!(
+            *kept.config.zones[0].at.file,
+            *root.join("zones/z.toml").display().to_string()
+        );
     }
 
     #[test]
@@ -259,9 +335,16 @@ mod tests {
         fs::write(root.join("zones/more.zone"), "ns1 60 A 192.0.2.54\n").unwrap();
         fs::write(state.join("last-good/files/.new-cut-short"), "half").unwrap();
         save(&state, &good(root).inputs).unwrap();
-        assert_eq!(fs::read_dir(state.join("last-good/files")).unwrap().count(), 5);
+        assert_eq!(
+            fs::read_dir(state.join("last-good/files")).unwrap().count(),
+            5
+        );
         let kept = load_last_good(&state).unwrap();
-        assert!(kept.sources.values().any(|text| text.contains("192.0.2.54")));
+        assert!(
+            kept.sources
+                .values()
+                .any(|text| text.contains("192.0.2.54"))
+        );
         // Saving what was loaded from the copies changes nothing.
         save(&state, &kept.loaded.unwrap().inputs).unwrap();
         assert!(load_last_good(&state).unwrap().loaded.is_some());
@@ -284,8 +367,14 @@ mod tests {
             (text[..text.len() / 2].to_owned(), "is damaged"),
             (String::new(), "is damaged"),
             ("{}".to_owned(), "is damaged"),
-            (text.replacen("\"format\": 1", "\"format\": 9", 1), "has format 9"),
-            (text.replacen("\"sha256\": \"", "\"sha256\": \"../", 1), "the checksum of"),
+            (
+                text.replacen("\"format\": 1", "\"format\": 9", 1),
+                "has format 9",
+            ),
+            (
+                text.replacen("\"sha256\": \"", "\"sha256\": \"../", 1),
+                "the checksum of",
+            ),
         ] {
             fs::write(&manifest, bad).unwrap();
             assert!(refusal().contains(expected), "{}", refusal());
@@ -322,7 +411,11 @@ mod tests {
             "[server]\nstate = \"s\"\n[server]\nstate = \"t\"\n",
         ] {
             fs::write(&config, text).unwrap();
-            assert_eq!(find_state(&config), Some(directory.path().join("s")), "{text}");
+            assert_eq!(
+                find_state(&config),
+                Some(directory.path().join("s")),
+                "{text}"
+            );
         }
         fs::write(&config, b"[server]\nstate = \"s\" # \xff\n").unwrap();
         assert_eq!(find_state(&config), Some(directory.path().join("s")));
@@ -337,19 +430,31 @@ mod tests {
         let root = directory.path();
         files(root);
         // Sparse, so that the test costs no disk.
-        fs::File::create(root.join("zones/huge.toml")).unwrap().set_len((64 << 20) + 1).unwrap();
+        fs::File::create(root.join("zones/huge.toml"))
+            .unwrap()
+            .set_len((64 << 20) + 1)
+            .unwrap();
         fs::create_dir(root.join("zones/directory.toml")).unwrap();
         std::os::unix::fs::symlink("/dev/zero", root.join("zones/zero.toml")).unwrap();
         std::os::unix::fs::symlink("nowhere", root.join("zones/gone.toml")).unwrap();
         std::os::unix::fs::symlink("loop.toml", root.join("zones/loop.toml")).unwrap();
         let outcome = load(&root.join("meridian.toml"));
-        let messages: Vec<_> =
-            outcome.diagnostics.iter().map(|d| d.message.rsplit_once("zones/").unwrap().1.to_owned()).collect();
+        let messages: Vec<_> = outcome
+            .diagnostics
+            .iter()
+            .map(|d| d.message.rsplit_once("zones/").unwrap().1.to_owned())
+            .collect();
         assert_eq!(messages.len(), 5, "{messages:?}");
         assert_eq!(messages[0], "directory.toml is a directory, not a file");
-        assert_eq!(messages[1], "gone.toml is a link to a file that is not there");
+        assert_eq!(
+            messages[1],
+            "gone.toml is a link to a file that is not there"
+        );
         assert_eq!(messages[2], "huge.toml is larger than 64 MiB");
-        assert!(messages[3].starts_with("loop.toml cannot be read"), "{messages:?}");
+        assert!(
+            messages[3].starts_with("loop.toml cannot be read"),
+            "{messages:?}"
+        );
         assert_eq!(messages[4], "zero.toml is a pipe or a device, not a file");
     }
 
@@ -363,17 +468,24 @@ mod tests {
             write("zones/z.toml", zone);
             write("zones/z.zone", records);
             let outcome = load(&root.join("meridian.toml"));
-            let shown: String = outcome.sources.values().map(|text| text.to_string()).collect();
+            let shown: String = outcome
+                .sources
+                .values()
+                .map(|text| text.to_string())
+                .collect();
             assert!(!shown.contains("secret"), "{shown}");
             rules(&outcome)
         };
-        let include = |path: &str| format!("@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\n$INCLUDE {path}\n");
+        let include = |path: &str| {
+            format!("@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\n$INCLUDE {path}\n")
+        };
         fs::create_dir_all(root.join("srv/deep")).unwrap();
         fs::create_dir_all(root.join("zones/sub")).unwrap();
         write("srv/deep/more.zone", "ns1 60 A 192.0.2.53\n");
         write("zones/sub/more.zone", "ns1 60 A 192.0.2.53\n");
         write("srv/shadow", "root:$6$secret:19000:0:99999:7:::\n");
-        std::os::unix::fs::symlink("../srv/deep/more.zone", root.join("zones/linked.zone")).unwrap();
+        std::os::unix::fs::symlink("../srv/deep/more.zone", root.join("zones/linked.zone"))
+            .unwrap();
         std::os::unix::fs::symlink("../srv", root.join("zones/directory")).unwrap();
         std::os::unix::fs::symlink("more.zone", root.join("zones/inside.zone")).unwrap();
         std::os::unix::fs::symlink("/dev/zero", root.join("zones/zero.zone")).unwrap();
@@ -391,29 +503,67 @@ mod tests {
             "../meridian.toml",
             &absolute,
         ] {
-            assert_eq!(read(ZONE, &include(outside)), ["outside-zones"], "{outside}");
+            assert_eq!(
+                read(ZONE, &include(outside)),
+                ["outside-zones"],
+                "{outside}"
+            );
         }
-        for inside in ["more.zone", "sub/more.zone", "sub/../more.zone", "inside.zone", "../zones/more.zone"] {
+        for inside in [
+            "more.zone",
+            "sub/more.zone",
+            "sub/../more.zone",
+            "inside.zone",
+            "../zones/more.zone",
+        ] {
             assert_eq!(read(ZONE, &include(inside)), [] as [&str; 0], "{inside}");
         }
         assert_eq!(read(ZONE, &include("pipe.zone")), ["include-failed"]);
-        assert_eq!(read("zone = \"z.example\"\nrecords_file = \"pipe.zone\"\n", ""), ["unreadable-file"]);
-        assert_eq!(read("zone = \"z.example\"\nrecords_file = \"sub/none/../../../srv/shadow\"\n", ""), ["missing-file"]);
+        assert_eq!(
+            read("zone = \"z.example\"\nrecords_file = \"pipe.zone\"\n", ""),
+            ["unreadable-file"]
+        );
+        assert_eq!(
+            read(
+                "zone = \"z.example\"\nrecords_file = \"sub/none/../../../srv/shadow\"\n",
+                ""
+            ),
+            ["missing-file"]
+        );
         for (named, rule) in [
             ("../srv/shadow", "not-a-master-file"),
             ("../meridian.toml", "not-a-master-file"),
             ("/dev/zero", "unreadable-file"),
             ("zero.zone", "unreadable-file"),
         ] {
-            assert_eq!(read(&format!("zone = \"z.example\"\nrecords_file = \"{named}\"\n"), ""), [rule], "{named}");
+            assert_eq!(
+                read(
+                    &format!("zone = \"z.example\"\nrecords_file = \"{named}\"\n"),
+                    ""
+                ),
+                [rule],
+                "{named}"
+            );
         }
         write("srv/whole.zone", &include("deep/more.zone"));
         let elsewhere = "zone = \"z.example\"\nrecords_file = \"../srv/whole.zone\"\n";
-        assert_eq!(read(elsewhere, ""), ["outside-zones"], "the file may be read, and what it includes may not");
+        assert_eq!(
+            read(elsewhere, ""),
+            ["outside-zones"],
+            "the file may be read, and what it includes may not"
+        );
 
-        write("meridian.toml", &MAIN.replace("[regions.a]", "include_from = [\"srv\"]\n[regions.a]"));
+        write(
+            "meridian.toml",
+            &MAIN.replace("[regions.a]", "include_from = [\"srv\"]\n[regions.a]"),
+        );
         assert_eq!(read(elsewhere, ""), [] as [&str; 0]);
-        for allowed in ["../srv/deep/more.zone", "linked.zone", "directory/deep/more.zone", &absolute] {
+        for allowed in [
+            "../srv/deep/more.zone",
+            "linked.zone",
+            "directory/deep/more.zone",
+            &absolute,
+        ] {
             assert_eq!(read(ZONE, &include(allowed)), [] as [&str; 0], "{allowed}");
         }
         assert_eq!(read(ZONE, &include("../srv/shadow")), ["not-a-master-file"]);
@@ -426,16 +576,40 @@ mod tests {
         let root = directory.path();
         files(root);
         let mut random = fastrand::Rng::with_seed(1);
-        let printable: String =
-            std::iter::repeat_with(|| if random.u8(..) < 8 { '\n' } else { random.char(' '..'~') }).take(8 << 20).collect();
-        fs::write(root.join("zones/nonsense.toml"), format!("zone = \"n.example\"\n{printable}")).unwrap();
-        fs::write(root.join("zones/random.toml"), std::iter::repeat_with(|| random.u8(..)).take(1 << 20).collect::<Vec<_>>())
-            .unwrap();
-        fs::write(root.join("zones/nested.toml"), format!("a = {}", "[".repeat(1 << 20))).unwrap();
+        let printable: String = std::iter::repeat_with(|| {
+            if random.u8(..) < 8 {
+                '\n'
+            } else {
+                random.char(' '..'~')
+            }
+        })
+        .take(8 << 20)
+        .collect();
+        fs::write(
+            root.join("zones/nonsense.toml"),
+            format!("zone = \"n.example\"\n{printable}"),
+        )
+        .unwrap();
+        fs::write(
+            root.join("zones/random.toml"),
+            std::iter::repeat_with(|| random.u8(..))
+                .take(1 << 20)
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
+        fs::write(
+            root.join("zones/nested.toml"),
+            format!("a = {}", "[".repeat(1 << 20)),
+        )
+        .unwrap();
         fs::write(root.join("zones/empty.toml"), "").unwrap();
         let outcome = load(&root.join("meridian.toml"));
         assert!(outcome.loaded.is_none());
-        assert!((4..100).contains(&outcome.diagnostics.errors()), "{}", outcome.diagnostics.errors());
+        assert!(
+            (4..100).contains(&outcome.diagnostics.errors()),
+            "{}",
+            outcome.diagnostics.errors()
+        );
         let rendered = crate::diag::render_text(&outcome.diagnostics, &outcome.sources, false);
         assert!(rendered.contains("more syntax errors are not shown"));
     }

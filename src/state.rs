@@ -26,8 +26,14 @@ pub use directory::{objection, sweep};
 pub use format::{Unusable, decode, encode};
 pub use keeper::{Keeper, Kept};
 pub use lock::{Lock, NotLocked};
-pub use overrides::{FoundOverrides, OVERRIDES_FILE, decode_overrides, encode_overrides, load_overrides, write_overrides};
-pub use units::{UNITS_FILE, UNITS_SET_ASIDE, decode_units, encode_units, load_units, peek_units, were_units_lost, write_units};
+pub use overrides::{
+    FoundOverrides, OVERRIDES_FILE, decode_overrides, encode_overrides, load_overrides,
+    write_overrides,
+};
+pub use units::{
+    UNITS_FILE, UNITS_SET_ASIDE, decode_units, encode_units, load_units, peek_units,
+    were_units_lost, write_units,
+};
 
 /// The file in the state directory.
 pub const FILE: &str = "health.json";
@@ -47,7 +53,10 @@ pub fn load(directory: &Path, now: SystemTime) -> Result<Option<(History, Durati
     };
     kept.map(Some).map_err(|why| {
         let aside = set_aside(&path, directory, SET_ASIDE);
-        format!("the history of health in {} is not used, since it {why}; {aside}", path.display())
+        format!(
+            "the history of health in {} is not used, since it {why}; {aside}",
+            path.display()
+        )
     })
 }
 
@@ -63,21 +72,32 @@ fn set_aside(path: &Path, directory: &Path, name: &str) -> String {
 fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Unusable> {
     let unreadable = |error: std::io::Error| {
         let why = format!("cannot be read: {error}");
-        if error.kind() == ErrorKind::PermissionDenied { Unusable::Forbidden(why) } else { Unusable::Damaged(why) }
+        if error.kind() == ErrorKind::PermissionDenied {
+            Unusable::Forbidden(why)
+        } else {
+            Unusable::Damaged(why)
+        }
     };
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         // In a directory that is not there, or is a file, nothing is kept.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         Err(error) => return Err(unreadable(error)),
     };
     if !metadata.is_file() {
         return Err(Unusable::Damaged("is no regular file".to_owned()));
     }
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    File::open(path)
+        .and_then(|file| file.take(most + 1).read_to_end(&mut bytes))
+        .map_err(unreadable)?;
     if bytes.len() as u64 > most {
-        return Err(Unusable::Damaged(format!("is larger than {} MiB", most >> 20)));
+        return Err(Unusable::Damaged(format!(
+            "is larger than {} MiB",
+            most >> 20
+        )));
     }
     Ok(Some(bytes))
 }

@@ -31,7 +31,8 @@ use std::time::Duration;
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::{Name, RrType};
 use crate::model::{
-    CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, SecretPlace, Service, SvcbSet, TargetId, ZoneId,
+    CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, SecretPlace, Service, SvcbSet,
+    TargetId, ZoneId,
 };
 use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
@@ -50,7 +51,12 @@ pub trait Source {
     fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable>;
     /// The text of a master file, which `records_file` or `$INCLUDE` names, of at most `room` octets. It lies in one of the
     /// directories `allowed`, links followed, where these are given; only who reads the disk itself knows.
-    fn master_file(&mut self, path: &Path, allowed: Option<&[PathBuf]>, room: u64) -> Result<MasterText, Unreadable> {
+    fn master_file(
+        &mut self,
+        path: &Path,
+        allowed: Option<&[PathBuf]>,
+        room: u64,
+    ) -> Result<MasterText, Unreadable> {
         let _ = (allowed, room);
         self.text(path).map(MasterText::from)
     }
@@ -185,7 +191,12 @@ pub struct UdpOptions {
 
 impl Default for UdpOptions {
     fn default() -> UdpOptions {
-        UdpOptions { batch: 64, receive_buffer: None, send_buffer: None, pin_workers: false }
+        UdpOptions {
+            batch: 64,
+            receive_buffer: None,
+            send_buffer: None,
+            pin_workers: false,
+        }
     }
 }
 
@@ -224,7 +235,12 @@ pub struct ZoneSpec {
 
 /// Reads `config_path` and every zone file. `None` where anything is wrong, all of which is in
 /// `out` then; warnings are there either way. The text of every file read goes into `sources`.
-pub fn load(source: &mut dyn Source, config_path: &Path, sources: &mut Sources, out: &mut Diagnostics) -> Option<Config> {
+pub fn load(
+    source: &mut dyn Source,
+    config_path: &Path,
+    sources: &mut Sources,
+    out: &mut Diagnostics,
+) -> Option<Config> {
     load_with_geo(source, config_path, sources, out).0
 }
 
@@ -267,9 +283,15 @@ fn load_files(
     let directory = config_path.parent().unwrap_or(Path::new(""));
     let (mut main, zones) = read_main(document.root(&entries), directory, source, out);
     geo.clone_from(&main.geo);
-    let drafts = zones.map(|zones| read_zones(source, zones, &mut main, sources, out)).unwrap_or_default();
+    let drafts = zones
+        .map(|zones| read_zones(source, zones, &mut main, sources, out))
+        .unwrap_or_default();
     check_zones(&drafts, &main, out);
-    if out.has_errors() { None } else { main.into_config(drafts) }
+    if out.has_errors() {
+        None
+    } else {
+        main.into_config(drafts)
+    }
 }
 
 /// The sections of `meridian.toml`: a file with none of them is another one.
@@ -278,11 +300,22 @@ const SECTIONS: &[&str] = &["server", "admin", "geo", "regions", "maps", "checks
 /// Says of a file without any section of `meridian.toml` what it is, as far as that is to be seen, and nothing of what it holds.
 fn refuse_config(document: &Document, out: &mut Diagnostics) {
     let is_zone = document.has_key(zones::KEYS);
-    let is_master_file = || document.text.lines().any(|line| line.split_whitespace().any(|word| word == "SOA"));
+    let is_master_file = || {
+        document
+            .text
+            .lines()
+            .any(|line| line.split_whitespace().any(|word| word == "SOA"))
+    };
     let (what, hint) = if is_zone {
-        ("is a zone file", "name the meridian.toml; its [server] zones names the directory of the zone files")
+        (
+            "is a zone file",
+            "name the meridian.toml; its [server] zones names the directory of the zone files",
+        )
     } else if is_master_file() {
-        ("is a master file", "name the meridian.toml; a zone file takes in a master file with records_file")
+        (
+            "is a master file",
+            "name the meridian.toml; a zone file takes in a master file with records_file",
+        )
     } else {
         (
             "is no meridian.toml: it has none of its sections, so its text is not shown",
@@ -290,7 +323,13 @@ fn refuse_config(document: &Document, out: &mut Diagnostics) {
         )
     };
     let message = format!("{} {what}", document.file);
-    out.error("not-a-configuration", At::file(document.file.clone()), "", message).hint(hint);
+    out.error(
+        "not-a-configuration",
+        At::file(document.file.clone()),
+        "",
+        message,
+    )
+    .hint(hint);
 }
 
 /// `[server] state` of a `meridian.toml` that may be broken everywhere else: where to look for the
@@ -298,13 +337,25 @@ fn refuse_config(document: &Document, out: &mut Diagnostics) {
 pub fn find_state(text: &str, directory: &Path) -> Option<PathBuf> {
     let state = |text: &str| {
         let (root, _) = toml::de::DeTable::parse_recoverable(text);
-        let state = root.get_ref().get("server")?.get_ref().get("state")?.get_ref().as_str()?;
+        let state = root
+            .get_ref()
+            .get("server")?
+            .get_ref()
+            .get("state")?
+            .get_ref()
+            .as_str()?;
         (!state.is_empty()).then(|| directory.join(state))
     };
     // What is broken before the section, or after it, may swallow it: then it is read alone.
     let alone = || {
-        let section = &text[text.match_indices("[server]").find(|(i, _)| *i == 0 || text.as_bytes()[i - 1] == b'\n')?.0..];
-        let end = section.match_indices("\n[").next().map_or(section.len(), |(i, _)| i);
+        let section = &text[text
+            .match_indices("[server]")
+            .find(|(i, _)| *i == 0 || text.as_bytes()[i - 1] == b'\n')?
+            .0..];
+        let end = section
+            .match_indices("\n[")
+            .next()
+            .map_or(section.len(), |(i, _)| i);
         state(&section[..end])
     };
     state(text).or_else(alone)
@@ -333,14 +384,23 @@ fn read_main(
 ) -> (Main, Option<server::Zones>) {
     let section = root.table(out, "regions");
     let (region_names, items) = names::collect(section, "region", "unknown-region", out);
-    let regions: Vec<_> = items.iter().enumerate().map(|(i, item)| geography::region(region_names.name(i), item, out)).collect();
+    let regions: Vec<_> = items
+        .iter()
+        .enumerate()
+        .map(|(i, item)| geography::region(region_names.name(i), item, out))
+        .collect();
 
     let section = root.table(out, "maps");
     let (map_names, items) = names::collect(section, "map", "unknown-map", out);
-    let read_map = |(i, item): (usize, &Item<'_>)| geography::map(map_names.name(i), item, &region_names, out);
+    let read_map =
+        |(i, item): (usize, &Item<'_>)| geography::map(map_names.name(i), item, &region_names, out);
     let maps: Vec<_> = items.iter().enumerate().map(read_map).collect();
     if let Some(regions) = regions.iter().cloned().collect::<Option<Vec<Region>>>() {
-        for (map, item) in maps.iter().zip(&items).filter_map(|(map, item)| Some((map.as_ref()?, item))) {
+        for (map, item) in maps
+            .iter()
+            .zip(&items)
+            .filter_map(|(map, item)| Some((map.as_ref()?, item)))
+        {
             geography::warn_without_coordinates(map, item, &regions, out);
         }
     }
@@ -348,28 +408,62 @@ fn read_main(
     let section = root.table(out, "checks");
     let (check_names, items) = names::collect(section, "check", "unknown-check", out);
     let mut files = checks::Files { directory, source };
-    let read_check = |(i, item): (usize, &Item<'_>)| checks::check(check_names.name(i), item, &mut files, out);
+    let read_check =
+        |(i, item): (usize, &Item<'_>)| checks::check(check_names.name(i), item, &mut files, out);
     let checks: Vec<_> = items.iter().enumerate().map(read_check).collect();
 
     let mut targets = Targets::default();
-    let sanity = |item: &Item<'_>, out: &mut Diagnostics| checks::sanity(item, &check_names, &checks, &mut targets, out);
+    let sanity = |item: &Item<'_>, out: &mut Diagnostics| {
+        checks::sanity(item, &check_names, &checks, &mut targets, out)
+    };
     let host_name = files.source.host_name();
     let section = root.table_or_empty(out, "server");
-    let server::Server { spec: server, listen, zones } = server::server(section, directory, host_name, sanity, out);
+    let server::Server {
+        spec: server,
+        listen,
+        zones,
+    } = server::server(section, directory, host_name, sanity, out);
     if let Some(server) = &server {
-        let used: Vec<_> = server.sanity.iter().map(|target| targets.check(*target)).collect();
+        let used: Vec<_> = server
+            .sanity
+            .iter()
+            .map(|target| targets.check(*target))
+            .collect();
         checks::warn_unused_addresses(&items, &used, out);
     }
-    let admin = root.table(out, "admin").and_then(|t| server::admin(t, &listen, out));
-    let geo = root.table(out, "geo").map(|t| server::geo(t, directory, source, out)).unwrap_or_default();
+    let admin = root
+        .table(out, "admin")
+        .and_then(|t| server::admin(t, &listen, out));
+    let geo = root
+        .table(out, "geo")
+        .map(|t| server::geo(t, directory, source, out))
+        .unwrap_or_default();
     root.finish(out);
-    (Main { server, admin, geo, region_names, regions, map_names, maps, check_names, checks, targets }, zones)
+    (
+        Main {
+            server,
+            admin,
+            geo,
+            region_names,
+            regions,
+            map_names,
+            maps,
+            check_names,
+            checks,
+            targets,
+        },
+        zones,
+    )
 }
 
 /// Reads every zone file of the directory.
 fn read_zones(
     source: &mut dyn Source,
-    server::Zones { directory, at, allowed }: server::Zones,
+    server::Zones {
+        directory,
+        at,
+        allowed,
+    }: server::Zones,
     main: &mut Main,
     sources: &mut Sources,
     out: &mut Diagnostics,
@@ -382,7 +476,10 @@ fn read_zones(
         }
     };
     if files.is_empty() {
-        let message = format!("the directory {} has no zone file, so every query would be refused", directory.display());
+        let message = format!(
+            "the directory {} has no zone file, so every query would be refused",
+            directory.display()
+        );
         out.error("empty-zones-directory", at, "server.zones", message)
             .hint("put a file such as gtm.example.toml into it; hidden files and other endings are not read");
     }
@@ -394,11 +491,18 @@ fn read_zones(
         checks: &main.check_names,
         targets: &mut main.targets,
         sole: main.server.as_ref().is_none_or(|server| server.sole),
-        require_end: main.server.as_ref().is_some_and(|server| server.require_end),
+        require_end: main
+            .server
+            .as_ref()
+            .is_some_and(|server| server.require_end),
     };
     let mut drafts = Vec::new();
     for path in files {
-        let mut files = Files { source, sources, allowed: &allowed };
+        let mut files = Files {
+            source,
+            sources,
+            allowed: &allowed,
+        };
         match files.source.text(&path) {
             Ok(text) => drafts.extend(zones::zone(&path, text, &mut context, &mut files, out)),
             Err(problem) => report(problem, At::file(path.display().to_string()), "", out),
@@ -418,41 +522,65 @@ const MAX_TARGETS: usize = 16_000_000;
 fn check_counts(drafts: &[ZoneDraft], targets: usize, out: &mut Diagnostics) {
     let mut pools = 0;
     for draft in drafts {
-        pools += draft.services.iter().map(|service| service.pools.len()).sum::<usize>();
+        pools += draft
+            .services
+            .iter()
+            .map(|service| service.pools.len())
+            .sum::<usize>();
         if pools > MAX_POOLS {
-            let message = format!("with this zone all services, units included, have more than {MAX_POOLS} pools");
-            out.error("too-many", draft.at.clone(), "services", message).hint("give the zones to several servers");
+            let message = format!(
+                "with this zone all services, units included, have more than {MAX_POOLS} pools"
+            );
+            out.error("too-many", draft.at.clone(), "services", message)
+                .hint("give the zones to several servers");
             return;
         }
     }
     if let Some(last) = drafts.last().filter(|_| targets > MAX_TARGETS) {
-        let message = format!("all services together have {targets} endpoints to be checked, and {MAX_TARGETS} is the most");
-        out.error("too-many", last.at.clone(), "services", message).hint("give the zones to several servers");
+        let message = format!(
+            "all services together have {targets} endpoints to be checked, and {MAX_TARGETS} is the most"
+        );
+        out.error("too-many", last.at.clone(), "services", message)
+            .hint("give the zones to several servers");
     }
 }
 
 /// The rules of DNS, for each zone and for all beside each other.
 fn check_zones(drafts: &[ZoneDraft], main: &Main, out: &mut Diagnostics) {
-    let region =
-        |(i, region): (usize, &Option<Region>)| region.clone().unwrap_or_else(|| geography::named(main.region_names.name(i)));
+    let region = |(i, region): (usize, &Option<Region>)| {
+        region
+            .clone()
+            .unwrap_or_else(|| geography::named(main.region_names.name(i)))
+    };
     let regions: Vec<Region> = main.regions.iter().enumerate().map(region).collect();
     let zones: Vec<ZoneUnderCheck<'_>> = drafts
         .iter()
-        .map(|ZoneDraft { origin, at, records, services, unread, .. }| ZoneUnderCheck {
-            origin,
-            at,
-            records,
-            services,
-            regions: &regions,
-            unread,
-        })
+        .map(
+            |ZoneDraft {
+                 origin,
+                 at,
+                 records,
+                 services,
+                 unread,
+                 ..
+             }| ZoneUnderCheck {
+                origin,
+                at,
+                records,
+                services,
+                regions: &regions,
+                unread,
+            },
+        )
         .collect();
     for zone in &zones {
         zone::check(zone, out);
     }
     zone::check_overlap(&zones, out);
     if main.server.as_ref().is_some_and(|server| !server.sole) {
-        drafts.iter().for_each(|draft| warn_of_scattered_units(draft, out));
+        drafts
+            .iter()
+            .for_each(|draft| warn_of_scattered_units(draft, out));
     }
 }
 
@@ -460,8 +588,14 @@ fn check_zones(drafts: &[ZoneDraft], main: &Main, out: &mut Diagnostics) {
 fn warn_of_scattered_units(draft: &ZoneDraft, out: &mut Diagnostics) {
     let of_apex = |owner: &[u8]| owner.eq_ignore_ascii_case(draft.origin.as_wire());
     for service in &draft.services {
-        let Some(unit) = service.unit.as_ref().filter(|unit| unit.index == 0) else { continue };
-        let servers = draft.records.iter().filter(|record| record.rtype == RrType::NS && of_apex(record.owner)).count();
+        let Some(unit) = service.unit.as_ref().filter(|unit| unit.index == 0) else {
+            continue;
+        };
+        let servers = draft
+            .records
+            .iter()
+            .filter(|record| record.rtype == RrType::NS && of_apex(record.owner))
+            .count();
         if servers < 2 {
             return;
         }
@@ -494,10 +628,20 @@ impl Main {
             let first = config.services.len();
             let zone = ZoneId::from_index(i);
             take_steered(&mut draft);
-            config.services.extend(draft.services.into_iter().map(|service| Service { zone, ..service }));
+            config.services.extend(
+                draft
+                    .services
+                    .into_iter()
+                    .map(|service| Service { zone, ..service }),
+            );
             config.tests.extend(draft.tests);
             let services = first..config.services.len();
-            config.zones.push(ZoneSpec { origin: draft.origin, at: draft.at, records: draft.records, services });
+            config.zones.push(ZoneSpec {
+                origin: draft.origin,
+                at: draft.at,
+                records: draft.records,
+                services,
+            });
         }
         Some(config)
     }
@@ -506,28 +650,49 @@ impl Main {
 /// Moves the HTTPS and SVCB records that follow the steering from a zone's records to its services.
 fn take_steered(draft: &mut ZoneDraft) {
     let services = draft.services.iter().enumerate();
-    let by_name: HashMap<Vec<u8>, usize> =
-        services.map(|(at, service)| (service.name.as_wire().to_ascii_lowercase(), at)).collect();
+    let by_name: HashMap<Vec<u8>, usize> = services
+        .map(|(at, service)| (service.name.as_wire().to_ascii_lowercase(), at))
+        .collect();
     let mut sets: BTreeMap<(usize, u16), Vec<usize>> = BTreeMap::new();
-    for (index, record) in draft.records.iter().enumerate().filter(|(_, record)| SvcbSet::TYPES.contains(&record.rtype)) {
+    for (index, record) in draft
+        .records
+        .iter()
+        .enumerate()
+        .filter(|(_, record)| SvcbSet::TYPES.contains(&record.rtype))
+    {
         if let Some(service) = by_name.get(&record.owner.to_ascii_lowercase()) {
-            sets.entry((*service, record.rtype.0)).or_default().push(index);
+            sets.entry((*service, record.rtype.0))
+                .or_default()
+                .push(index);
         }
     }
     // An RRset goes as a whole, where any of it is steered.
-    sets.retain(|_, set| set.iter().any(|index| SvcbSet::is_steered(draft.records.get(*index).rdata)));
+    sets.retain(|_, set| {
+        set.iter()
+            .any(|index| SvcbSet::is_steered(draft.records.get(*index).rdata))
+    });
     let rdata = |index: &usize| draft.records.get(*index).rdata.into();
     for ((service, rtype), set) in &sets {
         let rdatas = set.iter().map(rdata).collect();
-        draft.services[*service].svcb.push(SvcbSet { rtype: RrType(*rtype), rdatas });
+        draft.services[*service].svcb.push(SvcbSet {
+            rtype: RrType(*rtype),
+            rdatas,
+        });
     }
     if !sets.is_empty() {
-        draft.records.remove(&sets.into_values().flatten().collect());
+        draft
+            .records
+            .remove(&sets.into_values().flatten().collect());
     }
 }
 
 fn report(problem: Unreadable, at: At, key: impl Into<String>, out: &mut Diagnostics) {
-    let diagnostic = out.error(problem.rule, problem.position.unwrap_or(at), key, problem.message);
+    let diagnostic = out.error(
+        problem.rule,
+        problem.position.unwrap_or(at),
+        key,
+        problem.message,
+    );
     diagnostic.hint = problem.hint;
 }
 
@@ -536,21 +701,38 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const MAIN: &str = include_str!("../../meridian.toml");
-    const ZONE: &str = include_str!("../../zones/gtm.example.toml");
+    const MAIN: &str = include_str!("../meridian.toml");
+    const ZONE: &str = include_str!("../zones/gtm.example.toml");
 
     struct Memory(Vec<(&'static str, String)>);
 
     impl Source for Memory {
         fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable> {
-            let found = self.0.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| text.as_str().into());
+            let found = self
+                .0
+                .iter()
+                .find(|(name, _)| Path::new(name) == path)
+                .map(|(_, text)| text.as_str().into());
             let message = format!("there is no file {}", path.display());
-            found.ok_or(Unreadable { rule: "missing-file", message, hint: None, position: None })
+            found.ok_or(Unreadable {
+                rule: "missing-file",
+                message,
+                hint: None,
+                position: None,
+            })
         }
 
         fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable> {
-            let inside = |name: &&str| Path::new(name).parent() == Some(directory) && name.ends_with(".toml");
-            Ok(self.0.iter().map(|(name, _)| *name).filter(inside).map(PathBuf::from).collect())
+            let inside = |name: &&str| {
+                Path::new(name).parent() == Some(directory) && name.ends_with(".toml")
+            };
+            Ok(self
+                .0
+                .iter()
+                .map(|(name, _)| *name)
+                .filter(inside)
+                .map(PathBuf::from)
+                .collect())
         }
 
         fn database(&mut self, _: &Path) -> Result<(), Unreadable> {
@@ -559,21 +741,39 @@ mod tests {
     }
 
     fn load_texts(files: &[(&'static str, &str)]) -> (Option<Config>, Diagnostics) {
-        let mut memory = Memory(files.iter().map(|(name, text)| (*name, (*text).to_owned())).collect());
+        let mut memory = Memory(
+            files
+                .iter()
+                .map(|(name, text)| (*name, (*text).to_owned()))
+                .collect(),
+        );
         let (mut sources, mut out) = (Sources::new(), Diagnostics::default());
-        let config = load(&mut memory, Path::new("meridian.toml"), &mut sources, &mut out);
+        let config = load(
+            &mut memory,
+            Path::new("meridian.toml"),
+            &mut sources,
+            &mut out,
+        );
         assert_eq!(config.is_none(), out.has_errors());
         // Every position is inside its file, so that every message has its frame.
         for diagnostic in out.iter().filter(|d| d.at.line > 0) {
             let text = &sources[&diagnostic.at.file];
-            let line = text.split('\n').nth(diagnostic.at.line as usize - 1).unwrap_or_else(|| panic!("{diagnostic}"));
-            assert!(diagnostic.at.column as usize <= line.chars().count() + 1, "{diagnostic}");
+            let line = text
+                .split('\n')
+                .nth(diagnostic.at.line as usize - 1)
+                .unwrap_or_else(|| panic!("{diagnostic}"));
+            assert!(
+                diagnostic.at.column as usize <= line.chars().count() + 1,
+                "{diagnostic}"
+            );
         }
         (config, out)
     }
 
     fn positions(out: &Diagnostics) -> Vec<(String, u32, u32)> {
-        out.iter().map(|d| (d.at.file.to_string(), d.at.line, d.at.column)).collect()
+        out.iter()
+            .map(|d| (d.at.file.to_string(), d.at.line, d.at.column))
+            .collect()
     }
 
     /// The records of a zone with a bad address in each way of writing them.
@@ -581,12 +781,32 @@ mod tests {
     fn record_errors_point_into_the_toml_file() {
         let main = "[server]\nnode = \"n\"\n";
         let soa = "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n";
-        let at = |zone: &str| positions(&load_texts(&[("meridian.toml", main), ("zones/z.toml", zone)]).1);
+        let at = |zone: &str| {
+            positions(&load_texts(&[("meridian.toml", main), ("zones/z.toml", zone)]).1)
+        };
         let inline = |line, column| vec![("zones/z.toml".to_owned(), line, column)];
-        assert_eq!(at(&format!("zone = \"z.example\"\nrecords = '''\n{soa}x 60 A 1.2.3\n'''\n")), inline(6, 8));
-        assert_eq!(at(&format!("zone = \"z.example\"\nrecords = '''x 60 A 1.2.3\n{soa}'''\n")), inline(2, 21));
-        assert_eq!(at(&format!("zone = \"z.example\"\r\nrecords = \"\"\"\r\n{soa}x 60 A 1.2.3\"\"\"\n")), inline(6, 8));
-        let escaped = format!("zone = \"z.example\"\nrecords = \"{}x 60 A 1.2.3\\n\"\n", soa.replace('\n', "\\n"));
+        assert_eq!(
+            at(&format!(
+                "zone = \"z.example\"\nrecords = '''\n{soa}x 60 A 1.2.3\n'''\n"
+            )),
+            inline(6, 8)
+        );
+        assert_eq!(
+            at(&format!(
+                "zone = \"z.example\"\nrecords = '''x 60 A 1.2.3\n{soa}'''\n"
+            )),
+            inline(2, 21)
+        );
+        assert_eq!(
+            at(&format!(
+                "zone = \"z.example\"\r\nrecords = \"\"\"\r\n{soa}x 60 A 1.2.3\"\"\"\n"
+            )),
+            inline(6, 8)
+        );
+        let escaped = format!(
+            "zone = \"z.example\"\nrecords = \"{}x 60 A 1.2.3\\n\"\n",
+            soa.replace('\n', "\\n")
+        );
         assert_eq!(at(&escaped), [("zones/z.toml (records)".to_owned(), 4, 8)]);
     }
 
@@ -594,15 +814,24 @@ mod tests {
     fn an_include_that_includes_itself_is_shown_with_its_way() {
         let files = [
             ("meridian.toml", "[server]\nnode = \"n\"\n"),
-            ("zones/z.toml", "zone = \"z.example\"\nrecords_file = \"z.zone\"\n"),
-            ("zones/z.zone", "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n$INCLUDE a\n$INCLUDE b\n"),
+            (
+                "zones/z.toml",
+                "zone = \"z.example\"\nrecords_file = \"z.zone\"\n",
+            ),
+            (
+                "zones/z.zone",
+                "@ 60 SOA ns1 h 1 3600 600 86400 60\n@ 60 NS ns1\nns1 60 A 192.0.2.1\n$INCLUDE a\n$INCLUDE b\n",
+            ),
             ("zones/a", "$INCLUDE b\n"),
             ("zones/b", "$INCLUDE ./a\n"),
         ];
         let (_, out) = load_texts(&files);
         let messages: Vec<_> = out.iter().map(ToString::to_string).collect();
         assert_eq!(messages.len(), 2, "{messages:?}");
-        assert!(messages[0].contains("zones/a → zones/b → zones/a"), "{messages:?}");
+        assert!(
+            messages[0].contains("zones/a → zones/b → zones/a"),
+            "{messages:?}"
+        );
     }
 
     /// Plans count the endpoints of a service in 16 bits.
@@ -611,7 +840,8 @@ mod tests {
         let main = "[server]\nnode = \"n\"\n[regions.a]\n[regions.b]\n";
         let zone = |pools: [usize; 2], fallback: usize| {
             let listed = |first: u32, count: usize| {
-                let address = |i: usize| format!("\"{}\"", std::net::Ipv4Addr::from(first + i as u32));
+                let address =
+                    |i: usize| format!("\"{}\"", std::net::Ipv4Addr::from(first + i as u32));
                 (0..count).map(address).collect::<Vec<_>>().join(",")
             };
             format!(
@@ -623,7 +853,10 @@ mod tests {
             )
         };
         let rules = |pools, fallback| {
-            let (config, out) = load_texts(&[("meridian.toml", main), ("zones/z.toml", &zone(pools, fallback))]);
+            let (config, out) = load_texts(&[
+                ("meridian.toml", main),
+                ("zones/z.toml", &zone(pools, fallback)),
+            ]);
             let rules: Vec<_> = out.iter().map(|d| (d.rule, d.at.line)).collect();
             assert_eq!(config.is_some(), rules.is_empty());
             rules

@@ -38,7 +38,7 @@ pub use resolve::Source;
 pub use runs::zip_runs;
 
 /// The MMDB that is used where `[geo] city` names none: coarse, and free. See `geoip/README.md`.
-pub const EMBEDDED: &[u8] = include_bytes!("../../geoip/world.mmdb");
+pub const EMBEDDED: &[u8] = include_bytes!("../geoip/world.mmdb");
 
 /// Steps in which the memory for a lookup is fetched; see [`GeoMap::fetch`].
 pub const FETCH_STEPS: usize = 3;

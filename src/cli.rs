@@ -1,6 +1,10 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command talks to its terminal"
+)]
 
 /// `println!` without its panic where the reader has gone: `meridian verify | head` is no failure.
 macro_rules! say {
@@ -83,10 +87,20 @@ enum Command {
         #[arg(long, value_name = "IP[/LEN]")]
         client: Prefix,
         /// What to take as down, separated by commas: regions, metros, labels as KEY:VALUE, endpoints. Without it everything is taken as up.
-        #[arg(long, value_delimiter = ',', value_name = "NAME", conflicts_with = "server")]
+        #[arg(
+            long,
+            value_delimiter = ',',
+            value_name = "NAME",
+            conflicts_with = "server"
+        )]
         down: Vec<String>,
         /// What to take as drained, separated by commas: regions, metros, labels as KEY:VALUE.
-        #[arg(long, value_delimiter = ',', value_name = "NAME", conflicts_with = "server")]
+        #[arg(
+            long,
+            value_delimiter = ',',
+            value_name = "NAME",
+            conflicts_with = "server"
+        )]
         drained: Vec<String>,
         /// Print one JSON object.
         #[arg(long)]
@@ -326,7 +340,12 @@ impl Files {
     fn config(&self) -> Result<PathBuf, String> {
         const DEFAULTS: [&str; 2] = ["meridian.toml", "/etc/meridian/meridian.toml"];
         // One that cannot be looked at is there, and reading it says why it cannot.
-        let default = || DEFAULTS.into_iter().map(PathBuf::from).find(|path| path.try_exists().unwrap_or(true));
+        let default = || {
+            DEFAULTS
+                .into_iter()
+                .map(PathBuf::from)
+                .find(|path| path.try_exists().unwrap_or(true))
+        };
         self.config.clone().or_else(default).ok_or_else(|| {
             format!(
                 "there is no configuration: neither ./{} nor {} is there; name one by --config FILE",
@@ -348,17 +367,23 @@ impl Failure {
     fn end(self) -> ExitCode {
         let (Failure::Files(text) | Failure::Usage(text)) = &self;
         eprint!("{text}");
-        if matches!(self, Failure::Files(_)) { ExitCode::FAILURE } else { ExitCode::from(2) }
+        if matches!(self, Failure::Files(_)) {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::from(2)
+        }
     }
 }
 
 /// Runs the command that `arguments` name, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut command = Arguments::command();
-    let parsed = command.try_get_matches_from_mut(arguments).and_then(|matches| {
-        let name = matches.subcommand_name().unwrap_or_default().to_owned();
-        Ok((name, Arguments::from_arg_matches(&matches)?))
-    });
+    let parsed = command
+        .try_get_matches_from_mut(arguments)
+        .and_then(|matches| {
+            let name = matches.subcommand_name().unwrap_or_default().to_owned();
+            Ok((name, Arguments::from_arg_matches(&matches)?))
+        });
     let (name, arguments) = match parsed {
         Ok(parsed) => parsed,
         Err(usage) => {
@@ -376,34 +401,94 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// The error is that there is no configuration.
 fn run_command(command: Command) -> Result<ExitCode, String> {
     Ok(match command {
-        Command::Serve { init_units, node, files } => serve::run(&files.config()?, init_units, node),
+        Command::Serve {
+            init_units,
+            node,
+            files,
+        } => serve::run(&files.config()?, init_units, node),
         Command::Verify { files, json } => verify::run(&files.config()?, json),
-        Command::Why { name, rtype, client, down, drained, json, server, files } => {
-            let question = why::Question { name, rtype, client, down, drained };
+        Command::Why {
+            name,
+            rtype,
+            client,
+            down,
+            drained,
+            json,
+            server,
+            files,
+        } => {
+            let question = why::Question {
+                name,
+                rtype,
+                client,
+                down,
+                drained,
+            };
             match server {
                 Some(url) => why::ask_server(&question, &url, json),
                 None => why::from_files(&question, &files.config()?, json),
             }
         }
-        Command::Simulate { losses, single, demand, fail_if, rows, about, files } => {
-            simulate::run(&simulate::Question { losses, single, demand, fail_if, rows, about }, &files.config()?)
-        }
-        Command::Diff { old, new, networks, max_moved, about } => {
-            diff::run(&diff::Question { networks, max_moved, about }, &old, &new)
-        }
-        Command::Probe { check, address, service, json, files } => {
+        Command::Simulate {
+            losses,
+            single,
+            demand,
+            fail_if,
+            rows,
+            about,
+            files,
+        } => simulate::run(
+            &simulate::Question {
+                losses,
+                single,
+                demand,
+                fail_if,
+                rows,
+                about,
+            },
+            &files.config()?,
+        ),
+        Command::Diff {
+            old,
+            new,
+            networks,
+            max_moved,
+            about,
+        } => diff::run(
+            &diff::Question {
+                networks,
+                max_moved,
+                about,
+            },
+            &old,
+            &new,
+        ),
+        Command::Probe {
+            check,
+            address,
+            service,
+            json,
+            files,
+        } => {
             let subject = match (service, check, address) {
                 (Some(service), ..) => probe::Subject::Service(service),
-                (None, check, target) => {
-                    probe::Subject::Target { check: check.unwrap_or_default(), target: target.unwrap_or_default() }
-                }
+                (None, check, target) => probe::Subject::Target {
+                    check: check.unwrap_or_default(),
+                    target: target.unwrap_or_default(),
+                },
             };
             match files.config() {
                 Ok(config) => probe::run(&subject, &config, json),
                 Err(why) => probe::not_probed(&why),
             }
         }
-        Command::Resume { service, region, json, server, files } => {
+        Command::Resume {
+            service,
+            region,
+            json,
+            server,
+            files,
+        } => {
             let url = match server {
                 Some(url) => url,
                 None => resume::admin_url(&files.config()?)?,
@@ -411,30 +496,76 @@ fn run_command(command: Command) -> Result<ExitCode, String> {
             resume::run(&service, region.as_deref(), json, &url)
         }
         Command::Reload { force, place } => reload::run(force, place),
-        Command::Unit { command: UnitCommand::List { service, json, place } } => unit::list(service.as_deref(), json, place),
-        Command::Unit { command: UnitCommand::Move { unit, region, force, json, place } } => {
-            unit::move_unit(&unit, &region, force, json, place)
-        }
-        Command::Unit { command: UnitCommand::Init { service, epoch, json, place } } => unit::init(&service, epoch, json, place),
+        Command::Unit {
+            command:
+                UnitCommand::List {
+                    service,
+                    json,
+                    place,
+                },
+        } => unit::list(service.as_deref(), json, place),
+        Command::Unit {
+            command:
+                UnitCommand::Move {
+                    unit,
+                    region,
+                    force,
+                    json,
+                    place,
+                },
+        } => unit::move_unit(&unit, &region, force, json, place),
+        Command::Unit {
+            command:
+                UnitCommand::Init {
+                    service,
+                    epoch,
+                    json,
+                    place,
+                },
+        } => unit::init(&service, epoch, json, place),
         Command::Drain { terms, place } => overrides::say_word("drain", &terms, place),
         Command::Up { terms, place } => overrides::say_word("up", &terms, place),
         Command::Down { terms, place } => overrides::say_word("down", &terms, place),
-        Command::Weight { weight, terms, place } => overrides::say_word(&format!("weight {weight}"), &terms, place),
-        Command::Overrides { json, accept_loss: true, place } => overrides::accept_loss(json, place),
-        Command::Overrides { json, accept_loss: false, place } => overrides::list(json, place),
-        Command::Release { what, force, json, place } => overrides::release(&what, force, json, place),
-        Command::Geoip { command: Geoip::Build { input, output } } => geoip::build(&input, &output),
+        Command::Weight {
+            weight,
+            terms,
+            place,
+        } => overrides::say_word(&format!("weight {weight}"), &terms, place),
+        Command::Overrides {
+            json,
+            accept_loss: true,
+            place,
+        } => overrides::accept_loss(json, place),
+        Command::Overrides {
+            json,
+            accept_loss: false,
+            place,
+        } => overrides::list(json, place),
+        Command::Release {
+            what,
+            force,
+            json,
+            place,
+        } => overrides::release(&what, force, json, place),
+        Command::Geoip {
+            command: Geoip::Build { input, output },
+        } => geoip::build(&input, &output),
         Command::Demo { listen } => demo::run(listen),
     })
 }
 
 fn parse_node(text: &str) -> Result<String, String> {
     let hint = "up to 64 letters, digits and punctuation, without spaces";
-    if is_node_name(text) { Ok(text.to_owned()) } else { Err(format!("a node is called by {hint}")) }
+    if is_node_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("a node is called by {hint}"))
+    }
 }
 
 fn parse_type(text: &str) -> Result<RrType, String> {
-    text.parse().map_err(|()| format!("{text} is not a DNS type"))
+    text.parse()
+        .map_err(|()| format!("{text} is not a DNS type"))
 }
 
 fn parse_condition(text: &str) -> Result<Condition, String> {
@@ -442,6 +573,9 @@ fn parse_condition(text: &str) -> Result<Condition, String> {
 }
 
 fn parse_demand(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number| (0.0..=1e15).contains(number));
+    let number = text
+        .parse()
+        .ok()
+        .filter(|number| (0.0..=1e15).contains(number));
     number.ok_or_else(|| "is not a number from 0 to 1e15".to_owned())
 }

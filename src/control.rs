@@ -43,7 +43,8 @@ pub use client::{get, get_local, percent_encode, post, post_local};
 pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
 pub use life::{LastReload, Pulse, Refused, Reloads};
 pub use status::{
-    Answered, Facts, OverrideStatus, OverridesStatus, PoolStatus, ProbeStatus, Status, TargetStatus, UnitStatus, UnitsStatus,
+    Answered, Facts, OverrideStatus, OverridesStatus, PoolStatus, ProbeStatus, Status,
+    TargetStatus, UnitStatus, UnitsStatus,
 };
 pub use vitals::{TURN, Vitals, Work};
 
@@ -75,7 +76,10 @@ pub type Started = Arc<OnceLock<Control>>;
 impl FromRequestParts<Started> for Control {
     type Rejection = (StatusCode, &'static str);
 
-    async fn from_request_parts(_: &mut Parts, started: &Started) -> Result<Control, Self::Rejection> {
+    async fn from_request_parts(
+        _: &mut Parts,
+        started: &Started,
+    ) -> Result<Control, Self::Rejection> {
         started.get().cloned().ok_or((
             StatusCode::SERVICE_UNAVAILABLE,
             "not ready: starting; queries are answered once the first round of probes has ended, within 5 s\n",
@@ -168,8 +172,12 @@ pub struct Admin {
 pub fn bind(spec: AdminSpec) -> Result<Admin, BindError> {
     let listener = server::bind_admin(spec.listen)?;
     let listener = edge::prepare(&listener).and_then(|()| TcpListener::from_std(listener));
-    let listener = listener.map_err(|error| BindError::explain(spec.listen, Transport::Tcp, error))?;
-    Ok(Admin { listener, hosts: spec.hosts.into() })
+    let listener =
+        listener.map_err(|error| BindError::explain(spec.listen, Transport::Tcp, error))?;
+    Ok(Admin {
+        listener,
+        hosts: spec.hosts.into(),
+    })
 }
 
 /// Serves the API on the admin address for as long as the runtime lives, to so many connections at once: at once, and all of
@@ -186,7 +194,10 @@ pub async fn serve(admin: Admin, connections: usize, started: Started) {
         .route("/push", on_post(push::push))
         .layer(catch_panics())
         .with_state(started)
-        .layer(middleware::from_fn_with_state(admin.hosts, edge::check_host));
+        .layer(middleware::from_fn_with_state(
+            admin.hosts,
+            edge::check_host,
+        ));
     edge::serve(admin.listener, connections, routes).await;
 }
 
@@ -197,8 +208,14 @@ static PANICS: AtomicU64 = AtomicU64::new(0);
 fn catch_panics() -> CatchPanicLayer<impl FnMut(Box<dyn Any + Send>) -> Response + Clone> {
     CatchPanicLayer::custom(|_| {
         PANICS.fetch_add(1, Ordering::Relaxed);
-        tracing::error!("a request of the admin address or the control socket failed: this is an error in the program");
-        (StatusCode::INTERNAL_SERVER_ERROR, "an error in the program; its log says more\n").into_response()
+        tracing::error!(
+            "a request of the admin address or the control socket failed: this is an error in the program"
+        );
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "an error in the program; its log says more\n",
+        )
+            .into_response()
     })
 }
 
@@ -209,7 +226,10 @@ async fn status(control: &Control) -> Result<Status, Response> {
 }
 
 /// Puts a request to the publisher's loop, which answers at once unless it hangs.
-async fn ask<T>(control: &Control, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Response> {
+async fn ask<T>(
+    control: &Control,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Result<T, Response> {
     let (reply, answer) = oneshot::channel();
     let asked = async {
         control.requests.send(request(reply)).await.ok()?;
@@ -234,7 +254,11 @@ async fn readyz(control: Control) -> Response {
             None => "ready\n".into_response(),
             Some(refused) => format!("ready, but {}\n", refused.as_str()).into_response(),
         },
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")).into_response(),
+        Some(why) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {why}\n"),
+        )
+            .into_response(),
     }
 }
 
@@ -242,7 +266,11 @@ async fn readyz(control: Control) -> Response {
 async fn announcez(control: Control) -> Response {
     match control.pulse.trouble(control.server.turns()) {
         None => "answering\n".into_response(),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not answering: {why}\n")).into_response(),
+        Some(why) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not answering: {why}\n"),
+        )
+            .into_response(),
     }
 }
 
@@ -273,18 +301,37 @@ fn text() -> Format {
 
 /// It changes something. A browser says on whose behalf it posts, and no page has any
 /// business here: not even one that a name made to look local.
-async fn resume(control: Control, headers: HeaderMap, Query(what): Query<Resume>) -> Result<Response, Response> {
+async fn resume(
+    control: Control,
+    headers: HeaderMap,
+    Query(what): Query<Resume>,
+) -> Result<Response, Response> {
     if headers.contains_key(header::ORIGIN) {
-        return Err((StatusCode::FORBIDDEN, "web pages may not change anything here\n").into_response());
+        return Err((
+            StatusCode::FORBIDDEN,
+            "web pages may not change anything here\n",
+        )
+            .into_response());
     }
-    let Resume { service, region, format } = what;
-    let resumed = ask(&control, |reply| Request::Resume { service: service.clone(), region, reply }).await?;
+    let Resume {
+        service,
+        region,
+        format,
+    } = what;
+    let resumed = ask(&control, |reply| Request::Resume {
+        service: service.clone(),
+        region,
+        reply,
+    })
+    .await?;
     Ok(match resumed {
         Ok(regions) if format == Format::Json => {
             Json(serde_json::json!({ "service": service, "regions": regions })).into_response()
         }
         Ok(regions) => format!("resumed {service} in {}\n", regions.join(", ")).into_response(),
-        Err(why @ NotResumed::NotHeld(_)) => (StatusCode::CONFLICT, format!("{why}\n")).into_response(),
+        Err(why @ NotResumed::NotHeld(_)) => {
+            (StatusCode::CONFLICT, format!("{why}\n")).into_response()
+        }
         Err(why) => (StatusCode::NOT_FOUND, format!("{why}\n")).into_response(),
     })
 }
@@ -320,9 +367,21 @@ async fn why(control: Control, Query(why): Query<Why>) -> Response {
     };
     let rtype = match why.r#type.as_deref().map(str::parse::<RrType>).transpose() {
         Ok(rtype) => rtype,
-        Err(()) => return bad(format!("type {} is not a DNS type", why.r#type.unwrap_or_default())),
+        Err(()) => {
+            return bad(format!(
+                "type {} is not a DNS type",
+                why.r#type.unwrap_or_default()
+            ));
+        }
     };
-    let explanation = explain(&control.published.load(), &name, rtype, client, seed(), Clock.wall());
+    let explanation = explain(
+        &control.published.load(),
+        &name,
+        rtype,
+        client,
+        seed(),
+        Clock.wall(),
+    );
     match why.format {
         Format::Json => Json(explanation.json()).into_response(),
         Format::Text => format!("{}\n", explanation.lines().join("\n")).into_response(),
@@ -336,16 +395,27 @@ mod tests {
     #[tokio::test]
     async fn a_handler_that_panics_answers_500_and_is_counted() {
         let fails = async || -> &'static str { panic!("an error in the program") };
-        let routes = Router::new().route("/fails", on_get(fails)).route("/works", on_get(async || "ok\n"));
+        let routes = Router::new()
+            .route("/fails", on_get(fails))
+            .route("/works", on_get(async || "ok\n"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(axum::serve(listener, routes.layer(catch_panics())).into_future());
         let ask = move |path: &'static str| {
             let url = url.clone();
-            async move { tokio::task::spawn_blocking(move || get(&url, path)).await.unwrap() }
+            async move {
+                tokio::task::spawn_blocking(move || get(&url, path))
+                    .await
+                    .unwrap()
+            }
         };
         for count in 1..=2 {
-            assert!(ask("/fails").await.unwrap_err().contains("an error in the program"));
+            assert!(
+                ask("/fails")
+                    .await
+                    .unwrap_err()
+                    .contains("an error in the program")
+            );
             assert_eq!(PANICS.load(Ordering::Relaxed), count);
             assert_eq!(ask("/works").await.unwrap(), "ok\n");
         }

@@ -27,12 +27,22 @@ pub struct At {
 impl At {
     /// A whole file.
     pub fn file(file: impl Into<Arc<str>>) -> At {
-        At { file: file.into(), line: 0, column: 0, length: 0 }
+        At {
+            file: file.into(),
+            line: 0,
+            column: 0,
+            length: 0,
+        }
     }
 
     /// A position in a file, with the length of what is marked.
     pub fn new(file: impl Into<Arc<str>>, line: u32, column: u32, length: u32) -> At {
-        At { file: file.into(), line, column, length }
+        At {
+            file: file.into(),
+            line,
+            column,
+            length,
+        }
     }
 
     /// The position of the byte range `span` in `text`, the content of `file`.
@@ -51,7 +61,12 @@ impl At {
             file: file.into(),
             line: before.bytes().filter(|b| *b == b'\n').count() as u32 + 1,
             column: before[line_start..].chars().count() as u32 + 1,
-            length: text[start..end.max(start)].lines().next().unwrap_or("").chars().count() as u32,
+            length: text[start..end.max(start)]
+                .lines()
+                .next()
+                .unwrap_or("")
+                .chars()
+                .count() as u32,
         }
     }
 }
@@ -128,12 +143,24 @@ pub struct Diagnostics {
 
 impl Diagnostics {
     /// Records an error; the returned diagnostic takes a hint.
-    pub fn error(&mut self, rule: &'static str, at: At, key: impl Into<String>, message: impl Into<String>) -> &mut Diagnostic {
+    pub fn error(
+        &mut self,
+        rule: &'static str,
+        at: At,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         self.push(Severity::Error, rule, at, key.into(), message.into())
     }
 
     /// Records a warning; the returned diagnostic takes a hint.
-    pub fn warning(&mut self, rule: &'static str, at: At, key: impl Into<String>, message: impl Into<String>) -> &mut Diagnostic {
+    pub fn warning(
+        &mut self,
+        rule: &'static str,
+        at: At,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
         self.push(Severity::Warning, rule, at, key.into(), message.into())
     }
 
@@ -144,7 +171,10 @@ impl Diagnostics {
 
     /// How many errors there are.
     pub fn errors(&self) -> usize {
-        self.items.iter().filter(|d| d.severity == Severity::Error).count()
+        self.items
+            .iter()
+            .filter(|d| d.severity == Severity::Error)
+            .count()
     }
 
     /// How many warnings there are.
@@ -167,8 +197,22 @@ impl Diagnostics {
         self.items.sort_by(|a, b| a.at.cmp(&b.at));
     }
 
-    fn push(&mut self, severity: Severity, rule: &'static str, at: At, key: String, message: String) -> &mut Diagnostic {
-        self.items.push(Diagnostic { severity, rule, at, key, message, hint: None });
+    fn push(
+        &mut self,
+        severity: Severity,
+        rule: &'static str,
+        at: At,
+        key: String,
+        message: String,
+    ) -> &mut Diagnostic {
+        self.items.push(Diagnostic {
+            severity,
+            rule,
+            at,
+            key,
+            message,
+            hint: None,
+        });
         self.items.last_mut().expect("just pushed")
     }
 }
@@ -177,14 +221,22 @@ impl Diagnostics {
 pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let known: Vec<&str> = known.into_iter().collect();
     // A word cut short: `lat` for `latitude`.
-    let longer = |name: &&&str| wrong.len() >= 3 && name.to_lowercase().starts_with(&wrong.to_lowercase());
+    let longer =
+        |name: &&&str| wrong.len() >= 3 && name.to_lowercase().starts_with(&wrong.to_lowercase());
     if let Some(name) = known.iter().find(longer) {
         return Some(name);
     }
     known
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= 1.max(name.chars().count().max(wrong.chars().count()) / 3))
+        .map(|name| {
+            (
+                strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()),
+                name,
+            )
+        })
+        .filter(|(distance, name)| {
+            *distance <= 1.max(name.chars().count().max(wrong.chars().count()) / 3)
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
@@ -206,7 +258,13 @@ mod tests {
         assert_eq!(did_you_mean("eu-wset", known), Some("eu-west"));
         assert_eq!(did_you_mean("EU-WEST", known), Some("eu-west"));
         assert_eq!(did_you_mean("frankfurt", known), None);
-        assert_eq!(did_you_mean("lat", ["latitude", "longitude"]), Some("latitude"));
-        assert_eq!(did_you_mean("lon", ["latitude", "longitude"]), Some("longitude"));
+        assert_eq!(
+            did_you_mean("lat", ["latitude", "longitude"]),
+            Some("latitude")
+        );
+        assert_eq!(
+            did_you_mean("lon", ["latitude", "longitude"]),
+            Some("longitude")
+        );
     }
 }

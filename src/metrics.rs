@@ -27,7 +27,10 @@ impl Counter {
     /// Adds `n`; only for the thread that owns the counter. Wraps at 2^64.
     #[inline]
     pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(n),
+            Ordering::Relaxed,
+        );
     }
 
     /// Adds 1; only for the thread that owns the counter.

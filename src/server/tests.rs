@@ -40,8 +40,16 @@ impl Engine for Parrot {
         if content.starts_with(b"slow") {
             std::thread::sleep(Duration::from_millis(400));
         }
-        let answer: Vec<u8> = query.iter().copied().chain(asked.transport.to_string().into_bytes()).collect();
-        let length = if content.starts_with(b"huge") { out.len() } else { answer.len().min(out.len()) };
+        let answer: Vec<u8> = query
+            .iter()
+            .copied()
+            .chain(asked.transport.to_string().into_bytes())
+            .collect();
+        let length = if content.starts_with(b"huge") {
+            out.len()
+        } else {
+            answer.len().min(out.len())
+        };
         out[..answer.len().min(length)].copy_from_slice(&answer[..answer.len().min(length)]);
         out[2] |= 0x80;
         Some(length)
@@ -65,13 +73,25 @@ fn answer(id: u16, content: &str, transport: Transport) -> Vec<u8> {
 }
 
 fn limits() -> TcpLimits {
-    TcpLimits { connections: 100, connections_per_address: 50, idle_timeout: PATIENCE }
+    TcpLimits {
+        connections: 100,
+        connections_per_address: 50,
+        idle_timeout: PATIENCE,
+    }
 }
 
 /// A server on `addresses` with `workers` each.
 fn start(addresses: &[&str], workers: usize, limits: TcpLimits) -> Server {
-    let addresses: Vec<SocketAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-    let listeners = bind(&addresses, NonZeroUsize::new(workers).unwrap(), UdpOptions::default()).unwrap();
+    let addresses: Vec<SocketAddr> = addresses
+        .iter()
+        .map(|address| address.parse().unwrap())
+        .collect();
+    let listeners = bind(
+        &addresses,
+        NonZeroUsize::new(workers).unwrap(),
+        UdpOptions::default(),
+    )
+    .unwrap();
     Server::start(listeners, limits, |_| Parrot::default()).unwrap()
 }
 
@@ -104,7 +124,9 @@ fn threads_that_go_round_are_not_stalled_and_those_that_stand_still_are() {
     let server = start(&["127.0.0.1:0"], 1, limits());
     let mut stalls = server.stalls();
     for seen in 0..3 {
-        eventually(&server, |c| c.udp[0].turns.get() > 2 * seen && c.tcp.turns.get() > 2 * seen);
+        eventually(&server, |c| {
+            c.udp[0].turns.get() > 2 * seen && c.tcp.turns.get() > 2 * seen
+        });
         assert!(stalls.stalled().is_empty());
     }
     server.stop.store(true, Ordering::Relaxed);
@@ -117,7 +139,12 @@ fn threads_that_go_round_are_not_stalled_and_those_that_stand_still_are() {
 
 #[test]
 fn an_idle_server_still_takes_up_new_snapshots() {
-    let listeners = bind(&["127.0.0.1:0".parse().unwrap()], NonZeroUsize::MIN, UdpOptions::default()).unwrap();
+    let listeners = bind(
+        &["127.0.0.1:0".parse().unwrap()],
+        NonZeroUsize::MIN,
+        UdpOptions::default(),
+    )
+    .unwrap();
     let mut per_thread = Vec::new();
     let server = Server::start(listeners, limits(), |_| {
         let engine = Parrot::default();
@@ -125,5 +152,9 @@ fn an_idle_server_still_takes_up_new_snapshots() {
         engine
     })
     .unwrap();
-    eventually(&server, |_| per_thread.iter().all(|refreshed| refreshed.load(Ordering::Relaxed) >= 2));
+    eventually(&server, |_| {
+        per_thread
+            .iter()
+            .all(|refreshed| refreshed.load(Ordering::Relaxed) >= 2)
+    });
 }

@@ -24,34 +24,62 @@ use crate::dataset::{Dataset, Snapshot};
 use crate::diag::{Diagnostics, did_you_mean};
 use crate::dns::Prefix;
 use crate::health::State;
-use crate::model::{Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, Takeover, WallTime, regions_named};
+use crate::model::{
+    Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, Takeover, WallTime, regions_named,
+};
 use crate::steer::{Drain, Holding, Plan, Standing, successor};
 
 pub use change::{Change, Movement, Names, ServiceChange};
 pub use clients::{Population, Sampled, read_clients};
 pub use losses::{Loss, losses};
 pub use outcome::{
-    Broken, Condition, LossSummary, Outcome, Report, Simulation, Summary, destination_name, read_share, round, route_name,
+    Broken, Condition, LossSummary, Outcome, Report, Simulation, Summary, destination_name,
+    read_share, round, route_name,
 };
 pub use split::{Destination, Split, Subject};
 
-const DOWN: State = State { up: false, settled: true };
+const DOWN: State = State {
+    up: false,
+    settled: true,
+};
 
 /// A snapshot in which every endpoint of `down` is down, all others are up, and the `drained` regions are drained. A unit that
 /// moves by itself is owned by who takes it over.
 pub fn what_if(dataset: &Arc<Dataset>, down: &Part, drained: &[RegionId]) -> Snapshot {
     let plan = |service| Arc::new(plan_if(&dataset.config, service, down, drained));
     let plans = dataset.config.services.iter().map(plan).collect();
-    Snapshot { dataset: dataset.clone(), plans, tallies: Arc::default() }
+    Snapshot {
+        dataset: dataset.clone(),
+        plans,
+        tallies: Arc::default(),
+    }
 }
 
 /// The plan of one service of `config` in such a snapshot.
 fn plan_if(config: &Config, service: &Service, down: &Part, drained: &[RegionId]) -> Plan {
     let is_drained = |pool: &Pool| drained.contains(&pool.region);
-    let state = |pool: &Pool, endpoint: &Endpoint| if down.contains(pool.region, endpoint) { DOWN } else { State::UNPROBED };
-    let drain = || Drain { what: "region".to_owned(), by: "the question".to_owned(), reason: String::new(), until: None };
-    let standing = |pool: &Pool| Standing { drained: is_drained(pool).then(|| Arc::new(drain())), ..Standing::default() };
-    let standings: Vec<Standing> = if drained.is_empty() { Vec::new() } else { service.pools.iter().map(standing).collect() };
+    let state = |pool: &Pool, endpoint: &Endpoint| {
+        if down.contains(pool.region, endpoint) {
+            DOWN
+        } else {
+            State::UNPROBED
+        }
+    };
+    let drain = || Drain {
+        what: "region".to_owned(),
+        by: "the question".to_owned(),
+        reason: String::new(),
+        until: None,
+    };
+    let standing = |pool: &Pool| Standing {
+        drained: is_drained(pool).then(|| Arc::new(drain())),
+        ..Standing::default()
+    };
+    let standings: Vec<Standing> = if drained.is_empty() {
+        Vec::new()
+    } else {
+        service.pools.iter().map(standing).collect()
+    };
     let holding = service.unit.as_ref().map(|unit| {
         let is_up = |pool: &Pool| {
             let up = Plan::is_up(service, pool, &|endpoint| state(pool, endpoint));
@@ -59,8 +87,18 @@ fn plan_if(config: &Config, service: &Service, down: &Part, drained: &[RegionId]
         };
         let owner = service.pools.iter().find(|pool| pool.region == unit.owner);
         let moves = unit.rules.takeover == Takeover::Auto && !owner.is_some_and(is_up);
-        let next = if moves { successor(service, &is_up, unit.owner) } else { None };
-        next.map_or_else(|| Holding::of(unit.owner), |next| Holding { epoch: 2, ..Holding::of(next) })
+        let next = if moves {
+            successor(service, &is_up, unit.owner)
+        } else {
+            None
+        };
+        next.map_or_else(
+            || Holding::of(unit.owner),
+            |next| Holding {
+                epoch: 2,
+                ..Holding::of(next)
+            },
+        )
     });
     Plan::compile_held(service, &config.regions, &state, &standings, holding)
 }
@@ -68,19 +106,36 @@ fn plan_if(config: &Config, service: &Service, down: &Part, drained: &[RegionId]
 /// What an operator means by `names`: regions, metros, labels as `KEY:VALUE`, addresses and target names of endpoints. The error is a
 /// sentence about the first that is none of them.
 pub fn part(config: &Config, names: &[String]) -> Result<Part, String> {
-    let regions = config.regions.iter().enumerate().map(|(index, region)| (RegionId::from_index(index), region));
-    let endpoints = || config.services.iter().flat_map(|service| &service.pools).flat_map(|pool| &pool.endpoints);
+    let regions = config
+        .regions
+        .iter()
+        .enumerate()
+        .map(|(index, region)| (RegionId::from_index(index), region));
+    let endpoints = || {
+        config
+            .services
+            .iter()
+            .flat_map(|service| &service.pools)
+            .flat_map(|pool| &pool.endpoints)
+    };
     let mut part = Part::default();
     for name in names {
         let named = regions_named(regions.clone(), name);
         if !named.is_empty() {
             part.regions.extend(named);
-        } else if let Some(endpoint) = endpoints().find(|endpoint| endpoint.target.to_string() == *name) {
+        } else if let Some(endpoint) =
+            endpoints().find(|endpoint| endpoint.target.to_string() == *name)
+        {
             part.endpoints.push(endpoint.target.clone());
         } else {
-            let near = did_you_mean(name, config.regions.iter().map(|region| region.name.as_str()));
+            let near = did_you_mean(
+                name,
+                config.regions.iter().map(|region| region.name.as_str()),
+            );
             let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
-            return Err(format!("there is no region, metro, label or endpoint {name}{hint}"));
+            return Err(format!(
+                "there is no region, metro, label or endpoint {name}{hint}"
+            ));
         }
     }
     Ok(part)
@@ -90,16 +145,33 @@ pub fn part(config: &Config, names: &[String]) -> Result<Part, String> {
 pub fn run_tests(dataset: &Arc<Dataset>, diagnostics: &mut Diagnostics) -> usize {
     for test in &dataset.config.tests {
         let snapshot = what_if(dataset, &test.down, &test.drained);
-        let explanation = explain(&snapshot, &test.name, test.rtype, test.client, 0, WallTime::default());
+        let explanation = explain(
+            &snapshot,
+            &test.name,
+            test.rtype,
+            test.client,
+            0,
+            WallTime::default(),
+        );
         if !is_met(dataset, test, &explanation) {
             let expected = match &test.expect {
                 Expect::Region(region) => dataset.config.regions[region.index()].name.clone(),
                 Expect::Target(target) => target.to_string(),
                 Expect::NoData => "no records".to_owned(),
             };
-            let got = explanation.region.clone().unwrap_or_else(|| explanation.answers.join(" "));
-            let got = if got.is_empty() { explanation.rcode.clone() } else { got };
-            let message = format!("expected {expected}, and the client {} gets {got}", test.client);
+            let got = explanation
+                .region
+                .clone()
+                .unwrap_or_else(|| explanation.answers.join(" "));
+            let got = if got.is_empty() {
+                explanation.rcode.clone()
+            } else {
+                got
+            };
+            let message = format!(
+                "expected {expected}, and the client {} gets {got}",
+                test.client
+            );
             let mut hint = explanation.lines().join("\n");
             if dataset.config.geo.city.is_some() && is_for_documentation(test.client) {
                 hint += &format!(
@@ -108,7 +180,9 @@ pub fn run_tests(dataset: &Arc<Dataset>, diagnostics: &mut Diagnostics) -> usize
                     test.client
                 );
             }
-            diagnostics.error("test-failed", test.at.clone(), "tests", message).hint(hint);
+            diagnostics
+                .error("test-failed", test.at.clone(), "tests", message)
+                .hint(hint);
         }
     }
     dataset.config.tests.len()
@@ -130,7 +204,9 @@ fn is_met(dataset: &Dataset, test: &RoutingTest, explanation: &Explanation) -> b
         Expect::Target(target) => {
             let text = target.to_string();
             match dataset.service_at(&test.name) {
-                Some(_) if !explanation.steps.is_empty() => explanation.possible.targets.contains(&text),
+                Some(_) if !explanation.steps.is_empty() => {
+                    explanation.possible.targets.contains(&text)
+                }
                 _ => explanation.answers.contains(&text),
             }
         }

@@ -14,7 +14,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::dataset::Snapshot;
 use crate::dns::{
-    Class, ExtendedError, HEADER, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer, header_only, refuse_tsig,
+    Class, ExtendedError, HEADER, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer,
+    header_only, refuse_tsig,
 };
 
 use ahead::Ahead;
@@ -86,8 +87,19 @@ pub struct Exchange<'m> {
 }
 
 /// Answers `query` from `snapshot` into `out`, which has at least [`UDP_BUFFER`] or [`TCP_BUFFER`] octets.
-pub fn respond(snapshot: &Snapshot, worker: &mut Worker, query: &Query<'_>, out: &mut [u8]) -> Response {
-    finish(snapshot, worker, &Ahead::of(&snapshot.dataset.names, query), query, out)
+pub fn respond(
+    snapshot: &Snapshot,
+    worker: &mut Worker,
+    query: &Query<'_>,
+    out: &mut [u8],
+) -> Response {
+    finish(
+        snapshot,
+        worker,
+        &Ahead::of(&snapshot.dataset.names, query),
+        query,
+        out,
+    )
 }
 
 /// Answers every one of `exchanges`, whose answers are `None`, as [`respond`] does, and sooner than one after the other: what their answers need
@@ -104,7 +116,13 @@ pub fn respond_all(snapshot: &Snapshot, worker: &mut Worker, exchanges: &mut [Ex
     }
 }
 
-fn finish(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Query<'_>, out: &mut [u8]) -> Response {
+fn finish(
+    snapshot: &Snapshot,
+    worker: &mut Worker,
+    ahead: &Ahead<'_>,
+    query: &Query<'_>,
+    out: &mut [u8],
+) -> Response {
     worker.counters.count_query(query.transport);
     match ahead.unanswerable {
         None => {}
@@ -122,11 +140,17 @@ fn finish(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Q
     let mut writer = Writer::new(request, nsid, limit, out);
     match request.error {
         Some(rcode) => writer.rcode = rcode,
-        None if matches!(request.qtype, RrType::AXFR | RrType::IXFR) => refuse(&mut writer, ExtendedError::NOT_SUPPORTED),
-        None if request.qclass == Class::IN => internet::answer(snapshot, worker, ahead, query, &mut writer),
+        None if matches!(request.qtype, RrType::AXFR | RrType::IXFR) => {
+            refuse(&mut writer, ExtendedError::NOT_SUPPORTED)
+        }
+        None if request.qclass == Class::IN => {
+            internet::answer(snapshot, worker, ahead, query, &mut writer)
+        }
         None if request.qclass == Class::CH => {
             // What is made for people takes more code than an answer, and no thread may end by it.
-            let answer = AssertUnwindSafe(|| chaos::answer(snapshot, worker.wall, request, query, &mut writer));
+            let answer = AssertUnwindSafe(|| {
+                chaos::answer(snapshot, worker.wall, request, query, &mut writer)
+            });
             if catch_unwind(answer).is_err() {
                 return failed(worker, query, out);
             }
@@ -139,7 +163,13 @@ fn finish(snapshot: &Snapshot, worker: &mut Worker, ahead: &Ahead<'_>, query: &Q
     }
     let length = writer.finish(request, nsid);
     if request.error == Some(Rcode::NOTAUTH) {
-        return Response::Send(refuse_tsig(query.bytes, request.tsig_at, length, limit, out));
+        return Response::Send(refuse_tsig(
+            query.bytes,
+            request.tsig_at,
+            length,
+            limit,
+            out,
+        ));
     }
     Response::Send(length)
 }

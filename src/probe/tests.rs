@@ -42,7 +42,10 @@ fn check(kind: CheckKind, port: u16) -> CheckSpec {
 }
 
 fn http() -> HttpSpec {
-    HttpSpec { path: "/healthz".into(), ..HttpSpec::default() }
+    HttpSpec {
+        path: "/healthz".into(),
+        ..HttpSpec::default()
+    }
 }
 
 fn connects() -> CheckKind {
@@ -57,7 +60,11 @@ fn loopback() -> Target {
 async fn probe(prober: &Prober, check: &CheckSpec, target: &Target) -> Outcome {
     let begun = Instant::now();
     let outcome = prober.probe(check, target).await;
-    assert!(begun.elapsed() < check.timeout + Duration::from_secs(3), "bounded time: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < check.timeout + Duration::from_secs(3),
+        "bounded time: {:?}",
+        begun.elapsed()
+    );
     outcome
 }
 
@@ -66,27 +73,50 @@ async fn probe_port(kind: CheckKind, address: SocketAddr, timeout: Duration) -> 
 }
 
 async fn outcome(kind: CheckKind, address: SocketAddr, timeout: Duration) -> Outcome {
-    let check = CheckSpec { timeout, ..check(kind, address.port()) };
+    let check = CheckSpec {
+        timeout,
+        ..check(kind, address.port())
+    };
     probe(&Prober::new(Clock), &check, &loopback()).await
 }
 
 /// What was seen, and what tells why.
 fn told(outcome: &Outcome) -> (Seen, Option<String>) {
-    (outcome.seen, outcome.evidence.as_ref().map(ToString::to_string))
+    (
+        outcome.seen,
+        outcome.evidence.as_ref().map(ToString::to_string),
+    )
 }
 
 /// A port that nothing listens on.
 async fn closed_port() -> SocketAddr {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+    tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 #[tokio::test]
 async fn phases_are_timed() {
-    let address = server::start(|stream| server::answer(stream, "HTTP/1.1 204 No Content\r\n\r\n")).await;
+    let address =
+        server::start(|stream| server::answer(stream, "HTTP/1.1 204 No Content\r\n\r\n")).await;
     let prober = Prober::new(Clock);
-    let outcome = probe(&prober, &check(CheckKind::Http(http()), address.port()), &loopback()).await;
+    let outcome = probe(
+        &prober,
+        &check(CheckKind::Http(http()), address.port()),
+        &loopback(),
+    )
+    .await;
     assert_eq!(outcome.seen, Seen::Pass);
-    assert_eq!(outcome.phases.iter().map(|(phase, _)| phase).collect::<Vec<_>>(), [Phase::Connect, Phase::Response]);
+    assert_eq!(
+        outcome
+            .phases
+            .iter()
+            .map(|(phase, _)| phase)
+            .collect::<Vec<_>>(),
+        [Phase::Connect, Phase::Response]
+    );
     assert!(outcome.phases.total() <= outcome.at.0);
 }
 
@@ -94,6 +124,11 @@ async fn phases_are_timed() {
 async fn a_target_name_that_does_not_resolve_fails() {
     // Nobody is asked for it (RFC 6761 §6.4).
     let nowhere = Target::Name(crate::dns::Name::from_text("no-such-host.invalid.", None).unwrap());
-    let seen = probe(&Prober::new(Clock), &check(connects(), 80), &nowhere).await.seen;
-    assert_eq!(seen, Seen::Fail(FailReason::Resolve(ResolveFault::NoSuchName)));
+    let seen = probe(&Prober::new(Clock), &check(connects(), 80), &nowhere)
+        .await
+        .seen;
+    assert_eq!(
+        seen,
+        Seen::Fail(FailReason::Resolve(ResolveFault::NoSuchName))
+    );
 }

@@ -94,12 +94,23 @@ impl Server {
     ///
     /// # Errors
     /// When a thread or TCP's event loop cannot be made; then nothing is left running.
-    pub fn start<E>(listeners: Listeners, limits: TcpLimits, mut engine: impl FnMut(usize) -> E) -> io::Result<Server>
+    pub fn start<E>(
+        listeners: Listeners,
+        limits: TcpLimits,
+        mut engine: impl FnMut(usize) -> E,
+    ) -> io::Result<Server>
     where
         E: Engine + Send + 'static,
     {
-        let (options, sockets) = (listeners.options, listeners.udp.into_iter().map(Arc::new).collect::<Vec<_>>());
-        let cores = if options.pin_workers { allowed_cores()? } else { Vec::new() };
+        let (options, sockets) = (
+            listeners.options,
+            listeners.udp.into_iter().map(Arc::new).collect::<Vec<_>>(),
+        );
+        let cores = if options.pin_workers {
+            allowed_cores()?
+        } else {
+            Vec::new()
+        };
         let workers = sockets.len() / listeners.addresses.len().max(1);
         let (stop_tcp, stopped) = watch::channel(false);
         let mut server = Server {
@@ -110,7 +121,8 @@ impl Server {
             stop_tcp,
         };
         for (n, socket) in sockets.iter().cloned().enumerate() {
-            let (engine, counters, stop) = (engine(n), server.counters.clone(), server.stop.clone());
+            let (engine, counters, stop) =
+                (engine(n), server.counters.clone(), server.stop.clone());
             // The sockets come address by address, each with one for every worker.
             let core = cores.get(n % workers.max(1) % cores.len().max(1)).copied();
             server.spawn(format!("udp-{n}"), move || {
@@ -118,8 +130,16 @@ impl Server {
                 udp::serve(&socket, options.batch, engine, &counters.udp[n], &stop);
             })?;
         }
-        let service = tcp::Service::new(limits, engine(sockets.len()), server.counters.clone(), stopped);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let service = tcp::Service::new(
+            limits,
+            engine(sockets.len()),
+            server.counters.clone(),
+            stopped,
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
         let tcp = tcp::register(&runtime, listeners.tcp, &limits)?;
         server.spawn("tcp".to_owned(), move || tcp::serve(&runtime, tcp, service))?;
         Ok(server)
@@ -137,8 +157,14 @@ impl Server {
 
     /// What looks for threads that hang; the time of the first look begins now.
     pub fn stalls(&self) -> Stalls {
-        let names = self.threads.iter().map(|handle| handle.thread().name().unwrap_or("unnamed").to_owned());
-        Stalls { counters: self.counters.clone(), threads: names.zip(self.counters.turns()).collect() }
+        let names = self
+            .threads
+            .iter()
+            .map(|handle| handle.thread().name().unwrap_or("unnamed").to_owned());
+        Stalls {
+            counters: self.counters.clone(),
+            threads: names.zip(self.counters.turns()).collect(),
+        }
     }
 
     /// Stops serving: what is queued in the sockets is answered, open TCP exchanges get a second to finish, and the sockets
@@ -182,13 +208,18 @@ impl Stalls {
 /// The cores that this process may run on.
 fn allowed_cores() -> io::Result<Vec<usize>> {
     let allowed = sched_getaffinity(Pid::from_raw(0))?;
-    Ok((0..CpuSet::count()).filter(|core| allowed.is_set(*core).unwrap_or(false)).collect())
+    Ok((0..CpuSet::count())
+        .filter(|core| allowed.is_set(*core).unwrap_or(false))
+        .collect())
 }
 
 /// Keeps the calling thread on `core`.
 fn stay_on(core: usize) {
     let mut only = CpuSet::new();
-    if let Err(error) = only.set(core).and_then(|()| sched_setaffinity(Pid::from_raw(0), &only)) {
+    if let Err(error) = only
+        .set(core)
+        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &only))
+    {
         tracing::warn!("a worker cannot be kept on core {core}: {error}");
     }
 }
