@@ -401,10 +401,12 @@ fn strings(modules: &[&str]) -> BTreeSet<String> {
     let mut files = Vec::new();
     for module in modules {
         let path = root().join("src").join(module);
+        let beside = path.with_extension("rs");
         if path.is_dir() {
-            rust_files(&path, &mut files)
-        } else {
-            files.push(path)
+            rust_files(&path, &mut files);
+        }
+        if beside.is_file() {
+            files.push(beside);
         }
     }
     let mut found = BTreeSet::new();
