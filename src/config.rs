@@ -31,8 +31,8 @@ use std::time::Duration;
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::{Name, RrType};
 use crate::model::{
-    CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RoutingTest, SecretPlace, Service, SvcbSet,
-    TargetId, ZoneId,
+    CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RegionId, RoutingTest, SecretPlace, Service,
+    SvcbSet, TargetId, ZoneId,
 };
 use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
@@ -126,6 +126,13 @@ pub struct Config {
     pub services: Vec<Service>,
     /// `[[tests]]` of every zone.
     pub tests: Vec<RoutingTest>,
+}
+
+impl Config {
+    /// The name of a region of this configuration; the one way from an id to its name.
+    pub fn region_name(&self, region: RegionId) -> &str {
+        &self.regions[region.index()].name
+    }
 }
 
 /// `[server]`.

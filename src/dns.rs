@@ -7,7 +7,7 @@ mod query;
 mod tsig;
 mod writer;
 
-pub use name::{MAX_LABEL, MAX_NAME, Name, NameError, unescape};
+pub use name::{MAX_LABEL, MAX_NAME, Name, NameError, is_within, unescape};
 pub use numbers::{Class, ExtendedError, Rcode, RrType, Ttl};
 pub use prefix::{Prefix, PrefixError};
 pub use query::{Ecs, Edns, HEADER, Request, Unanswerable};

@@ -947,7 +947,7 @@ impl Publisher {
         let config = &self.dataset.config;
         (
             config.services[service.index()].name.to_string(),
-            config.regions[region.index()].name.clone(),
+            config.region_name(region).to_owned(),
         )
     }
 
@@ -973,7 +973,7 @@ impl Publisher {
             cause: transition.cause,
             regions: regions
                 .into_iter()
-                .map(|region| config.regions[region.index()].name.clone())
+                .map(|region| config.region_name(region).to_owned())
                 .collect(),
             services: self.used_by[transition.target.index()].len(),
         }
@@ -1074,7 +1074,7 @@ fn say_differences(
                 stand(new, pool.region, family),
             ) && old != new
             {
-                let region = dataset.config.regions[pool.region.index()].name.clone();
+                let region = dataset.config.region_name(pool.region).to_owned();
                 effects.push(Effect::Say(Change::Pool {
                     service: name(),
                     region,

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::answer::{Explanation, explain};
 use crate::config::Config;
 use crate::dataset::{Dataset, Snapshot};
-use crate::diag::{Diagnostics, did_you_mean};
+use crate::diag::{Diagnostics, suggestion};
 use crate::dns::Prefix;
 use crate::health::State;
 use crate::model::{
@@ -128,11 +128,8 @@ pub fn part(config: &Config, names: &[String]) -> Result<Part, String> {
         {
             part.endpoints.push(endpoint.target.clone());
         } else {
-            let near = did_you_mean(
-                name,
-                config.regions.iter().map(|region| region.name.as_str()),
-            );
-            let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+            let known = config.regions.iter().map(|region| region.name.as_str());
+            let hint = suggestion(name, known);
             return Err(format!(
                 "there is no region, metro, label or endpoint {name}{hint}"
             ));
@@ -155,7 +152,7 @@ pub fn run_tests(dataset: &Arc<Dataset>, diagnostics: &mut Diagnostics) -> usize
         );
         if !is_met(dataset, test, &explanation) {
             let expected = match &test.expect {
-                Expect::Region(region) => dataset.config.regions[region.index()].name.clone(),
+                Expect::Region(region) => dataset.config.region_name(*region).to_owned(),
                 Expect::Target(target) => target.to_string(),
                 Expect::NoData => "no records".to_owned(),
             };

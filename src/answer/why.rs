@@ -631,7 +631,7 @@ fn targets(plan: &Plan, ring: Ring) -> Vec<String> {
 }
 
 fn region_name(dataset: &Dataset, region: RegionId) -> String {
-    dataset.config.regions[region.index()].name.clone()
+    dataset.config.region_name(region).to_owned()
 }
 
 /// A query for `name` and `rtype` with `client` in a Client Subnet option.

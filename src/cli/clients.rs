@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::terminal::has_color;
 use crate::config::Config;
-use crate::diag::{Diagnostics, Sources, did_you_mean, render_text};
+use crate::diag::{Diagnostics, Sources, render_text, suggestion};
 use crate::dns::Name;
 use crate::model::Service;
 use crate::simulate::{Sampled, read_clients};
@@ -44,8 +44,7 @@ impl Wanted {
                     .flat_map(|c| &c.services)
                     .map(|service| service.name.to_string())
                     .collect();
-                let near = did_you_mean(&name.to_string(), known.iter().map(String::as_str));
-                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                let hint = suggestion(&name.to_string(), known.iter().map(String::as_str));
                 return Err(format!("--service: there is no service {name}{hint}"));
             }
             names.push(name);

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::terminal::has_color;
 use crate::config::Config;
-use crate::diag::{did_you_mean, render_text};
+use crate::diag::{render_text, suggestion};
 use crate::dns::Name;
 use crate::health::{Outcome, Phase, Seen};
 use crate::loader;
@@ -106,7 +106,7 @@ fn parse_target(text: &str) -> Result<Target, String> {
 }
 
 fn hint<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
-    did_you_mean(wanted, names).map_or_else(String::new, |near| format!("; did you mean {near}?"))
+    suggestion(wanted, names)
 }
 
 /// One use of a check by an endpoint, or an endpoint that has none.
@@ -157,7 +157,7 @@ fn find_service<'a>(config: &'a Config, name: &str) -> Result<&'a Service, Strin
 fn rows<'a>(config: &'a Config, service: &'a Service) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     for pool in &service.pools {
-        let region = config.regions[pool.region.index()].name.as_str();
+        let region = config.region_name(pool.region);
         for endpoint in &pool.endpoints {
             let check =
                 |target: &TargetId| &config.checks[config.targets[target.index()].check.index()];

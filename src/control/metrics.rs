@@ -157,8 +157,7 @@ impl Scrape {
                 .answers_of(ServiceId::from_index(index))
                 .filter(|(_, count)| *count > 0)
             {
-                let region =
-                    region.map_or("fallback", |region| &config.regions[region.index()].name);
+                let region = region.map_or("fallback", |region| config.region_name(region));
                 let labels = [
                     ("service", service.name.to_string()),
                     ("region", region.to_owned()),

@@ -75,9 +75,11 @@ impl Daemon {
         for (service, region) in held {
             self.handle(Event::Resume { service, region });
             regions.push(
-                self.publisher.dataset().config.regions[region.index()]
-                    .name
-                    .clone(),
+                self.publisher
+                    .dataset()
+                    .config
+                    .region_name(region)
+                    .to_owned(),
             );
         }
         Ok(regions)

@@ -179,17 +179,7 @@ impl Name {
 
     /// True when the name is `ancestor` or below it.
     pub fn is_within(&self, ancestor: &Name) -> bool {
-        let mut start = 0;
-        loop {
-            let rest = &self.0[start..];
-            if rest.len() == ancestor.0.len() {
-                return rest.eq_ignore_ascii_case(&ancestor.0);
-            }
-            if rest.len() < ancestor.0.len() || rest[0] == 0 {
-                return false;
-            }
-            start += 1 + usize::from(rest[0]);
-        }
+        is_within(&self.0, &ancestor.0)
     }
 
     /// True for `*.something`.
@@ -209,6 +199,16 @@ impl Name {
         let tail = origin.to_string().len() + 1;
         text[..text.len() - tail].to_owned()
     }
+}
+
+/// True when `name` is `ancestor` or below it; both in uncompressed wire form, case ignored.
+pub fn is_within(name: &[u8], ancestor: &[u8]) -> bool {
+    let mut rest = name;
+    // The root is one octet long and no ancestor is shorter, so this ends before the labels do.
+    while rest.len() > ancestor.len() {
+        rest = &rest[1 + usize::from(rest[0])..];
+    }
+    rest.eq_ignore_ascii_case(ancestor)
 }
 
 /// The octet that stands after a backslash, `X` or `DDD`, and how many octets it took (RFC 1035 §5.1);

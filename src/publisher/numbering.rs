@@ -45,7 +45,7 @@ impl Numbering {
             let regions = old_service
                 .pools
                 .iter()
-                .map(|pool| old.regions[pool.region.index()].name.as_str());
+                .map(|pool| old.region_name(pool.region));
             Some((
                 regions
                     .zip(numbers.iter().copied())

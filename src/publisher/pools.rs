@@ -122,7 +122,7 @@ impl Pools {
             return Err(NotResumed::NoService(service.to_owned()));
         };
         let (id, service) = (ServiceId::from_index(index), &config.services[index]);
-        let name = |pool: &Pool| config.regions[pool.region.index()].name.as_str();
+        let name = |pool: &Pool| config.region_name(pool.region);
         let wanted = |pool: &Pool| region.is_none_or(|region| region == name(pool));
         if let Some(region) = region.filter(|_| !service.pools.iter().any(wanted)) {
             return Err(NotResumed::NoRegion(
@@ -171,7 +171,7 @@ impl Pools {
             for (index, pool) in service.pools.iter().enumerate() {
                 let families = returns.pool(index);
                 if families != <[Return; 2]>::default() {
-                    let region = config.regions[pool.region.index()].name.clone();
+                    let region = config.region_name(pool.region).to_owned();
                     let families = families.map(|own| own.map(|since| now.since(since)));
                     records.push(PoolRecord {
                         service: service.name.to_string(),
@@ -201,9 +201,7 @@ impl Pools {
             let service = &config.services[id.index()];
             let name = service.name.to_string();
             for (index, pool) in service.pools.iter().enumerate() {
-                if let Some(record) =
-                    known.get(&(&*name, &*config.regions[pool.region.index()].name))
-                {
+                if let Some(record) = known.get(&(&*name, config.region_name(pool.region))) {
                     returns.restore(
                         index,
                         record

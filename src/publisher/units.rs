@@ -116,7 +116,7 @@ impl Scenery<'_> {
     }
 
     fn region_name(&self, region: RegionId) -> &str {
-        &self.config.regions[region.index()].name
+        self.config.region_name(region)
     }
 
     /// The pool in the region of that name, and its place.
@@ -270,7 +270,7 @@ pub fn begin_units(config: &Config, records: &mut UnitRecords) -> Vec<String> {
     for (_, service, unit) in ids(config) {
         records.entry(key(service)).or_insert_with(|| {
             begun.push(service.name.to_string());
-            let owner = config.regions[unit.owner.index()].name.clone();
+            let owner = config.region_name(unit.owner).to_owned();
             UnitRecord::Owned {
                 owner,
                 epoch: 1,
@@ -799,7 +799,7 @@ impl Units {
                 known += 1;
                 continue;
             }
-            let next = config.regions[unit.owner.index()].name.clone();
+            let next = config.region_name(unit.owner).to_owned();
             let record = tenure.begun(next, epoch, service.ttl);
             tenure.ask(record, Because::Begun);
             self.asking = true;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::diag::did_you_mean;
+use crate::diag::suggestion;
 use crate::model::{Part, Region, RegionId, regions_named};
 
 /// Regions that are lost together.
@@ -33,8 +33,8 @@ impl Loss {
         for name in text.split(',').map(str::trim) {
             let named = regions_named(ids(regions), name);
             if named.is_empty() {
-                let near = did_you_mean(name, regions.iter().map(|region| region.name.as_str()));
-                let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                let known = regions.iter().map(|region| region.name.as_str());
+                let hint = suggestion(name, known);
                 return Err(format!("there is no region, metro or label {name}{hint}"));
             }
             lost.extend(named);

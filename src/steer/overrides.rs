@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::plan::{Drain, Plan, Rung, Standing};
 use crate::config::Config;
-use crate::diag::did_you_mean;
+use crate::diag::suggestion;
 use crate::health::State;
 use crate::model::{
     Endpoint, Moment, Pool, Region, RegionId, Service, Target, WallTime, Weight, regions_named,
@@ -189,7 +189,7 @@ impl Scope {
                     .flat_map(|own| &own.pools);
                 pools
                     .into_iter()
-                    .any(|pool| config.regions[pool.region.index()].name == region)
+                    .any(|pool| config.region_name(pool.region) == region)
             };
             if in_service(part) {
                 return Ok(Scope::Pool {
@@ -208,8 +208,7 @@ impl Scope {
             };
         }
         let names = config.regions.iter().map(|region| region.name.as_str());
-        let hint = did_you_mean(text, names)
-            .map_or_else(String::new, |near| format!("; did you mean {near}?"));
+        let hint = suggestion(text, names);
         Err(format!(
             "there is no region, metro, label, service or endpoint {text}{hint}"
         ))

@@ -1,8 +1,8 @@
 //! Rules about what a zone hands to others: delegations and DNAMEs.
 
 use super::Report;
-use super::index::{Index, Kinds, Place, is_within};
-use crate::dns::RrType;
+use super::index::{Index, Kinds, Place};
+use crate::dns::{RrType, is_within};
 
 pub(super) fn data_below_dname(index: &Index<'_>, report: &mut Report<'_>) {
     // "Resource records MUST NOT exist at any subdomain of the owner of a DNAME RR" (RFC 6672 §2.4).

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::{Finding, ZoneUnderCheck};
-use crate::dns::{MAX_NAME, Name, RrType};
+use crate::dns::{MAX_NAME, Name, RrType, is_within};
 use crate::model::{Service, Unit};
 use crate::zone::{Record, records, target_offset};
 
@@ -594,15 +594,6 @@ impl Link {
             kind,
         }
     }
-}
-
-/// True when `name` is `origin` or below it.
-pub(super) fn is_within(name: &[u8], origin: &[u8]) -> bool {
-    let mut rest = name;
-    while rest.len() > origin.len() {
-        rest = &rest[1 + usize::from(rest[0])..];
-    }
-    rest.eq_ignore_ascii_case(origin)
 }
 
 /// The same for names that differ in case only; 32 bits, widened.

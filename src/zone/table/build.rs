@@ -12,7 +12,7 @@ use super::index::Index;
 use super::{
     Apex, CUT, EPOCH, FIXED, NONE, NameTable, SERVICE, WILDCARD, label_count, rrs, target_offset,
 };
-use crate::dns::{Name, RrType};
+use crate::dns::{Name, RrType, is_within};
 use crate::memory::{self, LINE};
 use crate::model::{ServiceId, ZoneId};
 use crate::zone::records::hash;
@@ -137,7 +137,7 @@ fn parents(origins: &[&[u8]]) -> Vec<Option<usize>> {
     let mut above: Vec<usize> = Vec::new();
     let parent_of = |(index, origin): (usize, &&[u8])| {
         while above
-            .pop_if(|top| !ends_with_name(origin, origins[*top]))
+            .pop_if(|top| !is_within(origin, origins[*top]))
             .is_some()
         {}
         let parent = above.last().copied();
@@ -523,7 +523,7 @@ fn push_rdata(
     for _ in 0..names {
         let name;
         (name, rest) = rest.split_at(name_len(rest));
-        if origin.len() > 2 && ends_with_name(name, origin) {
+        if origin.len() > 2 && is_within(name, origin) {
             out.extend_from_slice(&name[..name.len() - origin.len()]);
             pointers.push(
                 u16::try_from(out.len() - block)
@@ -556,13 +556,4 @@ fn name_len(wire: &[u8]) -> usize {
         at += 1 + usize::from(wire[at]);
     }
     at + 1
-}
-
-/// True when `name` is `origin` or below it; both uncompressed, case ignored.
-fn ends_with_name(name: &[u8], origin: &[u8]) -> bool {
-    let mut rest = name;
-    while rest.len() > origin.len() {
-        rest = &rest[1 + usize::from(rest[0])..];
-    }
-    rest.eq_ignore_ascii_case(origin)
 }
