@@ -4,6 +4,8 @@
 #[deny(clippy::disallowed_methods)]
 pub mod answer;
 #[deny(clippy::disallowed_methods)]
+pub mod commit;
+#[deny(clippy::disallowed_methods)]
 pub mod config;
 #[deny(clippy::disallowed_methods)]
 pub mod dataset;
