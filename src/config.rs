@@ -148,7 +148,7 @@ pub struct ServerSpec {
     pub zones: PathBuf,
     /// Directories beside `zones` from which zones may take in master files.
     pub include_from: Vec<PathBuf>,
-    /// State directory; where none is written, `loader::state_directory` decides.
+    /// State directory; where none is written, `state::state_directory` decides.
     pub state: Option<PathBuf>,
     /// UDP workers; 0 is one per core.
     pub workers: usize,

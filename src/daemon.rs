@@ -45,7 +45,7 @@ use descriptors::Shares;
 use first_round::Beside;
 use health::{keeper, next};
 
-use reload::{Asked, Files, Look, Reload, finished, looked};
+use reload::{Asked, Copies, Files, Look, Reload, finished, looked};
 use retired::Retired;
 use say::say;
 use units::{Asking, Directory};
@@ -152,12 +152,13 @@ fn load(config: &Path) -> Result<Start, Failure> {
             "{text}meridian: not started, and no last good files to serve instead: {why}"
         ))
     };
-    let state = loader::state_directory(loader::find_state(config))
+    let state = state::state_directory(loader::find_state(config))
         .ok_or_else(|| refused(&"there is no state directory"))?;
     if let Some(why) = state::objection(&state) {
         return Err(refused(&why));
     }
-    let mut kept = loader::build_last_good(&state).map_err(|why| refused(&why))?;
+    let kept = state::load_last_good(&state).map_err(|why| refused(&why))?;
+    let mut kept = loader::build_copies(&kept.config, kept.files);
     let Some(dataset) = kept.dataset.take() else {
         return Err(refused(&render_text(
             &kept.diagnostics,
@@ -254,7 +255,7 @@ async fn serve(
     let prober = Arc::new(Prober::new(clock).with_exec_processes(server_spec.exec_processes));
     prober.look_up_at(&server_spec.resolvers);
     let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
-    let state = loader::state_directory(dataset.config.server.state.clone());
+    let state = state::state_directory(dataset.config.server.state.clone());
     let usable = state
         .as_deref()
         .filter(|state| state::objection(state).is_none());
@@ -358,7 +359,7 @@ async fn serve(
         asked: None,
         keeping: None,
     };
-    daemon.keep_last_good(inputs, loader::save);
+    daemon.keep_last_good(inputs, Copies::All);
     daemon.handle(Event::Tick);
     daemon.say_started();
     if let Some(started) = hooks.started {

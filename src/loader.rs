@@ -1,18 +1,17 @@
-//! Reads the operator's files from the disk, and keeps copies of the last good ones.
+//! Reads the operator's files, from the disk or from copies of the last good ones; it writes nothing.
 //!
 //! ```text
-//! load(meridian.toml) ─ Disk ─┐
-//!                             ├─ config::load ─ Outcome { loaded?, diagnostics, sources }
-//! load_last_good(state) ─ Copies ┘                  │
-//!                                save(state, loaded.inputs)
+//! load(meridian.toml) ─ Disk ───────┐
+//!                                   ├─ config::load ─ Outcome { loaded?, diagnostics, sources }
+//! load_copies(config, files) ─ Copies ┘
 //! ```
-//! What is kept is what was read: the bytes in memory, not the files as they are a moment later.
+//! [`Inputs`] are what was read: the bytes in memory, not the files as they are a moment later. The
+//! state directory keeps copies of them.
 
 mod build;
+mod copies;
 mod disk;
-mod last_good;
 mod node;
-mod place;
 mod removed;
 
 use std::fmt;
@@ -22,12 +21,9 @@ use std::sync::Arc;
 use crate::config::{self, Config, Source};
 use crate::diag::{At, Diagnostics, Sources};
 
-pub use build::{Built, Contents, Refreshed, Stamps, build, build_last_good, rebuild, refresh};
-pub use last_good::{
-    LastGoodError, UNFINISHED, load_last_good, save, save_databases, write_atomically,
-};
+pub use build::{Built, Contents, Refreshed, Stamps, build, build_copies, rebuild, refresh};
+pub use copies::load_copies;
 pub use node::name_node;
-pub use place::{DEFAULT_STATE, is_default_state_hidden, make_directory, state_directory};
 pub use removed::Removed;
 
 /// What came of reading the files.
@@ -50,7 +46,7 @@ pub struct Outcome {
 pub struct Loaded {
     /// What they say.
     pub config: Config,
-    /// The files themselves, for [`save`].
+    /// The files themselves, of which copies are kept.
     pub inputs: Inputs,
 }
 
@@ -70,6 +66,20 @@ pub struct Database {
 pub struct Inputs {
     config: PathBuf,
     files: Vec<InputFile>,
+}
+
+impl Inputs {
+    /// The path of `meridian.toml`; empty where the files are location databases alone.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Every file: its path and its content.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        self.files
+            .iter()
+            .map(|file| (file.path.as_path(), file.content.bytes()))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -193,17 +203,6 @@ mod tests {
         outcome.diagnostics.iter().map(|d| d.rule).collect()
     }
 
-    fn good(directory: &Path) -> Loaded {
-        let outcome = load(&directory.join("meridian.toml"));
-        assert_eq!(
-            rules(&outcome),
-            Vec::<&str>::new(),
-            "{:?}",
-            outcome.diagnostics
-        );
-        outcome.loaded.unwrap()
-    }
-
     #[test]
     fn a_broken_database_is_told_of_beside_a_broken_zone() {
         let directory = tempfile::tempdir().unwrap();
@@ -217,187 +216,6 @@ mod tests {
         let mut rules: Vec<_> = built.diagnostics.iter().map(|d| d.rule).collect();
         rules.sort_unstable();
         assert_eq!(rules, ["bad-mmdb", "bad-rdata"]);
-    }
-
-    #[test]
-    fn a_secret_is_copied_nowhere_and_its_loss_stops_no_start_from_last_good_files() {
-        use crate::model::{HeaderText, Secret};
-        use std::os::unix::fs::PermissionsExt;
-
-        let directory = tempfile::TempDir::new().unwrap();
-        let (root, state) = (directory.path(), directory.path().join("state"));
-        files(root);
-        let check = "[checks.web]\ntype = \"http\"\nheaders = { Authorization = { file = \"token\", prefix = \"Bearer \" } }\n";
-        fs::write(root.join("meridian.toml"), [MAIN, check].concat()).unwrap();
-        let value = |outcome: &Outcome| {
-            let secrets = outcome.loaded.as_ref().unwrap().config.checks[0]
-                .kind
-                .secrets()
-                .cloned();
-            secrets
-                .map(|secret: Secret| secret.value)
-                .collect::<Vec<_>>()
-        };
-        fs::write(root.join("token"), "s3cret-one\r\n").unwrap();
-        let first = load(&root.join("meridian.toml"));
-        assert_eq!(value(&first), [Some("s3cret-one".to_owned())]);
-        let shown = format!(
-            "{:?} {:?}",
-            first.loaded.as_ref().unwrap().config.checks,
-            first.sources
-        );
-        assert!(!shown.contains("s3cret"), "{shown}");
-        assert!(
-            matches!(first.loaded.as_ref().unwrap().config.checks[0].kind, crate::model::CheckKind::Http(ref http)
-            if matches!(http.headers[0].1, HeaderText::Secret(_)))
-        );
-
-        save(&state, &first.loaded.as_ref().unwrap().inputs).unwrap();
-        let mut copies = 0;
-        for entry in fs::read_dir(state.join("last-good/files")).unwrap() {
-            let path = entry.unwrap().path();
-            assert_eq!(
-                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-                0o600,
-                "{}",
-                path.display()
-            );
-            assert!(
-                !String::from_utf8_lossy(&fs::read(&path).unwrap()).contains("s3cret"),
-                "{}",
-                path.display()
-            );
-            copies += 1;
-        }
-        assert_eq!(copies, 5);
-
-        fs::write(root.join("token"), "s3cret-two").unwrap();
-        assert_eq!(
-            value(&load(&root.join("meridian.toml"))),
-            [Some("s3cret-two".to_owned())],
-            "read again"
-        );
-        fs::write(root.join("token"), "two\nlines").unwrap();
-        let bad = load(&root.join("meridian.toml"));
-        assert!(bad.loaded.is_none());
-        let said = crate::diag::render_text(&bad.diagnostics, &bad.sources, false);
-        assert!(
-            said.contains("more than one line") && !said.contains("two\nlines"),
-            "{said}"
-        );
-        fs::remove_file(root.join("token")).unwrap();
-        let kept = load_last_good(&state).unwrap();
-        assert_eq!(value(&kept), [None]);
-        assert!(
-            kept.diagnostics.iter().any(|d| d.rule == "secret-not-read")
-                && !kept.diagnostics.has_errors()
-        );
-    }
-
-    #[test]
-    fn last_good_files_stand_in_for_broken_ones() {
-        let directory = tempfile::tempdir().unwrap();
-        let (root, state) = (directory.path(), directory.path().join("state"));
-        files(root);
-        assert!(matches!(load_last_good(&state), Err(LastGoodError::None)));
-        let loaded = good(root);
-        assert_eq!(loaded.inputs.files.len(), 5);
-        save(&state, &loaded.inputs).unwrap();
-
-        fs::write(root.join("meridian.toml"), "[server\nstate = 1").unwrap();
-        fs::remove_dir_all(root.join("zones")).unwrap();
-        fs::remove_file(root.join("city.mmdb")).unwrap();
-        assert!(load(&root.join("meridian.toml")).loaded.is_none());
-        let kept = load_last_good(&state).unwrap();
-        assert_eq!(rules(&kept), Vec::<&str>::new(), "{:?}", kept.diagnostics);
-        assert_eq!(
-            kept.city.as_ref().unwrap().bytes.as_slice(),
-            b"not text: \0"
-        );
-        let kept = kept.loaded.unwrap();
-        assert_eq!(kept.config.zones.len(), 1);
-        assert_eq!(
-            kept.config.zones[0].records.len(),
-            loaded.config.zones[0].records.len()
-        );
-        assert_eq!(
-            *kept.config.zones[0].at.file,
-            *root.join("zones/z.toml").display().to_string()
-        );
-    }
-
-    #[test]
-    fn a_save_replaces_the_last_one_and_leaves_nothing_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let (root, state) = (directory.path(), directory.path().join("state"));
-        files(root);
-        save(&state, &good(root).inputs).unwrap();
-        fs::write(root.join("zones/more.zone"), "ns1 60 A 192.0.2.54\n").unwrap();
-        fs::write(state.join("last-good/files/.new-cut-short"), "half").unwrap();
-        save(&state, &good(root).inputs).unwrap();
-        assert_eq!(
-            fs::read_dir(state.join("last-good/files")).unwrap().count(),
-            5
-        );
-        let kept = load_last_good(&state).unwrap();
-        assert!(
-            kept.sources
-                .values()
-                .any(|text| text.contains("192.0.2.54"))
-        );
-        // Saving what was loaded from the copies changes nothing.
-        save(&state, &kept.loaded.unwrap().inputs).unwrap();
-        assert!(load_last_good(&state).unwrap().loaded.is_some());
-    }
-
-    #[test]
-    fn damaged_copies_are_refused_in_words() {
-        let directory = tempfile::tempdir().unwrap();
-        let (root, state) = (directory.path(), directory.path().join("state"));
-        files(root);
-        let manifest = state.join("last-good/manifest.json");
-        let refusal = || match load_last_good(&state) {
-            Err(LastGoodError::Unusable(why)) => why,
-            other => panic!("{other:?}"),
-        };
-        let inputs = good(root).inputs;
-        save(&state, &inputs).unwrap();
-        let text = fs::read_to_string(&manifest).unwrap();
-        for (bad, expected) in [
-            (text[..text.len() / 2].to_owned(), "is damaged"),
-            (String::new(), "is damaged"),
-            ("{}".to_owned(), "is damaged"),
-            (
-                text.replacen("\"format\": 1", "\"format\": 9", 1),
-                "has format 9",
-            ),
-            (
-                text.replacen("\"sha256\": \"", "\"sha256\": \"../", 1),
-                "the checksum of",
-            ),
-        ] {
-            fs::write(&manifest, bad).unwrap();
-            assert!(refusal().contains(expected), "{}", refusal());
-        }
-        fs::write(&manifest, &text).unwrap();
-        for copy in fs::read_dir(state.join("last-good/files")).unwrap() {
-            fs::write(copy.unwrap().path(), "other").unwrap();
-        }
-        assert!(refusal().contains("is damaged"));
-        // The next save mends the copies.
-        save(&state, &inputs).unwrap();
-        assert!(load_last_good(&state).unwrap().loaded.is_some());
-        fs::remove_dir_all(state.join("last-good/files")).unwrap();
-        assert!(refusal().contains("is gone"));
-    }
-
-    #[test]
-    fn a_state_directory_that_cannot_be_written_is_an_error() {
-        let directory = tempfile::tempdir().unwrap();
-        files(directory.path());
-        let state = directory.path().join("state");
-        fs::write(&state, "a file").unwrap();
-        assert!(save(&state, &good(directory.path()).inputs).is_err());
     }
 
     #[test]

@@ -9,10 +9,13 @@
 //! that not for long. A file that cannot be used is set aside, never deleted.
 
 mod directory;
+mod files;
 mod format;
 mod keeper;
+mod last_good;
 mod lock;
 mod overrides;
+mod place;
 mod units;
 
 use std::fs::{self, File};
@@ -25,11 +28,13 @@ use crate::publisher::History;
 pub use directory::{objection, sweep};
 pub use format::{Unusable, decode, encode};
 pub use keeper::{Keeper, Kept};
+pub use last_good::{LastGood, LastGoodError, load_last_good, save_databases, save_last_good};
 pub use lock::{Lock, NotLocked};
 pub use overrides::{
     FoundOverrides, OVERRIDES_FILE, decode_overrides, encode_overrides, load_overrides,
     write_overrides,
 };
+pub use place::{DEFAULT_STATE, SOCKET, is_default_state_hidden, state_directory};
 pub use units::{
     UNITS_FILE, UNITS_SET_ASIDE, decode_units, encode_units, load_units, peek_units,
     were_units_lost, write_units,

@@ -112,7 +112,7 @@ fn the_unit_allows_what_the_server_needs() {
     );
     assert_eq!(values(&unit, "StateDirectory"), ["meridian"]);
     assert_eq!(
-        meridian::loader::DEFAULT_STATE,
+        meridian::state::DEFAULT_STATE,
         "/var/lib/meridian",
         "where the commands look for it"
     );

@@ -8,8 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Files;
-use crate::control::{Answered, get_local, local, post_local};
+use crate::control::{Answered, get_local, post_local};
 use crate::loader;
+use crate::state;
 
 /// The time that a server may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,7 +46,7 @@ impl Place {
             return Ok(self.servers);
         }
         let state = self.state.map_or_else(|| state_of(&self.files), Ok)?;
-        Ok(vec![state.join(local::SOCKET)])
+        Ok(vec![state.join(state::SOCKET)])
     }
 }
 
@@ -59,16 +60,16 @@ fn state_of(files: &Files) -> Result<PathBuf, String> {
     }
     let named = config.as_deref().ok().and_then(loader::find_state);
     let or_state = "or name the server's state directory by --state DIR";
-    match (loader::state_directory(named), config) {
+    match (state::state_directory(named), config) {
         (Some(state), _) => Ok(state),
-        (None, _) if loader::is_default_state_hidden() => Err(format!(
+        (None, _) if state::is_default_state_hidden() => Err(format!(
             "{} is not for this user: be root (sudo), {or_state}",
-            loader::DEFAULT_STATE
+            state::DEFAULT_STATE
         )),
         (None, Ok(config)) => Err(format!(
             "{} names no state directory, and there is no {}: write [server] state, {or_state}",
             config.display(),
-            loader::DEFAULT_STATE
+            state::DEFAULT_STATE
         )),
         (None, Err(why)) => Err(format!("{why}; {or_state}")),
     }

@@ -52,10 +52,11 @@ pub(super) fn run(config: &Path, json: bool) -> ExitCode {
 
 /// Says what a reload would refuse, where the files that were accepted last can be read.
 fn check_removed(config: &Path, new: &Dataset, out: &mut Diagnostics) {
-    let state = loader::state_directory(new.config.server.state.clone())
+    let state = state::state_directory(new.config.server.state.clone())
         .filter(|state| state::objection(state).is_none());
     let last = state
-        .and_then(|state| loader::build_last_good(&state).ok())
+        .and_then(|state| state::load_last_good(&state).ok())
+        .map(|kept| loader::build_copies(&kept.config, kept.files))
         .and_then(|built| built.dataset);
     let Some(last) = last else { return };
     let mut refused = Diagnostics::default();
@@ -80,9 +81,9 @@ fn check_state(path: &Path, config: &Config, out: &mut Diagnostics) -> Result<()
             place.display()
         )
     };
-    let state = loader::state_directory(config.server.state.clone());
-    if state.is_none() && loader::is_default_state_hidden() {
-        return Err(hidden(Path::new(loader::DEFAULT_STATE)));
+    let state = state::state_directory(config.server.state.clone());
+    if state.is_none() && state::is_default_state_hidden() {
+        return Err(hidden(Path::new(state::DEFAULT_STATE)));
     }
     let at = || At::file(path.display().to_string());
     let mut records = Ok(Default::default());

@@ -21,10 +21,9 @@ use tokio::net::UnixListener;
 use super::{Answered, Control, Request, ask, catch_panics, edge, status};
 use crate::model::Weight;
 use crate::publisher::{NotDone, OverrideRequest};
+use crate::state::SOCKET;
 use crate::steer::{MAX_EPOCH, Word};
 
-/// The socket's name in the state directory.
-pub const SOCKET: &str = "control.sock";
 /// Its name until it may be used; as long.
 const ASIDE: &str = ".control.new";
 /// The longest path of a Unix socket, in octets (unix(7): `sun_path` without its last).

@@ -29,6 +29,7 @@ use crate::model::{Moment, TargetId};
 use crate::probe::Job;
 use crate::publisher::{Event, NotDone};
 use crate::server::notify;
+use crate::state;
 
 /// How long a changed location database must have been quiet before it is read.
 const GEO_QUIET: Duration = Duration::from_secs(5);
@@ -197,6 +198,24 @@ pub(super) async fn finished(reload: &mut Option<Reload>) -> Result<Finished, Jo
 enum Read {
     Files,
     Databases,
+}
+
+/// What the kept copies of files are replaced by.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Copies {
+    /// All files of a dataset.
+    All,
+    /// Location databases, beside the copies of the other files.
+    Databases,
+}
+
+impl Copies {
+    fn save(self, state: &Path, inputs: &Inputs) -> io::Result<()> {
+        match self {
+            Copies::All => state::save_last_good(state, inputs.config(), inputs.files()),
+            Copies::Databases => state::save_databases(state, inputs.files()),
+        }
+    }
 }
 
 /// The end of a reload.
@@ -397,7 +416,7 @@ impl Daemon {
         };
         self.follow_state(moved);
         self.take_dataset(dataset, first_round);
-        self.keep_last_good(inputs, loader::save);
+        self.keep_last_good(inputs, Copies::All);
         self.count_reload(Ok(Read::Files));
         let summary = self.summary();
         tracing::info!("reloaded: {summary}");
@@ -431,7 +450,7 @@ impl Daemon {
             Arc::new(dataset.expect("what is refused does not come here")),
             Vec::new(),
         );
-        self.keep_last_good(inputs, loader::save_databases);
+        self.keep_last_good(inputs, Copies::Databases);
         self.count_reload(Ok(Read::Databases));
         let summary = self.summary();
         tracing::info!("reloaded: the location databases; {summary}");
@@ -513,13 +532,9 @@ impl Daemon {
         }
     }
 
-    /// Has `save` keep the inputs for a start with broken files; a disk that refuses is said and does no harm. One set is
-    /// written after the other, so that the newest stays.
-    pub(super) fn keep_last_good(
-        &mut self,
-        inputs: Option<Inputs>,
-        save: fn(&Path, &Inputs) -> io::Result<()>,
-    ) {
+    /// Has copies of the inputs kept for a start with broken files; a disk that refuses is logged and
+    /// does no harm. One set is written after the other, so that the newest stays.
+    pub(super) fn keep_last_good(&mut self, inputs: Option<Inputs>, copies: Copies) {
         // Where nothing else of this process is written, since others may write there, neither are these.
         let state = self.state.clone().filter(|_| self.keeper.is_some());
         let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.files.last_good), state) else {
@@ -527,7 +542,7 @@ impl Daemon {
             return;
         };
         let keep = move || {
-            if let Err(why) = save(&state, &inputs) {
+            if let Err(why) = copies.save(&state, &inputs) {
                 let state = state.display();
                 tracing::warn!(
                     "the last good files cannot be kept in {state}: {why}; a restart with broken files will fail"

@@ -13,7 +13,6 @@ use tokio::task::JoinHandle;
 use super::Daemon;
 use crate::config::Config;
 use crate::control::{self, Answered, Control};
-use crate::loader;
 use crate::model::{Moment, WallTime};
 use crate::publisher::{Event, NotDone, UnitRecords, begin_units};
 use crate::state::{self, FoundOverrides, Keeper, Lock, NotLocked};
@@ -47,7 +46,7 @@ impl Moved {
         settled: Option<Option<PathBuf>>,
         wall: impl FnOnce() -> WallTime,
     ) -> Option<Moved> {
-        let state = loader::state_directory(named);
+        let state = state::state_directory(named);
         if settled.as_ref() == Some(&state) {
             return None;
         }
@@ -220,7 +219,7 @@ impl Directory {
         let (Some(path), Some(listener)) = (&self.path, listener) else {
             return;
         };
-        let socket = path.join(control::local::SOCKET);
+        let socket = path.join(state::SOCKET);
         self.socket = Some((
             socket,
             tokio::spawn(control::local::serve(listener, control.clone())),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
 
-use super::{Content, InputFile, Inputs, LastGoodError, Outcome, disk};
+use super::{Content, InputFile, Inputs, Outcome, disk};
 use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::diag::{At, Diagnostics, Sources};
@@ -21,7 +21,7 @@ pub struct Built {
     pub diagnostics: Diagnostics,
     /// The text of every file read, for code frames.
     pub sources: Sources,
-    /// The files, for [`super::save`]; with a dataset only.
+    /// The files, of which copies are kept; with a dataset only.
     pub inputs: Option<Inputs>,
     /// The location databases as they were when they were read.
     pub stamps: Stamps,
@@ -112,9 +112,9 @@ pub fn refresh(contents: &Contents, before: &Dataset, changed: impl FnOnce()) ->
     Refreshed::Changed(Box::new(built))
 }
 
-/// Builds from the copies of the last good files in `state`.
-pub fn build_last_good(state: &Path) -> Result<Built, LastGoodError> {
-    let outcome = super::load_last_good(state)?;
+/// Builds from copies of the last good files, each by its original path.
+pub fn build_copies(config: &Path, files: Vec<(PathBuf, Vec<u8>)>) -> Built {
+    let outcome = super::load_copies(config, files);
     // What was read are the copies: nothing is known of the databases on the disk, and a reload reads them.
     let stamps = outcome
         .loaded
@@ -124,7 +124,7 @@ pub fn build_last_good(state: &Path) -> Result<Built, LastGoodError> {
     if let Some(dataset) = &mut built.dataset {
         dataset.last_good = true;
     }
-    Ok(built)
+    built
 }
 
 fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset)>) -> Built {

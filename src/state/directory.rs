@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::loader::UNFINISHED;
+use super::files::UNFINISHED;
+use super::last_good::LAST_GOOD;
 
 /// The directories inside.
-const INSIDE: [&str; 2] = ["last-good", "last-good/files"];
+const INSIDE: [&str; 2] = [LAST_GOOD, "last-good/files"];
 
 /// Why `directory` is not to be used: others could change what is kept there. `None` where it is good, or not there. The
 /// words are a sentence.

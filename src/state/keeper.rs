@@ -7,8 +7,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::files::{make_directory, write_atomically};
 use super::{FILE, OVERRIDES_FILE, UNITS_FILE, encode, write_overrides, write_units};
-use crate::loader::{make_directory, write_atomically};
 use crate::model::WallTime;
 use crate::publisher::{Event, History, UnitRecords};
 use crate::steer::Overrides;

@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::loader::make_directory;
+use super::files::make_directory;
 
 /// The file in the state directory that is locked.
 const FILE: &str = "lock";

@@ -7,8 +7,8 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
+use super::files::{make_directory, write_atomically};
 use super::format::{Unusable, parse};
-use crate::loader::{make_directory, write_atomically};
 use crate::model::{Moment, WallTime, Weight};
 use crate::steer::{Override, Overrides, Scope, Word};
 

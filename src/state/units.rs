@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::files::{make_directory, write_atomically};
 use super::format::{Unusable, parse};
 use crate::dns::Ttl;
-use crate::loader::{make_directory, write_atomically};
 use crate::publisher::UnitRecords;
 use crate::steer::{MAX_EPOCH, UnitRecord};
 

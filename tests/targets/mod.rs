@@ -23,12 +23,13 @@ use meridian::dataset::{Dataset, Snapshot};
 use meridian::diag::{Diagnostics, Sources, render_json, render_text};
 use meridian::dns::{Name, Prefix, Rcode, RrType};
 use meridian::geo::{EMBEDDED, Locations};
-use meridian::loader::{LastGoodError, load_last_good};
+use meridian::loader::load_copies;
 use meridian::model::{DnsSpec, DnsTransport, Moment, TargetId, WallTime};
 use meridian::probe::{Heard, Question, hear_v4, hear_v6};
 use meridian::publisher::{Event, Publisher};
 use meridian::simulate;
 use meridian::state;
+use meridian::state::{LastGoodError, load_last_good};
 use meridian::zone::{
     self, Include, IncludeError, Input, Lookup, NameTable, Unread, ZoneInput, ZoneUnderCheck,
 };
@@ -479,7 +480,7 @@ static STATE: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
 fn read_last_good(bytes: &[u8]) {
     std::fs::write(STATE.path().join("last-good/manifest.json"), bytes).unwrap();
     match load_last_good(STATE.path()) {
-        Ok(outcome) => drop(outcome),
+        Ok(kept) => drop(load_copies(&kept.config, kept.files)),
         Err(LastGoodError::None) => panic!("the manifest is there"),
         Err(LastGoodError::Unusable(why)) => assert!(!why.is_empty()),
     }

@@ -463,7 +463,7 @@ pub(super) fn ask_admin(bytes: &[u8]) {
 
 /// The same to the control socket.
 pub(super) fn ask_control(bytes: &[u8]) {
-    let stream = UnixStream::connect(ADMIN.directory.path().join(control::local::SOCKET)).unwrap();
+    let stream = UnixStream::connect(ADMIN.directory.path().join(meridian::state::SOCKET)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     converse(stream.try_clone().unwrap(), bytes, || {
         stream.shutdown(Shutdown::Write)

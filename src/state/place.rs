@@ -1,12 +1,14 @@
 //! Where the state directory is.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder};
-use std::io::{self, ErrorKind};
+use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
+
+/// The name of the control socket in the state directory.
+pub const SOCKET: &str = "control.sock";
 
 /// The state directory that the systemd unit makes.
 pub const DEFAULT_STATE: &str = "/var/lib/meridian";
@@ -38,9 +40,4 @@ fn default_state() -> Option<PathBuf> {
 /// True where [`DEFAULT_STATE`] is there, and not for this user: what is kept is another's.
 pub fn is_default_state_hidden() -> bool {
     fs::read_dir(DEFAULT_STATE).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
-}
-
-/// Makes a directory of state and what is missing above it, for this user alone; one that is there stays as it is.
-pub fn make_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

@@ -1,0 +1,85 @@
+//! Copies of files that were good once, in place of those on the disk.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Content, InputFile, Outcome, is_zone_file, load_from};
+use crate::config::{Source, Unreadable};
+use crate::model::SecretPlace;
+
+/// Loads `config` and everything it leads to out of `files`, each by its original path; diagnostics
+/// name them by it.
+pub fn load_copies(config: &Path, files: Vec<(PathBuf, Vec<u8>)>) -> Outcome {
+    let mut copies = Copies::default();
+    for (path, bytes) in files {
+        copies.order.push(path.clone());
+        copies.files.insert(path, Arc::new(bytes));
+    }
+    load_from(&mut copies, config, |copies| copies.inputs())
+}
+
+/// The files, by their original paths.
+#[derive(Default)]
+struct Copies {
+    files: HashMap<PathBuf, Arc<Vec<u8>>>,
+    order: Vec<PathBuf>,
+    texts: HashMap<PathBuf, Arc<str>>,
+}
+
+impl Copies {
+    fn bytes(&self, path: &Path) -> Result<&Arc<Vec<u8>>, Unreadable> {
+        self.files.get(path).ok_or_else(|| Unreadable {
+            rule: "missing-file",
+            message: format!("{} is not among the last good files", path.display()),
+            hint: None,
+            position: None,
+        })
+    }
+
+    fn inputs(&self) -> Vec<InputFile> {
+        let content = |path: &PathBuf| match self.texts.get(path) {
+            Some(text) => Content::Text(text.clone()),
+            None => Content::Binary(self.files[path].clone()),
+        };
+        self.order
+            .iter()
+            .map(|path| InputFile {
+                path: path.clone(),
+                content: content(path),
+            })
+            .collect()
+    }
+}
+
+impl Source for Copies {
+    fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable> {
+        if let Some(text) = self.texts.get(path) {
+            return Ok(text.clone());
+        }
+        let text = super::disk::text(path, self.bytes(path)?.to_vec())?;
+        let text: Arc<str> = text.into();
+        self.texts.insert(path.to_owned(), text.clone());
+        Ok(text)
+    }
+
+    fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable> {
+        let inside = |path: &&PathBuf| path.parent() == Some(directory) && is_zone_file(path);
+        let mut files: Vec<PathBuf> = self.order.iter().filter(inside).cloned().collect();
+        files.sort();
+        Ok(files)
+    }
+
+    fn database(&mut self, path: &Path) -> Result<(), Unreadable> {
+        self.bytes(path).map(|_| ())
+    }
+
+    fn host_name(&mut self) -> String {
+        super::node::host_name()
+    }
+
+    /// No copy is made of secrets: they are where they were, or not to be had, which is no reason to serve nothing.
+    fn secret(&mut self, place: &SecretPlace) -> Result<Option<String>, Unreadable> {
+        Ok(super::disk::secret(place).unwrap_or_default())
+    }
+}

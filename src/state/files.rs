@@ -1,0 +1,32 @@
+//! Files and directories of state: written whole or not at all, for this user alone.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+/// How the names of files begin that are being written: what a write cut short leaves behind.
+pub(super) const UNFINISHED: &str = ".new-";
+
+/// Puts a file in place whole or not at all: written aside, synced, renamed, and the directory synced.
+pub(super) fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        .tempfile_in(directory)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(directory.join(name))
+        .map_err(|error| error.error)?;
+    sync_directory(directory)
+}
+
+/// Has the names in a directory on the disk.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Makes a directory of state and what is missing above it, for this user alone; one that is there
+/// stays as it is.
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
