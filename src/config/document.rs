@@ -204,6 +204,26 @@ impl<'d> Item<'d> {
         out.error(rule, self.at(), self.path.clone(), message)
     }
 
+    /// Reports an error at the key rather than the value: of a table, whose value has many lines.
+    pub(super) fn key_error<'o>(
+        &self,
+        out: &'o mut Diagnostics,
+        rule: &'static str,
+        message: impl Into<String>,
+    ) -> &'o mut Diagnostic {
+        out.error(rule, self.key_at(), self.path.clone(), message)
+    }
+
+    /// Reports a warning at the key.
+    pub(super) fn key_warning<'o>(
+        &self,
+        out: &'o mut Diagnostics,
+        rule: &'static str,
+        message: impl Into<String>,
+    ) -> &'o mut Diagnostic {
+        out.warning(rule, self.key_at(), self.path.clone(), message)
+    }
+
     /// Reports that the value is not what the key takes.
     pub(super) fn wrong_type<'o>(
         &self,

@@ -1,9 +1,10 @@
 //! Names that the operator gives to regions, maps and checks.
 
 use super::document::{Item, Table};
-use super::services::NO_MAP;
 use crate::diag::{Diagnostics, did_you_mean};
 
+/// The value of `map` where none is wanted although there is a default; so no map has this name.
+pub(super) const NO_MAP: &str = "none";
 /// The longest name of a region, map or check: it stands in labels of metrics and in log lines.
 const MAX_LENGTH: usize = 63;
 /// How many regions, maps or checks there may be; ids are 16 bits wide.
