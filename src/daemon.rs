@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::answer::{Exchange, Query, Response, Worker, failed, respond, respond_all};
+use crate::commit::End;
 use crate::config::{TcpLimits, UdpOptions};
 use crate::control::{self, Control, Pulse, Reloads, Request, Started, TURN, Vitals};
 use crate::dataset::{Dataset, Published, Snapshot};
@@ -39,11 +40,11 @@ use crate::model::{Moment, WallTime};
 use crate::probe::{Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
 use crate::publisher::{Change, Effect, Event, Publisher};
 use crate::server::{self, BindError, Engine, Server, notify};
-use crate::state::{self, Keeper, Kept};
+use crate::state::{self, StateWriter};
 
 use descriptors::Shares;
 use first_round::Beside;
-use health::{keeper, next};
+use health::{next, state_writer};
 
 use reload::{Asked, Copies, Files, Look, Reload, finished, looked};
 use retired::Retired;
@@ -265,6 +266,7 @@ async fn serve(
     if first_units {
         directory.begin_units(&dataset.config, &mut found);
     }
+    let units = found.records().clone();
     found
         .events()
         .into_iter()
@@ -318,14 +320,15 @@ async fn serve(
     let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender)
         .map_err(|error| Failure::System("start the probes", error))?;
     let (persisted, writes) = mpsc::unbounded_channel();
-    let keeper = match usable {
+    let writer = match usable {
         Some(state) => Some(
-            keeper(state, &persisted).map_err(|error| Failure::System("start a thread", error))?,
+            state_writer(state, units, &persisted)
+                .map_err(|error| Failure::System("start a thread", error))?,
         ),
         None => None,
     };
     // From here on the loop takes up what is to be kept.
-    publisher.keep_history(keeper.is_some());
+    publisher.keep_history(writer.is_some());
     say(
         &publisher.keep_overrides(directory.is_taken_up()),
         clock.wall(),
@@ -335,7 +338,7 @@ async fn serve(
         clock,
         wall,
         beside,
-        keeper,
+        writer,
         state,
         persisted,
         directory,
@@ -380,11 +383,11 @@ struct Daemon {
     /// The first round, where it runs beside the answers.
     beside: Option<Beside>,
     /// Writes the history of health, where there is a state directory.
-    keeper: Option<Keeper>,
+    writer: Option<StateWriter>,
     /// The directory it writes to.
     state: Option<PathBuf>,
     /// What it reports to.
-    persisted: mpsc::UnboundedSender<Event>,
+    persisted: mpsc::UnboundedSender<End>,
     /// The same directory, for this process alone.
     directory: Directory,
     control: Control,
@@ -439,7 +442,7 @@ impl Daemon {
         mut signals: Signals,
         mut outcomes: mpsc::Receiver<Vec<Observed>>,
         mut control: mpsc::Receiver<Request>,
-        mut writes: mpsc::UnboundedReceiver<Event>,
+        mut writes: mpsc::UnboundedReceiver<End>,
     ) {
         let mut turn = tokio::time::interval(TURN / 2);
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -465,7 +468,7 @@ impl Daemon {
                     }
                 }
                 outcome = next(&mut self.beside) => self.observe_first(outcome),
-                Some(event) = writes.recv() => self.handle(event),
+                Some(end) = writes.recv() => self.handle(Event::Committed(end)),
                 () = sleep_until(deadline) => self.handle(Event::Tick),
                 Some(request) = control.recv() => self.answer(request),
                 _ = signals.hangup.recv() => self.ask_reload(Asked::new("SIGHUP")),
@@ -487,12 +490,12 @@ impl Daemon {
         self.control.pulse.stop();
         notify::stopping("answering what is queued");
         tracing::info!("stopping: answering what is queued");
-        let keeper = self.keeper.take().map(|keeper| self.write_last(keeper));
+        let writer = self.writer.take().map(|writer| self.write_last(writer));
         tokio::task::block_in_place(|| self.server.stop());
         if let Some((_, keeping)) = self.keeping {
             let _ = tokio::time::timeout(LAST_WRITE, keeping).await;
         }
-        if keeper.is_some_and(|keeper| !tokio::task::block_in_place(|| keeper.finish(LAST_WRITE))) {
+        if writer.is_some_and(|writer| !tokio::task::block_in_place(|| writer.finish(LAST_WRITE))) {
             tracing::warn!(
                 "the history of health is not written within {LAST_WRITE:?}; leaving without"
             );
@@ -546,23 +549,9 @@ impl Daemon {
             match effect {
                 Effect::Say(change) => changes.push(change),
                 Effect::Publish(_) => {}
-                Effect::Keep { id, history } => {
-                    if let Some(keeper) = &self.keeper {
-                        keeper.keep(id, Kept::History(history));
-                    }
-                }
-                Effect::KeepUnits { id, records } => {
-                    if let Some(keeper) = &self.keeper {
-                        keeper.keep(id, Kept::Units(records));
-                    }
-                }
-                Effect::KeepOverrides {
-                    id,
-                    overrides,
-                    last,
-                } => {
-                    if let Some(keeper) = &self.keeper {
-                        keeper.keep(id, Kept::Overrides(overrides, last, wall));
+                Effect::Commit(commit) => {
+                    if let Some(writer) = &self.writer {
+                        writer.write(commit, wall);
                     }
                 }
                 Effect::Answer { request, result } => {

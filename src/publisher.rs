@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::commit::{self, Collection, Write};
 use crate::dataset::{Dataset, Snapshot};
 use crate::health::{
     self, Carry, Cause, FailReason, Health, Key, NotJudged, Outcome, Pushes, READING, Report, Seen,
@@ -26,15 +27,15 @@ use crate::health::{
 use crate::model::{
     Endpoint, Family, Moment, Pool, RegionId, ServiceId, Target, TargetId, WallTime,
 };
-use crate::steer::{Holding, Overrides, Plan, Ramp, Rung};
+use crate::steer::{Holding, Overrides, Plan, Ramp, Rung, UnitRecord};
 
 pub use change::{Change, Shown, Stand};
-pub use history::{History, KEEP_PAUSE, KEEP_PAUSE_IN_DOUBT, KEEP_PERIOD, PoolRecord};
-pub use overrides::{ENDS_SOON, OverrideRequest};
+pub use history::{History, PERSIST_PAUSE, PERSIST_PAUSE_IN_DOUBT, PERSIST_PERIOD, PoolRecord};
+pub use overrides::{ENDS_SOON, OverrideRequest, StoredOverrides};
 pub use pools::NotResumed;
 pub use units::{NotDone, UNITS_RETRY, UnitRecords, UnitView, begin_units, compare_units};
 
-use history::Keeping;
+use history::HistoryWriter;
 use numbering::Numbering;
 use overrides::{Ground, Words};
 use pools::Pools;
@@ -78,13 +79,8 @@ pub enum Event {
         /// Its region.
         region: RegionId,
     },
-    /// A write of the history has ended.
-    Persisted {
-        /// Which.
-        id: u64,
-        /// Why it failed.
-        result: Result<(), String>,
-    },
+    /// A write of documents has ended.
+    Committed(commit::End),
     /// A state directory was taken up, or there is none: what it knows of units counts from now on.
     UnitsTakenUp {
         /// What it has.
@@ -111,13 +107,6 @@ pub enum Event {
         name: String,
         /// Their epoch, at least 1.
         epoch: u64,
-    },
-    /// A write of units has ended.
-    UnitsPersisted {
-        /// Which.
-        id: u64,
-        /// Why it failed.
-        result: Result<(), String>,
     },
     /// A state directory was taken up: what it has of overrides counts from now on.
     OverridesTakenUp {
@@ -149,13 +138,6 @@ pub enum Event {
         /// Although the pre-flight speaks against it.
         force: bool,
     },
-    /// A write of overrides has ended.
-    OverridesPersisted {
-        /// Which.
-        id: u64,
-        /// Why it failed.
-        result: Result<(), String>,
-    },
     /// Every thread answers from this publication, or from a later one.
     InForce {
         /// As [`Publisher::publication`] numbers them.
@@ -174,30 +156,9 @@ pub enum Effect {
     Publish(Arc<Snapshot>),
     /// Say this once, in the log and on the event stream.
     Say(Change),
-    /// Write this to the state directory, and say how that ended: [`Event::Persisted`].
-    Keep {
-        /// The write's number.
-        id: u64,
-        /// What to write.
-        history: History,
-    },
-    /// Write this to the state directory, and say how that ended: [`Event::UnitsPersisted`]. Writes are not to overtake one
-    /// another.
-    KeepUnits {
-        /// The write's number.
-        id: u64,
-        /// What to write.
-        records: UnitRecords,
-    },
-    /// Write this to the state directory, and say how that ended: [`Event::OverridesPersisted`].
-    KeepOverrides {
-        /// The write's number.
-        id: u64,
-        /// What to write.
-        overrides: Overrides,
-        /// The highest number ever given.
-        last: u64,
-    },
+    /// Have this written, and report the end of it as [`Event::Committed`]. Writes of one collection
+    /// are not to overtake one another.
+    Commit(Commit),
     /// What came of an operator's request.
     Answer {
         /// The request's number.
@@ -205,6 +166,17 @@ pub enum Effect {
         /// What is done, or why it is not.
         result: Result<Done, NotDone>,
     },
+}
+
+/// A write of documents, by their collection.
+#[derive(Debug, Clone)]
+pub enum Commit {
+    /// The history of health.
+    History(Write<History>),
+    /// The records of units that change.
+    Units(Write<UnitRecord>),
+    /// All overrides.
+    Overrides(Write<StoredOverrides>),
 }
 
 /// What came of an operator's request that was heeded.
@@ -291,7 +263,7 @@ pub struct Publisher {
     answering: bool,
     /// The last time this process stood still.
     stall: Option<Stall>,
-    keeping: Keeping,
+    history: HistoryWriter,
 }
 
 impl Publisher {
@@ -323,7 +295,7 @@ impl Publisher {
             first_round: true,
             answering: false,
             stall: None,
-            keeping: Keeping::default(),
+            history: HistoryWriter::default(),
             dataset,
         }
     }
@@ -347,10 +319,10 @@ impl Publisher {
         (publisher, unknown)
     }
 
-    /// Whether there is somewhere to keep the history. If so, [`Effect::Keep`] is to be heeded from
-    /// the end of the first round on, and [`Effect::KeepUnits`] at once; what was under way elsewhere is given up.
+    /// Goes on with a state directory for the history and for units, or with none: what was under
+    /// way elsewhere is given up. With one, [`Effect::Commit`] is to be heeded.
     pub fn keep_history(&mut self, on: bool) {
-        self.keeping.switch(on);
+        self.history.switch(on);
         self.units.switch(on);
     }
 
@@ -410,6 +382,12 @@ impl Publisher {
             records: self.health.records(now),
             pools: pools(),
         })
+    }
+
+    /// The write of the history that the process ends with, whatever is under way.
+    pub fn last_history(&mut self, now: Moment) -> Option<Commit> {
+        let history = self.history(now)?;
+        Some(Commit::History(self.history.last(history, now)))
     }
 
     /// Has the answers of each pool counted by so many workers; at first by none.
@@ -487,7 +465,7 @@ impl Publisher {
         } else {
             self.published.map(|at| at + COALESCE)
         };
-        let keep = self.keeping.due().filter(|_| !self.first_round);
+        let keep = self.history.due().filter(|_| !self.first_round);
         let words = self.words.next_deadline(self.looked);
         let units = self.units.next_deadline();
         let judged = self
@@ -586,13 +564,7 @@ impl Publisher {
                 first_round,
             } => self.reload(dataset, first_round, now, &mut effects),
             Event::Resume { service, region } => self.resume(service, region, now, &mut effects),
-            Event::Persisted { id, result } => {
-                if self.keeping.ended(id, result.is_err()) {
-                    effects.push(Effect::Say(
-                        result.map_or_else(Change::HistoryNotKept, |()| Change::HistoryKept),
-                    ));
-                }
-            }
+            Event::Committed(end) => self.committed(end, now, &mut effects),
             Event::OverridesTakenUp {
                 overrides,
                 last,
@@ -611,12 +583,6 @@ impl Publisher {
                 what,
                 force,
             } => self.words.remove(request, what, force, &mut effects),
-            Event::OverridesPersisted { id, result } => {
-                let changed =
-                    self.words
-                        .write_ended(id, result, &self.dataset.config, now, &mut effects);
-                self.dirty.extend(changed);
-            }
             Event::UnitsTakenUp { records, frozen } => {
                 self.units.take_up(records, frozen, &mut effects);
                 self.dirty.extend(self.units.all());
@@ -649,15 +615,11 @@ impl Publisher {
                 self.units
                     .begin(request, &name, epoch, &self.dataset.config, &mut effects);
             }
-            Event::UnitsPersisted { id, result } => {
-                self.dirty
-                    .extend(self.units.write_ended(id, result, now, &mut effects))
-            }
             Event::InForce { publication } => {
                 self.dirty.extend(self.units.in_force(publication, now))
             }
             Event::ClockSet => {
-                self.keeping.changed = true;
+                self.history.changed = true;
                 self.words.clock_set(now);
             }
             Event::Tick => {
@@ -689,6 +651,20 @@ impl Publisher {
         self.keep_words(now, &mut effects);
         self.units.keep(&mut effects);
         effects
+    }
+
+    /// Gives the end of a write to the part that began it.
+    fn committed(&mut self, end: commit::End, now: Moment, effects: &mut Vec<Effect>) {
+        match end.collection {
+            Collection::Health => effects.extend(self.history.ended(end, now).map(Effect::Say)),
+            Collection::Units => self.dirty.extend(self.units.write_ended(end, now, effects)),
+            Collection::Overrides => {
+                let changed = self
+                    .words
+                    .write_ended(end, &self.dataset.config, now, effects);
+                self.dirty.extend(changed);
+            }
+        }
     }
 
     /// Judges what operators ask for, and begins to write it.
@@ -748,13 +724,11 @@ impl Publisher {
     }
 
     fn keep(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.keeping.due().is_some_and(|due| due <= now)
+        if self.history.due().is_some_and(|due| due <= now)
             && let Some(history) = self.history(now)
         {
-            effects.push(Effect::Keep {
-                id: self.keeping.begin(now),
-                history,
-            });
+            let write = self.history.begin(history, now);
+            effects.push(Effect::Commit(Commit::History(write)));
         }
     }
 
@@ -771,7 +745,7 @@ impl Publisher {
         else {
             return;
         };
-        self.keeping.changed = true;
+        self.history.changed = true;
         self.dirty.insert(service);
         let (service, region) = self.names_of(service, region);
         effects.push(Effect::Say(Change::Resumed {
@@ -785,7 +759,7 @@ impl Publisher {
         for change in changes {
             match change {
                 health::Effect::Transition(transition) => {
-                    self.keeping.changed = true;
+                    self.history.changed = true;
                     self.dirty.extend(&self.used_by[transition.target.index()]);
                     if transition.cause == Cause::Undone {
                         self.undone.extend(&self.used_by[transition.target.index()]);
@@ -793,7 +767,7 @@ impl Publisher {
                     effects.push(Effect::Say(self.target_change(&transition)));
                 }
                 health::Effect::Doubt { target, .. } => {
-                    self.keeping.doubted = true;
+                    self.history.doubted = true;
                     self.dirty.extend(&self.used_by[target.index()]);
                 }
                 health::Effect::Flapping {
@@ -802,7 +776,7 @@ impl Publisher {
                     within,
                     until,
                 } => {
-                    self.keeping.changed = true;
+                    self.history.changed = true;
                     self.dirty.extend(&self.used_by[target.index()]);
                     let (target, check) = self.target_names(target);
                     effects.push(Effect::Say(Change::Flapping {
@@ -814,7 +788,7 @@ impl Publisher {
                     }));
                 }
                 health::Effect::FlappingEnded(target) => {
-                    self.keeping.changed = true;
+                    self.history.changed = true;
                     self.dirty.extend(&self.used_by[target.index()]);
                     let (target, check) = self.target_names(target);
                     effects.push(Effect::Say(Change::FlappingEnded { target, check }));
@@ -897,7 +871,7 @@ impl Publisher {
         self.used_by = used_by(&dataset);
         self.units.reload(&dataset.config, effects);
         self.dataset = dataset;
-        self.keeping.changed = true;
+        self.history.changed = true;
         self.generation += 1;
         for (target, outcome) in first_round {
             let changes = self.health.record(target, outcome, now);

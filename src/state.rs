@@ -1,8 +1,8 @@
-//! The state directory's part that changes while the server runs: `health.json`, the history of health, and
-//! `units.json`, who owns the units.
+//! The state directory's part that changes while the server runs: `health.json`, the history of
+//! health, `units.json`, the owners of units, and `overrides.json`.
 //!
 //! ```text
-//! Effect::Keep, KeepUnits ─► Keeper ─► its thread: encode, write, fsync, rename ─► Event::Persisted, UnitsPersisted
+//! Effect::Commit ─► StateWriter ─► its thread: merge, encode, write, fsync, rename ─► commit::End
 //! load(directory) ─► History and its age, load_units(directory) ─► UnitRecords, or a sentence why not
 //! ```
 //! Everything is written by one thread, in turn; nobody waits for it but the end of the process, and
@@ -11,12 +11,12 @@
 mod directory;
 mod files;
 mod format;
-mod keeper;
 mod last_good;
 mod lock;
 mod overrides;
 mod place;
 mod units;
+mod writer;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -27,7 +27,6 @@ use crate::publisher::History;
 
 pub use directory::{objection, sweep};
 pub use format::{Unusable, decode, encode};
-pub use keeper::{Keeper, Kept};
 pub use last_good::{LastGood, LastGoodError, load_last_good, save_databases, save_last_good};
 pub use lock::{Lock, NotLocked};
 pub use overrides::{
@@ -39,6 +38,7 @@ pub use units::{
     UNITS_FILE, UNITS_SET_ASIDE, decode_units, encode_units, load_units, peek_units,
     were_units_lost, write_units,
 };
+pub use writer::StateWriter;
 
 /// The file in the state directory.
 pub const FILE: &str = "health.json";

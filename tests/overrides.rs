@@ -5,11 +5,12 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian::commit::{Collection, End, Failure, Outcome, Revision};
 use meridian::config::Config;
 use meridian::dataset::Snapshot;
 use meridian::health::State;
 use meridian::model::{Endpoint, Moment, Pool, WallTime, Weight};
-use meridian::publisher::{Effect, Event, OverrideRequest, Publisher};
+use meridian::publisher::{Commit, Effect, Event, OverrideRequest, Publisher, StoredOverrides};
 use meridian::steer::{Override, Overrides, Plan, Rung, Scope, Word};
 use proptest::prelude::*;
 
@@ -407,10 +408,19 @@ impl World {
         if self.disk.is_ok() {
             (self.kept, self.last) = (overrides, last);
         }
-        self.event_without_disk(Event::OverridesPersisted {
+        let outcome = match self.disk.clone() {
+            Ok(()) => Outcome::Committed(Revision(id)),
+            Err(error) => Outcome::Failed(Failure::Storage {
+                path: "overrides.json".to_owned(),
+                error,
+            }),
+        };
+        let collection = Collection::Overrides;
+        self.event_without_disk(Event::Committed(End {
+            collection,
             id,
-            result: self.disk.clone(),
-        });
+            outcome,
+        }));
         true
     }
 
@@ -428,12 +438,14 @@ impl World {
                         ),
                     ));
                 }
-                Effect::KeepOverrides {
-                    id,
-                    overrides,
-                    last,
-                } => self.writing = Some((id, overrides, last)),
-                Effect::Keep { .. } | Effect::KeepUnits { .. } => {}
+                Effect::Commit(Commit::Overrides(write)) => {
+                    for StoredOverrides { overrides, last } in
+                        write.puts.into_iter().map(|put| put.value)
+                    {
+                        self.writing = Some((write.id, overrides, last));
+                    }
+                }
+                Effect::Commit(_) => {}
             }
         }
     }
@@ -569,7 +581,7 @@ fn what_cannot_be_kept_changes_nothing() {
     world.disk = Err("the disk is full".to_owned());
     assert_eq!(
         world.ask(Word::Drain, "east", |_| {}),
-        "nothing is changed, since it cannot be written: the disk is full"
+        "nothing is changed, since it cannot be written: overrides.json: the disk is full"
     );
     assert_eq!(world.www(), "east north west");
     world.disk = Ok(());
@@ -577,7 +589,7 @@ fn what_cannot_be_kept_changes_nothing() {
     world.disk = Err("the disk is full".to_owned());
     assert_eq!(
         world.release("east"),
-        "nothing is changed, since it cannot be written: the disk is full"
+        "nothing is changed, since it cannot be written: overrides.json: the disk is full"
     );
     assert_eq!(world.www(), "north west");
     assert!(world.publisher.keep_overrides(false).is_empty());

@@ -11,7 +11,7 @@ use meridian::dataset::Dataset;
 use meridian::dns::Name;
 use meridian::health::{FailReason, Outcome, Phase, Phases, Report, Seen};
 use meridian::model::{Moment, Target, TargetId, WallTime};
-use meridian::publisher::{Effect, Event, Publisher};
+use meridian::publisher::{Commit, Effect, Event, Publisher};
 
 /// `www` in Dublin, which reports itself, in Ashburn, which is probed, and in Tokyo, always up.
 const ZONE: &str = r#"
@@ -379,7 +379,7 @@ fn no_unit_is_taken_over_before_its_owner_was_seen_after_a_stall() {
         );
         effects
             .iter()
-            .any(|effect| matches!(effect, Effect::KeepUnits { .. }))
+            .any(|effect| matches!(effect, Effect::Commit(Commit::Units(_))))
     };
     publisher.stalled(Duration::from_secs(12), at(17));
     assert!(!report(&mut publisher, "192.0.2.21", true, at(17)));
@@ -393,7 +393,7 @@ fn no_unit_is_taken_over_before_its_owner_was_seen_after_a_stall() {
     assert!(
         effects
             .iter()
-            .any(|effect| matches!(effect, Effect::KeepUnits { .. })),
+            .any(|effect| matches!(effect, Effect::Commit(Commit::Units(_)))),
         "{effects:?}"
     );
 }

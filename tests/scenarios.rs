@@ -48,18 +48,20 @@ use hickory_proto::op::{Message, ResponseCode};
 use meridian::answer::{
     Query, Response, TCP_BUFFER, Transport, Worker, explain, query_message, respond,
 };
+use meridian::commit::{self, Documents, Failure, Revision};
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Name, Prefix};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Report, Seen};
 use meridian::model::{Moment, ProbeTarget, Target, TargetId, WallTime};
 use meridian::publisher::{
-    Effect, Event, OverrideRequest, Publisher, UnitRecords, begin_units, new_targets,
+    Commit, Effect, Event, OverrideRequest, Publisher, StoredOverrides, UnitRecords, begin_units,
+    new_targets,
 };
 use meridian::state::{
     Unusable, decode, decode_overrides, decode_units, encode, encode_overrides, encode_units,
 };
-use meridian::steer::Word;
+use meridian::steer::{UnitRecord, Word};
 
 use common::Files;
 
@@ -149,6 +151,8 @@ struct World {
     kept: Option<Vec<u8>>,
     /// `units.json`.
     units: Option<Vec<u8>>,
+    /// What its writer goes by.
+    documents: Documents<UnitRecord>,
     /// `overrides.json`.
     overrides: Option<Vec<u8>>,
     disk_full: bool,
@@ -178,6 +182,7 @@ impl World {
             losing: BTreeSet::new(),
             kept: None,
             units: None,
+            documents: Documents::adopt([]),
             overrides: None,
             disk_full: false,
             answering: false,
@@ -500,36 +505,36 @@ impl World {
             match effect {
                 Effect::Publish(snapshot) => self.snapshot = snapshot,
                 Effect::Say(change) => self.said.push(change.show(WallTime::default()).to_string()),
-                Effect::Keep { id, history } => {
-                    self.kept = Some(encode(&history, self.wall()));
-                    self.event(Event::Persisted { id, result: Ok(()) });
-                }
-                Effect::KeepUnits { id, records } => {
-                    let result = if self.disk_full {
-                        Err("no space left".to_owned())
-                    } else {
-                        Ok(())
-                    };
-                    if result.is_ok() {
-                        self.units = Some(encode_units(&records));
+                Effect::Commit(Commit::History(write)) => {
+                    for put in &write.puts {
+                        self.kept = Some(encode(&put.value, self.wall()));
                     }
-                    self.event(Event::UnitsPersisted { id, result });
+                    let end = write.end(commit::Outcome::Committed(Revision(write.id)));
+                    self.event(Event::Committed(end));
                 }
-                Effect::KeepOverrides {
-                    id,
-                    overrides,
-                    last,
-                } => {
-                    let result = if self.disk_full {
-                        Err("no space left".to_owned())
-                    } else {
-                        Ok(())
+                Effect::Commit(Commit::Units(write)) => {
+                    let outcome = self
+                        .documents
+                        .commit(&write, |documents| match self.disk_full {
+                            true => Err(full("units.json")),
+                            false => {
+                                self.units = Some(encode_units(documents.values()));
+                                Ok(())
+                            }
+                        });
+                    self.event(Event::Committed(write.end(outcome)));
+                }
+                Effect::Commit(Commit::Overrides(write)) => {
+                    let outcome = match self.disk_full {
+                        true => commit::Outcome::Failed(full("overrides.json")),
+                        false => commit::Outcome::Committed(Revision(write.id)),
                     };
-                    if result.is_ok() {
+                    for put in write.puts.iter().filter(|_| !self.disk_full) {
+                        let StoredOverrides { overrides, last } = &put.value;
                         self.overrides =
-                            Some(encode_overrides(&overrides, last, WallTime::default()));
+                            Some(encode_overrides(overrides, *last, WallTime::default()));
                     }
-                    self.event(Event::OverridesPersisted { id, result });
+                    self.event(Event::Committed(write.end(outcome)));
                 }
                 Effect::Answer { result, .. } => {
                     self.answered =
@@ -559,6 +564,7 @@ impl World {
         let overrides = self.overrides.as_ref().map(|kept| {
             decode_overrides(kept, WallTime::default()).expect("only what can be read is written")
         });
+        self.documents = Documents::adopt(records.clone());
         let nothing = self.publisher.keep_overrides(true);
         self.take(nothing);
         let (overrides, last) = overrides.unwrap_or_default();
@@ -772,4 +778,12 @@ impl World {
 
 fn parse(time: &str) -> Result<Duration, String> {
     humantime::parse_duration(time).map_err(|e| e.to_string())
+}
+
+/// The refusal of a full disk.
+fn full(path: &str) -> Failure {
+    Failure::Storage {
+        path: path.to_owned(),
+        error: "no space left".to_owned(),
+    }
 }

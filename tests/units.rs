@@ -14,10 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use meridian::commit::{self, Documents, Failure, Revision};
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::health::{FailReason, Outcome, Seen};
 use meridian::model::{Moment, ServiceId, TargetId};
-use meridian::publisher::{Effect, Event, OverrideRequest, Publisher, UnitRecords, begin_units};
+use meridian::publisher::{
+    Commit, Effect, Event, OverrideRequest, Publisher, UnitRecords, begin_units,
+};
 use meridian::state::{decode_units, encode_units};
 use meridian::steer::{Holder, UnitRecord, Word};
 use proptest::prelude::*;
@@ -172,7 +175,9 @@ struct World {
     disk: Option<Vec<u8>>,
     /// Owners that were on it at any time, by unit.
     kept: BTreeSet<(String, String, u64)>,
-    writing: Option<(u64, UnitRecords)>,
+    /// What its writer goes by.
+    documents: Documents<UnitRecord>,
+    writing: Option<commit::Write<UnitRecord>>,
     failing: BTreeSet<(usize, &'static str)>,
     seen: BTreeMap<String, Handed>,
     requests: u64,
@@ -193,6 +198,7 @@ impl World {
             workers: Vec::new(),
             newest,
             disk: None,
+            documents: Documents::adopt([]),
             kept: BTreeSet::new(),
             writing: None,
             failing: BTreeSet::new(),
@@ -223,6 +229,7 @@ impl World {
             .disk
             .as_deref()
             .map_or_else(UnitRecords::new, |disk| decode_units(disk).unwrap());
+        self.documents = Documents::adopt(records.clone());
         self.event(Event::UnitsTakenUp {
             records,
             frozen: None,
@@ -280,14 +287,15 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Publish(snapshot) => self.newest = (self.publisher.publication(), snapshot),
-                Effect::KeepUnits { id, records } => {
+                Effect::Commit(Commit::Units(write)) => {
                     assert!(self.writing.is_none(), "one write at a time");
-                    self.writing = Some((id, records));
+                    self.writing = Some(write);
                 }
-                Effect::KeepOverrides { id, .. } => {
-                    self.event(Event::OverridesPersisted { id, result: Ok(()) })
+                Effect::Commit(Commit::Overrides(write)) => {
+                    let end = write.end(commit::Outcome::Committed(Revision(write.id)));
+                    self.event(Event::Committed(end));
                 }
-                Effect::Say(_) | Effect::Keep { .. } | Effect::Answer { .. } => {}
+                Effect::Commit(Commit::History(_)) | Effect::Say(_) | Effect::Answer { .. } => {}
             }
         }
     }
@@ -312,18 +320,34 @@ impl World {
     }
 
     fn write(&mut self, write: Write) {
-        let Some((id, records)) = self.writing.take() else {
+        let Some(documents) = self.writing.take() else {
             return;
         };
         if matches!(write, Write::Succeeds | Write::FailsThere) {
-            self.put(&records);
+            self.put_merged(&documents);
         }
-        let result = if matches!(write, Write::Succeeds) {
-            Ok(())
-        } else {
-            Err("the disk is full".to_owned())
-        };
-        self.event(Event::UnitsPersisted { id, result });
+        let outcome = self.documents.commit(&documents, |_| match write {
+            Write::Succeeds => Ok(()),
+            Write::Fails | Write::FailsThere => Err(Failure::Storage {
+                path: "units.json".to_owned(),
+                error: "the disk is full".to_owned(),
+            }),
+        });
+        assert!(
+            !matches!(outcome, commit::Outcome::Conflict { .. }),
+            "nobody else writes"
+        );
+        self.event(Event::Committed(documents.end(outcome)));
+    }
+
+    /// What a write of some units leaves on the disk: those, among all the others.
+    fn put_merged(&mut self, write: &commit::Write<UnitRecord>) {
+        let (merged, _) = self.documents.merged(write).expect("nobody else writes");
+        let records = merged
+            .values()
+            .map(|(name, record)| (name.to_owned(), record.clone()))
+            .collect();
+        self.put(&records);
     }
 
     fn step(&mut self, step: &Step) {
@@ -416,10 +440,10 @@ impl World {
                 state,
                 beside,
             } => {
-                if let (Write::Succeeds | Write::FailsThere, Some((_, records))) =
+                if let (Write::Succeeds | Write::FailsThere, Some(documents)) =
                     (write, self.writing.take())
                 {
-                    self.put(&records);
+                    self.put_merged(&documents);
                 }
                 if state == Disk::LosesUnits {
                     self.disk = None;

@@ -6,10 +6,11 @@ use tokio::sync::mpsc;
 
 use super::Daemon;
 use super::first_round::Beside;
+use crate::commit::End;
 use crate::health::Outcome;
 use crate::model::TargetId;
-use crate::publisher::{Event, NotResumed};
-use crate::state::{Keeper, Kept};
+use crate::publisher::{Event, NotResumed, UnitRecords};
+use crate::state::StateWriter;
 
 impl Daemon {
     pub(super) fn observe(&mut self, generation: u32, target: TargetId, outcome: Outcome) {
@@ -43,25 +44,25 @@ impl Daemon {
         }
     }
 
-    /// Hands the keeper the last of the history; what it says of the write comes too late for the loop.
-    pub(super) fn write_last(&mut self, keeper: Keeper) -> Keeper {
-        if let Some(history) = self.publisher.history(self.now()) {
-            keeper.keep(u64::MAX, Kept::History(history));
+    /// Hands the writer the last of the history; its end comes too late for the loop.
+    pub(super) fn write_last(&mut self, writer: StateWriter) -> StateWriter {
+        if let Some(commit) = self.publisher.last_history(self.now()) {
+            writer.write(commit, self.clock.wall());
         }
-        keeper
+        writer
     }
 
     /// Writes to the state directory from now on, where it is `usable`.
-    pub(super) fn start_keeper(&mut self, usable: bool) {
+    pub(super) fn start_writer(&mut self, usable: bool, units: UnitRecords) {
         let state = self.state.as_deref().filter(|_| usable);
-        self.keeper = state.and_then(|state| {
-            keeper(state, &self.persisted)
+        self.writer = state.and_then(|state| {
+            state_writer(state, units, &self.persisted)
                 .inspect_err(|why| {
                     tracing::warn!("the history of health is not kept until the next reload: {why}")
                 })
                 .ok()
         });
-        self.publisher.keep_history(self.keeper.is_some());
+        self.publisher.keep_history(self.writer.is_some());
     }
 
     /// Takes back what is held of a service, in one region or in all; which regions that were.
@@ -86,14 +87,17 @@ impl Daemon {
     }
 }
 
-/// A keeper whose writes end as events of the loop.
-pub(super) fn keeper(
+/// A writer of the state directory, which has these units; the loop hears how its writes end.
+pub(super) fn state_writer(
     state: &Path,
-    persisted: &mpsc::UnboundedSender<Event>,
-) -> std::io::Result<Keeper> {
+    units: UnitRecords,
+    persisted: &mpsc::UnboundedSender<End>,
+) -> std::io::Result<StateWriter> {
     let persisted = persisted.clone();
     // The loop may have ended meanwhile.
-    Keeper::start(state.to_owned(), move |ended| drop(persisted.send(ended)))
+    StateWriter::start(state.to_owned(), units, move |end| {
+        drop(persisted.send(end))
+    })
 }
 
 /// What the first round beside the answers saw next; `None` at its end.

@@ -536,7 +536,7 @@ impl Daemon {
     /// does no harm. One set is written after the other, so that the newest stays.
     pub(super) fn keep_last_good(&mut self, inputs: Option<Inputs>, copies: Copies) {
         // Where nothing else of this process is written, since others may write there, neither are these.
-        let state = self.state.clone().filter(|_| self.keeper.is_some());
+        let state = self.state.clone().filter(|_| self.writer.is_some());
         let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.files.last_good), state) else {
             tokio::task::spawn_blocking(memory::give_back);
             return;

@@ -54,11 +54,7 @@ fn sentences(effects: &[Effect], wall: WallTime) -> Vec<(bool, String)> {
 fn said(effect: &Effect) -> Option<&Change> {
     match effect {
         Effect::Say(change) => Some(change),
-        Effect::Publish(_)
-        | Effect::Keep { .. }
-        | Effect::KeepUnits { .. }
-        | Effect::KeepOverrides { .. }
-        | Effect::Answer { .. } => None,
+        Effect::Publish(_) | Effect::Commit(_) | Effect::Answer { .. } => None,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::control::{self, Answered, Control};
 use crate::model::{Moment, WallTime};
 use crate::publisher::{Event, NotDone, UnitRecords, begin_units};
-use crate::state::{self, FoundOverrides, Keeper, Lock, NotLocked};
+use crate::state::{self, FoundOverrides, Lock, NotLocked, StateWriter};
 
 /// How long operators wait for the state directory.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -79,6 +79,11 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// The records of units that the directory has.
+    pub(super) fn records(&self) -> &UnitRecords {
+        &self.records
+    }
+
     /// What the publisher is to hear.
     pub(super) fn events(self) -> [Event; 2] {
         let Found {
@@ -236,8 +241,8 @@ impl Directory {
         (self.path.is_none() || self.lock.is_some()).then(|| self.path.clone())
     }
 
-    /// Lets others take it up, once `keeper` has written there what it has to write.
-    pub(super) fn leave(&mut self, keeper: Option<Keeper>) {
+    /// Lets others take it up, once `writer` has written there what it has to write.
+    pub(super) fn leave(&mut self, writer: Option<StateWriter>) {
         if let Some((path, task)) = self.socket.take() {
             task.abort();
             let (gone, removed) = std::sync::mpsc::channel();
@@ -249,9 +254,9 @@ impl Directory {
             let _ = removed.recv_timeout(Duration::from_millis(100));
         }
         let lock = self.lock.take();
-        if let Some(keeper) = keeper {
+        if let Some(writer) = writer {
             std::thread::spawn(move || {
-                keeper.finish(Duration::MAX);
+                writer.finish(Duration::MAX);
                 drop(lock);
             });
         }
@@ -294,7 +299,7 @@ impl Daemon {
 
     /// That a write to the state directory takes too long.
     fn state_hangs(&self) -> Option<String> {
-        let takes = self.keeper.as_ref()?.takes();
+        let takes = self.writer.as_ref()?.takes();
         let path = self.state.as_deref()?.display();
         (takes >= PATIENCE).then(|| {
             format!(
@@ -320,18 +325,19 @@ impl Daemon {
         let before = if state == self.state {
             None
         } else {
-            self.keeper.take()
+            self.writer.take()
         };
         self.state = state;
-        if self.keeper.is_none() {
-            self.start_keeper(usable);
+        match &self.writer {
+            Some(writer) => writer.adopt(found.records.clone()),
+            None => self.start_writer(usable, found.records.clone()),
         }
         self.directory.leave(before);
         self.directory = directory;
         self.directory.serve(listener, &self.control);
         let given_up = self
             .publisher
-            .keep_overrides(self.directory.is_taken_up() && self.keeper.is_some());
+            .keep_overrides(self.directory.is_taken_up() && self.writer.is_some());
         self.take(given_up);
         found
             .events()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Daemon;
 use crate::control::Work;
-use crate::state::Keeper;
+use crate::state::StateWriter;
 
 /// How long each may take before that is said: a look or a write is soon done, files may be many.
 fn patience(work: Work) -> Duration {
@@ -46,7 +46,7 @@ impl Daemon {
                 self.reload.as_ref().map(|reload| now.since(reload.since)),
             ),
             (Work::LastGood, keeping.map(|(since, _)| now.since(*since))),
-            (Work::State, self.keeper.as_ref().map(Keeper::takes)),
+            (Work::State, self.writer.as_ref().map(StateWriter::takes)),
         ] {
             let (takes, patience) = (takes.unwrap_or_default(), patience(work));
             let was_late = self.control.vitals.work(work) >= patience;

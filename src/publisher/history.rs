@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Change;
+use crate::commit::{Collection, End, Turn, Write, WriteAhead};
 use crate::health::{Key, Record};
 use crate::model::Moment;
 use crate::steer::Return;
 
 /// The least time between two writes.
-pub const KEEP_PAUSE: Duration = Duration::from_secs(2);
+pub const PERSIST_PAUSE: Duration = Duration::from_secs(2);
 /// The same where nothing but doubt has changed.
-pub const KEEP_PAUSE_IN_DOUBT: Duration = Duration::from_secs(10);
+pub const PERSIST_PAUSE_IN_DOUBT: Duration = Duration::from_secs(10);
 /// The most: history is to be young although nothing changes. Also the pause after a write that failed.
-pub const KEEP_PERIOD: Duration = Duration::from_secs(60);
+pub const PERSIST_PERIOD: Duration = Duration::from_secs(60);
 
 /// Everything that is kept; its times are ages, at the time it was made.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,57 +38,70 @@ pub struct PoolRecord {
     pub families: [Return<Duration>; 2],
 }
 
-/// When to write. One write is under way at most: a disk that hangs delays the next, and nothing else.
-#[derive(Debug, Default)]
-pub(super) struct Keeping {
-    /// There is somewhere to write to.
-    on: bool,
+/// Decides when the history is written.
+#[derive(Debug)]
+pub(super) struct HistoryWriter {
     /// Something that should not be lost has changed since the last write.
     pub(super) changed: bool,
     /// Something became settled or in doubt since then.
     pub(super) doubted: bool,
-    under_way: Option<u64>,
     last: Option<Moment>,
-    refused: bool,
-    count: u64,
+    writer: WriteAhead<()>,
 }
 
-impl Keeping {
-    /// There is somewhere to write to, or nowhere: the first write is due at once.
+impl Default for HistoryWriter {
+    fn default() -> HistoryWriter {
+        HistoryWriter {
+            changed: false,
+            doubted: false,
+            last: None,
+            writer: WriteAhead::new(Collection::Health, PERSIST_PERIOD),
+        }
+    }
+}
+
+impl HistoryWriter {
+    /// Goes on with a state directory, or with none: the first write is due at once.
     pub(super) fn switch(&mut self, on: bool) {
-        *self = Keeping {
-            on,
-            count: self.count,
-            ..Keeping::default()
-        };
+        self.writer.switch(on);
+        (self.changed, self.doubted, self.last) = (false, false, None);
     }
 
     /// When the next write is due; `None` while one is under way.
     pub(super) fn due(&self) -> Option<Moment> {
-        let pause = match (self.changed, self.doubted) {
-            _ if self.refused => KEEP_PERIOD,
-            (true, _) => KEEP_PAUSE,
-            (false, true) => KEEP_PAUSE_IN_DOUBT,
-            (false, false) => KEEP_PERIOD,
-        };
-        (self.on && self.under_way.is_none())
-            .then(|| self.last.map_or(Moment::default(), |last| last + pause))
-    }
-
-    /// A write begins; its number.
-    pub(super) fn begin(&mut self, now: Moment) -> u64 {
-        self.count += 1;
-        (self.last, self.under_way) = (Some(now), Some(self.count));
-        (self.changed, self.doubted) = (false, false);
-        self.count
-    }
-
-    /// Write `id` has ended; true where that is news.
-    pub(super) fn ended(&mut self, id: u64, refused: bool) -> bool {
-        if self.under_way == Some(id) {
-            self.under_way = None;
+        if !self.writer.is_idle() {
+            return None;
         }
-        self.changed |= refused;
-        std::mem::replace(&mut self.refused, refused) != refused
+        let pause = match (self.changed, self.doubted) {
+            (true, _) => PERSIST_PAUSE,
+            (false, true) => PERSIST_PAUSE_IN_DOUBT,
+            (false, false) => PERSIST_PERIOD,
+        };
+        // A disk that refused is not asked again for every change.
+        let next = self.writer.next_try();
+        next.or_else(|| Some(self.last.map_or(Moment::default(), |last| last + pause)))
+    }
+
+    /// Begins a write.
+    pub(super) fn begin(&mut self, history: History, now: Moment) -> Write<History> {
+        self.last = Some(now);
+        (self.changed, self.doubted) = (false, false);
+        self.writer.begin([(String::new(), history)], ())
+    }
+
+    /// Begins the last write; the end of one that is under way is not waited for.
+    pub(super) fn last(&mut self, history: History, now: Moment) -> Write<History> {
+        self.writer.switch(true);
+        self.begin(history, now)
+    }
+
+    /// Takes in the end of a write; what there is to say of it.
+    pub(super) fn ended(&mut self, end: End, now: Moment) -> Option<Change> {
+        let ended = self.writer.end(end, now)?;
+        self.changed |= ended.result.is_err();
+        ended.turn.map(|turn| match turn {
+            Turn::Failing(failure) => Change::HistoryNotKept(failure.to_string()),
+            Turn::Recovered => Change::HistoryKept,
+        })
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::{Change, Done, Effect, NotDone};
+use super::{Change, Commit, Done, Effect, NotDone};
+use crate::commit::{self, Collection, End, Failure, Key, Outcome, Put};
 use crate::config::Config;
 use crate::health::Health;
 use crate::model::{Moment, ServiceId};
@@ -33,6 +34,15 @@ pub struct OverrideRequest {
     pub lasts: Option<Duration>,
     /// Although the pre-flight speaks against it.
     pub force: bool,
+}
+
+/// What the state directory has of overrides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredOverrides {
+    /// Those in force or announced.
+    pub overrides: Overrides,
+    /// The highest number ever given.
+    pub last: u64,
 }
 
 /// What a new override is judged by.
@@ -351,24 +361,41 @@ impl Words {
             id: self.writes,
             change,
         });
-        effects.push(Effect::KeepOverrides {
-            id: self.writes,
+        let stored = StoredOverrides {
             overrides: list,
             last: self.last_id,
-        });
+        };
+        let put = Put {
+            key: Key {
+                collection: Collection::Overrides,
+                name: String::new(),
+            },
+            value: stored,
+            expected: None,
+            lease: None,
+        };
+        effects.push(Effect::Commit(Commit::Overrides(commit::Write {
+            collection: Collection::Overrides,
+            id: self.writes,
+            puts: vec![put],
+        })));
     }
 
     /// A write has ended; the services whose plans change.
     pub(super) fn write_ended(
         &mut self,
-        id: u64,
-        result: Result<(), String>,
+        end: End,
         config: &Config,
         now: Moment,
         effects: &mut Vec<Effect>,
     ) -> Vec<ServiceId> {
-        let Some(write) = self.under_way.take_if(|write| write.id == id) else {
+        let Some(write) = self.under_way.take_if(|write| write.id == end.id) else {
             return Vec::new();
+        };
+        let result = match end.outcome {
+            Outcome::Committed(_) => Ok(()),
+            Outcome::Conflict { key, .. } => Err(Failure::Changed(key).to_string()),
+            Outcome::Failed(failure) => Err(failure.to_string()),
         };
         let Some((request, change)) = write.change else {
             if result.is_err() {

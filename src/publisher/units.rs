@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::change::Change;
-use super::{Done, Effect};
+use super::{Commit, Done, Effect};
+use crate::commit::{Collection, End, Failure, Turn, WriteAhead};
 use crate::config::Config;
 use crate::health::{Health, State};
 use crate::model::{Endpoint, Moment, Pool, RegionId, Service, ServiceId, Takeover, Unit};
@@ -20,32 +21,26 @@ pub type UnitRecords = BTreeMap<String, UnitRecord>;
 pub const UNITS_RETRY: Duration = Duration::from_secs(5);
 
 /// All units of the files, and what is kept of others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Units {
     held: BTreeMap<ServiceId, Held>,
     /// What is kept of units that the files do not have: written again as it is.
     foreign: UnitRecords,
     /// Why nothing changes hands.
     frozen: Option<String>,
-    /// The caller heeds what is to be written.
-    on: bool,
-    /// The write that is under way; there is one at most.
-    under_way: Option<u64>,
+    /// Its writes are answered with the operators who wait for them.
+    writer: WriteAhead<Vec<Pending>>,
     /// Something is to be written.
     asking: bool,
-    /// The state directory lacks something that is known.
-    behind: bool,
-    count: u64,
-    /// The last write failed.
-    refused: bool,
-    /// When to try again after that.
-    retry: Option<Moment>,
+    /// The units whose records are known here and missing in the state directory.
+    missing: BTreeSet<String>,
     /// The units to look at next.
     look: BTreeSet<ServiceId>,
     /// Units of which some thread may still answer the last owner.
     awaiting: BTreeSet<ServiceId>,
     /// When a fence ends; one that came to nothing is harmless.
     steps: BTreeSet<(Moment, ServiceId)>,
+    /// Operators whose change is to be in the next write.
     requests: Vec<Pending>,
 }
 
@@ -62,7 +57,6 @@ struct Held {
 #[derive(Debug)]
 struct Pending {
     request: u64,
-    write: Option<u64>,
     /// What is answered when it has succeeded.
     said: String,
 }
@@ -313,14 +307,23 @@ impl Units {
         });
         Units {
             held: held.collect(),
+            foreign: UnitRecords::new(),
             frozen: Some("there is no state directory".to_owned()),
-            ..Units::default()
+            writer: WriteAhead::new(Collection::Units, UNITS_RETRY),
+            asking: false,
+            missing: BTreeSet::new(),
+            look: BTreeSet::new(),
+            awaiting: BTreeSet::new(),
+            steps: BTreeSet::new(),
+            requests: Vec::new(),
         }
     }
 
     /// Whether what is to be written is heeded from now on.
     pub(super) fn switch(&mut self, on: bool) {
-        self.on = on;
+        let given_up = self.writer.switch(on);
+        // They are answered when the records of the next directory are here.
+        self.requests.extend(given_up.into_iter().flatten());
         self.look_at_all();
     }
 
@@ -333,22 +336,21 @@ impl Units {
     ) {
         let again = self.frozen.is_none() && frozen.is_none();
         let mut records = records;
-        self.behind = false;
+        let given_up = self.writer.adopt(records.keys().cloned());
+        self.requests.extend(given_up.into_iter().flatten());
+        self.missing.clear();
         for held in self.held.values_mut() {
             match records.remove(&held.name) {
                 None if again && held.tenure.record().is_some() => {
                     held.tenure.take_up(held.tenure.record().cloned());
-                    self.behind = true;
+                    self.missing.insert(held.name.clone());
                 }
                 record => held.tenure.take_up(record),
             }
         }
-        (self.foreign, self.frozen, self.under_way) = (records, frozen, None);
-        (self.retry, self.refused) = (None, false);
+        (self.foreign, self.frozen) = (records, frozen);
         for pending in self.requests.drain(..) {
-            let result = Err(NotDone::NotKept(
-                "the state directory was changed meanwhile".to_owned(),
-            ));
+            let result = Err(NotDone::NotKept(Failure::Abandoned.to_string()));
             effects.push(Effect::Answer {
                 request: pending.request,
                 result,
@@ -499,14 +501,12 @@ impl Units {
     }
 
     fn can_write(&self) -> bool {
-        self.on && self.frozen.is_none() && !self.held.is_empty()
+        self.writer.is_on() && self.frozen.is_none() && !self.held.is_empty()
     }
 
     /// When something is to be done at the latest.
     pub(super) fn next_deadline(&self) -> Option<Moment> {
-        let retry = self
-            .retry
-            .filter(|_| self.can_write() && self.under_way.is_none());
+        let retry = self.writer.next_try().filter(|_| self.can_write());
         self.steps
             .first()
             .map(|(due, _)| *due)
@@ -534,11 +534,11 @@ impl Units {
         }
         self.look
             .extend(dirty.iter().filter(|id| self.held.contains_key(id)));
-        if self.retry.is_some_and(|retry| now < retry) {
+        if self.writer.is_pausing(now) {
             // Until then what was refused is not tried again by itself, and at that time all are looked at.
             return due;
         }
-        if self.retry.take().is_some() {
+        if self.writer.take_retry(now) {
             self.look_at_all();
         }
         for id in std::mem::take(&mut self.look) {
@@ -561,46 +561,52 @@ impl Units {
         due
     }
 
-    /// Begins a write where something is to be written and none is under way.
+    /// Begins a write where something is to be written and none is under way. It has the units that
+    /// change, and no others.
     pub(super) fn keep(&mut self, effects: &mut Vec<Effect>) {
-        let behind = self.behind && self.retry.is_none();
-        if !self.can_write() || self.under_way.is_some() || !(self.asking || behind) {
+        let is_behind = !self.missing.is_empty() && !self.writer.awaits_retry();
+        if !self.can_write() || !self.writer.is_idle() || !(self.asking || is_behind) {
             return;
         }
         self.asking = false;
-        self.count += 1;
-        let id = self.count;
-        self.under_way = Some(id);
-        self.requests
-            .iter_mut()
-            .filter(|pending| pending.write.is_none())
-            .for_each(|pending| pending.write = Some(id));
-        self.held
-            .values_mut()
-            .for_each(|held| held.tenure.write_begins(id));
-        let records = self
-            .held
-            .values()
-            .filter_map(|held| Some((held.name.clone(), held.tenure.to_keep()?.clone())));
-        let records = self.foreign.clone().into_iter().chain(records).collect();
-        effects.push(Effect::KeepUnits { id, records });
+        let mut records = UnitRecords::new();
+        for name in &self.missing {
+            records.extend(
+                self.foreign
+                    .get(name)
+                    .map(|record| (name.clone(), record.clone())),
+            );
+        }
+        for held in self.held.values() {
+            if (held.tenure.wanted().is_some() || self.missing.contains(&held.name))
+                && let Some(record) = held.tenure.to_keep()
+            {
+                records.insert(held.name.clone(), record.clone());
+            }
+        }
+        let write = self
+            .writer
+            .begin(records, std::mem::take(&mut self.requests));
+        for held in self.held.values_mut() {
+            held.tenure.write_begins(write.id);
+        }
+        effects.push(Effect::Commit(Commit::Units(write)));
     }
 
-    /// Write `id` has ended; the units that it changed.
+    /// Takes in the end of a write; the units that it changed.
     pub(super) fn write_ended(
         &mut self,
-        id: u64,
-        result: Result<(), String>,
+        end: End,
         now: Moment,
         effects: &mut Vec<Effect>,
     ) -> Vec<ServiceId> {
-        if self.under_way != Some(id) {
+        let id = end.id;
+        let Some(ended) = self.writer.end(end, now) else {
             return Vec::new();
-        }
-        self.under_way = None;
+        };
         let mut changed = Vec::new();
         for (unit, held) in &mut self.held {
-            if let Some((wanted, before)) = held.tenure.write_ended(id, result.is_ok()) {
+            if let Some((wanted, before)) = held.tenure.write_ended(id, ended.result.is_ok()) {
                 changed.push(*unit);
                 effects.extend(
                     said(&held.name, wanted.record, wanted.because, before).map(Effect::Say),
@@ -608,33 +614,29 @@ impl Units {
             }
         }
         self.look.extend(&changed);
-        for pending in self
-            .requests
-            .extract_if(.., |pending| pending.write == Some(id))
-        {
-            let result = result
-                .clone()
-                .map(|()| Done::Said(pending.said))
-                .map_err(NotDone::NotKept);
+        if ended.result.is_ok() {
+            // Every write has all that was missing when it began.
+            self.missing.clear();
+        }
+        for pending in ended.then {
+            let result = match &ended.result {
+                Ok(()) => Ok(Done::Said(pending.said)),
+                Err(failure) => Err(NotDone::NotKept(failure.to_string())),
+            };
             effects.push(Effect::Answer {
                 request: pending.request,
                 result,
             });
         }
-        match result {
-            Ok(()) => {
-                (self.behind, self.retry) = (false, None);
-                if std::mem::take(&mut self.refused) {
-                    self.look_at_all();
-                    effects.push(Effect::Say(Change::UnitsKept));
-                }
+        match ended.turn {
+            Some(Turn::Failing(failure)) => {
+                effects.push(Effect::Say(Change::UnitsNotKept(failure.to_string())));
             }
-            Err(why) => {
-                self.retry = Some(now + UNITS_RETRY);
-                if !std::mem::replace(&mut self.refused, true) {
-                    effects.push(Effect::Say(Change::UnitsNotKept(why)));
-                }
+            Some(Turn::Recovered) => {
+                self.look_at_all();
+                effects.push(Effect::Say(Change::UnitsKept));
             }
+            None => {}
         }
         changed
     }
@@ -650,11 +652,7 @@ impl Units {
         effects: &mut Vec<Effect>,
     ) {
         match self.asked_to_move(unit, region, force, scenery) {
-            Ok(said) => self.requests.push(Pending {
-                request,
-                write: None,
-                said,
-            }),
+            Ok(said) => self.requests.push(Pending { request, said }),
             Err(why) => effects.push(Effect::Answer {
                 request,
                 result: Err(why),
@@ -759,11 +757,7 @@ impl Units {
         effects: &mut Vec<Effect>,
     ) {
         match self.asked_to_begin(what, epoch, config) {
-            Ok(said) => self.requests.push(Pending {
-                request,
-                write: None,
-                said,
-            }),
+            Ok(said) => self.requests.push(Pending { request, said }),
             Err(why) => effects.push(Effect::Answer {
                 request,
                 result: Err(why),

@@ -4,10 +4,11 @@ use std::sync::mpsc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::commit::{self, Collection, End, Outcome, Put, Revision, Write};
 use crate::dns::{Name, Ttl};
 use crate::health::{Key, Record};
 use crate::model::{Moment, Target, WallTime};
-use crate::publisher::{Event, PoolRecord, UnitRecords};
+use crate::publisher::{Commit, PoolRecord, UnitRecords};
 use crate::steer::{MAX_EPOCH, Override, Overrides, Phase, Return, Scope, UnitRecord, Word};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -200,25 +201,24 @@ fn what_is_no_file_is_not_opened() {
 }
 
 #[test]
-fn the_keeper_writes_in_turn_and_says_how_it_went() {
+fn the_writer_writes_in_turn_and_says_how_it_went() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("state");
     let (sender, ended) = mpsc::channel();
-    let keeper = Keeper::start(state.clone(), move |event| {
-        sender.send(ended_as(event)).unwrap()
+    let writer = StateWriter::start(state.clone(), UnitRecords::new(), move |end| {
+        sender.send(ended_as(end)).unwrap()
     })
     .unwrap();
-    keeper.keep(
-        1,
-        Kept::History(History {
-            records: vec![],
-            keys: [].into(),
-            pools: vec![],
-        }),
-    );
-    keeper.keep(1, Kept::Units(units()));
-    keeper.keep(2, Kept::History(history()));
-    assert!(keeper.finish(HOUR));
+    let empty = History {
+        records: vec![],
+        keys: [].into(),
+        pools: vec![],
+    };
+    let wall = WallTime::default();
+    writer.write(write_of_history(1, empty), wall);
+    writer.write(write_of_units(1, units()), wall);
+    writer.write(write_of_history(2, history()), wall);
+    assert!(writer.finish(HOUR));
     let ended: Vec<_> = ended.iter().collect();
     assert_eq!(
         ended,
@@ -245,11 +245,11 @@ fn a_directory_that_cannot_be_written_is_said() {
     let state = directory.path().join("state");
     fs::write(&state, "a file").unwrap();
     let (sender, ended) = mpsc::channel();
-    let keeper = Keeper::start(state.clone(), move |event| {
-        sender.send(ended_as(event)).unwrap()
+    let writer = StateWriter::start(state.clone(), UnitRecords::new(), move |end| {
+        sender.send(ended_as(end)).unwrap()
     })
     .unwrap();
-    keeper.keep(1, Kept::History(history()));
+    writer.write(write_of_history(1, history()), WallTime::default());
     let (_, _, result) = ended.recv().unwrap();
     let why = result.unwrap_err();
     assert!(
@@ -257,7 +257,7 @@ fn a_directory_that_cannot_be_written_is_said() {
         "{why}"
     );
     fs::remove_file(&state).unwrap();
-    keeper.keep(2, Kept::History(history()));
+    writer.write(write_of_history(2, history()), WallTime::default());
     assert_eq!(ended.recv().unwrap(), (FILE, 2, Ok(())), "it tries again");
     assert_eq!(
         load(&state, SystemTime::now()).map(|kept| kept.is_some()),
@@ -266,12 +266,88 @@ fn a_directory_that_cannot_be_written_is_said() {
 }
 
 /// The file that was written, the write's number, and how it went.
-fn ended_as(event: Event) -> (&'static str, u64, Result<(), String>) {
-    match event {
-        Event::Persisted { id, result } => (FILE, id, result),
-        Event::UnitsPersisted { id, result } => (UNITS_FILE, id, result),
-        other => panic!("{other:?}"),
+fn ended_as(end: End) -> (&'static str, u64, Result<(), String>) {
+    let file = match end.collection {
+        Collection::Health => FILE,
+        Collection::Units => UNITS_FILE,
+        Collection::Overrides => OVERRIDES_FILE,
+    };
+    let result = match end.outcome {
+        Outcome::Committed(_) => Ok(()),
+        Outcome::Conflict { key, .. } => Err(format!("conflict: {key}")),
+        Outcome::Failed(failure) => Err(failure.to_string()),
+    };
+    (file, end.id, result)
+}
+
+fn put<V>(collection: Collection, name: &str, value: V, expected: Option<Revision>) -> Put<V> {
+    Put {
+        key: commit::Key {
+            collection,
+            name: name.to_owned(),
+        },
+        value,
+        expected,
+        lease: None,
     }
+}
+
+fn write_of_history(id: u64, history: History) -> Commit {
+    let collection = Collection::Health;
+    let puts = vec![put(collection, "", history, None)];
+    Commit::History(Write {
+        collection,
+        id,
+        puts,
+    })
+}
+
+/// A write of units that are not there yet.
+fn write_of_units(id: u64, records: UnitRecords) -> Commit {
+    let collection = Collection::Units;
+    let puts = records
+        .into_iter()
+        .map(|(name, record)| put(collection, &name, record, Some(Revision::ABSENT)))
+        .collect();
+    Commit::Units(Write {
+        collection,
+        id,
+        puts,
+    })
+}
+
+#[test]
+fn a_write_of_one_unit_leaves_the_others_of_the_directory_as_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let (sender, ended) = mpsc::channel();
+    let writer = StateWriter::start(
+        directory.path().to_owned(),
+        UnitRecords::new(),
+        move |end| sender.send(ended_as(end)).unwrap(),
+    )
+    .unwrap();
+    let wall = WallTime::default();
+    let mut all = units();
+    writer.adopt(all.clone());
+    let unit = all.first_entry().unwrap().remove_entry();
+    let one =
+        |record: &UnitRecord| UnitRecords::from([("new.example.".to_owned(), record.clone())]);
+    writer.write(write_of_units(1, one(&unit.1)), wall);
+    assert_eq!(ended.recv().unwrap(), (UNITS_FILE, 1, Ok(())));
+    let mut expected = units();
+    expected.extend(one(&unit.1));
+    assert_eq!(load_units(directory.path()), Ok(expected.clone()));
+    // Written again as if it were not there.
+    writer.write(write_of_units(2, one(&unit.1)), wall);
+    let (_, _, result) = ended.recv().unwrap();
+    assert_eq!(result, Err("conflict: units/new.example.".to_owned()));
+    // A file that was lost meanwhile is made whole by the next write.
+    fs::remove_file(directory.path().join(UNITS_FILE)).unwrap();
+    let other = UnitRecords::from([("other.example.".to_owned(), unit.1.clone())]);
+    writer.write(write_of_units(3, other.clone()), wall);
+    assert!(writer.finish(HOUR));
+    expected.extend(other);
+    assert_eq!(load_units(directory.path()), Ok(expected));
 }
 
 fn units() -> UnitRecords {

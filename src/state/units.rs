@@ -52,7 +52,9 @@ enum Row {
 }
 
 /// The file's content.
-pub fn encode_units(records: &UnitRecords) -> Vec<u8> {
+pub fn encode_units<'r>(
+    records: impl IntoIterator<Item = (impl AsRef<str>, &'r UnitRecord)>,
+) -> Vec<u8> {
     let row = |record: &UnitRecord| match record.clone() {
         UnitRecord::Owned { owner, epoch, ttl } => Row::Owned {
             owner,
@@ -72,8 +74,8 @@ pub fn encode_units(records: &UnitRecords) -> Vec<u8> {
         },
     };
     let units = records
-        .iter()
-        .map(|(name, record)| (name.clone(), row(record)))
+        .into_iter()
+        .map(|(name, record)| (name.as_ref().to_owned(), row(record)))
         .collect();
     let file = File {
         format: FORMAT,
@@ -148,7 +150,10 @@ pub fn peek_units(directory: &Path) -> Result<UnitRecords, Unusable> {
 }
 
 /// Writes the file, whole or not at all.
-pub fn write_units(directory: &Path, records: &UnitRecords) -> io::Result<()> {
+pub fn write_units<'r>(
+    directory: &Path,
+    records: impl IntoIterator<Item = (impl AsRef<str>, &'r UnitRecord)>,
+) -> io::Result<()> {
     make_directory(directory)?;
     write_atomically(directory, UNITS_FILE, &encode_units(records))
 }
