@@ -97,11 +97,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         ),
     ];
     for (label, bytes, shape) in cases {
-        let query = Query {
-            bytes: &bytes,
-            client,
-            transport: Transport::Udp,
-        };
+        let query = Query::synthetic(&bytes, client, Transport::Udp);
         let sent = respond(&snapshot, &mut worker, &query, &mut out);
         assert!(matches!(sent, Response::Send(12..)), "{label}: {sent:?}");
         assert_eq!((out[3] & 15, out[2] & 2 != 0, out[7]), shape, "{label}");
@@ -122,11 +118,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         ),
     ];
     for (label, bytes, reason) in dropped {
-        let query = Query {
-            bytes: &bytes,
-            client,
-            transport: Transport::Udp,
-        };
+        let query = Query::synthetic(&bytes, client, Transport::Udp);
         assert_eq!(
             respond(&snapshot, &mut worker, &query, &mut out),
             Response::Drop(reason),

@@ -10,15 +10,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use meridian::allocator;
 use meridian::dataset::{Dataset, Published};
 use meridian::health::{FailReason, Outcome, Seen};
 use meridian::loader::{self, Built};
-use meridian::memory;
 use meridian::model::{Moment, TargetId};
 use meridian::publisher::{Effect, Event, Publisher};
 
 fn main() {
-    memory::map_large_vectors();
+    allocator::map_large_vectors();
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
     let (services, regions) = (
         numbers.next().unwrap_or(10_000),
@@ -41,7 +41,7 @@ fn main() {
         seconds: 0,
     };
     world.first_round(&dataset);
-    memory::give_back();
+    allocator::give_back();
     println!(
         "{:<46} {:>9.1} MiB",
         "resident, of it the program alone",

@@ -3,23 +3,26 @@
 //! It allocates nothing, locks nothing and makes no system call; class CH alone, where operators ask
 //! the server about itself, may allocate.
 
-mod ahead;
 mod chaos;
 mod internet;
+mod prefetch;
 mod why;
 mod worker;
 
-use std::net::IpAddr;
+use std::convert::Infallible;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::dataset::Snapshot;
 use crate::dns::{
-    Class, ExtendedError, HEADER, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer,
+    Class, ExtendedError, HEADER, Prefix, Rcode, Request, RrType, UDP_SIZE, Unanswerable, Writer,
     header_only, refuse_tsig,
 };
+use crate::model::Moment;
 
-use ahead::Ahead;
 pub use internet::steer;
+use prefetch::Prefetched;
 pub use why::{Explanation, Possible, Step, explain, query_message};
 pub use worker::{Counters, Worker};
 
@@ -28,23 +31,68 @@ pub use worker::{Counters, Worker};
 pub struct Query<'q> {
     /// The message.
     pub bytes: &'q [u8],
-    /// Who sent it.
-    pub client: IpAddr,
-    /// How.
+    /// The sender's address and port.
+    pub peer: SocketAddr,
+    /// The address and port that the message was sent to.
+    pub local: SocketAddr,
+    /// The transport that it came by.
     pub transport: Transport,
+    /// The time of its arrival: read once for all messages of a batch.
+    pub now: Moment,
 }
 
-/// How a message came.
+impl<'q> Query<'q> {
+    /// A query of `client` that came through no socket: with ports 0 and at the moment zero.
+    pub fn synthetic(bytes: &'q [u8], client: IpAddr, transport: Transport) -> Query<'q> {
+        Query {
+            bytes,
+            peer: SocketAddr::new(client, 0),
+            local: SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
+            transport,
+            now: Moment::default(),
+        }
+    }
+
+    /// The client that decides about the answer: that of the Client Subnet, else the sender.
+    #[inline]
+    fn client(&self, request: &Request<'_>) -> Prefix {
+        match request.client_subnet() {
+            Some(subnet) => subnet,
+            None => Prefix::host(self.peer.ip()),
+        }
+    }
+}
+
+/// A way for messages to come, and for answers to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// In a datagram: the answer is at most 1232 octets, or what the client takes if that is less.
+    /// Datagrams: an answer has at most 1232 octets, or what the client takes if that is less.
     Udp,
-    /// Over a stream: the answer is at most 65535 octets.
+    /// A stream: a message of an answer has at most 65535 octets.
     Tcp,
 }
 
-impl std::fmt::Display for Transport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Transport {
+    /// Every transport, in the order of [`Transport::index`].
+    pub const ALL: [Transport; 2] = [Transport::Udp, Transport::Tcp];
+
+    /// Its place in tables that have an entry for each transport.
+    #[inline]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Its name in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Transport::Udp => "UDP",
             Transport::Tcp => "TCP",
@@ -52,30 +100,41 @@ impl std::fmt::Display for Transport {
     }
 }
 
-/// What becomes of a message.
+/// The answer to a message, if it gets one.
+///
+/// `M` makes the messages of an answer after its first. Nothing that [`respond`] answers has more
+/// than one yet; its `M` has no values, and so [`Response::Stream`] costs it nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Response {
+pub enum Response<M = Infallible> {
     /// The answer is the first `n` octets of the buffer.
     Send(usize),
+    /// The first message of the answer is the first `n` octets of the buffer, and more follow. Only
+    /// for transports that are streams.
+    Stream(usize, M),
     /// There is no answer to send.
     Drop(DropReason),
 }
 
-/// Why a message gets no answer.
+/// A reason for not answering a message at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DropReason {
-    /// Fewer octets than a header.
+    /// It has fewer octets than a header.
     Short,
     /// It is a response.
     NotAQuery,
 }
 
-/// The smallest buffer [`respond`] takes for each transport.
+impl DropReason {
+    /// Every reason, in the order of the counters that [`Counters::dropped`] has of them.
+    pub const ALL: [DropReason; 2] = [DropReason::Short, DropReason::NotAQuery];
+}
+
+/// The smallest buffer that [`respond`] takes for an answer over UDP, in octets.
 pub const UDP_BUFFER: usize = UDP_SIZE as usize;
-/// See [`UDP_BUFFER`].
+/// The smallest buffer that [`respond`] takes for an answer over a stream, in octets.
 pub const TCP_BUFFER: usize = 65_535;
 
-/// A message and where its answer goes.
+/// A datagram, and the room for its answer.
 #[derive(Debug)]
 pub struct Exchange<'m> {
     /// The message.
@@ -86,7 +145,8 @@ pub struct Exchange<'m> {
     pub answer: Option<usize>,
 }
 
-/// Answers `query` from `snapshot` into `out`, which has at least [`UDP_BUFFER`] or [`TCP_BUFFER`] octets.
+/// Answers `query` from `snapshot` into `out`, which has at least [`UDP_BUFFER`] or [`TCP_BUFFER`]
+/// octets.
 pub fn respond(
     snapshot: &Snapshot,
     worker: &mut Worker,
@@ -96,19 +156,22 @@ pub fn respond(
     finish(
         snapshot,
         worker,
-        &Ahead::of(&snapshot.dataset.names, query),
+        &Prefetched::of(&snapshot.dataset.names, query),
         query,
         out,
     )
 }
 
-/// Answers every one of `exchanges`, whose answers are `None`, as [`respond`] does, and sooner than one after the other: what their answers need
-/// is fetched from memory for all of them at once.
+/// Answers every one of `exchanges`, whose answers are `None`, as [`respond`] does.
+///
+/// It takes less time than answering one after the other: the memory that the answers need is
+/// fetched for a group of them at once.
 pub fn respond_all(snapshot: &Snapshot, worker: &mut Worker, exchanges: &mut [Exchange<'_>]) {
-    for group in exchanges.chunks_mut(ahead::GROUP) {
-        let read = ahead::look_ahead(snapshot, worker.number, group);
-        for (exchange, ahead) in group.iter_mut().zip(&read) {
-            exchange.answer = match finish(snapshot, worker, ahead, &exchange.query, exchange.out) {
+    for group in exchanges.chunks_mut(prefetch::GROUP) {
+        let read = prefetch::prefetch(snapshot, worker.number, group);
+        for (exchange, prefetched) in group.iter_mut().zip(&read) {
+            let Exchange { query, out, answer } = exchange;
+            *answer = match finish(snapshot, worker, prefetched, query, out) {
                 Response::Send(length) => Some(length),
                 Response::Drop(_) => None,
             };
@@ -116,15 +179,16 @@ pub fn respond_all(snapshot: &Snapshot, worker: &mut Worker, exchanges: &mut [Ex
     }
 }
 
+/// Answers `query` from what is known of it already.
 fn finish(
     snapshot: &Snapshot,
     worker: &mut Worker,
-    ahead: &Ahead<'_>,
+    prefetched: &Prefetched<'_>,
     query: &Query<'_>,
     out: &mut [u8],
 ) -> Response {
     worker.counters.count_query(query.transport);
-    match ahead.unanswerable {
+    match prefetched.unanswerable {
         None => {}
         Some(Unanswerable::HeaderOnly(rcode)) => {
             worker.counters.count_rcode(rcode);
@@ -133,7 +197,7 @@ fn finish(
         Some(Unanswerable::Short) => return worker.counters.count_drop(DropReason::Short),
         Some(Unanswerable::NotAQuery) => return worker.counters.count_drop(DropReason::NotAQuery),
     }
-    let request = &ahead.request;
+    let request = &prefetched.request;
     let server = &snapshot.dataset.config.server;
     let nsid = server.identity.then_some(server.node.as_bytes());
     let limit = limit(request, query.transport);
@@ -144,10 +208,11 @@ fn finish(
             refuse(&mut writer, ExtendedError::NOT_SUPPORTED)
         }
         None if request.qclass == Class::IN => {
-            internet::answer(snapshot, worker, ahead, query, &mut writer)
+            internet::answer(snapshot, worker, prefetched, query, &mut writer)
         }
         None if request.qclass == Class::CH => {
-            // What is made for people takes more code than an answer, and no thread may end by it.
+            // An explanation runs far more code than an answer does. An error in it must not end the
+            // thread, which serves everybody else.
             let answer = AssertUnwindSafe(|| {
                 chaos::answer(snapshot, worker.wall, request, query, &mut writer)
             });
@@ -174,13 +239,13 @@ fn finish(
     Response::Send(length)
 }
 
-/// REFUSED, and why.
+/// Makes the answer REFUSED, for the reason `why`.
 fn refuse(writer: &mut Writer<'_>, why: ExtendedError) {
     writer.rcode = Rcode::REFUSED;
     writer.extended_error = Some(why);
 }
 
-/// The answer where the program failed: SERVFAIL, counted.
+/// Answers SERVFAIL where the program failed, and counts it.
 pub fn failed(worker: &Worker, query: &Query<'_>, out: &mut [u8]) -> Response {
     worker.counters.panics.add(1);
     worker.counters.count_rcode(Rcode::SERVFAIL);
@@ -190,7 +255,8 @@ pub fn failed(worker: &Worker, query: &Query<'_>, out: &mut [u8]) -> Response {
     }
 }
 
-/// The most octets the answer may have. "Values lower than 512 MUST be treated as equal to 512" (RFC 6891 §6.2.3).
+/// The most octets that the answer may have. "Values lower than 512 MUST be treated as equal to 512"
+/// (RFC 6891 §6.2.3).
 fn limit(request: &Request<'_>, transport: Transport) -> usize {
     match (transport, &request.edns) {
         (Transport::Tcp, _) => TCP_BUFFER,

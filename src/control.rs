@@ -30,12 +30,12 @@ use tokio::sync::{mpsc, oneshot};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::answer::{Counters, explain};
+use crate::clock::Clock;
 use crate::config::AdminSpec;
 use crate::dataset::Published;
 use crate::dns::{Name, Prefix, RrType};
 use crate::health::Report;
 use crate::model::Target;
-use crate::probe::Clock;
 use crate::publisher::{NotDone, NotResumed, OverrideRequest};
 use crate::server::{self, BindError, ServerCounters, Transport, seed};
 

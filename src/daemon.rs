@@ -15,6 +15,7 @@ mod watch;
 mod work;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,16 +29,17 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::allocator;
 use crate::answer::{Exchange, Query, Response, Worker, failed, respond, respond_all};
+use crate::clock::Clock;
 use crate::commit::End;
 use crate::config::{TcpLimits, UdpOptions};
 use crate::control::{self, Control, Pulse, Reloads, Request, Started, TURN, Vitals};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
 use crate::loader::{self, Built};
-use crate::memory;
 use crate::model::{Moment, WallTime};
-use crate::probe::{Clock, Job, Observed, ProbeLimit, Prober, Scheduler};
+use crate::probe::{Job, Observed, ProbeLimit, Prober, Scheduler};
 use crate::publisher::{Change, Effect, Event, Publisher};
 use crate::server::{self, BindError, Engine, Server, notify};
 use crate::state::{self, StateWriter};
@@ -577,7 +579,7 @@ impl Daemon {
         if !freed.is_empty() {
             tokio::task::spawn_blocking(move || {
                 drop(freed);
-                memory::give_back();
+                allocator::give_back();
             });
         }
     }
@@ -755,6 +757,8 @@ struct Queries {
 }
 
 impl Engine for Queries {
+    type Rest = Infallible;
+
     fn refresh(&mut self) {
         self.worker.wall = WallTime::from_nanos(self.wall.load(Ordering::Relaxed));
         let newest = self.published.load();
@@ -763,14 +767,11 @@ impl Engine for Queries {
         }
     }
 
-    fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Option<usize> {
+    fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Response {
         let (current, worker) = (&self.current, &mut self.worker);
         // One loop serves all connections: it may not end by a query.
         let answered = catch_unwind(AssertUnwindSafe(|| respond(current, worker, query, out)));
-        match answered.unwrap_or_else(|_| failed(&self.worker, query, out)) {
-            Response::Send(length) => Some(length),
-            Response::Drop(_) => None,
-        }
+        answered.unwrap_or_else(|_| failed(&self.worker, query, out))
     }
 
     fn answer_all(&mut self, exchanges: &mut [Exchange<'_>]) {

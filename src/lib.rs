@@ -18,11 +18,11 @@ pub mod geo;
 #[deny(clippy::disallowed_methods)]
 pub mod health;
 #[deny(clippy::disallowed_methods)]
-pub mod memory;
-#[deny(clippy::disallowed_methods)]
 pub mod metrics;
 #[deny(clippy::disallowed_methods)]
 pub mod model;
+#[deny(clippy::disallowed_methods)]
+pub mod prefetch;
 #[deny(clippy::disallowed_methods)]
 pub mod simulate;
 #[deny(clippy::disallowed_methods)]
@@ -31,7 +31,9 @@ pub mod steer;
 pub mod zone;
 
 // What surrounds it: files, sockets, threads, clocks.
+pub mod allocator;
 pub mod cli;
+pub mod clock;
 pub mod control;
 pub mod daemon;
 pub mod loader;

@@ -13,7 +13,6 @@
 //! only (about 100 KiB and milliseconds for each), reports no phases, and takes half as much CPU again.
 
 mod certificate;
-mod clock;
 mod dns;
 mod exec;
 mod first_round;
@@ -30,7 +29,6 @@ mod tcp;
 mod timetable;
 mod tls;
 
-pub use clock::Clock;
 pub use dns::{Heard, Question};
 pub use exec::MAX_OUTPUT;
 pub use first_round::{first_round, first_round_each};

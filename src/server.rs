@@ -23,6 +23,7 @@ mod udp;
 mod tests;
 
 use std::collections::hash_map::RandomState;
+use std::convert::Infallible;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::SocketAddr;
@@ -37,7 +38,7 @@ use tokio::sync::watch;
 
 use crate::config::TcpLimits;
 
-pub use crate::answer::{Exchange, Query, TCP_BUFFER, Transport, UDP_BUFFER};
+pub use crate::answer::{Exchange, Query, Response, TCP_BUFFER, Transport, UDP_BUFFER};
 
 pub(crate) use admission::{Admission, Admitted, Ticket};
 pub use bind::{BindError, BindFailure, Listeners, bind, bind_admin, spoken};
@@ -53,21 +54,44 @@ pub fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// What a transport hands queries to; every thread owns one.
+/// The code that answers the queries of a transport; every thread owns one.
 pub trait Engine {
-    /// Takes up the newest snapshot. Called before each batch of queries, and at least five times a second without any,
-    /// so that an old snapshot is soon let go.
+    /// The messages of an answer after its first, where one has several; [`Infallible`] where none
+    /// ever has.
+    type Rest: Messages + 'static;
+
+    /// Adopts the newest snapshot. Called before each batch of queries, and at least five times a
+    /// second without any, so that an old snapshot is soon let go.
     fn refresh(&mut self);
 
-    /// Answers one message into `out` ([`UDP_BUFFER`] or [`TCP_BUFFER`] bytes) and returns the answer's length;
-    /// `None` when the message deserves no answer: over UDP it is dropped, over TCP the connection is closed.
-    fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Option<usize>;
+    /// Answers one message into `out` ([`UDP_BUFFER`] or [`TCP_BUFFER`] bytes).
+    ///
+    /// Where the response is to drop the message, it is dropped over UDP, and the connection is
+    /// closed over TCP.
+    fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Response<Self::Rest>;
 
     /// Answers datagrams, those of a batch together; [`Exchange::answer`] is `None` in all of them.
     fn answer_all(&mut self, exchanges: &mut [Exchange<'_>]) {
         for Exchange { query, out, answer } in exchanges {
-            *answer = self.answer(query, out);
+            *answer = match self.answer(query, out) {
+                Response::Send(length) | Response::Stream(length, _) => Some(length),
+                Response::Drop(_) => None,
+            };
         }
+    }
+}
+
+/// The messages of one answer, made one at a time: a client that reads slowly holds the next one
+/// back, and no answer is ever in memory as a whole.
+pub trait Messages {
+    /// Writes the next message into `out` ([`TCP_BUFFER`] bytes) and returns its length; `None`
+    /// after the last.
+    fn next(&mut self, out: &mut [u8]) -> Option<usize>;
+}
+
+impl Messages for Infallible {
+    fn next(&mut self, _: &mut [u8]) -> Option<usize> {
+        match *self {}
     }
 }
 

@@ -366,11 +366,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
 
 fn exchange<'m>(bytes: &'m [u8], out: &'m mut [u8], transport: Transport) -> Exchange<'m> {
     Exchange {
-        query: Query {
-            bytes,
-            client: "192.0.2.1".parse().unwrap(),
-            transport,
-        },
+        query: Query::synthetic(bytes, "192.0.2.1".parse().unwrap(), transport),
         out,
         answer: None,
     }

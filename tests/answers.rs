@@ -93,11 +93,7 @@ fn send(
     match respond(
         snapshot,
         &mut Worker::new(1),
-        &Query {
-            bytes,
-            client,
-            transport,
-        },
+        &Query::synthetic(bytes, client, transport),
         &mut out,
     ) {
         Response::Send(length) => Ok(out[..length].to_vec()),
@@ -1019,11 +1015,7 @@ fn a_why_that_panics_costs_its_answer_and_not_the_thread() {
         ..Ask::new("www.gtm.example.", RrType::TXT)
     }
     .bytes();
-    let query = Query {
-        bytes: &question,
-        client: "127.0.0.1".parse().unwrap(),
-        transport: Transport::Udp,
-    };
+    let query = Query::synthetic(&question, "127.0.0.1".parse().unwrap(), Transport::Udp);
     let mut out = vec![0; TCP_BUFFER];
     for (snapshot, rcode, panics) in [
         (&*good, 0, 0),

@@ -741,11 +741,7 @@ impl World {
     }
 
     fn answer(&mut self, message: &[u8], client: Prefix) -> String {
-        let query = Query {
-            bytes: message,
-            client: client.address(),
-            transport: Transport::Tcp,
-        };
+        let query = Query::synthetic(message, client.address(), Transport::Tcp);
         let mut out = vec![0; TCP_BUFFER];
         let Response::Send(length) = respond(&self.snapshot, &mut self.worker, &query, &mut out)
         else {

@@ -52,7 +52,7 @@ fn why(
     qname: &[u8],
     writer: &mut Writer<'_>,
 ) -> Option<Vec<String>> {
-    if !snapshot.dataset.may_ask_why(query.client) {
+    if !snapshot.dataset.may_ask_why(query.peer.ip()) {
         refuse(writer, ExtendedError::PROHIBITED);
         return None;
     }
@@ -62,15 +62,13 @@ fn why(
         refuse(writer, ExtendedError::NOT_AUTHORITATIVE);
         return None;
     };
-    if query.transport == Transport::Udp && !query.client.to_canonical().is_loopback() {
+    if query.transport == Transport::Udp && !query.peer.ip().to_canonical().is_loopback() {
         writer.tc = true;
         return None;
     }
-    let ecs = request
-        .edns
-        .and_then(|edns| edns.ecs)
-        .and_then(|ecs| ecs.prefix);
-    let client = ecs.unwrap_or_else(|| Prefix::host(query.client.to_canonical()));
+    let client = request
+        .client_subnet()
+        .unwrap_or_else(|| Prefix::host(query.peer.ip().to_canonical()));
     Some(explain(snapshot, &name, None, client, 0, wall).lines_without_operators())
 }
 

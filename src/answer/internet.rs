@@ -1,6 +1,6 @@
 //! Class IN: static records, services, referrals and negative answers.
 
-use super::ahead::Ahead;
+use super::prefetch::Prefetched;
 use super::{Query, Worker, refuse};
 use crate::dataset::Snapshot;
 use crate::dns::{
@@ -22,18 +22,17 @@ const MAX_POINTER: usize = 0x3fff;
 pub(super) fn answer(
     snapshot: &Snapshot,
     worker: &mut Worker,
-    ahead: &Ahead<'_>,
+    prefetched: &Prefetched<'_>,
     query: &Query<'_>,
     writer: &mut Writer<'_>,
 ) {
     let names = &snapshot.dataset.names;
-    let request = &ahead.request;
-    let Some((zone, lookup)) = ahead.found else {
+    let request = &prefetched.request;
+    let Some((zone, lookup)) = prefetched.found else {
         return refuse(writer, ExtendedError::NOT_AUTHORITATIVE);
     };
     // Every name of the zone ends in its origin, the question's too.
     let origin = (HEADER + request.qname().len() - usize::from(names.apex(zone).origin_len)) as u16;
-    let located = ahead.located;
     Answer {
         snapshot,
         names,
@@ -44,7 +43,7 @@ pub(super) fn answer(
         zone,
         origin,
         owner: QNAME,
-        located,
+        located: prefetched.located,
     }
     .resolve(lookup);
     if snapshot.dataset.last_good {
@@ -59,17 +58,6 @@ fn stale(rcode: Rcode) -> Option<ExtendedError> {
         Rcode::NXDOMAIN => Some(ExtendedError::STALE_NXDOMAIN_ANSWER),
         _ => None,
     }
-}
-
-/// The client that decides about a query: that of its Client Subnet, else its sender.
-#[inline]
-pub(super) fn client(request: &Request<'_>, query: &Query<'_>) -> Prefix {
-    let ecs = request
-        .edns
-        .as_ref()
-        .and_then(|edns| edns.ecs.as_ref())
-        .and_then(|ecs| ecs.prefix);
-    ecs.unwrap_or_else(|| Prefix::host(query.client))
 }
 
 /// Runs the selection that answers for a service with this `plan` and its `map`, for a client at `client` (`located` where
@@ -231,7 +219,7 @@ impl Answer<'_, '_> {
     }
 
     fn serve(&mut self, service: ServiceId) {
-        let client = client(self.request, self.query);
+        let client = self.query.client(self.request);
         let rng = &mut self.worker.rng;
         let plan = &self.snapshot.plans[service.index()];
         let map = self.snapshot.dataset.map_of(plan);
@@ -257,12 +245,7 @@ impl Answer<'_, '_> {
             tally.count(selection.counter);
         }
         // "a SCOPE PREFIX-LENGTH of 0" for a client that asks not to be located (RFC 7871 §7.2.1).
-        if self
-            .request
-            .edns
-            .as_ref()
-            .is_some_and(|edns| edns.ecs.as_ref().is_some_and(|ecs| ecs.prefix.is_some()))
-        {
+        if self.request.client_subnet().is_some() {
             self.writer.scope = scope;
         }
         if selection.count == 0 {

@@ -266,11 +266,7 @@ impl Explanation {
     /// Puts the query to the server and reads its answer.
     fn ask(&mut self, snapshot: &Snapshot, seed: u64) {
         let message = query_message(&self.name, self.rtype, self.client);
-        let query = Query {
-            bytes: &message,
-            client: self.client.address(),
-            transport: Transport::Tcp,
-        };
+        let query = Query::synthetic(&message, self.client.address(), Transport::Tcp);
         let mut out = vec![0; TCP_BUFFER];
         let Response::Send(length) = respond(snapshot, &mut Worker::new(seed), &query, &mut out)
         else {

@@ -45,12 +45,12 @@ impl Worker {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {
-    /// Messages by transport: UDP, TCP.
-    pub queries: [Counter; 2],
+    /// Messages, by [`Transport::index`].
+    pub queries: [Counter; Transport::ALL.len()],
     /// Answers by response code 0 … 15, and BADVERS.
     pub rcodes: [Counter; 17],
-    /// Messages without an answer: too short, a response.
-    pub dropped: [Counter; 2],
+    /// Messages without an answer, by [`DropReason`].
+    pub dropped: [Counter; DropReason::ALL.len()],
     /// Answers with TC set.
     pub truncated: Counter,
     /// Answers of services, by the rung they came from.
@@ -61,7 +61,7 @@ pub struct Counters {
 
 impl Counters {
     pub(super) fn count_query(&self, transport: Transport) {
-        self.queries[transport as usize].add(1);
+        self.queries[transport.index()].add(1);
     }
 
     pub(super) fn count_rcode(&self, rcode: Rcode) {

@@ -15,10 +15,10 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use crate::answer::explain;
+use crate::clock::Clock;
 use crate::daemon::{self, Failure, Hooks};
 use crate::dataset::Snapshot;
 use crate::dns::{Name, Prefix};
-use crate::probe::Clock;
 use crate::publisher::Change;
 use crate::server::{BindError, Transport};
 

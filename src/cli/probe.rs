@@ -11,13 +11,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::terminal::has_color;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::diag::{render_text, suggestion};
 use crate::dns::Name;
 use crate::health::{Outcome, Phase, Seen};
 use crate::loader;
 use crate::model::{CheckSpec, Service, Target, TargetId};
-use crate::probe::{Clock, Prober};
+use crate::probe::Prober;
 
 /// How many probes of a service run at once: enough for the patience of a terminal.
 const AT_ONCE: usize = 64;

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::allocator;
 use crate::daemon::{self, Hooks};
 use crate::loader;
 use crate::log;
-use crate::memory;
 
 /// The time for which the end waits for the reader of the log.
 const LAST_LINES: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ pub(super) fn run(config: &Path, first_units: bool, node: Option<String>) -> Exi
     if let Some(node) = node {
         loader::name_node(node);
     }
-    memory::map_large_vectors();
+    allocator::map_large_vectors();
     let ended = daemon::run(config, first_units, Hooks::default());
     log::flush(LAST_LINES);
     match ended {

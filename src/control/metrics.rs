@@ -10,12 +10,12 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::{Control, PANICS, Status, TargetStatus, UnitStatus, Work};
-use crate::answer::Counters;
+use crate::answer::{Counters, Transport};
+use crate::clock::Clock;
 use crate::dns::Rcode;
 use crate::log;
 use crate::metrics::Counter;
 use crate::model::ServiceId;
-use crate::probe::Clock;
 use crate::steer::Rung;
 
 /// All metrics in the OpenMetrics text format; without those of health where the loop does not tell its `status`.
@@ -60,10 +60,12 @@ impl Collector for Scrape {
             "meridian_queries",
             "Messages received, by transport",
             "transport",
-            [
-                ("udp", self.sum(|c| &c.queries[0])),
-                ("tcp", self.sum(|c| &c.queries[1])),
-            ],
+            Transport::ALL.map(|transport| {
+                (
+                    transport.label(),
+                    self.sum(|c| &c.queries[transport.index()]),
+                )
+            }),
         )?;
         let rcode = |value: usize| Rcode(value as u16).to_string();
         let rcodes: Vec<_> = (0..17)

@@ -18,13 +18,13 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::units::Moved;
 use super::{Daemon, first_round};
+use crate::allocator;
 use crate::config::ServerSpec;
 use crate::control::{LastReload, Refused};
 use crate::dataset::Dataset;
 use crate::diag::render_text;
 use crate::health::Outcome;
 use crate::loader::{self, Built, Contents, Inputs, Refreshed, Removed, Stamps};
-use crate::memory;
 use crate::model::{Moment, TargetId};
 use crate::probe::Job;
 use crate::publisher::{Event, NotDone};
@@ -538,7 +538,7 @@ impl Daemon {
         // Where nothing else of this process is written, since others may write there, neither are these.
         let state = self.state.clone().filter(|_| self.writer.is_some());
         let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.files.last_good), state) else {
-            tokio::task::spawn_blocking(memory::give_back);
+            tokio::task::spawn_blocking(allocator::give_back);
             return;
         };
         let keep = move || {
@@ -550,7 +550,7 @@ impl Daemon {
             }
             // The files' texts are the last that a load leaves behind.
             drop(inputs);
-            memory::give_back();
+            allocator::give_back();
         };
         let before = self.keeping.take();
         let task = tokio::spawn(async move {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::control::{TURN, Vitals};
 use crate::model::Moment;
-use crate::probe::Clock;
 use crate::server::{Stalls, notify};
 
 /// A loop or thread that is late by so much is said to be.

@@ -34,6 +34,15 @@ impl<'q> Request<'q> {
     pub fn qname(&self) -> &'q [u8] {
         &self.question[..self.question.len() - 4]
     }
+
+    /// The client's prefix, where a Client Subnet option has one.
+    #[inline]
+    pub fn client_subnet(&self) -> Option<Prefix> {
+        match &self.edns {
+            Some(Edns { ecs: Some(ecs), .. }) => ecs.prefix,
+            _ => None,
+        }
+    }
 }
 
 /// The OPT record of a query (RFC 6891).

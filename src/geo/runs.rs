@@ -15,7 +15,7 @@
 //! run. No prefixes are stored: a prefix of length L holds the address but not the last one before
 //! the run when these two differ somewhere in their first L bits, and likewise at the run's end.
 
-use crate::memory;
+use crate::prefetch;
 
 /// What a table says about an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,16 +142,16 @@ impl V6Runs {
         let high = (address >> 64) as u64;
         let slot = self.slots[(high >> 48) as usize].slot(high);
         if step == 0 {
-            return memory::fetch(&self.index, slot);
+            return prefetch::fetch(&self.index, slot);
         }
         let first = self.index[slot] as usize;
         if step == 1 {
-            memory::fetch(&self.highs, first);
-            memory::fetch(&self.values, first);
+            prefetch::fetch(&self.highs, first);
+            prefetch::fetch(&self.values, first);
         } else {
             // A crowded slot: its middle, where the search begins.
             let last = self.index[slot + 1] as usize;
-            memory::fetch(&self.highs, first + (last - first) / 2);
+            prefetch::fetch(&self.highs, first + (last - first) / 2);
         }
     }
 

@@ -15,7 +15,7 @@
 //! need no look: its /16 has more than one value, so every scope in it is longer than that.
 
 use super::runs::Found;
-use crate::memory;
+use crate::prefetch;
 
 /// Runs in a leaf.
 const RUNS: usize = 10;
@@ -87,7 +87,7 @@ impl V4Tree {
     pub(super) fn fetch(&self, address: u32, step: usize) {
         let slot = (address >> 16) as usize;
         if step == 0 {
-            return memory::fetch(&self.slots, slot);
+            return prefetch::fetch(&self.slots, slot);
         }
         let slot = self.slots[slot];
         if slot & UNIFORM != 0 {
@@ -95,10 +95,10 @@ impl V4Tree {
         }
         let root = (slot & !NODE) as usize;
         if step == 1 {
-            memory::fetch(&self.lines, root);
+            prefetch::fetch(&self.lines, root);
         } else if slot & NODE != 0 {
             let root = &self.lines[root];
-            memory::fetch(
+            prefetch::fetch(
                 &self.lines,
                 root.child(root.rank::<CHILDREN>(address as u16)),
             );
@@ -197,7 +197,7 @@ impl FromIterator<(u32, u32)> for V4Tree {
         }
         builder.run(first, u32::MAX, value.unwrap_or_default());
         let mut lines = Vec::with_capacity(builder.lines.len());
-        memory::prefer_large_pages(&lines);
+        prefetch::prefer_large_pages(&lines);
         lines.append(&mut builder.lines);
         V4Tree {
             slots: builder.slots.into(),

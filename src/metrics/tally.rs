@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Counter;
-use crate::memory;
+use crate::prefetch;
 
 /// Counters in a chunk: 4 KiB, so that a growing tally is added to and never moved.
 const CHUNK: usize = 512;
@@ -33,7 +33,7 @@ impl Tally {
     #[inline]
     pub fn fetch(&self, number: u32) {
         if let Some(chunk) = self.0.get(number as usize / CHUNK) {
-            memory::fetch(&chunk.0, number as usize % CHUNK);
+            prefetch::fetch(&chunk.0, number as usize % CHUNK);
         }
     }
 

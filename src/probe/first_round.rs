@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Job, ProbeLimit, Prober};
+use crate::allocator;
 use crate::health::{NotJudged, Outcome, Seen};
-use crate::memory;
 use crate::model::TargetId;
 
 /// Probes every one of `jobs`, all at once as far as `limit` allows. A failing probe repeats at
@@ -69,7 +69,7 @@ pub async fn first_round_each(
     }
     round.shutdown().await;
     // Thousands of probes were under way at once, which is not to come again.
-    memory::give_back();
+    allocator::give_back();
 }
 
 /// Probes one target until it is decided.

@@ -16,7 +16,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 use super::timetable::{Timetable, phase};
-use super::{Clock, ProbeLimit, Prober};
+use super::{ProbeLimit, Prober};
+use crate::clock::Clock;
 use crate::health::{FailReason, NotJudged, Outcome, Seen};
 use crate::model::{CheckKind, CheckSpec, ProbeTarget, Target, TargetId};
 

@@ -17,7 +17,8 @@ mod tls;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::{Clock, Prober};
+use super::Prober;
+use crate::clock::Clock;
 use crate::health::{FailReason, Outcome, Phase, ResolveFault, Seen};
 use crate::model::{CheckKind, CheckSpec, HttpSpec, Target, TcpSpec};
 

@@ -24,6 +24,7 @@ use arrayvec::ArrayVec;
 use libc::{c_int, c_uint, cmsghdr, iovec, mmsghdr};
 
 use super::{Exchange, Query, Transport, UDP_BUFFER};
+use crate::model::Moment;
 
 /// Whether [`Batch::receive`] sleeps until there is a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub(super) struct Batch {
     passed_over: PassedOver,
     /// Room for ancillary data: 0 on a socket with an address of its own.
     control_size: usize,
+    /// The address that the socket is bound to.
+    local: SocketAddr,
 }
 
 /// Datagrams that cannot be answered, by reason.
@@ -99,9 +102,10 @@ const _: () = assert!(size_of::<libc::sockaddr_in6>() <= size_of::<Address>());
 const GROUP: usize = 32;
 
 impl Batch {
-    /// A row of `size` slots, for a socket bound to an address of its own or to all of them (`wildcard`): with the latter
-    /// every datagram comes with the address it was sent to, and is answered from there.
-    pub(super) fn new(size: usize, wildcard: bool) -> Batch {
+    /// A row of `size` slots, for a socket bound to `local`: where that is a wildcard, every datagram
+    /// comes with the address it was sent to, and is answered from there.
+    pub(super) fn new(size: usize, local: SocketAddr) -> Batch {
+        let wildcard = local.ip().is_unspecified();
         let mut batch = Batch {
             slots: (0..size).map(|_| Slot::empty()).collect(),
             incoming: vec![empty_header(); size],
@@ -110,6 +114,7 @@ impl Batch {
             queued: 0,
             passed_over: PassedOver::default(),
             control_size: if wildcard { size_of::<Control>() } else { 0 },
+            local,
         };
         for i in 0..size {
             batch.aim(i);
@@ -145,17 +150,18 @@ impl Batch {
         Ok(self.received)
     }
 
-    /// Hands every datagram received to `answer`, some at a time, and queues the answers that it gives. What
-    /// was longer than its slot, or came from port 0, cannot be answered and is passed over.
-    pub(super) fn answer(&mut self, mut answer: impl FnMut(&mut [Exchange<'_>])) {
+    /// Hands every datagram received to `answer`, some at a time, and queues the answers that it
+    /// gives. A datagram that was longer than its slot, or came from port 0, cannot be answered and
+    /// is passed over. `now` is when the batch was received.
+    pub(super) fn answer(&mut self, now: Moment, mut answer: impl FnMut(&mut [Exchange<'_>])) {
+        let bound = self.local;
         for first in (0..self.received).step_by(GROUP) {
             let mut indexes: ArrayVec<usize, GROUP> = ArrayVec::new();
             let mut exchanges: ArrayVec<Exchange<'_>, GROUP> = ArrayVec::new();
             for i in first..self.received.min(first + GROUP) {
-                let (flags, length) = (
-                    self.incoming[i].msg_hdr.msg_flags,
-                    self.incoming[i].msg_len as usize,
-                );
+                let header = &self.incoming[i];
+                let (flags, length) = (header.msg_hdr.msg_flags, header.msg_len as usize);
+                let has_control = header.msg_hdr.msg_controllen != 0;
                 let slot = self.slot_pointer(i);
                 // SAFETY: as in `slot`; each slot is taken once, so that no two of these references meet, and none outlives
                 // this turn of the loop, in which `self` is left alone but for its headers.
@@ -163,6 +169,7 @@ impl Batch {
                     query,
                     answer,
                     client,
+                    control,
                     ..
                 } = unsafe { &mut *slot };
                 let client = client.decode().filter(|client| client.port() != 0);
@@ -171,8 +178,14 @@ impl Batch {
                         indexes.push(i);
                         let query = Query {
                             bytes: &query[..length],
-                            client: client.ip(),
+                            peer: client,
+                            local: if has_control {
+                                control.destination(bound)
+                            } else {
+                                bound
+                            },
                             transport: Transport::Udp,
+                            now,
                         };
                         exchanges.push(Exchange {
                             query,
@@ -346,15 +359,31 @@ impl Address {
 }
 
 impl Control {
+    /// The address that the datagram was sent to, with the port of `bound`, where the socket is bound;
+    /// that itself where the kernel did not say.
+    fn destination(&self, bound: SocketAddr) -> SocketAddr {
+        match self.kind() {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                let address =
+                    self.bytes::<4>(CONTROL_DATA + offset_of!(libc::in_pktinfo, ipi_addr));
+                SocketAddr::new(Ipv4Addr::from(address).into(), bound.port())
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let address =
+                    self.bytes::<16>(CONTROL_DATA + offset_of!(libc::in6_pktinfo, ipi6_addr));
+                SocketAddr::new(Ipv6Addr::from(address).into(), bound.port())
+            }
+            _ => bound,
+        }
+    }
+
     /// Turns "received on this interface for this local address" into "send from this local address".
     ///
     /// The interface is cleared, so that the answer takes the route to its client and not the way the query came: those
     /// differ where routing is asymmetric, as on anycast hosts. A link-local IPv6 address means nothing without its
     /// interface and keeps it (RFC 4007 §6).
     fn answer_from_there(&mut self) {
-        let level = c_int::from_ne_bytes(self.bytes(offset_of!(cmsghdr, cmsg_level)));
-        let kind = c_int::from_ne_bytes(self.bytes(offset_of!(cmsghdr, cmsg_type)));
-        match (level, kind) {
+        match self.kind() {
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                 self.clear(offset_of!(libc::in_pktinfo, ipi_ifindex))
             }
@@ -367,6 +396,14 @@ impl Control {
             }
             _ => {}
         }
+    }
+
+    /// Level and type of the control message.
+    fn kind(&self) -> (c_int, c_int) {
+        (
+            c_int::from_ne_bytes(self.bytes(offset_of!(cmsghdr, cmsg_level))),
+            c_int::from_ne_bytes(self.bytes(offset_of!(cmsghdr, cmsg_type))),
+        )
     }
 
     /// Sets the four bytes at `field` of the data to 0.
@@ -483,7 +520,7 @@ mod tests {
     /// Receives `count` datagrams, which have been sent, and queues each one's content as its answer.
     fn echo(batch: &mut Batch, socket: &UdpSocket, count: usize) {
         assert_eq!(batch.receive(socket, Wait::ForOne).unwrap(), count);
-        batch.answer(|exchanges| {
+        batch.answer(Moment::default(), |exchanges| {
             for Exchange {
                 query, out, answer, ..
             } in exchanges
@@ -504,7 +541,7 @@ mod tests {
     #[test]
     fn an_answer_that_the_kernel_refuses_is_passed_over() {
         let (socket, client) = sockets("127.0.0.1:0");
-        let mut batch = Batch::new(4, false);
+        let mut batch = Batch::new(4, socket.local_addr().unwrap());
         for text in ["a", "b", "c"] {
             client
                 .send_to(text.as_bytes(), socket.local_addr().unwrap())
@@ -524,7 +561,7 @@ mod tests {
     #[test]
     fn a_datagram_from_port_0_or_too_long_cannot_be_answered() {
         let (socket, client) = sockets("127.0.0.1:0");
-        let mut batch = Batch::new(4, false);
+        let mut batch = Batch::new(4, socket.local_addr().unwrap());
         for length in [QUERY_SIZE, QUERY_SIZE + 1, 0] {
             client
                 .send_to(&vec![7; length], socket.local_addr().unwrap())
@@ -532,16 +569,16 @@ mod tests {
         }
         assert_eq!(batch.receive(&socket, Wait::ForOne).unwrap(), 3);
         let mut seen = Vec::new();
-        batch.answer(|exchanges| {
+        batch.answer(Moment::default(), |exchanges| {
             seen.extend(exchanges.iter().map(|exchange| {
                 (
                     exchange.query.bytes.len(),
-                    exchange.query.client,
+                    exchange.query.peer,
                     exchange.out.len(),
                 )
             }));
         });
-        let from = client.local_addr().unwrap().ip();
+        let from = client.local_addr().unwrap();
         assert_eq!(
             seen,
             [(QUERY_SIZE, from, UDP_BUFFER), (0, from, UDP_BUFFER)]
@@ -554,7 +591,9 @@ mod tests {
             }
         );
         batch.slot(2).client.0[2..4].fill(0);
-        batch.answer(|exchanges| assert_eq!(exchanges.len(), 1));
+        batch.answer(Moment::default(), |exchanges| {
+            assert_eq!(exchanges.len(), 1)
+        });
         assert_eq!(batch.queued(), 0);
         assert_eq!(
             batch.passed_over(),
@@ -568,7 +607,7 @@ mod tests {
     #[test]
     fn a_row_takes_what_there_is_and_leaves_the_rest() {
         let (socket, client) = sockets("[::1]:0");
-        let mut batch = Batch::new(2, false);
+        let mut batch = Batch::new(2, socket.local_addr().unwrap());
         for n in 0..5 {
             client
                 .send_to(&[n; 3], socket.local_addr().unwrap())
@@ -595,7 +634,7 @@ mod tests {
             ("[::]:0", "::1", CONTROL_DATA + 16),
         ] {
             let (socket, client) = sockets(server);
-            let mut batch = Batch::new(2, true);
+            let mut batch = Batch::new(2, socket.local_addr().unwrap());
             client
                 .connect((asked, socket.local_addr().unwrap().port()))
                 .unwrap();
@@ -606,7 +645,7 @@ mod tests {
                 [0; 4],
                 "it came through lo"
             );
-            batch.answer(|exchanges| {
+            batch.answer(Moment::default(), |exchanges| {
                 exchanges[0].out[0] = b'a';
                 exchanges[0].answer = Some(1);
             });
@@ -636,7 +675,7 @@ mod tests {
                 512
             )
         });
-        let mut batch = Batch::new(256, false);
+        let mut batch = Batch::new(256, socket.local_addr().unwrap());
         let received = batch.receive(&socket, Wait::No).unwrap();
         assert!(received < sent);
         assert_eq!(drops(&socket).unwrap() as usize, sent - received);
@@ -667,7 +706,7 @@ mod tests {
     #[should_panic(expected = "length <= UDP_BUFFER")]
     fn an_answer_longer_than_its_space_is_never_handed_to_the_kernel() {
         let (socket, client) = sockets("127.0.0.1:0");
-        let mut batch = Batch::new(1, false);
+        let mut batch = Batch::new(1, socket.local_addr().unwrap());
         client.send_to(b"q", socket.local_addr().unwrap()).unwrap();
         batch.receive(&socket, Wait::ForOne).unwrap();
         batch.reply(0, UDP_BUFFER + 1);

@@ -3,10 +3,13 @@
 //! A connection is a task that takes turns: answer every whole message that has come, in order
 //! and into one buffer; write that out; read more. A message has the idle timeout to arrive and
 //! again to leave, in all and not per byte, so a peer that trickles bytes is cut off like a silent one.
+//!
+//! An answer of several messages ([`Messages`]) takes its turns the same way: no more of it is made
+//! than is written out next, and what the client asked behind it waits for its end.
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +23,10 @@ use tokio::task::{JoinSet, LocalSet, yield_now};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::admission::{Admission, Admitted, Ticket};
-use super::{Engine, IDLE, Query, ServerCounters, TCP_BUFFER, TcpCounters, Transport};
+use super::{
+    Engine, IDLE, Messages, Query, Response, ServerCounters, TCP_BUFFER, TcpCounters, Transport,
+};
+use crate::clock::Clock;
 use crate::config::TcpLimits;
 
 /// How long open exchanges may take to finish when the server stops.
@@ -217,6 +223,10 @@ fn take_in<E: Engine + 'static>(
     client: SocketAddr,
     shared: &Rc<Shared<E>>,
 ) {
+    // An accepted socket has an address unless its connection is gone already.
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
     let Some(Admitted {
         ticket,
         evict,
@@ -238,9 +248,11 @@ fn take_in<E: Engine + 'static>(
     tokio::task::spawn_local(async move {
         let mut connection = Connection {
             stream,
-            client: client.ip(),
+            peer: client,
+            local,
             place,
             input: Vec::new(),
+            rest: None,
             output: Vec::new(),
         };
         let end = tokio::select! {
@@ -269,12 +281,15 @@ impl<E> Drop for Place<E> {
     }
 }
 
-struct Connection<E> {
+struct Connection<E: Engine> {
     stream: TcpStream,
-    client: IpAddr,
+    peer: SocketAddr,
+    local: SocketAddr,
     place: Place<E>,
     /// Bytes read and not yet answered.
     input: Vec<u8>,
+    /// The messages that are still to come of an answer that has several.
+    rest: Option<E::Rest>,
     /// Answers not yet written.
     output: Vec<u8>,
 }
@@ -344,12 +359,25 @@ impl<E: Engine> Connection<E> {
         let mut worker = shared.worker.borrow_mut();
         let Worker { engine, answer } = &mut *worker;
         engine.refresh();
+        let now = Clock.now();
         let (mut done, mut messages) = (0, 0);
         let answered = loop {
+            let full = self.output.len() >= WRITE_SIZE || messages == TURN;
+            if let Some(rest) = &mut self.rest {
+                if full {
+                    break Answered::Some;
+                }
+                messages += 1;
+                match rest.next(answer) {
+                    Some(length) => append(&mut self.output, &answer[..length]),
+                    None => self.rest = None,
+                }
+                continue;
+            }
             let Some(query) = first_message(&self.input[done..]) else {
                 break Answered::All;
             };
-            if self.output.len() >= WRITE_SIZE || messages == TURN {
+            if full {
                 break Answered::Some;
             }
             messages += 1;
@@ -357,19 +385,23 @@ impl<E: Engine> Connection<E> {
             shared.counters().received.increment();
             let query = Query {
                 bytes: query,
-                client: self.client,
+                peer: self.peer,
+                local: self.local,
                 transport: Transport::Tcp,
+                now,
             };
-            let Some(length) = engine.answer(&query, answer) else {
-                shared.counters().dropped.increment();
-                break Answered::Hostile;
+            let length = match engine.answer(&query, answer) {
+                Response::Send(length) => length,
+                Response::Stream(length, rest) => {
+                    self.rest = Some(rest);
+                    length
+                }
+                Response::Drop(_) => {
+                    shared.counters().dropped.increment();
+                    break Answered::Hostile;
+                }
             };
-            self.output.extend(
-                u16::try_from(length)
-                    .expect("the answer fits its space")
-                    .to_be_bytes(),
-            );
-            self.output.extend(&answer[..length]);
+            append(&mut self.output, &answer[..length]);
             shared.counters().answered.increment();
         };
         self.input.drain(..done);
@@ -412,6 +444,13 @@ impl<E: Engine> Connection<E> {
         let missing = (2 + announced).saturating_sub(self.input.len());
         self.input.reserve(missing.max(READ_SIZE));
     }
+}
+
+/// Appends `message` to `output`, its length before it (RFC 1035 §4.2.2).
+fn append(output: &mut Vec<u8>, message: &[u8]) {
+    let length = u16::try_from(message.len()).expect("an engine's space has no more octets");
+    output.extend(length.to_be_bytes());
+    output.extend(message);
 }
 
 /// The length that the first message says it has (RFC 1035 §4.2.2).

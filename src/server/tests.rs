@@ -9,28 +9,46 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Engine, Query, Server, ServerCounters, Transport, bind};
+use super::{Engine, Messages, Query, Response, Server, ServerCounters, Transport, bind};
+use crate::answer::DropReason;
 use crate::config::{TcpLimits, UdpOptions};
 
 /// Longer than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers a query with itself, QR set, and the transport's name behind it. Drops what is shorter than a header or an
-/// answer. Some contents make it misbehave.
+/// answer. Some contents make it misbehave; after `stream` that many messages follow the first.
 #[derive(Clone, Default)]
 struct Parrot {
     refreshed: Arc<AtomicUsize>,
 }
 
+/// The same message again and again, each with the number of those that are still to come in its id.
+struct Echoes {
+    left: u16,
+    message: Vec<u8>,
+}
+
+impl Messages for Echoes {
+    fn next(&mut self, out: &mut [u8]) -> Option<usize> {
+        self.left = self.left.checked_sub(1)?;
+        self.message[..2].copy_from_slice(&self.left.to_be_bytes());
+        out[..self.message.len()].copy_from_slice(&self.message);
+        Some(self.message.len())
+    }
+}
+
 impl Engine for Parrot {
+    type Rest = Echoes;
+
     fn refresh(&mut self) {
         self.refreshed.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn answer(&mut self, asked: &Query<'_>, out: &mut [u8]) -> Option<usize> {
+    fn answer(&mut self, asked: &Query<'_>, out: &mut [u8]) -> Response<Echoes> {
         let query = asked.bytes;
         if query.len() < 12 || query[2] & 0x80 != 0 {
-            return None;
+            return Response::Drop(DropReason::NotAQuery);
         }
         let content = &query[12..];
         assert!(!content.starts_with(b"panic"), "as asked for");
@@ -40,11 +58,11 @@ impl Engine for Parrot {
         if content.starts_with(b"slow") {
             std::thread::sleep(Duration::from_millis(400));
         }
-        let answer: Vec<u8> = query
-            .iter()
-            .copied()
-            .chain(asked.transport.to_string().into_bytes())
-            .collect();
+        let mut answer = query.to_vec();
+        answer.extend(asked.transport.to_string().bytes());
+        if content.starts_with(b"where") {
+            answer.extend(format!(" {} {}", asked.peer, asked.local).bytes());
+        }
         let length = if content.starts_with(b"huge") {
             out.len()
         } else {
@@ -52,7 +70,12 @@ impl Engine for Parrot {
         };
         out[..answer.len().min(length)].copy_from_slice(&answer[..answer.len().min(length)]);
         out[2] |= 0x80;
-        Some(length)
+        if let Some(count) = content.strip_prefix(b"stream") {
+            let left = String::from_utf8_lossy(count).parse().unwrap();
+            let message = out[..length].to_vec();
+            return Response::Stream(length, Echoes { left, message });
+        }
+        Response::Send(length)
     }
 }
 

@@ -6,18 +6,22 @@
 
 use std::any::Any;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::mmsg::{Batch, PassedOver, Wait};
 use super::{Engine, UdpCounters};
+use crate::clock::Clock;
 
 /// Batches that a thread answers at most when it shall leave: more than a socket's queue holds, and yet an end under a flood.
 const DRAIN: usize = 256;
 
-/// How long a thread pauses after an error of its socket that is not one of a peer's making.
+/// The address of a socket that cannot tell its own.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+/// Pause of a thread after an error of its socket that no peer has made.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Serves one socket until `stop`, then answers what is left in its queue.
@@ -31,10 +35,9 @@ pub(super) fn serve(
     counters: &UdpCounters,
     stop: &AtomicBool,
 ) {
-    let wildcard = socket
-        .local_addr()
-        .is_ok_and(|address| address.ip().is_unspecified());
-    let mut batch = Batch::new(batch, wildcard);
+    // A bound socket has an address; without one, datagrams would only say less of where they went.
+    let local = socket.local_addr().unwrap_or(NOWHERE);
+    let mut batch = Batch::new(batch, local);
     while guarded(counters, || {
         serve_until(stop, socket, &mut batch, &mut engine, counters)
     })
@@ -87,7 +90,8 @@ fn turn(
 ) -> io::Result<()> {
     let received = batch.receive(socket, wait)?;
     engine.refresh();
-    batch.answer(|exchanges| engine.answer_all(exchanges));
+    // Once for the batch: its queries came within microseconds of each other.
+    batch.answer(Clock.now(), |exchanges| engine.answer_all(exchanges));
     let queued = batch.queued();
     let sent = batch.send(socket);
     counters.received.add(received as u64);

@@ -9,12 +9,12 @@ use super::svcb::{Svcb, SvcbHints};
 use super::unit::{Holder, Holding};
 use crate::dns::{RrType, Ttl};
 use crate::health::State;
-use crate::memory;
 use crate::metrics::{Tally, UNCOUNTED};
 use crate::model::{
     Endpoint, Families, Family, MapId, Moment, Pool, Region, RegionId, Route, Service, Share,
     Target,
 };
+use crate::prefetch;
 use crate::zone::rrs;
 
 /// The steps of availability, best first. For each client, inside its border, the first that has a
@@ -446,7 +446,7 @@ impl Plan {
                 .get(region.index())
                 .map_or(usize::MAX, |pool| usize::from(*pool)),
         };
-        memory::fetch(&self.pools, index);
+        prefetch::fetch(&self.pools, index);
     }
 
     /// Has the memory fetched of what that pool hands out, and of where that is counted; to be called once the pool is there.
@@ -454,7 +454,7 @@ impl Plan {
     pub fn fetch_answer(&self, region: Option<RegionId>, family: Family, tally: Option<&Tally>) {
         let pool = region.map_or(self.pools.first(), |region| self.pool(region));
         if let Some(pool) = pool {
-            memory::fetch(&self.rrs, pool.usable[family.index()].start as usize);
+            prefetch::fetch(&self.rrs, pool.usable[family.index()].start as usize);
             tally.inspect(|tally| tally.fetch(pool.counter));
         }
     }

@@ -42,8 +42,8 @@ use index::Index;
 
 use super::records::hash;
 use crate::dns::RrType;
-use crate::memory;
 use crate::model::{ServiceId, ZoneId};
+use crate::prefetch;
 
 /// No record or service.
 const NONE: u32 = u32::MAX;
@@ -156,7 +156,7 @@ impl NameTable {
     #[inline]
     pub fn fetch_record(&self, key: &mut Key) {
         if let Some(record) = self.index.likely(key.hash) {
-            memory::fetch(&self.arena, record as usize);
+            prefetch::fetch(&self.arena, record as usize);
             key.likely = record;
         }
     }

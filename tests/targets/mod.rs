@@ -95,11 +95,7 @@ fn respond_to_anything(bytes: &[u8]) {
         match respond(
             &ANSWERS,
             &mut worker,
-            &Query {
-                bytes,
-                client,
-                transport,
-            },
+            &Query::synthetic(bytes, client, transport),
             &mut out,
         ) {
             Response::Drop(reason) => assert!(
@@ -433,11 +429,7 @@ fn compile(text: &str) {
         for client in ["203.0.113.0/24", "10.1.0.0/16", "2001:db8::/48"] {
             let client: Prefix = client.parse().unwrap();
             let bytes = query_message(name, RrType::A, client);
-            let query = Query {
-                bytes: &bytes,
-                client: client.address(),
-                transport: Transport::Tcp,
-            };
+            let query = Query::synthetic(&bytes, client.address(), Transport::Tcp);
             let Response::Send(length) = respond(&snapshot, &mut worker, &query, &mut out) else {
                 panic!("{name} is answered")
             };

@@ -3,6 +3,7 @@
 //! The product's own code reads them from a socket of the kernel's, whole: nothing of it has to be
 //! public for this. It costs some hundred microseconds for each.
 
+use std::convert::Infallible;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
@@ -11,6 +12,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use meridian::answer::{Query, Response, TCP_BUFFER, Transport, Worker, respond};
+use meridian::clock::Clock;
 use meridian::config::{AdminSpec, TcpLimits, UdpOptions};
 use meridian::control::{
     self, Control, Facts, LastReload, Pulse, Reloads, Request, Started, Vitals,
@@ -18,7 +20,7 @@ use meridian::control::{
 use meridian::dataset::Published;
 use meridian::health::Seen;
 use meridian::model::{CheckKind, CheckSpec, Moment, Target, WallTime};
-use meridian::probe::{Clock, Prober};
+use meridian::probe::Prober;
 use meridian::publisher::{Event, Publisher};
 use meridian::server::{self, Engine, Server};
 use rustls::crypto::ring::default_provider;
@@ -265,13 +267,12 @@ server_name = "www.example.com"
 struct Answers(Worker);
 
 impl Engine for Answers {
+    type Rest = Infallible;
+
     fn refresh(&mut self) {}
 
-    fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Option<usize> {
-        match respond(&ANSWERS, &mut self.0, query, out) {
-            Response::Send(length) => Some(length),
-            Response::Drop(_) => None,
-        }
+    fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Response {
+        respond(&ANSWERS, &mut self.0, query, out)
     }
 }
 
@@ -294,11 +295,7 @@ pub(super) fn frame(bytes: &[u8]) {
             after.split_at_checked(usize::from(u16::from_be_bytes(*length)))
         && !hostile
     {
-        let query = Query {
-            bytes: message,
-            client: Ipv4Addr::LOCALHOST.into(),
-            transport: Transport::Tcp,
-        };
+        let query = Query::synthetic(message, Ipv4Addr::LOCALHOST.into(), Transport::Tcp);
         match respond(&ANSWERS, &mut worker, &query, &mut out) {
             Response::Send(length) => expected.push((message[..2].to_vec(), length)),
             Response::Drop(_) => hostile = true,

@@ -92,10 +92,11 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    use crate::clock::Clock;
     use crate::health::Phase;
     use crate::model::{CheckKind, CheckSpec, HttpSpec};
+    use crate::probe::Prober;
     use crate::probe::prober::Run;
-    use crate::probe::{Clock, Prober};
 
     const ADDRESS: SocketAddr = SocketAddr::new(
         std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),

@@ -101,6 +101,39 @@ fn pipelined_queries_are_answered_in_order() {
 }
 
 #[test]
+fn an_answer_of_many_messages_comes_whole_and_before_the_next_answer() {
+    let server = start(&["127.0.0.1:0"], 1, limits());
+    let mut stream = connect(server.addresses()[0]);
+    let asked = [
+        framed(&query(7, "stream0")),
+        framed(&query(8, "stream20000")),
+        framed(&query(9, "where")),
+    ];
+    stream.write_all(&asked.concat()).unwrap();
+    assert_eq!(next(&mut stream), answer(7, "stream0", Transport::Tcp));
+    for id in [8].into_iter().chain((0..20_000).rev()) {
+        assert_eq!(next(&mut stream), answer(id, "stream20000", Transport::Tcp));
+    }
+    let mut last = answer(9, "where", Transport::Tcp);
+    let (client, local) = (stream.local_addr().unwrap(), server.addresses()[0]);
+    last.extend(format!(" {client} {local}").bytes());
+    assert_eq!(next(&mut stream), last);
+    // A question has one answer, however many messages that has.
+    eventually(&server, |c| c.tcp.answered.get() == 3);
+}
+
+/// Its messages are made as they are read: the server does not hold them, and serves others between.
+#[test]
+fn a_client_that_does_not_read_on_holds_nobody_up_and_is_cut_off() {
+    let server = start(&["127.0.0.1:0"], 1, impatient());
+    let mut slow = connect(server.addresses()[0]);
+    slow.write_all(&framed(&query(1, "stream60000"))).unwrap();
+    assert_eq!(next(&mut slow), answer(1, "stream60000", Transport::Tcp));
+    asks(&mut connect(server.addresses()[0]), 2);
+    eventually(&server, |c| c.tcp.timed_out.get() == 1);
+}
+
+#[test]
 fn a_query_may_come_byte_by_byte() {
     let server = start(&["127.0.0.1:0"], 1, limits());
     let mut stream = connect(server.addresses()[0]);

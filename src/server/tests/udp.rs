@@ -58,10 +58,13 @@ fn a_wildcard_socket_answers_from_the_address_asked() {
     assert!(asked.len() > 2, "IPv6's loopback at least");
     for (id, address) in asked.into_iter().enumerate() {
         let client = udp_client(address);
-        client.send(&query(id as u16, "www")).unwrap();
+        client.send(&query(id as u16, "where")).unwrap();
+        let mut expected = answer(id as u16, "where", Transport::Udp);
+        let local = SocketAddr::new(address.ip(), address.port());
+        expected.extend(format!(" {} {local}", client.local_addr().unwrap()).bytes());
         assert_eq!(
-            receive(&client),
-            answer(id as u16, "www", Transport::Udp),
+            String::from_utf8_lossy(&receive(&client)),
+            String::from_utf8_lossy(&expected),
             "{address}"
         );
     }
@@ -172,15 +175,17 @@ fn twin(socket: &UdpSocket, stop: &AtomicBool) {
         let Ok((length, client)) = socket.recv_from(&mut buffer) else {
             continue;
         };
-        if length <= QUERY_SIZE
-            && let Some(length) = engine.answer(
-                &Query {
-                    bytes: &buffer[..length],
-                    client: client.ip(),
-                    transport: Transport::Udp,
-                },
-                &mut out,
+        let query = Query {
+            peer: client,
+            local: socket.local_addr().unwrap(),
+            ..Query::synthetic(
+                &buffer[..length.min(QUERY_SIZE)],
+                client.ip(),
+                Transport::Udp,
             )
+        };
+        if length <= QUERY_SIZE
+            && let Response::Send(length) = engine.answer(&query, &mut out)
         {
             socket.send_to(&out[..length], client).unwrap();
         }

@@ -13,8 +13,8 @@ use super::{
     Apex, CUT, EPOCH, FIXED, NONE, NameTable, SERVICE, WILDCARD, label_count, rrs, target_offset,
 };
 use crate::dns::{Name, RrType, is_within};
-use crate::memory::{self, LINE};
 use crate::model::{ServiceId, ZoneId};
+use crate::prefetch::{self, LINE};
 use crate::zone::records::hash;
 use crate::zone::{Record, Records};
 
@@ -299,7 +299,7 @@ impl<'z> Tree<'z> {
     /// Stores every name's record.
     fn store(&mut self, table: &mut NameTable, zone: ZoneId) {
         table.arena.reserve(self.most_octets());
-        memory::prefer_large_pages(&table.arena);
+        prefetch::prefer_large_pages(&table.arena);
         let mut record = Vec::new();
         let mut with_links = Vec::new();
         let mut chain = Vec::new();

@@ -4,7 +4,7 @@
 //! their front and nothing is ever removed, so an entry that is free ends a search. With five entries
 //! to a line on average, one search in fifty looks at a second line.
 
-use crate::memory::{self, LINE};
+use crate::prefetch::{self, LINE};
 
 /// Entries in a line.
 const ENTRIES: usize = LINE / size_of::<u64>();
@@ -27,7 +27,7 @@ impl Index {
     pub(super) fn new(entries: &[(u32, u32)]) -> Index {
         let count = entries.len().div_ceil(LOAD) + 1;
         let mut lines = Vec::with_capacity(count);
-        memory::prefer_large_pages(&lines);
+        prefetch::prefer_large_pages(&lines);
         lines.resize(count, Line::default());
         let mut index = Index { lines };
         for (hash, record) in entries {
@@ -74,7 +74,7 @@ impl Index {
     /// Has the line fetched where a search for `hash` begins.
     #[inline]
     pub(super) fn fetch(&self, hash: u32) {
-        memory::fetch(&self.lines, self.line(hash));
+        prefetch::fetch(&self.lines, self.line(hash));
     }
 
     /// The first record with this hash, if its line has one: where to look next, as a hint.
