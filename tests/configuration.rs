@@ -135,7 +135,7 @@ fn the_page_of_patterns_quotes_the_examples() {
         let section = sections.remove(position);
         for part in [
             "**Use it",
-            "**When a place dies:**",
+            "**When a place fails:**",
             "**What Meridian cannot do:**",
         ] {
             assert!(section.contains(part), "{name}: {part}");
