@@ -39,7 +39,7 @@ use crate::model::Target;
 use crate::publisher::{NotDone, NotResumed, OverrideRequest};
 use crate::server::{self, BindError, ServerCounters, Transport, seed};
 
-pub use client::{get, get_local, percent_encode, post, post_local};
+pub use client::{RequestError, get, get_local, percent_encode, post, post_local};
 pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
 pub use life::{LastReload, Pulse, Refused, Reloads};
 pub use status::{
@@ -414,6 +414,7 @@ mod tests {
                 ask("/fails")
                     .await
                     .unwrap_err()
+                    .to_string()
                     .contains("an error in the program")
             );
             assert_eq!(PANICS.load(Ordering::Relaxed), count);

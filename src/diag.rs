@@ -5,11 +5,13 @@
 //! columns (columns count characters); the file is named as the operator named it.
 
 mod render;
+mod unknown;
 
 use std::fmt;
 use std::sync::Arc;
 
 pub use render::{Sources, render_json, render_text};
+pub use unknown::UnknownName;
 
 /// Where in a file: what an editor jumps to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::answer::{Explanation, explain};
 use crate::config::Config;
 use crate::dataset::{Dataset, Snapshot};
-use crate::diag::{Diagnostics, suggestion};
+use crate::diag::{Diagnostics, UnknownName};
 use crate::dns::Prefix;
 use crate::health::State;
 use crate::model::{
@@ -33,8 +33,8 @@ pub use change::{Change, Movement, Names, ServiceChange};
 pub use clients::{Population, Sampled, read_clients};
 pub use losses::{Loss, losses};
 pub use outcome::{
-    Broken, Condition, LossSummary, Outcome, Report, Simulation, Summary, destination_name,
-    read_share, round, route_name,
+    BadCondition, BadShare, Broken, Condition, LossSummary, Outcome, Report, Simulation, Summary,
+    destination_name, read_share, round, route_name,
 };
 pub use split::{Destination, Split, Subject};
 
@@ -103,39 +103,31 @@ fn plan_if(config: &Config, service: &Service, down: &Part, drained: &[RegionId]
     Plan::compile_held(service, &config.regions, &state, &standings, holding)
 }
 
-/// What an operator means by `names`: regions, metros, labels as `KEY:VALUE`, addresses and target names of endpoints. The error is a
-/// sentence about the first that is none of them.
-pub fn part(config: &Config, names: &[String]) -> Result<Part, String> {
-    let regions = config
-        .regions
-        .iter()
-        .enumerate()
-        .map(|(index, region)| (RegionId::from_index(index), region));
-    let endpoints = || {
-        config
-            .services
-            .iter()
-            .flat_map(|service| &service.pools)
-            .flat_map(|pool| &pool.endpoints)
-    };
+/// Part of the configuration that an operator calls `names`: regions, metros, labels as
+/// `KEY:VALUE`, addresses and target names of endpoints. The error is the first name that is none
+/// of them.
+pub fn part(config: &Config, names: &[String]) -> Result<Part, UnknownName> {
     let mut part = Part::default();
     for name in names {
-        let named = regions_named(regions.clone(), name);
-        if !named.is_empty() {
-            part.regions.extend(named);
-        } else if let Some(endpoint) =
-            endpoints().find(|endpoint| endpoint.target.to_string() == *name)
-        {
+        let regions = regions_named(losses::ids(&config.regions), name);
+        if !regions.is_empty() {
+            part.regions.extend(regions);
+        } else if let Some(endpoint) = endpoint_named(config, name) {
             part.endpoints.push(endpoint.target.clone());
         } else {
             let known = config.regions.iter().map(|region| region.name.as_str());
-            let hint = suggestion(name, known);
-            return Err(format!(
-                "there is no region, metro, label or endpoint {name}{hint}"
-            ));
+            let kind = "region, metro, label or endpoint";
+            return Err(UnknownName::new(kind, name, known));
         }
     }
     Ok(part)
+}
+
+fn endpoint_named<'c>(config: &'c Config, name: &str) -> Option<&'c Endpoint> {
+    let pools = config.services.iter().flat_map(|service| &service.pools);
+    pools
+        .flat_map(|pool| &pool.endpoints)
+        .find(|endpoint| endpoint.target.to_string() == name)
 }
 
 /// Runs every `[[tests]]`; an error for each that does not get what it expects. Returns how many ran.

@@ -1,60 +1,79 @@
-//! Whom `simulate` and `diff` are about: the clients of a file, and the services named.
+//! Clients and services that `simulate` and `diff` cover.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use super::terminal::has_color;
+use super::error::Reason;
+use super::geoip::read_text;
 use crate::config::Config;
-use crate::diag::{Diagnostics, Sources, render_text, suggestion};
+use crate::diag::{Diagnostics, UnknownName};
 use crate::dns::Name;
 use crate::model::Service;
 use crate::simulate::{Sampled, read_clients};
 
-/// The clients of the file at `path`, or everything wrong with it, rendered for standard error.
-pub(super) fn read(path: &Path) -> Result<Vec<Sampled>, String> {
-    let render = |diagnostics: &Diagnostics, sources: &Sources| {
-        render_text(diagnostics, sources, has_color(&std::io::stderr()))
-    };
-    let (name, text) = super::geoip::read_text(path)
-        .map_err(|diagnostics| render(&diagnostics, &Sources::new()))?;
-    let mut diagnostics = Diagnostics::default();
-    let clients = read_clients(&name, &text, &mut diagnostics);
-    if diagnostics.has_errors() {
-        Err(render(&diagnostics, &[(name, text.into())].into()))
-    } else {
-        Ok(clients)
+/// Options for the clients and services that a command covers, and for its output.
+#[derive(Debug, clap::Args)]
+pub(super) struct Scope {
+    /// Count the clients in this file, one prefix,weight per line, instead of all IPv4 addresses.
+    #[arg(long, value_name = "FILE")]
+    pub(super) clients: Option<PathBuf>,
+    /// Cover this service only, e.g. www.gtm.example. May be repeated.
+    #[arg(long = "service", value_name = "NAME")]
+    pub(super) services: Vec<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Scope {
+    /// The clients of the file, where one is named.
+    pub(super) fn sample(&self) -> Result<Option<Vec<Sampled>>, Reason> {
+        let Some(path) = &self.clients else {
+            return Ok(None);
+        };
+        let (name, text) = read_text(path)
+            .map_err(|diagnostics| Reason::Files(diagnostics, Default::default()))?;
+        let mut diagnostics = Diagnostics::default();
+        let clients = read_clients(&name, &text, &mut diagnostics);
+        if diagnostics.has_errors() {
+            return Err(Reason::Files(diagnostics, [(name, text.into())].into()));
+        }
+        Ok(Some(clients))
+    }
+
+    /// The services named, which must be in one of `configs`.
+    pub(super) fn wanted(&self, configs: &[&Config]) -> Result<Wanted, Reason> {
+        let mut wanted = Wanted(Vec::new());
+        for text in &self.services {
+            let name = find(text, configs).map_err(|reason| reason.of_option("--service"))?;
+            wanted.0.push(name);
+        }
+        Ok(wanted)
     }
 }
 
-/// The services that are asked for: by their own name, or as units by that of what they are part of.
+/// Services to cover, by their own name, or as units by the name of their service.
 pub(super) struct Wanted(Vec<Name>);
 
 impl Wanted {
-    /// Those named, which `configs` have between them; every service where none is named. The error is a sentence about the
-    /// first that there is not.
-    pub(super) fn new(named: &[String], configs: &[&Config]) -> Result<Wanted, String> {
-        let mut names = Vec::new();
-        for text in named {
-            let name = Name::from_text(text, Some(&Name::root()))
-                .map_err(|why| format!("--service {text}: {why}"))?
-                .to_lowercase();
-            let mut services = configs.iter().flat_map(|config| &config.services);
-            if !services.any(|service| is_called(service, &name)) {
-                let known: Vec<String> = configs
-                    .iter()
-                    .flat_map(|c| &c.services)
-                    .map(|service| service.name.to_string())
-                    .collect();
-                let hint = suggestion(&name.to_string(), known.iter().map(String::as_str));
-                return Err(format!("--service: there is no service {name}{hint}"));
-            }
-            names.push(name);
-        }
-        Ok(Wanted(names))
-    }
-
+    /// True when `service` is covered: it is named, or no service is.
     pub(super) fn has(&self, service: &Service) -> bool {
         self.0.is_empty() || self.0.iter().any(|name| is_called(service, name))
     }
+}
+
+fn find(text: &str, configs: &[&Config]) -> Result<Name, Reason> {
+    let name = Name::from_text(text, Some(&Name::root()))
+        .map_err(|error| Reason::BadName(text.to_owned(), error))?
+        .to_lowercase();
+    let mut known = Vec::new();
+    for service in configs.iter().flat_map(|config| &config.services) {
+        if is_called(service, &name) {
+            return Ok(name);
+        }
+        known.push(service.name.to_string());
+    }
+    let known = known.iter().map(String::as_str);
+    Err(UnknownName::new("service", name.to_string(), known).into())
 }
 
 fn is_called(service: &Service, name: &Name) -> bool {

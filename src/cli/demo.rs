@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -14,15 +15,24 @@ use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use super::error::{Error, Reason};
 use crate::answer::explain;
 use crate::clock::Clock;
-use crate::daemon::{self, Failure, Hooks};
+use crate::daemon::{self, Hooks};
 use crate::dataset::Snapshot;
 use crate::dns::{Name, Prefix};
 use crate::publisher::Change;
 use crate::server::{BindError, Transport};
 
-/// Where the toy regions serve HTTP.
+/// Options of `meridian demo`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Demo {
+    /// Address and port of the DNS server.
+    #[arg(long, default_value = "127.0.0.1:5300", value_name = "ADDRESS:PORT")]
+    listen: SocketAddr,
+}
+
+/// HTTP port of the toy regions.
 const PORT: u16 = 18080;
 
 /// A toy region: its name, its address, and the documentation prefix whose clients are near it.
@@ -50,125 +60,118 @@ const REGIONS: [Region; 3] = [
     },
 ];
 
-/// Runs the demo until `q`, SIGINT or SIGTERM.
-pub(super) fn run(listen: SocketAddr) -> ExitCode {
-    match start(listen) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(failure)) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
+impl Demo {
+    /// Runs the demo until `q`, SIGINT or SIGTERM.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        let directory = tempfile::Builder::new()
+            .prefix("meridian-demo-")
+            .tempdir()
+            .map_err(|error| Reason::System("create a temporary directory", error))?;
+        write_files(directory.path(), self.listen)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|error| Reason::System("start the toy regions", error))?;
+        // The runtime is leaked, since it must not be dropped inside the server's: that drops the
+        // hooks, which hold this one, when the server cannot start.
+        let runtime: &'static Runtime = Box::leak(Box::new(runtime));
+        let mut toys = Vec::new();
+        for region in &REGIONS {
+            let serving = Some(runtime.block_on(serve(region))?);
+            toys.push(Toy { region, serving });
         }
-        Err(why) => {
-            eprintln!("meridian demo: {why}");
-            ExitCode::FAILURE
+        let zone_file = directory.path().join(ZONE_FILE).display().to_string();
+        let hooks = hooks(self.listen, zone_file, toys, runtime);
+        let terminal = raw_mode();
+        let ended = daemon::run(&directory.path().join("meridian.toml"), false, hooks);
+        if let Some(terminal) = terminal {
+            let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &terminal);
         }
+        ended?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-/// What became of the server; a sentence where it did not come to that.
-fn start(listen: SocketAddr) -> Result<Result<(), Failure>, String> {
-    let directory = tempfile::Builder::new()
-        .prefix("meridian-demo-")
-        .tempdir()
-        .map_err(|e| format!("no temporary directory: {e}"))?;
-    let write = |name: &str, text: String| {
-        std::fs::write(directory.path().join(name), text)
-            .map_err(|e| format!("{}: {e}", directory.path().join(name).display()))
-    };
-    std::fs::create_dir(directory.path().join("zones"))
-        .map_err(|e| format!("{}: {e}", directory.path().display()))?;
-    write(
-        "meridian.toml",
-        CONFIGURATION
-            .replace("LISTEN", &listen.to_string())
-            .replace("PORT", &PORT.to_string()),
-    )?;
-    write("zones/demo.example.toml", ZONE.to_owned())?;
+/// Path of the demo's zone file in its directory.
+const ZONE_FILE: &str = "zones/demo.example.toml";
 
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|e| e.to_string())?;
-    // For as long as the process: it must not be dropped within the server's, which drops the hooks when it cannot start.
-    let runtime: &'static Runtime = Box::leak(Box::new(runtime));
-    let mut toys = Vec::new();
-    for region in &REGIONS {
-        toys.push(Toy {
-            region,
-            serving: Some(runtime.block_on(serve(region))?),
-        });
+fn write_files(directory: &Path, listen: SocketAddr) -> Result<(), Reason> {
+    std::fs::create_dir(directory.join("zones")).map_err(|error| Reason::io(directory, error))?;
+    let configuration = CONFIGURATION
+        .replace("LISTEN", &listen.to_string())
+        .replace("PORT", &PORT.to_string());
+    for (name, text) in [("meridian.toml", configuration.as_str()), (ZONE_FILE, ZONE)] {
+        let path = directory.join(name);
+        std::fs::write(&path, text).map_err(|error| Reason::io(&path, error))?;
     }
+    Ok(())
+}
+
+/// Hooks that greet, read keys, and print what clients get after each change.
+fn hooks(
+    listen: SocketAddr,
+    zone_file: String,
+    toys: Vec<Toy>,
+    runtime: &'static Runtime,
+) -> Hooks {
     let watch = Arc::new(Mutex::new(Watch {
         last: BTreeMap::new(),
         since: Instant::now(),
     }));
-    let zone_file = directory
-        .path()
-        .join("zones/demo.example.toml")
-        .display()
-        .to_string();
-    let (at_start, at_change) = (watch.clone(), watch.clone());
-    let hooks = Hooks {
+    let at_change = watch.clone();
+    Hooks {
         started: Some(Box::new(move |snapshot| {
             greet(listen, &zone_file);
-            lock(&at_start).look(snapshot);
+            lock(&watch).look(snapshot);
             std::thread::spawn(move || keys(toys, runtime, &watch));
         })),
         published: Some(Box::new(move |snapshot, changes| {
             lock(&at_change).report(snapshot, changes)
         })),
         reloaded: Some(Box::new(|result| match result {
-            Ok(summary) => say!("reloaded: {summary}"),
-            Err(why) => say!("not reloaded, the files as they were before go on serving:\n{why}"),
+            Ok(summary) => print_line!("reloaded: {summary}"),
+            Err(why) => print_line!("not reloaded; the previous files stay in service:\n{why}"),
         })),
-    };
-    let terminal = raw_mode();
-    let result = daemon::run(&directory.path().join("meridian.toml"), false, hooks);
-    if let Some(terminal) = terminal {
-        let _ = termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &terminal);
     }
-    Ok(result)
 }
 
 fn greet(listen: SocketAddr, zone_file: &str) {
     let dig = format!("dig @{} -p {}", listen.ip(), listen.port());
-    say!("Meridian serves demo.example on {listen}. Ask it from another terminal:\n");
+    print_line!("Meridian serves demo.example on {listen}. Ask it from another terminal:\n");
     for Region {
         name,
         address,
         client,
     } in &REGIONS
     {
-        say!(
-            "  {:84} # near {name}: {address}",
-            format!("{dig} +short www.demo.example +subnet={client}")
-        );
+        let question = format!("{dig} +short www.demo.example +subnet={client}");
+        print_line!("  {question:84} # near {name}: {address}");
     }
     for (question, what) in [
         ("weighted.demo.example", "dublin 80 %, ashburn 20 %"),
-        ("primary.demo.example", "dublin; ashburn stands by"),
+        ("primary.demo.example", "dublin; ashburn is the standby"),
         (
             "CH TXT www.demo.example +subnet=203.0.113.0/24",
             "why that answer",
         ),
     ] {
-        say!("  {dig} +short {question:54} # {what}");
+        print_line!("  {dig} +short {question:54} # {what}");
     }
-    say!("\nThe zone file, to edit (then press r): {zone_file}");
-    say!(
-        "Keys: 1 fails or heals dublin, 2 ashburn, 3 tokyo; r reloads the files; q ends the demo.\n"
+    print_line!("\nThe zone file, to edit (then press r): {zone_file}");
+    print_line!(
+        "Keys: 1, 2 and 3 fail or heal dublin, ashburn and tokyo; r reloads the files; q ends the demo.\n"
     );
 }
 
-/// What the clients got when last looked at, and when a region was last failed or healed.
+/// Answers that the clients got last, and the time since a region was last failed or healed.
 struct Watch {
     last: BTreeMap<(&'static str, &'static str), String>,
     since: Instant,
 }
 
 impl Watch {
-    /// The answers of this moment that differ from the last look.
+    /// Answers of this moment that differ from the last look, as lines.
     fn look(&mut self, snapshot: &Snapshot) -> Vec<String> {
         let mut changed = Vec::new();
         for name in ["www.demo.example.", "primary.demo.example."] {
@@ -201,11 +204,11 @@ impl Watch {
             if let Change::Target { .. } | Change::IsolationBegan | Change::IsolationEnded(_) =
                 change
             {
-                say!("  +{seconds:.3} s  {}", change.show(Clock.wall()));
+                print_line!("  +{seconds:.3} s  {}", change.show(Clock.wall()));
             }
         }
         for change in self.look(snapshot) {
-            say!("  +{seconds:.3} s  {change}");
+            print_line!("  +{seconds:.3} s  {change}");
         }
     }
 }
@@ -222,13 +225,15 @@ struct Toy {
     serving: Option<JoinHandle<()>>,
 }
 
-async fn serve(region: &'static Region) -> Result<JoinHandle<()>, String> {
+async fn serve(region: &'static Region) -> Result<JoinHandle<()>, Reason> {
     let address = SocketAddr::new(IpAddr::V4(region.address), PORT);
     let listener = tokio::net::TcpListener::bind(address)
         .await
         .map_err(|error| {
-            let error = BindError::explain(address, Transport::Tcp, error);
-            format!("the toy region {}: {error} ({})", region.name, error.hint())
+            Reason::Toy(
+                region.name,
+                BindError::explain(address, Transport::Tcp, error),
+            )
         })?;
     let page = format!("{}\n", region.name);
     let routes = Router::new().fallback(get(move || async move { page }));
@@ -237,13 +242,13 @@ async fn serve(region: &'static Region) -> Result<JoinHandle<()>, String> {
     }))
 }
 
-/// Reads keys until `q` or the end of input; without a keyboard the demo runs until a signal.
+/// Reads keys until `q`; without a keyboard, at the end of input, the demo runs until a signal.
 fn keys(mut toys: Vec<Toy>, runtime: &Runtime, watch: &Mutex<Watch>) {
     for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
         match key {
             b'1'..=b'3' => toggle(&mut toys[usize::from(key - b'1')], runtime, watch),
             b'r' => {
-                say!("reloading the files");
+                print_line!("reloading the files");
                 let _ = raise(Signal::SIGHUP);
             }
             b'q' | 4 => {
@@ -262,21 +267,23 @@ fn toggle(toy: &mut Toy, runtime: &Runtime, watch: &Mutex<Watch>) {
     match toy.serving.take() {
         Some(serving) => {
             serving.abort();
-            // Its port is free once it has ended: the next key may come at once.
+            // The port is free only once the task has ended, and the next key may heal the region
+            // immediately.
             let _ = runtime.block_on(serving);
-            say!("{name} ({address}) fails now");
+            print_line!("{name} ({address}) is failing");
         }
         None => match runtime.block_on(serve(toy.region)) {
             Ok(serving) => {
                 toy.serving = Some(serving);
-                say!("{name} ({address}) works again");
+                print_line!("{name} ({address}) is healthy again");
             }
-            Err(why) => say!("{why}"),
+            Err(why) => print_line!("{why}"),
         },
     }
 }
 
-/// Lets keys through one by one and unechoed; returns what to restore. Nothing without a terminal.
+/// Lets keys through one by one and unechoed; returns the settings to restore, `None` without a
+/// terminal.
 fn raw_mode() -> Option<Termios> {
     if !std::io::stdin().is_terminal() {
         return None;

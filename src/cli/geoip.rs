@@ -1,36 +1,43 @@
 //! `meridian geoip build IN.csv OUT.mmdb`: an MMDB from an address plan.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::terminal::has_color;
-use crate::diag::{At, Diagnostics, Sources, render_text};
+use super::error::{Error, Reason};
+use crate::diag::{At, Diagnostics, Sources};
 use crate::geo::build::build as build_mmdb;
 
-/// Makes `output` of the plan `input`. What is wrong with the plan goes to standard error; `output`
-/// is replaced in one step, and only by a whole file.
-pub(super) fn build(input: &Path, output: &Path) -> ExitCode {
-    let mut sources = Sources::new();
-    match make(input, output, &mut sources) {
-        Ok(size) => {
-            let _ = writeln!(io::stdout(), "{}: {size} bytes", output.display());
-            ExitCode::SUCCESS
-        }
-        Err(diagnostics) => {
-            let color = has_color(&io::stderr());
-            let _ = write!(
-                io::stderr(),
-                "{}",
-                render_text(&diagnostics, &sources, color)
-            );
-            ExitCode::FAILURE
+/// Commands of `meridian geoip`.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Geoip {
+    /// Build an MMDB from rows of
+    /// network,continent,country,subdivision,city,latitude,longitude,asn.
+    Build {
+        /// File with the rows; its first line names the columns.
+        input: PathBuf,
+        /// MMDB file to write.
+        output: PathBuf,
+    },
+}
+
+impl Geoip {
+    /// Builds the database. The output is replaced in one step, and only by a complete file.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        let Geoip::Build { input, output } = self;
+        let mut sources = Sources::new();
+        match make(&input, &output, &mut sources) {
+            Ok(size) => {
+                print_line!("{}: {size} bytes", output.display());
+                Ok(ExitCode::SUCCESS)
+            }
+            Err(diagnostics) => Err(Reason::Files(diagnostics, sources).into()),
         }
     }
 }
 
-/// The size of the file written, or everything wrong.
+/// Writes the database of the plan `input` to `output`; returns its size in octets.
 fn make(input: &Path, output: &Path, sources: &mut Sources) -> Result<usize, Diagnostics> {
     let (name, text) = read_text(input)?;
     let built = build_mmdb(&name, &text);
@@ -40,37 +47,41 @@ fn make(input: &Path, output: &Path, sources: &mut Sources) -> Result<usize, Dia
     Ok(mmdb.len())
 }
 
-/// The name of the file at `path` in diagnostics, and its text.
+/// Name of the file at `path` in diagnostics, and its text.
 pub(super) fn read_text(path: &Path) -> Result<(Arc<str>, String), Diagnostics> {
     let name: Arc<str> = path.display().to_string().into();
     let bytes = std::fs::read(path).map_err(|error| cannot("read", path, &error))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() as u32 + 1;
-        let mut diagnostics = Diagnostics::default();
-        diagnostics.error(
-            "not-utf8",
-            At::new(name.clone(), line, 0, 0),
-            "",
-            "is not UTF-8 text",
-        );
-        diagnostics
-    })?;
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let newlines = before.iter().filter(|byte| **byte == b'\n').count();
+            let line = u32::try_from(newlines + 1).unwrap_or(u32::MAX);
+            return Err(one_error(
+                "not-utf8",
+                At::new(name, line, 0, 0),
+                "is not UTF-8 text".to_owned(),
+            ));
+        }
+    };
     Ok((name, text))
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Diagnostics {
-    let mut diagnostics = Diagnostics::default();
-    diagnostics.error(
+    one_error(
         "file",
         At::file(path.display().to_string()),
-        "",
         format!("cannot {what} it: {error}"),
-    );
+    )
+}
+
+fn one_error(rule: &'static str, at: At, message: String) -> Diagnostics {
+    let mut diagnostics = Diagnostics::default();
+    diagnostics.error(rule, at, "", message);
     diagnostics
 }
 
-/// A server that reads the file meanwhile sees the old one or the new one, never half of one.
+/// Writes the file in one step: a server that reads it meanwhile sees the old one or the new one.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let directory = path
         .parent()

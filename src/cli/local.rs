@@ -1,4 +1,4 @@
-//! Common ground of the commands for a running server: where its control socket is, and how it is asked.
+//! Requests to running servers through their control sockets.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,215 +7,224 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::Files;
+use super::error::{Error, NoState, Reason};
+use super::files::Files;
 use crate::control::{Answered, get_local, post_local};
 use crate::loader;
 use crate::state;
 
-/// The time that a server may take.
+/// The time that a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where the control sockets of running servers are.
+/// Options that name the control sockets of running servers.
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
-    /// The server's state directory; by default what the configuration names, else /var/lib/meridian.
+    /// State directory of the server [default: the one in the configuration, else
+    /// /var/lib/meridian].
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     state: Option<PathBuf>,
-    /// A server's control socket. May be repeated: each is asked in turn, and none before all have answered.
-    #[arg(long = "server", value_name = "unix:PATH", value_parser = parse_socket, conflicts_with_all = ["state", "config"])]
+    /// Control socket of a server. May be repeated: the servers are asked in turn, once all of
+    /// them have shown that they answer.
+    #[arg(
+        long = "server",
+        value_name = "unix:PATH",
+        value_parser = parse_socket,
+        conflicts_with_all = ["state", "config"]
+    )]
     servers: Vec<PathBuf>,
     #[command(flatten)]
     files: Files,
 }
 
-fn parse_socket(text: &str) -> Result<PathBuf, String> {
+fn parse_socket(text: &str) -> Result<PathBuf, &'static str> {
     if text.starts_with("http:") || text.starts_with("https:") {
-        return Err("the admin address has no passwords and takes no such command: name the control socket, as \
-                    unix:/var/lib/meridian/control.sock; one of another host by `ssh -L`"
-            .to_owned());
+        return Err(
+            "the admin address has no passwords and takes no such command: name the control \
+             socket, as unix:/var/lib/meridian/control.sock; reach one on another host with \
+             `ssh -L`",
+        );
     }
-    let path = text.strip_prefix("unix:").filter(|path| !path.is_empty());
-    path.map(PathBuf::from)
-        .ok_or_else(|| "write unix: and the path of a control socket".to_owned())
+    match text.strip_prefix("unix:") {
+        Some(path) if !path.is_empty() => Ok(path.into()),
+        _ => Err("write unix: and the path of a control socket"),
+    }
 }
 
 impl Place {
-    /// The sockets to ask, at least one.
-    fn sockets(self) -> Result<Vec<PathBuf>, String> {
+    /// Paths of the sockets, at least one.
+    fn sockets(self) -> Result<Vec<PathBuf>, Reason> {
         if !self.servers.is_empty() {
             return Ok(self.servers);
         }
-        let state = self.state.map_or_else(|| state_of(&self.files), Ok)?;
+        let state = match self.state {
+            Some(state) => state,
+            None => state_of(&self.files)?,
+        };
         Ok(vec![state.join(state::SOCKET)])
     }
 }
 
-/// The state directory of the server that these files are of, by the server's own rule.
-fn state_of(files: &Files) -> Result<PathBuf, String> {
+/// State directory of the server with these files, found by the server's own rule.
+fn state_of(files: &Files) -> Result<PathBuf, Reason> {
     let config = files.config();
-    if let (Some(named), Ok(path)) = (&files.config, &config)
+    if let (Some(_), Ok(path)) = (&files.config, &config)
         && let Err(error) = std::fs::metadata(path)
     {
-        return Err(format!("{}: {error}", named.display()));
+        return Err(Reason::io(path, error));
     }
     let named = config.as_deref().ok().and_then(loader::find_state);
-    let or_state = "or name the server's state directory by --state DIR";
-    match (state::state_directory(named), config) {
-        (Some(state), _) => Ok(state),
-        (None, _) if state::is_default_state_hidden() => Err(format!(
-            "{} is not for this user: be root (sudo), {or_state}",
-            state::DEFAULT_STATE
-        )),
-        (None, Ok(config)) => Err(format!(
-            "{} names no state directory, and there is no {}: write [server] state, {or_state}",
-            config.display(),
-            state::DEFAULT_STATE
-        )),
-        (None, Err(why)) => Err(format!("{why}; {or_state}")),
+    if let Some(state) = state::state_directory(named) {
+        return Ok(state);
     }
+    let missing = match config {
+        _ if state::is_default_state_hidden() => NoState::Hidden,
+        Ok(config) => NoState::NotNamed(config),
+        Err(_) => NoState::NoConfiguration,
+    };
+    Err(missing.into())
 }
 
-/// The answers of the servers to `path` (`/path?query`), by their sockets.
+/// Answers of the servers to GET `path` (`/path?query`), each with its socket.
 pub(super) fn look<T: DeserializeOwned>(
     place: Place,
     path: &str,
-) -> Result<Vec<(PathBuf, T)>, String> {
-    let ask = |socket: PathBuf| {
+) -> Result<Vec<(PathBuf, T)>, Reason> {
+    let mut answers = Vec::new();
+    for socket in place.sockets()? {
         let text = get_local(&socket, path)?;
-        let read = serde_json::from_str(&text)
-            .map_err(|error| format!("the server is of another version: {error}"))?;
-        Ok((socket, read))
-    };
-    place.sockets()?.into_iter().map(ask).collect()
-}
-
-/// What was looked at as JSON: it itself, or with several servers an object by their sockets.
-pub(super) fn by_server(mut looked: Vec<(PathBuf, Value)>) -> Value {
-    if looked.len() == 1 {
-        return looked.remove(0).1;
+        answers.push((socket, read(&text)?));
     }
-    Value::Object(
-        looked
-            .into_iter()
-            .map(|(socket, value)| (socket.display().to_string(), value))
-            .collect(),
-    )
+    Ok(answers)
 }
 
-/// The text of each, below its socket where there are several.
+fn read<T: DeserializeOwned>(text: &str) -> Result<T, Reason> {
+    serde_json::from_str(text).map_err(Reason::OtherVersion)
+}
+
+/// JSON of several servers: an object by their sockets, or with one server its value alone.
+pub(super) fn by_server(mut values: Vec<(PathBuf, Value)>) -> Value {
+    if values.len() == 1 {
+        return values.remove(0).1;
+    }
+    let mut object = serde_json::Map::new();
+    for (socket, value) in values {
+        object.insert(socket.display().to_string(), value);
+    }
+    object.into()
+}
+
+/// Text of several servers, each below its socket, or with one server its text alone.
 pub(super) fn headed(texts: &[(PathBuf, String)]) -> String {
-    match texts {
-        [(_, text)] => text.clone(),
-        texts => texts
-            .iter()
-            .map(|(socket, text)| format!("{}:\n{text}", socket.display()))
-            .collect::<Vec<_>>()
-            .join("\n"),
+    if let [(_, text)] = texts {
+        return text.clone();
     }
-}
-
-/// Prints what was looked at.
-pub(super) fn show(command: &str, shown: Result<String, String>) -> ExitCode {
-    match shown {
-        Ok(text) => {
-            say!("{text}");
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            eprintln!("meridian {command}: {}", why.trim_end());
-            ExitCode::FAILURE
-        }
+    let mut parts = Vec::new();
+    for (socket, text) in texts {
+        parts.push(format!("{}:\n{text}", socket.display()));
     }
+    parts.join("\n")
 }
 
-/// Has each server do what `path` (`/path?query`) says, in turn, up to the first that does not; prints what came of it.
-pub(super) fn tell(command: &str, place: Place, path: &str, as_json: bool) -> ExitCode {
-    tell_within(PATIENCE, command, place, path, as_json)
+/// Posts `path` (`/path?query`) to each server in turn, up to the first that refuses, and prints
+/// the results.
+pub(super) fn request(place: Place, path: &str, as_json: bool) -> Result<ExitCode, Error> {
+    request_within(PATIENCE, place, path, as_json)
 }
 
-/// The same for what may take a server as long as `time`.
-pub(super) fn tell_within(
+/// The same for a request that may take a server as long as `time`.
+pub(super) fn request_within(
     time: Duration,
-    command: &str,
     place: Place,
     path: &str,
     as_json: bool,
-) -> ExitCode {
-    let (done, failed) = match place.sockets() {
-        Ok(sockets) => tell_each(time, &sockets, path),
-        Err(why) => (Vec::new(), Some((None, why))),
-    };
+) -> Result<ExitCode, Error> {
+    let mut results = Results::default();
+    let ended = place
+        .sockets()
+        .and_then(|sockets| results.collect(time, &sockets, path));
     if as_json {
-        let object = |(socket, answered): &(PathBuf, Answered)| {
-            let Answered {
-                said,
-                numbers,
-                overrides,
-            } = answered;
-            json!({ "server": socket, "said": said, "numbers": numbers, "overrides": overrides })
-        };
-        let failed = failed
+        let failed = ended
             .as_ref()
-            .map(|(socket, why)| json!({ "server": socket, "error": why }));
-        say!(
+            .err()
+            .map(|reason| json!({ "server": results.failed, "error": reason.to_string() }));
+        print_line!(
             "{:#}",
-            json!({ "done": done.iter().map(object).collect::<Vec<_>>(), "failed": failed })
+            json!({ "done": results.done_json(), "failed": failed })
         );
-    } else {
-        let texts: Vec<_> = done
-            .iter()
-            .map(|(socket, answered)| (socket.clone(), answered.said.clone()))
-            .collect();
-        if !texts.is_empty() {
-            say!("{}", headed(&texts));
-        }
+    } else if !results.done.is_empty() {
+        print_line!("{}", headed(&results.texts()));
     }
-    let Some((_, why)) = failed else {
-        return ExitCode::SUCCESS;
-    };
-    let also = if done.is_empty() {
-        ""
-    } else {
-        "; the servers above have done it, this one and those after it have not"
-    };
-    eprintln!("meridian {command}: {}{also}", why.trim_end());
-    ExitCode::FAILURE
+    match ended {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(reason) if results.done.is_empty() => Err(reason.into()),
+        Err(reason) => Err(Reason::PartlyDone(Box::new(reason)).into()),
+    }
 }
 
-type Failed = (Option<PathBuf>, String);
+/// The reason with the socket of the server that gave it, unless it names the server itself.
+fn located(reason: Reason, socket: &Path) -> Reason {
+    match reason {
+        Reason::Request(error) if !error.is_refusal() => Reason::Request(error),
+        reason => Reason::Server(socket.to_owned(), Box::new(reason)),
+    }
+}
 
-fn tell_each(
-    time: Duration,
-    sockets: &[PathBuf],
-    path: &str,
-) -> (Vec<(PathBuf, Answered)>, Option<Failed>) {
-    // With one server its own words are enough.
-    let named = |socket: &Path, why: String| match sockets {
-        [_] => why,
-        _ if why.starts_with(&*socket.to_string_lossy()) => why,
-        _ => format!("{}: {why}", socket.display()),
-    };
-    let fail = |socket: &PathBuf, why: String| Some((Some(socket.clone()), named(socket, why)));
-    if sockets.len() > 1
-        && let Some((socket, why)) = sockets
-            .iter()
-            .find_map(|socket| Some((socket, get_local(socket, "/overrides").err()?)))
-    {
-        return (
-            Vec::new(),
-            fail(socket, format!("{why}; nothing is done anywhere")),
-        );
-    }
-    let mut done = Vec::new();
-    for socket in sockets {
-        let answered = post_local(time, socket, path).and_then(|text| {
-            serde_json::from_str(&text)
-                .map_err(|error| format!("the server is of another version: {error}"))
-        });
-        match answered {
-            Ok(answered) => done.push((socket.clone(), answered)),
-            Err(why) => return (done, fail(socket, why)),
+/// Results of one request to several servers.
+#[derive(Default)]
+struct Results {
+    done: Vec<(PathBuf, Answered)>,
+    /// The server that failed, after which none was asked.
+    failed: Option<PathBuf>,
+}
+
+impl Results {
+    fn collect(&mut self, time: Duration, sockets: &[PathBuf], path: &str) -> Result<(), Reason> {
+        if sockets.len() > 1 {
+            // An operator wants all or none: a server that cannot answer is found before the
+            // first one has acted.
+            for socket in sockets {
+                if let Err(error) = get_local(socket, "/overrides") {
+                    self.failed = Some(socket.clone());
+                    return Err(Reason::NothingDone(Box::new(error.into())));
+                }
+            }
         }
+        for socket in sockets {
+            let answer = post_local(time, socket, path)
+                .map_err(Reason::from)
+                .and_then(|text| read(&text));
+            match answer {
+                Ok(answered) => self.done.push((socket.clone(), answered)),
+                Err(reason) => {
+                    self.failed = Some(socket.clone());
+                    return Err(match sockets {
+                        [_] => reason,
+                        _ => located(reason, socket),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
-    (done, None)
+
+    fn done_json(&self) -> Vec<Value> {
+        let mut objects = Vec::new();
+        for (socket, answered) in &self.done {
+            objects.push(json!({
+                "server": socket,
+                "said": answered.said,
+                "numbers": answered.numbers,
+                "overrides": answered.overrides,
+            }));
+        }
+        objects
+    }
+
+    fn texts(&self) -> Vec<(PathBuf, String)> {
+        let mut texts = Vec::new();
+        for (socket, answered) in &self.done {
+            texts.push((socket.clone(), answered.said.clone()));
+        }
+        texts
+    }
 }

@@ -1,38 +1,63 @@
-//! The filter of the log: `MERIDIAN_LOG`.
+//! Filter of the log: `MERIDIAN_LOG`.
+
+use std::fmt;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::Directive;
+use tracing_subscriber::filter::{Directive, ParseError};
 
+use super::error::{Error, Reason};
 use super::terminal::has_color;
 use crate::log;
 
-/// Starts logging. `MERIDIAN_LOG` sets the level or a filter (`info` where it is not set); the error says what is wrong with it, or
-/// that no thread can be had.
-pub(super) fn start() -> Result<(), String> {
+/// Starts logging. `MERIDIAN_LOG` sets the level or a filter; it defaults to `info`.
+pub(super) fn start() -> Result<(), Error> {
     let filter = match std::env::var_os("MERIDIAN_LOG").filter(|text| !text.is_empty()) {
-        Some(text) => {
-            filter(&text.to_string_lossy()).map_err(|why| format!("MERIDIAN_LOG: {why}"))?
-        }
-        None => EnvFilter::new("info"),
+        Some(text) => filter(&text.to_string_lossy()).map_err(Reason::LogFilter),
+        None => Ok(EnvFilter::new("info")),
     };
-    log::start(filter, has_color(&std::io::stderr()))
-        .map_err(|error| format!("cannot start a thread: {error}"))
+    let started = filter.and_then(|filter| {
+        log::start(filter, has_color(&std::io::stderr()))
+            .map_err(|error| Reason::System("start the log's thread", error))
+    });
+    started.map_err(|reason| Error::from(reason).into_usage())
 }
 
-/// Reads LEVEL, and TARGET=LEVEL after commas. A word alone that is no level would name a target, and silence all others.
-fn filter(text: &str) -> Result<EnvFilter, String> {
-    let is_good = |part: &str| {
-        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
-        part.parse::<Directive>().is_ok() && level.parse::<LevelFilter>().is_ok()
-    };
-    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
-    if let Some(bad) = parts.iter().find(|part| !is_good(part)) {
-        return Err(format!(
-            "{bad:?} is neither a level (error, warn, info, debug, trace, off) nor TARGET=LEVEL, as in info,meridian::probe=debug"
-        ));
+/// Error in a log filter.
+#[derive(Debug)]
+pub(super) enum BadFilter {
+    /// This part is neither a level nor TARGET=LEVEL.
+    Part(String),
+    /// The parts are fine one by one, but not together.
+    Whole(ParseError),
+}
+
+impl fmt::Display for BadFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadFilter::Part(part) => write!(
+                f,
+                "{part:?} is neither a level (error, warn, info, debug, trace, off) nor \
+                 TARGET=LEVEL, as in info,meridian::probe=debug"
+            ),
+            BadFilter::Whole(error) => error.fmt(f),
+        }
     }
-    EnvFilter::try_new(parts.join(",")).map_err(|error| error.to_string())
+}
+
+/// Reads LEVEL, and TARGET=LEVEL after commas.
+fn filter(text: &str) -> Result<EnvFilter, BadFilter> {
+    let mut parts = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        // The library takes a lone word that is no level for a target, which would silence every
+        // other target: a misspelt level must be an error.
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        if part.parse::<Directive>().is_err() || level.parse::<LevelFilter>().is_err() {
+            return Err(BadFilter::Part(part.to_owned()));
+        }
+        parts.push(part);
+    }
+    EnvFilter::try_new(parts.join(",")).map_err(BadFilter::Whole)
 }
 
 #[cfg(test)]
@@ -61,7 +86,10 @@ mod tests {
             "info;warn",
         ] {
             assert!(
-                filter(bad).unwrap_err().contains("is neither a level"),
+                filter(bad)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("is neither a level"),
                 "{bad}"
             );
         }

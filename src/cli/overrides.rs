@@ -1,30 +1,52 @@
-//! `meridian drain`, `up`, `down`, `weight`, `overrides` and `release`: an operator's word over health and weight.
+//! `meridian drain`, `up`, `down`, `weight`, `overrides` and `release`: overrides of health and
+//! weight by operators.
 
+use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::local::{Place, by_server, headed, look, show, tell};
+use super::error::Error;
+use super::local::{Place, by_server, headed, look, request};
 use crate::control::{OverrideStatus, OverridesStatus, percent_encode};
 
-/// What every override is given besides what it says.
+/// Options of `meridian drain`, `up` and `down`, and those that `weight` shares with them.
 #[derive(Debug, clap::Args)]
-pub(super) struct Terms {
-    /// A region, a metro, a label as KEY:VALUE, a service, SERVICE/REGION, an endpoint, or SERVICE/ENDPOINT.
+pub(super) struct New {
+    #[command(flatten)]
+    terms: Terms,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Options of `meridian weight`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Weight {
+    /// Weight, 0 to 1000000.
+    weight: u32,
+    #[command(flatten)]
+    new: New,
+}
+
+/// Options of every override, whatever its action.
+#[derive(Debug, clap::Args)]
+struct Terms {
+    /// Region, metro, label (KEY:VALUE), service, SERVICE/REGION, endpoint or SERVICE/ENDPOINT.
     what: String,
-    /// Why; it stands in the log and in every `why`.
+    /// Reason for the override; the log and every `why` show it.
     #[arg(long)]
     reason: String,
     #[command(flatten)]
     end: End,
-    /// It takes effect only after this time; until then the answers that it will change have `ttl_min`.
+    /// Time until the override takes effect. Answers that it will change have `ttl_min` meanwhile.
     #[arg(long = "in", value_name = "DURATION", value_parser = humantime::parse_duration)]
     starts_in: Option<Duration>,
-    /// Who says so; by default the user that runs this.
+    /// Person who sets the override [default: the user who runs the command].
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
-    /// Although it leaves a service fewer regions up than its `min_regions`. That is recorded.
+    /// Set the override even if it leaves a service fewer regions up than its `min_regions`. The
+    /// record shows that it was forced.
     #[arg(long)]
     force: bool,
     /// Print one JSON object.
@@ -32,126 +54,161 @@ pub(super) struct Terms {
     json: bool,
 }
 
-/// When it ends: there is no default, so that nobody forgets.
+/// End of an override. It has no default, so that nobody forgets it.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct End {
-    /// How long it holds, e.g. 2h; at least 1s.
+    /// Time for which the override holds, e.g. 2h; at least 1s.
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_lasting)]
     lasts: Option<Duration>,
-    /// It holds until `meridian release`.
+    /// Keep the override until `meridian release` removes it.
     #[arg(long)]
     until_removed: bool,
 }
 
-fn parse_lasting(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+/// Options of `meridian overrides`.
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// Print one JSON list.
+    #[arg(long)]
+    json: bool,
+    /// Continue with the overrides that are listed, after a damaged file lost others. The server
+    /// is not ready until then.
+    #[arg(long)]
+    accept_loss: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Options of `meridian release`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Release {
+    /// Number of the override, or its subject: then every override of that subject is removed.
+    what: String,
+    /// Remove it even if that leaves a service fewer regions up than its `min_regions`.
+    #[arg(long)]
+    force: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Unusable duration of an override.
+#[derive(Debug)]
+enum BadLasting {
+    /// The text is no duration.
+    NoDuration(humantime::DurationError),
+    /// The duration is shorter than an override may be.
+    TooShort,
+}
+
+impl fmt::Display for BadLasting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadLasting::NoDuration(error) => error.fmt(f),
+            BadLasting::TooShort => f.write_str("an override holds for at least 1s"),
+        }
+    }
+}
+
+impl std::error::Error for BadLasting {}
+
+fn parse_lasting(text: &str) -> Result<Duration, BadLasting> {
+    let time = humantime::parse_duration(text).map_err(BadLasting::NoDuration)?;
     if time < Duration::from_secs(1) {
-        Err("an override holds for 1s at least".to_owned())
+        Err(BadLasting::TooShort)
     } else {
         Ok(time)
     }
 }
 
-/// Has a running server take up `word` (`drain`, `up`, `down` or `weight N`).
-pub(super) fn say_word(word: &str, terms: &Terms, place: Place) -> ExitCode {
-    let seconds = |time: Duration| format!("{:.3}", time.as_secs_f64());
-    let by = terms
-        .by
-        .clone()
-        .or_else(user)
-        .unwrap_or_else(|| "unknown".to_owned());
-    let mut path = format!(
-        "/overrides?word={}&what={}&reason={}&by={}&force={}",
-        percent_encode(word),
-        percent_encode(&terms.what),
-        percent_encode(&terms.reason),
-        percent_encode(&by),
-        terms.force
-    );
-    path.extend(
-        terms
-            .end
-            .lasts
-            .map(|lasts| format!("&for={}", seconds(lasts))),
-    );
-    path.extend(
-        terms
-            .starts_in
-            .map(|starts| format!("&in={}", seconds(starts))),
-    );
-    tell(
-        word.split(' ').next().unwrap_or(word),
-        place,
-        &path,
-        terms.json,
-    )
-}
-
-/// The overrides in force and announced, as lines or as JSON. Fails where some were lost: the list is not to be relied on then.
-pub(super) fn list(as_json: bool, place: Place) -> ExitCode {
-    let listed = match look::<OverridesStatus>(place, "/overrides") {
-        Ok(listed) => listed,
-        Err(why) => return show("overrides", Err(why)),
-    };
-    if as_json {
-        let values = listed
-            .iter()
-            .map(|(socket, status)| (socket.clone(), json!(status.overrides)))
-            .collect();
-        say!("{:#}", by_server(values));
-    } else {
-        let lines = |list: &[OverrideStatus]| match list {
-            [] => "no overrides".to_owned(),
-            list => list.iter().map(line).collect::<Vec<_>>().join("\n"),
-        };
-        say!(
-            "{}",
-            headed(
-                &listed
-                    .iter()
-                    .map(|(socket, status)| (socket.clone(), lines(&status.overrides)))
-                    .collect::<Vec<_>>()
-            )
+impl New {
+    /// Sets an override with this `action`, `drain`, `up`, `down` or `weight N`, at the servers.
+    pub(super) fn run(self, action: &str) -> Result<ExitCode, Error> {
+        let terms = self.terms;
+        let by = terms.by.or_else(user);
+        let mut path = format!(
+            "/overrides?word={}&what={}&reason={}&by={}&force={}",
+            percent_encode(action),
+            percent_encode(&terms.what),
+            percent_encode(&terms.reason),
+            percent_encode(by.as_deref().unwrap_or("unknown")),
+            terms.force
         );
+        for (key, time) in [("for", terms.end.lasts), ("in", terms.starts_in)] {
+            if let Some(time) = time {
+                path += &format!("&{key}={:.3}", time.as_secs_f64());
+            }
+        }
+        request(self.place, &path, terms.json)
     }
-    let lost: Vec<&str> = listed
-        .iter()
-        .filter_map(|(_, status)| status.lost.as_deref())
-        .collect();
-    lost.iter().for_each(|why| {
-        eprintln!("meridian overrides: {why}. The server is not ready until `meridian overrides --accept-loss`, which goes on with these");
-    });
-    if lost.is_empty() {
-        ExitCode::SUCCESS
+}
+
+impl Weight {
+    /// Sets an override of the weight at the servers.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        self.new.run(&format!("weight {}", self.weight))
+    }
+}
+
+impl List {
+    /// Prints the overrides in force and announced, or accepts the loss of others.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        if self.accept_loss {
+            request(self.place, "/overrides/accept-loss", self.json)
+        } else {
+            list(self.place, self.json)
+        }
+    }
+}
+
+impl Release {
+    /// Removes an override by its number, or every override of a subject.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        let what = percent_encode(&self.what);
+        let path = format!("/overrides/release?what={what}&force={}", self.force);
+        request(self.place, &path, self.json)
+    }
+}
+
+/// Prints the overrides of each server. Fails where some were lost: the list is incomplete then.
+fn list(place: Place, as_json: bool) -> Result<ExitCode, Error> {
+    let mut code = ExitCode::SUCCESS;
+    let (mut values, mut texts, mut losses) = (Vec::new(), Vec::new(), Vec::new());
+    for (socket, status) in look::<OverridesStatus>(place, "/overrides")? {
+        values.push((socket.clone(), json!(status.overrides)));
+        texts.push((socket, lines(&status.overrides)));
+        losses.extend(status.lost);
+    }
+    if as_json {
+        print_line!("{:#}", by_server(values));
     } else {
-        ExitCode::FAILURE
+        print_line!("{}", headed(&texts));
     }
+    for lost in losses {
+        eprintln!(
+            "meridian overrides: {lost}. The server is not ready until `meridian overrides \
+             --accept-loss`, which continues with the overrides above"
+        );
+        code = ExitCode::FAILURE;
+    }
+    Ok(code)
 }
 
-/// Goes on with the overrides in force, after others were lost.
-pub(super) fn accept_loss(as_json: bool, place: Place) -> ExitCode {
-    tell("overrides", place, "/overrides/accept-loss", as_json)
-}
-
-/// Takes back an override by its number, or all that is said of something.
-pub(super) fn release(what: &str, force: bool, as_json: bool, place: Place) -> ExitCode {
-    tell(
-        "release",
-        place,
-        &format!(
-            "/overrides/release?what={}&force={force}",
-            percent_encode(what)
-        ),
-        as_json,
-    )
+fn lines(overrides: &[OverrideStatus]) -> String {
+    if overrides.is_empty() {
+        return "no overrides".to_owned();
+    }
+    overrides.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn line(own: &OverrideStatus) -> String {
-    let until = own.until.as_ref().map_or_else(
-        || "until it is released".to_owned(),
-        |until| format!("until {until}"),
-    );
+    let until = match &own.until {
+        Some(until) => format!("until {until}"),
+        None => "until it is released".to_owned(),
+    };
     let starts = if own.in_force {
         String::new()
     } else {
@@ -164,16 +221,13 @@ fn line(own: &OverrideStatus) -> String {
     )
 }
 
-/// Who runs this; behind sudo, who called it.
+/// Name of the user who runs the command; behind sudo, of the user who called it.
 fn user() -> Option<String> {
-    let named = std::env::var("SUDO_USER")
-        .ok()
-        .filter(|user| !user.is_empty());
-    named.or_else(|| {
-        Some(
-            nix::unistd::User::from_uid(nix::unistd::getuid())
-                .ok()??
-                .name,
-        )
-    })
+    if let Ok(user) = std::env::var("SUDO_USER")
+        && !user.is_empty()
+    {
+        return Some(user);
+    }
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok()??;
+    Some(user.name)
 }

@@ -1,7 +1,6 @@
 //! `meridian probe`: checks run once, now, by the same prober as the server's.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,149 +9,137 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::terminal::has_color;
+use super::error::{Error, Reason};
+use super::files::{self, Files};
+use super::table::{Column, lines};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::diag::{render_text, suggestion};
+use crate::diag::UnknownName;
 use crate::dns::Name;
 use crate::health::{Outcome, Phase, Seen};
-use crate::loader;
 use crate::model::{CheckSpec, Service, Target, TargetId};
 use crate::probe::Prober;
 
-/// How many probes of a service run at once: enough for the patience of a terminal.
+/// The most probes of a service that run at once; enough for the patience of a terminal.
 const AT_ONCE: usize = 64;
 
-/// What is probed.
-pub(super) enum Subject {
-    /// One check on one address or name.
-    Target {
-        /// The name of the check.
-        check: String,
-        /// An address, or a name that ends in a dot.
-        target: String,
-    },
-    /// Every check of every endpoint of the service with this name.
-    Service(String),
+/// Options of `meridian probe`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Probe {
+    /// Name of a check.
+    #[arg(required_unless_present = "service")]
+    check: Option<String>,
+    /// Target of the probe: an address, or a name that ends in a dot.
+    #[arg(required_unless_present = "service")]
+    address: Option<String>,
+    /// Run every check of every endpoint of this service, e.g. www.gtm.example, one row each.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["check", "address"])]
+    service: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    files: Files,
 }
 
-/// Runs the probes and prints what they saw. Code 0 when all passed, 1 when one did not, 2 when nothing was probed.
-pub(super) fn run(subject: &Subject, config: &Path, json: bool) -> ExitCode {
-    let outcome = loader::load(config);
-    let Some(loaded) = outcome.loaded else {
-        eprint!(
-            "{}",
-            render_text(
-                &outcome.diagnostics,
-                &outcome.sources,
-                has_color(&std::io::stderr())
-            )
-        );
-        return ExitCode::from(2);
-    };
-    let config = loaded.config;
-    let passed = match subject {
-        Subject::Target { check, target } => probe_target(&config, check, target, json),
-        Subject::Service(name) => probe_service(&config, name, json),
-    };
-    match passed {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(message) => not_probed(&message),
+/// Outcomes of probes, by the target that they probed.
+type Outcomes = BTreeMap<TargetId, Outcome>;
+
+impl Probe {
+    /// Runs the probes and prints their outcomes. Code 0 when all passed, 1 when one did not; every
+    /// error means that nothing was probed, and gives 2.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        match self.all_passed() {
+            Ok(true) => Ok(ExitCode::SUCCESS),
+            Ok(false) => Ok(ExitCode::FAILURE),
+            Err(reason) => Err(Error::from(reason).into_usage()),
+        }
+    }
+
+    fn all_passed(&self) -> Result<bool, Reason> {
+        let config = files::config(&self.files.config()?)?;
+        match (&self.service, &self.check, &self.address) {
+            (Some(service), ..) => probe_service(&config, service, self.json),
+            (None, Some(check), Some(target)) => probe_target(&config, check, target, self.json),
+            (None, ..) => unreachable!("clap requires check and address without --service"),
+        }
     }
 }
 
-/// Says why nothing was probed.
-pub(super) fn not_probed(why: &str) -> ExitCode {
-    eprintln!("meridian probe: {why}");
-    ExitCode::from(2)
-}
-
-fn probe_target(config: &Config, check: &str, target: &str, json: bool) -> Result<bool, String> {
-    let names = || config.checks.iter().map(|check| check.name.as_str());
-    let found = config.checks.iter().find(|spec| spec.name == check);
-    let check =
-        found.ok_or_else(|| format!("there is no check {check}{}", hint(check, names())))?;
+fn probe_target(config: &Config, check: &str, target: &str, json: bool) -> Result<bool, Reason> {
+    let Some(check) = config.checks.iter().find(|known| known.name == check) else {
+        let known = config.checks.iter().map(|known| known.name.as_str());
+        return Err(UnknownName::new("check", check, known).into());
+    };
     if check.kind.is_push() {
-        return Err(format!(
-            "{} is a push check: its endpoints report themselves, and nothing is sent to them",
-            check.name
-        ));
+        return Err(Reason::PushCheck(check.name.clone()));
     }
     let target = parse_target(target)?;
-    let outcomes = probe_all(
-        config,
-        BTreeMap::from([(TargetId(0), (check.clone(), target.clone()))]),
-    )?;
-    let outcome = &outcomes[&TargetId(0)];
+    let id = TargetId(0);
+    let jobs = BTreeMap::from([(id, (check.clone(), target.clone()))]);
+    let outcome = &probe_all(config, jobs)?[&id];
     if json {
-        say!("{:#}", Value::Object(to_json(check, &target, outcome)));
+        print_line!("{:#}", Value::Object(to_json(check, &target, outcome)));
     } else {
-        say!("{}", to_lines(check, &target, outcome).join("\n"));
+        print_line!("{}", to_lines(check, &target, outcome).join("\n"));
     }
     Ok(outcome.passed())
 }
 
-fn parse_target(text: &str) -> Result<Target, String> {
+fn parse_target(text: &str) -> Result<Target, Reason> {
     if let Ok(address) = text.parse() {
         return Ok(Target::Address(address));
     }
-    match text.ends_with('.').then(|| Name::from_text(text, None)) {
-        Some(Ok(name)) => Ok(Target::Name(name)),
-        Some(Err(problem)) => Err(format!("{text}: {problem}")),
-        None => Err(format!(
-            "{text} is neither an address nor a name that ends in a dot"
-        )),
+    if !text.ends_with('.') {
+        return Err(Reason::BadTarget(text.to_owned()));
+    }
+    match Name::from_text(text, None) {
+        Ok(name) => Ok(Target::Name(name)),
+        Err(error) => Err(Reason::BadName(text.to_owned(), error)),
     }
 }
 
-fn hint<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> String {
-    suggestion(wanted, names)
-}
-
 /// One use of a check by an endpoint, or an endpoint that has none.
+#[derive(Clone, Copy)]
 struct Row<'a> {
     region: &'a str,
     endpoint: &'a Target,
     probe: Option<(TargetId, &'a CheckSpec)>,
 }
 
-fn probe_service(config: &Config, name: &str, json: bool) -> Result<bool, String> {
+fn probe_service(config: &Config, name: &str, json: bool) -> Result<bool, Reason> {
     let service = find_service(config, name)?;
     let rows = rows(config, service);
-    let probes = rows
-        .iter()
-        .filter_map(|row| Some((row.probe?, row.endpoint)));
-    let probed = probes.filter(|((_, check), _)| !check.kind.is_push());
-    let jobs = probed.map(|((id, check), target)| (id, (check.clone(), target.clone())));
-    let outcomes = probe_all(config, jobs.collect())?;
+    let mut jobs = BTreeMap::new();
+    for row in &rows {
+        if let Some((id, check)) = row.probe
+            && !check.kind.is_push()
+        {
+            jobs.insert(id, (check.clone(), row.endpoint.clone()));
+        }
+    }
+    let outcomes = probe_all(config, jobs)?;
     if json {
-        say!("{:#}", service_json(service, &rows, &outcomes));
+        print_line!("{:#}", service_json(service, &rows, &outcomes));
     } else {
-        say!("{}", service_lines(&rows, &outcomes).join("\n"));
+        print_line!("{}", service_lines(&rows, &outcomes).join("\n"));
     }
     Ok(outcomes.values().all(Outcome::passed))
 }
 
-fn find_service<'a>(config: &'a Config, name: &str) -> Result<&'a Service, String> {
+fn find_service<'a>(config: &'a Config, name: &str) -> Result<&'a Service, Reason> {
     let wanted = Name::from_text(name, Some(&Name::root()))
-        .map_err(|problem| format!("{name}: {problem}"))?
+        .map_err(|error| Reason::BadName(name.to_owned(), error))?
         .to_lowercase();
-    let found = config
-        .services
-        .iter()
-        .find(|service| service.name.to_lowercase() == wanted);
-    found.ok_or_else(|| {
-        let names: Vec<_> = config
-            .services
-            .iter()
-            .map(|service| service.name.to_string())
-            .collect();
-        format!(
-            "there is no service {wanted}{}",
-            hint(&wanted.to_string(), names.iter().map(String::as_str))
-        )
-    })
+    let mut known = Vec::new();
+    for service in &config.services {
+        if service.name.to_lowercase() == wanted {
+            return Ok(service);
+        }
+        known.push(service.name.to_string());
+    }
+    let known = known.iter().map(String::as_str);
+    Err(UnknownName::new("service", wanted.to_string(), known).into())
 }
 
 fn rows<'a>(config: &'a Config, service: &'a Service) -> Vec<Row<'a>> {
@@ -160,18 +147,20 @@ fn rows<'a>(config: &'a Config, service: &'a Service) -> Vec<Row<'a>> {
     for pool in &service.pools {
         let region = config.region_name(pool.region);
         for endpoint in &pool.endpoints {
-            let check =
-                |target: &TargetId| &config.checks[config.targets[target.index()].check.index()];
-            let probes = endpoint
-                .probes
-                .iter()
-                .map(|target| Some((*target, check(target))));
-            let unchecked = endpoint.probes.is_empty().then_some(None);
-            rows.extend(probes.chain(unchecked).map(|probe| Row {
+            let mut row = Row {
                 region,
                 endpoint: &endpoint.target,
-                probe,
-            }));
+                probe: None,
+            };
+            if endpoint.probes.is_empty() {
+                rows.push(row);
+                continue;
+            }
+            for id in &endpoint.probes {
+                let check = &config.checks[config.targets[id.index()].check.index()];
+                row.probe = Some((*id, check));
+                rows.push(row);
+            }
         }
     }
     rows
@@ -181,11 +170,11 @@ fn rows<'a>(config: &'a Config, service: &'a Service) -> Vec<Row<'a>> {
 fn probe_all(
     config: &Config,
     jobs: BTreeMap<TargetId, (CheckSpec, Target)>,
-) -> Result<BTreeMap<TargetId, Outcome>, String> {
+) -> Result<Outcomes, Reason> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build();
-    let runtime = runtime.map_err(|error| format!("the runtime does not start: {error}"))?;
+        .build()
+        .map_err(|error| Reason::System("start the probes", error))?;
     let prober = Arc::new(Prober::new(Clock).with_exec_processes(config.server.exec_processes));
     prober.look_up_at(&config.server.resolvers);
     let permits = Arc::new(Semaphore::new(AT_ONCE));
@@ -200,7 +189,7 @@ fn probe_all(
         }
         running.join_all().await
     });
-    // A name that still resolves after its check's time is not waited for.
+    // Dropping the runtime would wait for a name that still resolves after its check's time.
     runtime.shutdown_background();
     Ok(outcomes.into_iter().collect())
 }
@@ -213,7 +202,7 @@ fn verdict(seen: Seen) -> &'static str {
     }
 }
 
-/// Why it did not pass.
+/// Reason for not passing.
 fn reason(seen: Seen) -> Option<String> {
     match seen {
         Seen::Pass => None,
@@ -237,7 +226,7 @@ fn millis(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }
 
-/// What a check does, in a few words: `https, port 443, timeout 1s`.
+/// Short description of a check: `https, port 443, timeout 1s`.
 fn describe(check: &CheckSpec) -> String {
     let port = if check.port == 0 {
         String::new()
@@ -252,37 +241,44 @@ fn describe(check: &CheckSpec) -> String {
 }
 
 fn to_lines(check: &CheckSpec, target: &Target, outcome: &Outcome) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = |label: &str, text: &str| lines.push(format!("{label:<10} {text}"));
-    line("check", &format!("{}: {}", check.name, describe(check)));
-    line("target", &target.to_string());
+    let mut rows = vec![
+        ("check", format!("{}: {}", check.name, describe(check))),
+        ("target", target.to_string()),
+    ];
     for (phase, time) in outcome.phases.iter() {
-        line(label(phase), &millis(time));
+        rows.push((label(phase), millis(time)));
     }
-    line("total", &millis(outcome.phases.total()));
+    rows.push(("total", millis(outcome.phases.total())));
     if let Some(reason) = reason(outcome.seen) {
-        line("reason", &reason);
+        rows.push(("reason", reason));
     }
     if let Some(evidence) = &outcome.evidence {
-        line("evidence", &evidence.to_string());
+        rows.push(("evidence", evidence.to_string()));
     }
     if let Some(load) = outcome.load {
-        line("load", &load.share().to_string());
+        rows.push(("load", load.share().to_string()));
     }
     if let Some(warning) = outcome.warning {
-        line("warning", &warning.to_string());
+        rows.push(("warning", warning.to_string()));
     }
-    line("verdict", verdict(outcome.seen));
+    rows.push(("verdict", verdict(outcome.seen).to_owned()));
+    let mut lines = Vec::new();
+    for (label, text) in rows {
+        lines.push(format!("{label:<10} {text}"));
+    }
     lines
 }
 
+/// Milliseconds with three digits after the point.
+fn rounded_millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
 fn to_json(check: &CheckSpec, target: &Target, outcome: &Outcome) -> Map<String, Value> {
-    let rounded = |time: Duration| json!((time.as_secs_f64() * 1e6).round() / 1e3);
-    let phases: Map<_, _> = outcome
-        .phases
-        .iter()
-        .map(|(phase, time)| (label(phase).to_owned(), rounded(time)))
-        .collect();
+    let mut phases = Map::new();
+    for (phase, time) in outcome.phases.iter() {
+        phases.insert(label(phase).to_owned(), rounded_millis(time).into());
+    }
     let value = json!({
         "check": check.name,
         "type": check.kind.type_name(),
@@ -294,7 +290,7 @@ fn to_json(check: &CheckSpec, target: &Target, outcome: &Outcome) -> Map<String,
         "load": outcome.load.map(|load| load.share()),
         "warning": outcome.warning.map(|warning| warning.to_string()),
         "phases_ms": phases,
-        "total_ms": rounded(outcome.phases.total()),
+        "total_ms": rounded_millis(outcome.phases.total()),
     });
     match value {
         Value::Object(object) => object,
@@ -302,104 +298,92 @@ fn to_json(check: &CheckSpec, target: &Target, outcome: &Outcome) -> Map<String,
     }
 }
 
-/// The row's cells: region, endpoint, check, verdict, time, and what there is to say.
-fn cells(row: &Row<'_>, outcomes: &BTreeMap<TargetId, Outcome>) -> [String; 6] {
-    let (region, endpoint) = (row.region.to_owned(), row.endpoint.to_string());
-    let Some((id, check)) = row.probe else {
-        let words = ["-", "-", "-", "it has no check: always up"].map(str::to_owned);
-        let [check, verdict, time, detail] = words;
-        return [region, endpoint, check, verdict, time, detail];
-    };
-    let Some(outcome) = outcomes.get(&id) else {
-        return [
-            region,
-            endpoint,
-            check.name.clone(),
+/// Cells of a row: region, endpoint, check, verdict, time, and details.
+fn cells(row: &Row<'_>, outcomes: &Outcomes) -> Vec<String> {
+    let probed = row.probe.map(|(id, check)| (check, outcomes.get(&id)));
+    let (check, verdict, time, details) = match probed {
+        None => ("-", "-", "-".to_owned(), "no check: always up".to_owned()),
+        Some((check, None)) => (
+            check.name.as_str(),
+            "-",
             "-".to_owned(),
-            "-".to_owned(),
-            "it reports itself".to_owned(),
-        ];
+            "reports itself".to_owned(),
+        ),
+        Some((check, Some(outcome))) => (
+            check.name.as_str(),
+            verdict(outcome.seen),
+            millis(outcome.phases.total()),
+            details(outcome),
+        ),
     };
-    let load = outcome.load.map(|load| format!("load {}", load.share()));
-    let evidence = outcome
-        .evidence
-        .as_ref()
-        .map(|evidence| format!("\"{evidence}\""));
-    let warning = outcome.warning.map(|warning| warning.to_string());
-    let details: Vec<String> = [reason(outcome.seen), evidence, load, warning]
-        .into_iter()
-        .flatten()
-        .collect();
-    let time = millis(outcome.phases.total());
-    [
-        region,
-        endpoint,
-        check.name.clone(),
-        verdict(outcome.seen).to_owned(),
+    vec![
+        row.region.to_owned(),
+        row.endpoint.to_string(),
+        check.to_owned(),
+        verdict.to_owned(),
         time,
-        details.join("; "),
+        details,
     ]
 }
 
-fn service_lines(rows: &[Row<'_>], outcomes: &BTreeMap<TargetId, Outcome>) -> Vec<String> {
+fn details(outcome: &Outcome) -> String {
+    let mut details = Vec::from_iter(reason(outcome.seen));
+    if let Some(evidence) = &outcome.evidence {
+        details.push(format!("\"{evidence}\""));
+    }
+    if let Some(load) = outcome.load {
+        details.push(format!("load {}", load.share()));
+    }
+    if let Some(warning) = outcome.warning {
+        details.push(warning.to_string());
+    }
+    details.join("; ")
+}
+
+fn passed(outcomes: &Outcomes) -> usize {
+    outcomes.values().filter(|outcome| outcome.passed()).count()
+}
+
+fn service_lines(rows: &[Row<'_>], outcomes: &Outcomes) -> Vec<String> {
     let head = ["REGION", "ENDPOINT", "CHECK", "VERDICT", "TIME", ""].map(str::to_owned);
-    let table: Vec<[String; 6]> = std::iter::once(head)
-        .chain(rows.iter().map(|row| cells(row, outcomes)))
-        .collect();
-    let width = |column: usize| {
-        table
-            .iter()
-            .map(|cells| cells[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..5).map(width).collect();
-    let line = |cells: &[String; 6]| {
-        let padded: Vec<String> = widths
-            .iter()
-            .zip(cells)
-            .map(|(width, cell)| format!("{cell:<width$}"))
-            .collect();
-        format!("{}  {}", padded.join("  "), cells[5])
-            .trim_end()
-            .to_owned()
-    };
-    let mut lines: Vec<String> = table.iter().map(line).collect();
-    let passed = outcomes.values().filter(|outcome| outcome.passed()).count();
-    lines.push(format!("{passed} of {} probes passed", outcomes.len()));
+    let mut table = vec![head.to_vec()];
+    for row in rows {
+        table.push(cells(row, outcomes));
+    }
+    let mut lines = lines(&[Column::Left; 6], &table);
+    lines.push(format!(
+        "{} of {} probes passed",
+        passed(outcomes),
+        outcomes.len()
+    ));
     lines
 }
 
-fn service_json(
-    service: &Service,
-    rows: &[Row<'_>],
-    outcomes: &BTreeMap<TargetId, Outcome>,
-) -> Value {
-    let row = |row: &Row<'_>| {
-        let mut object = Map::from_iter([
-            ("region".to_owned(), row.region.into()),
-            ("target".to_owned(), row.endpoint.to_string().into()),
-            (
-                "check".to_owned(),
-                row.probe.map(|(_, check)| check.name.as_str()).into(),
-            ),
-        ]);
-        if let Some((id, check)) = row.probe {
-            object.insert("type".to_owned(), check.kind.type_name().into());
-            object.extend(
-                outcomes
-                    .get(&id)
-                    .map(|outcome| to_json(check, row.endpoint, outcome))
-                    .unwrap_or_default(),
-            );
-        }
-        Value::Object(object)
-    };
-    let passed = outcomes.values().filter(|outcome| outcome.passed()).count();
+fn service_json(service: &Service, rows: &[Row<'_>], outcomes: &Outcomes) -> Value {
+    let mut probes = Vec::new();
+    for row in rows {
+        probes.push(row_json(row, outcomes));
+    }
+    let passed = passed(outcomes);
     json!({
         "service": service.name.to_string(),
         "passed": passed,
         "failed": outcomes.len() - passed,
-        "probes": rows.iter().map(row).collect::<Vec<_>>(),
+        "probes": probes,
     })
+}
+
+fn row_json(row: &Row<'_>, outcomes: &Outcomes) -> Map<String, Value> {
+    let mut object = Map::new();
+    object.insert("region".to_owned(), row.region.into());
+    object.insert("target".to_owned(), row.endpoint.to_string().into());
+    let name = row.probe.map(|(_, check)| check.name.as_str());
+    object.insert("check".to_owned(), name.into());
+    if let Some((id, check)) = row.probe {
+        object.insert("type".to_owned(), check.kind.type_name().into());
+        if let Some(outcome) = outcomes.get(&id) {
+            object.extend(to_json(check, row.endpoint, outcome));
+        }
+    }
+    object
 }

@@ -3,18 +3,26 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::local::{Place, tell_within};
+use super::error::Error;
+use super::local::{Place, request_within};
 
-/// Large files take their time to read, and what is new in them is probed first.
+/// The time that a reload may take: large files take long to read, and new targets are probed.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// Has running servers read their files again.
-pub(super) fn run(force: bool, place: Place) -> ExitCode {
-    tell_within(
-        LONGEST,
-        "reload",
-        place,
-        &format!("/reload?force={force}"),
-        false,
-    )
+/// Options of `meridian reload`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Reload {
+    /// Accept files that remove more zones, services or names than `max_removed` allows.
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Reload {
+    /// Makes running servers read their files again.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        let path = format!("/reload?force={}", self.force);
+        request_within(LONGEST, self.place, &path, false)
+    }
 }

@@ -1,59 +1,58 @@
 //! `meridian resume`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::process::ExitCode;
 
-use super::terminal::has_color;
+use super::error::{Error, Reason};
+use super::files::{self, Files};
 use crate::control::{percent_encode, post};
-use crate::diag::render_text;
-use crate::loader;
 
-/// Takes back what the running server at `url` holds of `service`, in `region` or in all regions.
-pub(super) fn run(service: &str, region: Option<&str>, json: bool, url: &str) -> ExitCode {
-    let region = region.map_or_else(String::new, |region| {
-        format!("&region={}", percent_encode(region))
-    });
-    let format = if json { "json" } else { "text" };
-    match post(
-        url,
-        &format!(
-            "/resume?service={}{region}&format={format}",
-            percent_encode(service)
-        ),
-    ) {
-        Ok(said) => {
-            say!("{}", said.trim_end());
-            ExitCode::SUCCESS
-        }
-        Err(why) => {
-            eprintln!("meridian resume: {}", why.trim_end());
-            ExitCode::FAILURE
-        }
+/// Options of `meridian resume`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Resume {
+    /// Name of the service, e.g. www.gtm.example.
+    service: String,
+    /// Region to put back into service [default: every region that is held out].
+    region: Option<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Admin address of the running server, e.g. http://127.0.0.1:8053 [default: the one in the
+    /// configuration].
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    server: Option<String>,
+    #[command(flatten)]
+    files: Files,
+}
+
+impl Resume {
+    /// Returns the held regions of the service at the running server, and prints its answer.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        let url = match &self.server {
+            Some(url) => url.clone(),
+            None => admin_url(&self.files)?,
+        };
+        let region = match &self.region {
+            Some(region) => format!("&region={}", percent_encode(region)),
+            None => String::new(),
+        };
+        let format = if self.json { "json" } else { "text" };
+        let service = percent_encode(&self.service);
+        let path = format!("/resume?service={service}{region}&format={format}");
+        let answer = post(&url, &path)?;
+        print_line!("{}", answer.trim_end());
+        Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Where the server of this configuration is asked from its own host.
-pub(super) fn admin_url(config: &Path) -> Result<String, String> {
-    let outcome = loader::load(config);
-    let Some(loaded) = outcome.loaded else {
-        return Err(render_text(
-            &outcome.diagnostics,
-            &outcome.sources,
-            has_color(&std::io::stderr()),
-        ));
-    };
-    let admin = loaded
-        .config
-        .admin
-        .ok_or("the configuration has no [admin] listen: name the server with --server URL")?;
-    let host = match admin.listen.ip() {
+/// URL at which a server with these files is reached from its own host.
+fn admin_url(files: &Files) -> Result<String, Reason> {
+    let config = files::config(&files.config()?)?;
+    let listen = config.admin.ok_or(Reason::NoAdmin)?.listen;
+    let host = match listen.ip() {
         IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         address => address,
     };
-    Ok(format!(
-        "http://{}",
-        SocketAddr::new(host, admin.listen.port())
-    ))
+    Ok(format!("http://{}", SocketAddr::new(host, listen.port())))
 }

@@ -1,33 +1,53 @@
 //! `meridian serve`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::error::Error;
+use super::files::Files;
 use crate::allocator;
+use crate::config::is_node_name;
 use crate::daemon::{self, Hooks};
 use crate::loader;
 use crate::log;
 
-/// The time for which the end waits for the reader of the log.
+/// The time for which the process waits at its end for the reader of the log.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-pub(super) fn run(config: &Path, first_units: bool, node: Option<String>) -> ExitCode {
-    if let Err(why) = super::log::start() {
-        eprintln!("meridian serve: {why}");
-        return ExitCode::from(2);
-    }
-    if let Some(node) = node {
-        loader::name_node(node);
-    }
-    allocator::map_large_vectors();
-    let ended = daemon::run(config, first_units, Hooks::default());
-    log::flush(LAST_LINES);
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
+/// Options of `meridian serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// Give every unit without recorded state the owner named in the zone file, immediately, as
+    /// epoch 1. For a zone's first start only: after lost state this may reuse an epoch.
+    #[arg(long)]
+    init_units: bool,
+    /// Name of this node. Overrides [server] node, so that several hosts can share their files.
+    #[arg(long, value_name = "NAME", value_parser = parse_node)]
+    node: Option<String>,
+    #[command(flatten)]
+    files: Files,
+}
+
+impl Serve {
+    /// Serves until SIGTERM or SIGINT.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        let config = self.files.config()?;
+        super::log::start()?;
+        if let Some(node) = self.node {
+            loader::name_node(node);
         }
+        allocator::map_large_vectors();
+        let ended = daemon::run(&config, self.init_units, Hooks::default());
+        log::flush(LAST_LINES);
+        ended?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn parse_node(text: &str) -> Result<String, &'static str> {
+    if is_node_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("a node name has up to 64 letters, digits and punctuation, without spaces")
     }
 }

@@ -1,6 +1,6 @@
 //! Tables and figures for people.
 
-/// How a column stands.
+/// Alignment of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
     /// Text.
@@ -9,35 +9,45 @@ pub(super) enum Column {
     Right,
 }
 
-/// The lines of a table whose cells are `rows`, the heads of the columns first; two blanks lie between columns. A column that
-/// is empty but for its head is left out.
+/// Lines of a table whose cells are `rows`, the heads of the columns first; two blanks lie between
+/// columns. A column that is empty but for its head is left out.
 pub(super) fn lines(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
-    let is_used = |column: usize| rows.iter().skip(1).any(|row| !row[column].is_empty());
-    let used: Vec<usize> = (0..columns.len())
-        .filter(|column| is_used(*column))
-        .collect();
-    let length = |cell: &String| cell.chars().count();
-    let width = |column: &usize| {
-        rows.iter()
-            .map(|row| length(&row[*column]))
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = used.iter().map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = used
-            .iter()
-            .zip(&widths)
-            .map(|(column, width)| match columns[*column] {
-                Column::Left => format!("{:<width$}", row[*column]),
-                Column::Right => format!("{:>width$}", row[*column]),
-            });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
+    let mut used = Vec::new();
+    for column in 0..columns.len() {
+        if rows.iter().skip(1).any(|row| !row[column].is_empty()) {
+            used.push((column, width(rows, column)));
+        }
+    }
+    let mut lines = Vec::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, width) in &used {
+            let cell = &row[*column];
+            let padded = match columns[*column] {
+                Column::Left => format!("{cell:<width$}  "),
+                Column::Right => format!("{cell:>width$}  "),
+            };
+            line += &padded;
+        }
+        lines.push(line.trim_end().to_owned());
+    }
+    lines
 }
 
-/// A share, 0 … 1, as a percentage with at most one digit after the point.
+fn width(rows: &[Vec<String>], column: usize) -> usize {
+    let widths = rows.iter().map(|row| row[column].chars().count());
+    widths.max().unwrap_or(0)
+}
+
+/// The same lines, two blanks further right.
+pub(super) fn indent(mut lines: Vec<String>) -> Vec<String> {
+    for line in &mut lines {
+        line.insert_str(0, "  ");
+    }
+    lines
+}
+
+/// Percentage of a share, 0 … 1, with at most one digit after the point.
 pub(super) fn percent(share: f64) -> String {
     match share {
         // Sums of shares are not exact to the last bit.
@@ -48,7 +58,7 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
-/// `1 name`, `2 names`, `3 losses`.
+/// Number of things in words: `1 name`, `2 names`, `3 losses`.
 pub(super) fn count(number: usize, word: &str) -> String {
     let ending = match number {
         1 => "",
@@ -58,7 +68,7 @@ pub(super) fn count(number: usize, word: &str) -> String {
     format!("{number} {word}{ending}")
 }
 
-/// At most `most` of `words`, with commas between them, and how many more there are.
+/// At most `most` of `words`, with commas between them, and the number of the others.
 pub(super) fn list(words: &[String], most: usize) -> String {
     let shown = words
         .iter()

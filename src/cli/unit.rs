@@ -1,50 +1,46 @@
 //! `meridian unit`: asks a running server by its control socket.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::local::{Place, by_server, headed, look, show, tell};
+use super::error::{Error, Reason};
+use super::local::{Place, by_server, headed, look, request};
 use super::table::{self, Column};
 use crate::control::{UnitStatus, UnitsStatus, percent_encode};
 
-/// Every unit, or those of one service, as a table or as JSON.
-pub(super) fn list(service: Option<&str>, as_json: bool, place: Place) -> ExitCode {
-    let listed = look::<UnitsStatus>(place, "/units").and_then(|mut all| {
-        if let Some(service) = service {
-            let same = |name: &str| {
-                name.trim_end_matches('.')
-                    .eq_ignore_ascii_case(service.trim_end_matches('.'))
-            };
-            all.iter_mut().for_each(|(_, status)| {
-                status
-                    .units
-                    .retain(|unit| same(&unit.unit) || same(&unit.service))
-            });
-            if all.iter().all(|(_, status)| status.units.is_empty()) {
-                return Err(format!(
-                    "there is no unit {service}, and no service of that name with route = \"unit\""
-                ));
-            }
+/// Prints every unit, or those of one service, as tables or as JSON.
+pub(super) fn list(service: Option<&str>, as_json: bool, place: Place) -> Result<ExitCode, Error> {
+    let mut listed = look::<UnitsStatus>(place, "/units")?;
+    if let Some(service) = service {
+        let mut found = 0;
+        for (_, status) in &mut listed {
+            status
+                .units
+                .retain(|unit| is_same(&unit.unit, service) || is_same(&unit.service, service));
+            found += status.units.len();
         }
-        Ok(all)
-    });
-    let shown = |all: Vec<(PathBuf, UnitsStatus)>| {
-        if as_json {
-            let values = all
-                .into_iter()
-                .map(|(socket, status)| (socket, json!(status)))
-                .collect();
-            return format!("{:#}", by_server(values));
+        if found == 0 {
+            return Err(Reason::NoUnit(service.to_owned()).into());
         }
-        headed(
-            &all.into_iter()
-                .map(|(socket, status)| (socket, table(&status)))
-                .collect::<Vec<_>>(),
-        )
-    };
-    show("unit list", listed.map(shown))
+    }
+    let (mut values, mut texts) = (Vec::new(), Vec::new());
+    for (socket, status) in listed {
+        texts.push((socket.clone(), table(&status)));
+        values.push((socket, json!(status)));
+    }
+    if as_json {
+        print_line!("{:#}", by_server(values));
+    } else {
+        print_line!("{}", headed(&texts));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// True when both texts are the same name, a final dot and upper case aside.
+fn is_same(name: &str, other: &str) -> bool {
+    name.trim_end_matches('.')
+        .eq_ignore_ascii_case(other.trim_end_matches('.'))
 }
 
 /// Moves a unit to a region.
@@ -54,22 +50,27 @@ pub(super) fn move_unit(
     force: bool,
     as_json: bool,
     place: Place,
-) -> ExitCode {
+) -> Result<ExitCode, Error> {
     let path = format!(
         "/units/move?unit={}&region={}&force={force}",
         percent_encode(unit),
         percent_encode(region)
     );
-    tell("unit move", place, &path, as_json)
+    request(place, &path, as_json)
 }
 
-/// Gives units of which nothing is known their owners.
-pub(super) fn init(service: &str, epoch: u64, as_json: bool, place: Place) -> ExitCode {
+/// Gives units without recorded state their owners.
+pub(super) fn init(
+    service: &str,
+    epoch: u64,
+    as_json: bool,
+    place: Place,
+) -> Result<ExitCode, Error> {
     let path = format!(
         "/units/init?service={}&epoch={epoch}",
         percent_encode(service)
     );
-    tell("unit init", place, &path, as_json)
+    request(place, &path, as_json)
 }
 
 /// A row for each unit.

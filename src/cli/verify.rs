@@ -1,64 +1,94 @@
 //! `meridian verify`.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::error::Error;
+use super::files::Files;
+use super::table::count;
 use super::terminal::has_color;
 use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::diag::{At, Diagnostics, render_json, render_text};
 use crate::loader::{self, Removed};
-use crate::model::WallTime;
+use crate::model::{Service, WallTime};
 use crate::publisher::{UnitRecords, compare_units};
 use crate::simulate::run_tests;
 use crate::state::{self, UNITS_FILE, Unusable, peek_units};
 
-pub(super) fn run(config: &Path, json: bool) -> ExitCode {
-    let built = loader::build(config);
-    let (mut diagnostics, sources) = (built.diagnostics, built.sources);
-    let (mut tests, mut unseen) = (0, None);
-    if let Some(dataset) = built.dataset {
-        unseen = check_state(config, &dataset.config, &mut diagnostics).err();
-        check_removed(config, &dataset, &mut diagnostics);
-        tests = run_tests(&Arc::new(dataset), &mut diagnostics);
-    }
-    diagnostics.sort();
-    if json {
-        let mut object = render_json(&diagnostics);
-        object["tests"] = tests.into();
-        object["unseen"] = unseen.into();
-        say!("{object:#}");
-    } else {
-        say!(
-            "{}",
-            render_text(&diagnostics, &sources, has_color(&std::io::stdout())).trim_end()
-        );
-        if !diagnostics.has_errors() {
-            say!(
-                "{} is good; {tests} routing test{} passed",
-                config.display(),
-                if tests == 1 { "" } else { "s" }
-            );
-            unseen.iter().for_each(|unseen| say!("{unseen}"));
+/// Options of `meridian verify`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    files: Files,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    /// Checks the files, and prints every diagnostic. Fails where one of them is an error.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        let config = self.files.config()?;
+        let built = loader::build(&config);
+        let (mut diagnostics, sources) = (built.diagnostics, built.sources);
+        let (mut tests, mut unseen) = (0, None);
+        if let Some(dataset) = built.dataset {
+            unseen = check_state(&config, &dataset.config, &mut diagnostics).err();
+            check_removed(&config, &dataset, &mut diagnostics);
+            tests = run_tests(&Arc::new(dataset), &mut diagnostics);
         }
-    }
-    if diagnostics.has_errors() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
+        diagnostics.sort();
+        let failed = diagnostics.has_errors();
+        if self.json {
+            let mut object = render_json(&diagnostics);
+            object["tests"] = tests.into();
+            object["unseen"] = unseen.map(|unseen| unseen.to_string()).into();
+            print_line!("{object:#}");
+        } else {
+            let text = render_text(&diagnostics, &sources, has_color(&std::io::stdout()));
+            print_line!("{}", text.trim_end());
+            if !failed {
+                print_line!(
+                    "{} is good; {} passed",
+                    config.display(),
+                    count(tests, "routing test")
+                );
+                if let Some(unseen) = unseen {
+                    print_line!("{unseen}");
+                }
+            }
+        }
+        if failed {
+            Ok(ExitCode::FAILURE)
+        } else {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
-/// Says what a reload would refuse, where the files that were accepted last can be read.
+/// State directory that this user may not read, so that `verify` cannot check it.
+#[derive(Debug)]
+struct Unseen(PathBuf);
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "overrides and unit ownership not checked: this user may not read the state directory \
+             {}; run `sudo meridian verify` to check them",
+            self.0.display()
+        )
+    }
+}
+
+/// Warns of removals that a reload would refuse, where the files accepted last can be read.
 fn check_removed(config: &Path, new: &Dataset, out: &mut Diagnostics) {
-    let state = state::state_directory(new.config.server.state.clone())
-        .filter(|state| state::objection(state).is_none());
-    let last = state
-        .and_then(|state| state::load_last_good(&state).ok())
-        .map(|kept| loader::build_copies(&kept.config, kept.files))
-        .and_then(|built| built.dataset);
-    let Some(last) = last else { return };
+    let Some(last) = last_accepted(new) else {
+        return;
+    };
     let mut refused = Diagnostics::default();
     Removed::between(&last, new).refuse(new.config.server.max_removed, config, &mut refused);
     for refusal in refused.iter() {
@@ -72,106 +102,117 @@ fn check_removed(config: &Path, new: &Dataset, out: &mut Diagnostics) {
     }
 }
 
-/// Says what a start would find wrong with the state directory, and of which units nothing is known: nobody owns them when the
-/// server starts. The error says what this user may not look at.
-fn check_state(path: &Path, config: &Config, out: &mut Diagnostics) -> Result<(), String> {
-    let hidden = |place: &Path| {
-        format!(
-            "not looked at, since this user may not: overrides and units in the state directory {}; `sudo meridian verify` does",
-            place.display()
-        )
+fn last_accepted(new: &Dataset) -> Option<Dataset> {
+    let state = state::state_directory(new.config.server.state.clone())?;
+    if state::objection(&state).is_some() {
+        return None;
+    }
+    let kept = state::load_last_good(&state).ok()?;
+    loader::build_copies(&kept.config, kept.files).dataset
+}
+
+/// Warns of everything in the state directory that a start would object to, and of units without
+/// recorded state: nobody owns them when the server starts.
+fn check_state(path: &Path, config: &Config, out: &mut Diagnostics) -> Result<(), Unseen> {
+    let Some(state) = state::state_directory(config.server.state.clone()) else {
+        if state::is_default_state_hidden() {
+            return Err(Unseen(state::DEFAULT_STATE.into()));
+        }
+        check_units(config, None, &UnitRecords::default(), out);
+        return Ok(());
     };
-    let state = state::state_directory(config.server.state.clone());
-    if state.is_none() && state::is_default_state_hidden() {
-        return Err(hidden(Path::new(state::DEFAULT_STATE)));
-    }
-    let at = || At::file(path.display().to_string());
-    let mut records = Ok(Default::default());
-    if let Some(state) = &state {
-        if let Some(why) = state::objection(state) {
-            out.warning(
-                "bad-state-directory",
-                at(),
-                "server.state",
-                format!("{why}; the server will use nothing in it"),
-            )
+    let at = At::file(path.display().to_string());
+    if let Some(objection) = state::objection(&state) {
+        let message = format!("{objection}; the server will not use anything in it");
+        out.warning("bad-state-directory", at, "server.state", message)
             .hint(
-                "until it is mended the server is not ready, answers no unit and takes no override",
+                "until this is fixed, the server is not ready, answers for no unit and accepts no \
+                 override",
             );
-            return Ok(());
-        }
-        records = peek_units(state);
-        let found = state::load_overrides(state, WallTime::default());
-        if found.is_hidden || matches!(&records, Err(Unusable::Forbidden(_))) {
-            return Err(hidden(state));
-        }
-        if let Some(why) = found.lost {
-            out.warning("lost-overrides", at(), "server.state", format!("{why}; the server will not be ready")).hint(
-                "mend or bring back the file before it starts, or `meridian overrides --accept-loss` on the running server",
-            );
-        }
+        return Ok(());
     }
-    check_units(
-        config,
-        state.map(|state| state.join(UNITS_FILE)).as_deref(),
-        records,
-        out,
-    );
+    let records = peek_units(&state);
+    let overrides = state::load_overrides(&state, WallTime::default());
+    if overrides.is_hidden || matches!(&records, Err(Unusable::Forbidden(_))) {
+        return Err(Unseen(state));
+    }
+    if let Some(lost) = overrides.lost {
+        let message = format!("{lost}; the server will not be ready");
+        out.warning("lost-overrides", at, "server.state", message)
+            .hint(
+                "repair or restore the file before the server starts, or run `meridian overrides \
+                 --accept-loss` once it runs",
+            );
+    }
+    let place = state.join(UNITS_FILE);
+    match records {
+        Ok(records) => check_units(config, Some(&place), &records, out),
+        Err(unusable) => warn_unusable(config, &place, &unusable, out),
+    }
     Ok(())
+}
+
+/// First unit of each service with units: the place of a warning about the service.
+fn first_units(config: &Config) -> impl Iterator<Item = &Service> {
+    let services = config.services.iter();
+    services.filter(|service| service.unit.as_ref().is_some_and(|unit| unit.index == 0))
+}
+
+fn warn_unusable(config: &Config, place: &Path, unusable: &Unusable, out: &mut Diagnostics) {
+    let Some(first) = first_units(config).next() else {
+        return;
+    };
+    let message = format!(
+        "{} {unusable}; the server will fence every unit",
+        place.display()
+    );
+    out.warning("units-without-state", first.at.clone(), "services", message)
+        .hint("repair or restore the file before the server starts");
 }
 
 fn check_units(
     config: &Config,
     place: Option<&Path>,
-    records: Result<UnitRecords, Unusable>,
+    records: &UnitRecords,
     out: &mut Diagnostics,
 ) {
-    // One warning a service, where it begins.
-    let firsts: Vec<_> = config
-        .services
-        .iter()
-        .filter(|service| service.unit.as_ref().is_some_and(|unit| unit.index == 0))
-        .collect();
-    let records = match records {
-        Ok(records) => records,
-        Err(why) => {
-            if let (Some(first), Some(place)) = (firsts.first(), place) {
-                let message = format!("{} {why}; every unit will be fenced", place.display());
-                out.warning("units-without-state", first.at.clone(), "services", message)
-                    .hint("mend the file, or bring it back, before the server starts");
-            }
-            return;
-        }
-    };
-    let (unknown, others) = compare_units(config, &records);
-    for service in firsts {
-        let rules = &service.unit.as_ref().expect("it is a unit").rules;
-        let suffix = rules.service.to_lowercase().to_string();
-        let within = |name: &&String| **name == suffix || name.ends_with(&format!(".{suffix}"));
-        let count = unknown.iter().filter(within).count();
-        if count == 0 {
+    let (unknown, others) = compare_units(config, records);
+    for service in first_units(config) {
+        let Some(unit) = &service.unit else { continue };
+        let suffix = unit.rules.service.to_lowercase().to_string();
+        let below = format!(".{suffix}");
+        let missing = unknown
+            .iter()
+            .filter(|name| **name == suffix || name.ends_with(&below))
+            .count();
+        if missing == 0 {
             continue;
         }
-        let others = if others.is_empty() {
-            String::new()
-        } else {
-            format!(", which is of {} others", others.len())
-        };
+        let all = unit.rules.count;
         let (message, hint) = match place {
-            Some(place) => (
-                format!(
-                    "nothing is known of {count} of {} units in {}{others}",
-                    rules.count,
-                    place.display()
-                ),
-                "they are fenced until `meridian unit init`; on the first start of a zone, `meridian serve --init-units` does it",
-            ),
+            Some(place) => {
+                let others = match others.len() {
+                    0 => String::new(),
+                    others => format!("; the file has {} that no zone has", count(others, "unit")),
+                };
+                (
+                    format!(
+                        "{} has no record of {missing} of the {all} units of {}{others}",
+                        place.display(),
+                        unit.rules.service
+                    ),
+                    "the units are fenced until `meridian unit init`; on the first start of a \
+                     zone, `meridian serve --init-units` gives them their owners",
+                )
+            }
             None => (
                 format!(
-                    "without a state directory the {count} units of {} are fenced for ever",
-                    rules.service
+                    "without a state directory, {} of {} stay fenced for ever",
+                    count(missing, "unit"),
+                    unit.rules.service
                 ),
-                "name one in [server] state; the systemd unit has /var/lib/meridian, which its first start makes",
+                "name a state directory in [server] state; the systemd unit provides \
+                 /var/lib/meridian from its first start on",
             ),
         };
         out.warning(

@@ -1,98 +1,109 @@
 //! `meridian why`.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::terminal::has_color;
+use super::error::{Error, Reason};
+use super::files::Files;
 use crate::answer::explain;
-use crate::diag::render_text;
+use crate::control::{self, percent_encode};
 use crate::dns::{Name, Prefix, RrType};
-use crate::loader;
 use crate::model::WallTime;
 use crate::simulate::{part, what_if};
 
-/// What is asked.
-pub(super) struct Question {
-    /// A name, taken as absolute.
-    pub(super) name: String,
-    /// A type.
-    pub(super) rtype: Option<RrType>,
-    /// The client.
-    pub(super) client: Prefix,
-    /// What is taken as down: regions, metros, labels, endpoints.
-    pub(super) down: Vec<String>,
-    /// What is taken as drained: regions, metros, labels.
-    pub(super) drained: Vec<String>,
+/// Options of `meridian why`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Why {
+    /// Name to ask for, e.g. www.gtm.example.
+    name: String,
+    /// Record type to ask for [default: the address family that the service has].
+    #[arg(value_parser = parse_type)]
+    rtype: Option<RrType>,
+    /// Address or prefix of the client, e.g. 203.0.113.0/24.
+    #[arg(long, value_name = "IP[/LEN]")]
+    client: Prefix,
+    /// Regions, metros, labels (KEY:VALUE) and endpoints to assume down, separated by commas;
+    /// everything else is assumed up.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "NAME",
+        conflicts_with = "server"
+    )]
+    down: Vec<String>,
+    /// Regions, metros and labels (KEY:VALUE) to assume drained, separated by commas.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "NAME",
+        conflicts_with = "server"
+    )]
+    drained: Vec<String>,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// Ask a running server at its admin address, e.g. http://127.0.0.1:8053: it knows the current
+    /// health.
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    server: Option<String>,
+    #[command(flatten)]
+    files: Files,
 }
 
-/// Explains from the files, with everything up but what is named.
-pub(super) fn from_files(question: &Question, config: &Path, json: bool) -> ExitCode {
-    let built = loader::build(config);
-    let Some(dataset) = built.dataset else {
-        eprint!(
-            "{}",
-            render_text(
-                &built.diagnostics,
-                &built.sources,
-                has_color(&std::io::stderr())
-            )
+impl Why {
+    /// Explains the answer from the files, or has a running server explain it.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        match &self.server {
+            Some(url) => print_line!("{}", self.ask_server(url)?.trim_end()),
+            None => self.explain_files()?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Explains from the files, with everything up but what `--down` and `--drained` name.
+    fn explain_files(&self) -> Result<(), Reason> {
+        let dataset = self.files.dataset()?;
+        let name = Name::from_text(&self.name, Some(&Name::root()))
+            .map_err(|error| Reason::BadName(self.name.clone(), error))?;
+        let down = part(&dataset.config, &self.down)
+            .map_err(|unknown| Reason::from(unknown).of_option("--down"))?;
+        let drained = part(&dataset.config, &self.drained)
+            .map_err(|unknown| Reason::from(unknown).of_option("--drained"))?;
+        if !drained.endpoints.is_empty() {
+            return Err(Reason::DrainedEndpoint.of_option("--drained"));
+        }
+        let explanation = explain(
+            &what_if(&Arc::new(dataset), &down, &drained.regions),
+            &name,
+            self.rtype,
+            self.client,
+            0,
+            WallTime::default(),
         );
-        return ExitCode::FAILURE;
-    };
-    let name = match Name::from_text(&question.name, Some(&Name::root())) {
-        Ok(name) => name,
-        Err(why) => return fail(&format!("{}: {why}", question.name)),
-    };
-    let down = match part(&dataset.config, &question.down) {
-        Ok(down) => down,
-        Err(why) => return fail(&format!("--down: {why}")),
-    };
-    let drained = match part(&dataset.config, &question.drained) {
-        Ok(drained) if drained.endpoints.is_empty() => drained.regions,
-        Ok(_) => {
-            return fail("--drained: regions, metros and labels are drained here, no endpoints");
+        if self.json {
+            print_line!("{:#}", explanation.json());
+        } else {
+            print_line!("{}", explanation.lines().join("\n"));
         }
-        Err(why) => return fail(&format!("--drained: {why}")),
-    };
-    let dataset = Arc::new(dataset);
-    let explanation = explain(
-        &what_if(&dataset, &down, &drained),
-        &name,
-        question.rtype,
-        question.client,
-        0,
-        WallTime::default(),
-    );
-    if json {
-        say!("{:#}", explanation.json());
-    } else {
-        say!("{}", explanation.lines().join("\n"));
+        Ok(())
     }
-    ExitCode::SUCCESS
-}
 
-/// Asks a running server through its admin address.
-pub(super) fn ask_server(question: &Question, url: &str, json: bool) -> ExitCode {
-    let kind = question
-        .rtype
-        .map_or_else(String::new, |rtype| format!("&type={rtype}"));
-    let format = if json { "json" } else { "text" };
-    let path = format!(
-        "/why?name={}&client={}{kind}&format={format}",
-        crate::control::percent_encode(&question.name),
-        question.client
-    );
-    match crate::control::get(url, &path) {
-        Ok(body) => {
-            say!("{}", body.trim_end());
-            ExitCode::SUCCESS
-        }
-        Err(why) => fail(&why),
+    /// Has the running server at `url` explain, through its admin address.
+    fn ask_server(&self, url: &str) -> Result<String, Reason> {
+        let rtype = match self.rtype {
+            Some(rtype) => format!("&type={rtype}"),
+            None => String::new(),
+        };
+        let path = format!(
+            "/why?name={}&client={}{rtype}&format={}",
+            percent_encode(&self.name),
+            self.client,
+            if self.json { "json" } else { "text" }
+        );
+        Ok(control::get(url, &path)?)
     }
 }
 
-fn fail(message: &str) -> ExitCode {
-    eprintln!("meridian why: {message}");
-    ExitCode::FAILURE
+fn parse_type(text: &str) -> Result<RrType, &'static str> {
+    text.parse().map_err(|()| "not a DNS record type")
 }

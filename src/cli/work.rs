@@ -1,4 +1,4 @@
-//! Work on every core, with a bar that tells how far it is.
+//! Work on every core, with a progress bar.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,13 +10,13 @@ use super::terminal::is_smart;
 
 /// Work that takes less than this shows no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often the bar moves.
+/// Time between two steps of the bar.
 const STEP: Duration = Duration::from_millis(200);
-/// How long the bar is, in characters.
+/// Length of the bar, in characters.
 const LENGTH: usize = 40;
 
-/// Does `work` for 0 … `count` − 1 on every core, and hands each result to `each`, in that order. On a terminal a bar on standard
-/// error shows how many `what` are done.
+/// Does `work` for 0 … `count` − 1 on every core, and hands each result to `each`, in that order. On
+/// a terminal, a bar on standard error shows the number of `what` done.
 pub(super) fn in_parallel<T: Send>(
     count: usize,
     what: &str,
@@ -25,6 +25,7 @@ pub(super) fn in_parallel<T: Send>(
 ) {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
+    // Bounded, so that fast workers do not pile up results faster than `each` can take them.
     let (sender, receiver) = sync_channel(64);
     let mut bar = Bar {
         began: Instant::now(),
@@ -44,6 +45,7 @@ pub(super) fn in_parallel<T: Send>(
                 }
             });
         }
+        // The channel is disconnected, and the loop ends, once the last worker drops its sender.
         drop(sender);
         let (mut waiting, mut done) = (BTreeMap::new(), 0);
         loop {
@@ -66,7 +68,7 @@ pub(super) fn in_parallel<T: Send>(
 
 struct Bar<'w> {
     began: Instant,
-    /// When it last moved, once it is there.
+    /// Time of its last step, once it is visible.
     shown: Option<Instant>,
     count: usize,
     what: &'w str,
@@ -75,9 +77,10 @@ struct Bar<'w> {
 impl Bar<'_> {
     fn show(&mut self, done: usize) {
         let now = Instant::now();
-        let due = self
-            .shown
-            .map_or(now - self.began >= PATIENCE, |shown| now - shown >= STEP);
+        let due = match self.shown {
+            Some(shown) => now - shown >= STEP,
+            None => now - self.began >= PATIENCE,
+        };
         if due && is_smart(&std::io::stderr()) {
             self.shown = Some(now);
             let _ = write!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::diag::suggestion;
+use crate::diag::UnknownName;
 use crate::model::{Part, Region, RegionId, regions_named};
 
 /// Regions that are lost together.
@@ -26,20 +26,19 @@ impl Loss {
         }
     }
 
-    /// The regions or labels that `text` names, with commas between them, lost at once. The error is a sentence about the first
-    /// that there is not.
-    pub fn named(regions: &[Region], text: &str) -> Result<Loss, String> {
+    /// The regions or labels that `text` names, separated by commas and lost at once. The error is
+    /// the first name that does not exist.
+    pub fn named(regions: &[Region], text: &str) -> Result<Loss, UnknownName> {
+        let names: Vec<&str> = text.split(',').map(str::trim).collect();
         let mut lost = BTreeSet::new();
-        for name in text.split(',').map(str::trim) {
+        for name in &names {
             let named = regions_named(ids(regions), name);
             if named.is_empty() {
                 let known = regions.iter().map(|region| region.name.as_str());
-                let hint = suggestion(name, known);
-                return Err(format!("there is no region, metro or label {name}{hint}"));
+                return Err(UnknownName::new("region, metro or label", *name, known));
             }
             lost.extend(named);
         }
-        let names: Vec<&str> = text.split(',').map(str::trim).collect();
         Ok(Loss::new(names.join(" + "), lost, regions))
     }
 
@@ -91,7 +90,8 @@ pub fn losses(regions: &[Region], pairs: bool) -> Vec<Loss> {
     all
 }
 
-fn ids(regions: &[Region]) -> impl Iterator<Item = (RegionId, &Region)> + Clone {
+/// Every region with its id.
+pub(super) fn ids(regions: &[Region]) -> impl Iterator<Item = (RegionId, &Region)> + Clone {
     regions
         .iter()
         .enumerate()

@@ -1,6 +1,7 @@
 //! What losses do to the clients of a service.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde_json::{Value, json};
 
@@ -250,26 +251,57 @@ pub enum Condition {
     Moves(f64),
 }
 
+/// Text that is no [`Condition`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadCondition {
+    /// The text is none of the conditions.
+    Unknown,
+    /// The share of `moves>` cannot be read.
+    Share(BadShare),
+}
+
+impl fmt::Display for BadCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadCondition::Unknown => f.write_str("must be empty, over-capacity or moves>N%"),
+            BadCondition::Share(share) => share.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for BadCondition {}
+
+/// Text that is no share of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadShare(String);
+
+impl fmt::Display for BadShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is not a share of the clients, 0% to 100%", self.0)
+    }
+}
+
+impl std::error::Error for BadShare {}
+
 impl std::str::FromStr for Condition {
-    type Err = String;
+    type Err = BadCondition;
 
     /// Reads `empty`, `over-capacity`, `moves>30%`.
-    fn from_str(text: &str) -> Result<Condition, String> {
+    fn from_str(text: &str) -> Result<Condition, BadCondition> {
         match text {
             "empty" => Ok(Condition::Empty),
             "over-capacity" => Ok(Condition::OverCapacity),
             _ => {
-                let share = text.strip_prefix("moves>").map(read_share);
-                share
-                    .unwrap_or_else(|| Err("is not empty, over-capacity or moves>N%".to_owned()))
-                    .map(Condition::Moves)
+                let share = text.strip_prefix("moves>").ok_or(BadCondition::Unknown)?;
+                let share = read_share(share).map_err(BadCondition::Share)?;
+                Ok(Condition::Moves(share))
             }
         }
     }
 }
 
-impl std::fmt::Display for Condition {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Condition::Empty => f.write_str("empty"),
             Condition::OverCapacity => f.write_str("over-capacity"),
@@ -279,14 +311,12 @@ impl std::fmt::Display for Condition {
 }
 
 /// Reads a share of clients, `5%`, as 0 … 1.
-pub fn read_share(text: &str) -> Result<f64, String> {
-    let share = text
-        .strip_suffix('%')
-        .and_then(|number| number.trim().parse::<f64>().ok());
-    let share = share.filter(|share| (0.0..=100.0).contains(share));
-    share
-        .map(|share| share / 100.0)
-        .ok_or_else(|| format!("{text} is not a share of the clients, 0% to 100%"))
+pub fn read_share(text: &str) -> Result<f64, BadShare> {
+    let number = text.strip_suffix('%').unwrap_or_default().trim();
+    match number.parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
+        _ => Err(BadShare(text.to_owned())),
+    }
 }
 
 impl Condition {

@@ -464,6 +464,7 @@ fn capacity_is_that_of_the_regions_left() {
     assert!(
         Loss::named(&dataset.config.regions, "g")
             .unwrap_err()
+            .to_string()
             .starts_with("there is no region, metro or label g")
     );
 }

@@ -262,7 +262,7 @@ fn why_explains_to_people() {
         "192.0.2.10",
     ]);
     assert!(
-        endpoint.code == Some(1) && endpoint.stderr.contains("no endpoints"),
+        endpoint.code == Some(1) && endpoint.stderr.contains("not endpoints"),
         "{endpoint:?}"
     );
     let bad = why(&["www..example", "--client", "10.1.2.3"]);
@@ -399,7 +399,7 @@ fn a_terminal_without_colour_gets_none() {
 fn a_missing_configuration_names_every_place_that_was_tried() {
     let site = Site::new();
     std::fs::create_dir(site.path("empty")).unwrap();
-    let there = "neither ./meridian.toml nor /etc/meridian/meridian.toml is there; name one by --config FILE";
+    let there = "neither ./meridian.toml nor /etc/meridian/meridian.toml exists; name one with --config FILE";
     for (command, code) in [
         (&["verify"][..], 1),
         (&["serve"], 1),

@@ -29,7 +29,7 @@ fn the_demo_serves_fails_and_heals_a_region_by_key_and_ends() {
         demo.args(["demo", "--listen", &listen.to_string()])
             .stdin(stdin);
         let mut demo = Process::spawn(&mut demo);
-        demo.wait_log("Keys: 1 fails or heals dublin", 0);
+        demo.wait_log("Keys: 1, 2 and 3 fail or heal", 0);
         demo
     };
 
@@ -83,7 +83,7 @@ fn the_demo_serves_fails_and_heals_a_region_by_key_and_ends() {
     demo.stdin().write_all(b"1").unwrap();
     let said = demo.wait_log("127.0.0.11 (dublin) -> 127.0.0.12 (ashburn)", said);
     let log = demo.log();
-    for line in shown("dublin (127.0.0.11) fails now").lines() {
+    for line in shown("dublin (127.0.0.11) is failing").lines() {
         // But for the time, it is said so.
         let words = line.split_once(" s  ").map_or(line, |(_, words)| words);
         assert!(log.contains(words), "README shows {line}\n{log}");
@@ -93,8 +93,8 @@ fn the_demo_serves_fails_and_heals_a_region_by_key_and_ends() {
     let said = demo.wait_log("127.0.0.12 (ashburn) -> 127.0.0.11 (dublin)", said);
     assert_eq!(www(), "127.0.0.11\n");
     demo.stdin().write_all(b"22").unwrap();
-    let said = demo.wait_log("ashburn (127.0.0.12) fails now", said);
-    demo.wait_log("ashburn (127.0.0.12) works again", said);
+    let said = demo.wait_log("ashburn (127.0.0.12) is failing", said);
+    demo.wait_log("ashburn (127.0.0.12) is healthy again", said);
     // The addresses are taken now: a second demo ends, in words.
     let done = run(
         Path::new("/"),

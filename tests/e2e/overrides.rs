@@ -242,7 +242,7 @@ fn reasons_and_times_that_nobody_can_mean_are_refused() {
         let refused = drain("x", &["--for", shortest]);
         assert_eq!(refused.code, Some(2));
         assert!(
-            refused.stderr.contains("an override holds for 1s at least"),
+            refused.stderr.contains("an override holds for at least 1s"),
             "{}",
             refused.stderr
         );
@@ -630,7 +630,7 @@ fn the_commands_find_the_server_of_the_shipped_unit_without_being_told_where() {
         ];
         refused(
             inside(&nobody, Path::new("/"), &drain),
-            "/var/lib/meridian is not for this user: be root (sudo)",
+            "this user may not read /var/lib/meridian: run the command as root (sudo)",
         );
         fs::set_permissions(site.directory(), fs::Permissions::from_mode(0o755)).unwrap();
         let config = site.path("meridian.toml").display().to_string();
@@ -639,7 +639,7 @@ fn the_commands_find_the_server_of_the_shipped_unit_without_being_told_where() {
             Path::new("/"),
             &["verify", "--config", &config],
         ));
-        let unseen = "not looked at, since this user may not: overrides and units in the state directory /var/lib/meridian";
+        let unseen = "overrides and unit ownership not checked: this user may not read the state directory /var/lib/meridian";
         assert!(
             verified.contains("is good; ") && verified.contains(unseen),
             "{verified}"

@@ -124,8 +124,8 @@ fn a_service_shows_a_row_for_each_use_of_a_check() {
          ashburn NET.12 web fail TIME the connection was refused\n\
          dublin NET.11 web pass TIME\n\
          tokyo NET.13 web pass TIME\n\
-         tokyo NET.14 - - - it has no check: always up\n\
-         tokyo NET.15 own - - it reports itself\n\
+         tokyo NET.14 - - - no check: always up\n\
+         tokyo NET.15 own - - reports itself\n\
          2 of 3 probes passed",
     );
     let json: Value = serde_json::from_str(
@@ -344,6 +344,7 @@ fn an_endpoint_reports_itself_over_http() {
             &site.net.admin_url(),
             &format!("/push?check=own&target={what}"),
         )
+        .map_err(|error| error.to_string())
     };
     let host = site.net.host(11);
     assert_eq!(
@@ -381,7 +382,7 @@ fn an_endpoint_reports_itself_over_http() {
     ] {
         let refused = report(what).unwrap_err();
         assert!(
-            refused.contains(&format!("says {status}")),
+            refused.contains(&format!("answered {status}")),
             "{what}: {refused}"
         );
     }
