@@ -21,7 +21,7 @@ mod server;
 mod services;
 mod zones;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -304,71 +304,60 @@ fn load_files(
 /// The sections of `meridian.toml`: a file with none of them is another one.
 const SECTIONS: &[&str] = &["server", "admin", "geo", "regions", "maps", "checks"];
 
-/// Says of a file without any section of `meridian.toml` what it is, as far as that is to be seen, and nothing of what it holds.
+/// Reports a file without any section of `meridian.toml`: its kind, as far as that is to be seen, and nothing of what it holds.
 fn refuse_config(document: &Document, out: &mut Diagnostics) {
-    let is_zone = document.has_key(zones::KEYS);
-    let is_master_file = || {
-        document
-            .text
-            .lines()
-            .any(|line| line.split_whitespace().any(|word| word == "SOA"))
-    };
-    let (what, hint) = if is_zone {
+    let (problem, hint) = if document.has_key(zones::KEYS) {
         (
-            "is a zone file",
-            "name the meridian.toml; its [server] zones names the directory of the zone files",
+            "is a zone file, not the configuration",
+            "name the meridian.toml; its [server] zones is the directory of the zone files",
         )
-    } else if is_master_file() {
+    } else if has_word(&document.text, "SOA") {
         (
-            "is a master file",
+            "is a master file, not the configuration",
             "name the meridian.toml; a zone file takes in a master file with records_file",
         )
     } else {
         (
-            "is no meridian.toml: it has none of its sections, so its text is not shown",
+            "is not a Meridian configuration: it has none of its sections, so its text is not shown",
             "name the file with [server], [regions] and [checks]",
         )
     };
-    let message = format!("{} {what}", document.file);
-    out.error(
-        "not-a-configuration",
-        At::file(document.file.clone()),
-        "",
-        message,
-    )
-    .hint(hint);
+    let message = format!("{} {problem}", document.file);
+    let at = At::file(document.file.clone());
+    out.error("not-a-configuration", at, "", message).hint(hint);
 }
 
-/// `[server] state` of a `meridian.toml` that may be broken everywhere else: where to look for the
-/// last good files. Relative to `directory`.
+fn has_word(text: &str, word: &str) -> bool {
+    text.split_whitespace().any(|other| other == word)
+}
+
+/// Finds `[server] state` in a `meridian.toml` that may be broken everywhere else: where the last good
+/// files are. Relative to `directory`.
 pub fn find_state(text: &str, directory: &Path) -> Option<PathBuf> {
-    let state = |text: &str| {
-        let (root, _) = toml::de::DeTable::parse_recoverable(text);
-        let state = root
-            .get_ref()
-            .get("server")?
-            .get_ref()
-            .get("state")?
-            .get_ref()
-            .as_str()?;
-        (!state.is_empty()).then(|| directory.join(state))
-    };
     // What is broken before the section, or after it, may swallow it: then it is read alone.
-    let alone = || {
-        let section = &text[text
-            .match_indices("[server]")
-            .find(|(i, _)| *i == 0 || text.as_bytes()[i - 1] == b'\n')?
-            .0..];
-        let end = section
-            .match_indices("\n[")
-            .next()
-            .map_or(section.len(), |(i, _)| i);
-        state(&section[..end])
-    };
-    state(text).or_else(alone)
+    let state = state_of(text).or_else(|| state_of(server_section(text)?))?;
+    Some(directory.join(state))
 }
 
-/// What `meridian.toml` says; a part that is wrong, and reported, is `None`.
+fn state_of(text: &str) -> Option<String> {
+    let (root, _) = toml::de::DeTable::parse_recoverable(text);
+    let server = root.get_ref().get("server")?;
+    let state = server.get_ref().get("state")?;
+    let state = state.get_ref().as_str()?;
+    (!state.is_empty()).then(|| state.to_owned())
+}
+
+/// The lines from `[server]` up to the next section.
+fn server_section(text: &str) -> Option<&str> {
+    let (start, _) = text
+        .match_indices("[server]")
+        .find(|(i, _)| *i == 0 || text.as_bytes()[i - 1] == b'\n')?;
+    let section = &text[start..];
+    let end = section.find("\n[").unwrap_or(section.len());
+    Some(&section[..end])
+}
+
+/// The sections of `meridian.toml`; a part that is wrong, and reported, is `None`.
 struct Main {
     server: Option<ServerSpec>,
     admin: Option<AdminSpec>,
@@ -382,85 +371,98 @@ struct Main {
     targets: Targets,
 }
 
-/// Reads every section of `meridian.toml`, and where the zone files are.
+/// Reads every section of `meridian.toml`, and the place of the zone files.
 fn read_main(
     mut root: Table<'_>,
     directory: &Path,
     source: &mut dyn Source,
     out: &mut Diagnostics,
 ) -> (Main, Option<server::Zones>) {
-    let section = root.table(out, "regions");
-    let (region_names, items) = names::collect(section, "region", "unknown-region", out);
-    let regions: Vec<_> = items
-        .iter()
-        .enumerate()
-        .map(|(i, item)| geography::region(region_names.name(i), item, out))
-        .collect();
-
-    let section = root.table(out, "maps");
-    let (map_names, items) = names::collect(section, "map", "unknown-map", out);
-    let read_map =
-        |(i, item): (usize, &Item<'_>)| geography::map(map_names.name(i), item, &region_names, out);
-    let maps: Vec<_> = items.iter().enumerate().map(read_map).collect();
-    if let Some(regions) = regions.iter().cloned().collect::<Option<Vec<Region>>>() {
-        for (map, item) in maps
-            .iter()
-            .zip(&items)
-            .filter_map(|(map, item)| Some((map.as_ref()?, item)))
-        {
-            geography::warn_without_coordinates(map, item, &regions, out);
-        }
-    }
+    let (region_names, regions) = read_regions(&mut root, out);
+    let (map_names, maps) = read_maps(&mut root, &region_names, &regions, out);
 
     let section = root.table(out, "checks");
     let (check_names, items) = names::collect(section, "check", "unknown-check", out);
     let mut files = checks::Files { directory, source };
-    let read_check =
-        |(i, item): (usize, &Item<'_>)| checks::check(check_names.name(i), item, &mut files, out);
-    let checks: Vec<_> = items.iter().enumerate().map(read_check).collect();
+    let mut checks = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        checks.push(checks::check(check_names.name(i), item, &mut files, out));
+    }
 
     let mut targets = Targets::default();
-    let sanity = |item: &Item<'_>, out: &mut Diagnostics| {
-        checks::sanity(item, &check_names, &checks, &mut targets, out)
-    };
     let host_name = files.source.host_name();
     let section = root.table_or_empty(out, "server");
+    // The list is one of checks: it is read by who knows them.
+    let read_sanity = |item: &Item<'_>, out: &mut Diagnostics| {
+        checks::sanity(item, &check_names, &checks, &mut targets, out)
+    };
     let server::Server {
         spec: server,
         listen,
         zones,
-    } = server::server(section, directory, host_name, sanity, out);
+    } = server::server(section, directory, host_name, read_sanity, out);
     if let Some(server) = &server {
-        let used: Vec<_> = server
-            .sanity
-            .iter()
-            .map(|target| targets.check(*target))
-            .collect();
+        let sanity = server.sanity.iter();
+        let used: Vec<_> = sanity.map(|target| targets.check(*target)).collect();
         checks::warn_unused_addresses(&items, &used, out);
     }
-    let admin = root
-        .table(out, "admin")
-        .and_then(|t| server::admin(t, &listen, out));
-    let geo = root
-        .table(out, "geo")
-        .map(|t| server::geo(t, directory, source, out))
-        .unwrap_or_default();
+    let admin = match root.table(out, "admin") {
+        Some(t) => server::admin(t, &listen, out),
+        None => None,
+    };
+    let geo = match root.table(out, "geo") {
+        Some(t) => server::geo(t, directory, source, out),
+        None => GeoSpec::default(),
+    };
     root.finish(out);
-    (
-        Main {
-            server,
-            admin,
-            geo,
-            region_names,
-            regions,
-            map_names,
-            maps,
-            check_names,
-            checks,
-            targets,
-        },
-        zones,
-    )
+    let main = Main {
+        server,
+        admin,
+        geo,
+        region_names,
+        regions,
+        map_names,
+        maps,
+        check_names,
+        checks,
+        targets,
+    };
+    (main, zones)
+}
+
+/// Reads `[regions.*]`; `None` stands for a region that is wrong and has been reported.
+fn read_regions(root: &mut Table<'_>, out: &mut Diagnostics) -> (Names, Vec<Option<Region>>) {
+    let section = root.table(out, "regions");
+    let (names, items) = names::collect(section, "region", "unknown-region", out);
+    let mut regions = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        regions.push(geography::region(names.name(i), item, out));
+    }
+    (names, regions)
+}
+
+/// Reads `[maps.*]`; `None` stands for a map that is wrong and has been reported.
+fn read_maps(
+    root: &mut Table<'_>,
+    region_names: &Names,
+    regions: &[Option<Region>],
+    out: &mut Diagnostics,
+) -> (Names, Vec<Option<MapSpec>>) {
+    let section = root.table(out, "maps");
+    let (names, items) = names::collect(section, "map", "unknown-map", out);
+    let mut maps = Vec::with_capacity(items.len());
+    for (i, item) in items.iter().enumerate() {
+        maps.push(geography::map(names.name(i), item, region_names, out));
+    }
+    // A region that is wrong may have had coordinates: then nothing is said of those that lack them.
+    if let Some(regions) = regions.iter().cloned().collect::<Option<Vec<Region>>>() {
+        for (map, item) in maps.iter().zip(&items) {
+            if let Some(map) = map {
+                geography::warn_without_coordinates(map, item, &regions, out);
+            }
+        }
+    }
+    (names, maps)
 }
 
 /// Reads every zone file of the directory.
@@ -552,68 +554,68 @@ fn check_counts(drafts: &[ZoneDraft], targets: usize, out: &mut Diagnostics) {
     }
 }
 
-/// The rules of DNS, for each zone and for all beside each other.
+/// Checks the rules of DNS, for each zone and for all beside each other.
 fn check_zones(drafts: &[ZoneDraft], main: &Main, out: &mut Diagnostics) {
-    let region = |(i, region): (usize, &Option<Region>)| {
-        region
-            .clone()
-            .unwrap_or_else(|| geography::named(main.region_names.name(i)))
-    };
-    let regions: Vec<Region> = main.regions.iter().enumerate().map(region).collect();
-    let zones: Vec<ZoneUnderCheck<'_>> = drafts
-        .iter()
-        .map(
-            |ZoneDraft {
-                 origin,
-                 at,
-                 records,
-                 services,
-                 unread,
-                 ..
-             }| ZoneUnderCheck {
-                origin,
-                at,
-                records,
-                services,
-                regions: &regions,
-                unread,
-            },
-        )
-        .collect();
+    let mut regions = Vec::with_capacity(main.regions.len());
+    for (i, region) in main.regions.iter().enumerate() {
+        regions.push(match region {
+            Some(region) => region.clone(),
+            None => geography::named(main.region_names.name(i)),
+        });
+    }
+    let mut zones = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        zones.push(ZoneUnderCheck {
+            origin: &draft.origin,
+            at: &draft.at,
+            records: &draft.records,
+            services: &draft.services,
+            regions: &regions,
+            unread: &draft.unread,
+        });
+    }
     for zone in &zones {
         zone::check(zone, out);
     }
     zone::check_overlap(&zones, out);
     if main.server.as_ref().is_some_and(|server| !server.sole) {
-        drafts
-            .iter()
-            .for_each(|draft| warn_of_scattered_units(draft, out));
+        for draft in drafts {
+            warn_of_scattered_units(draft, out);
+        }
     }
 }
 
-/// Every name server keeps the owners of units for itself: one that moves on one host stays where it was on the others.
+/// Warns of units in a zone with several name servers. Each server keeps the owners for itself: a unit that moves on one host
+/// stays where it was on the others.
 fn warn_of_scattered_units(draft: &ZoneDraft, out: &mut Diagnostics) {
-    let of_apex = |owner: &[u8]| owner.eq_ignore_ascii_case(draft.origin.as_wire());
     for service in &draft.services {
+        // One warning for each service, not for each of its units.
         let Some(unit) = service.unit.as_ref().filter(|unit| unit.index == 0) else {
             continue;
         };
-        let servers = draft
-            .records
-            .iter()
-            .filter(|record| record.rtype == RrType::NS && of_apex(record.owner))
-            .count();
+        let servers = name_servers(draft);
         if servers < 2 {
             return;
         }
         let message = format!(
-            "the zone has {servers} name servers, and each keeps the owners of {} for itself: a unit that is moved on one host has \
-             two owners until it is moved on all",
+            "the zone has {servers} name servers, and each keeps its own record of the owners of {}: a unit moved on one host has \
+             two owners until it is moved on all of them",
             unit.rules.service
         );
-        out.warning("units-on-several-servers", service.at.clone(), "services", message)
-            .hint("move units on every host at once (docs/units.md); write [server] sole = true where this host alone answers");
+        let at = service.at.clone();
+        out.warning("units-on-several-servers", at, "services", message)
+            .hint("move units on every host at once (docs/units.md), or set [server] sole = true if this host alone answers");
     }
+}
+
+/// The number of NS records of the apex.
+fn name_servers(draft: &ZoneDraft) -> usize {
+    let apex = draft.origin.as_wire();
+    draft
+        .records
+        .iter()
+        .filter(|record| record.rtype == RrType::NS && record.owner.eq_ignore_ascii_case(apex))
+        .count()
 }
 
 impl Main {
@@ -656,40 +658,34 @@ impl Main {
 
 /// Moves the HTTPS and SVCB records that follow the steering from a zone's records to its services.
 fn take_steered(draft: &mut ZoneDraft) {
-    let services = draft.services.iter().enumerate();
-    let by_name: HashMap<Vec<u8>, usize> = services
-        .map(|(at, service)| (service.name.as_wire().to_ascii_lowercase(), at))
-        .collect();
+    let mut by_name: HashMap<Vec<u8>, usize> = HashMap::with_capacity(draft.services.len());
+    for (at, service) in draft.services.iter().enumerate() {
+        by_name.insert(service.name.as_wire().to_ascii_lowercase(), at);
+    }
     let mut sets: BTreeMap<(usize, u16), Vec<usize>> = BTreeMap::new();
-    for (index, record) in draft
-        .records
-        .iter()
-        .enumerate()
-        .filter(|(_, record)| SvcbSet::TYPES.contains(&record.rtype))
-    {
-        if let Some(service) = by_name.get(&record.owner.to_ascii_lowercase()) {
-            sets.entry((*service, record.rtype.0))
-                .or_default()
-                .push(index);
+    for (index, record) in draft.records.iter().enumerate() {
+        if SvcbSet::TYPES.contains(&record.rtype)
+            && let Some(service) = by_name.get(&record.owner.to_ascii_lowercase())
+        {
+            let set = sets.entry((*service, record.rtype.0)).or_default();
+            set.push(index);
         }
     }
-    // An RRset goes as a whole, where any of it is steered.
-    sets.retain(|_, set| {
-        set.iter()
-            .any(|index| SvcbSet::is_steered(draft.records.get(*index).rdata))
-    });
-    let rdata = |index: &usize| draft.records.get(*index).rdata.into();
-    for ((service, rtype), set) in &sets {
-        let rdatas = set.iter().map(rdata).collect();
-        draft.services[*service].svcb.push(SvcbSet {
-            rtype: RrType(*rtype),
-            rdatas,
-        });
+    let mut moved = HashSet::new();
+    for ((service, rtype), set) in sets {
+        let mut rdatas: Vec<Box<[u8]>> = Vec::with_capacity(set.len());
+        for index in &set {
+            rdatas.push(draft.records.get(*index).rdata.into());
+        }
+        // An RRset goes as a whole, where any of it is steered.
+        if rdatas.iter().any(|rdata| SvcbSet::is_steered(rdata)) {
+            let rtype = RrType(rtype);
+            draft.services[service].svcb.push(SvcbSet { rtype, rdatas });
+            moved.extend(set);
+        }
     }
-    if !sets.is_empty() {
-        draft
-            .records
-            .remove(&sets.into_values().flatten().collect());
+    if !moved.is_empty() {
+        draft.records.remove(&moved);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `[[tests]]` of a zone file: what a client is to get.
+//! `[[tests]]` of a zone file: the answers that clients are to get.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -6,233 +6,239 @@ use std::net::IpAddr;
 use super::document::{Item, Table};
 use super::kinds::{list, prefix};
 use super::names::Names;
+use super::services::Services;
 use super::zones::Context;
 use crate::diag::{Diagnostics, did_you_mean};
 use crate::dns::{Name, RrType};
 use crate::model::{Expect, Part, RegionId, RoutingTest, Target, regions_named};
 use crate::zone::Records;
 
-/// Every name of a zone that a test can ask for.
-pub(super) fn owners(services: &[Name], records: &Records) -> HashSet<Name> {
-    services
-        .iter()
-        .cloned()
-        .chain(records.iter().map(|record| record.owner_name()))
-        .collect()
+/// The names and endpoints of a zone that its tests may name.
+pub(super) struct Known<'z> {
+    origin: &'z Name,
+    /// `None` where the records could not be read.
+    owners: Option<HashSet<Name>>,
+    /// `None` where anything of the zone could not be read.
+    endpoints: Option<HashSet<&'z Target>>,
 }
 
-/// Reads the tests of the zone `origin`. Where its records or services are wrong, its `owners` or `endpoints` are not known.
+impl<'z> Known<'z> {
+    /// Collects the names and endpoints of the zone `origin`; `sound` where nothing of it is wrong.
+    pub(super) fn new(
+        origin: &'z Name,
+        services: &'z Services,
+        records: Option<&Records>,
+        sound: bool,
+    ) -> Known<'z> {
+        let mut owners = None;
+        if let Some(records) = records {
+            let mut names: HashSet<Name> = services.names.iter().cloned().collect();
+            names.extend(records.iter().map(|record| record.owner_name()));
+            owners = Some(names);
+        }
+        let mut endpoints = None;
+        if sound {
+            let mut targets = HashSet::new();
+            for pool in services.list.iter().flat_map(|service| &service.pools) {
+                targets.extend(pool.endpoints.iter().map(|endpoint| &endpoint.target));
+            }
+            endpoints = Some(targets);
+        }
+        Known {
+            origin,
+            owners,
+            endpoints,
+        }
+    }
+}
+
+/// Reads the tests of a zone.
 pub(super) fn tests(
     items: &[Item<'_>],
-    origin: &Name,
-    owners: Option<&HashSet<Name>>,
-    endpoints: Option<&HashSet<&Target>>,
+    known: &Known<'_>,
     context: &Context<'_>,
     out: &mut Diagnostics,
 ) -> Vec<RoutingTest> {
     items
         .iter()
-        .filter_map(|item| test(item, origin, owners, endpoints, context, out))
+        .filter_map(|item| test(item, known, context, out))
         .collect()
 }
 
 fn test(
     item: &Item<'_>,
-    origin: &Name,
-    owners: Option<&HashSet<Name>>,
-    endpoints: Option<&HashSet<&Target>>,
+    known: &Known<'_>,
     context: &Context<'_>,
     out: &mut Diagnostics,
 ) -> Option<RoutingTest> {
     let mut t: Table<'_> = item.table(out)?;
-    let client = t.required(
-        out,
-        "client",
-        "say who asks: client = \"203.0.113.0/24\"",
-        prefix,
-    );
-    let name = t.required(
-        out,
-        "name",
-        "say what is asked: name = \"www\"",
-        |item, out| asked(item, origin, owners, out),
-    );
+    let hint = "name the client: client = \"203.0.113.0/24\"";
+    let client = t.required(out, "client", hint, prefix);
+    let hint = "name what the client asks for: name = \"www\"";
+    let name = t.required(out, "name", hint, |item, out| asked(item, known, out));
     let rtype = t.optional(out, "type", rtype);
-    let down = t
-        .optional(
-            out,
-            "down",
-            list(|item, out| lost(item, endpoints, context, out)),
-        )
-        .unwrap_or_default();
-    let drained = t
-        .optional(
-            out,
-            "drained",
-            list(|item, out| drained(item, context, out)),
-        )
-        .unwrap_or_default();
-    let hint = "say what is due: a region, an address, a target ending in a dot, or \"nodata\"";
+    let lost = list(|item, out| lost(item, known, context, out));
+    let down = t.optional(out, "down", lost).unwrap_or_default();
+    let drained = list(|item, out| drained(item, context, out));
+    let drained = t.optional(out, "drained", drained).unwrap_or_default();
+    let hint =
+        "name the expected answer: a region, an address, a target ending in a dot, or \"nodata\"";
     let expect = t.required(out, "expect", hint, |item, out| {
         expect(item, context.regions, out)
     });
     if !t.finish(out) {
         return None;
     }
-    let down = down.into_iter().fold(Part::default(), |mut all, part| {
-        all.regions.extend(part.regions);
-        all.endpoints.extend(part.endpoints);
-        all
-    });
+    let mut all_down = Part::default();
+    for part in down {
+        all_down.regions.extend(part.regions);
+        all_down.endpoints.extend(part.endpoints);
+    }
     Some(RoutingTest {
         at: item.at(),
         client: client?,
         name: name?,
         rtype,
-        down,
+        down: all_down,
         drained: drained.concat(),
         expect: expect?,
     })
 }
 
-const PLACES: &str = "region, metro or label (\"provider:cloud-a\")";
+const PLACES: &str = "a region, a metro or a label (\"provider:cloud-a\")";
+const PLACES_AND_TARGETS: &str =
+    "a region, a metro, a label (\"provider:cloud-a\"), an address, or a name ending in a dot";
 
-/// What a test takes as down: places, or an endpoint of the zone.
+/// Reads what a test takes as down: places, or an endpoint of the zone.
 fn lost(
     item: &Item<'_>,
-    endpoints: Option<&HashSet<&Target>>,
+    known: &Known<'_>,
     context: &Context<'_>,
     out: &mut Diagnostics,
 ) -> Option<Part> {
     let text = item.string(out, "a region, a metro, a label or an endpoint")?;
-    let regions = named(text, context);
-    if !regions.is_empty() {
-        return Some(Part {
-            regions,
-            endpoints: Vec::new(),
-        });
+    let mut part = Part {
+        regions: named(text, context),
+        endpoints: Vec::new(),
+    };
+    if !part.regions.is_empty() {
+        return Some(part);
     }
-    let target = match text.parse::<IpAddr>() {
-        Ok(address) => Some(Target::Address(address)),
-        Err(_) => Name::from_text(text, None)
-            .ok()
-            .filter(|_| text.ends_with('.'))
-            .map(Target::Name),
+    let Some(target) = target(text) else {
+        return unknown(item, text, PLACES_AND_TARGETS, context, out);
     };
-    let Some(target) = target else {
-        return unknown(
-            item,
-            text,
-            &format!("{PLACES}, nor an address or a name ending in a dot"),
-            context,
-            out,
-        );
-    };
-    if endpoints.is_some_and(|endpoints| !endpoints.contains(&target)) {
-        item.error(
-            out,
-            "unknown-endpoint",
-            format!("no service of the zone has the endpoint {target}"),
-        )
-        .hint("write it as in its pool");
+    if let Some(endpoints) = &known.endpoints
+        && !endpoints.contains(&target)
+    {
+        let message = format!("no service of the zone has the endpoint {target}");
+        item.error(out, "unknown-endpoint", message)
+            .hint("write it as its pool does");
         return None;
     }
-    Some(Part {
-        regions: Vec::new(),
-        endpoints: vec![target],
-    })
+    part.endpoints.push(target);
+    Some(part)
 }
 
-/// What a test takes as drained.
+/// Parses an address, or a name that ends in a dot.
+fn target(text: &str) -> Option<Target> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(Target::Address(address));
+    }
+    let name = Name::from_text(text, None).ok()?;
+    text.ends_with('.').then_some(Target::Name(name))
+}
+
+/// Reads what a test takes as drained.
 fn drained(item: &Item<'_>, context: &Context<'_>, out: &mut Diagnostics) -> Option<Vec<RegionId>> {
     let text = item.string(out, "a region, a metro or a label")?;
     let regions = named(text, context);
     if regions.is_empty() {
-        unknown(item, text, PLACES, context, out)
-    } else {
-        Some(regions)
+        return unknown(item, text, PLACES, context, out);
     }
+    Some(regions)
 }
 
 fn named(text: &str, context: &Context<'_>) -> Vec<RegionId> {
-    // One that is wrong has been reported, and is known by its name.
+    // A region that is wrong has been reported, and is known by its name.
     if let Some(region) = context.regions.find(text) {
         return vec![RegionId::from_index(region)];
     }
-    let regions = context.region_specs.iter().enumerate();
-    regions_named(
-        regions.filter_map(|(i, region)| Some((RegionId::from_index(i), region.as_ref()?))),
-        text,
-    )
+    let mut sound = Vec::new();
+    for (i, region) in context.region_specs.iter().enumerate() {
+        if let Some(region) = region {
+            sound.push((RegionId::from_index(i), region));
+        }
+    }
+    regions_named(sound.into_iter(), text)
 }
 
 fn unknown<T>(
     item: &Item<'_>,
     text: &str,
-    known: &str,
+    expected: &str,
     context: &Context<'_>,
     out: &mut Diagnostics,
 ) -> Option<T> {
-    item.error(out, "unknown-place", format!("\"{text}\" is no {known}"))
-        .hint(context.regions.hint(text));
+    item.error(
+        out,
+        "unknown-place",
+        format!("\"{text}\" is not {expected}"),
+    )
+    .hint(context.regions.hint(text));
     None
 }
 
-fn asked(
-    item: &Item<'_>,
-    origin: &Name,
-    owners: Option<&HashSet<Name>>,
-    out: &mut Diagnostics,
-) -> Option<Name> {
+/// Reads the name that a test asks for; one of the zone.
+fn asked(item: &Item<'_>, known: &Known<'_>, out: &mut Diagnostics) -> Option<Name> {
     let text = item.string(out, "a name of the zone")?;
+    let origin = known.origin;
     let name = match Name::from_text(text, Some(origin)) {
         Ok(name) if name.is_within(origin) => name,
         Ok(_) => {
-            item.error(
-                out,
-                "unknown-name",
-                format!("\"{text}\" is outside the zone {origin}"),
-            )
-            .hint("write a name of this zone: \"www\"");
+            let message = format!("\"{text}\" is outside the zone {origin}");
+            item.error(out, "unknown-name", message)
+                .hint("use a name of this zone: \"www\"");
             return None;
         }
         Err(problem) => {
-            item.error(
-                out,
-                "bad-name",
-                format!("\"{text}\" is not a name: {problem}"),
-            );
+            let message = format!("\"{text}\" is not a name: {problem}");
+            item.error(out, "bad-name", message);
             return None;
         }
     };
-    let Some(owners) = owners.filter(|owners| !exists(&name, owners)) else {
+    let Some(owners) = &known.owners else {
         return Some(name);
     };
-    let known: Vec<String> = owners
+    if exists(&name, owners) {
+        return Some(name);
+    }
+    let written: Vec<String> = owners
         .iter()
         .map(|owner| owner.relative_to(origin))
         .collect();
-    let diagnostic = item.error(
-        out,
-        "unknown-name",
-        format!("the zone has no service or record \"{text}\""),
-    );
-    match did_you_mean(text, known.iter().map(String::as_str)) {
+    let message = format!("the zone has no service or record \"{text}\"");
+    let diagnostic = item.error(out, "unknown-name", message);
+    match did_you_mean(text, written.iter().map(String::as_str)) {
         Some(near) => diagnostic.hint(format!("did you mean \"{near}\"?")),
-        None => {
-            diagnostic.hint("write the name as in this file: \"www\", \"@\" for the zone itself")
-        }
+        None => diagnostic
+            .hint("write the name as this file does: \"www\", or \"@\" for the zone itself"),
     };
     None
 }
 
 /// True when the name is an owner, or a wildcard at one of its ancestors can answer for it.
 fn exists(name: &Name, owners: &HashSet<Name>) -> bool {
-    let mut ancestors = std::iter::successors(name.parent(), Name::parent);
-    let wildcard = |ancestor: Name| {
-        Name::from_text("*", Some(&ancestor)).is_ok_and(|name| owners.contains(&name))
-    };
-    owners.contains(name) || ancestors.any(wildcard)
+    if owners.contains(name) {
+        return true;
+    }
+    let mut ancestor = name.parent();
+    while let Some(above) = ancestor {
+        if Name::from_text("*", Some(&above)).is_ok_and(|name| owners.contains(&name)) {
+            return true;
+        }
+        ancestor = above.parent();
+    }
+    false
 }
 
 fn rtype(item: &Item<'_>, out: &mut Diagnostics) -> Option<RrType> {
@@ -260,18 +266,11 @@ fn expect(item: &Item<'_>, regions: &Names, out: &mut Diagnostics) -> Option<Exp
     if text == "nodata" {
         return Some(Expect::NoData);
     }
-    if let Ok(address) = text.parse::<IpAddr>() {
-        return Some(Expect::Target(Target::Address(address)));
+    if let Some(target) = target(text) {
+        return Some(Expect::Target(target));
     }
-    if let Some(name) = Name::from_text(text, None)
-        .ok()
-        .filter(|_| text.ends_with('.'))
-    {
-        return Some(Expect::Target(Target::Name(name)));
-    }
-    let message = format!(
-        "\"{text}\" is no region, no address, no target ending in a dot, and not \"nodata\""
-    );
+    let message =
+        format!("\"{text}\" is not a region, an address, a target ending in a dot, or \"nodata\"");
     item.error(out, regions.unknown_rule(), message)
         .hint(regions.hint(text));
     None

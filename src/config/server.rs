@@ -1,6 +1,8 @@
 //! `[server]`, `[admin]` and `[geo]`.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,21 +14,20 @@ use super::{AdminSpec, GeoSpec, ServerSpec, Source, TcpLimits, UdpOptions, repor
 use crate::diag::{At, Diagnostics};
 use crate::model::TargetId;
 
-/// `[server]` and where the parts stand that later rules speak of.
+/// `[server]`, with the places of the parts that later rules report.
 pub(super) struct Server {
     /// `None` where anything is wrong with the section.
     pub(super) spec: Option<ServerSpec>,
     pub(super) listen: Vec<Located<SocketAddr>>,
-    /// Where the zone files are.
     pub(super) zones: Option<Zones>,
 }
 
-/// Where zone files are, and what they may take in.
+/// The directory of zone files, and the directories they may include files from.
 pub(super) struct Zones {
     pub(super) directory: PathBuf,
-    /// Where it is named.
+    /// The place of the key that names it.
     pub(super) at: At,
-    /// It and those of `include_from`.
+    /// The directory itself, then those of `include_from`.
     pub(super) allowed: Vec<PathBuf>,
 }
 
@@ -38,122 +39,112 @@ pub(super) fn server<'d>(
     sanity: impl FnOnce(&Item<'d>, &mut Diagnostics) -> Option<Vec<TargetId>>,
     out: &mut Diagnostics,
 ) -> Server {
-    let seconds = Duration::from_secs;
-    let at = t.at();
-    let node = t.optional(out, "node", node_name).unwrap_or(host_name);
+    // The order of reading is that in which a hint lists the keys.
+    let node = t.optional(out, "node", node_name);
     let listen = t.optional(out, "listen", listen);
-    let zones = match t.item("zones") {
-        Some(item) => path(directory)(&item, out).map(|zones| (zones, item.at())),
-        None => Some((directory.join("zones"), at)),
+    let zones = zones(&mut t, directory, out);
+    let spec = ServerSpec {
+        node: node.unwrap_or(host_name),
+        listen: addresses(listen.as_deref()),
+        listen_default: listen.is_none(),
+        zones: zones
+            .as_ref()
+            .map(|zones| zones.directory.clone())
+            .unwrap_or_default(),
+        include_from: zones
+            .as_ref()
+            .map(|zones| zones.allowed[1..].to_vec())
+            .unwrap_or_default(),
+        state: t.optional(out, "state", path(directory)),
+        workers: t
+            .optional(out, "workers", integer(0..=1024, ""))
+            .map_or(0, count),
+        udp: udp(&mut t, out),
+        exec_processes: t
+            .optional(out, "exec_processes", integer(1..=1000, "processes"))
+            .map_or(8, count),
+        resolvers: t.optional(out, "resolvers", resolvers).unwrap_or_default(),
+        tcp: tcp(&mut t, out),
+        sanity: t.optional(out, "sanity", sanity).unwrap_or_default(),
+        why_from: t
+            .optional(out, "why_from", distinct(prefix, "prefix"))
+            .unwrap_or_default(),
+        identity: t.optional(out, "identity", boolean).unwrap_or(true),
+        sole: t.optional(out, "sole", boolean).unwrap_or(false),
+        max_removed: t.optional(out, "max_removed", percentage).unwrap_or(0.2),
+        require_end: t.optional(out, "require_end", boolean).unwrap_or(false),
     };
-    let include_from = t
-        .optional(out, "include_from", list(path(directory)))
-        .unwrap_or_default();
-    let state = t.optional(out, "state", path(directory));
-    let workers = t
-        .optional(out, "workers", integer(0..=1024, ""))
-        .unwrap_or(0);
-    let udp = udp(&mut t, out);
-    let exec_processes = t
-        .optional(out, "exec_processes", integer(1..=1000, "processes"))
-        .unwrap_or(8);
-    let resolvers = t.optional(out, "resolvers", resolvers).unwrap_or_default();
-    let connections = t
-        .optional(out, "tcp_connections", integer(1..=1_000_000, ""))
-        .unwrap_or(1000);
-    let per_address = t
-        .optional(
-            out,
-            "tcp_connections_per_address",
-            integer(1..=1_000_000, ""),
-        )
-        .unwrap_or(30);
-    let idle_timeout = t
-        .optional(
-            out,
-            "tcp_idle_timeout",
-            duration(seconds(1)..=seconds(3600)),
-        )
-        .unwrap_or(seconds(10));
-    let sanity = t.optional(out, "sanity", sanity).unwrap_or_default();
-    let why_from = t
-        .optional(out, "why_from", distinct(prefix, "prefix"))
-        .unwrap_or_default();
-    let identity = t.optional(out, "identity", boolean).unwrap_or(true);
-    let sole = t.optional(out, "sole", boolean).unwrap_or(false);
-    let max_removed = t.optional(out, "max_removed", percentage).unwrap_or(0.2);
-    let require_end = t.optional(out, "require_end", boolean).unwrap_or(false);
-    let tcp = TcpLimits {
-        connections: connections as usize,
-        connections_per_address: per_address as usize,
-        idle_timeout,
-    };
-    let listen_default = listen.is_none();
-    let addresses = listen.as_ref().map_or_else(every_address, |listen| {
-        listen.iter().map(|l| l.value).collect()
-    });
-    let spec = |zones| ServerSpec {
-        node,
-        listen: addresses,
-        listen_default,
-        zones,
-        include_from: include_from.clone(),
-        state,
-        workers: workers as usize,
-        udp,
-        exec_processes: exec_processes as usize,
-        resolvers,
-        tcp,
-        sanity,
-        why_from,
-        identity,
-        sole,
-        max_removed,
-        require_end,
-    };
-    let complete = t.finish(out);
-    let spec = zones
-        .as_ref()
-        .filter(|_| complete)
-        .map(|(zones, _)| spec(zones.clone()));
-    let zones = zones.map(|(directory, at)| {
-        let allowed = std::iter::once(directory.clone())
-            .chain(include_from)
-            .collect();
-        Zones {
-            directory,
-            at,
-            allowed,
-        }
-    });
+    let complete = t.finish(out) && zones.is_some();
     Server {
-        spec,
+        spec: complete.then_some(spec),
         listen: listen.unwrap_or_default(),
         zones,
     }
 }
 
+/// Reads `zones` and `include_from`; `None` where the first is wrong, which is reported.
+fn zones(t: &mut Table<'_>, directory: &Path, out: &mut Diagnostics) -> Option<Zones> {
+    let zones = match t.item("zones") {
+        Some(_) => t.located(out, "zones", path(directory)),
+        None => Some(Located {
+            value: directory.join("zones"),
+            at: t.at(),
+        }),
+    };
+    let include_from = t.optional(out, "include_from", list(path(directory)));
+    let zones = zones?;
+    let mut allowed = vec![zones.value.clone()];
+    allowed.extend(include_from.unwrap_or_default());
+    Some(Zones {
+        directory: zones.value,
+        at: zones.at,
+        allowed,
+    })
+}
+
+/// The addresses to listen on: those written, or else every address of the host.
+fn addresses(listen: Option<&[Located<SocketAddr>]>) -> Vec<SocketAddr> {
+    match listen {
+        Some(listen) => listen.iter().map(|socket| socket.value).collect(),
+        None => vec![
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)),
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, 53)),
+        ],
+    }
+}
+
 fn udp(t: &mut Table<'_>, out: &mut Diagnostics) -> UdpOptions {
     let default = UdpOptions::default();
-    // The least that the kernel gives, and what no more can be asked for in one 32-bit number.
-    let mut buffer = |key, out: &mut Diagnostics| {
-        t.optional(out, key, integer(4096..=1 << 30, "octets"))
-            .map(|octets| octets as usize)
-    };
-    let (receive_buffer, send_buffer) = (
-        buffer("udp_receive_buffer", out),
-        buffer("udp_send_buffer", out),
-    );
+    // At least what the kernel gives anyway, and at most what its signed 32-bit option can hold.
+    let buffer = 4096..=1 << 30;
+    let receive = t.optional(out, "udp_receive_buffer", integer(buffer.clone(), "octets"));
+    let send = t.optional(out, "udp_send_buffer", integer(buffer, "octets"));
+    let batch = t.optional(out, "udp_batch", integer(1..=1024, "datagrams"));
+    let pin_workers = t.optional(out, "pin_workers", boolean);
     UdpOptions {
-        batch: t
-            .optional(out, "udp_batch", integer(1..=1024, "datagrams"))
-            .map_or(default.batch, |batch| batch as usize),
-        receive_buffer,
-        send_buffer,
-        pin_workers: t
-            .optional(out, "pin_workers", boolean)
-            .unwrap_or(default.pin_workers),
+        batch: batch.map_or(default.batch, count),
+        receive_buffer: receive.map(count),
+        send_buffer: send.map(count),
+        pin_workers: pin_workers.unwrap_or(default.pin_workers),
     }
+}
+
+fn tcp(t: &mut Table<'_>, out: &mut Diagnostics) -> TcpLimits {
+    const IDLE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+    let connections = t.optional(out, "tcp_connections", integer(1..=1_000_000, ""));
+    let key = "tcp_connections_per_address";
+    let per_address = t.optional(out, key, integer(1..=1_000_000, ""));
+    let idle_timeout = t.optional(out, "tcp_idle_timeout", duration(IDLE));
+    TcpLimits {
+        connections: connections.map_or(1000, count),
+        connections_per_address: per_address.map_or(30, count),
+        idle_timeout: idle_timeout.unwrap_or(Duration::from_secs(10)),
+    }
+}
+
+/// A number that was read as a count; `usize` has at least 32 bits on every platform served.
+fn count(number: u32) -> usize {
+    number as usize
 }
 
 /// Reads `[admin]`, whose `listen` must not be one of the `taken` addresses.
@@ -164,20 +155,7 @@ pub(super) fn admin(
 ) -> Option<AdminSpec> {
     let hint = "write listen = \"127.0.0.1:8053\", or leave [admin] out to have no HTTP interface";
     let listen = t.required(out, "listen", hint, |item, out| {
-        let address = socket(item, out)?;
-        if let Some(other) = taken
-            .iter()
-            .find(|other| other.value == address && address.port() != 0)
-        {
-            item.error(
-                out,
-                "duplicate-listen-address",
-                format!("{address} is taken by [server] listen at {}", other.at),
-            )
-            .hint("give the HTTP interface a port of its own");
-            return None;
-        }
-        Some(address)
+        admin_address(item, taken, out)
     });
     let hosts = t
         .optional(out, "hosts", distinct(host, "name"))
@@ -189,7 +167,25 @@ pub(super) fn admin(
     })
 }
 
-/// A name that stands in URLs.
+fn admin_address(
+    item: &Item<'_>,
+    taken: &[Located<SocketAddr>],
+    out: &mut Diagnostics,
+) -> Option<SocketAddr> {
+    let address = socket(item, out)?;
+    for other in taken {
+        // Port 0 is a new port each time.
+        if other.value == address && address.port() != 0 {
+            let message = format!("[server] listen at {} already uses {address}", other.at);
+            item.error(out, "duplicate-listen-address", message)
+                .hint("give the HTTP interface a port of its own");
+            return None;
+        }
+    }
+    Some(address)
+}
+
+/// Reads a name that stands in URLs.
 fn host(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
     let name = text(item, out)?.to_ascii_lowercase();
     let name = name.strip_suffix('.').unwrap_or(&name);
@@ -213,35 +209,29 @@ pub(super) fn geo(
     source: &mut dyn Source,
     out: &mut Diagnostics,
 ) -> GeoSpec {
-    let mut database = |key| {
-        t.optional(out, key, |item, out| {
-            let file = path(directory)(item, out)?;
-            match source.database(&file) {
-                Ok(()) => Some((file, item.at())),
-                Err(problem) => {
-                    report(problem, item.at(), item.path.clone(), out);
-                    None
-                }
-            }
-        })
-    };
-    let spec = GeoSpec {
-        city: database("city"),
-        asn: database("asn"),
-    };
+    let city = database(&mut t, "city", directory, source, out);
+    let asn = database(&mut t, "asn", directory, source, out);
     t.finish(out);
-    spec
+    GeoSpec { city, asn }
 }
 
-/// The default of `listen`: every address of the host.
-fn every_address() -> Vec<SocketAddr> {
-    vec![
-        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 53)),
-        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 53)),
-    ]
+/// Reads the path of an MMDB, and has the source read the file.
+fn database(
+    t: &mut Table<'_>,
+    key: &'static str,
+    directory: &Path,
+    source: &mut dyn Source,
+    out: &mut Diagnostics,
+) -> Option<(PathBuf, At)> {
+    let file = t.located(out, key, path(directory))?;
+    if let Err(problem) = source.database(&file.value) {
+        report(problem, file.at, t.key_path(key), out);
+        return None;
+    }
+    Some((file.value, file.at))
 }
 
-/// True for what a node may be called. NSID carries it (RFC 5001 sets no limit; 64 octets keep answers small), and TXT strings do.
+/// True for a name that a node may have. NSID carries it (RFC 5001 sets no limit; 64 octets keep answers small), and TXT strings do.
 pub fn is_node_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic())
 }
@@ -260,64 +250,61 @@ fn node_name(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
     Some(node)
 }
 
-/// Name servers: addresses, with a port where it is not 53.
+/// Reads the addresses of name servers, with a port where it is not 53.
 fn resolvers(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<SocketAddr>> {
-    let one = |item: &Item<'_>, out: &mut Diagnostics| {
-        let text = item.string(out, "an address")?;
-        let socket = text
-            .parse()
-            .ok()
-            .or_else(|| Some(SocketAddr::new(text.parse().ok()?, 53)));
-        if socket.is_none_or(|socket| socket.port() == 0) {
-            item.error(out, "bad-address", format!("\"{text}\" is not the address of a name server"))
-                .hint("write it like \"127.0.0.1\", \"127.0.0.1:5353\" or \"[2001:db8::53]:53\"; a name would have to be looked up first");
-            return None;
-        }
-        socket
-    };
-    let servers = distinct(one, "name server")(item, out)?;
+    let servers = distinct(resolver, "name server")(item, out)?;
     if servers.is_empty() {
-        item.error(
-            out,
-            "empty-value",
-            "the list is empty: no name could be looked up",
-        )
-        .hint("leave `resolvers` out to ask those of /etc/resolv.conf");
+        let message = "the list is empty, so target names could not be resolved";
+        item.error(out, "empty-value", message)
+            .hint("leave `resolvers` out to use those of /etc/resolv.conf");
         return None;
     }
     Some(servers)
 }
 
+fn resolver(item: &Item<'_>, out: &mut Diagnostics) -> Option<SocketAddr> {
+    let text = item.string(out, "an address")?;
+    let socket = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
+        (Ok(socket), _) => Some(socket),
+        (_, Ok(address)) => Some(SocketAddr::new(address, 53)),
+        _ => None,
+    };
+    let socket = socket.filter(|socket| socket.port() != 0);
+    if socket.is_none() {
+        let message = format!("\"{text}\" is not the address of a name server");
+        item.error(out, "bad-address", message).hint(
+            "write an address such as \"127.0.0.1\", \"127.0.0.1:5353\" or \"[2001:db8::53]:53\"; a name would need a name server itself",
+        );
+    }
+    socket
+}
+
+/// Reads the addresses to listen on, each with its place.
 fn listen(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<Located<SocketAddr>>> {
-    let sockets = list(|item, out| {
-        Some(Located {
-            value: socket(item, out)?,
-            at: item.at(),
-        })
-    })(item, out)?;
+    let sockets = list(located_socket)(item, out)?;
     if sockets.is_empty() {
-        item.error(
-            out,
-            "empty-value",
-            "the list is empty: the server would listen nowhere",
-        )
-        .hint("leave `listen` out to listen on every address, port 53");
+        let message = "the list is empty, so the server would not listen anywhere";
+        item.error(out, "empty-value", message)
+            .hint("leave `listen` out to listen on every address, port 53");
         return None;
     }
-    for (i, socket) in sockets.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for socket in &sockets {
         // Port 0 is a new port each time.
-        if socket.value.port() != 0 && sockets[..i].iter().any(|other| other.value == socket.value)
-        {
+        if socket.value.port() != 0 && !seen.insert(socket.value) {
             let message = format!("{} is listed twice", socket.value);
-            out.error(
-                "duplicate-listen-address",
-                socket.at.clone(),
-                item.path.clone(),
-                message,
-            )
-            .hint("list each address once");
+            let path = item.path.clone();
+            out.error("duplicate-listen-address", socket.at.clone(), path, message)
+                .hint("list each address once");
             return None;
         }
     }
     Some(sockets)
+}
+
+fn located_socket(item: &Item<'_>, out: &mut Diagnostics) -> Option<Located<SocketAddr>> {
+    Some(Located {
+        value: socket(item, out)?,
+        at: item.at(),
+    })
 }

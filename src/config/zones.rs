@@ -4,10 +4,12 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::checks::Targets;
-use super::document::{BACKSLASHES, Document, Item, Located};
+use super::document::{BACKSLASHES, Document, Item, Located, Table};
 use super::kinds::{integer, text};
 use super::names::Names;
-use super::{Source, report, routing_tests, services};
+use super::routing_tests::{self, Known};
+use super::services::{self, Services};
+use super::{Source, report};
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::Name;
 use crate::model::{MapSpec, Region, RoutingTest, Service};
@@ -16,16 +18,16 @@ use crate::zone::{self, Include, IncludeError, Input, Records, Unread};
 /// The longest TTL of a service: steering ends where caches keep answers for days.
 pub(super) const MAX_TTL: u32 = 86_400;
 
-/// The keys that only a zone file has: one with none of them is another file.
+/// The keys that only a zone file has: a file with none of them is another one.
 pub(super) const KEYS: &[&str] = &["zone", "records", "records_file", "services", "tests"];
 
-/// The rule of `$INCLUDE`: what it names lies where the operator allows it.
+/// The rule of `$INCLUDE`: its file lies where the operator allows it.
 pub const OUTSIDE: &str = "outside-zones";
 
 /// The largest master file.
 const MAX_MASTER_FILE: u64 = 1 << 30;
 
-/// What zone files refer to.
+/// The definitions that zone files refer to.
 pub(super) struct Context<'c> {
     pub(super) regions: &'c Names,
     /// By region; `None` for one that is wrong and has been reported.
@@ -41,7 +43,7 @@ pub(super) struct Context<'c> {
     pub(super) require_end: bool,
 }
 
-/// What the services of a zone inherit.
+/// The values that the services of a zone inherit.
 pub(super) struct ZoneDefaults {
     pub(super) origin: Name,
     pub(super) ttl: u32,
@@ -56,7 +58,7 @@ pub(super) struct ZoneDraft {
     pub(super) records: Records,
     pub(super) services: Vec<Service>,
     pub(super) tests: Vec<RoutingTest>,
-    /// What could not be read of it.
+    /// The names of which something could not be read.
     pub(super) unread: Unread,
 }
 
@@ -70,151 +72,176 @@ pub(super) fn zone(
 ) -> Option<ZoneDraft> {
     let before = out.errors();
     let document = Document::new(path.display().to_string().into(), text);
+    // Another file may hold secrets: its lines are not shown.
     if !document.has_key(KEYS) && !document.is_empty() {
-        let message = format!(
-            "{} is no zone file: it has none of the keys of one, so its text is not shown",
-            document.file
-        );
-        out.error(
-            "not-a-zone-file",
-            At::file(document.file.clone()),
-            "",
-            message,
-        )
-        .hint("every *.toml in the zones directory is a zone file and begins with zone = \"…\"");
+        refuse(&document, out);
         return None;
     }
     files.show(&document.file, &document.text);
     let entries = document.parse(out)?;
-    let mut t = document.root(&entries);
-    let origin = t.required(out, "zone", "name the zone: zone = \"gtm.example\"", origin);
-    let ttl = t
-        .optional(out, "ttl", integer(0..=MAX_TTL, "seconds"))
-        .unwrap_or(services::DEFAULT_TTL);
-    let ttl_min = t.located(out, "ttl_min", integer(0..=MAX_TTL, "seconds"));
-    if let Some(ttl_min) = ttl_min.as_ref().filter(|_| t.sound()) {
-        services::check_ttl_min(ttl_min, ttl, "ttl_min", out);
-    }
-    let map = t
-        .optional(out, "map", services::map_name(context.maps))
-        .unwrap_or_else(|| context.maps.find("default"));
-    let inline = t.item("records");
-    let file = t.item("records_file");
-    let has_services = t.item("services").is_some();
-    let services = t.table(out, "services");
-    let tests = t.optional(out, "tests", |item, out| item.elements(out));
-    let end = t.item("end");
-    t.finish(out);
-    check_end(&document, end, context.require_end, out);
-
-    let origin = origin?;
-    let records = records(&document, path, inline, file, &origin.value, files, out);
+    let keys = Keys::read(document.root(&entries), context, out);
+    check_end(&document, keys.end, context.require_end, out);
+    let origin = keys.origin?;
+    let place = Place {
+        document: &document,
+        path,
+    };
+    let records = records(&place, keys.inline, keys.file, &origin.value, files, out);
     let defaults = ZoneDefaults {
         origin: origin.value,
-        ttl,
-        ttl_min: ttl_min.map(|t| t.value),
-        map,
+        ttl: keys.ttl,
+        ttl_min: keys.ttl_min,
+        map: keys.map,
     };
+    let mut services = Services::default();
+    if let Some(t) = &keys.services {
+        services = services::services(t, &defaults, context, out);
+    }
     let mut unread = match &records {
         Ok(records) | Err(records) => records.unread.clone(),
     };
     // Services that are no table may have been any.
-    unread.anywhere |= has_services && services.is_none();
-    let services = services
-        .map(|t| services::services(&t, &defaults, context, out))
-        .unwrap_or_default();
-    unread.names.extend(services.unread.names);
-    unread.anywhere |= services.unread.anywhere;
-    let owners = records
-        .as_ref()
-        .ok()
-        .filter(|_| tests.is_some())
-        .map(|records| routing_tests::owners(&services.names, records));
-    let targets = services
-        .list
-        .iter()
-        .flat_map(|service| &service.pools)
-        .flat_map(|pool| &pool.endpoints)
-        .map(|e| &e.target);
-    let endpoints = (out.errors() == before).then(|| targets.collect());
-    let tests = routing_tests::tests(
-        &tests.unwrap_or_default(),
-        &defaults.origin,
-        owners.as_ref(),
-        endpoints.as_ref(),
-        context,
-        out,
-    );
-    let records = records.unwrap_or_else(|partial| partial);
+    unread.anywhere |= services.unread.anywhere || keys.bad_services;
+    unread.names.append(&mut services.unread.names);
+    let mut tests = Vec::new();
+    if let Some(items) = &keys.tests {
+        // Where something could not be read, a test may be about just that: it is no unknown name.
+        let sound = out.errors() == before;
+        let known = Known::new(&defaults.origin, &services, records.as_ref().ok(), sound);
+        tests = routing_tests::tests(items, &known, context, out);
+    }
     Some(ZoneDraft {
         origin: defaults.origin,
         at: origin.at,
-        records,
+        records: records.unwrap_or_else(|partial| partial),
         services: services.list,
         tests,
         unread,
     })
 }
 
-/// `[end]`, where it stands, is the last line: a file that was cut short lacks it, and one that something was appended to has it
-/// too early.
+/// Reports a file that is none of a zone, and nothing of what it holds.
+fn refuse(document: &Document, out: &mut Diagnostics) {
+    let file = &document.file;
+    let message = format!(
+        "{file} is not a zone file: it has none of the keys of one, so its text is not shown"
+    );
+    out.error("not-a-zone-file", At::file(file.clone()), "", message)
+        .hint("every *.toml in the zones directory must be a zone file, with zone = \"…\"");
+}
+
+/// The keys of a zone file.
+struct Keys<'d> {
+    origin: Option<Located<Name>>,
+    ttl: u32,
+    ttl_min: Option<u32>,
+    map: Option<usize>,
+    inline: Option<Item<'d>>,
+    file: Option<Item<'d>>,
+    services: Option<Table<'d>>,
+    /// True where `services` is no table, which has been reported.
+    bad_services: bool,
+    tests: Option<Vec<Item<'d>>>,
+    end: Option<Item<'d>>,
+}
+
+impl<'d> Keys<'d> {
+    fn read(mut t: Table<'d>, context: &Context<'_>, out: &mut Diagnostics) -> Keys<'d> {
+        let origin = t.required(out, "zone", "name the zone: zone = \"gtm.example\"", origin);
+        let ttl = t.optional(out, "ttl", integer(0..=MAX_TTL, "seconds"));
+        let ttl = ttl.unwrap_or(services::DEFAULT_TTL);
+        let ttl_min = t.located(out, "ttl_min", integer(0..=MAX_TTL, "seconds"));
+        if let Some(ttl_min) = &ttl_min
+            && t.sound()
+        {
+            services::check_ttl_min(ttl_min, ttl, "ttl_min", out);
+        }
+        let map = match t.optional(out, "map", services::map_name(context.maps)) {
+            Some(map) => map,
+            None => context.maps.find("default"),
+        };
+        let inline = t.item("records");
+        let file = t.item("records_file");
+        let has_services = t.item("services").is_some();
+        let services = t.table(out, "services");
+        let tests = t.optional(out, "tests", |item, out| item.elements(out));
+        let end = t.item("end");
+        t.finish(out);
+        Keys {
+            origin,
+            ttl,
+            ttl_min: ttl_min.map(|ttl_min| ttl_min.value),
+            map,
+            inline,
+            file,
+            bad_services: has_services && services.is_none(),
+            services,
+            tests,
+            end,
+        }
+    }
+}
+
+/// Checks that `[end]`, where it stands, is the last line: a file that was cut short lacks it, and one that something was appended
+/// to has it too early.
 fn check_end(document: &Document, end: Option<Item<'_>>, required: bool, out: &mut Diagnostics) {
-    let says_something = |line: &&str| !line.is_empty() && !line.starts_with('#');
-    let last = document.text.lines().map(str::trim).rfind(says_something);
-    let is_last = last.is_some_and(|line| {
-        line.split('#')
-            .next()
-            .is_some_and(|line| line.trim() == "[end]")
-    });
     match end {
-        Some(end) if !is_last => {
-            out.error(
-                "end-not-last",
-                end.key_at(),
-                "end",
-                "`[end]` says that the file is whole, and is not its last line",
-            )
-            .hint("write [end] alone in the last line, or leave it out");
+        Some(end) if !ends_with_end(&document.text) => {
+            let message = "`[end]` marks the end of the file, but more lines follow it";
+            out.error("end-not-last", end.key_at(), "end", message)
+                .hint("write [end] alone on the last line, or remove it");
         }
         None if required => {
-            let message = "the zone file has no [end], and [server] require_end asks for it: was it cut short?";
-            out.error(
-                "end-missing",
-                At::file(document.file.clone()),
-                "end",
-                message,
-            )
-            .hint("a whole file ends with the line [end]");
+            let message = "the file has no [end], which [server] require_end demands: it may have been cut short";
+            let at = At::file(document.file.clone());
+            out.error("end-missing", at, "end", message)
+                .hint("restore the whole file, whose last line is [end]");
         }
         _ => {}
     }
 }
 
+/// True when the last line that is neither blank nor a comment is `[end]`.
+fn ends_with_end(text: &str) -> bool {
+    for line in text.lines().rev() {
+        let line = line.split('#').next().unwrap_or("").trim();
+        if !line.is_empty() {
+            return line == "[end]";
+        }
+    }
+    false
+}
+
 /// Reads `zone`: a name, taken as absolute with or without its final dot.
 fn origin(item: &Item<'_>, out: &mut Diagnostics) -> Option<Located<Name>> {
     let text = text(item, out)?;
-    let odd = text
-        .chars()
-        .find(|c| !(c.is_ascii_alphanumeric() || "-_./".contains(*c)));
-    let problem = match (odd, Name::from_text(&text, Some(&Name::root()))) {
+    let is_odd = |c: &char| !(c.is_ascii_alphanumeric() || "-_./".contains(*c));
+    let problem = match (
+        text.chars().find(is_odd),
+        Name::from_text(&text, Some(&Name::root())),
+    ) {
         (None, Ok(value)) => {
-            return Some(Located {
-                value,
-                at: item.at(),
-            });
+            let at = item.at();
+            return Some(Located { value, at });
         }
-        (Some(odd), _) => format!("\"{text}\" is not the name of a zone: it contains {odd:?}"),
-        (None, Err(problem)) => format!("\"{text}\" is not the name of a zone: {problem}"),
+        (Some(odd), _) => format!("it contains {odd:?}"),
+        (None, Err(problem)) => problem.to_string(),
     };
-    item.error(out, "bad-zone-name", problem)
+    let message = format!("\"{text}\" is not a valid zone name: {problem}");
+    item.error(out, "bad-zone-name", message)
         .hint("write the name that is delegated to this server, such as \"gtm.example\"");
     None
 }
 
+/// The zone file that is read.
+struct Place<'p> {
+    document: &'p Document,
+    path: &'p Path,
+}
+
 /// The records of the zone; those that could be read are the error where any is wrong.
 fn records(
-    document: &Document,
-    path: &Path,
+    place: &Place<'_>,
     inline: Option<Item<'_>>,
     file: Option<Item<'_>>,
     origin: &Name,
@@ -222,7 +249,7 @@ fn records(
     out: &mut Diagnostics,
 ) -> Result<Records, Records> {
     let before = out.errors();
-    let Some(input) = records_input(document, path, inline, file, files, out) else {
+    let Some(input) = records_input(place, inline, file, files, out) else {
         let mut none = Records::default();
         none.unread.anywhere = true;
         return Err(none);
@@ -237,8 +264,7 @@ fn records(
 
 /// The master-file text of the zone, from `records` or `records_file`.
 fn records_input(
-    document: &Document,
-    path: &Path,
+    place: &Place<'_>,
     inline: Option<Item<'_>>,
     file: Option<Item<'_>>,
     files: &mut Files<'_>,
@@ -246,20 +272,17 @@ fn records_input(
 ) -> Option<Input> {
     match (inline, file) {
         (Some(_), Some(file)) => {
-            out.error(
-                "records-twice",
-                file.key_at(),
-                "records_file",
-                "the zone has both `records` and `records_file`",
-            )
-            .hint("keep one; a master file can take in others with $INCLUDE");
+            let message = "the zone has both `records` and `records_file`";
+            file.key_error(out, "records-twice", message)
+                .hint("keep one; the records can include other files with $INCLUDE");
             None
         }
-        (Some(inline), None) => inline_input(document, &inline, files, out),
+        (Some(inline), None) => inline_input(place.document, &inline, files, out),
         (None, Some(file)) => {
             let name = text(&file, out)?;
-            let path = path.parent().unwrap_or(Path::new("")).join(name);
-            // Whoever writes a zone file chooses where its records are; an $INCLUDE may come with records from elsewhere.
+            let path = sibling(place.path, &name);
+            // The author of a zone file chooses where its records are, so any path will do. An $INCLUDE may come
+            // with records from elsewhere, and is confined.
             match files.source.master_file(&path, None, MAX_MASTER_FILE) {
                 Ok(text) => Some(Input::whole(path.display().to_string(), text)),
                 Err(problem) => {
@@ -269,7 +292,8 @@ fn records_input(
             }
         }
         (None, None) => {
-            out.error("missing-key", At::file(document.file.clone()), "records", "the zone has no records").hint(
+            let at = At::file(place.document.file.clone());
+            out.error("missing-key", at, "records", "the zone has no records").hint(
                 "write at least its SOA and NS records into `records = '''…'''`, or name a master file with `records_file`",
             );
             None
@@ -289,31 +313,15 @@ fn inline_input(
     let raw = &document.text[item.span.clone()];
     if raw.starts_with('"') && raw.contains('\\') {
         if raw.starts_with("\"\"\"") {
-            let message = "TOML resolves the backslashes in \"\"\"…\"\"\" before the records are read, so `\\\"` and `\\DDD` are none of theirs";
-            out.warning(
-                "backslash-in-records",
-                item.key_at(),
-                item.path.clone(),
-                message,
-            )
-            .hint(BACKSLASHES);
+            let message = "TOML resolves the backslashes in \"\"\"…\"\"\" first, so the records never see `\\\"` and `\\DDD`";
+            item.key_warning(out, "backslash-in-records", message)
+                .hint(BACKSLASHES);
         }
         let file: Arc<str> = format!("{} (records)", document.file).into();
         files.show(&file, &text);
         return Some(Input::whole(file, text.into()));
     }
-    // A newline right after the opening of a multi-line string is not part of it (TOML 1.0 "String").
-    let opening = [
-        "'''\r\n",
-        "'''\n",
-        "'''",
-        "\"\"\"\r\n",
-        "\"\"\"\n",
-        "\"\"\"",
-    ]
-    .into_iter()
-    .find(|o| raw.starts_with(o));
-    let start = item.span.start + opening.map_or(1, str::len);
+    let start = item.span.start + opening_of(raw);
     let at = document.at(start..start);
     let whole = Input::whole(document.file.clone(), text.into());
     Some(Input {
@@ -321,6 +329,27 @@ fn inline_input(
         column_offset: at.column - 1,
         ..whole
     })
+}
+
+/// The length of what opens a string. A newline right after the opening of a multi-line string is not
+/// part of the string (TOML 1.0 "String").
+fn opening_of(raw: &str) -> usize {
+    for quotes in ["'''", "\"\"\""] {
+        let Some(rest) = raw.strip_prefix(quotes) else {
+            continue;
+        };
+        return match rest.as_bytes() {
+            [b'\r', b'\n', ..] => 5,
+            [b'\n', ..] => 4,
+            _ => 3,
+        };
+    }
+    1
+}
+
+/// The path of `name`, which the file `from` names.
+fn sibling(from: &Path, name: impl AsRef<Path>) -> PathBuf {
+    from.parent().unwrap_or(Path::new("")).join(name)
 }
 
 /// The files of one zone: reads them from the source, and keeps for code frames the text of those that are a zone's.
@@ -338,29 +367,26 @@ impl Files<'_> {
 }
 
 impl Include for Files<'_> {
-    /// A file has one name, however it is written: that tells one that includes itself.
     fn read(&mut self, path: &str, from: &str, room: u64) -> Result<Input, IncludeError> {
-        let path = Path::new(from).parent().unwrap_or(Path::new("")).join(path);
-        let path: PathBuf = path
+        // A file has one name, however it is written: one that includes itself is found by it.
+        let path: PathBuf = sibling(Path::new(from), path)
             .components()
             .filter(|component| *component != Component::CurDir)
             .collect();
-        let text = self
-            .source
-            .master_file(&path, Some(self.allowed), room)
-            .map_err(|problem| {
-                let rule = if problem.rule == OUTSIDE {
-                    OUTSIDE
-                } else {
-                    "include-failed"
-                };
-                IncludeError {
-                    rule,
-                    message: problem.to_string(),
-                    hint: problem.hint.filter(|_| rule == OUTSIDE),
-                }
-            })?;
-        Ok(Input::whole(path.display().to_string(), text))
+        match self.source.master_file(&path, Some(self.allowed), room) {
+            Ok(text) => Ok(Input::whole(path.display().to_string(), text)),
+            Err(problem) if problem.rule == OUTSIDE => Err(IncludeError {
+                rule: OUTSIDE,
+                message: problem.to_string(),
+                hint: problem.hint,
+            }),
+            // The hints of other problems are about files that `meridian.toml` names.
+            Err(problem) => Err(IncludeError {
+                rule: "include-failed",
+                message: problem.to_string(),
+                hint: None,
+            }),
+        }
     }
 
     fn accept(&mut self, input: &Input) {
