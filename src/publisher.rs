@@ -13,6 +13,7 @@ mod numbering;
 mod overrides;
 mod pools;
 mod units;
+mod view;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,12 +35,14 @@ pub use history::{History, PERSIST_PAUSE, PERSIST_PAUSE_IN_DOUBT, PERSIST_PERIOD
 pub use overrides::{ENDS_SOON, OverrideRequest, StoredOverrides};
 pub use pools::NotResumed;
 pub use units::{NotDone, UNITS_RETRY, UnitRecords, UnitView, begin_units, compare_units};
+pub use view::{OverridesView, ServiceView, TargetView, View, ViewUpdate};
 
 use history::HistoryWriter;
 use numbering::Numbering;
 use overrides::{Ground, Words};
 use pools::Pools;
 use units::{Scenery, Units};
+use view::Dirty;
 
 /// The least time between two snapshots.
 pub const COALESCE: Duration = Duration::from_millis(10);
@@ -264,6 +267,8 @@ pub struct Publisher {
     /// The last time this process stood still.
     stall: Option<Stall>,
     history: HistoryWriter,
+    /// Changes that readers have not been told yet.
+    dirty_view: Dirty,
 }
 
 impl Publisher {
@@ -296,6 +301,7 @@ impl Publisher {
             answering: false,
             stall: None,
             history: HistoryWriter::default(),
+            dirty_view: Dirty::default(),
             dataset,
         }
     }
@@ -529,14 +535,12 @@ impl Publisher {
     pub fn handle(&mut self, event: Event, now: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
         for (target, outcome) in self.pushes.overdue(now) {
-            let changes = self.health.record(target, outcome, now);
-            self.take(changes, &mut effects);
+            self.observe(target, outcome, now, &mut effects);
         }
         match event {
             Event::Report { target, report } => {
                 if let Some(outcome) = self.pushes.report(target, report, now) {
-                    let changes = self.health.record(target, outcome, now);
-                    self.take(changes, &mut effects);
+                    self.observe(target, outcome, now, &mut effects);
                 }
             }
             Event::Outcome {
@@ -545,8 +549,7 @@ impl Publisher {
                 outcome,
             } if generation == self.generation => {
                 let outcome = self.excused(target, outcome);
-                let changes = self.health.record(target, outcome, now);
-                self.take(changes, &mut effects);
+                self.observe(target, outcome, now, &mut effects);
             }
             Event::Outcome { .. } => {}
             Event::FirstRoundEnded => {
@@ -755,8 +758,22 @@ impl Publisher {
         effects.extend(ramp.map(|ramp| Effect::Say(ramp_change(service, region, ramp))));
     }
 
+    /// Takes in what was seen of a target.
+    fn observe(
+        &mut self,
+        target: TargetId,
+        outcome: Outcome,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let changes = self.health.record(target, outcome, now);
+        self.dirty_view.target(target);
+        self.take(changes, effects);
+    }
+
     fn take(&mut self, changes: Vec<health::Effect>, effects: &mut Vec<Effect>) {
         for change in changes {
+            self.note(&change);
             match change {
                 health::Effect::Transition(transition) => {
                     self.history.changed = true;
@@ -815,6 +832,7 @@ impl Publisher {
         let mut changed = false;
         for service in std::mem::take(&mut self.dirty) {
             let (plan, ramps) = self.compile(service, now);
+            self.dirty_view.service(service);
             let old = &self.plans[service.index()];
             if **old != plan {
                 say_differences(&self.dataset, service, old, &plan, effects);
@@ -874,8 +892,7 @@ impl Publisher {
         self.history.changed = true;
         self.generation += 1;
         for (target, outcome) in first_round {
-            let changes = self.health.record(target, outcome, now);
-            self.take(changes, effects);
+            self.observe(target, outcome, now, effects);
         }
         self.compile_all(now);
         self.dirty.clear();
@@ -911,6 +928,7 @@ impl Publisher {
     }
 
     fn compile_all(&mut self, now: Moment) {
+        self.dirty_view.all();
         let services = 0..self.dataset.config.services.len();
         self.plans = services
             .map(|index| Arc::new(self.compile(ServiceId::from_index(index), now).0))

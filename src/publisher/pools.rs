@@ -166,22 +166,42 @@ impl Pools {
     /// The pools that are not simply in use.
     pub(super) fn records(&self, config: &Config, now: Moment) -> Vec<PoolRecord> {
         let mut records = Vec::new();
-        for (id, returns) in &self.returns {
-            let service = &config.services[id.index()];
-            for (index, pool) in service.pools.iter().enumerate() {
-                let families = returns.pool(index);
-                if families != <[Return; 2]>::default() {
-                    let region = config.region_name(pool.region).to_owned();
-                    let families = families.map(|own| own.map(|since| now.since(since)));
-                    records.push(PoolRecord {
-                        service: service.name.to_string(),
-                        region,
-                        families,
-                    });
-                }
+        for id in self.returns.keys() {
+            records.extend(self.records_of(config, *id, now));
+        }
+        records
+    }
+
+    /// The same, of one service.
+    pub(super) fn records_of(
+        &self,
+        config: &Config,
+        id: ServiceId,
+        now: Moment,
+    ) -> Vec<PoolRecord> {
+        let Some(returns) = self.returns.get(&id) else {
+            return Vec::new();
+        };
+        let mut records = Vec::new();
+        let service = &config.services[id.index()];
+        for (index, pool) in service.pools.iter().enumerate() {
+            let families = returns.pool(index);
+            if families != <[Return; 2]>::default() {
+                let region = config.region_name(pool.region).to_owned();
+                let families = families.map(|own| own.map(|since| now.since(since)));
+                records.push(PoolRecord {
+                    service: service.name.to_string(),
+                    region,
+                    families,
+                });
             }
         }
         records
+    }
+
+    /// True for a service whose pools may have something to tell.
+    pub(super) fn is_followed(&self, id: ServiceId) -> bool {
+        self.returns.contains_key(&id)
     }
 
     /// Puts pools where `records` say that they were `age` ago. Services and regions that are not there any more are

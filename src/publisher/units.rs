@@ -865,28 +865,39 @@ impl Units {
         plans: &[std::sync::Arc<Plan>],
         scenery: &Scenery<'_>,
     ) -> Vec<UnitView> {
-        let view = |(id, _): (&ServiceId, &Held)| {
-            let (service, unit) = scenery.service(*id);
-            let holding = plans[id.index()].holding()?.clone();
-            let region = match &holding.holder {
-                Holder::Owner(region) | Holder::Fenced { next: region, .. } => {
-                    Some(scenery.region_name(*region).to_owned())
-                }
-                Holder::Gone(region) => Some(region.clone()),
-                Holder::Unknown => None,
-            };
-            let pool = region
-                .as_ref()
-                .and_then(|region| scenery.pool(service, region));
-            Some(UnitView {
-                unit: service.name.to_string(),
-                service: unit.rules.service.to_string(),
-                is_up: pool.map(|(_, pool)| scenery.is_up(service, pool)),
-                holding,
-                region,
-            })
+        self.held
+            .keys()
+            .filter_map(|id| self.view(*id, plans, scenery))
+            .collect()
+    }
+
+    /// The state at `now` of one unit; `None` where the service is none.
+    pub(super) fn view(
+        &self,
+        id: ServiceId,
+        plans: &[std::sync::Arc<Plan>],
+        scenery: &Scenery<'_>,
+    ) -> Option<UnitView> {
+        self.held.get(&id)?;
+        let (service, unit) = scenery.service(id);
+        let holding = plans[id.index()].holding()?.clone();
+        let region = match &holding.holder {
+            Holder::Owner(region) | Holder::Fenced { next: region, .. } => {
+                Some(scenery.region_name(*region).to_owned())
+            }
+            Holder::Gone(region) => Some(region.clone()),
+            Holder::Unknown => None,
         };
-        self.held.iter().filter_map(view).collect()
+        let pool = region
+            .as_ref()
+            .and_then(|region| scenery.pool(service, region));
+        Some(UnitView {
+            unit: service.name.to_string(),
+            service: unit.rules.service.to_string(),
+            is_up: pool.map(|(_, pool)| scenery.is_up(service, pool)),
+            holding,
+            region,
+        })
     }
 }
 
