@@ -3,11 +3,11 @@
 //! The admin address is without passwords and so asks little. What moves units is asked here, where the file system says
 //! who may.
 
+use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::extract::{Query, State};
@@ -29,37 +29,61 @@ const ASIDE: &str = ".control.new";
 /// The longest path of a Unix socket, in octets (unix(7): `sun_path` without its last).
 const LONGEST: usize = 107;
 
-/// A shorter one is over before it is seen.
+/// The shortest override; a shorter one ends before anybody sees it.
 const SHORTEST_OVERRIDE: Duration = Duration::from_secs(1);
-/// In characters.
+/// The longest reason, in characters.
 const LONGEST_REASON: usize = 500;
-/// In characters.
+/// The longest name of an operator, in characters.
 const LONGEST_NAME: usize = 100;
-/// Longer is for ever, and said as that.
+/// The longest override with an end; a longer one must say that it has none.
 const LONGEST_OVERRIDE: Duration = Duration::from_secs(3650 * 86_400);
 
-/// Makes the socket in `directory`, for this user alone, in place of any that is there; a sentence where that cannot be.
-pub fn bind(directory: &Path) -> Result<UnixListener, String> {
-    let (path, aside) = (directory.join(SOCKET), directory.join(ASIDE));
-    let length = path.as_os_str().as_bytes().len();
-    if length > LONGEST {
-        return Err(format!(
-            "the path {} has {length} octets, and a socket's has {LONGEST} at most: choose a shorter [server] state",
-            path.display()
-        ));
-    }
-    let make = || -> io::Result<UnixListener> {
-        match fs::remove_file(&aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+/// Error in making the control socket.
+#[derive(Debug)]
+pub enum SocketError {
+    /// The path has more octets than a Unix socket's may have.
+    TooLong(PathBuf),
+    /// The operating system refused it.
+    Io(PathBuf, io::Error),
+}
+
+impl fmt::Display for SocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SocketError::TooLong(path) => write!(
+                f,
+                "the path {} has {} octets, and a socket's path has at most {LONGEST}: choose a \
+                 shorter [server] state",
+                path.display(),
+                path.as_os_str().len()
+            ),
+            SocketError::Io(path, error) => write!(f, "{}: {error}", path.display()),
         }
-        // Nobody knows the name before only this user may connect.
-        let listener = UnixListener::bind(&aside)?;
-        fs::set_permissions(&aside, Permissions::from_mode(0o600))?;
-        fs::rename(&aside, &path)?;
-        Ok(listener)
-    };
-    make().map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+impl std::error::Error for SocketError {}
+
+/// Makes the socket in `directory`, for this user alone, in place of any that is there.
+pub fn bind(directory: &Path) -> Result<UnixListener, SocketError> {
+    let (path, aside) = (directory.join(SOCKET), directory.join(ASIDE));
+    if path.as_os_str().len() > LONGEST {
+        return Err(SocketError::TooLong(path));
+    }
+    replace(&path, &aside).map_err(|error| SocketError::Io(path, error))
+}
+
+/// Makes the socket as `aside`, and moves it to `path`.
+fn replace(path: &Path, aside: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(aside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // The socket gets its name only once its permissions keep other users out.
+    let listener = UnixListener::bind(aside)?;
+    fs::set_permissions(aside, Permissions::from_mode(0o600))?;
+    fs::rename(aside, path)?;
+    Ok(listener)
 }
 
 /// Serves it for as long as the runtime lives.
@@ -129,7 +153,7 @@ async fn begin(
     } = what;
     let epoch = epoch.unwrap_or(1);
     if !(1..=MAX_EPOCH).contains(&epoch) {
-        let why = format!("{epoch} is no epoch: they go from 1 to {MAX_EPOCH}\n");
+        let why = format!("{epoch} is not an epoch: write a number from 1 to {MAX_EPOCH}\n");
         return Err((StatusCode::BAD_REQUEST, why).into_response());
     }
     Ok(answered(
@@ -159,79 +183,119 @@ async fn say(
     State(control): State<Control>,
     Query(said): Query<Say>,
 ) -> Result<Response, Response> {
-    let bad = |why: String| (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response();
-    let Some(word) = word(&said.word) else {
-        return Err(bad(format!(
-            "{} is none of drain, up, down, and weight 0 to {}",
-            said.word,
-            Weight::MAX
-        )));
-    };
-    let reason = line("the reason", &said.reason, LONGEST_REASON).map_err(bad)?;
-    if reason.is_empty() {
-        return Err(bad(
-            "a reason is to be given: it is what others see".to_owned()
-        ));
-    }
-    let by = line("the name of who says so", &said.by, LONGEST_NAME).map_err(bad)?;
-    let (lasts, starts_in) = (
-        said.r#for.map(time).transpose().map_err(bad)?,
-        said.r#in.map(time).transpose().map_err(bad)?,
-    );
-    if lasts.is_some_and(|lasts| lasts < SHORTEST_OVERRIDE) {
-        return Err(bad(format!(
-            "an override holds for {} s at least",
-            SHORTEST_OVERRIDE.as_secs()
-        )));
-    }
-    let (what, force) = (said.what, said.force);
-    let asked = OverrideRequest {
-        word,
-        what,
-        by,
-        reason,
-        starts_in: starts_in.unwrap_or_default(),
-        lasts,
-        force,
-    };
+    let asked = read(said).map_err(IntoResponse::into_response)?;
     Ok(answered(
         ask(&control, |reply| Request::Override { asked, reply }).await?,
     ))
 }
 
-/// What stands in the log, on terminals and in every `why`: one line of plain text, or a sentence why not.
-fn line(what: &str, text: &str, most: usize) -> Result<String, String> {
-    let text = text.trim();
-    // Those that turn the direction of what follows can make a line read as another.
-    let is_control = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Checks the parameters of a new override.
+fn read(said: Say) -> Result<OverrideRequest, BadOverride> {
+    let Some(word) = word(&said.word) else {
+        return Err(BadOverride::Action(said.word));
     };
-    if let Some(c) = text.chars().find(|c| is_control(*c)) {
-        return Err(format!(
-            "{what} has the control character U+{:04X}: it is to be one line of plain text",
-            u32::from(c)
-        ));
+    let reason = line("the reason", &said.reason, LONGEST_REASON)?;
+    if reason.is_empty() {
+        return Err(BadOverride::NoReason);
+    }
+    let by = line("the operator's name", &said.by, LONGEST_NAME)?;
+    let lasts = said.r#for.map(time).transpose()?;
+    let starts_in = said.r#in.map(time).transpose()?;
+    if lasts.is_some_and(|lasts| lasts < SHORTEST_OVERRIDE) {
+        return Err(BadOverride::TooShort);
+    }
+    Ok(OverrideRequest {
+        word,
+        what: said.what,
+        by,
+        reason,
+        starts_in: starts_in.unwrap_or_default(),
+        lasts,
+        force: said.force,
+    })
+}
+
+/// Error in the parameters of an override.
+#[derive(Debug, PartialEq)]
+enum BadOverride {
+    /// The action is none of those that there are.
+    Action(String),
+    /// There is no reason.
+    NoReason,
+    /// The text of a parameter has a character that does not belong into one line.
+    ControlCharacter(&'static str, char),
+    /// The text of a parameter has this many characters; the last number is the most.
+    TooLong(&'static str, usize, usize),
+    /// This number of seconds is no time, or longer than an override may last.
+    Time(f64),
+    /// The override would end before anybody sees it.
+    TooShort,
+}
+
+impl fmt::Display for BadOverride {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadOverride::Action(text) => write!(
+                f,
+                "{text} is not an override: write drain, up, down, or weight 0 to {}",
+                Weight::MAX
+            ),
+            BadOverride::NoReason => {
+                f.write_str("the reason is missing: it tells other operators why")
+            }
+            BadOverride::ControlCharacter(what, c) => write!(
+                f,
+                "{what} has the control character U+{:04X}: write one line of plain text",
+                u32::from(*c)
+            ),
+            BadOverride::TooLong(what, length, most) => {
+                write!(f, "{what} has {length} characters; the limit is {most}")
+            }
+            BadOverride::Time(seconds) => write!(
+                f,
+                "{seconds} s is not a time from 0 to {} days",
+                LONGEST_OVERRIDE.as_secs() / 86_400
+            ),
+            BadOverride::TooShort => write!(
+                f,
+                "an override holds for at least {} s",
+                SHORTEST_OVERRIDE.as_secs()
+            ),
+        }
+    }
+}
+
+impl IntoResponse for BadOverride {
+    fn into_response(self) -> Response {
+        (StatusCode::BAD_REQUEST, format!("{self}\n")).into_response()
+    }
+}
+
+/// Text for the log, for terminals and for every `why`: one line of plain text.
+fn line(what: &'static str, text: &str, most: usize) -> Result<String, BadOverride> {
+    let text = text.trim();
+    if let Some(c) = text.chars().find(|c| breaks_line(*c)) {
+        return Err(BadOverride::ControlCharacter(what, c));
     }
     let length = text.chars().count();
     if length > most {
-        return Err(format!(
-            "{what} has {length} characters, and {most} are the most"
-        ));
+        return Err(BadOverride::TooLong(what, length, most));
     }
     Ok(text.to_owned())
 }
 
-fn time(seconds: f64) -> Result<Duration, String> {
-    let time = Duration::try_from_secs_f64(seconds)
-        .ok()
-        .filter(|time| *time <= LONGEST_OVERRIDE);
-    time.ok_or_else(|| {
-        format!(
-            "{seconds} s is no time up to {} days",
-            LONGEST_OVERRIDE.as_secs() / 86_400
-        )
-    })
+/// True for characters that end a line, control a terminal, or turn the direction of what follows,
+/// so that a line of the log can be made to read as another.
+fn breaks_line(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn time(seconds: f64) -> Result<Duration, BadOverride> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(time) if time <= LONGEST_OVERRIDE => Ok(time),
+        _ => Err(BadOverride::Time(seconds)),
+    }
 }
 
 fn word(text: &str) -> Option<Word> {
