@@ -19,6 +19,7 @@ mod continents;
 mod distance;
 mod embedded;
 mod location;
+mod locations;
 mod map;
 mod mmdb;
 mod networks;
@@ -31,7 +32,8 @@ mod tests;
 mod tree;
 
 pub use embedded::hashed_prefix;
-pub use location::{Code, Known, Location, Locations, Subdivision};
+pub use location::{Code, Location, Subdivision};
+pub use locations::{Known, Locations};
 pub use map::{Explanation, GeoMap, Located, OrderId};
 pub use mmdb::{Database, GeoError, Packing, Problem, Skipped};
 pub use resolve::Source;

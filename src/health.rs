@@ -10,12 +10,14 @@
 
 mod carry;
 mod combine;
+mod effect;
 mod entry;
 mod flap;
 mod isolation;
 mod key;
 mod load;
 mod outcome;
+mod phase;
 mod push;
 mod reason;
 mod record;
@@ -25,11 +27,12 @@ mod tracker;
 
 pub use carry::{Carry, match_targets};
 pub use combine::{State, combine};
-pub use entry::Cause;
+pub use effect::{Cause, Effect, Transition};
 pub use isolation::{End, TIME_LIMIT};
 pub use key::{Fingerprint, Key};
 pub use load::{AverageLoad, LOAD_SHARE, LOAD_SILENCE};
-pub use outcome::{Evidence, NotJudged, Outcome, Phase, Phases, ResolverFault, Seen, Warning};
+pub use outcome::{Evidence, NotJudged, Outcome, ResolverFault, Seen, Warning};
+pub use phase::{Phase, Phases};
 pub use push::{Pushes, READING, Report};
 pub use reason::{
     CertificateRule, DnsFault, ExecFault, FailReason, GrpcFault, HttpFault, JsonFault, PushFault,
@@ -37,7 +40,7 @@ pub use reason::{
 };
 pub use record::{FRESH, Record};
 pub use spec::TargetSpec;
-pub use table::{Effect, Health, Transition};
+pub use table::Health;
 pub use tracker::{Step, Thresholds, Tracker};
 
 #[cfg(test)]

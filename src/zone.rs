@@ -10,6 +10,7 @@ mod rdata;
 mod records;
 mod svcb;
 mod table;
+mod words;
 
 pub use checks::{CHECKS, ZoneCheck, ZoneUnderCheck, check, check_overlap};
 pub use parser::parse;

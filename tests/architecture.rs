@@ -1,7 +1,7 @@
 //! ARCHITECTURE.md and the code do not part: the table of layers names every module, and a module
 //! imports from rows above its own only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -199,4 +199,139 @@ fn the_core_is_denied_what_waits() {
     for (row, name) in layers.iter().enumerate() {
         assert_eq!(denied.get(name), Some(&(row < core)), "{name}");
     }
+}
+
+/// The files of one room, `room/` beside `room.rs`: each with the others that it imports from, directly or by a
+/// name that `room.rs` passes on.
+fn imports_within(room: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let parent = code_of(&room.with_extension("rs"));
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(room).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if path.extension().is_some_and(|extension| extension == "rs") && name != "tests" {
+            files.insert(name, code_of(&path));
+        }
+    }
+    // The names that `room.rs` has from its files: whoever imports one from there imports it from the file.
+    let mut passed_on = BTreeMap::new();
+    for statement in parent
+        .split(';')
+        .filter_map(|text| text.split("use ").last())
+    {
+        let (file, names) = statement.trim().split_once("::").unwrap_or_default();
+        if files.contains_key(file) {
+            passed_on.extend(
+                first_names(names)
+                    .into_iter()
+                    .map(|name| (name, file.to_owned())),
+            );
+        }
+    }
+    let mut imports = BTreeMap::new();
+    for (file, code) in &files {
+        let mut others = BTreeSet::new();
+        for (at, _) in code.match_indices("super::") {
+            if code[..at].ends_with("super::") {
+                continue;
+            }
+            for name in first_names(&code[at + "super::".len()..]) {
+                let other = passed_on.get(&name).unwrap_or(&name);
+                if files.contains_key(other) && other != file {
+                    others.insert(other.clone());
+                }
+            }
+        }
+        imports.insert(file.clone(), others);
+    }
+    imports
+}
+
+/// A file without its comments and its tests.
+fn code_of(file: &Path) -> String {
+    let text = std::fs::read_to_string(file).unwrap();
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The first name of each path that `text` begins with: one, or those of a list in braces.
+fn first_names(text: &str) -> Vec<String> {
+    let first_name = |text: &str| -> String {
+        let text = text.trim_start();
+        text.chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
+    };
+    let Some(list) = text.strip_prefix('{') else {
+        return vec![first_name(text)];
+    };
+    let (mut depth, mut start, mut names) = (0, 0, Vec::new());
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                names.push(first_name(&list[start..at]));
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// What is left when files that import from none of the others are taken away again and again lies on a circle, or leads to one.
+fn in_circles(
+    mut imports: BTreeMap<String, BTreeSet<String>>,
+) -> BTreeMap<String, BTreeSet<String>> {
+    loop {
+        let left: BTreeSet<String> = imports.keys().cloned().collect();
+        let imported: BTreeSet<String> = imports.values().flatten().cloned().collect();
+        imports.retain(|file, _| imported.contains(file));
+        for others in imports.values_mut() {
+            others.retain(|other| left.contains(other));
+        }
+        imports.retain(|_, others| !others.is_empty());
+        if imports.len() == left.len() {
+            return imports;
+        }
+    }
+}
+
+/// Rooms whose circles are being taken apart.
+const CIRCLES: [&str; 6] = [
+    "config",
+    "config/services",
+    "loader",
+    "probe",
+    "publisher",
+    "steer",
+];
+
+#[test]
+fn the_files_of_a_room_import_from_each_other_in_no_circle() {
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    let mut wrong = Vec::new();
+    for room in files.iter().map(|file| file.with_extension("")) {
+        let name = room.strip_prefix(root().join("src")).unwrap();
+        if room.is_dir()
+            && !room.ends_with("tests")
+            && !CIRCLES.iter().any(|at| name == Path::new(at))
+        {
+            for (file, others) in in_circles(imports_within(&room)) {
+                wrong.push(format!(
+                    "{}/{file}.rs imports from {others:?}",
+                    room.display()
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }

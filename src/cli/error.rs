@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::log::BadFilter;
+use tracing_subscriber::filter::ParseError;
+
 use super::terminal::has_color;
 use crate::control::RequestError;
 use crate::daemon;
@@ -68,6 +69,28 @@ pub(super) enum Reason {
     Toy(&'static str, BindError),
     /// The server did not start.
     Daemon(daemon::Failure),
+}
+
+/// Error in a log filter.
+#[derive(Debug)]
+pub(super) enum BadFilter {
+    /// This part is neither a level nor TARGET=LEVEL.
+    Part(String),
+    /// The parts are fine one by one, but not together.
+    Whole(ParseError),
+}
+
+impl fmt::Display for BadFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadFilter::Part(part) => write!(
+                f,
+                "{part:?} is neither a level (error, warn, info, debug, trace, off) nor \
+                 TARGET=LEVEL, as in info,meridian::probe=debug"
+            ),
+            BadFilter::Whole(error) => error.fmt(f),
+        }
+    }
 }
 
 /// Reasons for finding no state directory.

@@ -1,12 +1,10 @@
 //! Filter of the log: `MERIDIAN_LOG`.
 
-use std::fmt;
-
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{Directive, ParseError};
+use tracing_subscriber::filter::Directive;
 
-use super::error::{Error, Reason};
+use super::error::{BadFilter, Error, Reason};
 use super::terminal::has_color;
 use crate::log;
 
@@ -21,28 +19,6 @@ pub(super) fn start() -> Result<(), Error> {
             .map_err(|error| Reason::System("start the log's thread", error))
     });
     started.map_err(|reason| Error::from(reason).into_usage())
-}
-
-/// Error in a log filter.
-#[derive(Debug)]
-pub(super) enum BadFilter {
-    /// This part is neither a level nor TARGET=LEVEL.
-    Part(String),
-    /// The parts are fine one by one, but not together.
-    Whole(ParseError),
-}
-
-impl fmt::Display for BadFilter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BadFilter::Part(part) => write!(
-                f,
-                "{part:?} is neither a level (error, warn, info, debug, trace, off) nor \
-                 TARGET=LEVEL, as in info,meridian::probe=debug"
-            ),
-            BadFilter::Whole(error) => error.fmt(f),
-        }
-    }
 }
 
 /// Reads LEVEL, and TARGET=LEVEL after commas.

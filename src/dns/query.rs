@@ -2,11 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::message::{HEADER, Record, skip_name};
 use super::tsig::Tsig;
 use super::{Class, MAX_LABEL, MAX_NAME, Prefix, Rcode, RrType};
-
-/// Octets of a message header (RFC 1035 §4.1.1).
-pub const HEADER: usize = 12;
 
 /// A query that can be answered, if only with an error.
 #[derive(Debug, Clone, Copy)]
@@ -245,53 +243,6 @@ impl<'q> Rest<'q> {
         let record = Record::read(self.message, self.at).ok_or(Rcode::FORMERR)?;
         self.at = record.end;
         Ok(record)
-    }
-}
-
-/// A record's parts, as far as OPT and TSIG need them.
-pub(super) struct Record<'q> {
-    at_root: bool,
-    pub(super) rtype: RrType,
-    pub(super) class: u16,
-    pub(super) ttl: u32,
-    pub(super) rdata: &'q [u8],
-    /// Where the next one begins.
-    end: usize,
-}
-
-impl<'q> Record<'q> {
-    /// The record that begins at `start`.
-    #[inline]
-    pub(super) fn read(message: &'q [u8], start: usize) -> Option<Record<'q>> {
-        let name = skip_name(message.get(start..)?)?;
-        let fixed = message.get(start + name..start + name + 10)?;
-        let word = |at: usize| u16::from_be_bytes([fixed[at], fixed[at + 1]]);
-        let rdata_at = start + name + 10;
-        let end = rdata_at + usize::from(word(8));
-        Some(Record {
-            at_root: message[start] == 0,
-            rtype: RrType(word(0)),
-            class: word(2),
-            ttl: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
-            rdata: message.get(rdata_at..end)?,
-            end,
-        })
-    }
-}
-
-/// The length of a name that may end in a compression pointer, which is not followed: only where the
-/// next field starts matters.
-pub(super) fn skip_name(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        match *bytes.get(at)? {
-            0 => return Some(at + 1),
-            pointer if pointer & 0xc0 == 0xc0 => return (bytes.len() > at + 1).then_some(at + 2),
-            length if usize::from(length) <= MAX_LABEL && at < MAX_NAME => {
-                at += 1 + usize::from(length)
-            }
-            _ => return None,
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::query::{HEADER, Record, skip_name};
+use super::message::{HEADER, Record, skip_name};
 use super::{Class, MAX_LABEL, MAX_NAME, RrType};
 
 /// "A key is unknown" (RFC 8945 §3).

@@ -1,6 +1,7 @@
 //! Writes a response: the echoed header and question, RRsets copied from their blocks, and the OPT record.
 
-use super::query::{Edns, HEADER, OPTION_ECS, OPTION_EXTENDED_ERROR, OPTION_NSID, Request};
+use super::message::HEADER;
+use super::query::{Edns, OPTION_ECS, OPTION_EXTENDED_ERROR, OPTION_NSID, Request};
 use super::{ExtendedError, Rcode};
 
 /// A response being written. RRsets go in whole or not at all; room for the OPT record is set aside

@@ -1,13 +1,10 @@
-//! What is known about where addresses are: the MMDBs' content in a compact flat form.
+//! Places: the codes and coordinates that an MMDB has of a client.
 
 use std::fmt;
-use std::net::IpAddr;
 
-use super::mmdb::{self, Database, GeoError, Skipped};
-use super::runs::{V4Runs, V6Runs};
 use crate::model::Coordinates;
 
-/// Where a client is, as far as the MMDB says.
+/// A place, as far as the MMDB says.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Location {
     /// AF AN AS EU NA OC SA.
@@ -78,112 +75,6 @@ impl Subdivision {
 impl fmt::Display for Subdivision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// Everything that one City or Country MMDB, one ASN MMDB, or both say.
-///
-/// Lives as long as the files do not change: maps are compiled from it, and `why` looks into it.
-#[derive(Debug)]
-pub struct Locations {
-    /// The distinct locations; the first is the unknown one.
-    pub(super) places: Vec<Location>,
-    /// Client → index into `places`.
-    pub(super) cities: Networks,
-    /// Client → AS number, 0 where it is not known.
-    pub(super) asns: Networks,
-    /// What is known of anybody.
-    known: Known,
-    /// Records that cannot be read, by file.
-    skipped: Vec<(Database, Skipped)>,
-}
-
-/// What the files say of any address at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Known {
-    /// A continent, or a country that is on one.
-    pub continents: bool,
-    /// A country.
-    pub countries: bool,
-    /// A subdivision.
-    pub subdivisions: bool,
-    /// Coordinates.
-    pub coordinates: bool,
-    /// An AS number.
-    pub asns: bool,
-}
-
-impl Known {
-    fn of(places: &[Location], asns: &Networks) -> Known {
-        Known {
-            continents: places.iter().any(|place| place.continent.is_some()),
-            countries: places.iter().any(|place| place.country.is_some()),
-            subdivisions: places.iter().any(|place| place.subdivision.is_some()),
-            coordinates: places.iter().any(|place| place.coordinates.is_some()),
-            asns: asns.v4.iter().any(|(_, asn)| asn != 0)
-                || asns.v6.iter().any(|(_, asn)| asn != 0),
-        }
-    }
-}
-
-/// A table for both families.
-#[derive(Debug)]
-pub(super) struct Networks {
-    pub(super) v4: V4Runs,
-    pub(super) v6: V6Runs,
-}
-
-impl Networks {
-    /// The value at `address`.
-    fn find(&self, address: IpAddr) -> u32 {
-        match address {
-            IpAddr::V4(v4) => self.v4.find(v4.to_bits()).value,
-            IpAddr::V6(v6) => self.v6.find(v6.to_bits()).value,
-        }
-    }
-}
-
-impl Locations {
-    /// Reads the content of a City or Country MMDB, of an ASN MMDB, or of both.
-    pub fn read(city: Option<&[u8]>, asn: Option<&[u8]>) -> Result<Locations, GeoError> {
-        let (places, cities, of_city) = mmdb::read_city(city)?;
-        let (asns, of_asn) = mmdb::read_asn(asn)?;
-        let skipped = [(Database::City, of_city), (Database::Asn, of_asn)];
-        let skipped = skipped
-            .into_iter()
-            .filter_map(|(database, skipped)| Some((database, skipped?)))
-            .collect();
-        Ok(Locations {
-            known: Known::of(&places, &asns),
-            places,
-            cities,
-            asns,
-            skipped,
-        })
-    }
-
-    /// What the files say of any address at all: the sources of a map that are of anything else match nobody.
-    pub fn known(&self) -> Known {
-        self.known
-    }
-
-    /// Records that cannot be read, of each file that has some.
-    pub fn skipped(&self) -> &[(Database, Skipped)] {
-        &self.skipped
-    }
-
-    /// Where `address` is; `None` when nothing is known. An IPv4 address inside an IPv6 one is not
-    /// looked for: that depends on the length of the client's prefix, which maps know.
-    pub fn locate(&self, address: IpAddr) -> Option<&Location> {
-        match self.cities.find(address) {
-            0 => None,
-            place => Some(&self.places[place as usize]),
-        }
-    }
-
-    /// The AS number that announces `address`, where it is known.
-    pub fn asn(&self, address: IpAddr) -> Option<u32> {
-        Some(self.asns.find(address)).filter(|asn| *asn != 0)
     }
 }
 

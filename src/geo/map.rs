@@ -1,7 +1,8 @@
 //! One map, compiled: client → region order and scope.
 
 use super::FastMap;
-use super::location::{Location, Locations};
+use super::location::Location;
+use super::locations::Locations;
 use super::resolve::{Client, Resolver, Source};
 use super::runs::zip_runs;
 use super::table::Table;

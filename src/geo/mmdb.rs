@@ -18,9 +18,9 @@ use maxminddb::{MaxMindDbError, Metadata, Reader};
 use serde::de::DeserializeOwned;
 
 use super::FastMap;
-use super::location::{Location, Networks};
+use super::location::Location;
 use super::record::{AsnRecord, CityRecord};
-use super::runs::{V4Builder, V6Builder};
+use super::runs::{Networks, V4Builder, V6Builder};
 
 /// Why a file is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]

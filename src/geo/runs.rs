@@ -15,6 +15,8 @@
 //! run. No prefixes are stored: a prefix of length L holds the address but not the last one before
 //! the run when these two differ somewhere in their first L bits, and likewise at the run's end.
 
+use std::net::IpAddr;
+
 use crate::prefetch;
 
 /// What a table says about an address.
@@ -28,6 +30,23 @@ pub(super) struct Found {
 
 /// How many /16s there are, in either family.
 const BUCKETS: usize = 1 << 16;
+
+/// A table for both families.
+#[derive(Debug)]
+pub(super) struct Networks {
+    pub(super) v4: V4Runs,
+    pub(super) v6: V6Runs,
+}
+
+impl Networks {
+    /// The value at `address`.
+    pub(super) fn find(&self, address: IpAddr) -> u32 {
+        match address {
+            IpAddr::V4(v4) => self.v4.find(v4.to_bits()).value,
+            IpAddr::V6(v6) => self.v6.find(v6.to_bits()).value,
+        }
+    }
+}
 
 /// IPv4 runs.
 #[derive(Debug)]

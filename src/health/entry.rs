@@ -1,15 +1,14 @@
 //! What health keeps of one target.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::combine::State;
+use super::effect::{Cause, Effect};
 use super::flap::Flap;
 use super::load::AverageLoad;
 use super::outcome::{Outcome, Warning};
 use super::reason::FailReason;
 use super::spec::TargetSpec;
-use super::table::Effect;
 use super::tracker::{Thresholds, Tracker};
 use crate::model::{Moment, TargetId};
 
@@ -38,27 +37,6 @@ pub(super) struct Entry {
     pub(super) last_failure: Option<FailReason>,
     /// Of the last pass.
     pub(super) warning: Option<Warning>,
-}
-
-/// Why a target went up or down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// Down: it failed.
-    Failed {
-        /// How its last probe failed.
-        reason: FailReason,
-        /// How many failures were counted: its `fall`.
-        fails: u32,
-    },
-    /// Up: it passed this many times in a row.
-    Passed {
-        /// Its `rise`; 1 for the first outcome of a changed check.
-        passes: u32,
-    },
-    /// Up: its fall was our own network's, see "Isolation".
-    Undone,
-    /// Up: it was held down as flapping, and has passed since.
-    Released,
 }
 
 impl Entry {
@@ -144,19 +122,6 @@ impl Entry {
                 passes: self.thresholds().rise,
             },
             _ => Cause::Undone,
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Failed { reason, fails: 1 } => write!(f, "{reason} (1 failure)"),
-            Cause::Failed { reason, fails } => write!(f, "{reason} ({fails} failures)"),
-            Cause::Passed { passes: 1 } => f.write_str("1 pass"),
-            Cause::Passed { passes } => write!(f, "{passes} passes in a row"),
-            Cause::Undone => f.write_str("its failures were our own network's"),
-            Cause::Released => f.write_str("it has passed, and is held for flapping no longer"),
         }
     }
 }

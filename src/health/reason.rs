@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::outcome::Phase;
+use super::phase::Phase;
 use crate::dns::Rcode;
 
 /// Why a probe failed.

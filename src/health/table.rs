@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use super::carry::Carry;
 use super::combine::{State, combine};
-use super::entry::{Cause, Entry};
-use super::isolation::{Change, End, Isolation};
+use super::effect::{Cause, Effect, Transition};
+use super::entry::Entry;
+use super::isolation::{Change, Isolation};
 use super::load::AverageLoad;
 use super::outcome::{Outcome, Seen, Warning};
 use super::reason::FailReason;
@@ -34,55 +35,6 @@ pub struct Health {
     pub(super) flapping: Vec<TargetId>,
     /// When a transition may have settled or a hold is over, soonest first; entries that came to nothing are harmless.
     pub(super) settling: BinaryHeap<Reverse<(Moment, TargetId)>>,
-}
-
-/// What an outcome or the passage of time changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// A target went up or down.
-    Transition(Transition),
-    /// A target became settled or in doubt without going up or down.
-    Doubt {
-        /// Which.
-        target: TargetId,
-        /// True when it is in doubt now.
-        in_doubt: bool,
-    },
-    /// A target flaps, and is held down.
-    Flapping {
-        /// Which.
-        target: TargetId,
-        /// How often it changed.
-        changes: usize,
-        /// The time in which it did.
-        within: Duration,
-        /// When the hold is over.
-        until: Moment,
-    },
-    /// A hold is over, and the target is down all the same.
-    FlappingEnded(TargetId),
-    /// What a target that passes is warned of changed; `None` where it is not any more.
-    Warned {
-        /// Which.
-        target: TargetId,
-        /// Of what.
-        warning: Option<Warning>,
-    },
-    /// Our own network failed: states are kept until it ends.
-    IsolationBegan,
-    /// Outcomes count again.
-    IsolationEnded(End),
-}
-
-/// A target going up or down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Transition {
-    /// Which.
-    pub target: TargetId,
-    /// What it is now.
-    pub up: bool,
-    /// Why.
-    pub cause: Cause,
 }
 
 impl Health {

@@ -1,7 +1,7 @@
 //! LOC rdata: a place on earth and how exactly it is known (RFC 1876).
 
 use super::lexer::Token;
-use super::rdata::{Bad, Words};
+use super::words::{Bad, Words};
 
 /// The equator and the prime meridian, in thousandths of a second of arc (RFC 1876 §2).
 const ZERO: i64 = 1 << 31;

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use super::generate;
 use super::lexer::{Entry, Fault, Lexer, Token};
-use super::rdata::{self, Bad, Odd, Words, quote};
+use super::rdata;
+use super::words::{self, Bad, Odd, Words, quote};
 use super::{Include, IncludeError, Input, Records};
 use crate::diag::{At, Diagnostics, did_you_mean};
 use crate::dns::{Class, MAX_NAME, Name, RrType, Ttl};
@@ -337,14 +338,14 @@ impl Parser<'_> {
         } else {
             self.owner.clear();
             let read =
-                rdata::append_name(*first, &source.input.text, &self.origin, &mut self.owner);
+                words::append_name(*first, &source.input.text, &self.origin, &mut self.owner);
             if read.is_err() {
                 // Lines that take this owner over are judged for themselves.
                 self.owner = self.origin.as_wire().to_vec();
                 self.records.unread.anywhere = true;
             }
             read?;
-            if rdata::is_doubled(source.text(*first), &self.zone_text) {
+            if words::is_doubled(source.text(*first), &self.zone_text) {
                 odd.push((*first, Odd::Doubled));
             }
         }
@@ -484,7 +485,7 @@ impl Parser<'_> {
         match (name.as_str(), &source.tokens[1..]) {
             ("$ORIGIN", [origin]) => self.origin = self.name(source, *origin)?,
             ("$TTL", [ttl]) => {
-                let read = rdata::seconds(source.text(*ttl));
+                let read = words::seconds(source.text(*ttl));
                 // After a bad one the records that count on it are not reported each.
                 self.default_ttl = Some(read.unwrap_or(Ttl::MAX));
                 read.map_err(|why| {
@@ -547,7 +548,7 @@ impl Parser<'_> {
 
     fn name(&self, source: &Source<'_>, token: Token) -> Result<Name, Bad> {
         let mut wire = Vec::new();
-        rdata::append_name(token, &source.input.text, &self.origin, &mut wire)?;
+        words::append_name(token, &source.input.text, &self.origin, &mut wire)?;
         Ok(Name::from_wire(&wire).expect("append_name makes names"))
     }
 
@@ -703,7 +704,7 @@ fn head(source: &Source<'_>, tokens: &mut &[Token]) -> Result<Head, Bad> {
         let (token, word) = (*token, source.text(*token));
         *tokens = rest;
         if word.starts_with(|c: char| c.is_ascii_digit()) && ttl.is_none() {
-            ttl = Some(rdata::seconds(word).map_err(|why| {
+            ttl = Some(words::seconds(word).map_err(|why| {
                 let wrong = bad(token, "bad-ttl", format!("the TTL {} {why}", quote(word)));
                 // A number it is: no word that slipped into the place of the TTL.
                 if word.bytes().all(|b| b.is_ascii_digit()) {

@@ -1,12 +1,12 @@
 //! Rdata as text, from the same table of types that reads it: what this writes, [`super::rdata::read`] reads back to the same octets.
 
-use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::rr::{RData, RecordType};
 use hickory_proto::serialize::binary::{BinDecoder, Restrict};
 
-use super::rdata::{Field, Shape, hickory_rdata, present_base64, shape};
+use super::rdata::{Field, Shape, shape};
+use super::words::{hickory_rdata, present_base64, quoted};
 use super::{loc, svcb};
 use crate::dns::{MAX_NAME, Name, RrType};
 
@@ -157,19 +157,6 @@ fn present_by_hickory(rtype: RrType, rdata: &[u8]) -> Option<String> {
     };
     (hickory_rdata(RecordType::from(rtype.0), &text).ok()? == rdata && text.is_ascii())
         .then_some(text)
-}
-
-/// `octets` in quotes.
-pub(super) fn quoted(octets: &[u8]) -> String {
-    let mut text = String::from("\"");
-    for octet in octets {
-        match octet {
-            b'"' | b'\\' => text.extend(['\\', char::from(*octet)]),
-            b' '..=b'~' => text.push(char::from(*octet)),
-            other => _ = write!(text, "\\{other:03}"),
-        }
-    }
-    text + "\""
 }
 
 fn hex(octets: &[u8]) -> String {

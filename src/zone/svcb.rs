@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::lexer::Token;
-use super::present::quoted;
-use super::rdata::{Bad, Words, append_string, base64, name_length, number, present_base64, quote};
+use super::words::{
+    Bad, Words, append_string, base64, name_length, number, present_base64, quote, quoted,
+};
 use crate::dns::Name;
 
 /// SvcParamKeys by number (RFC 9460 §14.3.2, RFC 9461 §5, RFC 9540 §4).

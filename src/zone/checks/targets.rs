@@ -6,7 +6,7 @@ use super::Report;
 use super::index::{Index, Kinds, Owner, Place};
 use crate::dns::RrType;
 use crate::model::{Service, Target};
-use crate::zone::rdata::name_length;
+use crate::zone::words::name_length;
 
 pub(super) fn target_is_cname(index: &Index<'_>, report: &mut Report<'_>) {
     // "The domain name used as the value of a NS resource record, or part of the value of a MX

@@ -1,0 +1,92 @@
+//! The changes that health reports to the publisher.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::isolation::End;
+use super::outcome::Warning;
+use super::reason::FailReason;
+use crate::model::{Moment, TargetId};
+
+/// What an outcome or the passage of time changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// A target went up or down.
+    Transition(Transition),
+    /// A target became settled or in doubt without going up or down.
+    Doubt {
+        /// Which.
+        target: TargetId,
+        /// True when it is in doubt now.
+        in_doubt: bool,
+    },
+    /// A target flaps, and is held down.
+    Flapping {
+        /// Which.
+        target: TargetId,
+        /// How often it changed.
+        changes: usize,
+        /// The time in which it did.
+        within: Duration,
+        /// When the hold is over.
+        until: Moment,
+    },
+    /// A hold is over, and the target is down all the same.
+    FlappingEnded(TargetId),
+    /// What a target that passes is warned of changed; `None` where it is not any more.
+    Warned {
+        /// Which.
+        target: TargetId,
+        /// Of what.
+        warning: Option<Warning>,
+    },
+    /// Our own network failed: states are kept until it ends.
+    IsolationBegan,
+    /// Outcomes count again.
+    IsolationEnded(End),
+}
+
+/// A target going up or down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transition {
+    /// Which.
+    pub target: TargetId,
+    /// What it is now.
+    pub up: bool,
+    /// Why.
+    pub cause: Cause,
+}
+
+/// Why a target went up or down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Down: it failed.
+    Failed {
+        /// How its last probe failed.
+        reason: FailReason,
+        /// How many failures were counted: its `fall`.
+        fails: u32,
+    },
+    /// Up: it passed this many times in a row.
+    Passed {
+        /// Its `rise`; 1 for the first outcome of a changed check.
+        passes: u32,
+    },
+    /// Up: its fall was our own network's, see "Isolation".
+    Undone,
+    /// Up: it was held down as flapping, and has passed since.
+    Released,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Failed { reason, fails: 1 } => write!(f, "{reason} (1 failure)"),
+            Cause::Failed { reason, fails } => write!(f, "{reason} ({fails} failures)"),
+            Cause::Passed { passes: 1 } => f.write_str("1 pass"),
+            Cause::Passed { passes } => write!(f, "{passes} passes in a row"),
+            Cause::Undone => f.write_str("its failures were our own network's"),
+            Cause::Released => f.write_str("it has passed, and is held for flapping no longer"),
+        }
+    }
+}
