@@ -8,12 +8,48 @@
 //! width, in base `d`, `o`, `x`, `X`, or as nibbles with dots, lowest first (`n`, `N`: for ip6.arpa).
 //! `\$` is a dollar sign.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
-/// How it is written, for hints.
+/// The form of a directive, for hints.
 pub(super) const FORM: &str = "write it like: $GENERATE 1-254 host-$ A 192.0.2.$ (or 1-254/2, and ${offset,width,base} with base d, o, x, X, n or N)";
 /// The widest number.
 const MAX_WIDTH: usize = 255;
+
+/// A range or template that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum BadGenerate {
+    /// The text is no `start-stop` or `start-stop/step`.
+    NoRange(String),
+    /// The range ends before it starts.
+    Backwards {
+        range: String,
+        start: u32,
+        stop: u32,
+    },
+    /// The step is 0.
+    NoStep(String),
+    /// A `${` without its `}`.
+    Unclosed(String),
+    /// The modifiers between the braces are not `offset,width,base`.
+    Modifiers(String),
+}
+
+impl fmt::Display for BadGenerate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadGenerate::NoRange(text) => write!(f, "{text:?} is not a range of numbers"),
+            BadGenerate::Backwards { range, start, stop } => write!(
+                f,
+                "the range {range:?} ends at {stop}, before its start {start}"
+            ),
+            BadGenerate::NoStep(range) => write!(f, "the range {range:?} has the step 0"),
+            BadGenerate::Unclosed(text) => write!(f, "the ${{ in {text:?} is never closed"),
+            BadGenerate::Modifiers(modifiers) => {
+                write!(f, "${{{modifiers}}} is not ${{offset,width,base}}")
+            }
+        }
+    }
+}
 
 /// The numbers of one `$GENERATE`, `start-stop` or `start-stop/step`, from 0 to 2147483647.
 #[derive(Debug, Clone)]
@@ -24,31 +60,38 @@ pub(super) struct Range {
 }
 
 impl Range {
-    /// Reads a range; the error is a sentence.
-    pub(super) fn read(text: &str) -> Result<Range, String> {
-        let number = |text: &str| {
-            text.parse()
-                .ok()
-                .filter(|n: &u32| *n <= i32::MAX as u32 && !text.starts_with('+'))
-        };
+    /// Reads a range.
+    pub(super) fn read(text: &str) -> Result<Range, BadGenerate> {
         let (range, step) = text.split_once('/').unwrap_or((text, "1"));
-        let parts = range
-            .split_once('-')
-            .and_then(|(start, stop)| Some((number(start)?, number(stop)?, number(step)?)));
-        match parts {
-            Some((next, stop, step)) if next <= stop && step > 0 => Ok(Range { next, stop, step }),
-            Some((start, stop, 1..)) => Err(format!(
-                "the range {text:?} ends at {stop}, before its start {start}"
-            )),
-            Some(_) => Err(format!("the range {text:?} has the step 0")),
-            None => Err(format!("{text:?} is not a range of numbers")),
+        let (start, stop) = range.split_once('-').unwrap_or((range, ""));
+        let (Some(start), Some(stop), Some(step)) = (natural(start), natural(stop), natural(step))
+        else {
+            return Err(BadGenerate::NoRange(text.to_owned()));
+        };
+        if step == 0 {
+            return Err(BadGenerate::NoStep(text.to_owned()));
         }
+        if start > stop {
+            let range = text.to_owned();
+            return Err(BadGenerate::Backwards { range, start, stop });
+        }
+        Ok(Range {
+            next: start,
+            stop,
+            step,
+        })
     }
 
-    /// How many numbers there are.
+    /// The number of numbers.
     pub(super) fn len(&self) -> usize {
         ((self.stop - self.next) / self.step + 1) as usize
     }
+}
+
+/// Parses a number below 2^31, without a sign.
+fn natural(text: &str) -> Option<u32> {
+    let number: u32 = text.parse().ok()?;
+    (number <= i32::MAX.unsigned_abs() && !text.starts_with('+')).then_some(number)
 }
 
 impl Iterator for Range {
@@ -77,8 +120,8 @@ enum Part {
 }
 
 impl Template {
-    /// Reads a template; the error is a sentence.
-    pub(super) fn read(text: &str) -> Result<Template, String> {
+    /// Reads a template.
+    pub(super) fn read(text: &str) -> Result<Template, BadGenerate> {
         let mut parts = Vec::new();
         let mut plain = String::new();
         let mut rest = text;
@@ -101,23 +144,9 @@ impl Template {
                 if !plain.is_empty() {
                     parts.push(Part::Text(std::mem::take(&mut plain)));
                 }
-                match after.strip_prefix('{') {
-                    None => {
-                        parts.push(Part::Number {
-                            offset: 0,
-                            width: 0,
-                            base: 'd',
-                        });
-                        rest = after;
-                    }
-                    Some(modifiers) => {
-                        let (modifiers, after) = modifiers
-                            .split_once('}')
-                            .ok_or_else(|| format!("the ${{ in {text:?} is never closed"))?;
-                        parts.push(number(modifiers)?);
-                        rest = after;
-                    }
-                }
+                let part;
+                (part, rest) = read_number(after, text)?;
+                parts.push(part);
             }
         }
         plain.push_str(rest);
@@ -144,29 +173,47 @@ impl Template {
     }
 }
 
-/// `offset[,width[,base]]`.
-fn number(modifiers: &str) -> Result<Part, String> {
-    let mut fields = modifiers.split(',');
-    let mut field = || fields.next();
-    let offset = field().unwrap_or("").parse::<i32>().ok().map(i64::from);
-    let width = field().map_or(Some(0), |width| {
-        width.parse().ok().filter(|width| *width <= MAX_WIDTH)
-    });
-    let base = field().map_or(Some('d'), |base| {
-        base.parse().ok().filter(|base| "doxXnN".contains(*base))
-    });
-    match (offset, width, base, field()) {
-        (Some(offset), Some(width), Some(base), None) => Ok(Part::Number {
-            offset,
-            width,
-            base,
-        }),
-        _ => Err(format!("${{{modifiers}}} is not ${{offset,width,base}}")),
+/// Reads what may follow a `$`, modifiers in braces; gives the text after them. `text` is the whole template.
+fn read_number<'t>(after: &'t str, text: &str) -> Result<(Part, &'t str), BadGenerate> {
+    let Some(modifiers) = after.strip_prefix('{') else {
+        let plain = Part::Number {
+            offset: 0,
+            width: 0,
+            base: 'd',
+        };
+        return Ok((plain, after));
+    };
+    let Some((modifiers, after)) = modifiers.split_once('}') else {
+        return Err(BadGenerate::Unclosed(text.to_owned()));
+    };
+    match number(modifiers) {
+        Some(part) => Ok((part, after)),
+        None => Err(BadGenerate::Modifiers(modifiers.to_owned())),
     }
 }
 
+/// Parses `offset[,width[,base]]`.
+fn number(modifiers: &str) -> Option<Part> {
+    let mut fields = modifiers.split(',');
+    let offset: i32 = fields.next()?.parse().ok()?;
+    let width = match fields.next() {
+        Some(width) => width.parse().ok()?,
+        None => 0,
+    };
+    let base = match fields.next() {
+        Some(base) => base.parse().ok()?,
+        None => 'd',
+    };
+    let good = width <= MAX_WIDTH && "doxXnN".contains(base) && fields.next().is_none();
+    good.then_some(Part::Number {
+        offset: offset.into(),
+        width,
+        base,
+    })
+}
+
 fn write_number(number: i64, width: usize, base: char, out: &mut String) {
-    // As C prints them: a negative number in a base other than ten is its 32 bits.
+    // As C prints them: a negative number in a base other than ten is its 32 bits, which this cast takes.
     let bits = number as u32;
     let _ = match base {
         'o' => write!(out, "{bits:0width$o}"),

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::super::IncludeError;
 use super::*;
 use crate::diag::Severity;
 use crate::zone::MasterText;
@@ -108,7 +109,7 @@ fn a_ttl_is_inherited_and_a_first_soa_lends_its_minimum() {
             .map(ToString::to_string)
             .collect::<Vec<_>>(),
         [
-            "z:1:3: warning[ttl-from-soa]: @ SOA: no TTL is written; the SOA's minimum, 20, is taken (write $TTL above it)"
+            "z:1:3: warning[ttl-from-soa]: @ SOA: no TTL is written, so the SOA gets its own minimum, 20 (write $TTL above it)"
         ]
     );
 }
@@ -292,7 +293,7 @@ fn an_open_parenthesis_a_missing_owner_and_a_missing_ttl_are_found() {
     assert_eq!(
         messages(" 1 A 192.0.2.1\n"),
         [
-            "z:1:2: error[no-owner]: A: the line starts with a blank, and there is no owner name before it to take (write the \
+            "z:1:2: error[no-owner]: A: the line starts with a blank, but there is no owner name before it (write the \
           name in the first column; @ is the zone itself)"
         ]
     );
@@ -397,7 +398,7 @@ fn an_include_that_includes_itself_is_named_with_its_chain() {
     assert_eq!(
         got,
         [
-            "16:1:10: error[include-too-deep]: more than 16 files inside one another: \
+            "16:1:10: error[include-too-deep]: includes nest more than 16 deep: \
           z → 1 → 2 → 3 → 4 → 5 → 6 → 7 → 8 → 9 → 10 → 11 → 12 → 13 → 14 → 15 → 16 → 17"
         ]
     );
@@ -409,7 +410,7 @@ fn nonsense_ends_after_a_hundred_errors() {
     assert_eq!(got.len(), 101);
     assert_eq!(
         got[100],
-        "z:101:6: error[too-many-errors]: more than 100 errors in this zone; the rest is not read (mend those above first; is \
+        "z:101:6: error[too-many-errors]: more than 100 errors in this zone; the rest is not read (fix those above first; is \
          this a master file at all?)"
     );
 }
