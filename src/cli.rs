@@ -46,7 +46,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use error::Error;
 use local::Place;
 
-use crate::steer::MAX_EPOCH;
+use crate::units::MAX_EPOCH;
 
 /// An authoritative DNS server that steers each client to the nearest healthy region.
 #[derive(Debug, Parser)]

@@ -639,14 +639,7 @@ impl Daemon {
                 region,
                 force,
                 reply,
-            } => {
-                self.request(reply, |request| Event::MoveUnit {
-                    request,
-                    unit,
-                    region,
-                    force,
-                });
-            }
+            } => self.move_unit(&unit, &region, force, reply),
             Request::Overrides(reply) => {
                 let _ = reply.send(control::OverridesStatus::new(
                     &self.publisher,
@@ -667,13 +660,7 @@ impl Daemon {
             Request::AcceptLoss(reply) => {
                 self.request(reply, |request| Event::AcceptLoss { request })
             }
-            Request::BeginUnits { name, epoch, reply } => {
-                self.request(reply, |request| Event::BeginUnits {
-                    request,
-                    name,
-                    epoch,
-                });
-            }
+            Request::BeginUnits { name, epoch, reply } => self.begin_units(&name, epoch, reply),
         }
     }
 

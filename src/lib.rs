@@ -28,6 +28,8 @@ pub mod simulate;
 #[deny(clippy::disallowed_methods)]
 pub mod steer;
 #[deny(clippy::disallowed_methods)]
+pub mod units;
+#[deny(clippy::disallowed_methods)]
 pub mod zone;
 
 // What surrounds it: files, sockets, threads, clocks.

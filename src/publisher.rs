@@ -12,14 +12,15 @@ mod history;
 mod numbering;
 mod overrides;
 mod pools;
-mod units;
 mod view;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::commit::{self, Collection, Write};
+use crate::config::Config;
 use crate::dataset::{Dataset, Snapshot};
 use crate::health::{
     self, Carry, Cause, FailReason, Health, Key, NotJudged, Outcome, Pushes, READING, Report, Seen,
@@ -28,20 +29,19 @@ use crate::health::{
 use crate::model::{
     Endpoint, Family, Moment, Pool, RegionId, ServiceId, Target, TargetId, WallTime,
 };
-use crate::steer::{Holding, Overrides, Plan, Ramp, Rung, UnitRecord};
+use crate::steer::{Holding, Overrides, Plan, Ramp, Rung};
+use crate::units::{self, Inputs, UnitRecord, UnitRecords, UnitView, Units};
 
 pub use change::{Change, Shown, Stand};
 pub use history::{History, PERSIST_PAUSE, PERSIST_PAUSE_IN_DOUBT, PERSIST_PERIOD, PoolRecord};
 pub use overrides::{ENDS_SOON, OverrideRequest, StoredOverrides};
 pub use pools::NotResumed;
-pub use units::{NotDone, UNITS_RETRY, UnitRecords, UnitView, begin_units, compare_units};
 pub use view::{OverridesView, ServiceView, TargetView, View, ViewUpdate};
 
 use history::HistoryWriter;
 use numbering::Numbering;
 use overrides::{Ground, Words};
 use pools::Pools;
-use units::{Scenery, Units};
 use view::Dirty;
 
 /// The least time between two snapshots.
@@ -95,10 +95,10 @@ pub enum Event {
     MoveUnit {
         /// The request's number.
         request: u64,
-        /// The unit's owner name.
-        unit: String,
-        /// The region that is to own it.
-        region: String,
+        /// The unit, by an id of the dataset that is published.
+        unit: ServiceId,
+        /// The region that is to own it, likewise.
+        region: RegionId,
         /// Although something speaks against it.
         force: bool,
     },
@@ -106,8 +106,8 @@ pub enum Event {
     BeginUnits {
         /// The request's number.
         request: u64,
-        /// The owner name of a unit, or of a service: then all of its units of which nothing is known.
-        name: String,
+        /// The units, by ids of the dataset that is published; those that have a record keep it.
+        units: Vec<ServiceId>,
         /// Their epoch, at least 1.
         epoch: u64,
     },
@@ -218,6 +218,56 @@ impl Done {
         }
     }
 }
+
+/// The reason why an operator's request is not heeded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotDone {
+    /// There is nothing of that name.
+    NotFound(String),
+    /// Something speaks against it.
+    Refused(String),
+    /// It could not be written.
+    NotKept(String),
+    /// It is being written, and how that ends is not known.
+    NotKnown(String),
+}
+
+impl From<units::Rejected> for NotDone {
+    fn from(rejected: units::Rejected) -> NotDone {
+        match rejected {
+            units::Rejected::NotAUnit | units::Rejected::NoPool { .. } => {
+                NotDone::NotFound(rejected.to_string())
+            }
+            units::Rejected::NotWritten(failure) => NotDone::NotKept(failure.to_string()),
+            other => NotDone::Refused(other.to_string()),
+        }
+    }
+}
+
+impl From<units::NotFound> for NotDone {
+    fn from(not_found: units::NotFound) -> NotDone {
+        NotDone::NotFound(not_found.to_string())
+    }
+}
+
+impl fmt::Display for NotDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotDone::NotFound(why) | NotDone::Refused(why) => f.write_str(why),
+            NotDone::NotKept(why) => {
+                write!(f, "nothing is changed, since it cannot be written: {why}")
+            }
+            NotDone::NotKnown(why) => {
+                write!(
+                    f,
+                    "not confirmed: {why}; it may take effect once that is over: see `meridian overrides` and `meridian unit list`"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for NotDone {}
 
 /// A time in which this process stood still, and so saw nothing.
 #[derive(Debug, Clone, Copy)]
@@ -339,27 +389,22 @@ impl Publisher {
 
     /// A fence waits for the word that every thread has left the snapshots before it: [`Event::InForce`].
     pub fn awaits_in_force(&self) -> bool {
-        self.units.await_in_force()
+        self.units.awaits_seen_by_all()
     }
 
     /// Every unit at `now`, and why no unit changes hands.
     pub fn units(&self, now: Moment) -> (Vec<UnitView>, Option<&str>) {
-        (
-            self.units.views(&self.plans, &self.scenery(now)),
-            self.units.frozen(),
-        )
+        let inputs = self.unit_inputs(now);
+        let views = self
+            .units
+            .views(|unit| self.plans[unit.index()].holding(), &inputs);
+        (views, self.units.frozen())
     }
 
-    fn scenery(&self, now: Moment) -> Scenery<'_> {
+    fn unit_inputs(&self, now: Moment) -> Inputs<'_> {
         let (config, health, words) = (&self.dataset.config, &self.health, &self.words.list);
-        Scenery {
-            config,
-            health,
-            words,
-            first_round: self.first_round,
-            blind: self.is_blind(now),
-            now,
-        }
+        let is_blind = self.is_blind(now);
+        unit_inputs(config, health, words, self.first_round, is_blind, now)
     }
 
     /// Whether there is somewhere to keep overrides; without, they are refused. What was under way elsewhere is given up.
@@ -587,8 +632,8 @@ impl Publisher {
                 force,
             } => self.words.remove(request, what, force, &mut effects),
             Event::UnitsTakenUp { records, frozen } => {
-                self.units.take_up(records, frozen, &mut effects);
-                self.dirty.extend(self.units.all());
+                let outputs = self.units.adopt(records, frozen);
+                self.take_units(outputs, &mut effects);
             }
             Event::MoveUnit {
                 request,
@@ -596,30 +641,36 @@ impl Publisher {
                 region,
                 force,
             } => {
-                let (config, health, words) =
-                    (&self.dataset.config, &self.health, &self.words.list);
-                let blind = self.stall.is_some_and(|stall| now < stall.judged);
-                let scenery = Scenery {
-                    config,
-                    health,
-                    words,
-                    first_round: self.first_round,
-                    blind,
+                let inputs = unit_inputs(
+                    &self.dataset.config,
+                    &self.health,
+                    &self.words.list,
+                    self.first_round,
+                    self.is_blind(now),
                     now,
-                };
-                self.units
-                    .move_unit(request, &unit, &region, force, &scenery, &mut effects);
+                );
+                let answer = self.units.move_unit(request, unit, region, force, &inputs);
+                self.take_units(answer, &mut effects);
             }
             Event::BeginUnits {
                 request,
-                name,
+                units,
                 epoch,
             } => {
-                self.units
-                    .begin(request, &name, epoch, &self.dataset.config, &mut effects);
+                let inputs = unit_inputs(
+                    &self.dataset.config,
+                    &self.health,
+                    &self.words.list,
+                    self.first_round,
+                    self.is_blind(now),
+                    now,
+                );
+                let answer = self.units.begin(request, &units, epoch, &inputs);
+                self.take_units(answer, &mut effects);
             }
             Event::InForce { publication } => {
-                self.dirty.extend(self.units.in_force(publication, now))
+                let outputs = self.units.seen_by_all(publication, now);
+                self.take_units(outputs, &mut effects);
             }
             Event::ClockSet => {
                 self.history.changed = true;
@@ -652,7 +703,8 @@ impl Publisher {
         }
         self.keep(now, &mut effects);
         self.keep_words(now, &mut effects);
-        self.units.keep(&mut effects);
+        let write = self.units.persist();
+        self.take_units(write, &mut effects);
         effects
     }
 
@@ -660,7 +712,10 @@ impl Publisher {
     fn committed(&mut self, end: commit::End, now: Moment, effects: &mut Vec<Effect>) {
         match end.collection {
             Collection::Health => effects.extend(self.history.ended(end, now).map(Effect::Say)),
-            Collection::Units => self.dirty.extend(self.units.write_ended(end, now, effects)),
+            Collection::Units => {
+                let outputs = self.units.write_ended(end, now);
+                self.take_units(outputs, effects);
+            }
             Collection::Overrides => {
                 let changed = self
                     .words
@@ -675,21 +730,12 @@ impl Publisher {
         let (config, health, units) = (&self.dataset.config, &self.health, &self.units);
         let (first_round, blind) = (self.first_round, self.is_blind(now));
         let stranded = |before: &Overrides, after: &Overrides, at: Moment| {
-            let before = Scenery {
-                config,
-                health,
-                words: before,
-                first_round,
-                blind,
-                now: at,
+            let before = unit_inputs(config, health, before, first_round, blind, at);
+            let after = Inputs {
+                overrides: after,
+                ..before
             };
-            units.stranded(
-                &before,
-                &Scenery {
-                    words: after,
-                    ..before
-                },
-            )
+            units.stranded(&before, &after)
         };
         self.words.keep(
             &Ground {
@@ -704,18 +750,38 @@ impl Publisher {
 
     /// Asks for what health and time have brought about of units.
     fn step_units(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let (config, health, words) = (&self.dataset.config, &self.health, &self.words.list);
-        let blind = self.stall.is_some_and(|stall| now < stall.judged);
-        let scenery = Scenery {
-            config,
-            health,
-            words,
-            first_round: self.first_round,
-            blind,
+        let inputs = unit_inputs(
+            &self.dataset.config,
+            &self.health,
+            &self.words.list,
+            self.first_round,
+            self.is_blind(now),
             now,
-        };
-        let due = self.units.step(&self.dirty, &scenery, now, effects);
-        self.dirty.extend(due);
+        );
+        let outputs = self.units.step(&self.dirty, &inputs);
+        self.take_units(outputs, effects);
+    }
+
+    /// Does what the units ask for.
+    fn take_units(
+        &mut self,
+        outputs: impl IntoIterator<Item = units::Output>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for output in outputs {
+            effects.push(match output {
+                units::Output::Dirty(service) => {
+                    self.dirty.insert(service);
+                    continue;
+                }
+                units::Output::Event(event) => Effect::Say(Change::Unit(event)),
+                units::Output::Write(write) => Effect::Commit(Commit::Units(write)),
+                units::Output::Answer { request, result } => Effect::Answer {
+                    request,
+                    result: result.map(Done::Said).map_err(NotDone::from),
+                },
+            });
+        }
     }
 
     /// Queries are answered from now on, although the first round has not ended: publishes what was found so far.
@@ -887,7 +953,8 @@ impl Publisher {
         self.numbering
             .renumber(&self.dataset.config, &dataset.config);
         self.used_by = used_by(&dataset);
-        self.units.reload(&dataset.config, effects);
+        let outputs = self.units.reload(&dataset.config);
+        self.take_units(outputs, effects);
         self.dataset = dataset;
         self.history.changed = true;
         self.generation += 1;
@@ -913,15 +980,8 @@ impl Publisher {
         let (mut standings, ramps) = self.pools.update(id, config, &state, health, undone, now);
         let applied = words.apply(regions, service, &mut standings, now);
         let blind = self.stall.is_some_and(|stall| now < stall.judged);
-        let scenery = Scenery {
-            config,
-            health,
-            words,
-            first_round: self.first_round,
-            blind,
-            now,
-        };
-        let holding = self.units.settle(id, &scenery, now);
+        let inputs = unit_inputs(config, health, words, self.first_round, blind, now);
+        let holding = self.units.settle(id, &inputs);
         let mut plan = Plan::compile_held(&applied, regions, &state, &standings, holding);
         plan.count_in(self.numbering.of(id));
         (plan, ramps)
@@ -969,6 +1029,26 @@ impl Publisher {
                 .collect(),
             services: self.used_by[transition.target.index()].len(),
         }
+    }
+}
+
+/// The inputs of the units. Fields of the publisher are borrowed one by one, so that the units may
+/// change meanwhile.
+fn unit_inputs<'i>(
+    config: &'i Config,
+    health: &'i Health,
+    overrides: &'i Overrides,
+    first_round: bool,
+    blind: bool,
+    now: Moment,
+) -> Inputs<'i> {
+    Inputs {
+        config,
+        health,
+        overrides,
+        first_round,
+        blind,
+        now,
     }
 }
 

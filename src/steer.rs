@@ -4,7 +4,7 @@
 //! picks from the plan for one client. The ladder of availability ([`Rung`]) is compiled into one
 //! bit set per pool, so that a query finds the first rung that is not empty with one bit scan. How pools
 //! that were down come back is kept by [`Returns`], and told to the plan as a [`Standing`] per pool; who owns a
-//! unit is kept by [`Tenure`], and told as a [`Holding`].
+//! unit is told as a [`Holding`].
 
 mod hash;
 mod overrides;
@@ -12,7 +12,6 @@ mod plan;
 mod returns;
 mod select;
 mod svcb;
-mod tenure;
 mod unit;
 
 pub use hash::client as client_hash;
@@ -21,5 +20,4 @@ pub use overrides::{Override, Overrides, Said, Scope, Word};
 pub use plan::{Drain, Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Standing};
 pub use returns::{Phase, Ramp, Return, Returns};
 pub use select::{Asked, Selection, Trace, Verdict, select};
-pub use tenure::{Because, MAX_EPOCH, Scene, Tenure, Terms, UnitRecord, Wanted};
 pub use unit::{Holder, Holding, succession, successor};

@@ -18,7 +18,7 @@ use meridian::dataset::Snapshot;
 use meridian::dns::{Name, RrType, Ttl};
 use meridian::model::Moment;
 use meridian::publisher::{Event, Publisher};
-use meridian::steer::UnitRecord;
+use meridian::units::UnitRecord;
 
 struct Counting;
 

@@ -55,13 +55,15 @@ use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Report, Seen};
 use meridian::model::{Moment, ProbeTarget, Target, TargetId, WallTime};
 use meridian::publisher::{
-    Commit, Effect, Event, OverrideRequest, Publisher, StoredOverrides, UnitRecords, begin_units,
-    new_targets,
+    Commit, Effect, Event, OverrideRequest, Publisher, StoredOverrides, new_targets,
 };
 use meridian::state::{
     Unusable, decode, decode_overrides, decode_units, encode, encode_overrides, encode_units,
 };
-use meridian::steer::{UnitRecord, Word};
+use meridian::steer::Word;
+use meridian::units::{
+    NotFound, UnitRecord, UnitRecords, begin_units, find_region, find_unit, find_units,
+};
 
 use common::Files;
 
@@ -626,33 +628,40 @@ impl World {
         let origin = self.dataset.config.zones[0].origin.clone();
         let full = |name: &str| format!("{name}.{origin}");
         self.answered = None;
-        match words[..] {
+        let event = match words[..] {
             ["move", unit, region, ref force @ ..] => {
-                let (region, force) = (region.to_owned(), force == ["by", "force"]);
-                self.event(Event::MoveUnit {
-                    request: 1,
-                    unit: full(unit),
-                    region,
-                    force,
-                });
+                self.move_of(&full(unit), region, force == ["by", "force"])
             }
-            ["init", name] => self.event(Event::BeginUnits {
-                request: 1,
-                name: full(name),
-                epoch: 1,
-            }),
+            ["init", name] => self.begin_of(&full(name), 1),
             ["init", name, "in", "epoch", epoch] => {
                 let epoch = epoch.parse().map_err(|_| "no number")?;
-                self.event(Event::BeginUnits {
-                    request: 1,
-                    name: full(name),
-                    epoch,
-                });
+                self.begin_of(&full(name), epoch)
             }
             _ => return Err("unit move or unit init".into()),
+        };
+        match event {
+            Ok(event) => self.event(event),
+            Err(why) => self.answered = Some(why.to_string()),
         }
         let said = self.answered.take().unwrap_or_else(|| "nothing".to_owned());
         if said == expected { Ok(()) } else { Err(said) }
+    }
+
+    fn move_of(&self, unit: &str, region: &str, force: bool) -> Result<Event, NotFound> {
+        Ok(Event::MoveUnit {
+            request: 1,
+            unit: find_unit(&self.dataset.config, unit)?,
+            region: find_region(&self.dataset.config, region)?,
+            force,
+        })
+    }
+
+    fn begin_of(&self, name: &str, epoch: u64) -> Result<Event, NotFound> {
+        Ok(Event::BeginUnits {
+            request: 1,
+            units: find_units(&self.dataset.config, name)?,
+            epoch,
+        })
     }
 
     fn share(&mut self, question: &str) -> Result<(), String> {

@@ -18,11 +18,10 @@ use meridian::commit::{self, Documents, Failure, Revision};
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::health::{FailReason, Outcome, Seen};
 use meridian::model::{Moment, ServiceId, TargetId};
-use meridian::publisher::{
-    Commit, Effect, Event, OverrideRequest, Publisher, UnitRecords, begin_units,
-};
+use meridian::publisher::{Commit, Effect, Event, OverrideRequest, Publisher};
 use meridian::state::{decode_units, encode_units};
-use meridian::steer::{Holder, UnitRecord, Word};
+use meridian::steer::{Holder, Word};
+use meridian::units::{UnitRecord, UnitRecords, begin_units, find_region, find_unit, find_units};
 use proptest::prelude::*;
 
 const GRACE: Duration = Duration::from_secs(2);
@@ -368,10 +367,11 @@ impl World {
                 region,
                 force,
             } => {
-                let (unit, region) = (
-                    format!("{unit}.orders.gtm.example"),
-                    REGIONS[region].to_owned(),
-                );
+                let config = &self.dataset.config;
+                let unit = find_unit(config, &format!("{unit}.orders.gtm.example")).unwrap();
+                let Ok(region) = find_region(config, REGIONS[region]) else {
+                    return;
+                };
                 self.event(Event::MoveUnit {
                     request,
                     unit,
@@ -410,9 +410,10 @@ impl World {
                     .max()
                     .unwrap_or(0)
                     + 1;
+                let units = find_units(&self.dataset.config, "orders.gtm.example").unwrap();
                 self.event(Event::BeginUnits {
                     request,
-                    name: "orders.gtm.example".to_owned(),
+                    units,
                     epoch,
                 });
             }

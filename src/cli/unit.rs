@@ -78,7 +78,7 @@ fn table(status: &UnitsStatus) -> String {
     let mut lines: Vec<String> = status
         .frozen
         .iter()
-        .map(|why| format!("units are frozen: {why}"))
+        .map(|why| format!("unit ownership frozen: {why}"))
         .collect();
     if status.units.is_empty() {
         lines.push("there are no units".to_owned());
@@ -141,7 +141,7 @@ mod tests {
             units,
         });
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "units are frozen: the disk is full");
+        assert_eq!(lines[0], "unit ownership frozen: the disk is full");
         assert_eq!(
             lines[1],
             "UNIT                    OWNER   EPOCH  HEALTH  STATE"

@@ -14,9 +14,9 @@ use crate::dataset::Dataset;
 use crate::diag::{At, Diagnostics, render_json, render_text};
 use crate::loader::{self, Removed};
 use crate::model::{Service, WallTime};
-use crate::publisher::{UnitRecords, compare_units};
 use crate::simulate::run_tests;
 use crate::state::{self, UNITS_FILE, Unusable, peek_units};
+use crate::units::{UnitRecords, compare_units};
 
 /// Options of `meridian verify`.
 #[derive(Debug, clap::Args)]

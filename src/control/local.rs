@@ -22,7 +22,8 @@ use super::{Answered, Control, Request, ask, catch_panics, edge, status};
 use crate::model::Weight;
 use crate::publisher::{NotDone, OverrideRequest};
 use crate::state::SOCKET;
-use crate::steer::{MAX_EPOCH, Word};
+use crate::steer::Word;
+use crate::units::MAX_EPOCH;
 
 /// Its name until it may be used; as long.
 const ASIDE: &str = ".control.new";

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Dataset;
 use crate::health::{self, Health, Outcome, Seen};
 use crate::model::{Moment, TargetId, WallTime};
-use crate::publisher::{Done, PoolRecord, Publisher, UnitView};
+use crate::publisher::{Done, PoolRecord, Publisher};
 use crate::steer::{Holder, Override, Phase, Return};
+use crate::units::UnitView;
 
 /// The state of a moment.
 #[derive(Debug, Clone, Serialize)]

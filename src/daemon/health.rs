@@ -9,8 +9,9 @@ use super::first_round::Beside;
 use crate::commit::End;
 use crate::health::Outcome;
 use crate::model::TargetId;
-use crate::publisher::{Event, NotResumed, UnitRecords};
+use crate::publisher::{Event, NotResumed};
 use crate::state::StateWriter;
+use crate::units::UnitRecords;
 
 impl Daemon {
     pub(super) fn observe(&mut self, generation: u32, target: TargetId, outcome: Outcome) {

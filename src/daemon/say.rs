@@ -68,12 +68,7 @@ fn without_service<'s>(change: &Change, sentence: &'s str) -> Option<&'s str> {
         | Change::RampEnded { service, .. } => sentence
             .strip_prefix("service ")?
             .strip_prefix(service.as_str()),
-        Change::UnitFenced { unit, .. }
-        | Change::UnitRedirected { unit, .. }
-        | Change::UnitOwned { unit, .. }
-        | Change::UnitStranded { unit, .. } => {
-            sentence.strip_prefix("unit ")?.strip_prefix(unit.as_str())
-        }
+        Change::Unit(event) => sentence.strip_prefix("unit ")?.strip_prefix(event.unit()?),
         _ => None,
     }
 }

@@ -14,8 +14,9 @@ use super::Daemon;
 use crate::config::Config;
 use crate::control::{self, Answered, Control};
 use crate::model::{Moment, WallTime};
-use crate::publisher::{Event, NotDone, UnitRecords, begin_units};
+use crate::publisher::{Event, NotDone};
 use crate::state::{self, FoundOverrides, Lock, NotLocked, StateWriter};
+use crate::units::{self, UnitRecords, begin_units};
 
 /// How long operators wait for the state directory.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -372,4 +373,37 @@ impl Daemon {
         );
         self.handle(event(self.requested));
     }
+
+    /// Moves a unit for an operator. Ids hold for one dataset: names are resolved here, in the loop,
+    /// where no reload comes between this and the event.
+    pub(super) fn move_unit(&mut self, unit: &str, region: &str, force: bool, reply: Reply) {
+        let config = &self.publisher.dataset().config;
+        let found = units::find_unit(config, unit)
+            .and_then(|unit| Ok((unit, units::find_region(config, region)?)));
+        match found {
+            Ok((unit, region)) => self.request(reply, |request| Event::MoveUnit {
+                request,
+                unit,
+                region,
+                force,
+            }),
+            Err(why) => drop(reply.send(Err(why.into()))),
+        }
+    }
+
+    /// Begins the state of a unit, or of all units of a service, for an operator; names as in
+    /// [`Daemon::move_unit`].
+    pub(super) fn begin_units(&mut self, name: &str, epoch: u64, reply: Reply) {
+        match units::find_units(&self.publisher.dataset().config, name) {
+            Ok(units) => self.request(reply, |request| Event::BeginUnits {
+                request,
+                units,
+                epoch,
+            }),
+            Err(why) => drop(reply.send(Err(why.into()))),
+        }
+    }
 }
+
+/// The way back to an operator.
+type Reply = oneshot::Sender<Result<Answered, NotDone>>;

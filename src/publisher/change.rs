@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::health::{Cause, End, Warning};
 use crate::model::{Moment, WallTime};
 use crate::steer::{Override, Rung};
+use crate::units;
 
 /// Where a pool stands for one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,69 +141,8 @@ pub enum Change {
         /// Now.
         new: Rung,
     },
-    /// A unit has no owner any more, for a while.
-    UnitFenced {
-        /// Its owner name.
-        unit: String,
-        /// The last owner.
-        owner: Option<String>,
-        /// The next owner.
-        next: String,
-        /// Why.
-        why: String,
-    },
-    /// A unit that is fenced is to get another owner.
-    UnitRedirected {
-        /// Its owner name.
-        unit: String,
-        /// The next owner.
-        next: String,
-        /// Who was to be it.
-        old: String,
-        /// Why.
-        why: String,
-    },
-    /// A unit has an owner again.
-    UnitOwned {
-        /// Its owner name.
-        unit: String,
-        /// The owner.
-        owner: String,
-        /// Counts its owners.
-        epoch: u64,
-        /// Why it is this one, now.
-        why: String,
-    },
-    /// A unit's owner is down, and no other region can take over.
-    UnitStranded {
-        /// Its owner name.
-        unit: String,
-        /// The owner.
-        owner: String,
-    },
-    /// Nothing is known of units of the files.
-    UnitsUnknown {
-        /// Their owner names.
-        units: Vec<String>,
-        /// Where that is so of all: the units that something is known of.
-        others: Vec<String>,
-    },
-    /// Something is known of units that the files do not have, and is kept.
-    UnitsForeign {
-        /// Their owner names.
-        units: Vec<String>,
-    },
-    /// No unit changes hands.
-    UnitsFrozen {
-        /// Why.
-        why: String,
-        /// How many units there are.
-        units: usize,
-    },
-    /// The state directory does not take who owns the units; a sentence says why.
-    UnitsNotKept(String),
-    /// It does again.
-    UnitsKept,
+    /// Something happened to units.
+    Unit(units::Event),
     /// Our own network failed.
     IsolationBegan,
     /// Probes count again.
@@ -225,12 +165,7 @@ impl Change {
             | Change::Flapping { .. }
             | Change::HistoryNotKept(_)
             | Change::OverrideOver(_) => true,
-            Change::UnitFenced { .. }
-            | Change::UnitStranded { .. }
-            | Change::UnitsUnknown { .. }
-            | Change::UnitsForeign { .. }
-            | Change::UnitsFrozen { .. }
-            | Change::UnitsNotKept(_) => true,
+            Change::Unit(event) => event.is_bad(),
             Change::IsolationEnded(_)
             | Change::FlappingEnded { .. }
             | Change::RampBegan { .. }
@@ -239,9 +174,6 @@ impl Change {
             | Change::OverridesLossAccepted { .. }
             | Change::OverrideEndsSoon(_)
             | Change::OverrideEnded(_)
-            | Change::UnitRedirected { .. }
-            | Change::UnitOwned { .. }
-            | Change::UnitsKept
             | Change::HistoryKept => false,
         }
     }
@@ -324,34 +256,7 @@ impl fmt::Display for Shown<'_> {
             Change::Service { service, family, old, new } => {
                 write!(f, "service {service} {family} is answered from {}, was {}", new.as_str(), old.as_str())
             }
-            Change::UnitFenced { unit, owner: Some(owner), next, why } => {
-                write!(f, "unit {unit} is fenced, its owner was {owner}, its next owner is {next}: {why}")
-            }
-            Change::UnitFenced { unit, owner: None, next, why } => {
-                write!(f, "unit {unit} is fenced, its first owner is {next}: {why}")
-            }
-            Change::UnitRedirected { unit, next, old, why } => {
-                write!(f, "unit {unit} is fenced, its next owner is {next}, was to be {old}: {why}")
-            }
-            Change::UnitOwned { unit, owner, epoch, why } => write!(f, "unit {unit} is owned by {owner} in epoch {epoch}: {why}"),
-            Change::UnitStranded { unit, owner } => {
-                write!(f, "unit {unit} stays with {owner}, which is down or drained: no other region is up and ready")
-            }
-            Change::UnitsUnknown { units, others } => {
-                write!(f, "nothing is known of {}: fenced until `meridian unit init`", counted(units))?;
-                if others.is_empty() { Ok(()) } else { write!(f, "; the state is of {} that the files do not have", counted(others)) }
-            }
-            Change::UnitsForeign { units } => {
-                write!(f, "the state has {} that the files do not have; what is known of them is kept", counted(units))
-            }
-            Change::UnitsFrozen { why, units } => {
-                let units = if *units == 1 { "1 unit is".to_owned() } else { format!("{units} units are") };
-                write!(f, "{units} FROZEN, and no owner changes: {why}")
-            }
-            Change::UnitsNotKept(why) => {
-                write!(f, "units are frozen, since who owns them cannot be written: {why}; that is tried again and again")
-            }
-            Change::UnitsKept => f.write_str("units are frozen no longer: who owns them is written again"),
+            Change::Unit(event) => write!(f, "{event}"),
             Change::IsolationBegan => f.write_str(
                 "isolated: no endpoint anywhere passes, so our own network is taken to be what failed; health is frozen and this node is not ready",
             ),
@@ -360,22 +265,6 @@ impl fmt::Display for Shown<'_> {
                 f.write_str("isolation is over: it lasted 60 s, so the failures are taken to be real; outcomes count again")
             }
         }
-    }
-}
-
-/// How many units, and the first of them by name.
-fn counted(units: &[String]) -> String {
-    const NAMED: usize = 5;
-    let named = units
-        .iter()
-        .take(NAMED)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
-    match units.len() {
-        1 => format!("1 unit ({named})"),
-        count if count <= NAMED => format!("{count} units ({named})"),
-        count => format!("{count} units ({named} and {} more)", count - NAMED),
     }
 }
 
@@ -393,58 +282,4 @@ impl fmt::Display for Stand {
 
 fn by_force(forced: bool) -> &'static str {
     if forced { " (forced)" } else { "" }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_happens_to_units_is_one_sentence() {
-        let text = |text: &str| text.to_owned();
-        let (unit, why) = (text("07.orders.example."), text("dublin is down"));
-        let fenced = |owner| Change::UnitFenced {
-            unit: unit.clone(),
-            owner,
-            next: text("tokyo"),
-            why: why.clone(),
-        };
-        let names = |count: usize| {
-            (0..count)
-                .map(|unit| format!("{unit}.x."))
-                .collect::<Vec<_>>()
-        };
-        for (change, sentence) in [
-            (
-                fenced(Some(text("dublin"))),
-                "unit 07.orders.example. is fenced, its owner was dublin, its next owner is tokyo: dublin is down",
-            ),
-            (
-                fenced(None),
-                "unit 07.orders.example. is fenced, its first owner is tokyo: dublin is down",
-            ),
-            (
-                Change::UnitsUnknown {
-                    units: names(7),
-                    others: names(1),
-                },
-                "nothing is known of 7 units (0.x., 1.x., 2.x., 3.x., 4.x. and 2 more): fenced until `meridian unit init`; \
-                 the state is of 1 unit (0.x.) that the files do not have",
-            ),
-            (
-                Change::UnitsForeign { units: names(2) },
-                "the state has 2 units (0.x., 1.x.) that the files do not have; what is known of them is kept",
-            ),
-            (
-                Change::UnitsFrozen {
-                    why: text("there is no state directory"),
-                    units: 3,
-                },
-                "3 units are FROZEN, and no owner changes: there is no state directory",
-            ),
-        ] {
-            assert!(change.is_bad());
-            assert_eq!(change.show(WallTime::default()).to_string(), sentence);
-        }
-    }
 }

@@ -309,12 +309,14 @@ impl Publisher {
         is_first: bool,
         now: Moment,
     ) -> Vec<(ServiceId, ServiceView)> {
-        let scenery = self.scenery(now);
+        let inputs = self.unit_inputs(now);
         let mut views = Vec::new();
         for id in services {
             let view = ServiceView {
                 recovery: self.pools.records_of(&self.dataset.config, id, now),
-                unit: self.units.view(id, &self.plans, &scenery),
+                unit: self.plans[id.index()]
+                    .holding()
+                    .and_then(|holding| self.units.view(id, holding, &inputs)),
             };
             // Most services have nothing to tell, and never had.
             let is_of_interest = !view.is_empty() || (!is_first && self.pools.is_followed(id));

@@ -8,8 +8,9 @@ use crate::commit::{self, Collection, End, Outcome, Put, Revision, Write};
 use crate::dns::{Name, Ttl};
 use crate::health::{Key, Record};
 use crate::model::{Moment, Target, WallTime};
-use crate::publisher::{Commit, PoolRecord, UnitRecords};
-use crate::steer::{MAX_EPOCH, Override, Overrides, Phase, Return, Scope, UnitRecord, Word};
+use crate::publisher::{Commit, PoolRecord};
+use crate::steer::{Override, Overrides, Phase, Return, Scope, Word};
+use crate::units::{MAX_EPOCH, UnitRecord, UnitRecords};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::files::{make_directory, write_atomically};
 use super::format::{Unusable, parse};
 use crate::dns::Ttl;
-use crate::publisher::UnitRecords;
-use crate::steer::{MAX_EPOCH, UnitRecord};
+use crate::units::{MAX_EPOCH, UnitRecord, UnitRecords};
 
 /// The file in the state directory.
 pub const UNITS_FILE: &str = "units.json";

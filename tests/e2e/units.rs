@@ -295,7 +295,7 @@ fn without_state_units_are_fenced_until_an_operator_says_so() {
     let other = r#"{"format":1,"meridian":"0.1.0","units":{"writer.other.example.":{"state":"owned","owner":"paris","epoch":9,"ttl":5}}}"#;
     fs::write(site.path(UNITS), other).unwrap();
     let mut server = site.start();
-    server.has_said("nothing is known of 1 unit (writer.gtm.example.): fenced until `meridian unit init`; the state is of 1 unit (writer.other.example.)");
+    server.has_said("1 unit (writer.gtm.example.) is fenced: no record names an owner; run `meridian unit init`; the records are of 1 unit (writer.other.example.)");
     assert_eq!(owner(&site).0, None);
     let begun = site.run(&["unit", "init", "writer.gtm.example", "--epoch", "4"]);
     assert_eq!(begun.code, Some(0), "{begun:?}");
@@ -323,7 +323,8 @@ fn without_state_units_are_fenced_until_an_operator_says_so() {
 
     site.edit("meridian.toml", "state  = \"state\"\n", "");
     let mut server = first_start(&site);
-    server.has_said("1 unit is FROZEN, and no owner changes: there is no state directory");
+    server
+        .has_said("unit ownership FROZEN, 1 unit cannot change hands: there is no state directory");
     assert_eq!(owner(&site).0, None);
     assert!(
         site.run(&["unit", "list"])

@@ -23,6 +23,7 @@ use meridian::model::{CheckKind, CheckSpec, Moment, Target, WallTime};
 use meridian::probe::Prober;
 use meridian::publisher::{Event, Publisher};
 use meridian::server::{self, Engine, Server};
+use meridian::units::{find_region, find_unit};
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::ResolvesServerCert;
@@ -434,15 +435,19 @@ async fn hear_requests(mut publisher: Publisher, mut asked: mpsc::Receiver<Reque
                 force,
                 ..
             } => {
-                drop(publisher.handle(
-                    Event::MoveUnit {
-                        request: 1,
+                let config = &publisher.dataset().config;
+                if let (Ok(unit), Ok(region)) =
+                    (find_unit(config, &unit), find_region(config, &region))
+                {
+                    let request = 1;
+                    let event = Event::MoveUnit {
+                        request,
                         unit,
                         region,
                         force,
-                    },
-                    now,
-                ));
+                    };
+                    drop(publisher.handle(event, now));
+                }
             }
             _ => {}
         }
