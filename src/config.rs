@@ -49,8 +49,9 @@ use zones::{Context, Files, ZoneDraft};
 pub trait Source {
     /// The whole text of `path`.
     fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable>;
-    /// The text of a master file, which `records_file` or `$INCLUDE` names, of at most `room` octets. It lies in one of the
-    /// directories `allowed`, links followed, where these are given; only who reads the disk itself knows.
+    /// The text of a master file, which `records_file` or `$INCLUDE` names, of at most `room`
+    /// octets. It lies in one of the directories `allowed`, links followed, where these are given;
+    /// only who reads the disk itself knows.
     fn master_file(
         &mut self,
         path: &Path,
@@ -60,12 +61,13 @@ pub trait Source {
         let _ = (allowed, room);
         self.text(path).map(MasterText::from)
     }
-    /// The zone files in `directory`: each `*.toml` that is not hidden, in the order of their names.
+    /// The zone files in `directory`: each `*.toml` that is not hidden, in the order of their
+    /// names.
     fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable>;
     /// Reads an MMDB and keeps it for whoever compiles the maps; here only its being there counts.
     fn database(&mut self, path: &Path) -> Result<(), Unreadable>;
-    /// Reads a secret, which is kept nowhere else. `None` where it is not there to be had now, and the configuration is to be
-    /// good without it. Only who reads the disk itself can.
+    /// Reads a secret, which is kept nowhere else. `None` where it is not there to be had now, and
+    /// the configuration is to be good without it. Only who reads the disk itself can.
     fn secret(&mut self, place: &SecretPlace) -> Result<Option<String>, Unreadable> {
         let _ = place;
         Ok(None)
@@ -75,7 +77,8 @@ pub trait Source {
         let _ = path;
         Ok(())
     }
-    /// The name of the host that runs this, which is the node's where the files name none. Only who runs on it knows.
+    /// The name of the host that runs this, which is the node's where the files name none. Only who
+    /// runs on it knows.
     fn host_name(&mut self) -> String {
         "localhost".to_owned()
     }
@@ -142,7 +145,8 @@ pub struct ServerSpec {
     pub node: String,
     /// UDP and TCP on each.
     pub listen: Vec<SocketAddr>,
-    /// `listen` is written nowhere: of its addresses those count whose version of IP the host speaks.
+    /// `listen` is written nowhere: of its addresses those count whose version of IP the host
+    /// speaks.
     pub listen_default: bool,
     /// Directory of zone files.
     pub zones: PathBuf,
@@ -162,7 +166,8 @@ pub struct ServerSpec {
     pub tcp: TcpLimits,
     /// Probes of our own network; see semantics "Isolation".
     pub sanity: Vec<TargetId>,
-    /// Clients that may ask `why` in class CH; none by default, since a forwarder on this host asks for anybody.
+    /// Clients that may ask `why` in class CH; none by default, since a forwarder on this host asks
+    /// for anybody.
     pub why_from: Vec<Prefix>,
     /// Answers `id.server`, `hostname.bind` and `version.bind` in class CH, and NSID.
     pub identity: bool,
@@ -179,7 +184,8 @@ pub struct ServerSpec {
 pub struct AdminSpec {
     /// Where the HTTP interface listens.
     pub listen: SocketAddr,
-    /// Names by which it may be asked, besides `localhost`; in lower case, without a dot at the end.
+    /// Names by which it may be asked, besides `localhost`; in lower case, without a dot at the
+    /// end.
     pub hosts: Vec<String>,
 }
 
@@ -304,7 +310,8 @@ fn load_files(
 /// The sections of `meridian.toml`: a file with none of them is another one.
 const SECTIONS: &[&str] = &["server", "admin", "geo", "regions", "maps", "checks"];
 
-/// Reports a file without any section of `meridian.toml`: its kind, as far as that is to be seen, and nothing of what it holds.
+/// Reports a file without any section of `meridian.toml`: its kind, as far as that is to be seen,
+/// and nothing of what it holds.
 fn refuse_config(document: &Document, out: &mut Diagnostics) {
     let (problem, hint) = if document.has_key(zones::KEYS) {
         (
@@ -331,8 +338,8 @@ fn has_word(text: &str, word: &str) -> bool {
     text.split_whitespace().any(|other| other == word)
 }
 
-/// Finds `[server] state` in a `meridian.toml` that may be broken everywhere else: where the last good
-/// files are. Relative to `directory`.
+/// Finds `[server] state` in a `meridian.toml` that may be broken everywhere else: where the last
+/// good files are. Relative to `directory`.
 pub fn find_state(text: &str, directory: &Path) -> Option<PathBuf> {
     // What is broken before the section, or after it, may swallow it: then it is read alone.
     let state = state_of(text).or_else(|| state_of(server_section(text)?))?;
@@ -454,7 +461,8 @@ fn read_maps(
     for (i, item) in items.iter().enumerate() {
         maps.push(geography::map(names.name(i), item, region_names, out));
     }
-    // A region that is wrong may have had coordinates: then nothing is said of those that lack them.
+    // A region that is wrong may have had coordinates: then nothing is said of those that lack
+    // them.
     if let Some(regions) = regions.iter().cloned().collect::<Option<Vec<Region>>>() {
         for (map, item) in maps.iter().zip(&items) {
             if let Some(map) = map {
@@ -490,7 +498,7 @@ fn read_zones(
             directory.display()
         );
         out.error("empty-zones-directory", at, "server.zones", message)
-            .hint("put a file such as gtm.example.toml into it; hidden files and other endings are not read");
+            .hint("add a file such as gtm.example.toml; hidden files and other extensions are ignored");
     }
     let mut context = Context {
         regions: &main.region_names,
@@ -522,7 +530,8 @@ fn read_zones(
     drafts
 }
 
-/// The most pools of all services, each unit of a service with its own: answers are counted by pool, with numbers of 32 bits.
+/// The most pools of all services, each unit of a service with its own: answers are counted by
+/// pool, with numbers of 32 bits.
 const MAX_POOLS: usize = 16_000_000;
 /// The most (check, address) pairs.
 const MAX_TARGETS: usize = 16_000_000;
@@ -538,19 +547,19 @@ fn check_counts(drafts: &[ZoneDraft], targets: usize, out: &mut Diagnostics) {
             .sum::<usize>();
         if pools > MAX_POOLS {
             let message = format!(
-                "with this zone all services, units included, have more than {MAX_POOLS} pools"
+                "up to this zone, services and their units have more than {MAX_POOLS} pools"
             );
             out.error("too-many", draft.at.clone(), "services", message)
-                .hint("give the zones to several servers");
+                .hint("split the zones over several servers");
             return;
         }
     }
     if let Some(last) = drafts.last().filter(|_| targets > MAX_TARGETS) {
         let message = format!(
-            "all services together have {targets} endpoints to be checked, and {MAX_TARGETS} is the most"
+            "all services together have {targets} endpoints to check; the limit is {MAX_TARGETS}"
         );
         out.error("too-many", last.at.clone(), "services", message)
-            .hint("give the zones to several servers");
+            .hint("split the zones over several servers");
     }
 }
 
@@ -585,8 +594,8 @@ fn check_zones(drafts: &[ZoneDraft], main: &Main, out: &mut Diagnostics) {
     }
 }
 
-/// Warns of units in a zone with several name servers. Each server keeps the owners for itself: a unit that moves on one host
-/// stays where it was on the others.
+/// Warns of units in a zone with several name servers. Each server keeps the owners for itself: a
+/// unit that moves on one host stays where it was on the others.
 fn warn_of_scattered_units(draft: &ZoneDraft, out: &mut Diagnostics) {
     for service in &draft.services {
         // One warning for each service, not for each of its units.

@@ -243,7 +243,8 @@ pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -
         .map(|(_, name)| name)
 }
 
-/// The end of a sentence about a `wrong` name: `; did you mean eu-west?`, or nothing where no known name is close.
+/// The end of a sentence about a `wrong` name: `; did you mean eu-west?`, or nothing where no known
+/// name is close.
 pub fn suggestion<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match did_you_mean(wrong, known) {
         Some(near) => format!("; did you mean {near}?"),

@@ -152,7 +152,8 @@ impl Timing {
         }
     }
 
-    /// Warns of a rule that nothing can break: as many changes as it counts take longer than its window.
+    /// Warns of a rule that nothing can break: as many changes as it counts take longer than its
+    /// window.
     fn warn_never_flaps(
         &self,
         flap: &Located<Option<FlapRule>>,
@@ -196,7 +197,7 @@ impl Timing {
             .filter(|timeout| timeout.value >= self.interval)
         {
             let message = format!(
-                "a timeout of {} is not below the interval of {}",
+                "the timeout of {} is not shorter than the interval of {}",
                 show(timeout.value),
                 show(self.interval)
             );
@@ -206,7 +207,7 @@ impl Timing {
                 format!("{}.timeout", item.path),
                 message,
             )
-            .hint("a slow probe then still runs when the next is due; half the interval is usual");
+            .hint("a slow probe would still be running when the next one is due; half the interval is usual");
         }
         if let Some(fall) = self
             .fall
@@ -214,7 +215,7 @@ impl Timing {
             .filter(|fall| fall.value < 3 && self.interval < Duration::from_secs(1))
         {
             let message = format!(
-                "fall = {} with an interval of {} takes little packet loss for an outage",
+                "with fall = {} and an interval of {}, a little packet loss counts as an outage",
                 fall.value,
                 show(self.interval)
             );
@@ -224,7 +225,7 @@ impl Timing {
                 format!("{}.fall", item.path),
                 message,
             )
-            .hint("fall = 3 or an interval of at least 1s forgives a lost packet");
+            .hint("set fall = 3 or an interval of at least 1s, which tolerates a lost packet");
         }
     }
 }

@@ -13,18 +13,18 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use crate::diag::{At, Diagnostic, Diagnostics, did_you_mean};
 
-/// How many syntax errors of one file are worth reading.
+/// The most syntax errors of one file that are worth reading.
 const MAX_SYNTAX_ERRORS: usize = 20;
 
-/// What to do where a master file's backslashes are taken for TOML's.
-pub(super) const BACKSLASHES: &str = "in \"…\" and \"\"\"…\"\"\" a backslash is TOML's own: write records in '''…''', or in a file named by records_file";
+/// The hint for a master file's backslashes that TOML takes for its own.
+pub(super) const BACKSLASHES: &str = "in \"…\" and \"\"\"…\"\"\" TOML interprets backslashes itself: write records in '''…''', or in a file that records_file names";
 
 /// The text of one file and where its lines start.
 pub(super) struct Document {
     pub(super) file: Arc<str>,
     pub(super) text: Arc<str>,
     line_starts: Vec<usize>,
-    /// What a section that is not written has.
+    /// The content of a section that is not written.
     empty: DeTable<'static>,
 }
 
@@ -41,7 +41,7 @@ impl Document {
         }
     }
 
-    /// Where the byte range `span` stands; like [`At::span`], without counting lines again.
+    /// The place of the byte range `span`; like [`At::span`], without counting lines again.
     pub(super) fn at(&self, span: Range<usize>) -> At {
         let line = self
             .line_starts
@@ -64,8 +64,8 @@ impl Document {
         }
     }
 
-    /// True where some line writes one of `keys` at the beginning, or a table of that name: then the file is what it is
-    /// taken for, and its lines may be shown. Others may hold secrets.
+    /// True where some line writes one of `keys` at the beginning, or a table of that name: then
+    /// the file is what it is taken for, and its lines may be shown. Others may hold secrets.
     pub(super) fn has_key(&self, keys: &[&str]) -> bool {
         self.text.lines().any(|line| {
             let (line, is_table) = match line.trim_start().trim_start_matches('[') {
@@ -139,7 +139,7 @@ impl Document {
         } else if diagnostic.message.contains("escape") {
             diagnostic.hint(BACKSLASHES);
         } else if diagnostic.message == "duplicate key" {
-            diagnostic.hint("a key or table may stand only once; merge the two");
+            diagnostic.hint("a key or table can appear only once; merge the two");
         } else if diagnostic.message.starts_with("invalid unquoted key") {
             diagnostic.hint("quote a name with other characters: [services.\"*.app\"]");
         }
@@ -169,9 +169,9 @@ pub(super) struct Located<T> {
 pub(super) struct Item<'d> {
     pub(super) document: &'d Document,
     pub(super) path: String,
-    /// Where the value stands.
+    /// The place of the value.
     pub(super) span: Range<usize>,
-    /// Where its key stands: what a table is called by in messages.
+    /// The place of its key: the one that messages about a table mark.
     key_span: Range<usize>,
     pub(super) value: &'d DeValue<'d>,
 }
@@ -241,7 +241,7 @@ impl<'d> Item<'d> {
         };
         let message = match self.value {
             DeValue::Table(_) | DeValue::Array(_) => {
-                format!("{kind} stands here, but {expected} is expected")
+                format!("this is {kind}, but {expected} is expected")
             }
             _ => format!("{} is {kind}, but {expected} is expected", self.written()),
         };
@@ -319,7 +319,7 @@ pub(super) struct Table<'d> {
 }
 
 impl<'d> Table<'d> {
-    /// Where the table is named.
+    /// The place of the table's name.
     pub(super) fn at(&self) -> At {
         self.document.at(self.span.clone())
     }

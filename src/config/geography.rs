@@ -29,9 +29,9 @@ pub(super) fn region(name: &str, item: &Item<'_>, out: &mut Diagnostics) -> Opti
                 "half-coordinates",
                 alone.at,
                 item.path.clone(),
-                "the region has one of `latitude` and `longitude` without the other",
+                "the region has only one of `latitude` and `longitude`",
             )
-            .hint("give both, or neither");
+            .hint("set both, or neither");
             None
         }
         _ => None,
@@ -161,7 +161,7 @@ pub(super) fn warn_without_coordinates(
     let at = written.as_ref().map_or(item.key_at(), Item::at);
     let nowhere = nowhere.join(", ");
     let message = format!(
-        "map \"{}\" goes by distance; without coordinates, and so ranked last: {nowhere}",
+        "map \"{}\" ranks regions by distance, but these have no coordinates and come last: {nowhere}",
         map.name
     );
     out.warning("no-coordinates", at, item.path.clone(), message)
@@ -175,12 +175,12 @@ fn check_within(map: &MapSpec, within: &Item<'_>, regions: &[Region], out: &mut 
         .filter(|region| region.coordinates.is_some())
         .count();
     if !map.by_distance {
-        let message = "`within` does nothing with by_distance = false: no distance is looked at";
+        let message = "`within` does nothing with by_distance = false: distances are not compared";
         out.warning("useless-key", within.key_at(), within.path.clone(), message)
             .hint("remove one of the two");
     } else if placed < 2 {
         let number = if placed == 0 { "no" } else { "only one" };
-        let message = format!("`within` compares distances, and {number} region has coordinates");
+        let message = format!("`within` compares distances, but {number} region has coordinates");
         out.error(
             "within-without-coordinates",
             within.key_at(),
@@ -215,7 +215,7 @@ fn entries<K: Ord>(
                 if entry.and_then(|entry| entries.insert(key, entry)).is_some() {
                     sound = false;
                     let message =
-                        format!("the {what} \"{name}\" has another entry, spelled differently");
+                        format!("the {what} \"{name}\" already has an entry in another spelling");
                     out.error("listed-twice", item.key_at(), item.path.clone(), message)
                         .hint(format!("keep one entry for each {what}"));
                 }

@@ -1,4 +1,5 @@
-//! What a key's value may be: one function per kind, which reads it or says what is wrong.
+//! Readers of values: one function per kind, which reads a key's value or reports what is wrong
+//! with it.
 //!
 //! Each takes its range or choices and gives a reader for [`super::document::Table::optional`], so
 //! that a section of the configuration reads as a table: key, kind, range, default.
@@ -156,11 +157,11 @@ pub(super) fn share(
                 out,
                 "out-of-range",
                 format!(
-                    "{} has more than nine digits after its point",
+                    "{} has more than nine digits after the decimal point",
                     item.written()
                 ),
             )
-            .hint("a share is exact to a billionth: leave the last digits out");
+            .hint("a share is exact to a billionth: drop the last digits");
         } else if value.is_none() {
             out_of_range(item, out, range.start(), range.end(), "");
         }
@@ -250,7 +251,7 @@ pub(super) fn one_of<T: Copy>(
         let diagnostic = item.error(
             out,
             "unknown-value",
-            format!("\"{text}\" is none of {}", all()),
+            format!("\"{text}\" is not one of {}", all()),
         );
         if let Some(near) = did_you_mean(text, choices.iter().map(|(name, _)| *name)) {
             diagnostic.hint(format!("did you mean \"{near}\"?"));
@@ -268,7 +269,7 @@ pub(super) fn address(item: &Item<'_>, out: &mut Diagnostics) -> Option<IpAddr> 
     let message = format!("\"{text}\" is not an IPv4 or IPv6 address");
     let diagnostic = item.error(out, "bad-address", message);
     if text.parse::<SocketAddr>().is_ok() {
-        diagnostic.hint("leave the port out: it is a key of the check");
+        diagnostic.hint("leave the port out: the check has a `port` of its own");
     } else if text.parse::<Prefix>().is_ok() {
         diagnostic.hint("leave the prefix length out: one address is expected");
     } else if text.starts_with('[') {
@@ -290,7 +291,7 @@ pub(super) fn prefix(item: &Item<'_>, out: &mut Diagnostics) -> Option<Prefix> {
     None
 }
 
-/// How to mend a prefix with bits set past its length.
+/// The hint for a prefix with bits set past its length.
 pub(super) fn prefix_hint(text: &str) -> Option<String> {
     let Err(PrefixError::HostBits) = text.parse::<Prefix>() else {
         return None;
@@ -401,7 +402,10 @@ fn out_of_range(
     item.error(
         out,
         "out-of-range",
-        format!("{} is outside {least} to {most}{unit}", item.written()),
+        format!(
+            "{} is outside the range {least} to {most}{unit}",
+            item.written()
+        ),
     );
 }
 

@@ -7,9 +7,9 @@ use crate::diag::{Diagnostics, did_you_mean};
 pub(super) const NO_MAP: &str = "none";
 /// The longest name of a region, map or check: it stands in labels of metrics and in log lines.
 const MAX_LENGTH: usize = 63;
-/// How many regions, maps or checks there may be; ids are 16 bits wide.
+/// The most regions, maps or checks; ids are 16 bits wide.
 const MAX_COUNT: usize = 4096;
-/// How many known names a hint lists.
+/// The most known names that a hint lists.
 const MAX_LISTED: usize = 8;
 
 /// The names of one kind of thing, in order: a name's index is the id of what it names.
@@ -38,7 +38,8 @@ impl Names {
         self.unknown_rule
     }
 
-    /// What the operator may have meant by `wrong`.
+    /// The hint for an unknown name: the one that the operator may have meant, or those that there
+    /// are.
     pub(super) fn hint(&self, wrong: &str) -> String {
         if let Some(near) = did_you_mean(wrong, self.names.iter().map(String::as_str)) {
             return format!("did you mean \"{near}\"?");
@@ -107,13 +108,12 @@ fn check_name(name: &str, item: &Item<'_>, what: &str, out: &mut Diagnostics) {
     } else if name.len() > MAX_LENGTH {
         format!("the name of a {what} is longer than {MAX_LENGTH} characters")
     } else if name == "nodata" {
-        "\"nodata\" is what a test expects where no answer is due, so nothing can be named so"
-            .to_owned()
+        "the name \"nodata\" is reserved: tests use it for an answer without records".to_owned()
     } else if name == NO_MAP && what == "map" {
-        "\"none\" is what a service writes that wants no map, so none can be named so".to_owned()
+        "the name \"none\" is reserved: a service writes map = \"none\" to have no map".to_owned()
     } else {
         return;
     };
     out.error("bad-name", item.key_at(), item.path.clone(), message)
-        .hint("use letters, digits, `-` and `_`, a letter or digit first");
+        .hint("use letters, digits, `-` and `_`, starting with a letter or digit");
 }

@@ -31,7 +31,8 @@ pub(super) struct Zones {
     pub(super) allowed: Vec<PathBuf>,
 }
 
-/// Reads `[server]`; paths are relative to `directory`, and `host_name` is the default of `node`. `sanity` reads the list of that name.
+/// Reads `[server]`; paths are relative to `directory`, and `host_name` is the default of `node`.
+/// `sanity` reads the list of that name.
 pub(super) fn server<'d>(
     mut t: Table<'d>,
     directory: &Path,
@@ -195,7 +196,7 @@ fn host(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
             .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
     {
         item.error(out, "bad-name", format!("{} is not a host name", item.written())).hint(
-            "write it alone, such as \"gtm.example.net\": without http:// and without a port; addresses need not be listed",
+            "write only the name, such as \"gtm.example.net\", without http:// or a port; addresses need not be listed",
         );
         return None;
     }
@@ -231,7 +232,8 @@ fn database(
     Some((file.value, file.at))
 }
 
-/// True for a name that a node may have. NSID carries it (RFC 5001 sets no limit; 64 octets keep answers small), and TXT strings do.
+/// True for a name that a node may have. NSID carries it (RFC 5001 sets no limit; 64 octets keep
+/// answers small), and TXT strings do.
 pub fn is_node_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic())
 }
@@ -242,7 +244,7 @@ fn node_name(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
         item.error(
             out,
             "bad-name",
-            format!("{} is not a node name", item.written()),
+            format!("{} is not a valid node name", item.written()),
         )
         .hint("use up to 64 letters, digits and punctuation, without spaces");
         return None;

@@ -214,7 +214,8 @@ fn is_service_name(name: &Name) -> bool {
     true
 }
 
-/// Warns of `www.gtm.example` in the zone `gtm.example`: without its dot it is `www.gtm.example.gtm.example`.
+/// Warns of `www.gtm.example` in the zone `gtm.example`: without its dot it is
+/// `www.gtm.example.gtm.example`.
 fn warn_doubled(key: &str, name: &Name, item: &Item<'_>, origin: &Name, out: &mut Diagnostics) {
     if key.ends_with('.') || key == "@" || *origin == Name::root() {
         return;

@@ -182,8 +182,8 @@ impl<'d> Keys<'d> {
     }
 }
 
-/// Checks that `[end]`, where it stands, is the last line: a file that was cut short lacks it, and one that something was appended
-/// to has it too early.
+/// Checks that `[end]`, where it stands, is the last line: a file that was cut short lacks it, and
+/// one that something was appended to has it too early.
 fn check_end(document: &Document, end: Option<Item<'_>>, required: bool, out: &mut Diagnostics) {
     match end {
         Some(end) if !ends_with_end(&document.text) => {
@@ -281,8 +281,8 @@ fn records_input(
         (None, Some(file)) => {
             let name = text(&file, out)?;
             let path = sibling(place.path, &name);
-            // The author of a zone file chooses where its records are, so any path will do. An $INCLUDE may come
-            // with records from elsewhere, and is confined.
+            // The author of a zone file chooses where its records are, so any path will do. An
+            // $INCLUDE may come with records from elsewhere, and is confined.
             match files.source.master_file(&path, None, MAX_MASTER_FILE) {
                 Ok(text) => Some(Input::whole(path.display().to_string(), text)),
                 Err(problem) => {
@@ -331,8 +331,8 @@ fn inline_input(
     })
 }
 
-/// The length of what opens a string. A newline right after the opening of a multi-line string is not
-/// part of the string (TOML 1.0 "String").
+/// The length of what opens a string. A newline right after the opening of a multi-line string is
+/// not part of the string (TOML 1.0 "String").
 fn opening_of(raw: &str) -> usize {
     for quotes in ["'''", "\"\"\""] {
         let Some(rest) = raw.strip_prefix(quotes) else {
@@ -352,7 +352,8 @@ fn sibling(from: &Path, name: impl AsRef<Path>) -> PathBuf {
     from.parent().unwrap_or(Path::new("")).join(name)
 }
 
-/// The files of one zone: reads them from the source, and keeps for code frames the text of those that are a zone's.
+/// The files of one zone: reads them from the source, and keeps for code frames the text of those
+/// that are a zone's.
 pub(super) struct Files<'s> {
     pub(super) source: &'s mut dyn Source,
     pub(super) sources: &'s mut Sources,

@@ -70,7 +70,8 @@ fn render_one(
     let _ = writeln!(out, "{}", header(diagnostic));
     let framed = sources.get(&diagnostic.at.file).and_then(|text| {
         let span = byte_span(text, &diagnostic.at)?;
-        // A frame needs no more than the lines around the mark: a 100 MB file is not handed on whole.
+        // A frame needs no more than the lines around the mark: a 100 MB file is not handed on
+        // whole.
         let window = window(text, span.start);
         (window.0.len() <= MAX_FRAME).then_some((window, span))
     });

@@ -64,9 +64,9 @@ impl Options {
                     "excluding-keys",
                     second.at,
                     format!("{}.load_json", item.path),
-                    "`load_json` stands beside `load_header`",
+                    "`load_json` and `load_header` exclude each other",
                 )
-                .hint("a load is read from one place: remove one of them");
+                .hint("remove one of them: a load is read from one place");
                 return None;
             }
             (Some(header), None) => Some(LoadSource::Header(header.value)),
@@ -89,9 +89,9 @@ impl Options {
                 "head-without-body",
                 item.key_at(),
                 item.path.clone(),
-                "the answer to HEAD has no body to look into",
+                "the response to HEAD has no body, but the check looks at one",
             )
-            .hint("remove `method`, or what is expected of the body");
+            .hint("remove `method`, or the keys about the body");
             return None;
         }
         Some((http, self))
@@ -115,19 +115,17 @@ impl Options {
             };
             let problem = match addresses.iter().find(|address| !has_type(address)) {
                 _ if addresses.is_empty() => {
-                    Some("the list is empty: no probe would ever pass".to_owned())
+                    Some("the list is empty, so no probe would ever pass".to_owned())
                 }
                 _ if expect_rcode != Rcode::NOERROR => {
-                    Some(format!("an answer of {expect_rcode} has no address"))
+                    Some(format!("a response with {expect_rcode} has no addresses"))
                 }
-                Some(address) => Some(format!(
-                    "the answer to a query for {rr_type} never has {address}"
-                )),
+                Some(address) => Some(format!("a query for {rr_type} never returns {address}")),
                 None => None,
             };
             if let Some(problem) = problem {
                 out.error("never-passes", at.clone(), format!("{}.expect_address", item.path), problem).hint(
-                    "A records have IPv4 addresses, AAAA records have IPv6 ones; without the key any answer of the code passes",
+                    "A records hold IPv4 addresses, AAAA records IPv6 ones; without the key any response with the expected code passes",
                 );
                 return None;
             }

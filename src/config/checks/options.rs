@@ -1,6 +1,6 @@
-//! The table of every option of a check: one row says which types take it, its default, its range and
-//! unit, and how it is read. [`Options::read`] goes through the rows, so that each rule about keys
-//! (absent, useless for the type, out of range) is reported in one way.
+//! The table of every option of a check: one row says which types take it, its default, its range
+//! and unit, and how it is read. [`Options::read`] goes through the rows, so that each rule about
+//! keys (absent, useless for the type, out of range) is reported in one way.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use crate::model::{
 use OptionDefault::{By, Is, No, Required};
 use Type::{Dns, Exec, Grpc, Http, Https, Icmp, Push, Tcp, Tls};
 
-/// What a probe does.
+/// The type of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     Http,
@@ -96,22 +96,22 @@ pub struct CheckOption {
     /// The key.
     pub key: &'static str,
     types: &'static [Type],
-    /// What holds where it is not written.
+    /// The value where it is not written.
     pub default: OptionDefault,
     /// Its range with its unit, or what it may hold.
     pub range: &'static str,
 }
 
-/// What holds where an option is not written.
+/// The value of an option that is not written.
 #[derive(Debug, Clone, Copy)]
 pub enum OptionDefault {
     /// This value, as the file would have it.
     Is(&'static str),
-    /// What these words say.
+    /// A value that these words describe.
     By(&'static str),
-    /// Nothing: what it asks for is not done.
+    /// None: the probe leaves that out.
     No,
-    /// It must be written; how, the hint shows.
+    /// It must be written; the hint shows an example.
     Required(&'static str),
 }
 
@@ -136,13 +136,14 @@ macro_rules! options {
             $(CheckOption { key: stringify!($key), types: $types, default: $default, range: $range },)+
         ];
 
-        /// What one `[checks.NAME]` says; `None` where it says nothing or something wrong.
+        /// The options of one `[checks.NAME]`; `None` where one is not written, or wrong.
         pub(super) struct Options {
             $(pub(super) $key: Option<Located<$value>>,)+
         }
 
         impl Options {
-            /// Reads every option of the table `t` for a check of type `kind`, and reports what is wrong.
+            /// Reads every option of the table `t` for a check of type `kind`, and reports what is
+            /// wrong.
             pub(super) fn read(t: &mut Table<'_>, kind: Option<Type>, out: &mut Diagnostics) -> Options {
                 let mut rows = ROWS.iter();
                 Options { $($key: rows.next().and_then(|row| row.read(t, kind, out, $read)),)+ }

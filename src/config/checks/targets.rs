@@ -27,7 +27,7 @@ impl Targets {
         })
     }
 
-    /// How many there are.
+    /// The number of pairs.
     pub(in crate::config) fn len(&self) -> usize {
         self.list.len()
     }
@@ -61,7 +61,7 @@ pub(in crate::config) fn sanity(
                 check.name
             );
             item.error(out, "sanity-without-address", message).hint(format!(
-                "write address = \"…\" in [checks.{}]: something of our own network, such as its router",
+                "write address = \"…\" in [checks.{}]: a host in this node's own network, such as its router",
                 check.name
             ));
             return None;

@@ -1,4 +1,5 @@
-//! What the keys of a check may hold: one function per kind of value, like [`super::super::kinds`].
+//! Readers of the values that only checks have: one function per kind, like
+//! [`super::super::kinds`].
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -24,11 +25,11 @@ pub(super) fn path(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
     let diagnostic = item.error(
         out,
         "bad-path",
-        format!("{} is not the path of a URL", item.written()),
+        format!("{} is not a URL path", item.written()),
     );
     match path.starts_with('/') {
-        true => diagnostic.hint("percent-encode spaces, `#` and what is not ASCII"),
-        false => diagnostic.hint("it starts with a slash: \"/healthz\""),
+        true => diagnostic.hint("percent-encode spaces, `#` and characters outside ASCII"),
+        false => diagnostic.hint("a path starts with a slash: \"/healthz\""),
     };
     None
 }
@@ -75,7 +76,7 @@ pub(super) fn method(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
         item.error(
             out,
             "bad-method",
-            format!("{} is not a method a check can use", item.written()),
+            format!("{} is not a method that a check can use", item.written()),
         )
         .hint("methods are in upper case: \"GET\", \"HEAD\", \"POST\"");
     }
@@ -115,7 +116,7 @@ fn header(
         .contains(&name.to_ascii_lowercase().as_str())
     {
         (
-            format!("the {name} header is set by the probe itself"),
+            format!("the probe sets the {name} header itself"),
             "remove it",
         )
     } else {
@@ -159,7 +160,7 @@ fn header_text(item: &Item<'_>, out: &mut Diagnostics) -> Option<HeaderText> {
                 "bad-name",
                 format!("{} is not the name of a credential", item.written()),
             )
-            .hint("it is the name in LoadCredential=NAME:PATH: letters, digits, dots and hyphens");
+            .hint("use the name from LoadCredential=NAME:PATH: letters, digits, dots and hyphens");
         }
         good.then_some(name)
     });
@@ -174,7 +175,7 @@ fn header_text(item: &Item<'_>, out: &mut Diagnostics) -> Option<HeaderText> {
                 "bad-header",
                 item.key_at(),
                 item.path.clone(),
-                "a secret is in one place: a `file` or a `credential`",
+                "a secret needs either `file` or `credential`",
             )
             .hint("write { file = \"token\", prefix = \"Bearer \" } or { credential = \"token\" }");
             return None;
@@ -209,7 +210,7 @@ pub(super) fn statuses(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<Sta
         item.error(
             out,
             "empty-value",
-            "the list is empty: no probe would ever pass",
+            "the list is empty, so no probe would ever pass",
         )
         .hint("write [\"2xx\"], or leave the key out");
         return None;
@@ -261,10 +262,9 @@ pub(super) fn header_name(item: &Item<'_>, out: &mut Diagnostics) -> Option<Stri
     Some(name)
 }
 
-/// A string of characters, or `{ regex = "…" }`.
-/// A rule of flapping; `false` is none.
+/// Reads a rule of flapping; `false` is none.
 pub(super) fn flap(item: &Item<'_>, out: &mut Diagnostics) -> Option<Option<FlapRule>> {
-    let hint = "write flap = { changes = 4, within = \"10m\", hold = \"5m\" }, or flap = false to hold nothing down";
+    let hint = "write flap = { changes = 4, within = \"10m\", hold = \"5m\" }, or flap = false to turn flap holds off";
     match item.value {
         DeValue::Boolean(false) => return Some(None),
         DeValue::Table(_) => {}
@@ -272,7 +272,7 @@ pub(super) fn flap(item: &Item<'_>, out: &mut Diagnostics) -> Option<Option<Flap
             item.error(
                 out,
                 "wrong-type",
-                format!("{} is neither a rule of flapping nor false", item.written()),
+                format!("{} is neither a table nor false", item.written()),
             )
             .hint(hint);
             return None;
@@ -291,13 +291,14 @@ pub(super) fn flap(item: &Item<'_>, out: &mut Diagnostics) -> Option<Option<Flap
     t.finish(out).then_some(Some(rule))
 }
 
+/// Reads a string of characters, or `{ regex = "…" }`.
 pub(super) fn pattern(item: &Item<'_>, out: &mut Diagnostics) -> Option<Pattern> {
     if !matches!(item.value, DeValue::Table(_)) {
         let text = text(item, out)?;
         return compiled(Pattern::text(&text), item, out);
     }
     let mut t = item.table(out)?;
-    let hint = "write { regex = \"…\" }, or a string for those characters alone";
+    let hint = "write { regex = \"…\" }, or a plain string to look for it literally";
     let pattern = t.required(out, "regex", hint, |item, out| {
         compiled(Pattern::regex(&text(item, out)?), item, out)
     });
@@ -324,12 +325,12 @@ fn compiled(
             .trim_start_matches("error: ")
             .to_owned(),
     };
-    item.error(out, "bad-regex", format!("{} is not a regular expression: {problem}", item.written()))
-        .hint("the syntax is that of Rust's regex crate, without look-around; in single quotes backslashes stay as they are");
+    item.error(out, "bad-regex", format!("{} is not a valid regular expression: {problem}", item.written()))
+        .hint("the syntax is that of Rust's regex crate, which has no look-around; single quotes keep backslashes as they are");
     None
 }
 
-/// What numbers of JSON are compared with: 2⁵³ either way, up to where whole numbers are exact.
+/// The bounds of numbers of JSON: 2⁵³ either way, up to where whole numbers are exact.
 const NUMBERS: RangeInclusive<f64> = -9_007_199_254_740_992.0..=9_007_199_254_740_992.0;
 
 /// A JSON pointer.
@@ -343,8 +344,8 @@ pub(super) fn pointer(item: &Item<'_>, out: &mut Diagnostics) -> Option<JsonPoin
             format!("{} is not a JSON pointer", item.written()),
         );
         match text.starts_with('/') {
-            true => diagnostic.hint("after `~` only 0 (for `~`) or 1 (for `/`) may stand (RFC 6901)"),
-            false => diagnostic.hint("it starts with a slash, and slashes part its keys: \"/replication/lag_s\", \"/nodes/0\""),
+            true => diagnostic.hint("only 0 (for `~`) or 1 (for `/`) may follow `~` (RFC 6901)"),
+            false => diagnostic.hint("a pointer starts with a slash, and slashes separate its keys: \"/replication/lag_s\", \"/nodes/0\""),
         };
     }
     pointer
@@ -376,7 +377,7 @@ fn json_rule(item: &Item<'_>, out: &mut Diagnostics) -> Option<JsonRule> {
     );
     let problem = match (min, max) {
         (Some(min), Some(max)) if min > max => Some(format!(
-            "`min` {min} is above `max` {max}: no probe would ever pass"
+            "`min` {min} is above `max` {max}, so no probe would ever pass"
         )),
         _ if [min.or(max).is_some(), equals.is_some(), differs.is_some()]
             .iter()
@@ -393,7 +394,7 @@ fn json_rule(item: &Item<'_>, out: &mut Diagnostics) -> Option<JsonRule> {
     }
     if let Some(problem) = problem {
         out.error("bad-json-rule", item.key_at(), item.path.clone(), problem)
-            .hint("write { pointer = \"…\", min = 0, max = 5 } or { pointer = \"…\", equals = \"ok\" }; a list holds several");
+            .hint("write { pointer = \"…\", min = 0, max = 5 } or { pointer = \"…\", equals = \"ok\" }; write a list for several");
         return None;
     }
     let bounds = || JsonTest::Between {
@@ -449,7 +450,7 @@ pub(super) fn rr_type(item: &Item<'_>, out: &mut Diagnostics) -> Option<RrType> 
         item.error(
             out,
             "unknown-type",
-            format!("\"{text}\" is not a record type that can be asked for"),
+            format!("\"{text}\" is not a record type that a check can query"),
         )
         .hint("write \"A\", \"AAAA\", \"SOA\", \"TXT\", …");
     }
@@ -462,17 +463,17 @@ pub(super) fn command(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<Stri
         item.string(out, "a string").map(str::to_owned)
     })(item, out)?;
     let problem = match words.first() {
-        None => "the list is empty: there is no program to run",
+        None => "the list is empty, so there is no program to run",
         Some(program) if !program.starts_with('/') => {
             "the first word must be the absolute path of a program"
         }
         _ if words.iter().any(|word| word.contains('\0')) => {
-            "a word holds a NUL character, which no program can be given"
+            "a word contains a NUL character, which cannot be passed to a program"
         }
         _ => return Some(words),
     };
     item.error(out, "bad-command", problem).hint(
-        "write [\"/usr/local/lib/check\", \"argument\"]; there is no shell, and no search path",
+        "write [\"/usr/local/lib/check\", \"argument\"]; neither a shell nor a search path is used",
     );
     None
 }

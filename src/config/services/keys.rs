@@ -33,8 +33,8 @@ const RAMP: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_s
 const FAMILY_RULES: &[(&str, FamilyRule)] =
     &[("same", FamilyRule::Same), ("split", FamilyRule::Split)];
 
-/// Reads one `[services.NAME]`, which is a service a unit. A wrong name (`None`) has been reported; the
-/// rest is read all the same, so that all of it is reported in one run.
+/// Reads one `[services.NAME]`, which is a service a unit. A wrong name (`None`) has been reported;
+/// the rest is read all the same, so that all of it is reported in one run.
 pub(super) fn service(
     name: Option<Name>,
     item: &Item<'_>,
@@ -147,8 +147,8 @@ impl Keys {
         })
     }
 
-    /// The service, after the rules between its keys. A broken rule is reported, and the service is made
-    /// all the same: the rules of the zone then find what is wrong beside it.
+    /// The service, after the rules between its keys. A broken rule is reported, and the service is
+    /// made all the same: the rules of the zone then find what is wrong beside it.
     fn into_service(
         self,
         name: Option<Name>,
@@ -201,7 +201,8 @@ fn value_or<T>(located: Option<Located<T>>, default: T) -> T {
     located.map_or(default, |located| located.value)
 }
 
-/// The service's map, unless it says that it has none. A unit's clients all go to its owner, so it has none.
+/// The service's map, unless it says that it has none. A unit's clients all go to its owner, so it
+/// has none.
 fn map(
     t: &mut Table<'_>,
     route: Option<Route>,

@@ -174,8 +174,8 @@ impl Rules<'_, '_, '_> {
         self.pools.iter().any(|pool| pool.value.has_names())
     }
 
-    /// True when clients are drawn by their prefix rather than by chance: a resolver that got a CNAME from
-    /// one draw and addresses from the next would see two answers for one name.
+    /// True when clients are drawn by their prefix rather than by chance: a resolver that got a
+    /// CNAME from one draw and addresses from the next would see two answers for one name.
     pub(super) fn choose_by_client(&self, trickle: Share) -> bool {
         if self.route == Route::Sticky {
             return true;

@@ -103,7 +103,8 @@ fn takeover(t: &mut Table<'_>, context: &Context<'_>, out: &mut Diagnostics) -> 
     takeover.value
 }
 
-/// Reads the owner of each unit: a region for all, or ranges of units with a region each, which leave none out.
+/// Reads the owner of each unit: a region for all, or ranges of units with a region each, which
+/// leave none out.
 fn owners(
     item: &Item<'_>,
     count: u32,
@@ -182,7 +183,8 @@ impl Owners {
         }
     }
 
-    /// Gives `units` to any region, since the one named is unknown, which has been reported: they are no gap.
+    /// Gives `units` to any region, since the one named is unknown, which has been reported: they
+    /// are no gap.
     fn give_to_unknown(&mut self, units: RangeInclusive<u32>, entry: &Item<'_>) {
         self.sound = false;
         for unit in units {
@@ -193,7 +195,8 @@ impl Owners {
         }
     }
 
-    /// The owners by unit; `None` where something was wrong, or where units have none, which is reported.
+    /// The owners by unit; `None` where something was wrong, or where units have none, which is
+    /// reported.
     fn finish(self, item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<RegionId>> {
         // A range that could not be read may have been the one that is missing.
         if !self.sound {
@@ -257,7 +260,8 @@ fn listed(units: &[u32]) -> String {
     format!("unit{plural} {}{more}", shown.join(", "))
 }
 
-/// Makes one service a unit: `base` with the name and the owner of each. None where a name cannot be made, which is reported.
+/// Makes one service a unit: `base` with the name and the owner of each. None where a name cannot
+/// be made, which is reported.
 pub(super) fn expand(
     keys: UnitKeys,
     base: Service,
