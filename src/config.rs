@@ -16,6 +16,7 @@ mod document;
 mod geography;
 mod kinds;
 mod names;
+mod pattern;
 mod routing_tests;
 mod server;
 mod services;
@@ -37,6 +38,7 @@ use crate::model::{
 use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
 pub use checks::{CheckOption, OptionDefault, check_options};
+pub use pattern::compile_pattern;
 pub use server::is_node_name;
 pub use zones::OUTSIDE;
 

@@ -12,7 +12,9 @@
 //! HTTP runs over hyper on our own socket, not over reqwest: reqwest pins an address per client
 //! only (about 100 KiB and milliseconds for each), reports no phases, and takes half as much CPU again.
 
+mod attempt;
 mod certificate;
+mod check;
 mod dns;
 mod exec;
 mod first_round;
@@ -29,6 +31,7 @@ mod tcp;
 mod timetable;
 mod tls;
 
+pub use check::Check;
 pub use dns::{Heard, Question};
 pub use exec::MAX_OUTPUT;
 pub use first_round::{first_round, first_round_each};

@@ -18,7 +18,7 @@ use crate::diag::UnknownName;
 use crate::dns::Name;
 use crate::health::{Outcome, Phase, Seen};
 use crate::model::{CheckSpec, Service, Target, TargetId};
-use crate::probe::Prober;
+use crate::probe::{Check, Prober};
 
 /// The most probes of a service that run at once; enough for the patience of a terminal.
 const AT_ONCE: usize = 64;
@@ -184,7 +184,7 @@ fn probe_all(
             let (prober, permits) = (prober.clone(), permits.clone());
             running.spawn(async move {
                 let _permit = permits.acquire_owned().await;
-                (id, prober.probe(&check, &target).await)
+                (id, prober.probe(&Check::from(check), &target).await)
             });
         }
         running.join_all().await

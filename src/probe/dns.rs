@@ -15,7 +15,7 @@ use hickory_proto::serialize::binary::BinDecodable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::prober::Attempt;
+use super::attempt::Attempt;
 use super::report::Report;
 use super::{route, tcp};
 use crate::dns::Rcode;

@@ -21,7 +21,7 @@ use tokio::net::unix::pipe;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-use super::prober::Attempt;
+use super::attempt::Attempt;
 use super::report::Report;
 use crate::health::{Evidence, ExecFault, FailReason, NotJudged, Seen};
 use crate::model::ExecSpec;
@@ -36,10 +36,12 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 pub(super) async fn probe(
     spec: &ExecSpec,
     attempt: &Attempt<'_>,
+    programs: &Programs,
+    turn: Option<Turn>,
     report: &mut Report,
 ) -> Result<(), Seen> {
-    let (programs, check) = (attempt.prober.programs(), attempt.run.check.name.as_str());
-    match start(command(spec, attempt), attempt.run.turn.clone()).await {
+    let check = &attempt.check.spec.name;
+    match start(command(spec, attempt), turn).await {
         Ok((mut running, pipe)) => {
             programs.say_starts(check);
             running.finish(pipe, report).await
@@ -156,7 +158,7 @@ fn command(spec: &ExecSpec, attempt: &Attempt<'_>) -> Command {
         "PATH",
         std::env::var_os("PATH").unwrap_or_else(|| PATH.into()),
     );
-    command.env("MERIDIAN_CHECK", &attempt.run.check.name);
+    command.env("MERIDIAN_CHECK", &attempt.check.spec.name);
     command.env("MERIDIAN_TARGET", attempt.named().trim_matches(['[', ']']));
     command.env("MERIDIAN_ADDRESS", attempt.address.ip().to_string());
     command.env("MERIDIAN_TIMEOUT", format!("{:.3}", left.as_secs_f64()));

@@ -74,7 +74,7 @@ pub async fn first_round_each(
 
 /// Probes one target until it is decided.
 async fn decide(prober: &Prober, job: &Job, outcomes: &mpsc::UnboundedSender<(TargetId, Outcome)>) {
-    for _ in 0..job.check.fall {
+    for _ in 0..job.check.spec.fall {
         let outcome = prober.probe(&job.check, &job.target).await;
         let decided = is_decided(outcome.seen);
         if outcomes.send((job.id, outcome)).is_err() || decided {

@@ -25,9 +25,9 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::prober::Attempt;
+use super::attempt::Attempt;
 use super::report::Report;
-use super::tls::Alpn;
+use super::tls::{Alpn, Tls};
 use super::{tcp, tls};
 use crate::health::{Evidence, FailReason, GrpcFault, HttpFault, NotJudged, Phase, Seen};
 use crate::model::GrpcSpec;
@@ -45,6 +45,7 @@ const WINDOW: u32 = 65_535;
 pub(super) async fn probe(
     spec: &GrpcSpec,
     attempt: &Attempt<'_>,
+    connectors: &Tls,
     report: &mut Report,
 ) -> Result<(), Seen> {
     let authority = match &spec.host {
@@ -61,7 +62,7 @@ pub(super) async fn probe(
         Alpn::Http2,
         attempt.address,
         &authority,
-        attempt.prober,
+        connectors,
         report,
     )
     .await?;

@@ -12,13 +12,15 @@ use std::net::SocketAddr;
 use hyper::header::{ACCEPT, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Method};
 
-use super::prober::Attempt;
+use super::attempt::{Attempt, family};
+use super::check::Check;
 use super::report::Report;
-use super::tls::{self, Alpn};
+use super::resolver::Resolver;
+use super::tls::{self, Alpn, Tls};
 use super::{MAX_BODY, tcp};
 use crate::health::{Evidence, FailReason, HttpFault, JsonFault, NotJudged, Phase, Seen};
 use crate::model::{
-    HeaderText, HttpSpec, HttpVersion, JsonRule, JsonTest, Load, LoadSource, TlsSpec,
+    HeaderText, HttpSpec, HttpVersion, JsonRule, JsonTest, Load, LoadSource, Scalar, TlsSpec,
 };
 
 use exchange::{Answer, Message, Reset};
@@ -37,11 +39,18 @@ struct Place<'a> {
     ours: bool,
 }
 
+/// The parts of a prober that a request and its redirects need.
+pub(super) struct Network<'a> {
+    pub(super) connectors: &'a Tls,
+    pub(super) resolver: &'a Resolver,
+}
+
 /// An `http` check, or with `tls` an `https` one.
 pub(super) async fn probe(
     spec: &HttpSpec,
     tls: Option<&TlsSpec>,
     attempt: &Attempt<'_>,
+    network: Network<'_>,
     report: &mut Report,
 ) -> Result<(), Seen> {
     let mut place = Place {
@@ -53,9 +62,18 @@ pub(super) async fn probe(
     };
     let mut method = method(spec)?;
     for followed in 0.. {
-        let answer = fetch(spec, tls, &place, &method, attempt, report).await?;
+        let answer = fetch(
+            spec,
+            tls,
+            &place,
+            &method,
+            attempt,
+            network.connectors,
+            report,
+        )
+        .await?;
         if spec.follow_redirects == 0 || !redirect::is_one(spec, answer.status) {
-            return judge(spec, &answer, report);
+            return judge(spec, &answer, attempt.check, report);
         }
         if followed == spec.follow_redirects {
             return Err(Seen::Fail(FailReason::Http(HttpFault::TooManyRedirects)));
@@ -64,7 +82,14 @@ pub(super) async fn probe(
         if answer.status == 303 || (method == Method::POST && matches!(answer.status, 301 | 302)) {
             method = Method::GET;
         }
-        place = Box::pin(redirect::follow(&place, &answer, attempt, report)).await?;
+        place = Box::pin(redirect::follow(
+            &place,
+            &answer,
+            attempt,
+            network.resolver,
+            report,
+        ))
+        .await?;
         report.enter(Phase::Connect);
     }
     unreachable!("the loop ends with its last redirect")
@@ -83,15 +108,17 @@ fn method(spec: &HttpSpec) -> Result<Method, Seen> {
     Method::from_bytes(spec.method.as_bytes()).map_err(|_| Seen::NotJudged(NotJudged::Check))
 }
 
-/// One request and its answer, as far as it is of interest.
+/// Makes one request at `place` and returns its answer, as far as it is of interest.
 async fn fetch(
     spec: &HttpSpec,
     tls: Option<&TlsSpec>,
     place: &Place<'_>,
     method: &Method,
     attempt: &Attempt<'_>,
+    connectors: &Tls,
     report: &mut Report,
 ) -> Result<Answer, Seen> {
+    let wants = |status| wants(spec, status);
     let message = Message {
         method,
         secure: place.secure,
@@ -102,45 +129,63 @@ async fn fetch(
             &place.authority,
         )
         .map_err(Seen::NotJudged)?,
-        family: tcp::family(&place.address),
-        wants: &|status| wants(spec, status),
-        awaits: spec
-            .expect_body
-            .as_ref()
-            .filter(|_| spec.json.is_empty() && !matches!(spec.load, Some(LoadSource::Json(_)))),
+        family: family(&place.address),
+        wants: &wants,
+        // A pattern alone may be found before the body has ended; JSON may not.
+        awaits: attempt.check.pattern().filter(|_| !spec.reads_json()),
         deadline: attempt.deadline,
     };
     // Each way is boxed, since a probe's memory is otherwise that of the way that takes most.
-    if !place.secure {
-        let stream = Reset(tcp::connect(place.address).await?);
-        report.enter(Phase::Response);
-        return match spec.version {
-            HttpVersion::Two => Box::pin(exchange::http2(stream, message, report)).await,
-            HttpVersion::Auto | HttpVersion::One => {
-                Box::pin(exchange::http1(stream, message, report)).await
-            }
-        };
+    if place.secure {
+        // A redirect into TLS, or to another host, is held to what browsers would hold it to.
+        let usual = TlsSpec::default();
+        let tls = tls.filter(|_| place.ours).unwrap_or(&usual);
+        return Box::pin(fetch_inside(
+            tls,
+            spec.version,
+            place,
+            message,
+            connectors,
+            report,
+        ))
+        .await;
     }
-    let alpn = match spec.version {
+    let stream = Reset(tcp::connect(place.address).await?);
+    report.enter(Phase::Response);
+    match spec.version {
+        HttpVersion::Two => Box::pin(exchange::http2(stream, message, report)).await,
+        HttpVersion::Auto | HttpVersion::One => {
+            Box::pin(exchange::http1(stream, message, report)).await
+        }
+    }
+}
+
+/// Sends `message` inside TLS, in the version of HTTP that the handshake chose.
+async fn fetch_inside(
+    tls: &TlsSpec,
+    version: HttpVersion,
+    place: &Place<'_>,
+    message: Message<'_>,
+    connectors: &Tls,
+    report: &mut Report,
+) -> Result<Answer, Seen> {
+    let alpn = match version {
         HttpVersion::Auto => Alpn::Either,
         HttpVersion::One => Alpn::Http1,
         HttpVersion::Two => Alpn::Http2,
     };
-    // A redirect into TLS, or to another host, is held to what browsers would hold it to.
-    let usual = TlsSpec::default();
-    let tls = tls.filter(|_| place.ours).unwrap_or(&usual);
-    let stream = Box::pin(tls::open(
+    let handshake = tls::open(
         tls,
         alpn,
         place.address,
         &place.authority,
-        attempt.prober,
+        connectors,
         report,
-    ))
-    .await?;
+    );
+    let stream = Box::pin(handshake).await?;
     report.enter(Phase::Response);
     let chosen_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    match (spec.version, chosen_two) {
+    match (version, chosen_two) {
         (_, true) => Box::pin(exchange::http2(stream, message, report)).await,
         (HttpVersion::Two, false) => Err(Seen::Fail(FailReason::Http(HttpFault::NoHttp2))),
         (_, false) => Box::pin(exchange::http1(stream, message, report)).await,
@@ -195,49 +240,48 @@ fn wants(spec: &HttpSpec, status: u16) -> exchange::Body {
 }
 
 /// Holds the last answer to what the check expects.
-fn judge(spec: &HttpSpec, answer: &Answer, report: &mut Report) -> Result<(), Seen> {
-    let mut fail = |evidence: Option<Evidence>, reason| {
+fn judge(spec: &HttpSpec, answer: &Answer, check: &Check, report: &mut Report) -> Result<(), Seen> {
+    let reads = passes(spec, answer.status) && spec.reads_json();
+    let document = if reads { answer.json() } else { None };
+    if let Err((reason, evidence)) = expectations(spec, answer, document.as_ref(), check) {
         report.evidence = evidence;
-        Err(Seen::Fail(reason))
-    };
-    if !passes(spec, answer.status) {
-        return fail(
-            Evidence::of(&answer.body),
-            FailReason::Status(answer.status),
-        );
+        return Err(Seen::Fail(reason));
     }
-    if spec
-        .expect_body
-        .as_ref()
-        .is_some_and(|pattern| !pattern.matches(&answer.body))
-    {
-        return fail(Evidence::of(&answer.body), FailReason::NoMatch);
-    }
-    let json = match spec.load {
-        Some(LoadSource::Json(_)) => answer.json(),
-        _ if spec.json.is_empty() => None,
-        _ => answer.json(),
-    };
-    for rule in &spec.json {
-        let Some(document) = &json else {
-            return fail(
-                Evidence::of(&answer.body),
-                FailReason::Json(JsonFault::NotJson),
-            );
-        };
-        let found = rule.pointer.find(document);
-        if let Err(fault) = hold(rule, found) {
-            let shown = found.map_or_else(|| "nothing".to_owned(), ToString::to_string);
-            return fail(
-                Evidence::of(format!("{} is {shown}", rule.pointer).as_bytes()),
-                FailReason::Json(fault),
-            );
-        }
-    }
-    report.load = load(spec, answer, json.as_ref());
+    report.load = load(spec, answer, document.as_ref());
     Ok(())
 }
 
+/// Reports the first expectation that the answer does not meet, with what shows it.
+fn expectations(
+    spec: &HttpSpec,
+    answer: &Answer,
+    document: Option<&serde_json::Value>,
+    check: &Check,
+) -> Result<(), (FailReason, Option<Evidence>)> {
+    let body = || Evidence::of(&answer.body);
+    if !passes(spec, answer.status) {
+        return Err((FailReason::Status(answer.status), body()));
+    }
+    if let Some(pattern) = check.pattern()
+        && !pattern.is_match(&answer.body)
+    {
+        return Err((FailReason::NoMatch, body()));
+    }
+    for rule in &spec.json {
+        let Some(document) = document else {
+            return Err((FailReason::Json(JsonFault::NotJson), body()));
+        };
+        let found = document.pointer(rule.pointer.as_str());
+        if let Err(fault) = hold(rule, found) {
+            let shown = found.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+            let evidence = format!("{} is {shown}", rule.pointer);
+            return Err((FailReason::Json(fault), Evidence::of(evidence.as_bytes())));
+        }
+    }
+    Ok(())
+}
+
+/// Holds the value `found` to one rule.
 fn hold(rule: &JsonRule, found: Option<&serde_json::Value>) -> Result<(), JsonFault> {
     let value = found.ok_or(JsonFault::Absent)?;
     match &rule.test {
@@ -247,9 +291,18 @@ fn hold(rule: &JsonRule, found: Option<&serde_json::Value>) -> Result<(), JsonFa
             number if number > *max => Err(JsonFault::Above),
             _ => Ok(()),
         },
-        JsonTest::Equals(scalar) if scalar.is(value) => Ok(()),
-        JsonTest::Differs(scalar) if !scalar.is(value) => Ok(()),
+        JsonTest::Equals(scalar) if is(value, scalar) => Ok(()),
+        JsonTest::Differs(scalar) if !is(value, scalar) => Ok(()),
         JsonTest::Equals(_) | JsonTest::Differs(_) => Err(JsonFault::OtherValue),
+    }
+}
+
+/// True when `value` is `scalar`; `1` and `1.0` are one number.
+fn is(value: &serde_json::Value, scalar: &Scalar) -> bool {
+    match scalar {
+        Scalar::Text(text) => value.as_str() == Some(text),
+        Scalar::Number(number) => value.as_f64() == Some(*number),
+        Scalar::Flag(flag) => value.as_bool() == Some(*flag),
     }
 }
 
@@ -264,7 +317,7 @@ fn load(spec: &HttpSpec, answer: &Answer, json: Option<&serde_json::Value>) -> O
             .trim()
             .parse()
             .ok()?,
-        LoadSource::Json(pointer) => pointer.find(json?)?.as_f64()?,
+        LoadSource::Json(pointer) => json?.pointer(pointer.as_str())?.as_f64()?,
     };
     Load::new(share)
 }
@@ -282,7 +335,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{JsonPointer, Scalar, Secret, SecretPlace};
+    use crate::model::{JsonPointer, Secret, SecretPlace};
 
     #[test]
     fn headers_of_the_check_replace_ours() {
@@ -336,7 +389,7 @@ mod tests {
                 pointer: JsonPointer::new(pointer).unwrap(),
                 test,
             };
-            hold(&rule, rule.pointer.find(&document))
+            hold(&rule, document.pointer(rule.pointer.as_str()))
         };
         let between = |min, max| JsonTest::Between { min, max };
         assert_eq!(held("/lag", between(0.0, 4.0)), Ok(()));

@@ -22,7 +22,7 @@ use nix::libc;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::oneshot;
 
-use super::prober::Attempt;
+use super::attempt::Attempt;
 use super::route;
 use crate::health::{FailReason, NotJudged, Phase, Seen};
 use crate::model::{Family, IcmpSpec};
@@ -37,9 +37,9 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// An `icmp` check: the reply comes.
-pub(super) async fn probe(spec: &IcmpSpec, attempt: &Attempt<'_>) -> Result<(), Seen> {
+pub(super) async fn probe(spec: &IcmpSpec, attempt: &Attempt<'_>, icmp: &Icmp) -> Result<(), Seen> {
     let family = attempt.family();
-    let echoes = attempt.prober.icmp().echoes(family)?;
+    let echoes = icmp.echoes(family)?;
     let failed = |error: io::Error| route::judge(&error, Phase::Response, family);
     let mut request = echoes
         .request(attempt.address.ip(), usize::from(spec.size))

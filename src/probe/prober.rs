@@ -1,6 +1,5 @@
 //! One probe of one target, whatever its check.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,7 +7,10 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, timeout_at};
 
+use super::attempt::Attempt;
+use super::check::Check;
 use super::exec::{Programs, Turn};
+use super::http::Network;
 use super::icmp::Icmp;
 use super::report::Report;
 use super::resolver::Resolver;
@@ -17,7 +19,7 @@ use super::{dns, exec, grpc, http, icmp, tcp, tls};
 use crate::clock::Clock;
 use crate::dns::Name;
 use crate::health::{FailReason, NotJudged, Outcome, Phase, ResolveFault, Seen, Warning};
-use crate::model::{CheckKind, CheckSpec, DnsSpec, DnsTransport, Family, Target};
+use crate::model::{CheckKind, DnsSpec, DnsTransport, Target};
 
 /// How many of a target name's addresses are probed at most.
 pub const MAX_ADDRESSES: usize = 8;
@@ -43,27 +45,12 @@ impl fmt::Debug for Prober {
 }
 
 /// One run of a check, on one address or several.
-pub(super) struct Run<'a> {
-    /// What is run.
-    pub(super) check: &'a CheckSpec,
+struct Run<'a> {
+    check: &'a Check,
     /// The turn of an `exec` check to run its program.
-    pub(super) turn: Option<Turn>,
-    /// When it is over.
-    pub(super) deadline: Instant,
-}
-
-/// What one attempt at one address needs.
-pub(super) struct Attempt<'a> {
-    /// What all probes share.
-    pub(super) prober: &'a Prober,
-    /// What it is an attempt of.
-    pub(super) run: &'a Run<'a>,
-    /// The target's name, without its final dot; `None` where it is an address.
-    pub(super) name: Option<&'a str>,
-    /// What is probed; with port 0 where the type of the check has none.
-    pub(super) address: SocketAddr,
-    /// When the attempt is cut off.
-    pub(super) deadline: Instant,
+    turn: Option<Turn>,
+    /// The moment at which its time is over.
+    deadline: Instant,
 }
 
 impl Prober {
@@ -102,61 +89,44 @@ impl Prober {
         self.clock
     }
 
-    /// The sockets of `icmp` checks.
-    pub(super) fn icmp(&self) -> &Icmp {
-        &self.icmp
-    }
-
-    /// Runs the programs of `exec` checks.
-    pub(super) fn programs(&self) -> &Programs {
-        &self.programs
-    }
-
-    /// Whom TLS trusts.
-    pub(super) fn tls(&self) -> &Tls {
-        &self.tls
-    }
-
     /// Runs `check` on `target` once; takes at most the check's `timeout`, after the wait for a turn
     /// where it runs a program.
-    pub async fn probe(&self, check: &CheckSpec, target: &Target) -> Outcome {
-        if let Some(tls) = check.kind.tls() {
+    pub async fn probe(&self, check: &Check, target: &Target) -> Outcome {
+        let spec = &check.spec;
+        if let Some(tls) = spec.kind.tls() {
             self.tls.prepare(tls);
         }
-        let turn = match &check.kind {
+        let turn = match &spec.kind {
             CheckKind::Exec(_) => Some(self.programs.turn().await),
             _ => None,
         };
         let run = Run {
             check,
             turn,
-            deadline: Instant::now() + check.timeout,
+            deadline: Instant::now() + spec.timeout,
         };
         let (seen, mut report) = match target {
             Target::Address(address) => self.probe_address(&run, *address).await,
             Target::Name(name) => self.probe_name(&run, name).await,
         };
-        for value in check
-            .kind
-            .secrets()
-            .filter_map(|secret| secret.value.as_ref())
-        {
-            report.evidence = report.evidence.map(|evidence| evidence.without(value));
+        for secret in spec.kind.secrets() {
+            if let (Some(value), Some(evidence)) = (&secret.value, report.evidence.take()) {
+                report.evidence = Some(evidence.without(value));
+            }
         }
         report.finish(self.clock.now(), seen)
     }
 
     async fn probe_address(&self, run: &Run<'_>, address: IpAddr) -> (Seen, Report) {
-        let mut report = Report::start(first_phase(&run.check.kind));
-        let address = SocketAddr::new(address, run.check.port);
+        let mut report = Report::start(first_phase(&run.check.spec.kind));
+        let address = SocketAddr::new(address, run.check.spec.port);
         let attempt = Attempt {
-            prober: self,
-            run,
+            check: run.check,
             name: None,
             address,
             deadline: run.deadline,
         };
-        let seen = attempt.run(&mut report).await;
+        let seen = self.attempt(run, &attempt, &mut report).await;
         (seen, report)
     }
 
@@ -168,7 +138,7 @@ impl Prober {
             Ok(addresses) => addresses,
             Err(why) => return (why.seen(), report),
         };
-        let port = run.check.port;
+        let port = run.check.spec.port;
         let sockets: Vec<_> = addresses
             .list
             .iter()
@@ -197,18 +167,17 @@ impl Prober {
         let mut verdict = Seen::Fail(FailReason::Resolve(ResolveFault::NoAddress));
         let mut evidence = None;
         for (index, address) in addresses.iter().enumerate() {
-            report.begin_attempt(first_phase(&run.check.kind));
+            report.begin_attempt(first_phase(&run.check.spec.kind));
             let now = Instant::now();
             let share =
                 run.deadline.saturating_duration_since(now) / (addresses.len() - index) as u32;
             let attempt = Attempt {
-                prober: self,
-                run,
+                check: run.check,
                 name: Some(name),
                 address: *address,
                 deadline: now + share,
             };
-            let seen = attempt.run(report).await;
+            let seen = self.attempt(run, &attempt, report).await;
             let found = report.evidence.take();
             match (seen, verdict) {
                 (Seen::Pass, _) => return Seen::Pass,
@@ -221,56 +190,50 @@ impl Prober {
         verdict
     }
 
-    /// Looks up names.
-    pub(super) fn resolver(&self) -> &Resolver {
-        &self.resolver
-    }
-}
-
-impl Attempt<'_> {
-    /// Probes the address, and ends at the deadline.
-    async fn run(&self, report: &mut Report) -> Seen {
-        match timeout_at(self.deadline, self.steps(report)).await {
+    /// Probes one address, and ends at the deadline.
+    async fn attempt(&self, run: &Run<'_>, attempt: &Attempt<'_>, report: &mut Report) -> Seen {
+        match timeout_at(attempt.deadline, self.steps(run, attempt, report)).await {
             Ok(Ok(())) => Seen::Pass,
             Ok(Err(seen)) => seen,
             Err(_) => Seen::Fail(FailReason::Timeout(report.phase())),
         }
     }
 
-    /// What the check's type does; each has a file of its own. The larger ones are boxed: the future
-    /// of every probe is as large as the largest that is not.
-    async fn steps(&self, report: &mut Report) -> Result<(), Seen> {
-        match &self.run.check.kind {
-            CheckKind::Tcp(spec) => tcp::probe(spec, self, report).await,
-            CheckKind::Http(spec) => Box::pin(http::probe(spec, None, self, report)).await,
-            CheckKind::Https(spec, tls) => {
-                Box::pin(http::probe(spec, Some(tls), self, report)).await
+    /// Does what the check's type does; each has a file of its own. The larger ones are boxed: the
+    /// future of every probe is as large as the largest that is not.
+    async fn steps(
+        &self,
+        run: &Run<'_>,
+        attempt: &Attempt<'_>,
+        report: &mut Report,
+    ) -> Result<(), Seen> {
+        let (connectors, resolver) = (&self.tls, &*self.resolver);
+        let network = Network {
+            connectors,
+            resolver,
+        };
+        match &run.check.spec.kind {
+            CheckKind::Tcp(spec) => tcp::probe(spec, attempt, report).await,
+            CheckKind::Http(spec) => {
+                Box::pin(http::probe(spec, None, attempt, network, report)).await
             }
-            CheckKind::Icmp(spec) => Box::pin(icmp::probe(spec, self)).await,
-            CheckKind::Dns(spec) => Box::pin(dns::probe(spec, self, report)).await,
-            CheckKind::Grpc(spec) => Box::pin(grpc::probe(spec, self, report)).await,
-            CheckKind::Exec(spec) => Box::pin(exec::probe(spec, self, report)).await,
-            CheckKind::Tls(spec) => Box::pin(tls::probe(spec, self, report)).await,
+            CheckKind::Https(spec, tls) => {
+                Box::pin(http::probe(spec, Some(tls), attempt, network, report)).await
+            }
+            CheckKind::Icmp(spec) => Box::pin(icmp::probe(spec, attempt, &self.icmp)).await,
+            CheckKind::Dns(spec) => Box::pin(dns::probe(spec, attempt, report)).await,
+            CheckKind::Grpc(spec) => Box::pin(grpc::probe(spec, attempt, connectors, report)).await,
+            CheckKind::Exec(spec) => {
+                let turn = run.turn.clone();
+                Box::pin(exec::probe(spec, attempt, &self.programs, turn, report)).await
+            }
+            CheckKind::Tls(spec) => Box::pin(tls::probe(spec, attempt, connectors, report)).await,
             CheckKind::Push(_) => Err(Seen::NotJudged(NotJudged::Check)),
         }
     }
-
-    /// The target as a Host header names it, port not included.
-    pub(super) fn named(&self) -> Cow<'_, str> {
-        match (self.name, self.address.ip()) {
-            (Some(name), _) => Cow::Borrowed(name),
-            (None, IpAddr::V4(address)) => Cow::Owned(address.to_string()),
-            (None, IpAddr::V6(address)) => Cow::Owned(format!("[{address}]")),
-        }
-    }
-
-    /// The family of the address.
-    pub(super) fn family(&self) -> Family {
-        tcp::family(&self.address)
-    }
 }
 
-/// What a probe begins with, once there is an address.
+/// The phase that a probe begins with, once there is an address.
 fn first_phase(kind: &CheckKind) -> Phase {
     match kind {
         CheckKind::Icmp(_)
@@ -288,11 +251,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::TcpSpec;
+    use crate::model::{CheckSpec, TcpSpec};
 
     /// Probes the addresses of `target.example.` with a `tcp` check of 400 ms.
     async fn probe(addresses: &[SocketAddr]) -> Seen {
-        let check = CheckSpec {
+        let check = Check::from(CheckSpec {
             name: "test".into(),
             kind: CheckKind::Tcp(TcpSpec::default()),
             address: None,
@@ -303,12 +266,12 @@ mod tests {
             rise: 2,
             forgive: 5,
             flap: None,
-        };
+        });
         let mut report = Report::start(Phase::Connect);
         let run = Run {
             check: &check,
             turn: None,
-            deadline: Instant::now() + check.timeout,
+            deadline: Instant::now() + check.spec.timeout,
         };
         Prober::new(Clock)
             .probe_addresses(&run, "target.example", addresses, &mut report)

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 use super::timetable::{Timetable, phase};
-use super::{ProbeLimit, Prober};
+use super::{Check, ProbeLimit, Prober};
 use crate::clock::Clock;
 use crate::health::{FailReason, NotJudged, Outcome, Seen};
 use crate::model::{CheckKind, CheckSpec, ProbeTarget, Target, TargetId};
@@ -27,7 +27,7 @@ pub struct Job {
     /// Its id in its configuration.
     pub id: TargetId,
     /// How it is probed.
-    pub check: Arc<CheckSpec>,
+    pub check: Arc<Check>,
     /// What is probed.
     pub target: Target,
 }
@@ -51,18 +51,25 @@ pub struct Scheduler {
 }
 
 impl Job {
-    /// One for each of a configuration's targets that is probed, in their order.
+    /// A job for each of a configuration's targets that is probed, in their order.
     pub fn all(checks: &[CheckSpec], targets: &[ProbeTarget]) -> Vec<Job> {
-        let checks: Vec<Arc<CheckSpec>> = checks.iter().cloned().map(Arc::new).collect();
-        let job = |(index, target): (usize, &ProbeTarget)| Job {
-            id: TargetId::from_index(index),
-            check: checks[target.check.index()].clone(),
-            target: target.target.clone(),
-        };
-        // Who reports itself is not asked.
-        let probed =
-            |(_, target): &(usize, &ProbeTarget)| !checks[target.check.index()].kind.is_push();
-        targets.iter().enumerate().filter(probed).map(job).collect()
+        let checks: Vec<Arc<Check>> = checks
+            .iter()
+            .map(|check| Arc::new(Check::from(check.clone())))
+            .collect();
+        let mut jobs = Vec::with_capacity(targets.len());
+        for (index, target) in targets.iter().enumerate() {
+            let check = &checks[target.check.index()];
+            // An endpoint that reports itself is not asked.
+            if !check.spec.kind.is_push() {
+                jobs.push(Job {
+                    id: TargetId::from_index(index),
+                    check: check.clone(),
+                    target: target.target.clone(),
+                });
+            }
+        }
+        jobs
     }
 }
 
@@ -136,7 +143,7 @@ struct Lane {
 
 /// A target, shared with the probe of it that is under way.
 struct Slot {
-    check: Arc<CheckSpec>,
+    check: Arc<Check>,
     target: Target,
     /// Generation and id, or [`GONE`].
     address: AtomicU64,
@@ -201,7 +208,7 @@ impl Running {
     fn launch(&self, index: usize, permit: OwnedSemaphorePermit) {
         let turn = Turn(self.slots[index].clone());
         let (prober, seen) = (self.prober.clone(), self.seen.clone());
-        let computes = turn.0.check.kind.tls().is_some();
+        let computes = turn.0.check.spec.kind.tls().is_some();
         let probe = async move {
             // Threads that answer queries need not wait for all the probes that are due at once.
             thread::yield_now();
@@ -252,19 +259,21 @@ impl Running {
         let mut old: HashMap<(&str, &Target), usize> = HashMap::with_capacity(old_slots.len());
         for (index, slot) in old_slots.iter().enumerate() {
             slot.address.store(GONE, Ordering::Relaxed);
-            old.insert((&slot.check.name, &slot.target), index);
+            old.insert((&slot.check.spec.name, &slot.target), index);
         }
         waiting
             .into_iter()
             .for_each(|index| old_slots[index].busy.store(false, Ordering::Relaxed));
         let phases = phases(&jobs);
         for (job, phase) in jobs.into_iter().zip(phases) {
-            let before = old.get(&(job.check.name.as_str(), &job.target)).copied();
+            let before = old
+                .get(&(job.check.spec.name.as_str(), &job.target))
+                .copied();
             let same = before.filter(|index| *old_slots[*index].check == *job.check);
-            let keeps_turn =
-                before.filter(|index| old_slots[*index].check.interval == job.check.interval);
+            let keeps_turn = before
+                .filter(|index| old_slots[*index].check.spec.interval == job.check.spec.interval);
             let next = keeps_turn.map_or(now + phase, |index| old_timetable.next_of(index));
-            self.timetable.push(job.check.interval, next);
+            self.timetable.push(job.check.spec.interval, next);
             let slot = same.map_or_else(
                 || Arc::new(Slot::new(job.check, job.target)),
                 |index| old_slots[index].clone(),
@@ -300,14 +309,14 @@ fn phases(jobs: &[Job]) -> Vec<Duration> {
     let mut checks: HashMap<&str, (usize, usize)> = HashMap::new();
     for job in jobs {
         let order = checks.len();
-        checks.entry(&job.check.name).or_insert((order, 0)).1 += 1;
+        checks.entry(&job.check.spec.name).or_insert((order, 0)).1 += 1;
     }
     let mut phases = Vec::with_capacity(jobs.len());
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for job in jobs {
-        let (order, count) = checks[job.check.name.as_str()];
-        let index = seen.entry(&job.check.name).or_default();
-        phases.push(phase(job.check.interval, order, *index, count));
+        let (order, count) = checks[job.check.spec.name.as_str()];
+        let index = seen.entry(&job.check.spec.name).or_default();
+        phases.push(phase(job.check.spec.interval, order, *index, count));
         *index += 1;
     }
     phases
@@ -343,7 +352,7 @@ impl Lane {
 }
 
 impl Slot {
-    fn new(check: Arc<CheckSpec>, target: Target) -> Slot {
+    fn new(check: Arc<Check>, target: Target) -> Slot {
         Slot {
             check,
             target,
@@ -354,7 +363,7 @@ impl Slot {
     }
 
     fn lane(&self) -> usize {
-        match self.check.kind {
+        match self.check.spec.kind {
             CheckKind::Exec(_) => 2,
             _ => usize::from(self.slow.load(Ordering::Relaxed)),
         }

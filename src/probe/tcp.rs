@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 
+use regex::bytes::Regex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::prober::Attempt;
+use super::attempt::{Attempt, family};
 use super::report::Report;
 use super::{MAX_BODY, route};
 use crate::health::{Evidence, FailReason, Phase, Seen};
-use crate::model::{Family, Pattern, TcpSpec};
+use crate::model::TcpSpec;
 
 /// How often what came so far is searched, before only a doubling of it is reason to: an endpoint
 /// that sends its bytes one by one costs no more than that.
@@ -30,7 +31,7 @@ pub(super) async fn probe(
     if let Some(text) = &spec.send {
         stream.write_all(text.as_bytes()).await.map_err(judge)?;
     }
-    match &spec.expect {
+    match attempt.check.pattern() {
         Some(pattern) => expect(&mut stream, pattern, report).await.map_err(judge)?,
         None => Ok(()),
     }
@@ -40,7 +41,7 @@ pub(super) async fn probe(
 /// as evidence as it comes, for a probe that is cut off.
 async fn expect(
     stream: &mut TcpStream,
-    pattern: &Pattern,
+    pattern: &Regex,
     report: &mut Report,
 ) -> std::io::Result<Result<(), Seen>> {
     let mut received = Vec::with_capacity(1024);
@@ -56,7 +57,7 @@ async fn expect(
         }
         if looks < LOOKS || received.len() >= 2 * looked || ended {
             (looks, looked) = (looks + 1, received.len());
-            if pattern.matches(&received) {
+            if pattern.is_match(&received) {
                 return Ok(Ok(()));
             }
         }
@@ -79,13 +80,4 @@ pub(super) async fn connect(address: SocketAddr) -> Result<TcpStream, Seen> {
     let stream = TcpStream::connect(address).await.map_err(judge)?;
     stream.set_zero_linger().map_err(judge)?;
     Ok(stream)
-}
-
-/// The family of a socket address.
-pub(super) fn family(address: &SocketAddr) -> Family {
-    if address.is_ipv4() {
-        Family::V4
-    } else {
-        Family::V6
-    }
 }

@@ -17,7 +17,7 @@ mod tls;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::Prober;
+use super::{Check, Prober};
 use crate::clock::Clock;
 use crate::health::{FailReason, Outcome, Phase, ResolveFault, Seen};
 use crate::model::{CheckKind, CheckSpec, HttpSpec, Target, TcpSpec};
@@ -60,7 +60,7 @@ fn loopback() -> Target {
 /// Probes and proves that the timeout was kept.
 async fn probe(prober: &Prober, check: &CheckSpec, target: &Target) -> Outcome {
     let begun = Instant::now();
-    let outcome = prober.probe(check, target).await;
+    let outcome = prober.probe(&Check::from(check.clone()), target).await;
     assert!(
         begun.elapsed() < check.timeout + Duration::from_secs(3),
         "bounded time: {:?}",

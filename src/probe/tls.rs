@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::attempt::{Attempt, family};
 use super::certificate::{self, AcceptAny};
-use super::prober::{Attempt, Prober};
 use super::report::Report;
 use super::{route, tcp};
 use crate::health::{CertificateRule, FailReason, NotJudged, Phase, Seen, TlsFault};
@@ -56,6 +56,7 @@ struct Way {
 pub(super) async fn probe(
     spec: &TlsSpec,
     attempt: &Attempt<'_>,
+    connectors: &Tls,
     report: &mut Report,
 ) -> Result<(), Seen> {
     let mut stream = open(
@@ -63,7 +64,7 @@ pub(super) async fn probe(
         Alpn::None,
         attempt.address,
         &attempt.named(),
-        attempt.prober,
+        connectors,
         report,
     )
     .await?;
@@ -80,14 +81,14 @@ pub(super) async fn open(
     alpn: Alpn,
     address: SocketAddr,
     named: &str,
-    prober: &Prober,
+    connectors: &Tls,
     report: &mut Report,
 ) -> Result<TlsStream<TcpStream>, Seen> {
-    let family = tcp::family(&address);
+    let family = family(&address);
     let name = server_name(spec.server_name.as_deref().unwrap_or(named));
     let name =
         ServerName::try_from(name.to_owned()).map_err(|_| Seen::NotJudged(NotJudged::Check))?;
-    if prober.tls().trusts_nobody(spec) {
+    if connectors.trusts_nobody(spec) {
         return Err(Seen::NotJudged(NotJudged::NoRoots));
     }
     let stream = tcp::connect(address).await?;
@@ -96,7 +97,7 @@ pub(super) async fn open(
     stream
         .set_nodelay(true)
         .map_err(|error| route::judge(&error, Phase::Tls, family))?;
-    let handshake = prober.tls().connector(spec, alpn).connect(name, stream);
+    let handshake = connectors.connector(spec, alpn).connect(name, stream);
     let stream = handshake
         .await
         .map_err(|error| judge(&error, Phase::Tls, family))?;
@@ -193,7 +194,8 @@ impl Tls {
         store.add_parsable_certificates(
             roots
                 .iter()
-                .flat_map(|roots| roots.certificates.iter().cloned()),
+                .flat_map(|roots| roots.certificates.iter())
+                .map(|der| CertificateDer::from(der.to_vec())),
         );
         store
     }
@@ -296,7 +298,7 @@ mod tests {
         let roots = |octet| {
             Some(Roots {
                 file: "ca.pem".into(),
-                certificates: vec![CertificateDer::from(vec![octet])].into(),
+                certificates: [Box::from([octet])].into(),
             })
         };
         for alpn in [Alpn::None, Alpn::None, Alpn::Either] {

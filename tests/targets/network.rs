@@ -20,7 +20,7 @@ use meridian::control::{
 use meridian::dataset::Published;
 use meridian::health::Seen;
 use meridian::model::{CheckKind, CheckSpec, Moment, Target, WallTime};
-use meridian::probe::Prober;
+use meridian::probe::{Check, Prober};
 use meridian::publisher::{Event, Publisher};
 use meridian::server::{self, Engine, Server};
 use meridian::units::{find_region, find_unit};
@@ -80,6 +80,7 @@ fn probe(
     bytes: &[u8],
 ) -> Seen {
     let target = Target::Address(listener.local_addr().unwrap().ip());
+    let ready = Check::from(check.clone());
     let peer = async {
         loop {
             let Ok((mut stream, _)) = listener.accept().await else {
@@ -93,7 +94,7 @@ fn probe(
     };
     runtime.block_on(async {
         tokio::select! {
-            outcome = prober.probe(check, &target) => outcome.seen,
+            outcome = prober.probe(&ready, &target) => outcome.seen,
             () = peer => unreachable!("it accepts for ever"),
         }
     })
@@ -249,8 +250,9 @@ server_name = "www.example.com"
             unreachable!("both are of type tls")
         };
         let target = Target::Address(address.ip());
+        let ready = Check::from(check.clone());
         let seen =
-            PROBER.with(|(runtime, prober)| runtime.block_on(prober.probe(&check, &target)).seen);
+            PROBER.with(|(runtime, prober)| runtime.block_on(prober.probe(&ready, &target)).seen);
         assert!(
             !spec.verify_certificate || seen != Seen::Pass,
             "nobody we trust has signed it"

@@ -150,6 +150,6 @@ fn read_roots(path: PathBuf, source: &mut dyn Source) -> Result<Roots, BadRoots>
     }
     Ok(Roots {
         file: path,
-        certificates: certificates.into(),
+        certificates: certificates.iter().map(|der| der.as_ref().into()).collect(),
     })
 }

@@ -10,6 +10,7 @@ use toml::de::DeValue;
 
 use super::super::document::{Item, Located};
 use super::super::kinds::{duration, integer, list, number, text};
+use super::super::pattern::{SIZE_LIMIT, compile_pattern};
 use crate::diag::Diagnostics;
 use crate::dns::{Name, RrType};
 use crate::model::{
@@ -295,27 +296,23 @@ pub(super) fn flap(item: &Item<'_>, out: &mut Diagnostics) -> Option<Option<Flap
 pub(super) fn pattern(item: &Item<'_>, out: &mut Diagnostics) -> Option<Pattern> {
     if !matches!(item.value, DeValue::Table(_)) {
         let text = text(item, out)?;
-        return compiled(Pattern::text(&text), item, out);
+        return compilable(Pattern::text(text), item, out);
     }
     let mut t = item.table(out)?;
     let hint = "write { regex = \"…\" }, or a plain string to look for it literally";
     let pattern = t.required(out, "regex", hint, |item, out| {
-        compiled(Pattern::regex(&text(item, out)?), item, out)
+        compilable(Pattern::regex(text(item, out)?), item, out)
     });
     if t.finish(out) { pattern } else { None }
 }
 
-fn compiled(
-    pattern: Result<Pattern, regex::Error>,
-    item: &Item<'_>,
-    out: &mut Diagnostics,
-) -> Option<Pattern> {
-    let problem = match pattern {
-        Ok(pattern) => return Some(pattern),
-        Err(regex::Error::CompiledTooBig(_)) => format!(
-            "it takes more than {} KiB compiled",
-            Pattern::SIZE_LIMIT >> 10
-        ),
+/// The pattern where it compiles; a report of why it does not.
+fn compilable(pattern: Pattern, item: &Item<'_>, out: &mut Diagnostics) -> Option<Pattern> {
+    let problem = match compile_pattern(&pattern) {
+        Ok(_) => return Some(pattern),
+        Err(regex::Error::CompiledTooBig(_)) => {
+            format!("it takes more than {} KiB compiled", SIZE_LIMIT >> 10)
+        }
         // The last line says what; those before it draw where, which the frame does.
         Err(error) => error
             .to_string()

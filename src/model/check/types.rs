@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-
 use super::matching::{JsonPointer, JsonRule, Pattern, StatusRange};
 use crate::dns::{Name, Rcode, RrType};
 
@@ -60,9 +58,12 @@ impl Default for HttpSpec {
 impl HttpSpec {
     /// True where the head of the response does not decide alone.
     pub fn reads_body(&self) -> bool {
-        self.expect_body.is_some()
-            || !self.json.is_empty()
-            || matches!(self.load, Some(LoadSource::Json(_)))
+        self.expect_body.is_some() || self.reads_json()
+    }
+
+    /// True where the body is read as JSON.
+    pub fn reads_json(&self) -> bool {
+        !self.json.is_empty() || matches!(self.load, Some(LoadSource::Json(_)))
     }
 }
 
@@ -177,8 +178,8 @@ impl fmt::Display for SecretPlace {
 pub struct Roots {
     /// The file, for messages.
     pub file: PathBuf,
-    /// At least one, each usable as a root.
-    pub certificates: Arc<[CertificateDer<'static>]>,
+    /// At least one, each usable as a root; DER (RFC 5280 §4.1).
+    pub certificates: Arc<[Box<[u8]>]>,
 }
 
 impl PartialEq for Roots {

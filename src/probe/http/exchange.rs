@@ -15,12 +15,13 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_util::rt::TokioIo;
+use regex::bytes::Regex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use crate::health::{Evidence, FailReason, HttpFault, NotJudged, Phase, Seen};
-use crate::model::{Family, Pattern};
+use crate::model::Family;
 use crate::probe::report::Report;
 use crate::probe::{MAX_BODY, MAX_HEAD, tls};
 
@@ -37,7 +38,7 @@ pub(super) struct Message<'a> {
     /// How much of the body is read after a status.
     pub(super) wants: &'a (dyn Fn(u16) -> Body + Sync),
     /// What a body that does not end in time must have shown; `None` where the whole of it is looked into.
-    pub(super) awaits: Option<&'a Pattern>,
+    pub(super) awaits: Option<&'a Regex>,
     /// When the probe is cut off.
     pub(super) deadline: Instant,
 }
@@ -283,7 +284,7 @@ impl Chunks for h2::RecvStream {
 /// How a body is read.
 struct Reading<'a> {
     wants: &'a (dyn Fn(u16) -> Body + Sync),
-    awaits: Option<&'a Pattern>,
+    awaits: Option<&'a Regex>,
     /// When what is known by then is said.
     last_moment: Instant,
 }
@@ -328,7 +329,9 @@ impl Reading<'_> {
                 Ok(None) => return Ok(()),
                 Ok(Some(data)) => keep(into, &data?, report),
                 // It does not end: what it has shown by now counts, and what it has not is a timeout.
-                Err(_) if self.awaits.is_some_and(|pattern| pattern.matches(into)) => return Ok(()),
+                Err(_) if self.awaits.is_some_and(|pattern| pattern.is_match(into)) => {
+                    return Ok(());
+                }
                 Err(_) => return std::future::pending().await,
             }
         }

@@ -15,9 +15,9 @@ use super::{Place, passes};
 use crate::dns::Name;
 use crate::health::{Evidence, FailReason, HttpFault, Phase, Seen};
 use crate::model::HttpSpec;
-use crate::probe::prober::Attempt;
+use crate::probe::attempt::Attempt;
 use crate::probe::report::Report;
-use crate::probe::resolver::Unresolved;
+use crate::probe::resolver::{Resolver, Unresolved};
 
 /// True for a status that redirects, unless the check expects it.
 pub(super) fn is_one(spec: &HttpSpec, status: u16) -> bool {
@@ -29,6 +29,7 @@ pub(super) async fn follow(
     place: &Place<'_>,
     answer: &Answer,
     attempt: &Attempt<'_>,
+    resolver: &Resolver,
     report: &mut Report,
 ) -> Result<Place<'static>, Seen> {
     let location = answer
@@ -57,11 +58,7 @@ pub(super) async fn follow(
             report.enter(Phase::Resolve);
             let name = Name::from_text(name, Some(&Name::root()))
                 .map_err(|_| Seen::Fail(FailReason::Http(HttpFault::BadRedirect)))?;
-            let addresses = attempt
-                .prober
-                .resolver()
-                .addresses_once(&name, attempt.deadline)
-                .await;
+            let addresses = resolver.addresses_once(&name, attempt.deadline).await;
             let addresses = addresses.map_err(Unresolved::seen)?;
             SocketAddr::new(*addresses.first().expect("no address is a fault"), port)
         }
@@ -92,11 +89,9 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::clock::Clock;
     use crate::health::Phase;
     use crate::model::{CheckKind, CheckSpec, HttpSpec};
-    use crate::probe::Prober;
-    use crate::probe::prober::Run;
+    use crate::probe::Check;
 
     const ADDRESS: SocketAddr = SocketAddr::new(
         std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)),
@@ -117,9 +112,7 @@ mod tests {
                 .collect(),
             ..Answer::default()
         };
-        let prober = Prober::new(Clock);
-        let deadline = tokio::time::Instant::now();
-        let check = CheckSpec {
+        let check = Check::from(CheckSpec {
             name: "test".into(),
             kind: CheckKind::Http(HttpSpec::default()),
             address: None,
@@ -130,23 +123,18 @@ mod tests {
             rise: 2,
             forgive: 5,
             flap: None,
-        };
-        let run = Run {
-            check: &check,
-            turn: None,
-            deadline,
-        };
+        });
         let attempt = Attempt {
-            prober: &prober,
-            run: &run,
+            check: &check,
             name: None,
             address: ADDRESS,
-            deadline,
+            deadline: tokio::time::Instant::now(),
         };
         follow(
             &place,
             &answer,
             &attempt,
+            &Resolver::new(&[]),
             &mut Report::start(Phase::Connect),
         )
         .await

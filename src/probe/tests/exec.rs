@@ -203,7 +203,9 @@ async fn only_so_many_run_at_once() {
     let probes: Vec<_> = (0..8)
         .map(|_| {
             let (prober, check) = (prober.clone(), check.clone());
-            tokio::spawn(async move { prober.probe(&check, &loopback()).await })
+            tokio::spawn(
+                async move { prober.probe(&Check::from(check.clone()), &loopback()).await },
+            )
         })
         .collect();
     for probe in probes {
@@ -229,7 +231,7 @@ async fn programs_in_line_delay_no_other_checks() {
     );
     let job = |id, check: &CheckSpec| Job {
         id: TargetId(id),
-        check: Arc::new(check.clone()),
+        check: Arc::new(Check::from(check.clone())),
         target: loopback(),
     };
     // More programs than there are permits for probes.

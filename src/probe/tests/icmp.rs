@@ -70,7 +70,7 @@ async fn replies_find_their_probes() {
             let prober = prober.clone();
             tokio::spawn(async move {
                 prober
-                    .probe(&echo(56), &Target::Address(address.into()))
+                    .probe(&Check::from(echo(56)), &Target::Address(address.into()))
                     .await
                     .seen
             })

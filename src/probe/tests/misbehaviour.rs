@@ -16,7 +16,7 @@ async fn seen(address: SocketAddr, timeout: Duration) -> Seen {
 /// Looks into the body.
 async fn looked(address: SocketAddr, timeout: Duration) -> Seen {
     let spec = HttpSpec {
-        expect_body: Some(Pattern::text("needle").unwrap()),
+        expect_body: Some(Pattern::text("needle")),
         ..http()
     };
     probe_port(CheckKind::Http(spec), address, timeout).await
@@ -154,7 +154,7 @@ async fn a_talkative_endpoint_ends_at_64_kib() {
     .await;
     let spec = TcpSpec {
         send: None,
-        expect: Some(Pattern::text("needle").unwrap()),
+        expect: Some(Pattern::text("needle")),
     };
     assert_eq!(
         probe_port(CheckKind::Tcp(spec), talkative, TIMEOUT).await,

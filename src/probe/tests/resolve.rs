@@ -151,7 +151,13 @@ async fn sixty_hung_names_take_no_healthy_endpoint_down() {
                 } else {
                     check
                 };
-                (hangs, prober.probe(&check, &target(&name)).await.seen)
+                (
+                    hangs,
+                    prober
+                        .probe(&Check::from(check.clone()), &target(&name))
+                        .await
+                        .seen,
+                )
             });
         }
         for (hangs, seen) in running.join_all().await {
@@ -173,7 +179,7 @@ async fn only_a_name_server_that_works_fails_a_name() {
         server.now(does);
         server
             .prober()
-            .probe(&check, &target("app.example."))
+            .probe(&Check::from(check.clone()), &target("app.example."))
             .await
             .seen
     };
@@ -213,7 +219,9 @@ async fn a_dead_name_server_leaves_the_last_addresses() {
     let server = NameServer::start(Does::Answer).await;
     let prober = server.prober();
     let probe = async || {
-        let outcome = prober.probe(&check, &target("app.example.")).await;
+        let outcome = prober
+            .probe(&Check::from(check.clone()), &target("app.example."))
+            .await;
         (outcome.seen, outcome.warning)
     };
     // A lookup goes on when its probe has ended: what it found is known to one of the next.
@@ -278,7 +286,10 @@ async fn the_next_name_server_is_asked_where_one_fails() {
         let prober = Prober::new(Clock);
         prober.look_up_at(&[NameServer::start(first).await.address, good.address]);
         assert_eq!(
-            prober.probe(&check, &target("app.example.")).await.seen,
+            prober
+                .probe(&Check::from(check.clone()), &target("app.example."))
+                .await
+                .seen,
             Seen::Pass,
             "{first:?}"
         );
@@ -288,7 +299,10 @@ async fn the_next_name_server_is_asked_where_one_fails() {
         NameServer::start(Does::NxDomain).await.address,
         good.address,
     ]);
-    let seen = prober.probe(&check, &target("app.example.")).await.seen;
+    let seen = prober
+        .probe(&Check::from(check.clone()), &target("app.example."))
+        .await
+        .seen;
     assert_eq!(
         seen,
         Seen::Fail(FailReason::Resolve(ResolveFault::NoSuchName)),
@@ -304,7 +318,10 @@ async fn a_family_that_is_not_answered_leaves_the_other() {
     let check = on(endpoint.local_addr().unwrap());
     let prober = NameServer::start(Does::HangForV4).await.prober();
     assert_eq!(
-        prober.probe(&check, &target("app.example.")).await.seen,
+        prober
+            .probe(&Check::from(check.clone()), &target("app.example."))
+            .await
+            .seen,
         Seen::Pass
     );
 }

@@ -19,10 +19,10 @@ const LIMIT: ProbeLimit = ProbeLimit {
 fn job(id: u32, check: &CheckSpec) -> Job {
     Job {
         id: TargetId(id),
-        check: Arc::new(CheckSpec {
+        check: Arc::new(Check::from(CheckSpec {
             name: format!("check {id}"),
             ..check.clone()
-        }),
+        })),
         target: loopback(),
     }
 }

@@ -7,7 +7,7 @@ use crate::model::Pattern;
 fn talks(send: Option<&str>, expect: &str) -> CheckKind {
     CheckKind::Tcp(TcpSpec {
         send: send.map(str::to_owned),
-        expect: Some(Pattern::regex(expect).unwrap()),
+        expect: Some(Pattern::regex(expect)),
     })
 }
 

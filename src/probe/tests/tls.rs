@@ -308,7 +308,7 @@ async fn authorities_of_a_file_are_trusted_besides_the_systems() {
     assert_eq!(seen(&ours, tls(|_| {}), address).await.seen, unknown);
     let roots = Roots {
         file: "ca.pem".into(),
-        certificates: vec![theirs.der().clone()].into(),
+        certificates: [theirs.der().as_ref().into()].into(),
     };
     assert_eq!(
         seen(&ours, tls(|spec| spec.roots = Some(roots)), address)
