@@ -91,7 +91,7 @@ impl Simulate {
             losses: &losses,
             demand,
         };
-        let mut subjects: Vec<Subject> = Subject::all(&dataset).collect();
+        let mut subjects = Subject::all(&dataset);
         subjects.retain(|subject| wanted.has(&dataset.config.services[subject.service.index()]));
         let summary = if self.scope.json {
             self.print_json(&simulation, &subjects, sample.as_deref())

@@ -1,4 +1,4 @@
-//! Who the clients are: how many of them each order of each map is for.
+//! Clients: the share of them that each order of each map is for.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,69 +7,53 @@ use std::sync::Arc;
 
 use crate::dataset::Dataset;
 use crate::diag::{At, Diagnostics};
-use crate::geo::{GeoMap, Located};
-use crate::model::{Prefix, PrefixError, Route, Service};
+use crate::geo::{GeoMap, Located, OrderId};
+use crate::model::{Prefix, PrefixError, RegionSet, Route, Service};
 
-/// Some clients, and how many they count for.
+/// Clients in one prefix, and their weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampled {
-    /// Where they are; they are located as queries are that carry this prefix in a Client Subnet option.
+    /// Their prefix; they are located as a query that carries it in a Client Subnet option.
     pub prefix: Prefix,
-    /// Above 0, in any unit: queries a second, users.
+    /// Their number above 0, in any unit: queries a second, users.
     pub weight: f64,
 }
 
-/// How many bad rows are shown; the lines of all others are named in one sentence.
+/// The most bad rows that are shown; the lines of all others are named in one sentence.
 const SHOWN: usize = 50;
 
-/// Reads a clients file: one `prefix,weight` a line, 1 where the weight is left out; blank lines and what follows `#` are
-/// nothing. `file` is what diagnostics call it. Every row that is no such pair is in them, with its line.
+/// Reads a clients file: one `prefix,weight` a line, 1 where the weight is left out; blank lines
+/// and what follows `#` are skipped. Diagnostics call it `file`, and have every row that is no such
+/// pair, with its line.
 pub fn read_clients(file: &str, text: &str, diagnostics: &mut Diagnostics) -> Vec<Sampled> {
     let file: Arc<str> = file.into();
     let (mut clients, mut bad) = (Vec::new(), Vec::new());
-    for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let (row, number) = (
-            line.split('#').next().unwrap_or_default(),
-            number as u32 + 1,
-        );
+    for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
+        let row = line.split('#').next().unwrap_or_default();
         if row.trim().is_empty() {
             continue;
         }
         match read_row(row) {
             Ok(client) => clients.push(client),
-            Err(Wrong {
-                field,
-                message,
-                hint,
-            }) => {
+            Err(wrong) => {
                 bad.push(number);
                 if bad.len() <= SHOWN {
-                    let at = At::new(
-                        file.clone(),
-                        number,
-                        field.column,
-                        field.text.chars().count() as u32,
-                    );
-                    diagnostics
-                        .error("bad-client", at, field.text, message)
-                        .hint(hint);
+                    wrong.diagnose(&file, number, diagnostics);
                 }
             }
         }
     }
     if let Some(more @ [_, ..]) = bad.get(SHOWN..) {
-        let rows = if more.len() == 1 {
-            "1 more row is".to_owned()
-        } else {
-            format!("{} more rows are", more.len())
+        let rows = match more.len() {
+            1 => "1 more row is".to_owned(),
+            more => format!("{more} more rows are"),
         };
         let message = format!("{rows} bad: {}", lines_of(more));
         diagnostics.error("bad-client", At::file(file.clone()), "", message);
     }
     if clients.is_empty() && bad.is_empty() {
-        let message = "has no clients in it";
         diagnostics
-            .error("no-clients", At::file(file), "", message)
+            .error("no-clients", At::file(file), "", "has no clients in it")
             .hint("write a client a line: 203.0.113.0/24,1500");
     }
     clients
@@ -77,26 +61,33 @@ pub fn read_clients(file: &str, text: &str, diagnostics: &mut Diagnostics) -> Ve
 
 /// Ascending line numbers in words: `lines 3, 7 to 9`.
 fn lines_of(numbers: &[u32]) -> String {
-    let stretches = numbers
-        .chunk_by(|line, next| line + 1 == *next)
-        .map(|stretch| match stretch {
+    let mut stretches = Vec::new();
+    for stretch in numbers.chunk_by(|line, next| line + 1 == *next) {
+        stretches.push(match stretch {
             [first, .., last] => format!("{first} to {last}"),
             [only] => only.to_string(),
             [] => String::new(),
         });
-    let stretches: Vec<String> = stretches.collect();
-    format!(
-        "{} {}",
-        if numbers.len() == 1 { "line" } else { "lines" },
-        stretches.join(", ")
-    )
+    }
+    let word = if numbers.len() == 1 { "line" } else { "lines" };
+    format!("{word} {}", stretches.join(", "))
 }
 
-/// A field that is wrong.
+/// Wrong field of a row.
 struct Wrong<'t> {
     field: Field<'t>,
     message: String,
     hint: &'static str,
+}
+
+impl Wrong<'_> {
+    fn diagnose(self, file: &Arc<str>, line: u32, diagnostics: &mut Diagnostics) {
+        let Field { text, column } = self.field;
+        let at = At::new(file.clone(), line, column, characters(text));
+        diagnostics
+            .error("bad-client", at, text, self.message)
+            .hint(self.hint);
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -106,61 +97,60 @@ struct Field<'t> {
     column: u32,
 }
 
-fn fields(row: &str) -> impl Iterator<Item = Field<'_>> {
-    let mut next = 1;
-    row.split(',').map(move |field| {
-        let blanks = field.chars().take_while(|c| c.is_whitespace()).count() as u32;
-        let column = next + blanks;
-        next += field.chars().count() as u32 + 1;
-        Field {
+fn characters(text: &str) -> u32 {
+    u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
+}
+
+/// Fields of a row, without the blanks around them.
+fn fields(row: &str) -> Vec<Field<'_>> {
+    let (mut fields, mut next) = (Vec::new(), 1);
+    for field in row.split(',') {
+        let blanks = &field[..field.len() - field.trim_start().len()];
+        fields.push(Field {
             text: field.trim(),
-            column,
-        }
-    })
+            column: next + characters(blanks),
+        });
+        next += characters(field) + 1;
+    }
+    fields
 }
 
 fn read_row(row: &str) -> Result<Sampled, Wrong<'_>> {
     const ROW: &str = "a row is a prefix and a weight: 203.0.113.0/24,1500";
-    let wrong = |field, message: String, hint| {
-        Err(Wrong {
-            field,
-            message,
-            hint,
-        })
-    };
-    let mut fields = fields(row);
-    let prefix = fields.next().unwrap_or(Field {
-        text: "",
-        column: 1,
-    });
-    let weight = fields.next();
-    if let Some(more) = fields.next() {
-        return wrong(more, "is a field too many".to_owned(), ROW);
-    }
-    let located = match prefix.text.parse() {
-        Ok(located) => located,
-        Err(why) => return wrong(prefix, PrefixError::to_string(&why), ROW),
-    };
-    let Some(field) = weight else {
-        return Ok(Sampled {
-            prefix: located,
-            weight: 1.0,
+    let fields = fields(row);
+    if let Some(field) = fields.get(2) {
+        return Err(Wrong {
+            field: *field,
+            message: "is a field too many".to_owned(),
+            hint: ROW,
         });
+    }
+    // A row has at least one field, as a text splits into at least one part.
+    let field = fields[0];
+    let prefix = field.text.parse().map_err(|error| Wrong {
+        field,
+        message: PrefixError::to_string(&error),
+        hint: ROW,
+    })?;
+    let weight = match fields.get(1) {
+        Some(field) => read_weight(*field)?,
+        None => 1.0,
     };
+    Ok(Sampled { prefix, weight })
+}
+
+fn read_weight(field: Field<'_>) -> Result<f64, Wrong<'_>> {
     match field.text.parse() {
-        Ok(weight) if weight > 0.0 && weight <= MAX_WEIGHT => Ok(Sampled {
-            prefix: located,
-            weight,
-        }),
-        _ => wrong(
+        Ok(weight) if weight > 0.0 && weight <= MAX_WEIGHT => Ok(weight),
+        _ => Err(Wrong {
             field,
-            "is not a weight above 0 and at most 1e15".to_owned(),
-            "leave out rows of clients that do not count",
-        ),
+            message: "is not a weight above 0 and at most 1e15".to_owned(),
+            hint: "leave out rows of clients that do not count",
+        }),
     }
 }
 
-/// Sums of such weights stay exact enough.
+/// The largest weight; sums of such weights stay exact enough.
 const MAX_WEIGHT: f64 = 1e15;
 
 /// Clients who are all alike to a map.
@@ -168,7 +158,7 @@ const MAX_WEIGHT: f64 = 1e15;
 pub(super) struct Class {
     /// One of them.
     pub(super) client: Prefix,
-    /// Where that one is.
+    /// Location of that one.
     pub(super) located: Option<Located>,
     /// Their share of all clients, 0 … 1; 0 for those that are not counted, but there.
     pub(super) weight: f64,
@@ -188,80 +178,48 @@ pub struct Population {
 }
 
 impl Population {
-    /// Every address is a client: of IPv4 all count alike, but for 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3, where there are none. IPv6
-    /// counts 0, since addresses there say nothing of how many use them.
+    /// Population in which every address is a client. All of IPv4 count alike, but for 0.0.0.0/8,
+    /// 127.0.0.0/8 and 224.0.0.0/3, where there are none. IPv6 counts 0, since its addresses do not
+    /// tell how many of them are used.
     pub fn of_addresses(dataset: &Dataset) -> Population {
-        let total: f64 = V4_CLIENTS
-            .iter()
-            .map(|range| (range.end - range.start) as f64)
-            .sum();
-        Population::divide(dataset, total, |map, put| {
-            each_v4_run(map, &mut |run, order| {
-                let addresses: f64 = client_ranges(run.clone())
-                    .map(|part| (part.end - part.start) as f64)
-                    .sum();
-                let within = client_ranges(run).next();
-                if let Some(part) = within {
-                    put(v4(part.start as u32), order, addresses);
-                }
-            });
-            for (start, order) in map.v6_runs() {
-                let client = Prefix::host(Ipv6Addr::from_bits(start).into());
-                // What stands there for addresses that hold IPv4 ones is not what such clients get.
-                if map.lookup(client).order == order {
-                    put(client, order.0, 0.0);
-                }
-            }
-        })
+        let mut by_order = Vec::new();
+        for map in &dataset.maps {
+            let mut classes = Classes::new(map);
+            classes.add_v4();
+            classes.add_v6();
+            by_order.push(classes.finish());
+        }
+        Population::new(dataset, by_order, V4_COUNT)
     }
 
-    /// The clients of a sample.
+    /// Population of the clients of a sample.
     pub fn of_sample(dataset: &Dataset, sample: &[Sampled]) -> Population {
         let total = sample.iter().map(|client| client.weight).sum();
-        Population::divide(dataset, total, |map, put| {
-            sample.iter().for_each(|client| {
-                put(
-                    client.prefix,
-                    map.lookup(client.prefix).order.0,
-                    client.weight,
-                )
-            });
-        })
+        let mut by_order = Vec::new();
+        for map in &dataset.maps {
+            let mut classes = Classes::new(map);
+            for client in sample {
+                let order = map.lookup(client.prefix).order;
+                classes.add(client.prefix, order, client.weight / total);
+            }
+            by_order.push(classes.finish());
+        }
+        Population::new(dataset, by_order, total)
     }
 
-    fn divide(
-        dataset: &Dataset,
-        total: f64,
-        clients_of: impl Fn(&GeoMap, &mut dyn FnMut(Prefix, u32, f64)),
-    ) -> Population {
-        let by_order = dataset.maps.iter().map(|map| {
-            let mut classes: BTreeMap<u32, Class> = BTreeMap::new();
-            clients_of(map, &mut |client, order, weight| {
-                let class = || Class {
-                    client,
-                    located: Some(map.lookup(client)),
-                    weight: 0.0,
-                };
-                classes.entry(order).or_insert_with(class).weight += weight / total;
-            });
-            classes.into_values().collect()
-        });
-        let by_order: Vec<Vec<Class>> = by_order.collect();
-        let by_border = dataset
-            .maps
-            .iter()
-            .zip(&by_order)
-            .map(|(map, classes)| by_border(map, classes))
-            .collect();
-        let everyone = [Class {
-            client: v4(0),
-            located: None,
-            weight: 1.0,
-        }];
+    fn new(dataset: &Dataset, by_order: Vec<Vec<Class>>, total: f64) -> Population {
+        let mut borders = Vec::new();
+        for (map, classes) in dataset.maps.iter().zip(&by_order) {
+            borders.push(by_border(map, classes));
+        }
         Population {
             by_order,
-            by_border,
-            everyone,
+            by_border: borders,
+            everyone: [Class {
+                client: v4_prefix(0),
+                located: None,
+                weight: 1.0,
+            }],
             total,
         }
     }
@@ -276,18 +234,68 @@ impl Population {
     }
 }
 
-/// Routes that look at borders alone need a class for each border only.
+/// Clients of one map by their order.
+struct Classes<'m> {
+    map: &'m GeoMap,
+    by_order: BTreeMap<OrderId, Class>,
+}
+
+impl Classes<'_> {
+    fn new(map: &GeoMap) -> Classes<'_> {
+        Classes {
+            map,
+            by_order: BTreeMap::new(),
+        }
+    }
+
+    /// Adds clients with this order, of whom `client` is one; `weight` is their share of all.
+    fn add(&mut self, client: Prefix, order: OrderId, weight: f64) {
+        let map = self.map;
+        let class = self.by_order.entry(order).or_insert_with(|| Class {
+            client,
+            located: Some(map.lookup(client)),
+            weight: 0.0,
+        });
+        class.weight += weight;
+    }
+
+    /// Adds every IPv4 address at which clients are.
+    fn add_v4(&mut self) {
+        let mut runs = self.map.v4_runs().peekable();
+        while let Some((start, order)) = runs.next() {
+            let end = runs.peek().map_or(1 << 32, |(next, _)| u64::from(*next));
+            for part in client_ranges(u64::from(start)..end) {
+                let addresses = (part.end - part.start) as f64;
+                self.add(v4_prefix(part.start), order, addresses / V4_COUNT);
+            }
+        }
+    }
+
+    /// Adds every IPv6 address, as a client that counts nothing.
+    fn add_v6(&mut self) {
+        for (start, order) in self.map.v6_runs() {
+            let client = Prefix::host(Ipv6Addr::from_bits(start).into());
+            // A map locates addresses that hold IPv4 ones by those, so the run that stands there is
+            // not what such clients get.
+            if self.map.lookup(client).order == order {
+                self.add(client, order, 0.0);
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<Class> {
+        self.by_order.into_values().collect()
+    }
+}
+
+/// Merges classes with one border: routes that look at borders alone need no more.
 fn by_border(map: &GeoMap, classes: &[Class]) -> Vec<Class> {
-    let border = |class: &Class| {
-        class
-            .located
-            .and_then(|located| map.order(located.order).border.as_ref())
-    };
     let mut merged: Vec<Class> = Vec::new();
     for class in classes {
+        let of_border = border(map, class);
         match merged
             .iter_mut()
-            .find(|known| border(known) == border(class))
+            .find(|known| border(map, known) == of_border)
         {
             Some(known) => known.weight += class.weight,
             None => merged.push(*class),
@@ -296,10 +304,18 @@ fn by_border(map: &GeoMap, classes: &[Class]) -> Vec<Class> {
     merged
 }
 
-/// Where IPv4 clients are.
+fn border<'m>(map: &'m GeoMap, class: &Class) -> Option<&'m RegionSet> {
+    map.order(class.located?.order).border.as_ref()
+}
+
+/// Ranges of IPv4 addresses at which clients are.
 const V4_CLIENTS: [Range<u64>; 2] = [0x0100_0000..0x7f00_0000, 0x8000_0000..0xe000_0000];
 
-/// The parts of a range of IPv4 addresses where clients are.
+/// The number of these addresses.
+pub(super) const V4_COUNT: f64 =
+    (V4_CLIENTS[0].end - V4_CLIENTS[0].start + V4_CLIENTS[1].end - V4_CLIENTS[1].start) as f64;
+
+/// The parts of a range of IPv4 addresses at which clients are.
 pub(super) fn client_ranges(run: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let parts = V4_CLIENTS
         .into_iter()
@@ -307,18 +323,7 @@ pub(super) fn client_ranges(run: Range<u64>) -> impl Iterator<Item = Range<u64>>
     parts.filter(|part| part.start < part.end)
 }
 
-/// Every stretch of IPv4 with its order.
-fn each_v4_run(map: &GeoMap, each: &mut dyn FnMut(Range<u64>, u32)) {
-    let mut runs = map
-        .v4_runs()
-        .map(|(start, order)| (u64::from(start), order.0))
-        .peekable();
-    while let Some((start, order)) = runs.next() {
-        let end = runs.peek().map_or(1 << 32, |(next, _)| *next);
-        each(start..end, order);
-    }
-}
-
-fn v4(bits: u32) -> Prefix {
-    Prefix::host(IpAddr::V4(Ipv4Addr::from_bits(bits)))
+/// The address with these bits, of which all above 32 are 0, as a prefix.
+pub(super) fn v4_prefix(bits: u64) -> Prefix {
+    Prefix::host(IpAddr::V4(Ipv4Addr::from_bits(bits as u32)))
 }

@@ -1,4 +1,4 @@
-//! What is lost at once: regions, metros, labels, and every two of these.
+//! Losses: regions, metros and labels, and every two of these.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,12 @@ use crate::model::{Part, Region, RegionId, regions_named};
 /// Regions that are lost together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
-    /// What an operator would call it: `dublin`, `metro:frankfurt`, `provider:cloud-a`, and two with ` + ` between them.
+    /// Its name for operators: `dublin`, `metro:frankfurt`, `provider:cloud-a`, and two with ` + `
+    /// between them.
     pub name: String,
     /// The regions, in the order of their names; never none.
     pub regions: Vec<RegionId>,
-    /// Those are all that there are.
+    /// True when no region is left.
     pub is_everything: bool,
 }
 
@@ -54,23 +55,12 @@ impl Loss {
     }
 }
 
-/// Every region, every metro of several regions and every label; with `pairs` every two of these as well. What takes the same
-/// regions is there once, under its first name.
+/// Losses of every region, every metro of several regions and every label; with `pairs` of every
+/// two of these as well. A set of regions appears once, under its first name.
 pub fn losses(regions: &[Region], pairs: bool) -> Vec<Loss> {
-    let single = regions.iter().map(|region| region.name.clone());
-    let metros: BTreeSet<&String> = regions
-        .iter()
-        .filter_map(|region| region.metro.as_ref())
-        .collect();
-    let labels: BTreeSet<(&String, &String)> =
-        regions.iter().flat_map(|region| &region.labels).collect();
-    let metros = metros.into_iter().map(|metro| format!("metro:{metro}"));
-    let labels = labels
-        .into_iter()
-        .map(|(key, value)| format!("{key}:{value}"));
     let mut known = BTreeSet::new();
     let mut all: Vec<Loss> = Vec::new();
-    for name in single.chain(metros).chain(labels) {
+    for name in names(regions) {
         let lost: BTreeSet<RegionId> = regions_named(ids(regions), &name).into_iter().collect();
         if !lost.is_empty() && known.insert(lost.clone()) {
             all.push(Loss::new(name, lost, regions));
@@ -88,6 +78,25 @@ pub fn losses(regions: &[Region], pairs: bool) -> Vec<Loss> {
         }
     }
     all
+}
+
+/// Names of everything that can be lost: regions in the order of the file, then metros and labels
+/// in alphabetical order.
+fn names(regions: &[Region]) -> Vec<String> {
+    let mut names = Vec::new();
+    let (mut metros, mut labels) = (BTreeSet::new(), BTreeSet::new());
+    for region in regions {
+        names.push(region.name.clone());
+        metros.extend(&region.metro);
+        labels.extend(&region.labels);
+    }
+    for metro in metros {
+        names.push(format!("metro:{metro}"));
+    }
+    for (key, value) in labels {
+        names.push(format!("{key}:{value}"));
+    }
+    names
 }
 
 /// Every region with its id.

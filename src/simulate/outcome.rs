@@ -1,75 +1,78 @@
-//! What losses do to the clients of a service.
+//! Effects of losses on the clients of a service.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::clients::Population;
 use super::losses::Loss;
 use super::plan_if;
-use super::split::{Destination, Given, Split, Subject, moved};
+use super::split::{ClassSplit, Destination, Split, Subject, moved};
 use crate::dataset::Dataset;
-use crate::model::{Part, Region, RegionId, Route};
+use crate::model::{Part, Region, RegionId, Route, Service};
 use crate::steer::Rung;
 
-/// What is simulated.
+/// Simulation of losses.
 #[derive(Debug, Clone, Copy)]
 pub struct Simulation<'s> {
-    /// The services, everything of which is up before.
+    /// The services, all of which are up before.
     pub dataset: &'s Dataset,
     /// The clients.
     pub population: &'s Population,
-    /// What is lost.
+    /// The losses.
     pub losses: &'s [Loss],
-    /// What all clients together ask for, in the unit of `capacity`.
+    /// Demand of all clients together, in the unit of `capacity`.
     pub demand: f64,
 }
 
-/// What happens to one service.
+/// Effects of the losses on one service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// The service, and the type asked for.
     pub subject: Subject,
     /// Its name.
     pub name: String,
-    /// With nothing lost.
+    /// Outcome with nothing lost.
     pub normal: Outcome,
-    /// With each loss that takes a pool of it: the place in [`Simulation::losses`], and what comes of it. Nothing comes of the others.
+    /// Outcome of each loss that takes a pool of it, by its place in [`Simulation::losses`]. The
+    /// other losses have no effect.
     pub lost: Vec<(usize, Outcome)>,
-    /// An endpoint of it has no checks: it is answered on when it is lost, whatever is said here.
+    /// True when an endpoint has no checks: the server would go on answering with it when it is
+    /// lost, whatever the outcomes say.
     pub unchecked: bool,
 }
 
-/// What its clients get.
+/// Outcome for the clients of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
-    /// Where they go.
+    /// Their destinations.
     pub split: Split,
     /// The share of them who go elsewhere than with nothing lost, 0 … 1.
     pub moved: f64,
-    /// The worst rung that any of them is on; `None` where there is one without an answer.
+    /// The worst rung that any of them is on; `None` when one of them gets no answer.
     pub worst: Option<Rung>,
-    /// The share of them below step 2 of the ladder, 0 … 1; clients who count 0 can be the only ones.
+    /// The share of them below rung 2 of the ladder, 0 … 1. It can be 0 although there are some, if
+    /// all of them count 0.
     pub degraded: f64,
-    /// The share of them who get what is not up, or nothing, 0 … 1; likewise.
+    /// The share of them who get endpoints that are down, or nothing, 0 … 1; likewise.
     pub empty: f64,
     /// Regions that are not lost and get more than their `capacity`.
     pub over_capacity: Vec<RegionId>,
 }
 
 impl Outcome {
-    /// Some clients are below step 2 of the ladder.
+    /// True when some clients are below rung 2 of the ladder.
     pub fn is_degraded(&self) -> bool {
         self.worst.is_none_or(Rung::is_degraded)
     }
 
-    /// Some clients get what is not up, or nothing.
+    /// True when some clients get endpoints that are down, or nothing.
     pub fn is_empty(&self) -> bool {
         is_empty(self.worst)
     }
 
-    /// Larger is worse.
+    /// Key for sorting; larger is worse.
     pub fn badness(&self) -> (u8, f64, usize, f64) {
         let rung = if self.is_degraded() {
             rank(self.worst)
@@ -94,27 +97,28 @@ fn rank(rung: Option<Rung>) -> u8 {
 }
 
 impl Simulation<'_> {
-    /// What happens to `subject`, a service of the dataset.
+    /// Effects on `subject`, a service of the dataset.
     pub fn run(&self, subject: Subject) -> Report {
         self.run_with(subject, true)
     }
 
-    /// The same; without `shortcut` every class of clients goes through every selection anew.
+    /// The same; without `shortcut` every class of clients goes through every selection anew, as a
+    /// test of the shortcut.
     pub(super) fn run_with(&self, subject: Subject, shortcut: bool) -> Report {
         let config = &self.dataset.config;
         let service = &config.services[subject.service.index()];
         let classes = self.population.classes(service);
         let plan = plan_if(config, service, &Part::default(), &[]);
         let map = self.dataset.map_of(&plan);
-        let mut before = vec![Given::default(); classes.len()];
-        let mut normal = Totals::new(config.regions.len());
-        for (class, given) in classes.iter().zip(&mut before) {
-            given.to(&plan, map, subject.rtype, class);
-            normal.add(given, class.weight, 0.0);
-        }
-        let mut after = Given::default();
-        let mut lost = Vec::new();
+        let mut before = vec![ClassSplit::default(); classes.len()];
         let mut totals = Totals::new(config.regions.len());
+        for (class, split) in classes.iter().zip(&mut before) {
+            split.fill(&plan, map, subject.rtype, class);
+            totals.add(split, class.weight, 0.0);
+        }
+        let normal = totals.outcome(&config.regions, self.demand, None);
+        let mut after = ClassSplit::default();
+        let mut lost = Vec::new();
         for (index, loss) in self.losses.iter().enumerate() {
             if !service.pools.iter().any(|pool| loss.has(pool.region)) {
                 continue;
@@ -122,35 +126,38 @@ impl Simulation<'_> {
             let plan = plan_if(config, service, &loss.part(), &[]);
             totals.clear();
             for (class, before) in classes.iter().zip(&before) {
-                // Who could not get a lost region chooses among the same as before.
-                let touched = before
-                    .split
-                    .iter()
-                    .any(|(to, _)| matches!(to, Destination::Region(region) if loss.has(*region)));
-                if shortcut && !touched {
+                // Clients who could not get a lost region choose among the same regions as before.
+                // Most classes are of that kind, and a selection is what takes the time.
+                if shortcut && !is_touched(&before.split, loss) {
                     totals.add(before, class.weight, 0.0);
                 } else {
-                    after.to(&plan, map, subject.rtype, class);
+                    after.fill(&plan, map, subject.rtype, class);
                     totals.add(&after, class.weight, moved(&before.split, &after.split));
                 }
             }
-            lost.push((
-                index,
-                totals.outcome(&config.regions, self.demand, Some(loss)),
-            ));
+            let outcome = totals.outcome(&config.regions, self.demand, Some(loss));
+            lost.push((index, outcome));
         }
         Report {
             subject,
             name: service.name.to_string(),
-            normal: normal.outcome(&config.regions, self.demand, None),
+            normal,
             lost,
-            unchecked: service
-                .pools
-                .iter()
-                .flat_map(|pool| &pool.endpoints)
-                .any(|endpoint| endpoint.probes.is_empty()),
+            unchecked: is_unchecked(service),
         }
     }
+}
+
+/// True when `loss` takes a region of the split.
+fn is_touched(split: &Split, loss: &Loss) -> bool {
+    let mut split = split.iter();
+    split.any(|(to, _)| matches!(to, Destination::Region(region) if loss.has(*region)))
+}
+
+/// True when an endpoint has no checks.
+fn is_unchecked(service: &Service) -> bool {
+    let mut endpoints = service.pools.iter().flat_map(|pool| &pool.endpoints);
+    endpoints.any(|endpoint| endpoint.probes.is_empty())
 }
 
 /// Sums over classes of clients.
@@ -182,9 +189,10 @@ impl Totals {
         self.shares.fill(0.0);
     }
 
-    fn add(&mut self, given: &Given, weight: f64, moved: f64) {
+    /// Adds a class with this `split` and `weight`, of which the share `moved` moves.
+    fn add(&mut self, split: &ClassSplit, weight: f64, moved: f64) {
         let regions = self.shares.len() - 2;
-        for (destination, share) in &given.split {
+        for (destination, share) in &split.split {
             let slot = match destination {
                 Destination::Region(region) => region.index(),
                 Destination::Fallback => regions,
@@ -193,42 +201,41 @@ impl Totals {
             self.shares[slot] += weight * share;
         }
         self.moved += weight * moved;
-        if rank(given.rung) > rank(self.worst) {
-            self.worst = given.rung;
+        if rank(split.rung) > rank(self.worst) {
+            self.worst = split.rung;
         }
-        if given.rung.is_none_or(Rung::is_degraded) {
+        if split.rung.is_none_or(Rung::is_degraded) {
             self.degraded += weight;
         }
-        if is_empty(given.rung) {
+        if is_empty(split.rung) {
             self.empty += weight;
         }
     }
 
     fn outcome(&self, regions: &[Region], demand: f64, loss: Option<&Loss>) -> Outcome {
-        let destination = |slot: usize| match slot.checked_sub(regions.len()) {
-            None => Destination::Region(RegionId::from_index(slot)),
-            Some(0) => Destination::Fallback,
-            Some(_) => Destination::Nowhere,
-        };
-        let shares = self
-            .shares
-            .iter()
-            .enumerate()
-            .filter(|(_, share)| **share > 0.0);
-        let split: Split = shares
-            .map(|(slot, share)| (destination(slot), *share))
-            .collect();
-        let is_over = |(to, share): &(Destination, f64)| match to {
-            Destination::Region(region) if loss.is_none_or(|loss| !loss.has(*region)) => {
-                // Not for the last bit of a sum.
-                regions[region.index()]
-                    .capacity
-                    .filter(|capacity| share * demand > capacity * (1.0 + 1e-9))
-                    .map(|_| *region)
+        let mut split = Split::new();
+        let mut over_capacity = Vec::new();
+        for (slot, share) in self.shares.iter().enumerate() {
+            if *share <= 0.0 {
+                continue;
             }
-            _ => None,
-        };
-        let over_capacity = split.iter().filter_map(is_over).collect();
+            let Some(region) = regions.get(slot) else {
+                split.push(match slot - regions.len() {
+                    0 => (Destination::Fallback, *share),
+                    _ => (Destination::Nowhere, *share),
+                });
+                continue;
+            };
+            let id = RegionId::from_index(slot);
+            split.push((Destination::Region(id), *share));
+            // Sums of shares are not exact to the last bit, which must not fail a pipeline.
+            if let Some(capacity) = region.capacity
+                && share * demand > capacity * (1.0 + 1e-9)
+                && loss.is_none_or(|loss| !loss.has(id))
+            {
+                over_capacity.push(id);
+            }
+        }
         Outcome {
             split,
             moved: self.moved,
@@ -240,10 +247,10 @@ impl Totals {
     }
 }
 
-/// What a pipeline refuses.
+/// Condition under which a pipeline fails.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Condition {
-    /// Some clients of a service get what is not up, or nothing.
+    /// Some clients of a service get endpoints that are down, or nothing.
     Empty,
     /// A region that is not lost gets more of a service than its `capacity`.
     OverCapacity,
@@ -320,46 +327,46 @@ pub fn read_share(text: &str) -> Result<f64, BadShare> {
 }
 
 impl Condition {
-    /// How far `outcome` breaks it; `None` where it does not. Larger is worse.
+    /// Distance by which `outcome` breaks it, larger being worse; `None` when it does not.
     pub fn broken_by(self, outcome: &Outcome) -> Option<f64> {
         match self {
             Condition::Empty => outcome.is_empty().then_some(outcome.empty),
             Condition::OverCapacity => {
                 (!outcome.over_capacity.is_empty()).then_some(outcome.over_capacity.len() as f64)
             }
-            // Not for the last bit of a sum.
+            // Sums of shares are not exact to the last bit, which must not fail a pipeline.
             Condition::Moves(share) => (outcome.moved > share + 1e-9).then_some(outcome.moved),
         }
     }
 }
 
-/// What all services have in common, gathered report by report.
+/// Summary of all services, gathered report by report.
 #[derive(Debug)]
 pub struct Summary {
     /// By loss, and one more first: nothing lost.
     pub losses: Vec<LossSummary>,
-    /// By condition: what breaks it.
+    /// By condition: everything that breaks it.
     pub conditions: Vec<(Condition, Broken)>,
-    /// Names with clients below step 2 of the ladder; of losses of everything none is here.
+    /// Names with clients below rung 2 of the ladder; losses of everything are left out.
     pub degraded: Broken,
-    /// Names with an endpoint that has no checks.
+    /// Number of names with an endpoint that has no checks.
     pub unchecked: usize,
-    /// Losses that take every region: conditions are not asked of them.
+    /// By loss: true when it takes every region. Such losses break no condition.
     everything: Vec<bool>,
 }
 
-/// What one loss does to all services.
+/// Effects of one loss on all services.
 #[derive(Debug, Clone, Default)]
 pub struct LossSummary {
-    /// Names that have a pool in a lost region.
+    /// Number of names that have a pool in a lost region.
     pub names: usize,
-    /// Names of which clients move.
+    /// Number of names of which clients move.
     pub moving: usize,
     /// The largest share of a service's clients that moves, and the name of that service.
     pub largest: Option<(f64, String)>,
-    /// Names with clients below step 2 of the ladder.
+    /// Number of names with clients below rung 2 of the ladder.
     pub degraded: usize,
-    /// Names with clients who get what is not up, or nothing.
+    /// Number of names with clients who get endpoints that are down, or nothing.
     pub empty: usize,
     /// Regions that get more than their capacity of one service or another.
     pub over_capacity: BTreeSet<RegionId>,
@@ -377,7 +384,7 @@ impl LossSummary {
         self.over_capacity.extend(&outcome.over_capacity);
     }
 
-    /// Larger is worse.
+    /// Key for sorting; larger is worse.
     pub fn badness(&self) -> (usize, usize, usize, f64) {
         let largest = self
             .largest
@@ -387,22 +394,23 @@ impl LossSummary {
     }
 }
 
-/// What breaks a condition.
+/// Names that break a condition.
 #[derive(Debug, Clone, Default)]
 pub struct Broken {
-    /// How many names do.
+    /// Number of names.
     pub names: usize,
-    /// How many times, counting each loss of each name.
+    /// Number of times, counting each loss of each name.
     pub times: usize,
-    /// The names that do so the furthest: how far, the name, and the loss with which it is so far (`None`: with nothing lost).
+    /// The names that break it the furthest: how far, the name, and the loss with which it is so
+    /// far (`None`: with nothing lost).
     pub worst: Vec<(f64, String, Option<usize>)>,
 }
 
-/// How many names are named of those that break a condition.
+/// The most names that are named of those that break a condition.
 const WORST: usize = 10;
 
 impl Broken {
-    /// Takes in each of the outcomes of one name that is `broken`, by how far.
+    /// Takes in the outcomes of one name. `broken` tells how far an outcome breaks the condition.
     fn add_all(
         &mut self,
         name: &str,
@@ -430,75 +438,97 @@ impl Broken {
 }
 
 impl Summary {
-    /// Of no report yet.
+    /// Summary of no report yet.
     pub fn new(losses: &[Loss], conditions: &[Condition]) -> Summary {
+        let mut broken = Vec::new();
+        for condition in conditions {
+            broken.push((*condition, Broken::default()));
+        }
         Summary {
             losses: vec![LossSummary::default(); losses.len() + 1],
-            conditions: conditions
-                .iter()
-                .map(|condition| (*condition, Broken::default()))
-                .collect(),
+            conditions: broken,
             degraded: Broken::default(),
             unchecked: 0,
             everything: losses.iter().map(|loss| loss.is_everything).collect(),
         }
     }
 
-    /// Takes in what happens to one more service.
+    /// Takes in the report of one more service.
     pub fn add(&mut self, report: &Report) {
         self.unchecked += usize::from(report.unchecked);
-        let lost = report
-            .lost
-            .iter()
-            .map(|(index, outcome)| (Some(*index), outcome));
-        let mut outcomes: Vec<_> = std::iter::once((None, &report.normal))
-            .chain(lost)
-            .collect();
-        for (loss, outcome) in &outcomes {
-            self.losses[loss.map_or(0, |loss| loss + 1)].add(&report.name, outcome);
+        self.losses[0].add(&report.name, &report.normal);
+        let mut judged = vec![(None, &report.normal)];
+        for (loss, outcome) in &report.lost {
+            self.losses[loss + 1].add(&report.name, outcome);
+            // Nothing can survive the loss of everything, so no condition asks for it.
+            if !self.everything[*loss] {
+                judged.push((Some(*loss), outcome));
+            }
         }
-        outcomes.retain(|(loss, _)| loss.is_none_or(|loss| !self.everything[loss]));
-        let degraded = |outcome: &Outcome| outcome.is_degraded().then_some(outcome.degraded);
-        self.degraded.add_all(&report.name, &outcomes, degraded);
+        self.degraded.add_all(&report.name, &judged, |outcome| {
+            outcome.is_degraded().then_some(outcome.degraded)
+        });
         for (condition, broken) in &mut self.conditions {
-            broken.add_all(&report.name, &outcomes, |outcome| {
+            broken.add_all(&report.name, &judged, |outcome| {
                 condition.broken_by(outcome)
             });
         }
     }
 
-    /// A condition is broken.
+    /// True when a condition is broken.
     pub fn has_failed(&self) -> bool {
         self.conditions.iter().any(|(_, broken)| broken.times > 0)
     }
 
     /// The keys `losses` and `failed` of what `simulate --json` prints, which are a contract.
     pub fn json(&self, losses: &[Loss], regions: &[Region]) -> (Value, Value) {
-        let all = std::iter::once(None).chain(losses.iter().map(Some));
-        let summaries = all.zip(&self.losses).map(|(loss, summary)| {
-            json!({
-                "loss": loss.map(|loss| &loss.name),
-                "regions": loss.map_or(&[][..], |loss| &loss.regions).iter().map(|region| name(regions, *region)).collect::<Vec<_>>(),
-                "everything": loss.is_some_and(|loss| loss.is_everything),
-                "names": summary.names,
-                "moving": summary.moving,
-                "largest": summary.largest.as_ref().map(|(moved, name)| json!({ "name": name, "moved": round(*moved) })),
-                "degraded": summary.degraded,
-                "empty": summary.empty,
-                "over_capacity": summary.over_capacity.iter().map(|region| name(regions, *region)).collect::<Vec<_>>(),
-            })
-        });
-        let failed = self.conditions.iter().filter(|(_, broken)| broken.times > 0).map(|(condition, broken)| {
-            let worst =
-                broken.worst.iter().map(|(_, name, loss)| json!({ "name": name, "loss": loss.map(|loss| &losses[loss].name) }));
-            json!({
-                "condition": condition.to_string(),
-                "names": broken.names,
-                "times": broken.times,
-                "worst": worst.collect::<Vec<_>>(),
-            })
-        });
-        (summaries.collect(), failed.collect())
+        let mut summaries = vec![self.losses[0].json(None, regions)];
+        for (loss, summary) in losses.iter().zip(&self.losses[1..]) {
+            summaries.push(summary.json(Some(loss), regions));
+        }
+        let mut failed = Vec::new();
+        for (condition, broken) in &self.conditions {
+            if broken.times > 0 {
+                failed.push(broken.json(*condition, losses));
+            }
+        }
+        (summaries.into(), failed.into())
+    }
+}
+
+impl LossSummary {
+    fn json(&self, loss: Option<&Loss>, regions: &[Region]) -> Value {
+        let largest = match &self.largest {
+            Some((moved, name)) => json!({ "name": name, "moved": round(*moved) }),
+            None => Value::Null,
+        };
+        json!({
+            "loss": loss.map(|loss| &loss.name),
+            "regions": names(regions, loss.map_or(&[][..], |loss| &loss.regions)),
+            "everything": loss.is_some_and(|loss| loss.is_everything),
+            "names": self.names,
+            "moving": self.moving,
+            "largest": largest,
+            "degraded": self.degraded,
+            "empty": self.empty,
+            "over_capacity": names(regions, &self.over_capacity),
+        })
+    }
+}
+
+impl Broken {
+    fn json(&self, condition: Condition, losses: &[Loss]) -> Value {
+        let mut worst = Vec::new();
+        for (_, name, loss) in &self.worst {
+            let loss = loss.map(|loss| &losses[loss].name);
+            worst.push(json!({ "name": name, "loss": loss }));
+        }
+        json!({
+            "condition": condition.to_string(),
+            "names": self.names,
+            "times": self.times,
+            "worst": worst,
+        })
     }
 }
 
@@ -506,63 +536,62 @@ impl Report {
     /// One of `services` in what `simulate --json` prints; its keys are a contract.
     pub fn json(&self, simulation: &Simulation<'_>) -> Value {
         let config = &simulation.dataset.config;
-        let service = &config.services[self.subject.service.index()];
-        let of = |outcome: &Outcome| {
-            json!({
-                "moved": round(outcome.moved),
-                "split": split_json(&config.regions, &outcome.split),
-                "rung": outcome.worst.map(Rung::as_label),
-                "degraded": round(outcome.degraded),
-                "empty": round(outcome.empty),
-                "over_capacity": outcome.over_capacity.iter().map(|region| name(&config.regions, *region)).collect::<Vec<_>>(),
-            })
-        };
-        let lost = self.lost.iter().map(|(index, outcome)| {
-            let mut object = json!({ "loss": simulation.losses[*index].name });
-            if let (Some(object), Value::Object(keys)) = (object.as_object_mut(), of(outcome)) {
-                object.extend(keys);
-            }
-            object
-        });
+        let mut lost = Vec::new();
+        for (index, outcome) in &self.lost {
+            let mut object = Map::new();
+            object.insert("loss".to_owned(), json!(simulation.losses[*index].name));
+            object.extend(outcome.json(&config.regions));
+            lost.push(object);
+        }
         json!({
             "name": self.name,
             "type": self.subject.rtype.to_string(),
-            "route": route_name(service.route),
+            "route": route_name(config.services[self.subject.service.index()].route),
             "unchecked": self.unchecked,
-            "normal": of(&self.normal),
-            "lost": lost.collect::<Vec<_>>(),
+            "normal": self.normal.json(&config.regions),
+            "lost": lost,
         })
     }
 }
 
-/// A split as an object: `{"dublin": 0.4, "tokyo": 0.6}`, with the keys `(fallback)` and `(nowhere)`.
-fn split_json(regions: &[Region], split: &Split) -> Value {
-    split
-        .iter()
-        .map(|(to, share)| {
-            (
-                destination_name(regions, *to).to_owned(),
-                json!(round(*share)),
-            )
-        })
-        .collect::<serde_json::Map<_, _>>()
-        .into()
+impl Outcome {
+    fn json(&self, regions: &[Region]) -> Map<String, Value> {
+        let mut split = Map::new();
+        for (to, share) in &self.split {
+            let to = destination_name(regions, *to).to_owned();
+            split.insert(to, json!(round(*share)));
+        }
+        let object = [
+            ("moved", json!(round(self.moved))),
+            ("split", split.into()),
+            ("rung", json!(self.worst.map(Rung::as_label))),
+            ("degraded", json!(round(self.degraded))),
+            ("empty", json!(round(self.empty))),
+            ("over_capacity", names(regions, &self.over_capacity).into()),
+        ];
+        Map::from_iter(object.map(|(key, value)| (key.to_owned(), value)))
+    }
 }
 
-/// The name of a destination; those that are no region stand in parentheses.
+/// Names of regions.
+fn names<'r>(regions: &[Region], ids: impl IntoIterator<Item = &'r RegionId>) -> Vec<String> {
+    let mut names = Vec::new();
+    for id in ids {
+        names.push(regions[id.index()].name.clone());
+    }
+    names
+}
+
+/// Name of a destination; those that are no region stand in parentheses.
 pub fn destination_name(regions: &[Region], destination: Destination) -> &str {
     match destination {
-        Destination::Region(region) => name(regions, region),
+        Destination::Region(region) => &regions[region.index()].name,
         Destination::Fallback => "(fallback)",
         Destination::Nowhere => "(nowhere)",
     }
 }
 
-fn name(regions: &[Region], region: RegionId) -> &str {
-    &regions[region.index()].name
-}
-
-/// The word of the configuration for a route.
+/// Name of a route in the configuration.
 pub fn route_name(route: Route) -> &'static str {
     match route {
         Route::Nearest => "nearest",
@@ -573,7 +602,7 @@ pub fn route_name(route: Route) -> &'static str {
     }
 }
 
-/// Six digits after the point: no more is certain of a sum of shares.
+/// The number with six digits after the point: no more is certain of a sum of shares.
 pub fn round(number: f64) -> f64 {
     (number * 1e6).round() / 1e6
 }

@@ -1,4 +1,6 @@
-//! Where clients are sent: the exact chance of each region, from the trace of one selection.
+//! Destinations of clients: the exact chance of each region, from the trace of one selection.
+
+use std::cmp::Ordering;
 
 use super::clients::Class;
 use crate::answer::steer;
@@ -18,35 +20,40 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Every subject of `dataset`, in the order of its services. A service is asked for one type, the first that it has, unless
-    /// `family = "split"` lets the other go another way.
-    pub fn all(dataset: &Dataset) -> impl Iterator<Item = Subject> {
-        let services = dataset.config.services.iter().enumerate();
-        services.flat_map(|(index, service)| {
-            let service_id = ServiceId::from_index(index);
-            types(service).map(move |rtype| Subject {
-                service: service_id,
-                rtype,
-            })
-        })
+    /// Every subject of `dataset`, in the order of its services. A service is asked for one type,
+    /// the first that it has, unless `family = "split"` lets the other go another way.
+    pub fn all(dataset: &Dataset) -> Vec<Subject> {
+        let mut subjects = Vec::new();
+        for (index, service) in dataset.config.services.iter().enumerate() {
+            for rtype in types(service) {
+                let service = ServiceId::from_index(index);
+                subjects.push(Subject { service, rtype });
+            }
+        }
+        subjects
     }
 }
 
-/// The types that can go different ways.
-fn types(service: &Service) -> impl Iterator<Item = RrType> + use<> {
+/// Types that can go different ways.
+fn types(service: &Service) -> Vec<RrType> {
     let families = service.families();
+    let mut types = Vec::new();
+    for family in Family::BOTH {
+        if families.contains(family) {
+            types.push(match family {
+                Family::V4 => RrType::A,
+                Family::V6 => RrType::AAAA,
+            });
+        }
+    }
     let alike = !service.is_split() || service.pools.iter().all(|pool| pool.families() == families);
-    let offered = Family::BOTH
-        .into_iter()
-        .filter(move |family| families.contains(*family));
-    let types = offered.map(|family| match family {
-        Family::V4 => RrType::A,
-        Family::V6 => RrType::AAAA,
-    });
-    types.take(if alike { 1 } else { 2 })
+    if alike {
+        types.truncate(1);
+    }
+    types
 }
 
-/// Where clients are sent.
+/// Destination of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Destination {
     /// A region.
@@ -57,23 +64,25 @@ pub enum Destination {
     Nowhere,
 }
 
-/// Where some clients are sent: destinations with the share of the clients that each gets, in their order, none with 0.
+/// Destinations of some clients with the share of them that each gets, in the order of the
+/// destinations, none with 0.
 pub type Split = Vec<(Destination, f64)>;
 
-/// What the clients of a class get.
+/// Split of the clients of one class.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Given {
+pub(super) struct ClassSplit {
     /// Sums to 1.
     pub(super) split: Split,
     /// `None` where there is no answer.
     pub(super) rung: Option<Rung>,
 }
 
-impl Given {
-    /// What `plan`, for clients located by `map`, gives those of `class` who ask for `rtype`.
-    pub(super) fn to(&mut self, plan: &Plan, map: Option<&GeoMap>, rtype: RrType, class: &Class) {
+impl ClassSplit {
+    /// Fills in what `plan`, for clients located by `map`, gives those of `class` who ask for
+    /// `rtype`. A buffer that is filled again and again saves an allocation for each class.
+    pub(super) fn fill(&mut self, plan: &Plan, map: Option<&GeoMap>, rtype: RrType, class: &Class) {
         self.split.clear();
-        // Draws decide what is taken, not how probable it was.
+        // Draws decide which region is taken, not how probable each was; so any seed will do.
         let mut rng = fastrand::Rng::with_seed(0);
         let mut chances = Chances(&mut self.split);
         let selection = steer(
@@ -85,7 +94,7 @@ impl Given {
             &mut rng,
             &mut chances,
         );
-        self.rung = selection.map(|(selection, _)| selection.rung);
+        self.rung = selection.as_ref().map(|(selection, _)| selection.rung);
         match selection {
             None => self.split.push((Destination::Nowhere, 1.0)),
             Some((selection, _)) if selection.region.is_none() => {
@@ -109,23 +118,33 @@ impl Trace for Chances<'_> {
     }
 }
 
-/// The share of the clients that must move for `before` to become `after`, both in the order of their destinations: half of
-/// what all shares differ by. Rendezvous hashing moves no more.
-pub(super) fn moved<D: Ord + Copy>(before: &[(D, f64)], after: &[(D, f64)]) -> f64 {
-    let (mut before, mut after) = (
-        before.iter().copied().peekable(),
-        after.iter().copied().peekable(),
-    );
+/// The share of the clients that must move for `before` to become `after`, both in the order of
+/// their destinations: half of the sum of all differences. Rendezvous hashing moves no more.
+pub(super) fn moved<D: Ord + Copy>(mut before: &[(D, f64)], mut after: &[(D, f64)]) -> f64 {
     let mut differ = 0.0;
     loop {
-        let (left, right) = match (before.peek(), after.peek()) {
+        // Both lists are sorted: a destination that only one of them has is less than the other's
+        // next, and differs by all of its share.
+        let order = match (before.first(), after.first()) {
             (None, None) => return differ / 2.0,
-            (Some((a, _)), Some((b, _))) => (a <= b, b <= a),
-            (left, right) => (left.is_some(), right.is_some()),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((left, _)), Some((right, _))) => left.cmp(right),
         };
-        let share = |next: Option<(D, f64)>| next.map_or(0.0, |(_, share)| share);
-        let left = if left { share(before.next()) } else { 0.0 };
-        let right = if right { share(after.next()) } else { 0.0 };
+        let left = if order.is_le() {
+            take(&mut before)
+        } else {
+            0.0
+        };
+        let right = if order.is_ge() { take(&mut after) } else { 0.0 };
         differ += (left - right).abs();
+    }
+}
+
+/// Removes the first destination; returns its share.
+fn take<D>(rest: &mut &[(D, f64)]) -> f64 {
+    match rest.split_off_first() {
+        Some((_, share)) => *share,
+        None => 0.0,
     }
 }

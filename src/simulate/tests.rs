@@ -196,7 +196,7 @@ fn shares_are_whole_and_borders_hold() {
         losses: &losses,
         demand: 100.0,
     };
-    let subjects: Vec<Subject> = Subject::all(&dataset).collect();
+    let subjects = Subject::all(&dataset);
     assert_eq!(subjects.len(), 8, "one service has families that part");
     for subject in subjects {
         let report = simulation.run(subject);
@@ -233,10 +233,10 @@ fn shares_are_whole_and_borders_hold() {
         let map = service.map.map(|map| &dataset.maps[map.index()]);
         for class in population.classes(service) {
             let border = map.and_then(|map| map.border(class.client).0);
-            let mut given = split::Given::default();
+            let mut given = split::ClassSplit::default();
             for loss in &losses {
                 let plan = plan_if(&dataset.config, service, &loss.part(), &[]);
-                given.to(&plan, dataset.map_of(&plan), subject.rtype, class);
+                given.fill(&plan, dataset.map_of(&plan), subject.rtype, class);
                 assert_close(given.split.iter().map(|(_, share)| share).sum(), 1.0);
                 for (to, _) in &given.split {
                     let Destination::Region(region) = to else {
@@ -338,7 +338,7 @@ fn a_sample_weighs_what_it_says() {
         losses: &losses,
         demand: population.total,
     };
-    let report = simulation.run(Subject::all(&dataset).next().unwrap());
+    let report = simulation.run(Subject::all(&dataset)[0]);
     let (a, b) = (
         Destination::Region(RegionId(0)),
         Destination::Region(RegionId(1)),
@@ -398,7 +398,7 @@ fn addresses_count_where_clients_are() {
         losses: &losses,
         demand: 222.0,
     };
-    let report = simulation.run(Subject::all(&dataset).next().unwrap());
+    let report = simulation.run(Subject::all(&dataset)[0]);
     assert_close(report.normal.split[0].1, 96.0 / 222.0);
     assert_close(report.normal.split[1].1, 126.0 / 222.0);
     // Those who count 0 cannot leave b.
@@ -427,7 +427,7 @@ fn sticky_clients_move_no_more_than_they_must() {
             .to_string()
             .starts_with("same.")
     };
-    let report = simulation.run(Subject::all(&dataset).find(is_sticky).unwrap());
+    let report = simulation.run(Subject::all(&dataset).into_iter().find(is_sticky).unwrap());
     for (index, outcome) in &report.lost {
         let lost = |to: &Destination| matches!(to, Destination::Region(region) if losses[*index].regions.contains(region));
         let held: f64 = report
@@ -456,6 +456,7 @@ fn capacity_is_that_of_the_regions_left() {
         demand: 100.0,
     };
     let first = Subject::all(&dataset)
+        .into_iter()
         .map(|subject| simulation.run(subject))
         .find(|report| report.name.starts_with("first."))
         .unwrap();
