@@ -228,7 +228,7 @@ fn block(report: &Report, simulation: &Simulation<'_>, rows: usize) -> Vec<Strin
         "lost",
         "move",
         "where clients go",
-        "below step 2",
+        "below rung 2",
         "over capacity",
     ]
     .map(str::to_owned);
@@ -294,7 +294,7 @@ fn overview(summary: &Summary, simulation: &Simulation<'_>, rows: usize) -> Vec<
         "moving",
         "most move",
         "of",
-        "below step 2",
+        "below rung 2",
         "empty",
         "over capacity",
     ]
@@ -313,7 +313,7 @@ fn overview(summary: &Summary, simulation: &Simulation<'_>, rows: usize) -> Vec<
     let below = &summary.degraded;
     if below.times > 0 {
         out.push(format!(
-            "below step 2 of the ladder: {}, {}",
+            "below rung 2 of the ladder: {}, {}",
             count(below.names, "name"),
             count(below.times, "time")
         ));
