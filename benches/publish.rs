@@ -9,7 +9,7 @@ use meridian::dataset::Dataset;
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Seen};
 use meridian::model::{FlapRule, Moment, TargetId};
-use meridian::publisher::{COALESCE, Effect, Event, Publisher};
+use meridian::publisher::{COALESCE, Effect, Event, ProbeEvent, Publisher};
 
 use super::common::Files;
 use super::size;
@@ -132,7 +132,7 @@ impl World {
             now: Moment(Duration::from_secs(1)),
             up: false,
         };
-        world.handle(Event::FirstRoundEnded);
+        world.handle(ProbeEvent::FirstRoundEnded);
         world
     }
 
@@ -145,7 +145,7 @@ impl World {
         TargetId::from_index(found.expect("every endpoint is probed"))
     }
 
-    fn handle(&mut self, event: Event) -> Vec<Effect> {
+    fn handle(&mut self, event: impl Into<Event>) -> Vec<Effect> {
         self.now = self.now + COALESCE * 2;
         self.publisher.handle(event, self.now)
     }
@@ -168,7 +168,7 @@ impl World {
         for target in targets {
             let outcome = Outcome::new(now, seen);
             effects.extend(self.publisher.handle(
-                Event::Outcome {
+                ProbeEvent::Outcome {
                     generation,
                     target: *target,
                     outcome,

@@ -15,7 +15,7 @@ use meridian::dataset::{Dataset, Published};
 use meridian::health::{FailReason, Outcome, Seen};
 use meridian::loader::{self, Built};
 use meridian::model::{Moment, TargetId};
-use meridian::publisher::{Effect, Event, Publisher};
+use meridian::publisher::{Effect, Event, ProbeEvent, Publisher};
 
 fn main() {
     allocator::map_large_vectors();
@@ -109,7 +109,7 @@ impl World {
             .map(TargetId::from_index)
             .collect();
         self.passes(&all);
-        self.event(Event::FirstRoundEnded);
+        self.event(ProbeEvent::FirstRoundEnded);
     }
 
     /// The longest that one event takes until `targets` are down, all of their failures together.
@@ -131,7 +131,7 @@ impl World {
             let mut round = Duration::ZERO;
             for target in targets {
                 let outcome = Outcome::new(now, seen);
-                round += self.event(Event::Outcome {
+                round += self.event(ProbeEvent::Outcome {
                     generation,
                     target: *target,
                     outcome,
@@ -146,7 +146,7 @@ impl World {
     }
 
     /// From the event to the new snapshot being in force.
-    fn event(&mut self, event: Event) -> Duration {
+    fn event(&mut self, event: impl Into<Event>) -> Duration {
         let now = Moment(Duration::from_secs(self.seconds));
         let start = Instant::now();
         for effect in self.publisher.handle(event, now) {
@@ -214,7 +214,7 @@ fn snapshot_of(dataset: &Arc<Dataset>) -> meridian::dataset::Snapshot {
     meridian::dataset::Snapshot {
         dataset: dataset.clone(),
         plans: Vec::new(),
-        tallies: Arc::default(),
+        pool_counters: Arc::default(),
     }
 }
 

@@ -36,7 +36,9 @@ use crate::dataset::Published;
 use crate::dns::{Name, Prefix, RrType};
 use crate::health::Report;
 use crate::model::Target;
-use crate::publisher::{NotDone, NotResumed, OverrideRequest};
+use crate::overrides::{OverrideRequest, Selector};
+use crate::publisher::NotDone;
+use crate::recovery::NotResumed;
 use crate::server::{self, BindError, ServerCounters, Transport, seed};
 
 pub use client::{RequestError, get, get_local, percent_encode, post, post_local};
@@ -134,8 +136,8 @@ pub enum Request {
     },
     /// An operator takes overrides back.
     Release {
-        /// A number, or what they are about.
-        what: String,
+        /// The overrides.
+        what: Selector,
         /// Although that leaves a service too few regions.
         force: bool,
         /// What is done, or why it is not.
@@ -329,7 +331,7 @@ async fn resume(
             Json(serde_json::json!({ "service": service, "regions": regions })).into_response()
         }
         Ok(regions) => format!("resumed {service} in {}\n", regions.join(", ")).into_response(),
-        Err(why @ NotResumed::NotHeld(_)) => {
+        Err(why @ NotResumed::NotHeld { .. }) => {
             (StatusCode::CONFLICT, format!("{why}\n")).into_response()
         }
         Err(why) => (StatusCode::NOT_FOUND, format!("{why}\n")).into_response(),

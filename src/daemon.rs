@@ -4,12 +4,12 @@
 //! publisher; queries are answered by the transports' own threads, which only ever read what is
 //! published.
 
+mod changes;
 mod descriptors;
 mod first_round;
 mod health;
 mod reload;
 mod retired;
-mod say;
 mod units;
 mod watch;
 mod work;
@@ -31,6 +31,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::allocator;
 use crate::answer::{Exchange, Query, Response, Worker, failed, respond, respond_all};
+use crate::changes::Change;
 use crate::clock::Clock;
 use crate::commit::End;
 use crate::config::{TcpLimits, UdpOptions};
@@ -40,17 +41,17 @@ use crate::diag::render_text;
 use crate::loader::{self, Built};
 use crate::model::{Moment, WallTime};
 use crate::probe::{Job, Observed, ProbeLimit, Prober, Scheduler};
-use crate::publisher::{Change, Effect, Event, Publisher};
+use crate::publisher::{Effect, Event, OverrideEvent, ProbeEvent, Publisher};
 use crate::server::{self, BindError, Engine, Server, notify};
 use crate::state::{self, StateWriter};
 
+use changes::ChangeLog;
 use descriptors::Shares;
 use first_round::Beside;
 use health::{next, state_writer};
 
 use reload::{Asked, Copies, Files, Look, Reload, finished, looked};
 use retired::Retired;
-use say::say;
 use units::{Asking, Directory};
 
 /// How often the location databases are looked at for a change.
@@ -253,6 +254,8 @@ async fn serve(
     notify::status("starting: no query is answered before the first round of probes has ended");
 
     let clock = Clock;
+    let changes = ChangeLog::start(hooks.published)
+        .map_err(|error| Failure::System("start a thread", error))?;
     let wall = Arc::new(AtomicI64::new(clock.wall().to_nanos()));
     let limit = shares.probes;
     let prober = Arc::new(Prober::new(clock).with_exec_processes(server_spec.exec_processes));
@@ -272,9 +275,10 @@ async fn serve(
     found
         .events()
         .into_iter()
-        .for_each(|event| say(&publisher.handle(event, clock.now()), clock.wall()));
+        .for_each(|event| changes.send_effects(publisher.handle(event, clock.now()), clock.wall()));
     first_round::say_unrouted(&dataset);
-    let beside = first_round::first_round(&prober, limit, &mut publisher, &jobs, &unknown).await;
+    let beside =
+        first_round::first_round(&prober, limit, &mut publisher, &changes, &jobs, &unknown).await;
     let listeners = server::bind(&listen, workers, server_spec.udp).map_err(Failure::Bind)?;
     listeners.say_early();
     publisher.count_for(listeners.threads());
@@ -331,10 +335,8 @@ async fn serve(
     };
     // From here on the loop takes up what is to be kept.
     publisher.keep_history(writer.is_some());
-    say(
-        &publisher.keep_overrides(directory.is_taken_up()),
-        clock.wall(),
-    );
+    let given_up = publisher.keep_overrides(directory.is_taken_up());
+    changes.send_effects(given_up, clock.wall());
     let mut daemon = Daemon {
         config,
         clock,
@@ -355,7 +357,7 @@ async fn serve(
         limit,
         scheduler,
         server,
-        observer: hooks.published,
+        changes,
         reloader: hooks.reloaded,
         files,
         ready: None,
@@ -406,7 +408,8 @@ struct Daemon {
     limit: ProbeLimit,
     scheduler: Scheduler,
     server: Server,
-    observer: Option<Observer>,
+    /// Renders changes for the log, and tells the observer of publications.
+    changes: ChangeLog,
     reloader: Option<Reloader>,
     /// What is served was read from these.
     files: Files,
@@ -503,6 +506,7 @@ impl Daemon {
             );
         }
         self.directory.leave(None);
+        tokio::task::block_in_place(|| self.changes.finish(LAST_WRITE));
         tracing::info!("stopped");
     }
 
@@ -510,7 +514,7 @@ impl Daemon {
         self.clock.now()
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: impl Into<Event>) {
         let now = self.turn();
         let effects = self.publisher.handle(event, now);
         self.take(effects);
@@ -545,11 +549,10 @@ impl Daemon {
             );
         }
         let wall = self.clock.wall();
-        say(&effects, wall);
         let mut changes = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Say(change) => changes.push(change),
+                Effect::Changed(change) => changes.push(change),
                 Effect::Publish(_) => {}
                 Effect::Commit(commit) => {
                     if let Some(writer) = &self.writer {
@@ -567,9 +570,7 @@ impl Daemon {
                 }
             }
         }
-        if let (Some(observer), Some(snapshot)) = (&mut self.observer, snapshot) {
-            observer(&snapshot, &changes);
-        }
+        self.changes.send(changes, snapshot.as_ref(), wall);
         self.free_retired();
     }
 
@@ -623,7 +624,7 @@ impl Daemon {
             } => {
                 let target = self.publisher.push_target(&check, &target);
                 if let Some(target) = target {
-                    self.handle(Event::Report { target, report });
+                    self.handle(ProbeEvent::Report { target, report });
                 }
                 let _ = reply.send(target.is_some());
             }
@@ -648,17 +649,17 @@ impl Daemon {
                 ));
             }
             Request::Override { asked, reply } => {
-                self.request(reply, |request| Event::Override { request, asked })
+                self.request(reply, |request| OverrideEvent::Request { request, asked })
             }
             Request::Release { what, force, reply } => {
-                self.request(reply, |request| Event::Release {
+                self.request(reply, |request| OverrideEvent::Release {
                     request,
                     what,
                     force,
                 })
             }
             Request::AcceptLoss(reply) => {
-                self.request(reply, |request| Event::AcceptLoss { request })
+                self.request(reply, |request| OverrideEvent::AcceptLoss { request })
             }
             Request::BeginUnits { name, epoch, reply } => self.begin_units(&name, epoch, reply),
         }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::config::{Config, ZoneSpec};
 use crate::dns::{Name, RrType};
 use crate::geo::{GeoMap, Locations};
-use crate::metrics::Tally;
+use crate::metrics::PoolCounters;
 use crate::model::{MapId, MapSpec, RegionId, Route, ServiceId, Unit};
 use crate::steer::Plan;
 use crate::zone::{Lookup, NameTable, ZoneInput};
@@ -172,7 +172,7 @@ pub struct Snapshot {
     /// By [`ServiceId`].
     pub plans: Vec<Arc<Plan>>,
     /// By worker: where it counts the answers of each pool, by the numbers in the plans.
-    pub tallies: Arc<[Tally]>,
+    pub pool_counters: Arc<[PoolCounters]>,
 }
 
 impl Snapshot {
@@ -180,9 +180,9 @@ impl Snapshot {
     pub fn answers_of(&self, service: ServiceId) -> impl Iterator<Item = (Option<RegionId>, u64)> {
         let plan = &self.plans[service.index()];
         let sum = |counter| {
-            self.tallies
+            self.pool_counters
                 .iter()
-                .map(|tally| tally.get(counter))
+                .map(|counters| counters.get(counter))
                 .fold(0, u64::wrapping_add)
         };
         let pools = plan

@@ -4,6 +4,8 @@
 #[deny(clippy::disallowed_methods)]
 pub mod answer;
 #[deny(clippy::disallowed_methods)]
+pub mod changes;
+#[deny(clippy::disallowed_methods)]
 pub mod commit;
 #[deny(clippy::disallowed_methods)]
 pub mod config;
@@ -22,7 +24,11 @@ pub mod metrics;
 #[deny(clippy::disallowed_methods)]
 pub mod model;
 #[deny(clippy::disallowed_methods)]
+pub mod overrides;
+#[deny(clippy::disallowed_methods)]
 pub mod prefetch;
+#[deny(clippy::disallowed_methods)]
+pub mod recovery;
 #[deny(clippy::disallowed_methods)]
 pub mod simulate;
 #[deny(clippy::disallowed_methods)]

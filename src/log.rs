@@ -96,6 +96,11 @@ pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
+/// Counts changes that were dropped before they became lines, with the lines that are dropped.
+pub fn count_dropped(changes: usize) {
+    DROPPED.fetch_add(changes as u64, Ordering::Relaxed);
+}
+
 /// Waits until what was logged so far is out, but not longer than `patience`.
 pub fn flush(patience: Duration) {
     let Some(queue) = QUEUE.get() else { return };

@@ -5,11 +5,11 @@
 //! long as counters of different writers lie on different lines: groups of them are declared with
 //! `#[repr(align(128))]` (two 64-byte lines, since processors fetch lines in pairs).
 
-mod tally;
+mod pools;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use tally::{Tally, UNCOUNTED};
+pub use pools::{PoolCounters, UNCOUNTED};
 
 /// A count that one thread writes and any thread reads.
 ///

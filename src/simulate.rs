@@ -27,7 +27,7 @@ use crate::health::State;
 use crate::model::{
     Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, Takeover, WallTime, regions_named,
 };
-use crate::steer::{Drain, Holding, Plan, Standing, successor};
+use crate::steer::{Drain, Holding, Plan, PoolConditions, successor};
 
 pub use change::{Change, Movement, Names, ServiceChange};
 pub use clients::{Population, Sampled, read_clients};
@@ -51,7 +51,7 @@ pub fn what_if(dataset: &Arc<Dataset>, down: &Part, drained: &[RegionId]) -> Sna
     Snapshot {
         dataset: dataset.clone(),
         plans,
-        tallies: Arc::default(),
+        pool_counters: Arc::default(),
     }
 }
 
@@ -71,14 +71,14 @@ fn plan_if(config: &Config, service: &Service, down: &Part, drained: &[RegionId]
         reason: String::new(),
         until: None,
     };
-    let standing = |pool: &Pool| Standing {
+    let conditions = |pool: &Pool| PoolConditions {
         drained: is_drained(pool).then(|| Arc::new(drain())),
-        ..Standing::default()
+        ..PoolConditions::default()
     };
-    let standings: Vec<Standing> = if drained.is_empty() {
+    let all: Vec<PoolConditions> = if drained.is_empty() {
         Vec::new()
     } else {
-        service.pools.iter().map(standing).collect()
+        service.pools.iter().map(conditions).collect()
     };
     let holding = service.unit.as_ref().map(|unit| {
         let is_up = |pool: &Pool| {
@@ -100,7 +100,7 @@ fn plan_if(config: &Config, service: &Service, down: &Part, drained: &[RegionId]
             },
         )
     });
-    Plan::compile_held(service, &config.regions, &state, &standings, holding)
+    Plan::compile_held(service, &config.regions, &state, &all, holding)
 }
 
 /// Part of the configuration that an operator calls `names`: regions, metros, labels as

@@ -17,7 +17,7 @@ use meridian::answer::{
 use meridian::dataset::Snapshot;
 use meridian::dns::{Name, RrType, Ttl};
 use meridian::model::Moment;
-use meridian::publisher::{Event, Publisher};
+use meridian::publisher::{Publisher, UnitEvent};
 use meridian::units::UnitRecord;
 
 struct Counting;
@@ -118,7 +118,7 @@ fn snapshot() -> Arc<Snapshot> {
     };
     let records = [("unit.gtm.example.".to_owned(), owned)].into();
     publisher.handle(
-        Event::UnitsTakenUp {
+        UnitEvent::Adopted {
             records,
             frozen: None,
         },

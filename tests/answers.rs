@@ -1007,7 +1007,7 @@ fn a_why_that_panics_costs_its_answer_and_not_the_thread() {
     let broken = Snapshot {
         dataset: good.dataset.clone(),
         plans: Vec::new(),
-        tallies: Arc::default(),
+        pool_counters: Arc::default(),
     };
     let mut worker = Worker::new(1);
     let question = Ask {

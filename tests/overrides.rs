@@ -10,8 +10,12 @@ use meridian::config::Config;
 use meridian::dataset::Snapshot;
 use meridian::health::State;
 use meridian::model::{Endpoint, Moment, Pool, WallTime, Weight};
-use meridian::publisher::{Commit, Effect, Event, OverrideRequest, Publisher, StoredOverrides};
-use meridian::steer::{Override, Overrides, Plan, Rung, Scope, Word};
+use meridian::overrides::{
+    Action, Found, Override, OverrideRequest, Overrides, PreflightInputs, Scope, Selector,
+    StoredOverrides, objections,
+};
+use meridian::publisher::{Commit, Effect, Event, OverrideEvent, ProbeEvent, Publisher};
+use meridian::steer::{Plan, Rung};
 use proptest::prelude::*;
 
 use common::Files;
@@ -66,12 +70,12 @@ fn at(seconds: u64) -> Moment {
 }
 
 /// Made at second `id`, at once in effect.
-fn said(config: &Config, id: u64, word: Word, scope: &str) -> Override {
+fn said(config: &Config, id: u64, word: Action, scope: &str) -> Override {
     let scope = Scope::find(config, scope).unwrap();
     let (by, reason) = ("anna".to_owned(), "work".to_owned());
     Override {
         id,
-        word,
+        action: word,
         scope,
         by,
         reason,
@@ -152,75 +156,79 @@ fn scopes_are_what_operators_call_them() {
         ),
         (
             "api.z.example/west",
-            "the service api.z.example. has no pool and no endpoint west",
+            "service api.z.example. has no pool and no endpoint west",
         ),
         (
             "api.z.example/192.0.2.4",
-            "the service api.z.example. has no pool and no endpoint 192.0.2.4",
+            "service api.z.example. has no pool and no endpoint 192.0.2.4",
         ),
         ("", "there is no region, metro, label, service or endpoint "),
     ] {
-        assert_eq!(Scope::find(&config, text), Err(expected.to_owned()));
+        let why = Scope::find(&config, text).unwrap_err();
+        assert_eq!(why.to_string(), expected);
     }
 }
 
 #[test]
 fn the_narrowest_scope_counts_on_each_axis_and_then_the_latest() {
     let config = config();
-    let five = Word::Weight(Weight::new(5).unwrap());
-    let cases: &[(&[(Word, &str)], &str)] = &[
+    let five = Action::Weight(Weight::new(5).unwrap());
+    let cases: &[(&[(Action, &str)], &str)] = &[
         (&[], "Up 1x2, Up 1x1, Up 1x1"),
         (
-            &[(Word::Drain, "provider:a")],
+            &[(Action::Drain, "provider:a")],
             "Standby 1x2, Up 1x1, Standby 1x1",
         ),
         (
-            &[(Word::Drain, "provider:a"), (five, "city")],
+            &[(Action::Drain, "provider:a"), (five, "city")],
             "Up 5x2, Up 1x1, Up 5x1",
         ),
         (
-            &[(five, "city"), (Word::Drain, "provider:a")],
+            &[(five, "city"), (Action::Drain, "provider:a")],
             "Up 5x2, Up 1x1, Up 5x1",
         ),
         (
-            &[(Word::Drain, "provider:a"), (five, "tier:1")],
+            &[(Action::Drain, "provider:a"), (five, "tier:1")],
             "Up 5x2, Up 1x1, Standby 1x1",
         ),
         (
-            &[(five, "tier:1"), (Word::Drain, "provider:a")],
+            &[(five, "tier:1"), (Action::Drain, "provider:a")],
             "Standby 1x2, Up 1x1, Standby 1x1",
         ),
         (
-            &[(Word::Drain, "city"), (five, "east")],
+            &[(Action::Drain, "city"), (five, "east")],
             "Up 5x2, Up 1x1, Standby 1x1",
         ),
         (
-            &[(five, "east"), (Word::Drain, "www.z.example")],
+            &[(five, "east"), (Action::Drain, "www.z.example")],
             "Standby 1x2, Standby 1x1, Standby 1x1",
         ),
         (
-            &[(Word::Drain, "www.z.example"), (five, "www.z.example/west")],
+            &[
+                (Action::Drain, "www.z.example"),
+                (five, "www.z.example/west"),
+            ],
             "Standby 1x2, Standby 1x1, Up 5x1",
         ),
-        (&[(Word::Down, "east")], "Every 1x0, Up 1x1, Up 1x1"),
+        (&[(Action::Down, "east")], "Every 1x0, Up 1x1, Up 1x1"),
         (
-            &[(Word::Down, "provider:a"), (Word::Up, "192.0.2.2")],
+            &[(Action::Down, "provider:a"), (Action::Up, "192.0.2.2")],
             "Up 1x1, Up 1x1, Every 1x0",
         ),
         (
             &[
-                (Word::Up, "192.0.2.2"),
-                (Word::Down, "www.z.example/192.0.2.2"),
+                (Action::Up, "192.0.2.2"),
+                (Action::Down, "www.z.example/192.0.2.2"),
             ],
             "Up 1x1, Up 1x1, Up 1x1",
         ),
         (
-            &[(Word::Down, "www.z.example")],
+            &[(Action::Down, "www.z.example")],
             "Every 1x0, Every 1x0, Every 1x0",
         ),
         // Each axis is judged alone.
         (
-            &[(Word::Drain, "east"), (Word::Up, "192.0.2.1")],
+            &[(Action::Drain, "east"), (Action::Up, "192.0.2.1")],
             "Standby 1x2, Up 1x1, Up 1x1",
         ),
     ];
@@ -241,7 +249,7 @@ fn the_narrowest_scope_counts_on_each_axis_and_then_the_latest() {
 #[test]
 fn the_weight_of_an_endpoint_is_its_share_of_the_pool() {
     let config = config();
-    let drained = Overrides(vec![said(&config, 1, Word::Drain, "192.0.2.1")]);
+    let drained = Overrides(vec![said(&config, 1, Action::Drain, "192.0.2.1")]);
     let service = config
         .services
         .iter()
@@ -267,7 +275,7 @@ fn what_is_announced_makes_answers_short_lived_and_holds_from_its_time_on() {
     let announced = Override {
         starts: at(60),
         until: Some(at(90)),
-        ..said(&config, 1, Word::Drain, "east")
+        ..said(&config, 1, Action::Drain, "east")
     };
     assert_eq!(
         announced.sentence(WallTime::default()),
@@ -291,7 +299,7 @@ fn what_is_announced_makes_answers_short_lived_and_holds_from_its_time_on() {
 #[test]
 fn a_drain_that_leaves_too_few_regions_is_refused() {
     let config = config();
-    let refused = |before: &[(Word, &str)], word: Word, scope: &str, down: &[&str]| {
+    let refused = |before: &[(Action, &str)], word: Action, scope: &str, down: &[&str]| {
         let list = before
             .iter()
             .zip(1..)
@@ -310,28 +318,37 @@ fn a_drain_that_leaves_too_few_regions_is_refused() {
                 .chain([said(&config, 9, word, scope)])
                 .collect(),
         );
-        before.refusals(&after, &config, &state, at(9)).join("; ")
+        let inputs = PreflightInputs {
+            config: &config,
+            state: &state,
+            stranded: &|_, _, _| Vec::new(),
+            now: at(9),
+        };
+        objections(&before, &after, &inputs).join("; ")
     };
     let left = |count: usize| {
         let regions = if count == 1 { "region" } else { "regions" };
         format!("it would leave www.z.example. {count} {regions} up, and min_regions is 2")
     };
-    assert_eq!(refused(&[], Word::Drain, "east", &[]), "");
-    assert_eq!(refused(&[], Word::Drain, "provider:a", &[]), left(1));
-    assert_eq!(refused(&[], Word::Down, "www.z.example", &[]), left(0));
+    assert_eq!(refused(&[], Action::Drain, "east", &[]), "");
+    assert_eq!(refused(&[], Action::Drain, "provider:a", &[]), left(1));
+    assert_eq!(refused(&[], Action::Down, "www.z.example", &[]), left(0));
     assert_eq!(
-        refused(&[], Word::Weight(Weight::ZERO), "city", &[]),
+        refused(&[], Action::Weight(Weight::ZERO), "city", &[]),
         left(1)
     );
     assert_eq!(
-        refused(&[(Word::Drain, "north")], Word::Drain, "east", &[]),
+        refused(&[(Action::Drain, "north")], Action::Drain, "east", &[]),
         left(1)
     );
-    assert_eq!(refused(&[], Word::Drain, "east", &["192.0.2.3"]), left(1));
+    assert_eq!(refused(&[], Action::Drain, "east", &["192.0.2.3"]), left(1));
     // What is down already loses nothing by a drain, and api may lose everything.
-    assert_eq!(refused(&[], Word::Drain, "north", &["192.0.2.3"]), "");
-    assert_eq!(refused(&[], Word::Down, "api.z.example", &[]), "");
-    assert_eq!(refused(&[(Word::Drain, "city")], Word::Up, "east", &[]), "");
+    assert_eq!(refused(&[], Action::Drain, "north", &["192.0.2.3"]), "");
+    assert_eq!(refused(&[], Action::Down, "api.z.example", &[]), "");
+    assert_eq!(
+        refused(&[(Action::Drain, "city")], Action::Up, "east", &[]),
+        ""
+    );
 }
 
 proptest! {
@@ -340,7 +357,7 @@ proptest! {
     fn broader_words_never_outdo_narrower_ones(words in prop::collection::vec((0usize..4, 0usize..6), 1..6)) {
         let config = config();
         let scopes = ["provider:a", "city", "east", "www.z.example", "www.z.example/east", "www.z.example/192.0.2.1"];
-        let word = |index| [Word::Drain, Word::Weight(Weight::new(7).unwrap()), Word::Up, Word::Down][index];
+        let word = |index| [Action::Drain, Action::Weight(Weight::new(7).unwrap()), Action::Up, Action::Down][index];
         let list: Vec<Override> = words.iter().zip(1..).map(|((w, s), id)| said(&config, id, word(*w), scopes[*s])).collect();
         let all = pools(&config, "www", &Overrides(list.clone()), at(99));
         let mut sorted = list.clone();
@@ -348,7 +365,7 @@ proptest! {
         prop_assert_eq!(&pools(&config, "www", &Overrides(sorted), at(99)), &all, "the order of the list says nothing");
         // Without what a narrower one, or a later equal one, outdoes, all is the same.
         let rank = |own: &Override| (scopes.iter().position(|s| Scope::find(&config, s).as_ref() == Ok(&own.scope)), own.id);
-        let axis = |own: &Override| matches!(own.word, Word::Drain | Word::Weight(_));
+        let axis = |own: &Override| matches!(own.action, Action::Drain | Action::Weight(_));
         let kept = |own: &&Override| !list.iter().any(|other| {
             axis(other) == axis(own) && other.scope == own.scope && rank(other) > rank(own)
         });
@@ -390,12 +407,12 @@ impl World {
             answers,
             plans,
         };
-        world.event(Event::FirstRoundEnded);
+        world.event(ProbeEvent::FirstRoundEnded);
         world
     }
 
     /// An event, and what the disk does about it.
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: impl Into<Event>) {
         self.event_without_disk(event);
         while self.end_write() {}
     }
@@ -424,17 +441,19 @@ impl World {
         true
     }
 
-    fn event_without_disk(&mut self, event: Event) {
+    fn event_without_disk(&mut self, event: impl Into<Event>) {
         for effect in self.publisher.handle(event, self.now) {
             match effect {
                 Effect::Publish(snapshot) => self.plans = snapshot,
-                Effect::Say(change) => self.said.push(change.show(WallTime::default()).to_string()),
+                Effect::Changed(change) => self
+                    .said
+                    .push(change.sentence(WallTime::default()).to_string()),
                 Effect::Answer { request, result } => {
                     self.answers.push((
                         request,
                         result.map_or_else(
                             |why| why.to_string(),
-                            |done| done.show(WallTime::default()),
+                            |done| done.message(WallTime::default()),
                         ),
                     ));
                 }
@@ -450,11 +469,20 @@ impl World {
         }
     }
 
-    fn ask(&mut self, word: Word, what: &str, change: impl FnOnce(&mut OverrideRequest)) -> String {
+    fn ask(
+        &mut self,
+        word: Action,
+        what: &str,
+        change: impl FnOnce(&mut OverrideRequest),
+    ) -> String {
+        let scope = match Scope::find(&self.publisher.dataset().config, what) {
+            Ok(scope) => scope,
+            Err(why) => return why.to_string(),
+        };
         let (by, reason) = ("anna".to_owned(), "work".to_owned());
         let mut asked = OverrideRequest {
-            word,
-            what: what.to_owned(),
+            action: word,
+            scope,
             by,
             reason,
             starts_in: Duration::ZERO,
@@ -463,7 +491,7 @@ impl World {
         };
         change(&mut asked);
         self.answers.clear();
-        self.event(Event::Override { request: 7, asked });
+        self.event(OverrideEvent::Request { request: 7, asked });
         // One snapshot every 10 ms.
         self.wait(1);
         self.answer()
@@ -471,9 +499,9 @@ impl World {
 
     fn release(&mut self, what: &str) -> String {
         self.answers.clear();
-        self.event(Event::Release {
+        self.event(OverrideEvent::Release {
             request: 7,
-            what: what.to_owned(),
+            what: Selector::find(&self.publisher.dataset().config, what),
             force: false,
         });
         self.wait(1);
@@ -541,7 +569,7 @@ fn a_drain_is_kept_before_it_takes_effect_and_ends_by_time_or_by_word() {
     let mut world = World::new();
     let hour = |asked: &mut OverrideRequest| asked.lasts = Some(Duration::from_secs(3600));
     assert_eq!(
-        world.ask(Word::Drain, "east", hour),
+        world.ask(Action::Drain, "east", hour),
         "override 1: drain of region east by anna until 1970-01-01T01:16:40Z: work"
     );
     assert_eq!(world.www(), "north west");
@@ -559,19 +587,19 @@ fn a_drain_is_kept_before_it_takes_effect_and_ends_by_time_or_by_word() {
     world.said("override 1 has ended");
     assert!(world.kept.0.is_empty(), "the file forgets it too");
 
-    world.ask(Word::Drain, "provider:b", |_| {});
+    world.ask(Action::Drain, "provider:b", |_| {});
     assert_eq!(world.www(), "east west");
     assert_eq!(
         world.release("provider:b"),
-        "override 2 is taken back: drain of label provider:b by anna until it is taken back: work"
+        "override 2 is released: drain of label provider:b by anna until it is released: work"
     );
     assert_eq!(world.www(), "east north west");
     assert_eq!(
         world.release("provider:b"),
         "there is no override of provider:b"
     );
-    world.ask(Word::Drain, "north", |_| {});
-    assert!(world.release("3").starts_with("override 3 is taken back"));
+    world.ask(Action::Drain, "north", |_| {});
+    assert!(world.release("3").starts_with("override 3 is released"));
     assert!(world.publisher.overrides().0.is_empty());
 }
 
@@ -580,12 +608,12 @@ fn what_cannot_be_kept_changes_nothing() {
     let mut world = World::new();
     world.disk = Err("the disk is full".to_owned());
     assert_eq!(
-        world.ask(Word::Drain, "east", |_| {}),
+        world.ask(Action::Drain, "east", |_| {}),
         "nothing is changed, since it cannot be written: overrides.json: the disk is full"
     );
     assert_eq!(world.www(), "east north west");
     world.disk = Ok(());
-    world.ask(Word::Drain, "east", |_| {});
+    world.ask(Action::Drain, "east", |_| {});
     world.disk = Err("the disk is full".to_owned());
     assert_eq!(
         world.release("east"),
@@ -594,7 +622,7 @@ fn what_cannot_be_kept_changes_nothing() {
     assert_eq!(world.www(), "north west");
     assert!(world.publisher.keep_overrides(false).is_empty());
     assert_eq!(
-        world.ask(Word::Down, "east", |_| {}),
+        world.ask(Action::Down, "east", |_| {}),
         "there is no state directory to keep overrides in"
     );
 }
@@ -602,15 +630,15 @@ fn what_cannot_be_kept_changes_nothing() {
 #[test]
 fn a_word_takes_the_place_of_the_one_before_on_its_axis() {
     let mut world = World::new();
-    world.ask(Word::Drain, "east", |_| {});
-    world.ask(Word::Weight(Weight::new(3).unwrap()), "east", |_| {});
-    world.ask(Word::Down, "east", |_| {});
+    world.ask(Action::Drain, "east", |_| {});
+    world.ask(Action::Weight(Weight::new(3).unwrap()), "east", |_| {});
+    world.ask(Action::Down, "east", |_| {});
     let words: Vec<_> = world
         .publisher
         .overrides()
         .0
         .iter()
-        .map(|own| own.word.to_string())
+        .map(|own| own.action.to_string())
         .collect();
     assert_eq!(words, ["weight 3", "down"]);
     world.release("east");
@@ -620,17 +648,17 @@ fn a_word_takes_the_place_of_the_one_before_on_its_axis() {
 #[test]
 fn force_is_recorded_and_names_that_are_not_there_are_refused() {
     let mut world = World::new();
-    let refused = world.ask(Word::Drain, "provider:a", |_| {});
+    let refused = world.ask(Action::Drain, "provider:a", |_| {});
     assert_eq!(
         refused,
         "it would leave www.z.example. 1 region up, and min_regions is 2"
     );
     assert_eq!(world.www(), "east north west");
-    let forced = world.ask(Word::Drain, "provider:a", |asked| asked.force = true);
+    let forced = world.ask(Action::Drain, "provider:a", |asked| asked.force = true);
     assert!(forced.ends_with("work (forced)"), "{forced}");
     assert!(world.publisher.overrides().0[0].forced);
     assert_eq!(world.www(), "north");
-    let unknown = world.ask(Word::Drain, "nroth", |asked| asked.force = true);
+    let unknown = world.ask(Action::Drain, "nroth", |asked| asked.force = true);
     assert_eq!(
         unknown,
         "there is no region, metro, label, service or endpoint nroth; did you mean north?"
@@ -640,10 +668,10 @@ fn force_is_recorded_and_names_that_are_not_there_are_refused() {
 #[test]
 fn an_announced_drain_shortens_answers_first() {
     let mut world = World::new();
-    let announced = world.ask(Word::Drain, "east", |asked| {
+    let announced = world.ask(Action::Drain, "east", |asked| {
         asked.starts_in = Duration::from_secs(60)
     });
-    let sentence = "drain of region east by anna until it is taken back: work";
+    let sentence = "drain of region east by anna until it is released: work";
     assert_eq!(
         announced,
         format!("override 1 is announced and takes effect at 1970-01-01T00:17:40Z: {sentence}")
@@ -655,31 +683,29 @@ fn an_announced_drain_shortens_answers_first() {
     world.said.clear();
     world.wait(1);
     assert_eq!(world.www(), "north west");
-    world.said(&format!(
-        "override 1, announced before, is in force: {sentence}"
-    ));
+    world.said(&format!("override 1 is in force, as announced: {sentence}"));
 }
 
 #[test]
 fn overrides_outlive_the_process_and_those_that_ended_meanwhile_do_not() {
     let mut world = World::new();
-    world.ask(Word::Drain, "east", |asked| {
+    world.ask(Action::Drain, "east", |asked| {
         asked.lasts = Some(Duration::from_secs(60))
     });
-    world.ask(Word::Drain, "192.0.2.2", |_| {});
+    world.ask(Action::Drain, "192.0.2.2", |_| {});
     let kept = world.kept.clone();
     let mut world = World::new();
     world.now = at(1050);
-    world.event(Event::OverridesTakenUp {
+    world.event(OverrideEvent::Adopted(Found {
         overrides: kept.clone(),
         last: 2,
         lost: None,
-    });
+    }));
     assert_eq!(world.publisher.overrides(), &kept);
     world.event(Event::Tick);
     world.wait(10);
     assert_eq!(world.publisher.overrides().0.len(), 1);
-    world.ask(Word::Drain, "north", |_| {});
+    world.ask(Action::Drain, "north", |_| {});
     assert_eq!(
         world.publisher.overrides().0.last().unwrap().id,
         3,
@@ -687,11 +713,11 @@ fn overrides_outlive_the_process_and_those_that_ended_meanwhile_do_not() {
     );
     let mut late = World::new();
     late.now = at(2000);
-    late.event(Event::OverridesTakenUp {
+    late.event(OverrideEvent::Adopted(Found {
         overrides: kept,
         last: 2,
         lost: None,
-    });
+    }));
     assert_eq!(late.publisher.overrides().0.len(), 1);
 }
 
@@ -707,19 +733,19 @@ fn end_of(world: &World) -> u64 {
 #[test]
 fn a_start_after_the_end_of_an_override_says_that_it_is_gone() {
     let mut world = World::new();
-    let kept = said(&config(), 7, Word::Drain, "east");
+    let kept = said(&config(), 7, Action::Drain, "east");
     let over = Override {
         made: at(10),
         starts: at(10),
         until: Some(at(999)),
         ..kept
     };
-    world.event(Event::OverridesTakenUp {
+    world.event(OverrideEvent::Adopted(Found {
         overrides: Overrides(vec![over]),
         last: 0,
         lost: None,
-    });
-    world.said("override 7 ended while no server was here to say so, and is gone: drain of region east by anna until 1970-01-01T00:16:39Z");
+    }));
+    world.said("override 7 ended while no server was running: drain of region east by anna until 1970-01-01T00:16:39Z");
     assert_eq!(world.publisher.overrides().0, []);
     assert_eq!(world.kept.0, [], "the file has it no longer either");
 }
@@ -731,23 +757,23 @@ fn an_override_of_a_clock_that_was_ahead_lasts_no_longer_than_it_was_to() {
         made: at(made),
         starts: at(made),
         until: Some(at(until)),
-        ..said(&config(), 7, Word::Drain, "east")
+        ..said(&config(), 7, Action::Drain, "east")
     };
-    world.event(Event::OverridesTakenUp {
+    world.event(OverrideEvent::Adopted(Found {
         overrides: Overrides(vec![made(900_000, 900_600)]),
         last: 0,
         lost: None,
-    });
+    }));
     assert_eq!(
         end_of(&world),
         1600,
         "it is said now, as far as anyone can tell"
     );
-    world.event(Event::OverridesTakenUp {
+    world.event(OverrideEvent::Adopted(Found {
         overrides: Overrides(vec![made(900, 1300)]),
         last: 0,
         lost: None,
-    });
+    }));
     assert_eq!(end_of(&world), 1300);
 }
 
@@ -756,13 +782,13 @@ fn a_clock_that_is_set_has_the_file_written_anew() {
     let mut world = World::new();
     let kept = Overrides(vec![Override {
         until: Some(at(5000)),
-        ..said(&config(), 7, Word::Drain, "east")
+        ..said(&config(), 7, Action::Drain, "east")
     }]);
-    world.event(Event::OverridesTakenUp {
+    world.event(OverrideEvent::Adopted(Found {
         overrides: kept.clone(),
         last: 0,
         lost: None,
-    });
+    }));
     world.kept = Overrides::default();
     world.event(Event::ClockSet);
     assert_eq!(world.kept, kept, "as moments they are what they were");
@@ -771,20 +797,20 @@ fn a_clock_that_is_set_has_the_file_written_anew() {
 #[test]
 fn the_number_of_a_released_override_is_not_given_again_after_a_restart() {
     let mut world = World::new();
-    world.ask(Word::Drain, "east", |_| {});
-    world.ask(Word::Drain, "north", |asked| asked.force = true);
+    world.ask(Action::Drain, "east", |_| {});
+    world.ask(Action::Drain, "north", |asked| asked.force = true);
     world.release("2");
     let (overrides, last) = (world.kept.clone(), world.last);
     assert_eq!((overrides.0.len(), last), (1, 2));
     let mut world = World::new();
-    world.event(Event::OverridesTakenUp {
+    world.event(OverrideEvent::Adopted(Found {
         overrides,
         last,
         lost: None,
-    });
+    }));
     assert!(
         world
-            .ask(Word::Weight(Weight::ZERO), "lb.example.net.", |_| {})
+            .ask(Action::Weight(Weight::ZERO), "lb.example.net.", |_| {})
             .starts_with("override 3: ")
     );
 }
@@ -793,18 +819,18 @@ fn the_number_of_a_released_override_is_not_given_again_after_a_restart() {
 fn words_asked_for_at_once_are_judged_one_after_another() {
     let mut world = World::new();
     let ask = |world: &mut World, request, what: &str| {
-        let (what, by, reason) = (what.to_owned(), "anna".to_owned(), "work".to_owned());
+        let (by, reason) = ("anna".to_owned(), "work".to_owned());
         let starts_in = Duration::ZERO;
         let asked = OverrideRequest {
-            word: Word::Drain,
-            what,
+            action: Action::Drain,
+            scope: Scope::find(&world.publisher.dataset().config, what).unwrap(),
             by,
             reason,
             starts_in,
             lasts: None,
             force: false,
         };
-        world.event_without_disk(Event::Override { request, asked });
+        world.event_without_disk(OverrideEvent::Request { request, asked });
     };
     for (request, what) in [(1, "east"), (2, "north"), (3, "west")] {
         ask(&mut world, request, what);
@@ -842,56 +868,59 @@ fn what_is_announced_or_ends_counts_in_the_judgement_at_every_moment() {
     let seconds = Duration::from_secs;
     let at_an_hour =
         "it would leave www.z.example. 1 region up 59m 59s from now, and min_regions is 2";
-    world.ask(Word::Drain, "east", |asked| asked.starts_in = seconds(3600));
+    world.ask(Action::Drain, "east", |asked| {
+        asked.starts_in = seconds(3600)
+    });
     // One second has passed at the first, and another with each word that was judged.
-    assert_eq!(world.ask(Word::Drain, "north", |_| {}), at_an_hour);
+    assert_eq!(world.ask(Action::Drain, "north", |_| {}), at_an_hour);
     assert!(
         world
-            .ask(Word::Drain, "north", |asked| asked.lasts =
+            .ask(Action::Drain, "north", |asked| asked.lasts =
                 Some(seconds(3000)))
             .starts_with("override 2: ")
     );
     assert!(
         world
-            .ask(Word::Down, "west", |asked| asked.starts_in = seconds(5000))
+            .ask(Action::Down, "west", |asked| asked.starts_in =
+                seconds(5000))
             .contains(" from now, ")
     );
-    // A word that keeps a region in use is not to end, or be taken back, below one that counts on it.
+    // A word that keeps a region in use is not to end, or be released, below one that counts on it.
     let mut world = World::new();
-    world.ask(Word::Weight(Weight::ZERO), "provider:a", |asked| {
+    world.ask(Action::Weight(Weight::ZERO), "provider:a", |asked| {
         asked.force = true
     });
     let held = |asked: &mut OverrideRequest| asked.lasts = Some(seconds(100));
     assert!(
         world
-            .ask(Word::Weight(Weight::ONE), "www.z.example/east", held)
+            .ask(Action::Weight(Weight::ONE), "www.z.example/east", held)
             .starts_with("override 2: ")
     );
     assert!(
         world
-            .ask(Word::Weight(Weight::ONE), "www.z.example/west", held)
+            .ask(Action::Weight(Weight::ONE), "www.z.example/west", held)
             .starts_with("override 3: ")
     );
     assert!(
         world
-            .ask(Word::Drain, "north", |_| {})
+            .ask(Action::Drain, "north", |_| {})
             .contains(" from now, "),
         "when those have ended"
     );
     let while_held = |asked: &mut OverrideRequest| asked.lasts = Some(seconds(50));
     assert!(
         world
-            .ask(Word::Drain, "north", while_held)
+            .ask(Action::Drain, "north", while_held)
             .starts_with("override 4: ")
     );
     let refused = world.release("2");
     assert_eq!(
         refused,
-        "it would leave www.z.example. 1 region up, and min_regions is 2; --force takes it back all the same"
+        "it would leave www.z.example. 1 region up, and min_regions is 2; --force releases it all the same"
     );
-    world.event(Event::Release {
+    world.event(OverrideEvent::Release {
         request: 7,
-        what: "2".to_owned(),
+        what: Selector::find(&world.publisher.dataset().config, "2"),
         force: true,
     });
     assert!(world.answer().ends_with("(forced)"), "{}", world.answer());
@@ -900,21 +929,21 @@ fn what_is_announced_or_ends_counts_in_the_judgement_at_every_moment() {
 #[test]
 fn a_loss_is_accepted_before_anything_is_written_over() {
     let mut world = World::new();
-    let kept = Overrides(vec![said(&config(), 4, Word::Drain, "east")]);
+    let kept = Overrides(vec![said(&config(), 4, Action::Drain, "east")]);
     let lost = "the file is damaged".to_owned();
-    world.event(Event::OverridesTakenUp {
+    world.event(OverrideEvent::Adopted(Found {
         overrides: kept.clone(),
         last: 9,
         lost: Some(lost.clone()),
-    });
+    }));
     world.wait(1);
     assert_eq!(
         (world.www().as_str(), world.publisher.overrides_lost()),
         ("north west", Some(lost.as_str()))
     );
-    let comes_first = "the file is damaged; `meridian overrides --accept-loss` comes first";
+    let comes_first = "the file is damaged; run `meridian overrides --accept-loss` first";
     assert_eq!(
-        world.ask(Word::Drain, "lb.example.net.", |_| {}),
+        world.ask(Action::Drain, "lb.example.net.", |_| {}),
         comes_first
     );
     assert_eq!(world.release("east"), comes_first);
@@ -922,39 +951,39 @@ fn a_loss_is_accepted_before_anything_is_written_over() {
     assert!(world.kept.0.is_empty(), "nothing is written");
     world.answers.clear();
     world.disk = Err("the disk is full".to_owned());
-    world.event(Event::AcceptLoss { request: 7 });
+    world.event(OverrideEvent::AcceptLoss { request: 7 });
     assert!(
         world.answer().contains("the disk is full") && world.publisher.overrides_lost().is_some()
     );
     world.disk = Ok(());
     world.answers.clear();
-    world.event(Event::AcceptLoss { request: 7 });
+    world.event(OverrideEvent::AcceptLoss { request: 7 });
     assert_eq!(
         world.answer(),
-        "the loss of overrides is accepted: 1 override is kept from now on"
+        "override loss accepted: 1 override left, in force or announced"
     );
     assert_eq!(
         (&world.kept, world.last, world.publisher.overrides_lost()),
         (&kept, 9, None)
     );
     world.answers.clear();
-    world.event(Event::AcceptLoss { request: 7 });
+    world.event(OverrideEvent::AcceptLoss { request: 7 });
     assert_eq!(
         world.answer(),
-        "no overrides are lost: there is nothing to accept"
+        "no overrides are lost, so there is nothing to accept"
     );
 }
 
 #[test]
 fn a_state_directory_without_overrides_takes_those_of_the_process() {
     let mut world = World::new();
-    world.ask(Word::Drain, "east", |_| {});
+    world.ask(Action::Drain, "east", |_| {});
     let kept = std::mem::take(&mut world.kept);
-    world.event(Event::OverridesTakenUp {
+    world.event(OverrideEvent::Adopted(Found {
         overrides: Overrides::default(),
         last: 0,
         lost: None,
-    });
+    }));
     assert_eq!((world.www().as_str(), &world.kept), ("north west", &kept));
 }
 
@@ -1008,18 +1037,19 @@ proptest! {
     fn accepted_words_never_leave_too_few_regions(acts in prop::collection::vec(act(), 1..40)) {
         let (config, mut world) = (config(), World::new());
         let words =
-            [Word::Drain, Word::Down, Word::Up, Word::Weight(Weight::ZERO), Word::Weight(Weight::new(5).unwrap())];
+            [Action::Drain, Action::Down, Action::Up, Action::Weight(Weight::ZERO), Action::Weight(Weight::new(5).unwrap())];
         for act in acts {
             match act {
                 Act::Ask { word, scope, starts_in, lasts } => {
-                    let (what, by, reason) = (SCOPES[scope].to_owned(), "anna".to_owned(), "work".to_owned());
+                    let scope = Scope::find(&config, SCOPES[scope]).unwrap();
+                    let (by, reason) = ("anna".to_owned(), "work".to_owned());
                     let (starts_in, lasts) = (Duration::from_secs(starts_in), lasts.map(Duration::from_secs));
-                    let asked = OverrideRequest { word: words[word], what, by, reason, starts_in, lasts, force: false };
-                    world.event_without_disk(Event::Override { request: 7, asked });
+                    let asked = OverrideRequest { action: words[word], scope, by, reason, starts_in, lasts, force: false };
+                    world.event_without_disk(OverrideEvent::Request { request: 7, asked });
                 }
                 Act::Release { scope } => {
-                    let what = SCOPES[scope].to_owned();
-                    world.event_without_disk(Event::Release { request: 7, what, force: false });
+                    let what = Selector::find(&config, SCOPES[scope]);
+                    world.event_without_disk(OverrideEvent::Release { request: 7, what, force: false });
                 }
                 Act::Disk { full } => {
                     world.disk = if full { Err("the disk is full".to_owned()) } else { Ok(()) };

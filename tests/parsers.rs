@@ -90,11 +90,12 @@ targets! {
 fn the_seeds_of_histories_are_what_a_server_keeps() {
     use meridian::health::{FailReason, Outcome, Seen};
     use meridian::model::{Moment, TargetId};
-    use meridian::publisher::{Event, Publisher};
+    use meridian::publisher::{Event, ProbeEvent, Publisher};
+    use meridian::recovery::resolve;
 
     let dataset = common::dataset(&common::checked());
     let mut publisher = Publisher::new(dataset.clone());
-    publisher.handle(Event::FirstRoundEnded, Moment::default());
+    publisher.handle(ProbeEvent::FirstRoundEnded, Moment::default());
     let mut seeds = Vec::new();
     for second in 0..120 {
         let now = Moment(Duration::from_secs(second));
@@ -107,7 +108,7 @@ fn the_seeds_of_histories_are_what_a_server_keeps() {
             };
             let outcome = Outcome::new(now, seen);
             publisher.handle(
-                Event::Outcome {
+                ProbeEvent::Outcome {
                     generation: 0,
                     target: TargetId::from_index(target),
                     outcome,
@@ -121,7 +122,9 @@ fn the_seeds_of_histories_are_what_a_server_keeps() {
                 &history,
                 std::time::UNIX_EPOCH + Duration::from_secs(1_799_999_990),
             ));
-            for (service, region) in publisher.held("www.gtm.example", None).unwrap_or_default() {
+            let (service, _) =
+                resolve(&publisher.dataset().config, "www.gtm.example", None).unwrap();
+            for region in publisher.held(service, None).unwrap_or_default() {
                 publisher.handle(Event::Resume { service, region }, now);
             }
         }

@@ -11,7 +11,7 @@ use meridian::dataset::Dataset;
 use meridian::dns::Name;
 use meridian::health::{FailReason, Outcome, Phase, Phases, Report, Seen};
 use meridian::model::{Moment, Target, TargetId, WallTime};
-use meridian::publisher::{Commit, Effect, Event, Publisher};
+use meridian::publisher::{Commit, Effect, Event, ProbeEvent, Publisher, UnitEvent};
 
 /// `www` in Dublin, which reports itself, in Ashburn, which is probed, and in Tokyo, always up.
 const ZONE: &str = r#"
@@ -64,14 +64,15 @@ impl World {
 
     fn started() -> World {
         let mut world = World::new(Publisher::new(dataset()), 0);
-        world.event(Event::FirstRoundEnded);
+        world.event(ProbeEvent::FirstRoundEnded);
         world
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: impl Into<Event>) {
         for effect in self.publisher.handle(event, at(self.now)) {
-            if let Effect::Say(change) = effect {
-                self.said.push(change.show(WallTime::default()).to_string());
+            if let Effect::Changed(change) = effect {
+                self.said
+                    .push(change.sentence(WallTime::default()).to_string());
             }
         }
     }
@@ -100,7 +101,7 @@ impl World {
             load: None,
             note: String::new(),
         };
-        self.event(Event::Report { target, report });
+        self.event(ProbeEvent::Report { target, report });
     }
 
     fn probed(&mut self, seen: Seen) {
@@ -112,7 +113,7 @@ impl World {
             .unwrap();
         let outcome = Outcome::new(at(self.now), seen);
         let generation = self.publisher.generation();
-        self.event(Event::Outcome {
+        self.event(ProbeEvent::Outcome {
             generation,
             target: TargetId::from_index(index),
             outcome,
@@ -193,7 +194,7 @@ fn a_restart_keeps_what_was_known_until_the_first_expires_runs_out() {
             .unwrap();
         assert!(!unknown.contains(&dublin), "what was reported is known");
         let mut after = World::new(publisher, 100);
-        after.event(Event::FirstRoundEnded);
+        after.event(ProbeEvent::FirstRoundEnded);
         after.run_until(109);
         assert_eq!(after.answer(), if well { DUBLIN } else { ASHBURN });
         after.report(true);
@@ -312,7 +313,7 @@ fn a_probe_that_a_stall_kept_from_its_timer_is_not_judged_and_a_second_one_is() 
         };
         let generation = world.publisher.generation();
         let target = TargetId::from_index(index);
-        world.event(Event::Outcome {
+        world.event(ProbeEvent::Outcome {
             generation,
             target,
             outcome,
@@ -353,13 +354,13 @@ fn no_unit_is_taken_over_before_its_owner_was_seen_after_a_stall() {
     let owned = r#"{"format":1,"meridian":"0","units":{"orders.gtm.example.":{"state":"owned","owner":"dublin","epoch":1,"ttl":20}}}"#;
     let records = meridian::state::decode_units(owned.as_bytes()).unwrap();
     publisher.handle(
-        Event::UnitsTakenUp {
+        UnitEvent::Adopted {
             records,
             frozen: None,
         },
         at(0),
     );
-    publisher.handle(Event::FirstRoundEnded, at(0));
+    publisher.handle(ProbeEvent::FirstRoundEnded, at(0));
     publisher.keep_history(true);
     publisher.handle(Event::Tick, at(1));
     let report = |publisher: &mut Publisher, address: &str, pass: bool, now: Moment| {
@@ -367,7 +368,7 @@ fn no_unit_is_taken_over_before_its_owner_was_seen_after_a_stall() {
             .push_target("own", &Target::Address(address.parse().unwrap()))
             .unwrap();
         let effects = publisher.handle(
-            Event::Report {
+            ProbeEvent::Report {
                 target,
                 report: Report {
                     pass,

@@ -11,7 +11,7 @@ use meridian::dns::Name;
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Seen};
 use meridian::model::{Moment, TargetId, WallTime};
-use meridian::publisher::{Effect, Event, Publisher, new_targets};
+use meridian::publisher::{Effect, Event, ProbeEvent, Publisher, new_targets};
 
 /// A service with one endpoint in each of two regions.
 fn dataset(dublin: &str, ashburn: &str) -> Arc<Dataset> {
@@ -81,7 +81,7 @@ fn answer(snapshot: &Snapshot) -> String {
 fn a_down_endpoint_stays_down_and_a_new_one_is_probed_before_it_is_handed_out() {
     let old = dataset("192.0.2.10", "192.0.2.20");
     let mut publisher = Publisher::new(old.clone());
-    publisher.handle(Event::FirstRoundEnded, at(0));
+    publisher.handle(ProbeEvent::FirstRoundEnded, at(0));
     let generation = publisher.generation();
     let pass = |now| Outcome {
         seen: Seen::Pass,
@@ -91,7 +91,7 @@ fn a_down_endpoint_stays_down_and_a_new_one_is_probed_before_it_is_handed_out() 
         let others = [target(&old, "192.0.2.20"), target(&old, "192.0.2.30")];
         for other in others {
             publisher.handle(
-                Event::Outcome {
+                ProbeEvent::Outcome {
                     generation,
                     target: other,
                     outcome: pass(at(second)),
@@ -101,7 +101,7 @@ fn a_down_endpoint_stays_down_and_a_new_one_is_probed_before_it_is_handed_out() 
         }
         let dead = target(&old, "192.0.2.10");
         publisher.handle(
-            Event::Outcome {
+            ProbeEvent::Outcome {
                 generation,
                 target: dead,
                 outcome: failure(at(second)),
@@ -127,7 +127,7 @@ fn a_down_endpoint_stays_down_and_a_new_one_is_probed_before_it_is_handed_out() 
     assert_eq!(answer(&snapshot), "192.0.2.30");
 
     // An outcome of a probe from before the reload means some other target now, and is ignored.
-    let stale = Event::Outcome {
+    let stale = ProbeEvent::Outcome {
         generation,
         target: target(&new, "192.0.2.30"),
         outcome: failure(at(5)),
@@ -139,7 +139,7 @@ fn a_down_endpoint_stays_down_and_a_new_one_is_probed_before_it_is_handed_out() 
 fn the_same_files_change_nothing() {
     let old = dataset("192.0.2.10", "192.0.2.20");
     let mut publisher = Publisher::new(old.clone());
-    publisher.handle(Event::FirstRoundEnded, at(0));
+    publisher.handle(ProbeEvent::FirstRoundEnded, at(0));
     let before = publisher.snapshot();
     let again = dataset("192.0.2.10", "192.0.2.20");
     assert!(new_targets(&old, &again).is_empty());

@@ -54,13 +54,14 @@ use meridian::dns::{Name, Prefix};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{FailReason, Outcome, Report, Seen};
 use meridian::model::{Moment, ProbeTarget, Target, TargetId, WallTime};
+use meridian::overrides::{Action, Found, OverrideRequest, Scope, Selector, StoredOverrides};
 use meridian::publisher::{
-    Commit, Effect, Event, OverrideRequest, Publisher, StoredOverrides, new_targets,
+    Commit, Effect, Event, OverrideEvent, ProbeEvent, Publisher, UnitEvent, new_targets,
 };
+use meridian::recovery::resolve;
 use meridian::state::{
     Unusable, decode, decode_overrides, decode_units, encode, encode_overrides, encode_units,
 };
-use meridian::steer::Word;
 use meridian::units::{
     NotFound, UnitRecord, UnitRecords, begin_units, find_region, find_unit, find_units,
 };
@@ -236,7 +237,7 @@ impl World {
                 }
                 self.answering = true;
                 (0..self.due.len()).for_each(|target| self.decide(target));
-                self.event(Event::FirstRoundEnded);
+                self.event(ProbeEvent::FirstRoundEnded);
             }
             ("restart", after) => {
                 if let Some(history) = self.publisher.history(Moment(self.now)) {
@@ -256,12 +257,14 @@ impl World {
             ("resume", what) => return self.resume(what),
             ("drain", what) => return self.drain(what),
             ("release", what) => {
+                let dataset = self.publisher.dataset().clone();
                 return self.operator(what, |what| {
-                    Ok(Event::Release {
+                    Ok(OverrideEvent::Release {
                         request: 1,
-                        what: what.to_owned(),
+                        what: Selector::find(&dataset.config, what),
                         force: false,
-                    })
+                    }
+                    .into())
                 });
             }
             ("unit", what) => return self.unit(what),
@@ -403,15 +406,17 @@ impl World {
         let (service, region) = what
             .split_once(' ')
             .map_or((what, None), |(service, region)| (service, Some(region)));
-        let said = match self.publisher.held(service, region) {
+        let dataset = self.publisher.dataset().clone();
+        let held = resolve(&dataset.config, service, region).and_then(|(service, region)| {
+            let held = self.publisher.held(service, region)?;
+            Ok((service, held))
+        });
+        let said = match held {
             Err(why) => why.to_string(),
-            Ok(held) => {
-                held.iter().for_each(|(service, region)| {
-                    self.event(Event::Resume {
-                        service: *service,
-                        region: *region,
-                    })
-                });
+            Ok((service, held)) => {
+                for region in held {
+                    self.event(Event::Resume { service, region });
+                }
                 "resumed".to_owned()
             }
         };
@@ -466,7 +471,7 @@ impl World {
             load: None,
             note: String::new(),
         };
-        self.event(Event::Report { target, report });
+        self.event(ProbeEvent::Report { target, report });
         Ok(())
     }
 
@@ -478,7 +483,7 @@ impl World {
         let outcome = self.outcome(target);
         let passed = outcome.passed();
         let generation = self.publisher.generation();
-        self.event(Event::Outcome {
+        self.event(ProbeEvent::Outcome {
             generation,
             target: TargetId::from_index(target),
             outcome,
@@ -497,7 +502,7 @@ impl World {
         Outcome::new(Moment(self.now), seen)
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: impl Into<Event>) {
         let effects = self.publisher.handle(event, Moment(self.now));
         self.take(effects);
     }
@@ -506,7 +511,9 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Publish(snapshot) => self.snapshot = snapshot,
-                Effect::Say(change) => self.said.push(change.show(WallTime::default()).to_string()),
+                Effect::Changed(change) => self
+                    .said
+                    .push(change.sentence(WallTime::default()).to_string()),
                 Effect::Commit(Commit::History(write)) => {
                     for put in &write.puts {
                         self.kept = Some(encode(&put.value, self.wall()));
@@ -539,17 +546,16 @@ impl World {
                     self.event(Event::Committed(write.end(outcome)));
                 }
                 Effect::Answer { result, .. } => {
-                    self.answered =
-                        Some(result.map_or_else(
-                            |why| why.to_string(),
-                            |done| done.show(WallTime::default()),
-                        ));
+                    self.answered = Some(result.map_or_else(
+                        |why| why.to_string(),
+                        |done| done.message(WallTime::default()),
+                    ));
                 }
             }
         }
         // No thread lags here.
         if self.answering && self.publisher.awaits_in_force() {
-            self.event(Event::InForce {
+            self.event(UnitEvent::SeenByAll {
                 publication: self.publisher.publication(),
             });
         }
@@ -570,12 +576,12 @@ impl World {
         let nothing = self.publisher.keep_overrides(true);
         self.take(nothing);
         let (overrides, last) = overrides.unwrap_or_default();
-        self.event(Event::OverridesTakenUp {
+        self.event(OverrideEvent::Adopted(Found {
             overrides,
             last,
             lost: None,
-        });
-        self.event(Event::UnitsTakenUp {
+        }));
+        self.event(UnitEvent::Adopted {
             records,
             frozen: None,
         });
@@ -603,22 +609,21 @@ impl World {
     }
 
     fn drain(&mut self, what: &str) -> Result<(), String> {
+        let dataset = self.publisher.dataset().clone();
         self.operator(what, |what| {
             let (what, lasts) = what
                 .split_once(" for ")
                 .map_or((what, None), |(what, lasts)| (what, Some(lasts)));
-            let (word, by, reason) = (Word::Drain, "an operator".to_owned(), "a drill".to_owned());
-            let (what, lasts) = (what.to_owned(), lasts.map(parse).transpose()?);
             let asked = OverrideRequest {
-                word,
-                what,
-                by,
-                reason,
+                action: Action::Drain,
+                scope: Scope::find(&dataset.config, what).map_err(|why| why.to_string())?,
+                by: "an operator".to_owned(),
+                reason: "a drill".to_owned(),
                 starts_in: Duration::ZERO,
-                lasts,
+                lasts: lasts.map(parse).transpose()?,
                 force: false,
             };
-            Ok(Event::Override { request: 1, asked })
+            Ok(OverrideEvent::Request { request: 1, asked }.into())
         })
     }
 
@@ -647,8 +652,8 @@ impl World {
         if said == expected { Ok(()) } else { Err(said) }
     }
 
-    fn move_of(&self, unit: &str, region: &str, force: bool) -> Result<Event, NotFound> {
-        Ok(Event::MoveUnit {
+    fn move_of(&self, unit: &str, region: &str, force: bool) -> Result<UnitEvent, NotFound> {
+        Ok(UnitEvent::Move {
             request: 1,
             unit: find_unit(&self.dataset.config, unit)?,
             region: find_region(&self.dataset.config, region)?,
@@ -656,8 +661,8 @@ impl World {
         })
     }
 
-    fn begin_of(&self, name: &str, epoch: u64) -> Result<Event, NotFound> {
-        Ok(Event::BeginUnits {
+    fn begin_of(&self, name: &str, epoch: u64) -> Result<UnitEvent, NotFound> {
+        Ok(UnitEvent::Begin {
             request: 1,
             units: find_units(&self.dataset.config, name)?,
             epoch,

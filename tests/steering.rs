@@ -18,7 +18,7 @@ use meridian::model::{
     Endpoint, Family, FamilyRule, Part, Pool, RegionId, Route, Service, Share, Target, WallTime,
 };
 use meridian::simulate::what_if;
-use meridian::steer::{Drain, Holder, Holding, Plan, Rung, Standing};
+use meridian::steer::{Drain, Holder, Holding, Plan, PoolConditions, Rung};
 use proptest::prelude::*;
 
 use common::Files;
@@ -32,7 +32,7 @@ struct World {
     plain: bool,
     /// By service, pool and endpoint.
     states: Vec<Vec<Vec<State>>>,
-    standings: Vec<Vec<Standing>>,
+    standings: Vec<Vec<PoolConditions>>,
     holdings: Vec<Option<Holding>>,
 }
 
@@ -230,10 +230,10 @@ fn world(seed: u64, names: bool) -> World {
         reason: "tests".into(),
         until: None,
     });
-    let mut standing = |_: &Pool| Standing {
+    let mut standing = |_: &Pool| PoolConditions {
         drained: one_in(random, 5).then(|| drain.clone()),
         held: [one_in(random, 8); 2],
-        ..Standing::default()
+        ..PoolConditions::default()
     };
     let standings = services
         .iter()
@@ -300,7 +300,7 @@ impl World {
         Snapshot {
             dataset: self.dataset.clone(),
             plans,
-            tallies: Arc::default(),
+            pool_counters: Arc::default(),
         }
     }
 

@@ -18,9 +18,10 @@ use meridian::commit::{self, Documents, Failure, Revision};
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::health::{FailReason, Outcome, Seen};
 use meridian::model::{Moment, ServiceId, TargetId};
-use meridian::publisher::{Commit, Effect, Event, OverrideRequest, Publisher};
+use meridian::overrides::{Action, OverrideRequest, Scope, Selector};
+use meridian::publisher::{Commit, Effect, Event, OverrideEvent, ProbeEvent, Publisher, UnitEvent};
 use meridian::state::{decode_units, encode_units};
-use meridian::steer::{Holder, Word};
+use meridian::steer::Holder;
 use meridian::units::{UnitRecord, UnitRecords, begin_units, find_region, find_unit, find_units};
 use proptest::prelude::*;
 
@@ -229,7 +230,7 @@ impl World {
             .as_deref()
             .map_or_else(UnitRecords::new, |disk| decode_units(disk).unwrap());
         self.documents = Documents::adopt(records.clone());
-        self.event(Event::UnitsTakenUp {
+        self.event(UnitEvent::Adopted {
             records,
             frozen: None,
         });
@@ -238,7 +239,7 @@ impl World {
             self.take(effects);
         } else {
             (0..self.dataset.config.targets.len()).for_each(|target| self.probe(target));
-            self.event(Event::FirstRoundEnded);
+            self.event(ProbeEvent::FirstRoundEnded);
         }
         self.newest = (self.publisher.publication(), self.publisher.snapshot());
         self.workers = vec![self.newest.clone(); WORKERS];
@@ -269,7 +270,7 @@ impl World {
                 Seen::Pass
             };
             let outcome = Outcome::new(self.now, seen);
-            self.event(Event::Outcome {
+            self.event(ProbeEvent::Outcome {
                 generation,
                 target: TargetId::from_index(target),
                 outcome,
@@ -277,7 +278,7 @@ impl World {
         }
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: impl Into<Event>) {
         let effects = self.publisher.handle(event, self.now);
         self.take(effects);
     }
@@ -294,7 +295,8 @@ impl World {
                     let end = write.end(commit::Outcome::Committed(Revision(write.id)));
                     self.event(Event::Committed(end));
                 }
-                Effect::Commit(Commit::History(_)) | Effect::Say(_) | Effect::Answer { .. } => {}
+                Effect::Commit(Commit::History(_)) | Effect::Changed(_) | Effect::Answer { .. } => {
+                }
             }
         }
     }
@@ -372,7 +374,7 @@ impl World {
                 let Ok(region) = find_region(config, REGIONS[region]) else {
                     return;
                 };
-                self.event(Event::MoveUnit {
+                self.event(UnitEvent::Move {
                     request,
                     unit,
                     region,
@@ -380,26 +382,20 @@ impl World {
                 });
             }
             Step::Drain { region, on: true } => {
-                let (what, by, reason) = (
-                    REGIONS[region].to_owned(),
-                    "me".to_owned(),
-                    "tests".to_owned(),
-                );
-                let starts_in = Duration::ZERO;
                 let asked = OverrideRequest {
-                    word: Word::Drain,
-                    what,
-                    by,
-                    reason,
-                    starts_in,
+                    action: Action::Drain,
+                    scope: Scope::Region(REGIONS[region].to_owned()),
+                    by: "me".to_owned(),
+                    reason: "tests".to_owned(),
+                    starts_in: Duration::ZERO,
                     lasts: None,
                     force: true,
                 };
-                self.event(Event::Override { request, asked });
+                self.event(OverrideEvent::Request { request, asked });
             }
-            Step::Drain { region, on: false } => self.event(Event::Release {
+            Step::Drain { region, on: false } => self.event(OverrideEvent::Release {
                 request,
-                what: REGIONS[region].to_owned(),
+                what: Selector::find(&self.publisher.dataset().config, REGIONS[region]),
                 force: true,
             }),
             Step::Init => {
@@ -411,7 +407,7 @@ impl World {
                     .unwrap_or(0)
                     + 1;
                 let units = find_units(&self.dataset.config, "orders.gtm.example").unwrap();
-                self.event(Event::BeginUnits {
+                self.event(UnitEvent::Begin {
                     request,
                     units,
                     epoch,
@@ -426,7 +422,7 @@ impl World {
                     .map(|(publication, _)| *publication)
                     .min()
                     .unwrap();
-                self.event(Event::InForce { publication });
+                self.event(UnitEvent::SeenByAll { publication });
             }
             Step::Reload(dataset) => {
                 self.dataset = DATASETS[dataset].clone();
@@ -459,7 +455,7 @@ impl World {
             Step::FirstRoundEnds => {
                 if self.publisher.is_first_round() {
                     (0..self.dataset.config.targets.len()).for_each(|target| self.probe(target));
-                    self.event(Event::FirstRoundEnded);
+                    self.event(ProbeEvent::FirstRoundEnded);
                 }
             }
         }

@@ -241,8 +241,8 @@ impl Answer<'_, '_> {
             return self.no_data(fenced.then_some(plan.ttl_min));
         };
         self.worker.counters.rungs[selection.rung as usize].add(1);
-        if let Some(tally) = self.snapshot.tallies.get(self.worker.number) {
-            tally.count(selection.counter);
+        if let Some(counters) = self.snapshot.pool_counters.get(self.worker.number) {
+            counters.count(selection.counter);
         }
         // "a SCOPE PREFIX-LENGTH of 0" for a client that asks not to be located (RFC 7871 §7.2.1).
         if self.request.client_subnet().is_some() {

@@ -167,10 +167,10 @@ fn prefetch_services(
         }
         plan(snapshot, query.service).fetch_pool(query.region);
     }
-    let tally = snapshot.tallies.get(worker);
+    let counters = snapshot.pool_counters.get(worker);
     for query in steered {
         let family = Family::of(group[query.index].request.qtype).unwrap_or(Family::V4);
-        plan(snapshot, query.service).fetch_answer(query.region, family, tally);
+        plan(snapshot, query.service).fetch_answer(query.region, family, counters);
     }
 }
 

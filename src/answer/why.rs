@@ -10,8 +10,8 @@ use crate::dns::{HEADER, Name, Prefix, RrType, Section};
 use crate::geo::{Location, Source};
 use crate::model::{Family, RegionId, Route, ServiceId, WallTime};
 use crate::steer::{
-    Drain, Holder, Holding, Note, Plan, PoolPlan, RAMP_STEPS, Ring, Rung, Selection, Standing,
-    Trace, Verdict, until,
+    Drain, Holder, Holding, Note, Plan, PoolConditions, PoolPlan, RAMP_STEPS, Ring, Rung,
+    Selection, Trace, Verdict, until,
 };
 use crate::zone::{Lookup, present, read_name, rrs};
 
@@ -525,10 +525,10 @@ fn describe(
     let rung = usable_rung(pool, family);
     let note = plan.note(region).cloned().unwrap_or(Note {
         weight: pool.weight,
-        standing: Standing::default(),
+        conditions: PoolConditions::default(),
     });
-    let held = rung == Some(Rung::Standby) && note.standing.held[family.index()];
-    let drained = drain(&note.standing, rung).is_some();
+    let held = rung == Some(Rung::Standby) && note.conditions.held[family.index()];
+    let drained = drain(&note.conditions, rung).is_some();
     let state = match rung {
         _ if plan
             .holding()
@@ -547,10 +547,10 @@ fn describe(
     if plan.route != Route::Unit {
         detail += &format!(", weight {}", note.weight);
     }
-    if note.standing.share != RAMP_STEPS {
-        detail += &format!(", at {} % of it", note.standing.share * 100 / RAMP_STEPS);
+    if note.conditions.share != RAMP_STEPS {
+        detail += &format!(", at {} % of it", note.conditions.share * 100 / RAMP_STEPS);
     }
-    if let Some(until) = note.standing.flapping_until {
+    if let Some(until) = note.conditions.flapping_until {
         detail += &format!(", flapping until {}", wall.show(until));
     }
     if chance > 0.0 && chance < 1.0 {
@@ -584,8 +584,8 @@ fn usable_rung(pool: &PoolPlan, family: Family) -> Option<Rung> {
 }
 
 /// The drain that decides about a pool on that rung.
-fn drain(standing: &Standing, rung: Option<Rung>) -> Option<&Drain> {
-    standing
+fn drain(conditions: &PoolConditions, rung: Option<Rung>) -> Option<&Drain> {
+    conditions
         .drained
         .as_deref()
         .filter(|_| rung.is_none_or(|rung| rung == Rung::Standby))
@@ -594,10 +594,10 @@ fn drain(standing: &Standing, rung: Option<Rung>) -> Option<&Drain> {
 /// The operators' words about a region, as [`Step::said`] has them.
 fn said(plan: &Plan, family: Family, region: RegionId, wall: WallTime) -> String {
     let mut said = String::new();
-    let (Some(pool), Some(Note { standing, .. })) = (plan.pool(region), plan.note(region)) else {
+    let (Some(pool), Some(Note { conditions, .. })) = (plan.pool(region), plan.note(region)) else {
         return said;
     };
-    if let Some(drain) = drain(standing, usable_rung(pool, family)) {
+    if let Some(drain) = drain(conditions, usable_rung(pool, family)) {
         let until = until(drain.until, wall);
         let reason = if drain.reason.is_empty() {
             String::new()
@@ -606,7 +606,7 @@ fn said(plan: &Plan, family: Family, region: RegionId, wall: WallTime) -> String
         };
         said += &format!(", {} drained by {} {until}{reason}", drain.what, drain.by);
     }
-    for word in &standing.said {
+    for word in &conditions.overrides {
         said += &format!(", {}", word.sentence(wall));
     }
     said

@@ -13,7 +13,7 @@ use crate::steer::Rung;
 pub struct Worker {
     /// Draws by weight.
     pub rng: fastrand::Rng,
-    /// Its place among the workers, by which it finds its tally in a snapshot; past the last, it has none.
+    /// Its place among the workers, by which it finds its counters in a snapshot; past the last, it has none.
     pub number: usize,
     /// A recent reading of the wall clock; `why` shows it, and nothing is decided by it.
     pub wall: WallTime,
@@ -32,7 +32,7 @@ impl Worker {
         }
     }
 
-    /// The same, with the tally of worker `number`.
+    /// The same, with the counters of worker `number`.
     pub fn numbered(seed: u64, number: usize) -> Worker {
         Worker {
             number,

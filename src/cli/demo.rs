@@ -17,11 +17,11 @@ use tokio::task::JoinHandle;
 
 use super::error::{Error, Reason};
 use crate::answer::explain;
+use crate::changes::{Change, Event};
 use crate::clock::Clock;
 use crate::daemon::{self, Hooks};
 use crate::dataset::Snapshot;
 use crate::dns::{Name, Prefix};
-use crate::publisher::Change;
 use crate::server::{BindError, Transport};
 
 /// Options of `meridian demo`.
@@ -201,10 +201,8 @@ impl Watch {
     fn report(&mut self, snapshot: &Snapshot, changes: &[Change]) {
         let seconds = self.since.elapsed().as_secs_f64();
         for change in changes {
-            if let Change::Target { .. } | Change::IsolationBegan | Change::IsolationEnded(_) =
-                change
-            {
-                print_line!("  +{seconds:.3} s  {}", change.show(Clock.wall()));
+            if let Event::Endpoint(_) | Event::Node(_) = &change.event {
+                print_line!("  +{seconds:.3} s  {}", change.sentence(Clock.wall()));
             }
         }
         for change in self.look(snapshot) {

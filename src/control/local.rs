@@ -19,10 +19,11 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 
 use super::{Answered, Control, Request, ask, catch_panics, edge, status};
+use crate::config::Config;
 use crate::model::Weight;
-use crate::publisher::{NotDone, OverrideRequest};
+use crate::overrides::{Action, NoScope, OverrideRequest, Scope, Selector};
+use crate::publisher::NotDone;
 use crate::state::SOCKET;
-use crate::steer::Word;
 use crate::units::MAX_EPOCH;
 
 /// Its name until it may be used; as long.
@@ -184,15 +185,16 @@ async fn say(
     State(control): State<Control>,
     Query(said): Query<Say>,
 ) -> Result<Response, Response> {
-    let asked = read(said).map_err(IntoResponse::into_response)?;
+    let dataset = control.published.load().dataset.clone();
+    let asked = read(said, &dataset.config).map_err(IntoResponse::into_response)?;
     Ok(answered(
         ask(&control, |reply| Request::Override { asked, reply }).await?,
     ))
 }
 
 /// Checks the parameters of a new override.
-fn read(said: Say) -> Result<OverrideRequest, BadOverride> {
-    let Some(word) = word(&said.word) else {
+fn read(said: Say, config: &Config) -> Result<OverrideRequest, BadOverride> {
+    let Some(action) = action(&said.word) else {
         return Err(BadOverride::Action(said.word));
     };
     let reason = line("the reason", &said.reason, LONGEST_REASON)?;
@@ -206,8 +208,8 @@ fn read(said: Say) -> Result<OverrideRequest, BadOverride> {
         return Err(BadOverride::TooShort);
     }
     Ok(OverrideRequest {
-        word,
-        what: said.what,
+        action,
+        scope: Scope::find(config, &said.what).map_err(BadOverride::NoScope)?,
         by,
         reason,
         starts_in: starts_in.unwrap_or_default(),
@@ -221,6 +223,8 @@ fn read(said: Say) -> Result<OverrideRequest, BadOverride> {
 enum BadOverride {
     /// The action is none of those that there are.
     Action(String),
+    /// Nothing has the name of its scope.
+    NoScope(NoScope),
     /// There is no reason.
     NoReason,
     /// The text of a parameter has a character that does not belong into one line.
@@ -241,6 +245,7 @@ impl fmt::Display for BadOverride {
                 "{text} is not an override: write drain, up, down, or weight 0 to {}",
                 Weight::MAX
             ),
+            BadOverride::NoScope(why) => write!(f, "{why}"),
             BadOverride::NoReason => {
                 f.write_str("the reason is missing: it tells other operators why")
             }
@@ -268,7 +273,11 @@ impl fmt::Display for BadOverride {
 
 impl IntoResponse for BadOverride {
     fn into_response(self) -> Response {
-        (StatusCode::BAD_REQUEST, format!("{self}\n")).into_response()
+        let status = match self {
+            BadOverride::NoScope(_) => StatusCode::NOT_FOUND,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        (status, format!("{self}\n")).into_response()
     }
 }
 
@@ -299,17 +308,17 @@ fn time(seconds: f64) -> Result<Duration, BadOverride> {
     }
 }
 
-fn word(text: &str) -> Option<Word> {
+fn action(text: &str) -> Option<Action> {
     match text {
-        "drain" => Some(Word::Drain),
-        "up" => Some(Word::Up),
-        "down" => Some(Word::Down),
+        "drain" => Some(Action::Drain),
+        "up" => Some(Action::Up),
+        "down" => Some(Action::Down),
         _ => text
             .strip_prefix("weight ")?
             .parse()
             .ok()
             .and_then(Weight::new)
-            .map(Word::Weight),
+            .map(Action::Weight),
     }
 }
 
@@ -327,6 +336,8 @@ async fn release(
     Query(what): Query<Release>,
 ) -> Result<Response, Response> {
     let Release { what, force } = what;
+    let dataset = control.published.load().dataset.clone();
+    let what = Selector::find(&dataset.config, &what);
     Ok(answered(
         ask(&control, |reply| Request::Release { what, force, reply }).await?,
     ))

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Dataset;
 use crate::health::{self, Health, Outcome, Seen};
 use crate::model::{Moment, TargetId, WallTime};
-use crate::publisher::{Done, PoolRecord, Publisher};
-use crate::steer::{Holder, Override, Phase, Return};
+use crate::overrides::Override;
+use crate::publisher::{Done, Publisher};
+use crate::recovery::{Phase, PoolRecord, PoolRecovery};
+use crate::steer::Holder;
 use crate::units::UnitView;
 
 /// The state of a moment.
@@ -58,7 +60,7 @@ impl Answered {
         let mut overrides = OverrideStatus::all(publisher, now, wall);
         overrides.retain(|own| numbers.contains(&own.number));
         Answered {
-            said: done.show(wall),
+            said: done.message(wall),
             numbers,
             overrides,
         }
@@ -181,7 +183,7 @@ impl OverrideStatus {
     pub fn all(publisher: &Publisher, now: Moment, wall: WallTime) -> Vec<OverrideStatus> {
         let status = |own: &Override| OverrideStatus {
             number: own.id,
-            word: own.word.to_string(),
+            word: own.action.to_string(),
             of: own.scope.to_string(),
             by: own.by.clone(),
             reason: own.reason.clone(),
@@ -370,7 +372,7 @@ impl PoolStatus {
     }
 
     fn new(record: PoolRecord) -> PoolStatus {
-        let word = |own: &Return<_>| match own.phase {
+        let word = |own: &PoolRecovery<_>| match own.phase {
             _ if own.down => "down",
             Phase::InUse => "in use",
             Phase::Ramping(_) => "ramping",

@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 
-use super::say::say;
+use super::changes::ChangeLog;
 use crate::dataset::Dataset;
 use crate::health::Outcome;
 use crate::model::TargetId;
 use crate::probe::{self, Job, ProbeLimit, Prober};
-use crate::publisher::{Event, Publisher, new_targets};
+use crate::publisher::{ProbeEvent, Publisher, new_targets};
 use crate::state;
 
 /// How long the first round may take.
@@ -62,6 +62,7 @@ pub(super) async fn first_round(
     prober: &Arc<Prober>,
     limit: ProbeLimit,
     publisher: &mut Publisher,
+    changes: &ChangeLog,
     jobs: &[Job],
     unknown: &[TargetId],
 ) -> Option<Beside> {
@@ -72,26 +73,23 @@ pub(super) async fn first_round(
     let generation = publisher.generation();
     for (target, outcome) in probe::first_round(prober, limit, &first, FIRST_ROUND).await {
         let effects = publisher.handle(
-            Event::Outcome {
+            ProbeEvent::Outcome {
                 generation,
                 target,
                 outcome,
             },
             prober.clock().now(),
         );
-        say(&effects, prober.clock().wall());
+        changes.send_effects(effects, prober.clock().wall());
     }
+    let now = prober.clock().now();
     if beside.is_empty() {
-        say(
-            &publisher.handle(Event::FirstRoundEnded, prober.clock().now()),
-            prober.clock().wall(),
-        );
+        let effects = publisher.handle(ProbeEvent::FirstRoundEnded, now);
+        changes.send_effects(effects, prober.clock().wall());
         return None;
     }
-    say(
-        &publisher.answer_at_once(prober.clock().now()),
-        prober.clock().wall(),
-    );
+    let effects = publisher.answer_at_once(now);
+    changes.send_effects(effects, prober.clock().wall());
     let (sender, outcomes) = mpsc::unbounded_channel();
     let prober = prober.clone();
     tokio::spawn(async move {

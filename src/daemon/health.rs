@@ -9,7 +9,8 @@ use super::first_round::Beside;
 use crate::commit::End;
 use crate::health::Outcome;
 use crate::model::TargetId;
-use crate::publisher::{Event, NotResumed};
+use crate::publisher::{Event, ProbeEvent};
+use crate::recovery::{self, NotResumed};
 use crate::state::StateWriter;
 use crate::units::UnitRecords;
 
@@ -26,7 +27,7 @@ impl Daemon {
                 outcome.seen
             );
         }
-        self.handle(Event::Outcome {
+        self.handle(ProbeEvent::Outcome {
             generation,
             target,
             outcome,
@@ -40,7 +41,7 @@ impl Daemon {
             Some((target, outcome)) => self.observe(0, target, outcome),
             None => {
                 self.beside = None;
-                self.handle(Event::FirstRoundEnded);
+                self.handle(ProbeEvent::FirstRoundEnded);
             }
         }
     }
@@ -72,17 +73,13 @@ impl Daemon {
         service: &str,
         region: Option<&str>,
     ) -> Result<Vec<String>, NotResumed> {
+        let config = self.publisher.dataset().config.clone();
+        let (service, region) = recovery::resolve(&config, service, region)?;
         let held = self.publisher.held(service, region)?;
         let mut regions = Vec::with_capacity(held.len());
-        for (service, region) in held {
+        for region in held {
             self.handle(Event::Resume { service, region });
-            regions.push(
-                self.publisher
-                    .dataset()
-                    .config
-                    .region_name(region)
-                    .to_owned(),
-            );
+            regions.push(config.region_name(region).to_owned());
         }
         Ok(regions)
     }

@@ -43,7 +43,7 @@ mod tests {
         Arc::new(Snapshot {
             dataset: dataset.clone(),
             plans: Vec::new(),
-            tallies: Arc::default(),
+            pool_counters: Arc::default(),
         })
     }
 

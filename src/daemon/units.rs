@@ -14,7 +14,8 @@ use super::Daemon;
 use crate::config::Config;
 use crate::control::{self, Answered, Control};
 use crate::model::{Moment, WallTime};
-use crate::publisher::{Event, NotDone};
+use crate::overrides;
+use crate::publisher::{Event, NotDone, OverrideEvent, UnitEvent};
 use crate::state::{self, FoundOverrides, Lock, NotLocked, StateWriter};
 use crate::units::{self, UnitRecords, begin_units};
 
@@ -100,12 +101,13 @@ impl Found {
             ..
         } = overrides;
         [
-            Event::OverridesTakenUp {
+            OverrideEvent::Adopted(overrides::Found {
                 overrides,
                 last,
                 lost,
-            },
-            Event::UnitsTakenUp { records, frozen },
+            })
+            .into(),
+            UnitEvent::Adopted { records, frozen }.into(),
         ]
     }
 }
@@ -149,7 +151,7 @@ impl Directory {
                 );
                 // What operators say to that process holds here as it stands now.
                 return Found {
-                    overrides: overrides(path, wall),
+                    overrides: find_overrides(path, wall),
                     ..found(
                         UnitRecords::new(),
                         Some(format!("{why} {}", path.display())),
@@ -161,13 +163,13 @@ impl Directory {
                 // Whoever owns a unit keeps it: what is on the disk stays as it is.
                 let records = state::peek_units(path).unwrap_or_default();
                 return Found {
-                    overrides: overrides(path, wall),
+                    overrides: find_overrides(path, wall),
                     ..found(records, Some(why.to_string()))
                 };
             }
         }
         state::sweep(path);
-        let overrides = overrides(path, wall);
+        let overrides = find_overrides(path, wall);
         match state::load_units(path) {
             Ok(records) => Found {
                 overrides,
@@ -265,7 +267,7 @@ impl Directory {
 }
 
 /// What operators say, as it is kept in `path`, whose times `wall` reads; a loss is said.
-fn overrides(path: &Path, wall: WallTime) -> FoundOverrides {
+fn find_overrides(path: &Path, wall: WallTime) -> FoundOverrides {
     let found = state::load_overrides(path, wall);
     if let Some(why) = &found.lost {
         tracing::error!(
@@ -350,14 +352,14 @@ impl Daemon {
     pub(super) fn report_in_force(&mut self) {
         self.free_retired();
         let publication = self.retired.oldest().unwrap_or(self.publication);
-        self.handle(Event::InForce { publication });
+        self.handle(UnitEvent::SeenByAll { publication });
     }
 
     /// Puts an operator's request to the publisher, which may answer it later.
-    pub(super) fn request(
+    pub(super) fn request<E: Into<Event>>(
         &mut self,
         reply: oneshot::Sender<Result<Answered, NotDone>>,
-        event: impl FnOnce(u64) -> Event,
+        event: impl FnOnce(u64) -> E,
     ) {
         if let Some(why) = self.state_hangs() {
             let _ = reply.send(Err(NotDone::NotKept(why)));
@@ -381,7 +383,7 @@ impl Daemon {
         let found = units::find_unit(config, unit)
             .and_then(|unit| Ok((unit, units::find_region(config, region)?)));
         match found {
-            Ok((unit, region)) => self.request(reply, |request| Event::MoveUnit {
+            Ok((unit, region)) => self.request(reply, |request| UnitEvent::Move {
                 request,
                 unit,
                 region,
@@ -395,7 +397,7 @@ impl Daemon {
     /// [`Daemon::move_unit`].
     pub(super) fn begin_units(&mut self, name: &str, epoch: u64, reply: Reply) {
         match units::find_units(&self.publisher.dataset().config, name) {
-            Ok(units) => self.request(reply, |request| Event::BeginUnits {
+            Ok(units) => self.request(reply, |request| UnitEvent::Begin {
                 request,
                 units,
                 epoch,

@@ -182,6 +182,13 @@ impl Name {
         is_within(&self.0, &ancestor.0)
     }
 
+    /// True when an operator's `text` is this name: with a final dot or without, in any case.
+    pub fn is_written(&self, text: &str) -> bool {
+        let own = self.to_string();
+        let own = own.strip_suffix('.').unwrap_or(&own);
+        own.eq_ignore_ascii_case(text.strip_suffix('.').unwrap_or(text))
+    }
+
     /// True for `*.something`.
     pub fn is_wildcard(&self) -> bool {
         self.0.starts_with(b"\x01*")

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A resource record type (RFC 1035 §3.2.2 and the IANA registry).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RrType(pub u16);
@@ -96,7 +98,7 @@ fn digits(text: &str) -> Option<u16> {
 }
 
 /// A response code (RFC 1035 §4.1.1, RFC 6891 §9); values above 15 need an OPT record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rcode(pub u16);
 
 #[allow(missing_docs, reason = "each constant is the code of its name")]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::isolation::End;
 use super::outcome::Warning;
 use super::reason::FailReason;
@@ -58,7 +60,8 @@ pub struct Transition {
 }
 
 /// Why a target went up or down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Down: it failed.
     Failed {

@@ -19,6 +19,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Moment, RegionId, TargetId};
 
 /// How long isolation lasts at most where no `sanity` check can end it.
@@ -48,7 +50,8 @@ pub(super) enum Change {
 }
 
 /// Why isolation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum End {
     /// Something passed.
     Pass,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::phase::Phases;
 use super::reason::FailReason;
 use crate::dns::Rcode;
@@ -59,7 +61,8 @@ pub enum NotJudged {
 }
 
 /// Why a name could not be looked up, which says nothing of the name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ResolverFault {
     /// No name server answered in time.
     Silent,
@@ -70,7 +73,8 @@ pub enum ResolverFault {
 }
 
 /// What passes now and will fail if nobody acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Warning {
     /// The certificate ends in this many days; 0 on its last day.
     CertificateEndsIn(u32),

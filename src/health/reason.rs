@@ -5,11 +5,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::phase::Phase;
 use crate::dns::Rcode;
 
 /// Why a probe failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FailReason {
     /// Nothing listens on the port, or a firewall says so.
     ConnectRefused,
@@ -46,7 +49,8 @@ pub enum FailReason {
 }
 
 /// Which rule a certificate breaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CertificateRule {
     /// Its `notAfter` is past.
     Expired,
@@ -73,7 +77,8 @@ pub enum CertificateRule {
 }
 
 /// What went wrong in TLS, certificates aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TlsFault {
     /// The peer sent a fatal alert, by its number (RFC 8446 §6).
     Alert(u8),
@@ -86,7 +91,8 @@ pub enum TlsFault {
 }
 
 /// What is wrong with an HTTP answer, status aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HttpFault {
     /// What came back is not HTTP of the version asked for.
     NotHttp,
@@ -103,7 +109,8 @@ pub enum HttpFault {
 }
 
 /// What is wrong with a body that is to be JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum JsonFault {
     /// It is no JSON, or longer than the prober reads.
     NotJson,
@@ -120,7 +127,8 @@ pub enum JsonFault {
 }
 
 /// Why a target name has no address, as a working name server says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ResolveFault {
     /// There is no such name (NXDOMAIN).
     NoSuchName,
@@ -129,7 +137,8 @@ pub enum ResolveFault {
 }
 
 /// What is wrong with a DNS answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DnsFault {
     /// Another response code than the one expected.
     Rcode(Rcode),
@@ -142,7 +151,8 @@ pub enum DnsFault {
 }
 
 /// What is wrong with the answer of a gRPC health service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GrpcFault {
     /// The call failed with this status code.
     Status(u8),
@@ -157,7 +167,8 @@ pub enum GrpcFault {
 }
 
 /// How the program of an `exec` check ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExecFault {
     /// With this exit code, not 0.
     Exit(u8),
@@ -168,7 +179,8 @@ pub enum ExecFault {
 }
 
 /// Why the endpoint's own reports fail it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PushFault {
     /// None came for longer than `expires`.
     Silent,

@@ -4,11 +4,15 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::{Duration, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 /// A point in time, as the time since an arbitrary start.
 ///
 /// Monotonic, and comparable only within the process (or test) that made it: nothing that happens to the wall clock moves it, and a
 /// suspended machine's time counts. A time of day is had from it through a [`WallTime`], when it is written or shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Moment(pub Duration);
 
 impl Moment {

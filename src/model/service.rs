@@ -4,13 +4,30 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{MapId, Prefix, RegionId, Share, TargetId, ZoneId};
 use crate::diag::At;
 use crate::dns::{Name, NameError, RrType, Ttl};
 
 /// A weight, 0 … 1 000 000; 0 is standby.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct Weight(u32);
+
+impl From<Weight> for u32 {
+    fn from(weight: Weight) -> u32 {
+        weight.0
+    }
+}
+
+impl TryFrom<u32> for Weight {
+    type Error = String;
+
+    fn try_from(weight: u32) -> Result<Weight, String> {
+        Weight::new(weight).ok_or_else(|| format!("{weight} is above {}", Weight::MAX))
+    }
+}
 
 impl Weight {
     /// The largest weight.
@@ -183,6 +200,13 @@ pub enum Takeover {
 }
 
 impl Service {
+    /// True when an operator's `text` names it: its owner name, or for a unit that of the service
+    /// that it is a unit of.
+    pub fn goes_by(&self, text: &str) -> bool {
+        let whole = self.unit.as_ref().map(|unit| &unit.rules.service);
+        self.name.is_written(text) || whole.is_some_and(|whole| whole.is_written(text))
+    }
+
     /// The families any pool offers: types outside it are NODATA, whatever the health.
     pub fn families(&self) -> Families {
         self.pools
@@ -318,7 +342,8 @@ impl std::fmt::Display for Target {
 }
 
 /// An address family.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Family {
     /// IPv4: A records.
     V4,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Change;
+use crate::changes::HistoryChange;
 use crate::commit::{Collection, End, Turn, Write, WriteAhead};
 use crate::health::{Key, Record};
 use crate::model::Moment;
-use crate::steer::Return;
+use crate::recovery::PoolRecord;
 
 /// The least time between two writes.
 pub const PERSIST_PAUSE: Duration = Duration::from_secs(2);
@@ -25,17 +25,6 @@ pub struct History {
     pub records: Vec<Record>,
     /// Pools that are not simply in use.
     pub pools: Vec<PoolRecord>,
-}
-
-/// What is kept of one pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolRecord {
-    /// Owner name of its service.
-    pub service: String,
-    /// Its region.
-    pub region: String,
-    /// Where it is on its way back, per family; for how long its weight has grown.
-    pub families: [Return<Duration>; 2],
 }
 
 /// Decides when the history is written.
@@ -96,12 +85,12 @@ impl HistoryWriter {
     }
 
     /// Takes in the end of a write; what there is to say of it.
-    pub(super) fn ended(&mut self, end: End, now: Moment) -> Option<Change> {
+    pub(super) fn ended(&mut self, end: End, now: Moment) -> Option<HistoryChange> {
         let ended = self.writer.end(end, now)?;
         self.changed |= ended.result.is_err();
         ended.turn.map(|turn| match turn {
-            Turn::Failing(failure) => Change::HistoryNotKept(failure.to_string()),
-            Turn::Recovered => Change::HistoryKept,
+            Turn::Failing(failure) => HistoryChange::NotPersisted(failure.to_string()),
+            Turn::Recovered => HistoryChange::Persisted,
         })
     }
 }

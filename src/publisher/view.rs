@@ -10,11 +10,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{PoolRecord, Publisher, UnitView};
+use super::Publisher;
 use crate::dataset::Dataset;
 use crate::health::{self, Health, Outcome, State};
 use crate::model::{Moment, ServiceId, TargetId};
-use crate::steer::Overrides;
+use crate::overrides::Overrides;
+use crate::recovery::PoolRecord;
+use crate::units::UnitView;
 
 /// The targets in one piece of a view: a piece that a reader holds is copied before it changes.
 const PIECE: usize = 64;
@@ -240,6 +242,21 @@ impl Dirty {
         }
     }
 
+    /// Notes the targets that a change of health is about.
+    pub(super) fn note(&mut self, change: &health::Effect) {
+        match change {
+            health::Effect::Transition(transition) => self.target(transition.target),
+            health::Effect::Doubt { target, .. }
+            | health::Effect::Flapping { target, .. }
+            | health::Effect::FlappingEnded(target)
+            | health::Effect::Warned { target, .. } => self.target(*target),
+            // What isolation undoes changes the counts of many targets without a word about each.
+            health::Effect::IsolationBegan | health::Effect::IsolationEnded(_) => {
+                self.all();
+            }
+        }
+    }
+
     fn take_targets(&mut self) -> Vec<TargetId> {
         let targets = std::mem::take(&mut self.targets);
         for target in &targets {
@@ -253,7 +270,7 @@ impl Publisher {
     /// Copies what changed since the last call; everything at the first one, and after new files.
     pub fn view_update(&mut self, now: Moment) -> ViewUpdate {
         let is_first = std::mem::take(&mut self.dirty_view.all);
-        let config = &self.dataset.config;
+        let config = &self.inputs.dataset.config;
         let (targets, services) = if is_first {
             let targets = 0..config.targets.len();
             let services = 0..config.services.len();
@@ -267,11 +284,11 @@ impl Publisher {
         };
         ViewUpdate {
             at: now,
-            dataset: is_first.then(|| self.dataset.clone()),
+            dataset: is_first.then(|| self.inputs.dataset.clone()),
             targets: self.target_views(targets),
             services: self.service_views(services, is_first, now),
             overrides: self.changed_overrides(is_first),
-            is_isolated: self.health.is_isolated(),
+            is_isolated: self.health().is_isolated(),
             frozen: self.frozen_reason(),
         }
     }
@@ -281,25 +298,10 @@ impl Publisher {
         self.dirty_view.targets.len()
     }
 
-    /// Notes the targets that a change of health is about.
-    pub(super) fn note(&mut self, change: &health::Effect) {
-        match change {
-            health::Effect::Transition(transition) => self.dirty_view.target(transition.target),
-            health::Effect::Doubt { target, .. }
-            | health::Effect::Flapping { target, .. }
-            | health::Effect::FlappingEnded(target)
-            | health::Effect::Warned { target, .. } => self.dirty_view.target(*target),
-            // What isolation undoes changes the counts of many targets without a word about each.
-            health::Effect::IsolationBegan | health::Effect::IsolationEnded(_) => {
-                self.dirty_view.all();
-            }
-        }
-    }
-
     fn target_views(&self, targets: Vec<TargetId>) -> Vec<(TargetId, TargetView)> {
         targets
             .into_iter()
-            .map(|target| (target, TargetView::new(&self.health, target)))
+            .map(|target| (target, TargetView::new(self.health(), target)))
             .collect()
     }
 
@@ -309,17 +311,18 @@ impl Publisher {
         is_first: bool,
         now: Moment,
     ) -> Vec<(ServiceId, ServiceView)> {
-        let inputs = self.unit_inputs(now);
+        let inputs = self.inputs.of_units(self.overrides(), now);
+        let config = &self.inputs.dataset.config;
         let mut views = Vec::new();
         for id in services {
             let view = ServiceView {
-                recovery: self.pools.records_of(&self.dataset.config, id, now),
-                unit: self.plans[id.index()]
+                recovery: self.recovery.records_of(config, id, now),
+                unit: self.plans.current[id.index()]
                     .holding()
                     .and_then(|holding| self.units.view(id, holding, &inputs)),
             };
             // Most services have nothing to tell, and never had.
-            let is_of_interest = !view.is_empty() || (!is_first && self.pools.is_followed(id));
+            let is_of_interest = !view.is_empty() || (!is_first && self.recovery.is_followed(id));
             if is_of_interest {
                 views.push((id, view));
             }
@@ -329,13 +332,14 @@ impl Publisher {
 
     fn changed_overrides(&mut self, is_first: bool) -> Option<Arc<OverridesView>> {
         let told = &self.dirty_view.overrides;
-        let is_same = told.list == self.words.list && told.lost.as_deref() == self.overrides_lost();
+        let is_same =
+            told.list == *self.overrides() && told.lost.as_deref() == self.overrides_lost();
         if is_same && !is_first {
             return None;
         }
         if !is_same {
             self.dirty_view.overrides = Arc::new(OverridesView {
-                list: self.words.list.clone(),
+                list: self.overrides().clone(),
                 lost: self.overrides_lost().map(str::to_owned),
             });
         }

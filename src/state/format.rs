@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::dns::Name;
 use crate::health::{Key, Record};
 use crate::model::Target;
-use crate::publisher::{History, PoolRecord};
-use crate::steer::{Phase, Return};
+use crate::publisher::History;
+use crate::recovery::{Phase, PoolRecord, PoolRecovery};
 
 /// The layout of the file; a higher one is of a later version.
 const FORMAT: u32 = 1;
@@ -237,7 +237,7 @@ impl<'f> TargetRow<'f> {
 
 impl PoolRow {
     fn new(record: &PoolRecord) -> PoolRow {
-        let row = |own: Return<Duration>| {
+        let row = |own: PoolRecovery<Duration>| {
             let (phase, grown) = match own.phase {
                 Phase::InUse => (PhaseRow::InUse, None),
                 Phase::Ramping(grown) => (PhaseRow::Ramping, Some(millis(grown))),
@@ -263,7 +263,7 @@ impl PoolRow {
                 PhaseRow::Ramping => Phase::Ramping(Duration::from_millis(row.grown.unwrap_or(0))),
                 PhaseRow::Held => Phase::Held,
             };
-            Return {
+            PoolRecovery {
                 down: row.down,
                 phase,
             }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::files::{make_directory, write_atomically};
 use super::format::{Unusable, parse};
 use crate::model::{Moment, WallTime, Weight};
-use crate::steer::{Override, Overrides, Scope, Word};
+use crate::overrides::{Action, Override, Overrides, Scope};
 
 /// The file in the state directory.
 pub const OVERRIDES_FILE: &str = "overrides.json";
@@ -218,11 +218,11 @@ impl Row {
             Scope::Metro(metro) => ScopeRow::Metro(metro),
             Scope::Label(key, value) => ScopeRow::Label(key, value),
         };
-        let word = match own.word {
-            Word::Drain => WordRow::Drain,
-            Word::Up => WordRow::Up,
-            Word::Down => WordRow::Down,
-            Word::Weight(weight) => WordRow::Weight(weight.get()),
+        let word = match own.action {
+            Action::Drain => WordRow::Drain,
+            Action::Up => WordRow::Up,
+            Action::Down => WordRow::Down,
+            Action::Weight(weight) => WordRow::Weight(weight.get()),
         };
         Row {
             id: own.id,
@@ -246,18 +246,18 @@ impl Row {
             ScopeRow::Metro(metro) => Scope::Metro(metro),
             ScopeRow::Label(key, value) => Scope::Label(key, value),
         };
-        let word = match self.word {
-            WordRow::Drain => Word::Drain,
-            WordRow::Up => Word::Up,
-            WordRow::Down => Word::Down,
-            WordRow::Weight(weight) => Word::Weight(
+        let action = match self.word {
+            WordRow::Drain => Action::Drain,
+            WordRow::Up => Action::Up,
+            WordRow::Down => Action::Down,
+            WordRow::Weight(weight) => Action::Weight(
                 Weight::new(weight)
                     .ok_or_else(|| format!("is damaged: {weight} is above the largest weight"))?,
             ),
         };
         Ok(Override {
             id: self.id,
-            word,
+            action,
             scope,
             by: self.by,
             reason: self.reason,
@@ -309,10 +309,15 @@ mod tests {
         ]
     }
 
-    fn word() -> impl Strategy<Value = Word> {
+    fn word() -> impl Strategy<Value = Action> {
         let weight =
-            (0..=Weight::MAX).prop_map(|weight| Word::Weight(Weight::new(weight).unwrap()));
-        prop_oneof![Just(Word::Drain), Just(Word::Up), Just(Word::Down), weight]
+            (0..=Weight::MAX).prop_map(|weight| Action::Weight(Weight::new(weight).unwrap()));
+        prop_oneof![
+            Just(Action::Drain),
+            Just(Action::Up),
+            Just(Action::Down),
+            weight
+        ]
     }
 
     fn overrides() -> impl Strategy<Value = Overrides> {
@@ -320,7 +325,7 @@ mod tests {
         let own = (word(), scope(), ".{0,9}", ".{0,9}", times, any::<bool>());
         let make = |(id, (word, scope, by, reason, (made, starts, until), forced))| Override {
             id,
-            word,
+            action: word,
             scope,
             by,
             reason,
@@ -337,7 +342,7 @@ mod tests {
     fn damaged_files_are_refused_in_words() {
         let own = Override {
             id: 3,
-            word: Word::Weight(Weight::ONE),
+            action: Action::Weight(Weight::ONE),
             scope: Scope::Region("east".into()),
             by: "anna".into(),
             reason: "work".into(),

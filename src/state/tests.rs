@@ -8,8 +8,9 @@ use crate::commit::{self, Collection, End, Outcome, Put, Revision, Write};
 use crate::dns::{Name, Ttl};
 use crate::health::{Key, Record};
 use crate::model::{Moment, Target, WallTime};
-use crate::publisher::{Commit, PoolRecord};
-use crate::steer::{Override, Overrides, Phase, Return, Scope, Word};
+use crate::overrides::{Action, Override, Overrides, Scope};
+use crate::publisher::Commit;
+use crate::recovery::{Phase, PoolRecord, PoolRecovery};
 use crate::units::{MAX_EPOCH, UnitRecord, UnitRecords};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -57,11 +58,11 @@ fn history() -> History {
             ..Record::default()
         },
     ];
-    let held = Return {
+    let held = PoolRecovery {
         down: false,
         phase: Phase::Held,
     };
-    let ramping = Return {
+    let ramping = PoolRecovery {
         down: true,
         phase: Phase::Ramping(minutes(2)),
     };
@@ -529,7 +530,7 @@ fn pool() -> impl Strategy<Value = PoolRecord> {
         duration().prop_map(Phase::Ramping),
         Just(Phase::Held)
     ];
-    let own = (any::<bool>(), phase).prop_map(|(down, phase)| Return { down, phase });
+    let own = (any::<bool>(), phase).prop_map(|(down, phase)| PoolRecovery { down, phase });
     (".{0,9}", ".{0,9}", [own.clone(), own]).prop_map(|(service, region, families)| PoolRecord {
         service,
         region,
@@ -588,7 +589,7 @@ fn overrides(numbers: &[u64]) -> Overrides {
     let at = Moment(Duration::from_secs(1));
     let own = |id: &u64| Override {
         id: *id,
-        word: Word::Drain,
+        action: Action::Drain,
         scope: Scope::Region(format!("region{id}")),
         by: "anna".into(),
         reason: "work".into(),

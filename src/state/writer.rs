@@ -18,7 +18,8 @@ use super::files::{make_directory, write_atomically};
 use super::{FILE, OVERRIDES_FILE, UNITS_FILE, encode, write_overrides, write_units};
 use crate::commit::{Documents, End, Failure, Outcome, Revision, Write};
 use crate::model::WallTime;
-use crate::publisher::{Commit, History, StoredOverrides};
+use crate::overrides::StoredOverrides;
+use crate::publisher::{Commit, History};
 use crate::units::{UnitRecord, UnitRecords};
 
 /// Writes to a state directory on a thread of its own.

@@ -1,25 +1,26 @@
 //! What is handed out now for one service.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::conditions::{PoolConditions, RAMP_STEPS};
 use super::hash;
-use super::overrides::Said;
 use super::svcb::{Svcb, SvcbHints};
 use super::unit::{Holder, Holding};
 use crate::dns::{RrType, Ttl};
 use crate::health::State;
-use crate::metrics::{Tally, UNCOUNTED};
+use crate::metrics::{PoolCounters, UNCOUNTED};
 use crate::model::{
-    Endpoint, Families, Family, MapId, Moment, Pool, Region, RegionId, Route, Service, Share,
-    Target,
+    Endpoint, Families, Family, MapId, Pool, Region, RegionId, Route, Service, Share, Target,
 };
 use crate::prefetch;
 use crate::zone::rrs;
 
 /// The steps of availability, best first. For each client, inside its border, the first that has a
 /// pool decides; the answer is never empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Rung {
     /// Up, weight above 0.
@@ -166,62 +167,13 @@ struct UnitPlan {
     epoch: Box<[u8]>,
 }
 
-/// A ramp has so many steps, and a plan is compiled for each: enough to be smooth, few enough to be cheap.
-pub const RAMP_STEPS: u32 = 50;
-
-/// What is known of a pool besides the health of its endpoints.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Standing {
-    /// It awaits an operator's resume, per family.
-    pub held: [bool; 2],
-    /// Its share of its weight, 1 … [`RAMP_STEPS`]; the latter is all of it.
-    pub share: u32,
-    /// The latest time until which an endpoint of it is held down as flapping.
-    pub flapping_until: Option<Moment>,
-    /// An operator took it out of use.
-    pub drained: Option<Arc<Drain>>,
-    /// An operator says that all of it is down.
-    pub overridden_down: bool,
-    /// An operator has announced that this will change.
-    pub announced: bool,
-    /// What else operators say of it and of its endpoints.
-    pub said: Vec<Said>,
-}
-
-/// An operator's word that something is not to be used while there is anything else.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drain {
-    /// What was named: `region eu-west`, `label provider:cloud-a` …
-    pub what: String,
-    /// Who said so.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-    /// When it ends; `None` when it is taken back.
-    pub until: Option<Moment>,
-}
-
-impl Default for Standing {
-    fn default() -> Standing {
-        Standing {
-            held: [false; 2],
-            share: RAMP_STEPS,
-            flapping_until: None,
-            drained: None,
-            overridden_down: false,
-            announced: false,
-            said: Vec::new(),
-        }
-    }
-}
-
 /// What `why` says of a pool besides its health.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Note {
     /// Its weight as configured; [`PoolPlan::weight`] is what is drawn by.
     pub weight: u32,
-    /// What else is known of it.
-    pub standing: Standing,
+    /// Its other conditions.
+    pub conditions: PoolConditions,
 }
 
 const NO_POOL: u16 = u16::MAX;
@@ -269,16 +221,16 @@ struct Slot {
 }
 
 impl Plan {
-    /// Compiles `service` with its endpoints' states. `regions` is the names of all regions; `standings` has one for each
+    /// Compiles `service` with its endpoints' states. `regions` is the names of all regions; `conditions` has one for each
     /// pool, or none where nothing is to be said of any. A unit is owned by whom the files name.
     pub fn compile(
         service: &Service,
         regions: &[Region],
         state: &dyn Fn(&Pool, &Endpoint) -> State,
-        standings: &[Standing],
+        conditions: &[PoolConditions],
     ) -> Plan {
         let holding = service.unit.as_ref().map(|unit| Holding::of(unit.owner));
-        Plan::compile_held(service, regions, state, standings, holding)
+        Plan::compile_held(service, regions, state, conditions, holding)
     }
 
     /// The same; of a unit, `holding` says who owns it.
@@ -286,21 +238,24 @@ impl Plan {
         service: &Service,
         regions: &[Region],
         state: &dyn Fn(&Pool, &Endpoint) -> State,
-        standings: &[Standing],
+        conditions: &[PoolConditions],
         holding: Option<Holding>,
     ) -> Plan {
         // While a weight grows all are counted in fractions, so that a weight of 1 can grow too.
-        let scale = if standings.iter().any(|standing| standing.share < RAMP_STEPS) {
+        let scale = if conditions
+            .iter()
+            .any(|conditions| conditions.share < RAMP_STEPS)
+        {
             RAMP_STEPS
         } else {
             1
         };
         let drawn = |weight: u32, share: u32| if scale == 1 { weight } else { weight * share };
-        let note = |(pool, standing): (&Pool, &Standing)| Note {
+        let note = |(pool, conditions): (&Pool, &PoolConditions)| Note {
             weight: pool.weight.get(),
-            standing: standing.clone(),
+            conditions: conditions.clone(),
         };
-        let notes = service.pools.iter().zip(standings).map(note).collect();
+        let notes = service.pools.iter().zip(conditions).map(note).collect();
         let ttl = holding
             .as_ref()
             .and_then(|holding| holding.max_ttl)
@@ -310,10 +265,10 @@ impl Plan {
             .pools
             .iter()
             .enumerate()
-            .map(|(i, pool)| pool_plan(service, pool, state, standings.get(i), &mut layout))
+            .map(|(i, pool)| pool_plan(service, pool, state, conditions.get(i), &mut layout))
             .unzip();
-        for (pool, standing) in pools.iter_mut().zip(standings) {
-            pool.weight = drawn(pool.weight, standing.share);
+        for (pool, conditions) in pools.iter_mut().zip(conditions) {
+            pool.weight = drawn(pool.weight, conditions.share);
         }
         let mut last_resort = &service.fallback;
         if let (Some(holding), Some(unit)) = (&holding, &service.unit) {
@@ -403,7 +358,7 @@ impl Plan {
     }
 
     /// Counts the answers of each pool, and then those with the `fallback` addresses, in `counters`, by their
-    /// numbers in a [`crate::metrics::Tally`]; a new plan counts in none.
+    /// numbers in a [`crate::metrics::PoolCounters`]; a new plan counts in none.
     pub fn count_in(&mut self, counters: &[u32]) {
         self.pools
             .iter_mut()
@@ -451,11 +406,16 @@ impl Plan {
 
     /// Has the memory fetched of what that pool hands out, and of where that is counted; to be called once the pool is there.
     #[inline]
-    pub fn fetch_answer(&self, region: Option<RegionId>, family: Family, tally: Option<&Tally>) {
+    pub fn fetch_answer(
+        &self,
+        region: Option<RegionId>,
+        family: Family,
+        counters: Option<&PoolCounters>,
+    ) {
         let pool = region.map_or(self.pools.first(), |region| self.pool(region));
         if let Some(pool) = pool {
             prefetch::fetch(&self.rrs, pool.usable[family.index()].start as usize);
-            tally.inspect(|tally| tally.fetch(pool.counter));
+            counters.inspect(|counters| counters.fetch(pool.counter));
         }
     }
 
@@ -615,12 +575,12 @@ fn pool_plan(
     service: &Service,
     pool: &Pool,
     state: &dyn Fn(&Pool, &Endpoint) -> State,
-    standing: Option<&Standing>,
+    conditions: Option<&PoolConditions>,
     layout: &mut Layout,
 ) -> (PoolPlan, [Ring; 2]) {
-    let held = standing.map_or([false; 2], |standing| standing.held);
-    let drained = standing.is_some_and(|standing| standing.drained.is_some());
-    let kept_down = standing.is_some_and(|standing| standing.overridden_down);
+    let held = conditions.map_or([false; 2], |conditions| conditions.held);
+    let drained = conditions.is_some_and(|conditions| conditions.drained.is_some());
+    let kept_down = conditions.is_some_and(|conditions| conditions.overridden_down);
     let mut states = std::mem::take(&mut layout.states);
     states.clear();
     states.extend(pool.endpoints.iter().map(|endpoint| state(pool, endpoint)));
@@ -669,7 +629,7 @@ fn pool_plan(
         priority: pool.priority,
         rungs,
         doubt: states.iter().any(|s| !s.settled)
-            || standing.is_some_and(|standing| standing.announced),
+            || conditions.is_some_and(|conditions| conditions.announced),
         up: states.iter().filter(|s| s.up).count() as u16,
         endpoints: states.len() as u16,
         counter: UNCOUNTED,

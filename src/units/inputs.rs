@@ -10,7 +10,8 @@ use crate::config::Config;
 use crate::dns::Ttl;
 use crate::health::{Health, State};
 use crate::model::{Endpoint, Moment, Pool, RegionId, Service, ServiceId, Takeover, Unit};
-use crate::steer::{Overrides, Plan, succession};
+use crate::overrides::Overrides;
+use crate::steer::{Plan, succession};
 
 /// The inputs of this moment.
 #[derive(Clone, Copy)]

@@ -176,7 +176,7 @@ fn our_own_network_failing_is_not_ready_and_empties_nothing() {
     let toys = Toy::regions(net);
     let mut server = site.start();
     drop(toys);
-    server.says("isolated: no endpoint anywhere passes");
+    server.says("node isolated: every probe fails");
     assert_eq!(
         get(net.admin(), "/readyz"),
         (
@@ -194,7 +194,7 @@ fn our_own_network_failing_is_not_ready_and_empties_nothing() {
         net.host(11).to_string()
     );
     let _toys = Toy::regions(net);
-    server.says("isolation is over");
+    server.says("node no longer isolated");
     wait_for("it is ready again", || {
         (get(net.admin(), "/readyz").0 == 200).then_some(())
     });

@@ -142,7 +142,7 @@ fn a_provider_is_drained_at_once_and_stays_it_over_a_kill() {
     server.reload("reloaded: ");
     assert_eq!(done(site.run(&["overrides"])).lines().count(), 2);
     assert!(
-        done(site.run(&["release", "provider:cloud-a"])).starts_with("override 1 is taken back: ")
+        done(site.run(&["release", "provider:cloud-a"])).starts_with("override 1 is released: ")
     );
     assert_eq!(answer(&site), DUBLIN);
     assert!(
@@ -156,7 +156,7 @@ fn a_provider_is_drained_at_once_and_stays_it_over_a_kill() {
     assert_eq!(mode & 0o777, 0o600, "for its own user alone");
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("override 2 is taken back"), "{log}");
+    assert!(log.contains("override 2 is released"), "{log}");
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn an_announced_drain_is_said_at_its_beginning_and_its_number_is_not_used_again(
         said.starts_with("override 1 is announced and takes effect at "),
         "{said}"
     );
-    server.says("override 1, announced before, is in force: drain of region dublin");
+    server.says("override 1 is in force, as announced: drain of region dublin");
     assert_eq!(answer(&site), ASHBURN);
     done(site.run(&["release", "1"]));
     assert_eq!(server.stop().0, Some(0));
@@ -366,7 +366,7 @@ fn damaged_overrides_keep_the_node_unready_until_an_operator_accepts_the_loss() 
         );
         refused(
             site.run(&["release", "dublin"]),
-            "`meridian overrides --accept-loss` comes first",
+            "run `meridian overrides --accept-loss` first",
         );
         let listed = site.run(&["overrides"]);
         assert_eq!(listed.code, Some(1));
@@ -391,7 +391,7 @@ fn damaged_overrides_keep_the_node_unready_until_an_operator_accepts_the_loss() 
     let said = done(site.run(&["overrides", "--accept-loss"]));
     assert_eq!(
         said,
-        "the loss of overrides is accepted: 1 override is kept from now on\n"
+        "override loss accepted: 1 override left, in force or announced\n"
     );
     is_ready(&site);
     assert_eq!(answer(&site), ASHBURN);
@@ -540,7 +540,7 @@ fn several_servers_are_told_in_turn_and_scripts_read_what_came_of_it() {
         json["done"][0]["said"]
             .as_str()
             .unwrap()
-            .starts_with("override 2 is taken back"),
+            .starts_with("override 2 is released"),
         "{json}"
     );
     let wrong = first.run(&[

@@ -188,7 +188,7 @@ fn a_history_that_cannot_be_used_is_said_set_aside_and_written_anew() {
         "{}",
         server.process.log()
     );
-    server.has_said("the history of health is not kept: ");
+    server.has_said("health history not persisted: ");
     assert_eq!(answer(&site), site.net.host(11).to_string());
     is_ready(&site);
     fs::remove_dir_all(site.path(HISTORY)).unwrap();
@@ -207,14 +207,14 @@ fn a_state_directory_that_cannot_be_written_stops_neither_health_nor_serving() {
     // A file in its place refuses root too.
     fs::write(site.path("state"), "a file").unwrap();
     let mut server = site.start();
-    server.has_said("the history of health is not kept: ");
+    server.has_said("health history not persisted: ");
     drop(dublin);
     server.says("region dublin is down, was up");
     assert_eq!(answer(&site), site.net.host(12).to_string());
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
     assert_eq!(
-        log.matches("the history of health is not kept").count(),
+        log.matches("health history not persisted").count(),
         1,
         "said once: {log}"
     );
@@ -273,7 +273,7 @@ fn a_held_region_waits_for_an_operator_through_a_restart() {
             "",
             (
                 404,
-                "the service app.gtm.example. has no pool in a region paris\n",
+                "service app.gtm.example. has no pool in region paris\n",
             ),
         ),
         (
@@ -284,7 +284,10 @@ fn a_held_region_waits_for_an_operator_through_a_restart() {
         (
             "/resume?service=app.gtm.example&region=tokyo",
             "",
-            (409, "nothing of app.gtm.example. region tokyo is held\n"),
+            (
+                409,
+                "service app.gtm.example. region tokyo: no pool is held, so there is nothing to resume\n",
+            ),
         ),
         (
             "/resume?service=app.gtm.example",
@@ -307,9 +310,9 @@ fn a_held_region_waits_for_an_operator_through_a_restart() {
     let wrong = site.run(&["resume", "app.gtm.example", "tokyo"]);
     assert_eq!(wrong.code, Some(1));
     assert!(
-        wrong
-            .stderr
-            .contains("nothing of app.gtm.example. region tokyo is held"),
+        wrong.stderr.contains(
+            "service app.gtm.example. region tokyo: no pool is held, so there is nothing to resume"
+        ),
         "{wrong:?}"
     );
     let done = site.run(&["resume", "app.gtm.example", "dublin", "--json"]);
@@ -319,7 +322,7 @@ fn a_held_region_waits_for_an_operator_through_a_restart() {
         json,
         serde_json::json!({ "service": "app.gtm.example", "regions": ["dublin"] })
     );
-    server.says("service app.gtm.example. region dublin was resumed by an operator");
+    server.says("service app.gtm.example. region dublin: resumed by an operator");
     wait_for("dublin is answered", || {
         (answer(&site) == net.host(11).to_string()).then_some(())
     });

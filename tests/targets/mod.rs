@@ -26,7 +26,7 @@ use meridian::geo::{EMBEDDED, Locations};
 use meridian::loader::load_copies;
 use meridian::model::{DnsSpec, DnsTransport, Moment, TargetId, WallTime};
 use meridian::probe::{Heard, Question, hear_v4, hear_v6};
-use meridian::publisher::{Event, Publisher};
+use meridian::publisher::{Event, ProbeEvent, Publisher};
 use meridian::simulate;
 use meridian::state;
 use meridian::state::{LastGoodError, load_last_good};
@@ -562,7 +562,7 @@ fn read_history(bytes: &[u8]) {
     };
     let (mut publisher, unknown) = Publisher::restore(dataset.clone(), &history, age, now);
     assert!(unknown.is_sorted());
-    publisher.handle(Event::FirstRoundEnded, now);
+    publisher.handle(ProbeEvent::FirstRoundEnded, now);
     for (index, _) in dataset.config.targets.iter().enumerate() {
         let target = TargetId::from_index(index);
         let health = publisher.health();

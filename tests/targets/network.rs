@@ -21,7 +21,7 @@ use meridian::dataset::Published;
 use meridian::health::Seen;
 use meridian::model::{CheckKind, CheckSpec, Moment, Target, WallTime};
 use meridian::probe::{Check, Prober};
-use meridian::publisher::{Event, Publisher};
+use meridian::publisher::{OverrideEvent, ProbeEvent, Publisher, UnitEvent};
 use meridian::server::{self, Engine, Server};
 use meridian::units::{find_region, find_unit};
 use rustls::crypto::ring::default_provider;
@@ -349,7 +349,7 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
         runtime().block_on(async {
             let (requests, asked) = mpsc::channel(16);
             let mut publisher = Publisher::new(dataset.clone());
-            publisher.handle(Event::FirstRoundEnded, Moment::default());
+            publisher.handle(ProbeEvent::FirstRoundEnded, Moment::default());
             let published = Arc::new(Published::new(publisher.snapshot()));
             let listeners = server::bind(
                 &[SocketAddr::from(([127, 7, 7, 6], 0))],
@@ -416,15 +416,15 @@ async fn hear_requests(mut publisher: Publisher, mut asked: mpsc::Receiver<Reque
             } => {
                 let target = publisher.push_target(&check, &target);
                 if let Some(target) = target {
-                    publisher.handle(Event::Report { target, report }, now);
+                    publisher.handle(ProbeEvent::Report { target, report }, now);
                 }
                 let _ = reply.send(target.is_some());
             }
             Request::Override { asked, .. } => {
-                drop(publisher.handle(Event::Override { request: 1, asked }, now))
+                drop(publisher.handle(OverrideEvent::Request { request: 1, asked }, now))
             }
             Request::Release { what, force, .. } => drop(publisher.handle(
-                Event::Release {
+                OverrideEvent::Release {
                     request: 1,
                     what,
                     force,
@@ -442,7 +442,7 @@ async fn hear_requests(mut publisher: Publisher, mut asked: mpsc::Receiver<Reque
                     (find_unit(config, &unit), find_region(config, &region))
                 {
                     let request = 1;
-                    let event = Event::MoveUnit {
+                    let event = UnitEvent::Move {
                         request,
                         unit,
                         region,

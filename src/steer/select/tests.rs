@@ -12,7 +12,7 @@ use crate::model::{
     Endpoint, FamilyRule, Need, Pool, Prefix, Region, Resume, Service, Share, SvcbSet, Takeover,
     Target, Unit, UnitRules, Weight, ZoneId,
 };
-use crate::steer::{Drain, Holder, Holding, Standing, client_hash};
+use crate::steer::{Drain, Holder, Holding, PoolConditions, client_hash};
 
 /// Region, weight, priority, endpoints.
 type Pools<'a> = &'a [(u16, u32, u32, &'a [&'a str])];
@@ -736,11 +736,11 @@ fn a_drained_pool_is_a_standby() {
         reason: "work".into(),
         until: None,
     };
-    let drained = Standing {
+    let drained = PoolConditions {
         drained: Some(drain.into()),
-        ..Standing::default()
+        ..PoolConditions::default()
     };
-    let plan = |up: [bool; 2], standings: &[Standing]| {
+    let plan = |up: [bool; 2], standings: &[PoolConditions]| {
         let state = |pool: &Pool, _: &Endpoint| State {
             up: up[pool.region.index()],
             settled: true,
@@ -751,7 +751,7 @@ fn a_drained_pool_is_a_standby() {
             None,
         )
     };
-    let first = [drained.clone(), Standing::default()];
+    let first = [drained.clone(), PoolConditions::default()];
     assert_eq!(plan([true, true], &first), "b Up 20 2");
     assert_eq!(plan([true, false], &first), "a Standby 5 1");
     assert_eq!(plan([false, false], &first), "b AsIfUp 5 2");

@@ -1,5 +1,5 @@
-//! How pools that were down come back: at once, with a weight that grows (`ramp`), or when an
-//! operator says so (`resume = "manual"`).
+//! The pools of one service on their way back: at once, with a weight that grows (`ramp`), or when
+//! an operator resumes them (`resume = "manual"`).
 //!
 //! ```text
 //!            down                    up again, resume = "manual"
@@ -14,26 +14,26 @@
 
 use std::time::Duration;
 
-use super::plan::{RAMP_STEPS, Standing};
 use crate::model::{Families, Family, Moment, Pool, Resume, Service};
+use crate::steer::{PoolConditions, RAMP_STEPS};
 
-/// The pools of one service that does not take them back at once.
+/// The recovery of one service whose pools are not back in use at once.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Returns {
+pub(super) struct ServiceRecovery {
     ramp: Option<Duration>,
     resume: Resume,
     /// By pool and family.
-    pools: Vec<[Return; 2]>,
+    pools: Vec<[PoolRecovery; 2]>,
     /// By pool.
     offers: Vec<Families>,
 }
 
-/// One pool in one family; `T` is how time is told.
+/// The recovery of one pool in one family; `T` is how it tells time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Return<T = Moment> {
-    /// It is not up; `phase` is what it was in before.
+pub struct PoolRecovery<T = Moment> {
+    /// True while the pool is not up; `phase` is the one it was in before.
     pub down: bool,
-    /// Where it is on its way back.
+    /// How far it has come back.
     pub phase: Phase<T>,
 }
 
@@ -43,28 +43,28 @@ pub enum Phase<T = Moment> {
     /// All the way.
     #[default]
     InUse,
-    /// Its weight grows since then, or has grown for so long.
+    /// Its weight has been growing since then, or for so long.
     Ramping(T),
-    /// It is up, and a standby until an operator resumes it.
+    /// Up, and a standby until an operator resumes it.
     Held,
 }
 
-/// A pool whose weight began to grow, or has grown.
+/// A change of a pool's ramp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ramp {
-    /// It will be at its weight after this long.
+pub(super) enum Ramp {
+    /// The weight begins to grow, and is back at its full value after this long.
     Began(Duration),
-    /// It is at its weight.
+    /// The weight is back at its full value.
     Ended,
 }
 
-impl Returns {
-    /// Everything in use; `None` for a service that takes pools back at once.
-    pub fn new(service: &Service) -> Option<Returns> {
+impl ServiceRecovery {
+    /// Every pool in use; `None` for a service that uses pools again at once.
+    pub(super) fn new(service: &Service) -> Option<ServiceRecovery> {
         let (ramp, resume) = (service.ramp, service.resume);
-        let pools = vec![<[Return; 2]>::default(); service.pools.len()];
+        let pools = vec![<[PoolRecovery; 2]>::default(); service.pools.len()];
         let offers = service.pools.iter().map(Pool::families).collect();
-        (ramp.is_some() || resume == Resume::Manual).then_some(Returns {
+        (ramp.is_some() || resume == Resume::Manual).then_some(ServiceRecovery {
             ramp,
             resume,
             pools,
@@ -72,27 +72,28 @@ impl Returns {
         })
     }
 
-    /// Where one of the service's pools is, per family.
-    pub fn pool(&self, pool: usize) -> [Return; 2] {
+    /// The recovery of one of the service's pools, per family.
+    pub(super) fn pool(&self, pool: usize) -> [PoolRecovery; 2] {
         self.pools[pool]
     }
 
-    /// Puts a pool where it was before a restart or a reload; what the service no longer asks for is left out.
-    pub fn restore(&mut self, pool: usize, returns: [Return; 2]) {
+    /// Puts a pool back to where it was before a restart or a reload; a phase that the service no
+    /// longer asks for becomes `InUse`.
+    pub(super) fn restore(&mut self, pool: usize, returns: [PoolRecovery; 2]) {
         let known = |phase| match phase {
             Phase::Ramping(_) if self.ramp.is_none() => Phase::InUse,
             Phase::Held if self.resume == Resume::Auto => Phase::InUse,
             phase => phase,
         };
-        self.pools[pool] = returns.map(|own| Return {
+        self.pools[pool] = returns.map(|own| PoolRecovery {
             phase: known(own.phase),
             ..own
         });
     }
 
-    /// Takes in whether a pool is up, for each family that it offers. `undone` says that it is up
-    /// because a fall was undone.
-    pub fn update(
+    /// Takes in the health of a pool, for each family that it offers. `undone` is true when the pool
+    /// is up because isolation undid its fall.
+    pub(super) fn update(
         &mut self,
         pool: usize,
         up: [Option<bool>; 2],
@@ -114,13 +115,13 @@ impl Returns {
                 }
                 phase => phase,
             };
-            self.pools[pool][family.index()] = Return { down: !up, phase };
+            self.pools[pool][family.index()] = PoolRecovery { down: !up, phase };
         }
         self.ramp_changed(pool, before)
     }
 
-    /// An operator takes back what is held of a pool; `None` where nothing is.
-    pub fn resume(&mut self, pool: usize, now: Moment) -> Option<Option<Ramp>> {
+    /// Resumes the held families of a pool; `None` where none is held.
+    pub(super) fn resume(&mut self, pool: usize, now: Moment) -> Option<Option<Ramp>> {
         let before = self.is_ramping(pool);
         let after = self.ramp.map_or(Phase::InUse, |_| Phase::Ramping(now));
         let held = self.pools[pool].iter_mut().filter(|own| own.is_held());
@@ -128,8 +129,8 @@ impl Returns {
         (resumed > 0).then(|| self.ramp_changed(pool, before))
     }
 
-    /// When a weight grows next.
-    pub fn next_step(&self, now: Moment) -> Option<Moment> {
+    /// The moment of the next step of any ramp.
+    pub(super) fn next_step(&self, now: Moment) -> Option<Moment> {
         let ramp = self.ramp?;
         let ramping = self
             .pools
@@ -139,35 +140,39 @@ impl Returns {
                 Phase::Ramping(since) if !own.down => Some(since),
                 _ => None,
             });
-        let next = |since: Moment| {
-            let nanos = ramp.as_nanos() * (steps(now.since(since), ramp) + 1);
-            since + Duration::from_nanos(nanos.div_ceil(u128::from(RAMP_STEPS)) as u64)
-        };
-        ramping.map(next).min()
+        ramping.map(|since| step_after(since, ramp, now)).min()
     }
 
-    /// What a plan needs to know of a pool.
-    pub fn standing(&self, pool: usize, now: Moment) -> Standing {
-        let share = |own: &Return| match (own.phase, self.ramp) {
-            (Phase::Ramping(since), Some(ramp)) => {
-                steps(now.since(since), ramp).clamp(1, RAMP_STEPS.into()) as u32
+    /// The conditions that a pool's recovery puts on its plan.
+    pub(super) fn conditions(&self, pool: usize, now: Moment) -> PoolConditions {
+        // The weight is one number for both families: the one that has come back further decides.
+        let mut share = None;
+        for family in Family::BOTH {
+            let own = &self.pools[pool][family.index()];
+            if self.offers[pool].contains(family) && !own.down && !own.is_held() {
+                share = share.max(Some(self.share(own, now)));
             }
-            _ => RAMP_STEPS,
-        };
-        let offered = Family::BOTH
-            .into_iter()
-            .filter(|family| self.offers[pool].contains(*family));
-        let used = offered
-            .map(|family| &self.pools[pool][family.index()])
-            .filter(|own| !own.down && !own.is_held());
-        Standing {
+        }
+        PoolConditions {
             held: self.pools[pool].map(|own| own.is_held()),
-            share: used.map(share).max().unwrap_or(RAMP_STEPS),
-            ..Standing::default()
+            share: share.unwrap_or(RAMP_STEPS),
+            ..PoolConditions::default()
         }
     }
 
-    /// What a pool that is up again comes to.
+    /// The share of its weight that a pool in use has at `now`, 1 … [`RAMP_STEPS`].
+    fn share(&self, own: &PoolRecovery, now: Moment) -> u32 {
+        match (own.phase, self.ramp) {
+            (Phase::Ramping(since), Some(ramp)) => {
+                let steps = steps(now.since(since), ramp).clamp(1, RAMP_STEPS.into());
+                // It is at most `RAMP_STEPS`, a `u32`.
+                steps as u32
+            }
+            _ => RAMP_STEPS,
+        }
+    }
+
+    /// The phase of a pool that is up again.
     fn returned(&self, now: Moment) -> Phase {
         match (self.resume, self.ramp) {
             (Resume::Manual, _) => Phase::Held,
@@ -191,27 +196,34 @@ impl Returns {
     }
 }
 
-impl<T: Copy> Return<T> {
-    /// Up, and waiting for an operator.
+impl<T: Copy> PoolRecovery<T> {
+    /// True for a pool that is up and waits for an operator.
     pub fn is_held(&self) -> bool {
         !self.down && matches!(self.phase, Phase::Held)
     }
 
-    /// The same with its time told otherwise.
-    pub fn map<U>(self, time: impl Fn(T) -> U) -> Return<U> {
+    /// The same recovery with its time converted by `time`.
+    pub fn map<U>(self, time: impl Fn(T) -> U) -> PoolRecovery<U> {
         let phase = match self.phase {
             Phase::InUse => Phase::InUse,
             Phase::Ramping(since) => Phase::Ramping(time(since)),
             Phase::Held => Phase::Held,
         };
-        Return {
+        PoolRecovery {
             down: self.down,
             phase,
         }
     }
 }
 
-/// How many of the [`RAMP_STEPS`] of a ramp are over.
+/// The moment of the first step after `now` of a ramp that began at `since`.
+fn step_after(since: Moment, ramp: Duration, now: Moment) -> Moment {
+    let nanos = ramp.as_nanos() * (steps(now.since(since), ramp) + 1);
+    // A ramp ends within its own length, which the configuration keeps far below 2⁶⁴ ns (584 years).
+    since + Duration::from_nanos(nanos.div_ceil(u128::from(RAMP_STEPS)) as u64)
+}
+
+/// The number of the [`RAMP_STEPS`] of a ramp that are over.
 fn steps(elapsed: Duration, ramp: Duration) -> u128 {
     elapsed.as_nanos() * u128::from(RAMP_STEPS) / ramp.as_nanos().max(1)
 }

@@ -1,11 +1,11 @@
-//! Counters by number: one for each pool of each service, for every worker.
+//! Counters of answers by id: one for each pool of each service, for every worker.
 
 use std::sync::Arc;
 
 use super::Counter;
 use crate::prefetch;
 
-/// Counters in a chunk: 4 KiB, so that a growing tally is added to and never moved.
+/// The number of counters in a chunk: 4 KiB, so that counters that grow are added to and never moved.
 const CHUNK: usize = 512;
 
 /// Some of one worker's counters. On cache lines of its own: no other worker writes near it.
@@ -13,15 +13,16 @@ const CHUNK: usize = 512;
 #[repr(align(128))]
 struct Chunk([Counter; CHUNK]);
 
-/// The number of a counter that is not there: nothing is counted.
+/// The id of a counter that does not exist: nothing is counted.
 pub const UNCOUNTED: u32 = u32::MAX;
 
-/// One worker's counters by number. A clone counts in the same ones; one that has grown since has them too.
+/// One worker's counters by id. A clone counts in the same ones; one that has grown since has them
+/// too.
 #[derive(Debug, Clone, Default)]
-pub struct Tally(Arc<[Arc<Chunk>]>);
+pub struct PoolCounters(Arc<[Arc<Chunk>]>);
 
-impl Tally {
-    /// Adds 1 to counter `number`, if it is there; only for the worker that owns the tally.
+impl PoolCounters {
+    /// Adds 1 to counter `number`, if it is there; only for the worker that owns them.
     #[inline]
     pub fn count(&self, number: u32) {
         if let Some(chunk) = self.0.get(number as usize / CHUNK) {
@@ -29,7 +30,7 @@ impl Tally {
         }
     }
 
-    /// Has the memory fetched of counter `number`: among many, it is in no cache.
+    /// Prefetches counter `number`: among many, it is in no cache.
     #[inline]
     pub fn fetch(&self, number: u32) {
         if let Some(chunk) = self.0.get(number as usize / CHUNK) {
@@ -37,18 +38,18 @@ impl Tally {
         }
     }
 
-    /// What counter `number` has counted so far, from any thread.
+    /// The count of `number` so far, from any thread.
     pub fn get(&self, number: u32) -> u64 {
         self.0
             .get(number as usize / CHUNK)
             .map_or(0, |chunk| chunk.0[number as usize % CHUNK].get())
     }
 
-    /// The same tally with at least `count` counters; the new ones are at 0.
-    pub fn grown(&self, count: usize) -> Tally {
+    /// The same counters, at least `count` of them; the new ones are at 0.
+    pub fn grown(&self, count: usize) -> PoolCounters {
         let new = (self.0.len()..count.div_ceil(CHUNK))
             .map(|_| Arc::new(Chunk([const { Counter::new() }; CHUNK])));
-        Tally(self.0.iter().cloned().chain(new).collect())
+        PoolCounters(self.0.iter().cloned().chain(new).collect())
     }
 }
 
@@ -58,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_tally_grows_without_losing_a_count() {
-        let small = Tally::default().grown(1);
+        let small = PoolCounters::default().grown(1);
         small.count(0);
         small.count(UNCOUNTED);
         let large = small.grown(CHUNK + 1);
@@ -77,11 +78,14 @@ mod tests {
 
     #[test]
     fn no_two_workers_write_one_cache_line() {
-        let tallies = [Tally::default().grown(1), Tally::default().grown(1)];
+        let pool_counters = [
+            PoolCounters::default().grown(1),
+            PoolCounters::default().grown(1),
+        ];
         assert!(
-            tallies
+            pool_counters
                 .iter()
-                .all(|tally| std::ptr::from_ref(&tally.0[0].0).addr() % 128 == 0)
+                .all(|counters| std::ptr::from_ref(&counters.0[0].0).addr() % 128 == 0)
         );
         assert_eq!(size_of::<Chunk>() % 128, 0);
     }

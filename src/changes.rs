@@ -1,0 +1,233 @@
+//! Changes: what happened to the state of the server, as data.
+//!
+//! The publisher numbers each change and hands it out; the log sentence ([`Sentence`]) and the lines
+//! that a failure under many services takes ([`lines`]) are renderings of it, made elsewhere than in
+//! the publisher's loop. Names are copied into a change, so that it outlives the configuration.
+
+mod collapse;
+mod sentence;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::health::{Cause, End, Warning};
+use crate::model::{Family, Moment, WallTime};
+use crate::overrides::{self, OverrideChange};
+use crate::steer::Rung;
+use crate::units;
+
+pub use collapse::{Line, lines};
+pub use sentence::{Sentence, override_sentence};
+
+/// A change of the server's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Its number: 1 for the first change of this process, and one more for each after it.
+    pub number: u64,
+    /// The change itself.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// A change, by the kind of object that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// An endpoint changed, as a check sees it.
+    Endpoint(EndpointChange),
+    /// A service's pool changed.
+    Pool(PoolChange),
+    /// The rung from which a service is answered changed.
+    Service(ServiceChange),
+    /// The overrides changed.
+    Override(overrides::Event),
+    /// Units changed.
+    Unit(units::Event),
+    /// This node changed.
+    Node(NodeChange),
+    /// The persistence of the history of health changed.
+    History(HistoryChange),
+}
+
+/// A change of an endpoint under one check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointChange {
+    /// The address or name that is probed.
+    pub target: String,
+    /// The check's name.
+    pub check: String,
+    /// The change.
+    pub change: EndpointEvent,
+}
+
+/// The changes of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointEvent {
+    /// It went up or down.
+    Health {
+        /// Its state before.
+        old: Verdict,
+        /// Its state now.
+        new: Verdict,
+        /// The cause.
+        cause: Cause,
+        /// Names of the regions that have an endpoint there.
+        regions: Vec<String>,
+        /// The number of services that use it.
+        services: usize,
+    },
+    /// It passes now and will fail if nobody acts; `None` where that is over.
+    Warning(Option<Warning>),
+    /// It flaps, and is held down.
+    Flapping {
+        /// The number of times that it went up or down.
+        changes: usize,
+        /// The time in which it did.
+        within: Duration,
+        /// The end of the hold.
+        until: Moment,
+    },
+    /// The hold for flapping is over, and it is down.
+    FlappingEnded,
+}
+
+/// A state of health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Up, after thresholds.
+    Up,
+    /// Down, after thresholds.
+    Down,
+}
+
+/// A change of a service's pool in one region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolChange {
+    /// Owner name of the service.
+    pub service: String,
+    /// The region's name.
+    pub region: String,
+    /// The change.
+    pub change: PoolEvent,
+}
+
+/// The changes of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PoolEvent {
+    /// It became available or unavailable for one family.
+    Availability {
+        /// The family.
+        family: Family,
+        /// Its state before.
+        old: PoolState,
+        /// Its state now.
+        new: PoolState,
+    },
+    /// Its weight begins to grow after a return, and is full after this long.
+    RampBegan(Duration),
+    /// Its weight is full again.
+    RampEnded,
+    /// An operator resumed it.
+    Resumed,
+}
+
+/// The state of a pool for one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolState {
+    /// The best rung that it stands on.
+    pub rung: Rung,
+    /// True where it awaits an operator's resume.
+    pub held: bool,
+    /// True where an operator drained it.
+    pub drained: bool,
+}
+
+/// A change of the rung that answers a service's clients, borders left aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceChange {
+    /// Owner name of the service.
+    pub service: String,
+    /// The family.
+    pub family: Family,
+    /// The rung before.
+    pub old: Rung,
+    /// The rung now.
+    pub new: Rung,
+}
+
+/// A change of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeChange {
+    /// Every probe fails: this node's own network is assumed to be down.
+    Isolated,
+    /// Probes count again.
+    IsolationEnded(End),
+}
+
+/// A change in the persistence of the history of health.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryChange {
+    /// The state directory does not take it, for this reason.
+    NotPersisted(String),
+    /// The state directory takes it again.
+    Persisted,
+}
+
+impl Verdict {
+    /// Up or down.
+    pub fn of(up: bool) -> Verdict {
+        if up { Verdict::Up } else { Verdict::Down }
+    }
+}
+
+impl Change {
+    /// The sentence of the log, with times as `wall` reads them.
+    pub fn sentence(&self, wall: WallTime) -> Sentence<'_> {
+        self.event.sentence(wall)
+    }
+
+    /// True for a change that an operator should look at.
+    pub fn is_warning(&self) -> bool {
+        self.event.is_warning()
+    }
+}
+
+impl Event {
+    /// True for a change that an operator should look at.
+    pub fn is_warning(&self) -> bool {
+        match self {
+            Event::Endpoint(endpoint) => match &endpoint.change {
+                EndpointEvent::Health { new, .. } => *new == Verdict::Down,
+                EndpointEvent::Warning(warning) => warning.is_some(),
+                EndpointEvent::Flapping { .. } => true,
+                EndpointEvent::FlappingEnded => false,
+            },
+            Event::Pool(pool) => match &pool.change {
+                PoolEvent::Availability { old, new, .. } => new.rung > old.rung || new.held,
+                PoolEvent::RampBegan(_) | PoolEvent::RampEnded | PoolEvent::Resumed => false,
+            },
+            Event::Service(service) => service.new > service.old,
+            Event::Override(overrides::Event::LossAccepted { .. }) => false,
+            Event::Override(overrides::Event::Changed { own, change }) => match change {
+                OverrideChange::InForce | OverrideChange::Announced | OverrideChange::Began => {
+                    own.forced
+                }
+                OverrideChange::Released { forced } => *forced,
+                OverrideChange::EndsSoon | OverrideChange::Ended => false,
+                OverrideChange::EndedMeanwhile => true,
+            },
+            Event::Unit(unit) => unit.is_bad(),
+            Event::Node(node) => *node == NodeChange::Isolated,
+            Event::History(history) => matches!(history, HistoryChange::NotPersisted(_)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! The log of changes: rendered, and shown to observers, on a thread of its own.
+//!
+//! ```text
+//! the loop ─ changes as data ─► bounded queue ─► the thread "changes": sentences ─► the log's queue
+//! ```
+//! The loop writes no sentence and waits for no observer. A queue that is full drops changes, and
+//! they are counted with the log lines that are dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+use std::{io, thread};
+
+use super::Observer;
+use crate::changes::{Change, lines};
+use crate::dataset::Snapshot;
+use crate::log;
+use crate::model::WallTime;
+use crate::publisher::Effect;
+
+/// The most batches that wait.
+const BATCHES: usize = 4096;
+/// The most changes that wait: several failures of every region under ten thousand services.
+const CHANGES: usize = 1 << 18;
+
+/// The loop's end of the queue.
+#[derive(Debug)]
+pub(super) struct ChangeLog {
+    batches: SyncSender<Batch>,
+    waiting: Arc<AtomicUsize>,
+    /// Nothing is ever sent on it: it closes when the thread ends.
+    end: Receiver<()>,
+    is_observed: bool,
+}
+
+/// Changes that happened together.
+#[derive(Debug)]
+struct Batch {
+    changes: Vec<Change>,
+    /// The snapshot that they led to, where there is one and somebody observes.
+    snapshot: Option<Arc<Snapshot>>,
+    wall: WallTime,
+}
+
+impl ChangeLog {
+    /// Starts the thread; `observer` hears there of each publication.
+    pub(super) fn start(mut observer: Option<Observer>) -> io::Result<ChangeLog> {
+        let (batches, inbox) = sync_channel::<Batch>(BATCHES);
+        let (alive, end) = sync_channel::<()>(0);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let taken = waiting.clone();
+        let is_observed = observer.is_some();
+        thread::Builder::new()
+            .name("changes".to_owned())
+            .spawn(move || {
+                let _alive = alive;
+                for batch in inbox {
+                    batch.log();
+                    if let (Some(observer), Some(snapshot)) = (&mut observer, &batch.snapshot) {
+                        observer(snapshot, &batch.changes);
+                    }
+                    taken.fetch_sub(batch.changes.len(), Ordering::Relaxed);
+                }
+            })?;
+        Ok(ChangeLog {
+            batches,
+            waiting,
+            end,
+            is_observed,
+        })
+    }
+
+    /// Hands over changes, their times as `wall` reads them, and the snapshot that they led to;
+    /// returns at once.
+    pub(super) fn send(
+        &self,
+        changes: Vec<Change>,
+        snapshot: Option<&Arc<Snapshot>>,
+        wall: WallTime,
+    ) {
+        // Somebody who only logs is no reason to hold a snapshot: a fence waits until it is left.
+        let snapshot = snapshot.filter(|_| self.is_observed).cloned();
+        if changes.is_empty() && snapshot.is_none() {
+            return;
+        }
+        let count = changes.len();
+        let fits = self.waiting.fetch_add(count, Ordering::Relaxed) + count <= CHANGES;
+        let batch = Batch {
+            changes,
+            snapshot,
+            wall,
+        };
+        if !fits || self.batches.try_send(batch).is_err() {
+            self.waiting.fetch_sub(count, Ordering::Relaxed);
+            log::count_dropped(count);
+        }
+    }
+
+    /// Hands over the changes among effects of which nothing else is done.
+    pub(super) fn send_effects(&self, effects: Vec<Effect>, wall: WallTime) {
+        let mut changes = Vec::new();
+        for effect in effects {
+            if let Effect::Changed(change) = effect {
+                changes.push(change);
+            }
+        }
+        self.send(changes, None, wall);
+    }
+
+    /// Waits until everything is rendered, but not longer than `patience`.
+    pub(super) fn finish(self, patience: Duration) {
+        drop(self.batches);
+        let _ = self.end.recv_timeout(patience);
+    }
+}
+
+impl Batch {
+    fn log(&self) {
+        for line in lines(&self.changes, self.wall) {
+            let sentence = line.sentence;
+            if line.is_warning {
+                tracing::warn!("{sentence}");
+            } else {
+                tracing::info!("{sentence}");
+            }
+        }
+    }
+}

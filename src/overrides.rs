@@ -1,0 +1,171 @@
+//! Overrides: what operators impose on health and weight, over regions and services, until a time.
+//!
+//! There are two axes: `up` and `down` replace health, `drain` and `weight` replace weight. On each
+//! the narrowest scope counts (endpoint, pool, service, region, metro, label), and of equally narrow
+//! ones the latest. Scopes are names, so that an override outlives a reload; one whose names are gone
+//! has no effect until they are back.
+//!
+//! ```text
+//! OverrideRequest, Selector ─► Store ─► pre-flight ─► write ─► on the disk ─► Overrides, Event, answer
+//! ```
+//! [`Store`] is a state machine without clock or I/O: an override is judged by the pre-flight
+//! ([`PreflightInputs`]), written, and in force once it is on the disk; time ends it. [`Overrides`]
+//! lays what is in force over health and weights whenever a plan is compiled.
+
+mod list;
+mod preflight;
+mod scope;
+mod store;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Moment, WallTime, Weight};
+use crate::steer::Applied;
+
+pub use list::Overrides;
+pub use preflight::{PreflightInputs, Stranded, objections};
+pub use scope::{NoScope, Scope, Selector};
+pub use store::{ENDS_SOON, Found, Output, Rejected, Store, StoredOverrides};
+
+/// The effect of an override.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Not used while anything else is left.
+    Drain,
+    /// Counts as up, whatever probes see.
+    Up,
+    /// Counts as down, whatever probes see.
+    Down,
+    /// Has this weight.
+    Weight(Weight),
+}
+
+/// An override that an operator made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// Its number, never another's.
+    pub id: u64,
+    /// Its effect.
+    pub action: Action,
+    /// The part of the configuration that it covers.
+    pub scope: Scope,
+    /// The operator's name.
+    pub by: String,
+    /// The operator's reason.
+    pub reason: String,
+    /// The moment at which it was made.
+    pub made: Moment,
+    /// The moment at which it takes effect: later than `made` where it is announced. Until then the
+    /// answers that it will change have `ttl_min`.
+    pub starts: Moment,
+    /// The moment at which it ends; `None` where it lasts until it is released.
+    pub until: Option<Moment>,
+    /// True where the pre-flight would have refused it.
+    pub forced: bool,
+}
+
+/// An operator's request for an override.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverrideRequest {
+    /// Its effect.
+    pub action: Action,
+    /// The part of the configuration that it covers.
+    pub scope: Scope,
+    /// The operator's name.
+    pub by: String,
+    /// The operator's reason; not empty.
+    pub reason: String,
+    /// The time from now until it takes effect; until then it is announced.
+    pub starts_in: Duration,
+    /// The time for which it holds from then on; `None` until it is released.
+    pub lasts: Option<Duration>,
+    /// True to make it although the pre-flight speaks against it.
+    pub force: bool,
+}
+
+/// An event in the life of the overrides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// One override changed.
+    Changed {
+        /// The override.
+        own: Override,
+        /// The change.
+        change: OverrideChange,
+    },
+    /// An operator continues without the overrides that could not be read back.
+    LossAccepted {
+        /// The number of overrides that are left.
+        left: usize,
+    },
+}
+
+/// A change of one override.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverrideChange {
+    /// It is in force.
+    InForce,
+    /// It takes effect later.
+    Announced,
+    /// It was announced, and is in force now.
+    Began,
+    /// An operator released it.
+    Released {
+        /// True where the pre-flight spoke against that.
+        forced: bool,
+    },
+    /// It ends within [`ENDS_SOON`].
+    EndsSoon,
+    /// Its time is over.
+    Ended,
+    /// Its time was over before this process read it back.
+    EndedMeanwhile,
+}
+
+impl Action {
+    /// True for the actions that replace weight; the others replace health.
+    pub fn is_of_weight(self) -> bool {
+        matches!(self, Action::Drain | Action::Weight(_))
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Drain => f.write_str("drain"),
+            Action::Up => f.write_str("up"),
+            Action::Down => f.write_str("down"),
+            Action::Weight(weight) => write!(f, "weight {}", weight.get()),
+        }
+    }
+}
+
+impl Override {
+    /// True while it is in effect at `now`.
+    fn holds(&self, now: Moment) -> bool {
+        self.starts <= now && self.until.is_none_or(|until| until > now)
+    }
+
+    /// The override as a pool's plan has it at `now`.
+    fn applied(&self, now: Moment) -> Applied {
+        Applied {
+            what: format!("{} of {}", self.action, self.scope),
+            by: self.by.clone(),
+            reason: self.reason.clone(),
+            starts: (self.starts > now).then_some(self.starts),
+            until: self.until,
+        }
+    }
+
+    /// Its effect, scope, operator, end and reason in one sentence, with times as `wall` reads them.
+    pub fn sentence(&self, wall: WallTime) -> String {
+        // Once it is said to be in force, the moment at which it took effect says nothing more.
+        self.applied(self.starts).sentence(wall)
+    }
+}

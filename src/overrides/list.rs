@@ -1,0 +1,236 @@
+//! The overrides there are, laid over health and weights.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Action, Override};
+use crate::health::State;
+use crate::model::{Endpoint, Moment, Pool, Region, Service, Weight};
+use crate::steer::{Drain, PoolConditions};
+
+/// Every override there is, in the order in which they were made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overrides(pub Vec<Override>);
+
+/// An axis of overrides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Axis {
+    Health,
+    Weight,
+}
+
+impl Overrides {
+    /// The next moment after `now` at which one takes effect or ends.
+    pub fn next_change(&self, now: Moment) -> Option<Moment> {
+        self.boundaries().filter(|at| *at > now).min()
+    }
+
+    /// The moments at which any takes effect or ends.
+    fn boundaries(&self) -> impl Iterator<Item = Moment> {
+        self.0
+            .iter()
+            .flat_map(|own| [Some(own.starts), own.until])
+            .flatten()
+    }
+
+    /// The override that counts on `axis` for a pool, or for one endpoint of it.
+    fn counting(
+        &self,
+        regions: &[Region],
+        service: &Service,
+        pool: &Pool,
+        endpoint: Option<&Endpoint>,
+        now: Moment,
+        axis: Axis,
+    ) -> Option<&Override> {
+        let of_weight = axis == Axis::Weight;
+        let own = self
+            .0
+            .iter()
+            .filter(|own| own.holds(now) && own.action.is_of_weight() == of_weight);
+        let inside = own.filter(|own| {
+            own.scope.has_pool(regions, service, pool)
+                || endpoint.is_some_and(|endpoint| own.scope.has_endpoint(service, endpoint))
+        });
+        inside.max_by_key(|own| (own.scope.narrowness(), own.made, own.id))
+    }
+
+    /// The health that an override gives an endpoint at `now`.
+    #[inline]
+    pub fn state(
+        &self,
+        regions: &[Region],
+        service: &Service,
+        pool: &Pool,
+        endpoint: &Endpoint,
+        now: Moment,
+    ) -> Option<State> {
+        // Mostly there are none, and this is asked for every endpoint.
+        if self.0.is_empty() {
+            return None;
+        }
+        let own = self.counting(regions, service, pool, Some(endpoint), now, Axis::Health)?;
+        Some(State {
+            up: own.action == Action::Up,
+            settled: true,
+        })
+    }
+
+    /// True when an override drains the whole pool at `now`.
+    pub fn is_drained(
+        &self,
+        regions: &[Region],
+        service: &Service,
+        pool: &Pool,
+        now: Moment,
+    ) -> bool {
+        self.counting(regions, service, pool, None, now, Axis::Weight)
+            .is_some_and(|own| own.action == Action::Drain)
+    }
+
+    /// The service with the weights that overrides give it at `now`. Drains, and the overrides that
+    /// bear on each pool, go into `conditions`.
+    pub fn apply<'s>(
+        &self,
+        regions: &[Region],
+        service: &'s Service,
+        conditions: &mut Vec<PoolConditions>,
+        now: Moment,
+    ) -> Cow<'s, Service> {
+        let mut changed = Cow::Borrowed(service);
+        if !self.0.iter().any(|own| own.scope.touches(regions, service)) {
+            return changed;
+        }
+        conditions.resize(service.pools.len(), PoolConditions::default());
+        for (index, (pool, conditions)) in service.pools.iter().zip(conditions).enumerate() {
+            match self.counting(regions, service, pool, None, now, Axis::Weight) {
+                Some(own) if own.action == Action::Drain => {
+                    conditions.drained = Some(Arc::new(own.drain()));
+                }
+                Some(Override {
+                    action: Action::Weight(weight),
+                    ..
+                }) => changed.to_mut().pools[index].weight = *weight,
+                _ => {}
+            }
+            for (place, endpoint) in pool.endpoints.iter().enumerate() {
+                if let Some(weight) = self.endpoint_weight(regions, service, pool, endpoint, now) {
+                    changed.to_mut().pools[index].endpoints[place].weight = weight;
+                }
+            }
+            self.describe(regions, service, pool, conditions, now);
+        }
+        changed
+    }
+
+    /// The weight that an override of an endpoint alone gives it; a drained one is a standby in its
+    /// pool. An override of the whole pool leaves the endpoints' weights as they are.
+    fn endpoint_weight(
+        &self,
+        regions: &[Region],
+        service: &Service,
+        pool: &Pool,
+        endpoint: &Endpoint,
+        now: Moment,
+    ) -> Option<Weight> {
+        let own = self.counting(regions, service, pool, Some(endpoint), now, Axis::Weight)?;
+        match own.action {
+            _ if !own.scope.has_endpoint(service, endpoint) => None,
+            Action::Drain => Some(Weight::ZERO),
+            Action::Weight(weight) => Some(weight),
+            Action::Up | Action::Down => None,
+        }
+    }
+
+    /// Notes in `conditions` which overrides bear on `pool`, for `why`.
+    fn describe(
+        &self,
+        regions: &[Region],
+        service: &Service,
+        pool: &Pool,
+        conditions: &mut PoolConditions,
+        now: Moment,
+    ) {
+        conditions.overridden_down = pool.endpoints.iter().all(|endpoint| {
+            self.counting(regions, service, pool, Some(endpoint), now, Axis::Health)
+                .is_some_and(|own| own.action == Action::Down)
+        });
+        let mut announced = Vec::new();
+        conditions.overrides = Vec::new();
+        for own in &self.0 {
+            if !own.scope.touches_pool(regions, service, pool) {
+                continue;
+            }
+            // A drain of the whole pool is told as `drained`.
+            let is_told_as_drain =
+                own.action == Action::Drain && own.scope.has_pool(regions, service, pool);
+            if !own.holds(now) {
+                announced.push(own.applied(now));
+            } else if !is_told_as_drain {
+                conditions.overrides.push(own.applied(now));
+            }
+        }
+        conditions.announced = !announced.is_empty();
+        conditions.overrides.extend(announced);
+    }
+
+    /// The moments at which it matters that these become `after`: `now`, and later ones at which an
+    /// override of either takes effect or ends, in order; of all these only such at which an override
+    /// holds that only one of the two lists has.
+    pub(super) fn moments(&self, after: &Overrides, now: Moment) -> BTreeSet<Moment> {
+        let changed = self.one_sided(after);
+        let later = self.boundaries().chain(after.boundaries());
+        later
+            .filter(|at| *at > now)
+            .chain([now])
+            .filter(|at| changed.iter().any(|own| own.holds(*at)))
+            .collect()
+    }
+
+    /// The overrides that only these have, or only `other`.
+    pub(super) fn one_sided<'o>(&'o self, other: &'o Overrides) -> Vec<&'o Override> {
+        let (ours, theirs) = (self.ids(), other.ids());
+        self.0
+            .iter()
+            .chain(&other.0)
+            .filter(|own| ours.contains(&own.id) != theirs.contains(&own.id))
+            .collect()
+    }
+
+    fn ids(&self) -> BTreeSet<u64> {
+        self.0.iter().map(|own| own.id).collect()
+    }
+
+    /// Adds an override; it replaces an earlier one on the same axis of the same scope.
+    pub(super) fn add(&mut self, own: &Override) {
+        self.0.retain(|other| {
+            other.scope != own.scope || other.action.is_of_weight() != own.action.is_of_weight()
+        });
+        self.0.push(own.clone());
+    }
+
+    /// Removes those that are in `released`.
+    pub(super) fn remove(&mut self, released: &[Override]) {
+        self.0
+            .retain(|other| released.iter().all(|own| own.id != other.id));
+    }
+
+    /// Removes and returns those whose time is over at `now`.
+    pub(super) fn take_ended(&mut self, now: Moment) -> Vec<Override> {
+        self.0
+            .extract_if(.., |own| own.until.is_some_and(|until| until <= now))
+            .collect()
+    }
+}
+
+impl Override {
+    fn drain(&self) -> Drain {
+        Drain {
+            what: self.scope.to_string(),
+            by: self.by.clone(),
+            reason: self.reason.clone(),
+            until: self.until,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Operators: overrides, units and resumed pools.
+
+use super::differences::recovery_change;
+use super::{Commit, Done, Effect, NotDone, OverrideEvent, Publisher, UnitEvent};
+use crate::changes;
+use crate::health::State;
+use crate::model::{Endpoint, Moment, RegionId, ServiceId};
+use crate::overrides::{Overrides, PreflightInputs};
+use crate::units;
+
+impl Publisher {
+    pub(super) fn handle_override(&mut self, event: OverrideEvent, now: Moment) {
+        let store = &mut self.overrides;
+        let answer = match event {
+            OverrideEvent::Adopted(found) => {
+                let (outputs, is_changed) = store.adopt(found, now);
+                self.outbox.overrides(outputs);
+                if is_changed {
+                    let services = 0..self.plans.current.len();
+                    self.plans.dirty.extend(services.map(ServiceId::from_index));
+                    self.units.look_at_all();
+                }
+                return;
+            }
+            OverrideEvent::Request { request, asked } => store.add(request, asked),
+            OverrideEvent::Release {
+                request,
+                what,
+                force,
+            } => store.release(request, what, force),
+            OverrideEvent::AcceptLoss { request } => store.accept_loss(request),
+        };
+        self.outbox.overrides(answer);
+    }
+
+    pub(super) fn handle_unit(&mut self, event: UnitEvent, now: Moment) {
+        match event {
+            UnitEvent::Adopted { records, frozen } => {
+                let outputs = self.units.adopt(records, frozen);
+                self.take_units(outputs);
+            }
+            UnitEvent::Move {
+                request,
+                unit,
+                region,
+                force,
+            } => {
+                let inputs = self.inputs.of_units(self.overrides.overrides(), now);
+                let answer = self.units.move_unit(request, unit, region, force, &inputs);
+                self.take_units(answer);
+            }
+            UnitEvent::Begin {
+                request,
+                units,
+                epoch,
+            } => {
+                let inputs = self.inputs.of_units(self.overrides.overrides(), now);
+                let answer = self.units.begin(request, &units, epoch, &inputs);
+                self.take_units(answer);
+            }
+            UnitEvent::SeenByAll { publication } => {
+                let outputs = self.units.seen_by_all(publication, now);
+                self.take_units(outputs);
+            }
+        }
+    }
+
+    pub(super) fn resume(&mut self, service: ServiceId, region: RegionId, now: Moment) {
+        let config = &self.inputs.dataset.config;
+        for event in self.recovery.resume(service, config, region, now) {
+            self.history.changed = true;
+            self.plans.dirty.insert(service);
+            self.outbox.change(recovery_change(config, &event));
+        }
+    }
+
+    /// Asks for the changes of units that health and time have brought about.
+    pub(super) fn step_units(&mut self, now: Moment) {
+        let inputs = self.inputs.of_units(self.overrides.overrides(), now);
+        let outputs = self.units.step(&self.plans.dirty, &inputs);
+        self.take_units(outputs);
+    }
+
+    /// Takes in outputs of the units, as the publisher's own.
+    pub(super) fn take_units(&mut self, outputs: impl IntoIterator<Item = units::Output>) {
+        for output in outputs {
+            match output {
+                units::Output::Dirty(service) => {
+                    self.plans.dirty.insert(service);
+                }
+                units::Output::Event(event) => self.outbox.change(changes::Event::Unit(event)),
+                units::Output::Write(write) => {
+                    self.outbox.push(Effect::Commit(Commit::Units(write)));
+                }
+                units::Output::Answer { request, result } => {
+                    let result = result.map(Done::Message).map_err(NotDone::from);
+                    self.outbox.answer(request, result);
+                }
+            }
+        }
+    }
+
+    /// Judges the overrides that operators ask for, and begins to write one.
+    pub(super) fn step_overrides(&mut self, now: Moment) {
+        let (inputs, units) = (&self.inputs, &self.units);
+        let stranded = |before: &Overrides, after: &Overrides, at: Moment| {
+            units.stranded(&inputs.of_units(before, at), &inputs.of_units(after, at))
+        };
+        let state = |endpoint: &Endpoint| -> State { inputs.targets.health.endpoint(endpoint) };
+        let outputs = self.overrides.step(&PreflightInputs {
+            config: &inputs.dataset.config,
+            state: &state,
+            stranded: &stranded,
+            now,
+        });
+        self.outbox.overrides(outputs);
+    }
+}
