@@ -9,7 +9,7 @@ mod tsig;
 mod writer;
 
 pub use message::HEADER;
-pub use name::{MAX_LABEL, MAX_NAME, Name, NameError, is_within, unescape};
+pub use name::{MAX_LABEL, MAX_NAME, Name, NameError, canonical_order, is_within, unescape};
 pub use numbers::{Class, ExtendedError, Rcode, RrType, Ttl};
 pub use prefix::{Prefix, PrefixError};
 pub use query::{Ecs, Edns, Request, Unanswerable};

@@ -16,4 +16,7 @@ pub use checks::{CHECKS, ZoneCheck, ZoneUnderCheck, check, check_overlap};
 pub use parser::parse;
 pub use present::{present, read_name};
 pub use records::{Include, IncludeError, Input, MasterText, Record, Records, Unread};
-pub use table::{Apex, Key, Lookup, NameTable, RR_FIXED, Rrset, ZoneInput, rrs, target_offset};
+pub use table::{
+    Apex, CanonicalName, CanonicalNames, CanonicalRrset, Key, Lookup, NameTable, RR_FIXED, Rrset,
+    ZoneInput, rrs, target_offset,
+};

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use meridian::dataset::Dataset;
 use meridian::geo::{EMBEDDED, Locations};
+use meridian::model::ZoneId;
 use meridian::publisher::Publisher;
 
 struct Counting;
@@ -122,6 +123,19 @@ fn a_name_costs_less_than_a_hundred_octets_and_no_piece_of_its_own() {
         most.pieces - least.pieces < 50,
         "{} pieces more for {names} names",
         most.pieces - least.pieces
+    );
+}
+
+#[test]
+fn the_canonical_view_of_a_zone_costs_four_octets_a_name() {
+    let dataset = dataset(&names(57_000), &locations());
+    let (views, cost) = kept(|| dataset.names.canonical_names(&[ZoneId(0)]));
+    assert_eq!(views[0].len(), dataset.names.len());
+    assert_eq!(cost.pieces, 2);
+    assert!(
+        cost.bytes as usize <= 4 * views[0].len() + 64,
+        "{} octets",
+        cost.bytes
     );
 }
 

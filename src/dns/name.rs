@@ -1,12 +1,17 @@
 //! Domain names in wire format (RFC 1035 §3.1).
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+
+use arrayvec::ArrayVec;
 
 /// The longest name on the wire, its root label included (RFC 1035 §2.3.4).
 pub const MAX_NAME: usize = 255;
 /// The longest label, its length octet not counted.
 pub const MAX_LABEL: usize = 63;
+/// The most labels a name can have: each takes two octets at least, and the root label one.
+const MAX_LABELS: usize = (MAX_NAME - 1) / 2;
 
 /// An absolute domain name: uncompressed labels with their length octets, the root label last.
 ///
@@ -218,6 +223,43 @@ pub fn is_within(name: &[u8], ancestor: &[u8]) -> bool {
     rest.eq_ignore_ascii_case(ancestor)
 }
 
+/// Canonical DNS name order (RFC 4034 §6.1) of two names in uncompressed wire form: by label from the
+/// right, each as octets in lower case.
+pub fn canonical_order(a: &[u8], b: &[u8]) -> Ordering {
+    let (a_labels, b_labels) = (label_starts(a), label_starts(b));
+    for (a_start, b_start) in a_labels.iter().rev().zip(b_labels.iter().rev()) {
+        // The first octet of a label is its length, which must not decide.
+        let (a_label, b_label) = (label_at(a, *a_start), label_at(b, *b_start));
+        let (a_octets, b_octets) = (a_label.iter(), b_label.iter());
+        match a_octets
+            .map(u8::to_ascii_lowercase)
+            .cmp(b_octets.map(u8::to_ascii_lowercase))
+        {
+            Ordering::Equal => {}
+            order => return order,
+        }
+    }
+    // "the absence of an octet sorts before a zero value octet"
+    a_labels.len().cmp(&b_labels.len())
+}
+
+/// Offsets of the labels of a name in wire form, the root label not among them.
+fn label_starts(name: &[u8]) -> ArrayVec<u8, MAX_LABELS> {
+    let (mut starts, mut at) = (ArrayVec::new(), 0);
+    while let Some(length @ 1..) = name.get(usize::from(at)) {
+        starts.push(at);
+        // A name has 255 octets at most, its root label included.
+        at += 1 + length;
+    }
+    starts
+}
+
+/// The octets of the label that starts at `start`.
+fn label_at(name: &[u8], start: u8) -> &[u8] {
+    let start = usize::from(start);
+    &name[start + 1..][..usize::from(name[start])]
+}
+
 /// The octet that stands after a backslash, `X` or `DDD`, and how many octets it took (RFC 1035 §5.1);
 /// `None` where nothing follows or `DDD` is not three digits up to 255.
 pub fn unescape(after: &[u8]) -> Option<(u8, usize)> {
@@ -249,20 +291,15 @@ impl Hash for Name {
 }
 
 impl PartialOrd for Name {
-    fn partial_cmp(&self, other: &Name) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Name) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
 impl Ord for Name {
     /// Canonical DNS name order (RFC 4034 §6.1): by label from the right, case ignored.
-    fn cmp(&self, other: &Name) -> std::cmp::Ordering {
-        let lower = |name: &Name| {
-            name.labels()
-                .map(<[u8]>::to_ascii_lowercase)
-                .collect::<Vec<_>>()
-        };
-        lower(self).iter().rev().cmp(lower(other).iter().rev())
+    fn cmp(&self, other: &Name) -> Ordering {
+        canonical_order(&self.0, &other.0)
     }
 }
 

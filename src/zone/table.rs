@@ -35,9 +35,11 @@
 //! [`NONE`]. Numbers are in the machine's byte order; records are known by their offset.
 
 mod build;
+mod canonical;
 mod index;
 
 pub use build::ZoneInput;
+pub use canonical::{CanonicalName, CanonicalNames, CanonicalRrset};
 use index::Index;
 
 use super::records::hash;
@@ -63,6 +65,9 @@ pub struct NameTable {
     arena: Vec<u8>,
     zones: Vec<Apex>,
     names: usize,
+    /// The records of names that a zone has at or below the origin of another zone of ours: a
+    /// delegation and its glue. The index has these names for the zone below.
+    handed_over: Vec<u32>,
     /// Labels of the name that has the most, and of the zone that has the fewest.
     deepest: usize,
     shallowest: usize,

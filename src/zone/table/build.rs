@@ -65,11 +65,11 @@ impl NameTable {
             }
             let parent = parents[index].map(|parent| (ZoneId::from_index(parent), ds[index]));
             table.add_apex(&tree, parent);
-            let handed_over: Vec<&[u8]> = children[index]
+            let below: Vec<&[u8]> = children[index]
                 .iter()
                 .map(|child| origins[*child])
                 .collect();
-            entries.extend(tree.entries(&handed_over));
+            tree.index_names(&below, &mut entries, &mut table.handed_over);
         }
         table.arena.shrink_to_fit();
         table.index = Index::new(&entries);
@@ -438,21 +438,33 @@ impl<'z> Tree<'z> {
         }
     }
 
-    /// What the index is to have: all names but those of the zones below, whose origins are `handed_over`.
-    fn entries(&self, handed_over: &[&[u8]]) -> Vec<(u32, u32)> {
-        let origins: HashSet<Vec<u8>> = handed_over
+    /// Appends to `entries` the hashes and records of all names but those that the zones `below`, by
+    /// their origins, answer; the records of these go to `handed_over`.
+    fn index_names(
+        &self,
+        below: &[&[u8]],
+        entries: &mut Vec<(u32, u32)>,
+        handed_over: &mut Vec<u32>,
+    ) {
+        let origins: HashSet<Vec<u8>> = below
             .iter()
             .map(|origin| origin.to_ascii_lowercase())
             .collect();
+        if origins.is_empty() {
+            entries.extend(self.nodes.iter().map(|node| (node.hash, node.record)));
+            return;
+        }
+        // A parent comes before its children, so what is known of it holds for them.
         let mut gone = vec![false; self.nodes.len()];
-        if !origins.is_empty() {
-            for (id, node) in self.nodes.iter().enumerate() {
-                let above = gone.get(node.parent as usize).is_some_and(|gone| *gone);
-                gone[id] = above || origins.contains(&node.name.to_ascii_lowercase());
+        for (id, node) in self.nodes.iter().enumerate() {
+            let above = gone.get(node.parent as usize).is_some_and(|gone| *gone);
+            gone[id] = above || origins.contains(&node.name.to_ascii_lowercase());
+            if gone[id] {
+                handed_over.push(node.record);
+            } else {
+                entries.push((node.hash, node.record));
             }
         }
-        let kept = self.nodes.iter().zip(gone).filter(|(_, gone)| !gone);
-        kept.map(|(node, _)| (node.hash, node.record)).collect()
     }
 }
 
