@@ -1,17 +1,21 @@
 //! The admin address: `/healthz`, `/readyz`, `/announcez`, `/metrics`, `/health`, `/why`, `/resume` and `/push` over HTTP; and
 //! [`local`], the control socket.
 //!
-//! It reads what is published and what the workers count, and asks the publisher's loop for the
-//! rest; it writes nothing itself.
+//! It reads what is published, the [`ReadModel`] beside it and what the workers count: no question
+//! enters the publisher's loop. What operators and endpoints want done goes there as a [`Request`];
+//! nothing is written here.
 
 mod client;
 mod edge;
-mod life;
+mod last_reload;
+mod liveness;
 pub mod local;
 mod metrics;
 mod push;
+mod read_model;
+mod request;
 mod status;
-mod vitals;
+mod work;
 
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,45 +38,48 @@ use crate::clock::Clock;
 use crate::config::AdminSpec;
 use crate::dataset::Published;
 use crate::dns::{Name, Prefix, RrType};
-use crate::health::Report;
-use crate::model::Target;
-use crate::overrides::{OverrideRequest, Selector};
-use crate::publisher::NotDone;
+use crate::model::WallTime;
+use crate::publisher::View;
 use crate::recovery::NotResumed;
 use crate::server::{self, BindError, ServerCounters, Transport, seed};
 
 pub use client::{RequestError, get, get_local, percent_encode, post, post_local};
 pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
-pub use life::{LastReload, Pulse, Refused, Reloads};
+pub use last_reload::{LastReload, Refused, Reloads};
+pub use liveness::{Liveness, TURN};
+pub use read_model::{Feed, ReadModel};
+pub use request::{Command, Request};
 pub use status::{
-    Answered, Facts, OverrideStatus, OverridesStatus, PoolStatus, ProbeStatus, Status,
-    TargetStatus, UnitStatus, UnitsStatus,
+    Answered, OverrideStatus, OverridesStatus, PoolStatus, ProbeStatus, Status, TargetStatus,
+    UnitStatus, UnitsStatus,
 };
-pub use vitals::{TURN, Vitals, Work};
+pub use work::{Work, WorkTimes};
 
 /// The time that the publisher's loop may take to answer; what waits for a disk takes less.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What the API works with.
+/// Everything that the API works with.
 #[derive(Clone)]
 pub struct Control {
-    /// What is answered.
+    /// The snapshot that queries are answered from.
     pub published: Arc<Published>,
-    /// What the workers count.
+    /// The state behind it.
+    pub state: ReadModel,
+    /// The workers' counters.
     pub counters: Vec<Arc<Counters>>,
-    /// What the transports count.
+    /// The transports' counters.
     pub server: Arc<ServerCounters>,
-    /// What the publisher's loop tells unasked.
-    pub vitals: Arc<Vitals>,
-    /// The publisher's loop.
+    /// The signs of life of this process.
+    pub liveness: Arc<Liveness>,
+    /// The times that work on files takes.
+    pub work: Arc<WorkTimes>,
+    /// The way into the publisher's loop.
     pub requests: mpsc::Sender<Request>,
-    /// Whether this process can answer.
-    pub pulse: Arc<Pulse>,
     /// The outcome of the last reload.
     pub reloads: Arc<Reloads>,
 }
 
-/// What the API works with, once queries are answered. Before that only `/healthz` has something to say.
+/// The API's [`Control`], once queries are answered. Before that only `/healthz` has something to say.
 pub type Started = Arc<OnceLock<Control>>;
 
 impl FromRequestParts<Started> for Control {
@@ -87,80 +94,6 @@ impl FromRequestParts<Started> for Control {
             "not ready: starting; queries are answered once the first round of probes has ended, within 5 s\n",
         ))
     }
-}
-
-/// What the API asks of the publisher's loop.
-#[derive(Debug)]
-pub enum Request {
-    /// The state of this moment.
-    Status(oneshot::Sender<Facts>),
-    /// An endpoint reports itself.
-    Report {
-        /// The name of a `push` check.
-        check: String,
-        /// The endpoint.
-        target: Target,
-        /// What it says.
-        report: Report,
-        /// False where the check has no such endpoint.
-        reply: oneshot::Sender<bool>,
-    },
-    /// An operator takes back what is held.
-    Resume {
-        /// The owner name of a service.
-        service: String,
-        /// A region; all that are held where it is left out.
-        region: Option<String>,
-        /// The regions taken back.
-        reply: oneshot::Sender<Result<Vec<String>, NotResumed>>,
-    },
-    /// An operator moves a unit.
-    MoveUnit {
-        /// Its owner name.
-        unit: String,
-        /// The region that is to own it.
-        region: String,
-        /// Although something speaks against it.
-        force: bool,
-        /// What is done, or why it is not.
-        reply: oneshot::Sender<Result<Answered, NotDone>>,
-    },
-    /// The overrides in force and announced.
-    Overrides(oneshot::Sender<OverridesStatus>),
-    /// An operator says something of health or weight.
-    Override {
-        /// What.
-        asked: OverrideRequest,
-        /// What is done, or why it is not.
-        reply: oneshot::Sender<Result<Answered, NotDone>>,
-    },
-    /// An operator takes overrides back.
-    Release {
-        /// The overrides.
-        what: Selector,
-        /// Although that leaves a service too few regions.
-        force: bool,
-        /// What is done, or why it is not.
-        reply: oneshot::Sender<Result<Answered, NotDone>>,
-    },
-    /// An operator has the files read again.
-    Reload {
-        /// Although they remove more than `max_removed`.
-        force: bool,
-        /// What is served now, or why that is still the same: every diagnostic.
-        reply: oneshot::Sender<Result<String, NotDone>>,
-    },
-    /// An operator goes on with the overrides in force, after others were lost.
-    AcceptLoss(oneshot::Sender<Result<Answered, NotDone>>),
-    /// An operator gives units their first owners.
-    BeginUnits {
-        /// The owner name of a unit, or of a service: then all its units of which nothing is known.
-        name: String,
-        /// Their epoch, at least 1.
-        epoch: u64,
-        /// What is done, or why it is not.
-        reply: oneshot::Sender<Result<Answered, NotDone>>,
-    },
 }
 
 /// The admin address, taken and not yet served.
@@ -221,10 +154,24 @@ fn catch_panics() -> CatchPanicLayer<impl FnMut(Box<dyn Any + Send>) -> Response
     })
 }
 
-async fn status(control: &Control) -> Result<Status, Response> {
-    let facts = ask(control, Request::Status).await?;
-    let made = tokio::task::spawn_blocking(move || Status::new(facts, Clock.wall())).await;
+/// Makes something of the state of this moment, on a thread that may take its time: texts of tens of
+/// thousands of targets take longer than others on this runtime should wait.
+async fn render<T: Send + 'static>(
+    control: &Control,
+    make: impl FnOnce(&View, WallTime) -> T + Send + 'static,
+) -> Result<T, Response> {
+    let state = control.state.clone();
+    let made = tokio::task::spawn_blocking(move || make(&state.read(), Clock.wall())).await;
     made.map_err(|why| (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response())
+}
+
+/// The state of this moment, as `/health` shows it.
+async fn status(control: &Control) -> Result<Status, Response> {
+    let not_ready = control.liveness.ready(Clock.now()).err();
+    render(control, move |view, wall| {
+        Status::new(view, not_ready, wall)
+    })
+    .await
 }
 
 /// Puts a request to the publisher's loop, which answers at once unless it hangs.
@@ -241,22 +188,21 @@ async fn ask<T>(
         Ok(Some(answer)) => return Ok(answer),
         Ok(None) => "stopping\n".to_owned(),
         Err(_) => {
-            let late = control.vitals.late(Clock.now()).as_millis();
+            let late = control.liveness.late(Clock.now()).as_millis();
             format!("the control loop does not answer: it is late by {late} ms\n")
         }
     };
     Err((StatusCode::SERVICE_UNAVAILABLE, why).into_response())
 }
 
-/// Whether this node should be sent new traffic. The loop is not asked: it is to have no work with those who ask this often, and
-/// one that hangs is to be found out.
+/// Says whether this node should be sent new traffic.
 async fn readyz(control: Control) -> Response {
-    match control.vitals.not_ready(Clock.now()) {
-        None => match control.reloads.load().refused {
+    match control.liveness.ready(Clock.now()) {
+        Ok(()) => match control.reloads.load().refused {
             None => "ready\n".into_response(),
             Some(refused) => format!("ready, but {}\n", refused.as_str()).into_response(),
         },
-        Some(why) => (
+        Err(why) => (
             StatusCode::SERVICE_UNAVAILABLE,
             format!("not ready: {why}\n"),
         )
@@ -264,11 +210,12 @@ async fn readyz(control: Control) -> Response {
     }
 }
 
-/// Whether this process can answer, however it judges itself: all nodes may be not ready at once, and must not withdraw at once.
+/// Says whether this process can answer, however it judges itself.
 async fn announcez(control: Control) -> Response {
-    match control.pulse.trouble(control.server.turns()) {
-        None => "answering\n".into_response(),
-        Some(why) => (
+    let (turns, now) = (control.server.turns(), Clock.now());
+    match control.liveness.announced(turns, now) {
+        Ok(()) => "answering\n".into_response(),
+        Err(why) => (
             StatusCode::SERVICE_UNAVAILABLE,
             format!("not answering: {why}\n"),
         )
@@ -280,11 +227,11 @@ async fn health(control: Control) -> Result<Response, Response> {
     Ok(Json(status(&control).await?).into_response())
 }
 
-async fn metrics(control: Control) -> Response {
-    // What the loop does not tell is left out: that it hangs is to be seen here.
-    let text = metrics::encode(&control, status(&control).await.ok());
+async fn metrics(control: Control) -> Result<Response, Response> {
+    let status = status(&control).await?;
+    let text = metrics::encode(&control, status);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
 /// The parameters of `/resume`.

@@ -35,13 +35,14 @@ use crate::changes::Change;
 use crate::clock::Clock;
 use crate::commit::End;
 use crate::config::{TcpLimits, UdpOptions};
-use crate::control::{self, Control, Pulse, Reloads, Request, Started, TURN, Vitals};
+use crate::control::{self, Control, Feed, Liveness, ReadModel, Reloads, Request, Started, TURN};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::diag::render_text;
 use crate::loader::{self, Built};
 use crate::model::{Moment, WallTime};
 use crate::probe::{Job, Observed, ProbeLimit, Prober, Scheduler};
-use crate::publisher::{Effect, Event, OverrideEvent, ProbeEvent, Publisher};
+use crate::publisher::{Effect, Event, ProbeEvent, Publisher, View};
+use crate::readiness::{self, Conditions};
 use crate::server::{self, BindError, Engine, Server, notify};
 use crate::state::{self, StateWriter};
 
@@ -60,6 +61,10 @@ const GEO_WATCH: Duration = Duration::from_secs(1);
 const CLOCK_STEP: Duration = Duration::from_secs(1);
 /// A loop that is late by so much was stopped, or had no processor.
 const STALL: Duration = Duration::from_millis(500);
+/// So many targets with news are told to readers at once, lest copying them all takes the loop long.
+const VIEW_CHANGES: usize = 512;
+/// How often the read model is brought up to date where nobody asks.
+const READ_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is looked whether every thread has left a last owner, while a fence waits for that.
 const IN_FORCE: Duration = Duration::from_millis(20);
 /// How long the end waits for the last write of the history of health.
@@ -300,28 +305,27 @@ async fn serve(
     })
     .map_err(|error| Failure::System("start the transports", error))?;
 
-    let (pulse, reloads) = (
-        Arc::new(Pulse::default()),
-        Arc::new(Reloads::from_pointee(reload::at_start(last_good))),
-    );
-    let (stalls, vitals) = (server.stalls(), Arc::new(Vitals::default()));
+    let reloads = Arc::new(Reloads::from_pointee(reload::at_start(last_good)));
     // Nobody is to find the loop late before it has begun.
-    vitals.turn(clock.now());
-    vitals.set_ready(Some("starting"));
-    watch::start(vitals.clone(), clock, stalls)
+    let liveness = Arc::new(Liveness::new(clock.now()));
+    watch::start(liveness.clone(), clock, server.stalls())
         .map_err(|error| Failure::System("start a thread", error))?;
+    let view = View::first(publisher.view_update(clock.now()));
+    let (feed, read_model) = ReadModel::new(view.expect("a first update tells everything"));
     let shared = Control {
         published: published.clone(),
         counters,
         server: server.counters(),
-        vitals,
+        liveness,
+        work: Arc::default(),
         requests,
-        pulse,
         reloads,
+        state: read_model,
     };
     // Set here and nowhere else.
     let _ = started.set(shared.clone());
     directory.serve(directory.bind(), &shared);
+    tokio::spawn(read_regularly(shared.state.clone()));
     let (sender, outcomes) = mpsc::channel(16);
     let scheduler = Scheduler::spawn(prober.clone(), limit, publisher.generation(), jobs, sender)
         .map_err(|error| Failure::System("start the probes", error))?;
@@ -349,6 +353,7 @@ async fn serve(
         control: shared,
         requests: HashMap::new(),
         requested: 0,
+        feed,
         publication: publisher.publication(),
         publisher,
         published,
@@ -399,6 +404,8 @@ struct Daemon {
     requests: HashMap<u64, Asking>,
     /// Counts them.
     requested: u64,
+    /// Tells readers what changed.
+    feed: Feed,
     /// The number of the publication in `published`.
     publication: u64,
     publisher: Publisher,
@@ -471,6 +478,7 @@ impl Daemon {
                     for Observed { generation, target, outcome } in batch {
                         self.observe(generation, target, outcome);
                     }
+                    self.tell_readers(VIEW_CHANGES);
                 }
                 outcome = next(&mut self.beside) => self.observe_first(outcome),
                 Some(end) = writes.recv() => self.handle(Event::Committed(end)),
@@ -480,7 +488,7 @@ impl Daemon {
                 reloaded = finished(&mut self.reload) => self.finish_reload(reloaded),
                 seen = looked(&mut self.look) => self.take_look(seen),
                 _ = geo.tick() => {
-                    self.control.pulse.beat();
+                    self.tell_readers(0);
                     self.watch_wall();
                     self.watch_work();
                     self.watch_geo();
@@ -492,7 +500,7 @@ impl Daemon {
                 _ = signals.interrupt.recv() => break,
             }
         }
-        self.control.pulse.stop();
+        self.control.liveness.stop();
         notify::stopping("answering what is queued");
         tracing::info!("stopping: answering what is queued");
         let writer = self.writer.take().map(|writer| self.write_last(writer));
@@ -523,11 +531,11 @@ impl Daemon {
     /// The loop goes round. Where it was late, deadlines move before anything is judged by them.
     fn turn(&mut self) -> Moment {
         let now = self.now();
-        let late = self.control.vitals.late(now);
+        let late = self.control.liveness.late(now);
         if late >= STALL {
             self.publisher.stalled(late, now);
         }
-        self.control.vitals.turn(now);
+        self.control.liveness.turn(now);
         now
     }
 
@@ -548,6 +556,11 @@ impl Daemon {
                 replaced,
             );
         }
+        // Readers too, before an operator hears that something is done.
+        let is_answer = |effect: &Effect| matches!(effect, Effect::Answer { .. });
+        if snapshot.is_some() || effects.iter().any(is_answer) {
+            self.feed.send(self.publisher.view_update(self.now()));
+        }
         let wall = self.clock.wall();
         let mut changes = Vec::new();
         for effect in effects {
@@ -561,17 +574,21 @@ impl Daemon {
                 }
                 Effect::Answer { request, result } => {
                     // Whoever asked may have gone.
-                    let answered = result.map(|done| {
-                        control::Answered::new(&done, &self.publisher, self.now(), wall)
-                    });
                     self.requests
                         .remove(&request)
-                        .map(|asking| asking.reply.send(answered));
+                        .map(|asking| asking.reply.send(result));
                 }
             }
         }
         self.changes.send(changes, snapshot.as_ref(), wall);
         self.free_retired();
+    }
+
+    /// Tells readers what changed, where that are so many targets or more.
+    fn tell_readers(&mut self, changes: usize) {
+        if self.publisher.view_changes() >= changes {
+            self.feed.send(self.publisher.view_update(self.now()));
+        }
     }
 
     /// Frees the replaced snapshots that every thread has left, and gives a replaced dataset's memory back.
@@ -607,14 +624,6 @@ impl Daemon {
 
     fn answer(&mut self, request: Request) {
         match request {
-            Request::Status(reply) => {
-                let _ = reply.send(control::Facts::new(
-                    &self.publisher,
-                    self.not_ready(),
-                    self.now(),
-                    self.clock.wall(),
-                ));
-            }
             Request::Reload { force, reply } => self.ask_reload(Asked::by_operator(force, reply)),
             Request::Report {
                 check,
@@ -635,50 +644,17 @@ impl Daemon {
             } => {
                 let _ = reply.send(self.resume(&service, region.as_deref()));
             }
-            Request::MoveUnit {
-                unit,
-                region,
-                force,
-                reply,
-            } => self.move_unit(&unit, &region, force, reply),
-            Request::Overrides(reply) => {
-                let _ = reply.send(control::OverridesStatus::new(
-                    &self.publisher,
-                    self.now(),
-                    self.clock.wall(),
-                ));
-            }
-            Request::Override { asked, reply } => {
-                self.request(reply, |request| OverrideEvent::Request { request, asked })
-            }
-            Request::Release { what, force, reply } => {
-                self.request(reply, |request| OverrideEvent::Release {
-                    request,
-                    what,
-                    force,
-                })
-            }
-            Request::AcceptLoss(reply) => {
-                self.request(reply, |request| OverrideEvent::AcceptLoss { request })
-            }
-            Request::BeginUnits { name, epoch, reply } => self.begin_units(&name, epoch, reply),
+            Request::Command { command, reply } => self.carry_out(command, reply),
         }
     }
 
-    /// Why this node should not be sent queries; `None` when it is ready.
-    fn not_ready(&self) -> Option<&'static str> {
-        if self.files.last_good {
-            Some("serving the last good files, since the files are broken")
-        } else if self.publisher.overrides_lost().is_some() {
-            Some(
-                "overrides are lost; `meridian overrides` says which are in force, and with --accept-loss it goes on with them",
-            )
-        } else if self.publisher.is_first_round() {
-            Some("the first round of probes after the start is under way")
-        } else if !self.publisher.is_ready() {
-            Some("isolated: no endpoint anywhere passes")
-        } else {
-            None
+    fn conditions(&self) -> Conditions {
+        Conditions {
+            is_starting: false,
+            serves_last_good: self.files.last_good,
+            lost_overrides: self.publisher.overrides_lost().is_some(),
+            is_first_round: self.publisher.is_first_round(),
+            is_isolated: self.publisher.health().is_isolated(),
         }
     }
 
@@ -691,13 +667,16 @@ impl Daemon {
 
     /// systemd's READY means "started", whether or not this node should get queries; STATUS says that.
     fn say_ready(&mut self) {
-        self.control.vitals.set_ready(self.not_ready());
-        let ready = self.not_ready().is_none();
-        if self.reload.is_some() || self.ready.replace(ready) == Some(ready) {
+        let conditions = self.conditions();
+        if self.control.liveness.set_conditions(conditions) {
+            self.feed.send(self.publisher.view_update(self.now()));
+        }
+        let ready = readiness::ready(&conditions, Duration::ZERO);
+        if self.reload.is_some() || self.ready.replace(ready.is_ok()) == Some(ready.is_ok()) {
             return;
         }
-        match self.not_ready() {
-            None => match self.control.reloads.load().refused {
+        match ready {
+            Ok(()) => match self.control.reloads.load().refused {
                 None => notify::ready(&format!("ready: {}", self.summary())),
                 Some(refused) => notify::ready(&format!(
                     "ready: {}; BUT {}",
@@ -705,7 +684,7 @@ impl Daemon {
                     refused.as_str()
                 )),
             },
-            Some(why) => notify::ready(&format!("NOT READY: {why}")),
+            Err(why) => notify::ready(&format!("NOT READY: {why}")),
         }
     }
 
@@ -726,6 +705,17 @@ impl Daemon {
             counted(config.targets.len(), "probe target"),
         );
         format!("{zones}, {services} in {regions}, {targets}")
+    }
+}
+
+/// Takes in what the loop tells where nobody asks: what is told waits in memory until then.
+async fn read_regularly(state: ReadModel) {
+    let mut pause = tokio::time::interval(READ_PAUSE);
+    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        pause.tick().await;
+        let state = state.clone();
+        let _ = tokio::task::spawn_blocking(move || drop(state.read())).await;
     }
 }
 

@@ -28,6 +28,8 @@ pub mod overrides;
 #[deny(clippy::disallowed_methods)]
 pub mod prefetch;
 #[deny(clippy::disallowed_methods)]
+pub mod readiness;
+#[deny(clippy::disallowed_methods)]
 pub mod recovery;
 #[deny(clippy::disallowed_methods)]
 pub mod simulate;

@@ -18,11 +18,14 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 
-use super::{Answered, Control, Request, ask, catch_panics, edge, status};
+use super::{
+    Answered, Command, Control, OverridesStatus, Request, UnitsStatus, ask, catch_panics, edge,
+    render,
+};
 use crate::config::Config;
 use crate::model::Weight;
 use crate::overrides::{Action, NoScope, OverrideRequest, Scope, Selector};
-use crate::publisher::NotDone;
+use crate::publisher::{Done, NotDone};
 use crate::state::SOCKET;
 use crate::units::MAX_EPOCH;
 
@@ -104,7 +107,7 @@ pub async fn serve(listener: UnixListener, control: Control) {
 }
 
 async fn units(State(control): State<Control>) -> Result<Response, Response> {
-    Ok(Json(status(&control).await?.units).into_response())
+    Ok(Json(render(&control, UnitsStatus::new).await?).into_response())
 }
 
 /// The parameters of `/units/move`.
@@ -126,15 +129,15 @@ async fn move_unit(
         region,
         force,
     } = what;
-    Ok(answered(
-        ask(&control, |reply| Request::MoveUnit {
+    command(
+        &control,
+        Command::MoveUnit {
             unit,
             region,
             force,
-            reply,
-        })
-        .await?,
-    ))
+        },
+    )
+    .await
 }
 
 /// The parameters of `/units/init`.
@@ -158,13 +161,11 @@ async fn begin(
         let why = format!("{epoch} is not an epoch: write a number from 1 to {MAX_EPOCH}\n");
         return Err((StatusCode::BAD_REQUEST, why).into_response());
     }
-    Ok(answered(
-        ask(&control, |reply| Request::BeginUnits { name, epoch, reply }).await?,
-    ))
+    command(&control, Command::BeginUnits { name, epoch }).await
 }
 
 async fn overrides(State(control): State<Control>) -> Result<Response, Response> {
-    Ok(Json(ask(&control, Request::Overrides).await?).into_response())
+    Ok(Json(render(&control, OverridesStatus::new).await?).into_response())
 }
 
 /// The parameters of a new override; times in seconds.
@@ -187,9 +188,7 @@ async fn say(
 ) -> Result<Response, Response> {
     let dataset = control.published.load().dataset.clone();
     let asked = read(said, &dataset.config).map_err(IntoResponse::into_response)?;
-    Ok(answered(
-        ask(&control, |reply| Request::Override { asked, reply }).await?,
-    ))
+    command(&control, Command::Override(asked)).await
 }
 
 /// Checks the parameters of a new override.
@@ -338,13 +337,11 @@ async fn release(
     let Release { what, force } = what;
     let dataset = control.published.load().dataset.clone();
     let what = Selector::find(&dataset.config, &what);
-    Ok(answered(
-        ask(&control, |reply| Request::Release { what, force, reply }).await?,
-    ))
+    command(&control, Command::Release { what, force }).await
 }
 
 async fn accept_loss(State(control): State<Control>) -> Result<Response, Response> {
-    Ok(answered(ask(&control, Request::AcceptLoss).await?))
+    command(&control, Command::AcceptLoss).await
 }
 
 /// The parameters of `/reload`.
@@ -359,12 +356,25 @@ async fn reload(
     State(control): State<Control>,
     Query(Reload { force }): Query<Reload>,
 ) -> Result<Response, Response> {
-    let said = ask(&control, |reply| Request::Reload { force, reply }).await?;
-    Ok(answered(said.map(|said| Answered {
-        said,
+    let reloaded = ask(&control, |reply| Request::Reload { force, reply }).await?;
+    Ok(answered(reloaded.map(|summary| Answered {
+        said: summary,
         numbers: Vec::new(),
         overrides: Vec::new(),
     })))
+}
+
+/// Has the loop carry out a command, and tells what is done with the overrides that there are then.
+async fn command(control: &Control, command: Command) -> Result<Response, Response> {
+    let result = ask(control, |reply| Request::Command { command, reply }).await?;
+    Ok(answered(match result {
+        Ok(done) => Ok(describe(control, done).await?),
+        Err(why) => Err(why),
+    }))
+}
+
+async fn describe(control: &Control, done: Done) -> Result<Answered, Response> {
+    render(control, move |view, wall| Answered::new(&done, view, wall)).await
 }
 
 /// The outcome of an operator's request, or the reason for none, in words.

@@ -18,8 +18,8 @@ use crate::metrics::Counter;
 use crate::model::ServiceId;
 use crate::steer::Rung;
 
-/// All metrics in the OpenMetrics text format; without those of health where the loop does not tell its `status`.
-pub(super) fn encode(control: &Control, status: Option<Status>) -> String {
+/// All metrics in the OpenMetrics text format.
+pub(super) fn encode(control: &Control, status: Status) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape {
         control: control.clone(),
@@ -32,7 +32,7 @@ pub(super) fn encode(control: &Control, status: Option<Status>) -> String {
 
 struct Scrape {
     control: Control,
-    status: Option<Status>,
+    status: Status,
 }
 
 impl std::fmt::Debug for Scrape {
@@ -140,9 +140,7 @@ impl Collector for Scrape {
         )?;
         self.encode_vitals(out)?;
         self.encode_reloads(out)?;
-        self.status
-            .as_ref()
-            .map_or(Ok(()), |status| encode_health(status, out))
+        encode_health(&self.status, out)
     }
 }
 
@@ -195,12 +193,12 @@ impl Scrape {
     }
 
     fn encode_vitals(&self, out: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let (vitals, now) = (&self.control.vitals, Clock.now());
+        let (liveness, now) = (&self.control.liveness, Clock.now());
         gauge(
             out,
             "meridian_ready",
             "1 when this node should be sent queries",
-            i64::from(vitals.not_ready(now).is_none()),
+            i64::from(liveness.ready(now).is_ok()),
         )?;
         let late = out.encode_descriptor(
             "meridian_control_loop_late_seconds",
@@ -208,12 +206,12 @@ impl Scrape {
             None,
             MetricType::Gauge,
         )?;
-        ConstGauge::new(vitals.late(now).as_secs_f64()).encode(late)?;
+        ConstGauge::new(liveness.late(now).as_secs_f64()).encode(late)?;
         counter(
             out,
             "meridian_control_loop_stalls",
             "How often it was late by a second or more",
-            vitals.stalls(),
+            liveness.stalls(),
         )?;
         counter(
             out,
@@ -225,7 +223,7 @@ impl Scrape {
         let mut family =
             out.encode_descriptor("meridian_file_work_seconds", help, None, MetricType::Gauge)?;
         for work in Work::ALL {
-            let takes = ConstGauge::new(vitals.work(work).as_secs_f64());
+            let takes = ConstGauge::new(self.control.work.get(work).as_secs_f64());
             takes.encode(family.encode_family(&[("work", work.as_label())])?)?;
         }
         Ok(())

@@ -1,15 +1,15 @@
 //! The state of a moment, as `/health` shows it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::Dataset;
-use crate::health::{self, Health, Outcome, Seen};
+use crate::config::Config;
+use crate::health::{self, Outcome, Seen};
 use crate::model::{Moment, TargetId, WallTime};
 use crate::overrides::Override;
-use crate::publisher::{Done, Publisher};
+use crate::publisher::{Done, TargetView, View};
+use crate::readiness::NotReady;
 use crate::recovery::{Phase, PoolRecord, PoolRecovery};
 use crate::steer::Holder;
 use crate::units::UnitView;
@@ -18,7 +18,7 @@ use crate::units::UnitView;
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
     /// Why this node should not be sent queries; null when it is ready.
-    pub not_ready: Option<&'static str>,
+    pub not_ready: Option<String>,
     /// True while our own network is taken to be what failed.
     pub isolated: bool,
     /// Every (check, address) pair.
@@ -54,10 +54,10 @@ pub struct Answered {
 }
 
 impl Answered {
-    /// What is said of `done` at `now`, with times as `wall` reads them.
-    pub fn new(done: &Done, publisher: &Publisher, now: Moment, wall: WallTime) -> Answered {
+    /// The answer about `done`, with the overrides of `view` and times as `wall` reads them.
+    pub fn new(done: &Done, view: &View, wall: WallTime) -> Answered {
         let numbers = done.numbers();
-        let mut overrides = OverrideStatus::all(publisher, now, wall);
+        let mut overrides = OverrideStatus::all(view, wall);
         overrides.retain(|own| numbers.contains(&own.number));
         Answered {
             said: done.message(wall),
@@ -68,11 +68,11 @@ impl Answered {
 }
 
 impl OverridesStatus {
-    /// What there is at `now`, with times as `wall` reads them.
-    pub fn new(publisher: &Publisher, now: Moment, wall: WallTime) -> OverridesStatus {
+    /// The overrides of `view`, with times as `wall` reads them.
+    pub fn new(view: &View, wall: WallTime) -> OverridesStatus {
         OverridesStatus {
-            lost: publisher.overrides_lost().map(str::to_owned),
-            overrides: OverrideStatus::all(publisher, now, wall),
+            lost: view.overrides.lost.clone(),
+            overrides: OverrideStatus::all(view, wall),
         }
     }
 }
@@ -179,9 +179,16 @@ pub struct OverrideStatus {
 }
 
 impl OverrideStatus {
-    /// What there is at `now`, with times as `wall` reads them.
-    pub fn all(publisher: &Publisher, now: Moment, wall: WallTime) -> Vec<OverrideStatus> {
-        let status = |own: &Override| OverrideStatus {
+    /// The overrides of `view`, with times as `wall` reads them.
+    pub fn all(view: &View, wall: WallTime) -> Vec<OverrideStatus> {
+        let overrides = view.overrides.list.0.iter();
+        overrides
+            .map(|own| OverrideStatus::new(own, view.at, wall))
+            .collect()
+    }
+
+    fn new(own: &Override, now: Moment, wall: WallTime) -> OverrideStatus {
+        OverrideStatus {
             number: own.id,
             word: own.action.to_string(),
             of: own.scope.to_string(),
@@ -192,8 +199,7 @@ impl OverrideStatus {
             until: own.until.map(|until| wall.show(until).to_string()),
             in_force: own.starts <= now,
             forced: own.forced,
-        };
-        publisher.overrides().0.iter().map(status).collect()
+        }
     }
 }
 
@@ -212,74 +218,32 @@ pub struct PoolStatus {
     pub ipv6: &'static str,
 }
 
-/// What the loop gives away of itself to have a [`Status`] made of it elsewhere: copies, which cost a small part of their texts.
-#[derive(Debug)]
-pub struct Facts {
-    not_ready: Option<&'static str>,
-    dataset: Arc<Dataset>,
-    health: Health,
-    returning: Vec<PoolRecord>,
-    units: UnitsStatus,
-    overrides: OverridesStatus,
-}
-
-impl Facts {
-    /// Those at `now`, with times as `wall` reads them.
-    pub fn new(
-        publisher: &Publisher,
-        not_ready: Option<&'static str>,
-        now: Moment,
-        wall: WallTime,
-    ) -> Facts {
-        Facts {
-            not_ready,
-            dataset: publisher.dataset().clone(),
-            health: publisher.health().clone(),
-            returning: publisher.returning(now),
-            units: UnitsStatus::new(publisher, now, wall),
-            overrides: OverridesStatus::new(publisher, now, wall),
-        }
-    }
-}
-
 impl Status {
-    /// The state that `facts` tell, with times as `wall` reads them.
-    pub fn new(facts: Facts, wall: WallTime) -> Status {
-        let Facts {
-            not_ready,
-            dataset,
-            health,
-            returning,
-            units,
-            overrides,
-        } = facts;
-        let OverridesStatus {
-            lost: overrides_lost,
-            overrides,
-        } = overrides;
-        let targets = (0..dataset.config.targets.len())
-            .map(|index| TargetStatus::new(&dataset, &health, index, wall))
-            .collect();
-        let returning = returning.into_iter().map(PoolStatus::new).collect();
+    /// The state that `view` tells, with times as `wall` reads them.
+    pub fn new(view: &View, not_ready: Option<NotReady>, wall: WallTime) -> Status {
+        let OverridesStatus { lost, overrides } = OverridesStatus::new(view, wall);
+        let targets = view
+            .targets()
+            .map(|(id, target)| TargetStatus::new(&view.dataset.config, id, target, wall));
         Status {
-            not_ready,
-            isolated: health.is_isolated(),
-            targets,
-            returning,
-            units,
+            not_ready: not_ready.map(|why| why.to_string()),
+            isolated: view.is_isolated,
+            targets: targets.collect(),
+            returning: view.recovery().map(PoolStatus::new).collect(),
+            units: UnitsStatus::new(view, wall),
             overrides,
-            overrides_lost,
+            overrides_lost: lost,
         }
     }
 }
 
 impl UnitsStatus {
-    fn new(publisher: &Publisher, now: Moment, wall: WallTime) -> UnitsStatus {
-        let (units, frozen) = publisher.units(now);
+    /// The units of `view`, with times as `wall` reads them.
+    pub fn new(view: &View, wall: WallTime) -> UnitsStatus {
         UnitsStatus {
-            frozen: frozen.map(str::to_owned),
-            units: units
-                .into_iter()
+            frozen: view.frozen.as_deref().map(str::to_owned),
+            units: view
+                .units()
                 .map(|unit| UnitStatus::new(unit, wall))
                 .collect(),
         }
@@ -287,16 +251,17 @@ impl UnitsStatus {
 }
 
 impl UnitStatus {
-    fn new(view: UnitView, wall: WallTime) -> UnitStatus {
+    fn new(view: &UnitView, wall: WallTime) -> UnitStatus {
+        let region = view.region.clone();
         let (state, owner, next, until) = match view.holding.holder {
-            Holder::Owner(_) => ("owned", view.region, None, None),
-            Holder::Fenced { until, .. } => ("fenced", None, view.region, until),
+            Holder::Owner(_) => ("owned", region, None, None),
+            Holder::Fenced { until, .. } => ("fenced", None, region, until),
             Holder::Unknown => ("unknown", None, None, None),
             Holder::Gone(_) => ("gone", None, None, None),
         };
         UnitStatus {
-            unit: view.unit,
-            service: view.service,
+            unit: view.unit.clone(),
+            service: view.service.clone(),
             state: state.to_owned(),
             owner,
             epoch: view.holding.epoch,
@@ -310,24 +275,23 @@ impl UnitStatus {
 }
 
 impl TargetStatus {
-    fn new(dataset: &Dataset, health: &Health, index: usize, wall: WallTime) -> TargetStatus {
-        let (id, target) = (TargetId::from_index(index), &dataset.config.targets[index]);
-        let (state, tracker, load) = (health.state(id), health.tracker(id), health.load(id));
-        let time = |moment: Moment| wall.show(moment).to_string();
+    fn new(config: &Config, id: TargetId, view: &TargetView, wall: WallTime) -> TargetStatus {
+        let target = &config.targets[id.index()];
         TargetStatus {
-            check: dataset.config.checks[target.check.index()].name.clone(),
+            check: config.checks[target.check.index()].name.clone(),
             target: target.target.to_string(),
-            up: state.up,
-            settled: state.settled,
-            since: health.changed(id).map(time),
-            fails: tracker.fails(),
-            passes: tracker.passes(),
-            flapping_until: health.flapping_until(id).map(time),
-            restored: health.is_restored(id),
-            load: load.average(),
-            load_ignored: load.ignored(),
-            last: health
-                .last_outcome(id)
+            up: view.state.up,
+            settled: view.state.settled,
+            since: view.changed.map(|at| wall.show(at).to_string()),
+            fails: view.fails,
+            passes: view.passes,
+            flapping_until: view.flapping_until.map(|at| wall.show(at).to_string()),
+            restored: view.restored,
+            load: view.load,
+            load_ignored: view.load_ignored,
+            last: view
+                .last
+                .as_ref()
                 .map(|outcome| ProbeStatus::new(outcome, wall)),
         }
     }
@@ -371,7 +335,7 @@ impl PoolStatus {
         [self.ipv4, self.ipv6].contains(&HELD)
     }
 
-    fn new(record: PoolRecord) -> PoolStatus {
+    fn new(record: &PoolRecord) -> PoolStatus {
         let word = |own: &PoolRecovery<_>| match own.phase {
             _ if own.down => "down",
             Phase::InUse => "in use",
@@ -380,8 +344,8 @@ impl PoolStatus {
         };
         let [ipv4, ipv6] = record.families.each_ref().map(word);
         PoolStatus {
-            service: record.service,
-            region: record.region,
+            service: record.service.clone(),
+            region: record.region.clone(),
             ipv4,
             ipv6,
         }

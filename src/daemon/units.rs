@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 
 use super::Daemon;
 use crate::config::Config;
-use crate::control::{self, Answered, Control};
+use crate::control::{self, Command, Control};
 use crate::model::{Moment, WallTime};
 use crate::overrides;
-use crate::publisher::{Event, NotDone, OverrideEvent, UnitEvent};
+use crate::publisher::{Done, Event, NotDone, OverrideEvent, UnitEvent};
 use crate::state::{self, FoundOverrides, Lock, NotLocked, StateWriter};
 use crate::units::{self, UnitRecords, begin_units};
 
@@ -281,7 +281,7 @@ fn find_overrides(path: &Path, wall: WallTime) -> FoundOverrides {
 #[derive(Debug)]
 pub(super) struct Asking {
     since: Moment,
-    pub(super) reply: oneshot::Sender<Result<Answered, NotDone>>,
+    pub(super) reply: oneshot::Sender<Result<Done, NotDone>>,
 }
 
 impl Daemon {
@@ -355,57 +355,64 @@ impl Daemon {
         self.handle(UnitEvent::SeenByAll { publication });
     }
 
-    /// Puts an operator's request to the publisher, which may answer it later.
-    pub(super) fn request<E: Into<Event>>(
+    /// Has the publisher carry out an operator's command, which it may answer later.
+    pub(super) fn carry_out(
         &mut self,
-        reply: oneshot::Sender<Result<Answered, NotDone>>,
-        event: impl FnOnce(u64) -> E,
+        command: Command,
+        reply: oneshot::Sender<Result<Done, NotDone>>,
     ) {
         if let Some(why) = self.state_hangs() {
             let _ = reply.send(Err(NotDone::NotKept(why)));
             return;
         }
-        self.requested += 1;
-        self.requests.insert(
-            self.requested,
-            Asking {
-                since: self.now(),
-                reply,
-            },
+        let event = event_of(
+            command,
+            self.requested + 1,
+            &self.publisher.dataset().config,
         );
-        self.handle(event(self.requested));
-    }
-
-    /// Moves a unit for an operator. Ids hold for one dataset: names are resolved here, in the loop,
-    /// where no reload comes between this and the event.
-    pub(super) fn move_unit(&mut self, unit: &str, region: &str, force: bool, reply: Reply) {
-        let config = &self.publisher.dataset().config;
-        let found = units::find_unit(config, unit)
-            .and_then(|unit| Ok((unit, units::find_region(config, region)?)));
-        match found {
-            Ok((unit, region)) => self.request(reply, |request| UnitEvent::Move {
-                request,
-                unit,
-                region,
-                force,
-            }),
-            Err(why) => drop(reply.send(Err(why.into()))),
-        }
-    }
-
-    /// Begins the state of a unit, or of all units of a service, for an operator; names as in
-    /// [`Daemon::move_unit`].
-    pub(super) fn begin_units(&mut self, name: &str, epoch: u64, reply: Reply) {
-        match units::find_units(&self.publisher.dataset().config, name) {
-            Ok(units) => self.request(reply, |request| UnitEvent::Begin {
-                request,
-                units,
-                epoch,
-            }),
-            Err(why) => drop(reply.send(Err(why.into()))),
+        match event {
+            Ok(event) => {
+                self.requested += 1;
+                let asking = Asking {
+                    since: self.now(),
+                    reply,
+                };
+                self.requests.insert(self.requested, asking);
+                self.handle(event);
+            }
+            Err(why) => drop(reply.send(Err(why))),
         }
     }
 }
 
-/// The way back to an operator.
-type Reply = oneshot::Sender<Result<Answered, NotDone>>;
+/// The publisher's event of a command, which is answered by its number. Ids hold for one dataset:
+/// names are resolved here, in the loop, where no reload comes between this and the event.
+fn event_of(command: Command, request: u64, config: &Config) -> Result<Event, NotDone> {
+    Ok(match command {
+        Command::MoveUnit {
+            unit,
+            region,
+            force,
+        } => UnitEvent::Move {
+            request,
+            unit: units::find_unit(config, &unit)?,
+            region: units::find_region(config, &region)?,
+            force,
+        }
+        .into(),
+        Command::BeginUnits { name, epoch } => UnitEvent::Begin {
+            request,
+            units: units::find_units(config, &name)?,
+            epoch,
+        }
+        .into(),
+        Command::Override(asked) => OverrideEvent::Request { request, asked }.into(),
+        Command::Release { what, force } => OverrideEvent::Release {
+            request,
+            what,
+            force,
+        }
+        .into(),
+        Command::AcceptLoss => OverrideEvent::AcceptLoss { request }.into(),
+    })
+}

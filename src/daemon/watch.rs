@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::control::{TURN, Vitals};
+use crate::control::{Liveness, TURN};
 use crate::model::Moment;
 use crate::server::{Stalls, notify};
 
@@ -17,9 +17,9 @@ pub(super) const LATE: Duration = Duration::from_secs(1);
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Starts the thread; it lives as long as the process.
-pub(super) fn start(vitals: Arc<Vitals>, clock: Clock, threads: Stalls) -> std::io::Result<()> {
+pub(super) fn start(liveness: Arc<Liveness>, clock: Clock, threads: Stalls) -> std::io::Result<()> {
     let watch = Watch {
-        vitals,
+        liveness,
         clock,
         threads,
         stuck: Vec::new(),
@@ -35,7 +35,7 @@ pub(super) fn start(vitals: Arc<Vitals>, clock: Clock, threads: Stalls) -> std::
 }
 
 struct Watch {
-    vitals: Arc<Vitals>,
+    liveness: Arc<Liveness>,
     clock: Clock,
     threads: Stalls,
     /// The threads found stuck at the last look.
@@ -82,7 +82,7 @@ impl Watch {
             else {
                 continue;
             };
-            if self.stuck.is_empty() && self.vitals.late(now) < period.max(LATE) {
+            if self.stuck.is_empty() && self.liveness.late(now) < period.max(LATE) {
                 self.fed = now;
                 notify::watchdog();
             }
@@ -91,10 +91,10 @@ impl Watch {
 
     /// Says that the loop is late when it begins, each time that has doubled, and when it is over.
     fn look_at_loop(&mut self, now: Moment) {
-        let late = self.vitals.late(now);
+        let late = self.liveness.late(now);
         if late >= LATE && late >= self.late * 2 {
             if self.late.is_zero() {
-                self.vitals.count_stall();
+                self.liveness.count_stall();
             }
             self.late = late;
             tracing::warn!(

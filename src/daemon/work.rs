@@ -49,8 +49,8 @@ impl Daemon {
             (Work::State, self.writer.as_ref().map(StateWriter::takes)),
         ] {
             let (takes, patience) = (takes.unwrap_or_default(), patience(work));
-            let was_late = self.control.vitals.work(work) >= patience;
-            self.control.vitals.set_work(work, takes);
+            let was_late = self.control.work.get(work) >= patience;
+            self.control.work.set(work, takes);
             match (was_late, takes >= patience) {
                 (false, true) => tracing::warn!(
                     "a file system does not answer for {} s: {}",

@@ -13,15 +13,15 @@ use std::time::Duration;
 
 use meridian::answer::{Query, Response, TCP_BUFFER, Transport, Worker, respond};
 use meridian::clock::Clock;
-use meridian::config::{AdminSpec, TcpLimits, UdpOptions};
+use meridian::config::{AdminSpec, Config, TcpLimits, UdpOptions};
 use meridian::control::{
-    self, Control, Facts, LastReload, Pulse, Reloads, Request, Started, Vitals,
+    self, Command, Control, LastReload, Liveness, ReadModel, Reloads, Request, Started,
 };
 use meridian::dataset::Published;
 use meridian::health::Seen;
-use meridian::model::{CheckKind, CheckSpec, Moment, Target, WallTime};
+use meridian::model::{CheckKind, CheckSpec, Moment, Target};
 use meridian::probe::{Check, Prober};
-use meridian::publisher::{OverrideEvent, ProbeEvent, Publisher, UnitEvent};
+use meridian::publisher::{Event, OverrideEvent, ProbeEvent, Publisher, UnitEvent, View};
 use meridian::server::{self, Engine, Server};
 use meridian::units::{find_region, find_unit};
 use rustls::crypto::ring::default_provider;
@@ -363,22 +363,22 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
                 idle_timeout: PATIENCE,
             };
             let server = Server::start(listeners, limits, |_| Answers(Worker::new(1))).unwrap();
-            let (pulse, reloads) = (
-                Arc::new(Pulse::default()),
-                Arc::new(Reloads::from_pointee(LastReload {
-                    refused: None,
-                    ended: 0,
-                    failures: 0,
-                })),
-            );
+            let reloads = Arc::new(Reloads::from_pointee(LastReload {
+                refused: None,
+                ended: 0,
+                failures: 0,
+            }));
+            let view = View::first(publisher.view_update(Moment::default())).unwrap();
+            let (_, state) = ReadModel::new(view);
             let control = Control {
                 published,
                 counters: Vec::new(),
                 server: server.counters(),
                 requests,
-                pulse,
                 reloads,
-                vitals: Arc::new(Vitals::default()),
+                state,
+                liveness: Arc::new(Liveness::new(Moment::default())),
+                work: Arc::default(),
             };
             let started = Started::default();
             assert!(started.set(control.clone()).is_ok());
@@ -400,14 +400,37 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
     Admin { address, directory }
 });
 
+/// The publisher's event of a command, where its names are known.
+fn event(command: Command, config: &Config) -> Option<Event> {
+    let request = 1;
+    Some(match command {
+        Command::Override(asked) => OverrideEvent::Request { request, asked }.into(),
+        Command::Release { what, force } => OverrideEvent::Release {
+            request,
+            what,
+            force,
+        }
+        .into(),
+        Command::MoveUnit {
+            unit,
+            region,
+            force,
+        } => UnitEvent::Move {
+            request,
+            unit: find_unit(config, &unit).ok()?,
+            region: find_region(config, &region).ok()?,
+            force,
+        }
+        .into(),
+        Command::BeginUnits { .. } | Command::AcceptLoss => return None,
+    })
+}
+
 /// What the publisher's loop does with requests, as far as it needs no disk: others are told that it is stopping.
 async fn hear_requests(mut publisher: Publisher, mut asked: mpsc::Receiver<Request>) {
     let now = Moment::default();
     while let Some(request) = asked.recv().await {
         match request {
-            Request::Status(reply) => {
-                let _ = reply.send(Facts::new(&publisher, None, now, WallTime::default()));
-            }
             Request::Report {
                 check,
                 target,
@@ -420,34 +443,8 @@ async fn hear_requests(mut publisher: Publisher, mut asked: mpsc::Receiver<Reque
                 }
                 let _ = reply.send(target.is_some());
             }
-            Request::Override { asked, .. } => {
-                drop(publisher.handle(OverrideEvent::Request { request: 1, asked }, now))
-            }
-            Request::Release { what, force, .. } => drop(publisher.handle(
-                OverrideEvent::Release {
-                    request: 1,
-                    what,
-                    force,
-                },
-                now,
-            )),
-            Request::MoveUnit {
-                unit,
-                region,
-                force,
-                ..
-            } => {
-                let config = &publisher.dataset().config;
-                if let (Ok(unit), Ok(region)) =
-                    (find_unit(config, &unit), find_region(config, &region))
-                {
-                    let request = 1;
-                    let event = UnitEvent::Move {
-                        request,
-                        unit,
-                        region,
-                        force,
-                    };
+            Request::Command { command, .. } => {
+                if let Some(event) = event(command, &publisher.dataset().config) {
                     drop(publisher.handle(event, now));
                 }
             }

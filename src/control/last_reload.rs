@@ -1,0 +1,50 @@
+//! The outcome of the last reload, and what it means for a restart.
+
+use arc_swap::ArcSwap;
+
+/// The outcome of the last reload.
+pub type Reloads = ArcSwap<LastReload>;
+
+/// The outcome of the last reload.
+#[derive(Debug, Clone)]
+pub struct LastReload {
+    /// Why the files on the disk are not what is served; `None` where they are.
+    pub refused: Option<Refused>,
+    /// When it ended, in seconds since 1970; before the first one, the start.
+    pub ended: u64,
+    /// How many were refused or failed since the start.
+    pub failures: u64,
+}
+
+/// Why files are not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// They are broken.
+    Broken,
+    /// A location database is.
+    Database,
+    /// They remove more than `max_removed`.
+    TooMuchRemoved,
+    /// The reload itself failed.
+    Failed,
+}
+
+impl Refused {
+    /// What that means for a restart.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Refused::Broken => {
+                "the last reload was refused: a restart would not come up with these files (`meridian verify` says why)"
+            }
+            Refused::Database => {
+                "a location database was refused: a restart would not come up with these files (`meridian verify` says why)"
+            }
+            Refused::TooMuchRemoved => {
+                "the last reload was refused, since it removes more than max_removed: a restart would take these files"
+            }
+            Refused::Failed => {
+                "the last reload failed, and the log says how: a restart may not come up with these files"
+            }
+        }
+    }
+}

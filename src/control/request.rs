@@ -1,0 +1,80 @@
+//! The inputs of the publisher's loop that come by the admin address and the control socket.
+
+use tokio::sync::oneshot;
+
+use crate::health::Report;
+use crate::model::Target;
+use crate::overrides::{OverrideRequest, Selector};
+use crate::publisher::{Done, NotDone};
+use crate::recovery::NotResumed;
+
+/// An input of the publisher's loop, and the way of its answer.
+#[derive(Debug)]
+pub enum Request {
+    /// An endpoint reports itself.
+    Report {
+        /// The name of a `push` check.
+        check: String,
+        /// The endpoint.
+        target: Target,
+        /// What it says.
+        report: Report,
+        /// False where the check has no such endpoint.
+        reply: oneshot::Sender<bool>,
+    },
+    /// An operator takes back what is held.
+    Resume {
+        /// The owner name of a service.
+        service: String,
+        /// A region; all that are held where it is left out.
+        region: Option<String>,
+        /// The regions taken back.
+        reply: oneshot::Sender<Result<Vec<String>, NotResumed>>,
+    },
+    /// An operator has the files read again.
+    Reload {
+        /// Although they remove more than `max_removed`.
+        force: bool,
+        /// A summary of what is served now, or every diagnostic.
+        reply: oneshot::Sender<Result<String, NotDone>>,
+    },
+    /// An operator changes units or overrides: answered once the change is on the disk.
+    Command {
+        /// The change.
+        command: Command,
+        /// What is done, or why it is not.
+        reply: oneshot::Sender<Result<Done, NotDone>>,
+    },
+}
+
+/// A change of units or overrides.
+#[derive(Debug)]
+pub enum Command {
+    /// Moves a unit.
+    MoveUnit {
+        /// Its owner name.
+        unit: String,
+        /// The region that is to own it.
+        region: String,
+        /// Although something speaks against it.
+        force: bool,
+    },
+    /// Gives units their first owners.
+    BeginUnits {
+        /// The owner name of a unit, or of a service: then all its units without recorded state.
+        name: String,
+        /// Their epoch, at least 1.
+        epoch: u64,
+    },
+    /// Overrides health or weight.
+    Override(OverrideRequest),
+    /// Takes overrides back.
+    Release {
+        /// The overrides.
+        what: Selector,
+        /// Although that leaves a service too few regions.
+        force: bool,
+    },
+    /// Goes on with the overrides in force, after others were lost.
+    AcceptLoss,
+}
