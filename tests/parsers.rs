@@ -118,7 +118,7 @@ fn the_seeds_of_histories_are_what_a_server_keeps() {
         }
         if second % 40 == 39 {
             let history = publisher.history(now).unwrap();
-            seeds.push(meridian::state::encode(
+            seeds.push(meridian::state::encode_history(
                 &history,
                 std::time::UNIX_EPOCH + Duration::from_secs(1_799_999_990),
             ));

@@ -60,7 +60,8 @@ use meridian::publisher::{
 };
 use meridian::recovery::resolve;
 use meridian::state::{
-    Unusable, decode, decode_overrides, decode_units, encode, encode_overrides, encode_units,
+    Unusable, decode_history, decode_overrides, decode_units, encode_history, encode_overrides,
+    encode_units,
 };
 use meridian::units::{
     NotFound, UnitRecord, UnitRecords, begin_units, find_region, find_unit, find_units,
@@ -241,7 +242,7 @@ impl World {
             }
             ("restart", after) => {
                 if let Some(history) = self.publisher.history(Moment(self.now)) {
-                    self.kept = Some(encode(&history, self.wall()));
+                    self.kept = Some(encode_history(&history, self.wall()));
                 }
                 self.begin(after)?;
             }
@@ -339,7 +340,7 @@ impl World {
         let kept = self
             .kept
             .as_ref()
-            .map(|kept| decode(kept, self.wall()))
+            .map(|kept| decode_history(kept, self.wall()))
             .transpose()
             .map_err(|why| why.to_string())?;
         let unknown = match kept {
@@ -516,7 +517,7 @@ impl World {
                     .push(change.sentence(WallTime::default()).to_string()),
                 Effect::Commit(Commit::History(write)) => {
                     for put in &write.puts {
-                        self.kept = Some(encode(&put.value, self.wall()));
+                        self.kept = Some(encode_history(&put.value, self.wall()));
                     }
                     let end = write.end(commit::Outcome::Committed(Revision(write.id)));
                     self.event(Event::Committed(end));

@@ -39,7 +39,7 @@ struct UnderWay<W> {
 /// A write that has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended<W> {
-    /// What its owner gave with it.
+    /// The part that its owner gave with it.
     pub then: W,
     /// Its documents are durable; otherwise the reason why not, which operators are told.
     pub result: Result<(), Failure>,

@@ -32,7 +32,7 @@ pub(super) fn begin(
             .map(TargetId::from_index)
             .collect()
     };
-    match state.map(|state| state::load(state, SystemTime::now())) {
+    match state.map(|state| state::load_history(state, SystemTime::now())) {
         Some(Ok(Some((history, age)))) => {
             let (publisher, unknown) =
                 Publisher::restore(dataset.clone(), &history, age, prober.clock().now());

@@ -182,7 +182,7 @@ impl Directory {
                 let there = path.join(state::UNITS_FILE).exists();
                 Found {
                     records: UnitRecords::new(),
-                    frozen: there.then_some(why),
+                    frozen: there.then(|| why.to_string()),
                     lost: true,
                     overrides,
                 }
@@ -190,7 +190,8 @@ impl Directory {
         }
     }
 
-    /// Gives units of which nothing is known whom the files name, on the disk before anything is answered.
+    /// Gives each unit without a record the owner that the files name, on the disk before anything is
+    /// answered.
     pub(super) fn begin_units(&self, config: &Config, found: &mut Found) {
         let mut records = found.records.clone();
         let begun = begin_units(config, &mut records);
@@ -200,11 +201,11 @@ impl Directory {
         let refused = match (&found.frozen, found.lost) {
             (Some(why), _) => why.clone(),
             (None, true) => {
-                "who owned them last was lost: `meridian unit init --epoch N` with an epoch higher than any before".to_owned()
+                "the records of their last owners were lost: run `meridian unit init --epoch N` with an epoch higher than any before".to_owned()
             }
             (None, false) => match state::write_units(path, &records) {
                 Ok(()) => {
-                    tracing::info!("units initialised: {}; whom the files name owns each, in epoch 1", begun.len());
+                    tracing::info!("units initialised: {}; each is owned by the region that its zone file names, in epoch 1", begun.len());
                     found.records = records;
                     return;
                 }

@@ -7,8 +7,8 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
+use super::document::{Unusable, parse, read};
 use super::files::{make_directory, write_atomically};
-use super::format::{Unusable, parse};
 use crate::model::{Moment, WallTime, Weight};
 use crate::overrides::{Action, Override, Overrides, Scope};
 
@@ -150,7 +150,7 @@ pub fn load_overrides(directory: &Path, wall: WallTime) -> FoundOverrides {
                     ..FoundOverrides::default()
                 };
             }
-            Some(_) => Unusable::Damaged(format!("is gone, and {COPY} is there")),
+            Some(_) => Unusable::Gone { copy: COPY },
         },
     };
     let (what, (overrides, last)) = match copy() {
@@ -184,7 +184,7 @@ pub fn load_overrides(directory: &Path, wall: WallTime) -> FoundOverrides {
 
 /// What a file has; `None` where there is none.
 fn peek(path: &Path, wall: WallTime) -> Result<Option<(Overrides, u64)>, Unusable> {
-    super::read(path, MAX_SIZE)?
+    read(path, MAX_SIZE)?
         .map(|bytes| decode_overrides(&bytes, wall))
         .transpose()
 }
@@ -196,11 +196,11 @@ pub fn decode_overrides(bytes: &[u8], wall: WallTime) -> Result<(Overrides, u64)
         .overrides
         .into_iter()
         .map(|row| row.read(wall))
-        .collect::<Result<_, String>>()?;
+        .collect::<Result<_, Unusable>>()?;
     list.sort_by_key(|own| own.id);
     if let Some(pair) = list.windows(2).find(|pair| pair[0].id == pair[1].id) {
         return Err(Unusable::Damaged(format!(
-            "is damaged: two overrides have the number {}",
+            "two overrides have the number {}",
             pair[0].id
         )));
     }
@@ -237,7 +237,7 @@ impl Row {
         }
     }
 
-    fn read(self, wall: WallTime) -> Result<Override, String> {
+    fn read(self, wall: WallTime) -> Result<Override, Unusable> {
         let scope = match self.of {
             ScopeRow::Endpoint { service, target } => Scope::Endpoint { service, target },
             ScopeRow::Pool { service, region } => Scope::Pool { service, region },
@@ -250,10 +250,9 @@ impl Row {
             WordRow::Drain => Action::Drain,
             WordRow::Up => Action::Up,
             WordRow::Down => Action::Down,
-            WordRow::Weight(weight) => Action::Weight(
-                Weight::new(weight)
-                    .ok_or_else(|| format!("is damaged: {weight} is above the largest weight"))?,
-            ),
+            WordRow::Weight(weight) => Action::Weight(Weight::new(weight).ok_or_else(|| {
+                Unusable::Damaged(format!("{weight} is above the largest weight"))
+            })?),
         };
         Ok(Override {
             id: self.id,
@@ -278,9 +277,9 @@ fn written(at: Moment, wall: WallTime) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + wall.unix(at)).to_string()
 }
 
-fn moment(text: &str, wall: WallTime) -> Result<Moment, String> {
-    let time =
-        humantime::parse_rfc3339(text).map_err(|_| format!("is damaged: {text:?} is no time"))?;
+fn moment(text: &str, wall: WallTime) -> Result<Moment, Unusable> {
+    let time = humantime::parse_rfc3339(text)
+        .map_err(|_| Unusable::Damaged(format!("{text:?} is no time")))?;
     Ok(wall.moment(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 

@@ -1,5 +1,7 @@
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::sync::mpsc;
+use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
@@ -9,7 +11,7 @@ use crate::dns::{Name, Ttl};
 use crate::health::{Key, Record};
 use crate::model::{Moment, Target, WallTime};
 use crate::overrides::{Action, Override, Overrides, Scope};
-use crate::publisher::Commit;
+use crate::publisher::{Commit, History};
 use crate::recovery::{Phase, PoolRecord, PoolRecovery};
 use crate::units::{MAX_EPOCH, UnitRecord, UnitRecords};
 
@@ -81,19 +83,24 @@ fn history() -> History {
 /// Writes `content` as the history, loads it, and returns why it is refused.
 fn refusal(content: &[u8]) -> String {
     let directory = tempfile::tempdir().unwrap();
-    fs::write(directory.path().join(FILE), content).unwrap();
-    let why = load(directory.path(), time()).expect_err("it is refused");
+    fs::write(directory.path().join(HISTORY_FILE), content).unwrap();
+    let why = load_history(directory.path(), time())
+        .expect_err("it is refused")
+        .to_string();
     assert!(
-        !directory.path().join(FILE).exists(),
+        !directory.path().join(HISTORY_FILE).exists(),
         "it is set aside: {why}"
     );
-    assert_eq!(fs::read(directory.path().join(SET_ASIDE)).unwrap(), content);
+    assert_eq!(
+        fs::read(directory.path().join(HISTORY_SET_ASIDE)).unwrap(),
+        content
+    );
     assert!(
         why.ends_with("; it is set aside as health.json.bad") && !why.contains('\n'),
         "{why}"
     );
     assert_eq!(
-        load(directory.path(), time()),
+        load_history(directory.path(), time()),
         Ok(None),
         "and not met again"
     );
@@ -102,8 +109,8 @@ fn refusal(content: &[u8]) -> String {
 
 #[test]
 fn what_is_written_is_read_back_with_its_age() {
-    let text = encode(&history(), time());
-    assert_eq!(decode(&text, time() + HOUR), Ok((history(), HOUR)));
+    let text = encode_history(&history(), time());
+    assert_eq!(decode_history(&text, time() + HOUR), Ok((history(), HOUR)));
     let text = String::from_utf8(text).unwrap();
     assert!(
         text.contains(r#""target":"mx.example.net.""#) && !text.contains("null"),
@@ -113,7 +120,7 @@ fn what_is_written_is_read_back_with_its_age() {
 
 #[test]
 fn damaged_files_are_said_and_set_aside() {
-    let good = String::from_utf8(encode(&history(), time())).unwrap();
+    let good = String::from_utf8(encode_history(&history(), time())).unwrap();
     for (bad, said) in [
         (String::new(), "is damaged: EOF"),
         ("\0".repeat(4096), "is damaged"),
@@ -154,15 +161,15 @@ fn damaged_files_are_said_and_set_aside() {
 
 #[test]
 fn the_future_is_not_believed() {
-    let soon = encode(&history(), time() + Duration::from_secs(59));
+    let soon = encode_history(&history(), time() + Duration::from_secs(59));
     assert_eq!(
-        decode(&soon, time()),
+        decode_history(&soon, time()),
         Ok((history(), Duration::ZERO)),
         "the clock was set back a little"
     );
-    let why = refusal(&encode(&history(), time() + HOUR));
+    let why = refusal(&encode_history(&history(), time() + HOUR));
     assert!(
-        why.contains("since it is from the future: it was written at 2027-01-15"),
+        why.contains("is from the future: it was written at 2027-01-15"),
         "{why}"
     );
 }
@@ -170,34 +177,45 @@ fn the_future_is_not_believed() {
 #[test]
 fn what_is_no_file_is_not_opened() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(FILE);
-    assert_eq!(load(&directory.path().join("nowhere"), time()), Ok(None));
+    let path = directory.path().join(HISTORY_FILE);
+    assert_eq!(
+        load_history(&directory.path().join("nowhere"), time()),
+        Ok(None)
+    );
     fs::create_dir(&path).unwrap();
     assert!(
-        load(directory.path(), time())
+        load_history(directory.path(), time())
             .unwrap_err()
+            .to_string()
             .contains("is no regular file; it is set aside")
     );
     // The next one cannot take the place of a directory.
     symlink("/dev/zero", &path).unwrap();
-    let why = load(directory.path(), time()).unwrap_err();
+    let why = load_history(directory.path(), time())
+        .unwrap_err()
+        .to_string();
     assert!(
-        why.contains("is no regular file; it cannot be set aside: "),
+        why.contains("is no regular file; it cannot be set aside as health.json.bad: "),
         "{why}"
     );
     fs::remove_file(&path).unwrap();
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert!(
-        load(directory.path(), time())
+        load_history(directory.path(), time())
             .unwrap_err()
+            .to_string()
             .contains("is no regular file")
     );
     fs::remove_file(&path).unwrap();
     // Sparse, so that the test costs no disk.
-    File::create(&path).unwrap().set_len(MAX_SIZE + 1).unwrap();
+    File::create(&path)
+        .unwrap()
+        .set_len(MAX_HISTORY_SIZE + 1)
+        .unwrap();
     assert!(
-        load(directory.path(), time())
+        load_history(directory.path(), time())
             .unwrap_err()
+            .to_string()
             .contains("is larger than 256 MiB")
     );
 }
@@ -225,13 +243,13 @@ fn the_writer_writes_in_turn_and_says_how_it_went() {
     assert_eq!(
         ended,
         [
-            (FILE, 1, Ok(())),
+            (HISTORY_FILE, 1, Ok(())),
             (UNITS_FILE, 1, Ok(())),
-            (FILE, 2, Ok(()))
+            (HISTORY_FILE, 2, Ok(()))
         ]
     );
     assert_eq!(load_units(&state), Ok(units()));
-    let (kept, age) = load(&state, SystemTime::now()).unwrap().unwrap();
+    let (kept, age) = load_history(&state, SystemTime::now()).unwrap().unwrap();
     assert_eq!(kept, history());
     assert!(age < HOUR);
     assert_eq!(
@@ -255,14 +273,18 @@ fn a_directory_that_cannot_be_written_is_said() {
     let (_, _, result) = ended.recv().unwrap();
     let why = result.unwrap_err();
     assert!(
-        why.starts_with(&format!("{}: ", state.join(FILE).display())),
+        why.starts_with(&format!("{}: ", state.join(HISTORY_FILE).display())),
         "{why}"
     );
     fs::remove_file(&state).unwrap();
     writer.write(write_of_history(2, history()), WallTime::default());
-    assert_eq!(ended.recv().unwrap(), (FILE, 2, Ok(())), "it tries again");
     assert_eq!(
-        load(&state, SystemTime::now()).map(|kept| kept.is_some()),
+        ended.recv().unwrap(),
+        (HISTORY_FILE, 2, Ok(())),
+        "it tries again"
+    );
+    assert_eq!(
+        load_history(&state, SystemTime::now()).map(|kept| kept.is_some()),
         Ok(true)
     );
 }
@@ -270,7 +292,7 @@ fn a_directory_that_cannot_be_written_is_said() {
 /// The file that was written, the write's number, and how it went.
 fn ended_as(end: End) -> (&'static str, u64, Result<(), String>) {
     let file = match end.collection {
-        Collection::Health => FILE,
+        Collection::Health => HISTORY_FILE,
         Collection::Units => UNITS_FILE,
         Collection::Overrides => OVERRIDES_FILE,
     };
@@ -426,7 +448,7 @@ fn damaged_units_are_said_and_set_aside() {
             peek_units(directory.path()).is_err_and(|why| why.to_string().contains(said)),
             "{said}"
         );
-        let why = load_units(directory.path()).unwrap_err();
+        let why = load_units(directory.path()).unwrap_err().to_string();
         assert!(
             why.contains(said)
                 && why.ends_with("; it is set aside as units.json.bad")
@@ -454,7 +476,7 @@ fn damaged_units_are_said_and_set_aside() {
     let later = good.replacen("\"format\": 1", "\"format\": 9", 1);
     fs::write(directory.path().join(UNITS_FILE), &later).unwrap();
     for _ in 0..2 {
-        let why = load_units(directory.path()).unwrap_err();
+        let why = load_units(directory.path()).unwrap_err().to_string();
         assert!(
             why.contains("has format 9, written by Meridian")
                 && why.contains("it stays for that version"),
@@ -547,7 +569,7 @@ proptest! {
         let rows = rows.into_iter().map(|(check, definition, target, record)| (key(&check, definition, &target.to_string()), record));
         let (keys, records): (Vec<_>, Vec<_>) = rows.unzip();
         let history = History { keys: keys.into(), records, pools };
-        prop_assert_eq!(decode(&encode(&history, time()), time()), Ok((history, Duration::ZERO)));
+        prop_assert_eq!(decode_history(&encode_history(&history, time()), time()), Ok((history, Duration::ZERO)));
     }
 
     #[test]
@@ -577,11 +599,11 @@ proptest! {
         octet in any::<u8>(),
         cut in any::<prop::sample::Index>(),
     ) {
-        let mut text = encode(&history(), time());
+        let mut text = encode_history(&history(), time());
         let at = at.index(text.len());
         text[at] = octet;
-        let _ = decode(&text, time());
-        prop_assert!(decode(&text[..cut.index(text.len() - 1)], time()).is_err());
+        let _ = decode_history(&text, time());
+        prop_assert!(decode_history(&text[..cut.index(text.len() - 1)], time()).is_err());
     }
 }
 

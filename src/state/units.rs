@@ -7,14 +7,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::document::{Fate, NotUsed, Unusable, parse, read};
 use super::files::{make_directory, write_atomically};
-use super::format::{Unusable, parse};
 use crate::dns::Ttl;
 use crate::units::{MAX_EPOCH, UnitRecord, UnitRecords};
 
 /// The file in the state directory.
 pub const UNITS_FILE: &str = "units.json";
-/// What a file that cannot be used is renamed to.
+/// The name of a file that cannot be used.
 pub const UNITS_SET_ASIDE: &str = "units.json.bad";
 /// The largest file that is read, in octets: some hundred thousand units.
 const MAX_UNITS_SIZE: u64 = 64 << 20;
@@ -86,7 +86,7 @@ pub fn encode_units<'r>(
     text
 }
 
-/// What a file says.
+/// Reads the content of a file.
 pub fn decode_units(bytes: &[u8]) -> Result<UnitRecords, Unusable> {
     let file: File<'_> = parse(bytes, FORMAT)?;
     file.units
@@ -96,18 +96,18 @@ pub fn decode_units(bytes: &[u8]) -> Result<UnitRecords, Unusable> {
 }
 
 impl Row {
-    fn read(self, name: &str) -> Result<UnitRecord, String> {
+    fn read(self, name: &str) -> Result<UnitRecord, Unusable> {
         let (least, epoch, seconds) = match &self {
             Row::Owned { epoch, ttl, .. } => (1, *epoch, *ttl),
             Row::Fenced { epoch, ttl, .. } => (0, *epoch, *ttl),
         };
         if !(least..=MAX_EPOCH).contains(&epoch) {
-            return Err(format!(
-                "is damaged: {name} has the epoch {epoch}, and epochs go from {least} to {MAX_EPOCH}"
-            ));
+            return Err(Unusable::Damaged(format!(
+                "{name} has the epoch {epoch}, and epochs go from {least} to {MAX_EPOCH}"
+            )));
         }
         let ttl = Ttl::from_secs(seconds)
-            .ok_or_else(|| format!("is damaged: {name} has the TTL {seconds}"))?;
+            .ok_or_else(|| Unusable::Damaged(format!("{name} has the TTL {seconds}")))?;
         Ok(match self {
             Row::Owned { owner, epoch, .. } => UnitRecord::Owned { owner, epoch, ttl },
             Row::Fenced {
@@ -122,30 +122,36 @@ impl Row {
     }
 }
 
-/// Reads what is kept in `directory`; nothing where there is no file. An error is one sentence; a damaged file is then set
-/// aside, so that it is looked into and never written over, and that of another version stays for that version.
-pub fn load_units(directory: &Path) -> Result<UnitRecords, String> {
+/// Reads the records kept in `directory`; none where there is no file. A damaged file is set aside,
+/// so that it is looked into and never written over, and that of another version stays for that
+/// version.
+pub fn load_units(directory: &Path) -> Result<UnitRecords, NotUsed> {
     peek_units(directory).map_err(|why| {
         let path = directory.join(UNITS_FILE);
-        let aside = match why {
-            Unusable::OtherFormat(_) => "it stays for that version; to go on without it, move it away, restart, and \
-                                         `meridian unit init --epoch N` with an epoch higher than any before"
-                .to_owned(),
-            Unusable::Forbidden(_) | Unusable::Damaged(_) => super::set_aside(&path, directory, UNITS_SET_ASIDE),
+        let fate = match why {
+            Unusable::OtherFormat { .. } => Fate::Kept,
+            _ => Fate::set_aside(&path, directory, UNITS_SET_ASIDE),
         };
-        format!("who owns the units is not known, since {} {why}; {aside}", path.display())
+        NotUsed {
+            consequence: "owners of units not known",
+            path,
+            why: Box::new(why),
+            fate,
+        }
     })
 }
 
-/// True where what was known of units was lost, now or at an earlier start, and nothing is known since.
+/// True where records were lost, now or at an earlier start, and none were written since.
 pub fn were_units_lost(directory: &Path) -> bool {
     !directory.join(UNITS_FILE).exists() && directory.join(UNITS_SET_ASIDE).exists()
 }
 
-/// What [`load_units`] finds, leaving everything as it is.
+/// Reads the records as [`load_units`] does, and leaves everything as it is.
 pub fn peek_units(directory: &Path) -> Result<UnitRecords, Unusable> {
-    let bytes = super::read(&directory.join(UNITS_FILE), MAX_UNITS_SIZE)?;
-    bytes.map_or_else(|| Ok(UnitRecords::new()), |bytes| decode_units(&bytes))
+    match read(&directory.join(UNITS_FILE), MAX_UNITS_SIZE)? {
+        Some(bytes) => decode_units(&bytes),
+        None => Ok(UnitRecords::new()),
+    }
 }
 
 /// Writes the file, whole or not at all.

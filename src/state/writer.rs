@@ -14,8 +14,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::files::{make_directory, write_atomically};
-use super::{FILE, OVERRIDES_FILE, UNITS_FILE, encode, write_overrides, write_units};
+use super::history::{HISTORY_FILE, write_history};
+use super::{OVERRIDES_FILE, UNITS_FILE, write_overrides, write_units};
 use crate::commit::{Documents, End, Failure, Outcome, Revision, Write};
 use crate::model::WallTime;
 use crate::overrides::StoredOverrides;
@@ -28,7 +28,8 @@ pub struct StateWriter {
     jobs: mpsc::Sender<Job>,
     /// Nothing is ever sent on it: it closes when the thread ends.
     end: mpsc::Receiver<()>,
-    /// When the write under way began, in milliseconds since `started`, and one more; 0 where none is.
+    /// The begin of the write under way, in milliseconds since `started`, and one more; 0 where none
+    /// is.
     began: Arc<AtomicU64>,
     started: Instant,
 }
@@ -103,7 +104,7 @@ impl StateWriter {
         let _ = self.jobs.send(job);
     }
 
-    /// How long the write under way takes so far; zero where none is.
+    /// The time that the write under way has taken so far; zero where none is.
     pub fn takes(&self) -> Duration {
         match self.began.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
@@ -143,11 +144,8 @@ impl Backend {
 
     fn write_history(&self, write: &Write<History>, made: SystemTime) -> Outcome {
         for put in &write.puts {
-            let text = encode(&put.value, made);
-            let written = make_directory(&self.directory)
-                .and_then(|()| write_atomically(&self.directory, FILE, &text));
-            if let Err(error) = written {
-                return Outcome::Failed(failure(&self.directory, FILE, &error));
+            if let Err(error) = write_history(&self.directory, &put.value, made) {
+                return Outcome::Failed(failure(&self.directory, HISTORY_FILE, &error));
             }
         }
         Outcome::Committed(Revision(write.id))

@@ -165,7 +165,7 @@ fn a_history_that_cannot_be_used_is_said_set_aside_and_written_anew() {
         assert_eq!(code, Some(0));
         let lines: Vec<&str> = log
             .lines()
-            .filter(|line| line.contains("the history of health in"))
+            .filter(|line| line.contains("health history not used"))
             .collect();
         assert!(
             lines.len() == 1

@@ -317,7 +317,7 @@ fn without_state_units_are_fenced_until_an_operator_says_so() {
     fs::write(site.path(UNITS), "{").unwrap();
     let mut server = first_start(&site);
     server.has_said("it is set aside as units.json.bad");
-    server.has_said("units not initialised: 1; who owned them last was lost");
+    server.has_said("units not initialised: 1; the records of their last owners were lost");
     assert_eq!(owner(&site).0, None);
     assert_eq!(server.stop().0, Some(0));
 

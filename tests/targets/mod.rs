@@ -556,7 +556,7 @@ fn read_history(bytes: &[u8]) {
     let dataset = &*DATASET;
     let now = Moment(Duration::from_secs(1_800_000_000));
     let wall = SystemTime::UNIX_EPOCH + now.0;
-    let (history, age) = match state::decode(bytes, wall) {
+    let (history, age) = match state::decode_history(bytes, wall) {
         Ok(kept) => kept,
         Err(why) => return assert!(!why.to_string().contains('\n'), "{why:?}"),
     };
@@ -576,9 +576,9 @@ fn read_history(bytes: &[u8]) {
         );
     }
     publisher.handle(Event::Tick, now + Duration::from_secs(1000));
-    let kept = state::encode(
+    let kept = state::encode_history(
         &publisher.history(now).expect("the first round has ended"),
         wall,
     );
-    assert!(state::decode(&kept, wall).is_ok());
+    assert!(state::decode_history(&kept, wall).is_ok());
 }

@@ -1,58 +1,31 @@
 //! `health.json`: one object, its times as milliseconds before `written`.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::document::{Fate, NotUsed, Unusable, parse, read};
+use super::files::{make_directory, write_atomically};
 use crate::dns::Name;
 use crate::health::{Key, Record};
 use crate::model::Target;
 use crate::publisher::History;
 use crate::recovery::{Phase, PoolRecord, PoolRecovery};
 
+/// The file in the state directory.
+pub const HISTORY_FILE: &str = "health.json";
+/// The name of a file that cannot be used.
+pub const HISTORY_SET_ASIDE: &str = "health.json.bad";
+/// The largest file that is read, in octets: a million targets.
+pub const MAX_HISTORY_SIZE: u64 = 256 << 20;
 /// The layout of the file; a higher one is of a later version.
 const FORMAT: u32 = 1;
-/// How far in the future a file may be: clocks are set back by less than this while they run.
+/// The longest time by which a file may be ahead: clocks are set back by less while they run.
 const TOLERANCE: Duration = Duration::from_secs(60);
-
-/// Why a file of the state directory cannot be used. Its words complete "it …", in one line of bounded length whatever the file has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unusable {
-    /// This user may not read it.
-    Forbidden(String),
-    /// A version of Meridian wrote it that lays it out otherwise.
-    OtherFormat(String),
-    /// It cannot be read, or is not what was written.
-    Damaged(String),
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 300;
-        let (Unusable::Forbidden(why) | Unusable::OtherFormat(why) | Unusable::Damaged(why)) = self;
-        why.chars()
-            .take(SHOWN)
-            .try_for_each(|c| f.write_char(if c.is_control() { '\u{fffd}' } else { c }))
-    }
-}
-
-impl std::error::Error for Unusable {}
-
-impl From<String> for Unusable {
-    fn from(why: String) -> Unusable {
-        Unusable::Damaged(why)
-    }
-}
-
-/// What every version of the file has.
-#[derive(Deserialize)]
-struct Head {
-    format: u32,
-    meridian: String,
-}
 
 #[derive(Serialize, Deserialize)]
 struct File<'f> {
@@ -60,7 +33,7 @@ struct File<'f> {
     /// The version of Meridian that wrote it.
     #[serde(borrow)]
     meridian: Cow<'f, str>,
-    /// When, in RFC 3339.
+    /// The time of writing, in RFC 3339.
     written: String,
     targets: Vec<TargetRow<'f>>,
     pools: Vec<PoolRow>,
@@ -111,7 +84,7 @@ enum PhaseRow {
 }
 
 /// The file's content for `history`, made at `written`.
-pub fn encode(history: &History, written: SystemTime) -> Vec<u8> {
+pub fn encode_history(history: &History, written: SystemTime) -> Vec<u8> {
     let file = File {
         format: FORMAT,
         meridian: env!("CARGO_PKG_VERSION").into(),
@@ -129,34 +102,48 @@ pub fn encode(history: &History, written: SystemTime) -> Vec<u8> {
     text
 }
 
-/// Reads one object of the state directory, whose layout must be `known`.
-pub(super) fn parse<'f, T: Deserialize<'f>>(bytes: &'f [u8], known: u32) -> Result<T, Unusable> {
-    let damaged = |error: serde_json::Error| Unusable::Damaged(format!("is damaged: {error}"));
-    let Head { format, meridian } = serde_json::from_slice(bytes).map_err(damaged)?;
-    if format != known {
-        let why = format!(
-            "has format {format}, written by Meridian {meridian}, and this version reads format {known}"
-        );
-        return Err(Unusable::OtherFormat(why));
-    }
-    serde_json::from_slice(bytes).map_err(damaged)
+/// Reads the history kept in `directory`, and its age at `now`; `None` where none is. A file that
+/// cannot be used is set aside, so that it is looked into and not met again.
+pub fn load_history(
+    directory: &Path,
+    now: SystemTime,
+) -> Result<Option<(History, Duration)>, NotUsed> {
+    let path = directory.join(HISTORY_FILE);
+    let found = read(&path, MAX_HISTORY_SIZE).and_then(|bytes| match bytes {
+        Some(bytes) => decode_history(&bytes, now).map(Some),
+        None => Ok(None),
+    });
+    found.map_err(|why| NotUsed {
+        consequence: "health history not used",
+        fate: Fate::set_aside(&path, directory, HISTORY_SET_ASIDE),
+        path,
+        why: Box::new(why),
+    })
 }
 
-/// What a file says, and how old it is at `now`.
-pub fn decode(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), Unusable> {
+/// Writes the file, made at `written`, whole or not at all.
+pub(super) fn write_history(
+    directory: &Path,
+    history: &History,
+    written: SystemTime,
+) -> io::Result<()> {
+    make_directory(directory)?;
+    write_atomically(directory, HISTORY_FILE, &encode_history(history, written))
+}
+
+/// Reads the content of a file, and its age at `now`.
+pub fn decode_history(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), Unusable> {
     let file: File<'_> = parse(bytes, FORMAT)?;
     let written = humantime::parse_rfc3339(&file.written)
-        .map_err(|_| format!("is damaged: {:?} is no time", file.written))?;
+        .map_err(|_| Unusable::Damaged(format!("{:?} is no time", file.written)))?;
     let age = match now.duration_since(written) {
         Ok(age) => age,
         Err(ahead) if ahead.duration() <= TOLERANCE => Duration::ZERO,
         Err(_) => {
-            let now = humantime::format_rfc3339_seconds(now);
-            let why = format!(
-                "is from the future: it was written at {}, and the clock says {now}",
-                file.written
-            );
-            return Err(Unusable::Damaged(why));
+            return Err(Unusable::FromTheFuture {
+                written: file.written,
+                now: humantime::format_rfc3339_seconds(now).to_string(),
+            });
         }
     };
     let rows: Vec<(Key, Record)> = file
@@ -193,23 +180,19 @@ impl<'f> TargetRow<'f> {
         }
     }
 
-    fn read(self) -> Result<(Key, Record), String> {
+    fn read(self) -> Result<(Key, Record), Unusable> {
         let target = match self.target.parse::<IpAddr>() {
             Ok(address) => Target::Address(address),
             Err(_) => Name::from_text(&self.target, None)
                 .map(Target::Name)
                 .map_err(|_| {
-                    format!(
-                        "is damaged: {:?} is neither an address nor a name",
-                        self.target
-                    )
+                    let target = &self.target;
+                    Unusable::Damaged(format!("{target:?} is neither an address nor a name"))
                 })?,
         };
         let definition = self.definition.parse().map_err(|()| {
-            format!(
-                "is damaged: {:?} is no check's fingerprint",
-                self.definition
-            )
+            let definition = &self.definition;
+            Unusable::Damaged(format!("{definition:?} is no check's fingerprint"))
         })?;
         let record = Record {
             up: self.up,
