@@ -1,4 +1,4 @@
-//! What is wrong with a zone's records and services: a table, one row a rule.
+//! The rules that a zone's records and services must keep: a table, one row a rule.
 //!
 //! The rules are DNS's own and those that follow from serving services beside records. What needs
 //! maps or checks (unknown regions, weights, families) is the configuration's to say.
@@ -23,7 +23,7 @@ use crate::model::{Region, Service};
 pub struct ZoneCheck {
     /// Its stable name.
     pub rule: &'static str,
-    /// What breaking it means.
+    /// The severity of breaking it.
     pub severity: Severity,
     /// The rule in one line.
     pub about: &'static str,
@@ -35,15 +35,16 @@ pub struct ZoneCheck {
 pub struct ZoneUnderCheck<'a> {
     /// Its apex.
     pub origin: &'a Name,
-    /// Where `zone = ` stands.
+    /// The place of `zone = `.
     pub at: &'a At,
     /// Its records.
     pub records: &'a Records,
-    /// Its services; the configuration's reader lets no two of one name through, nor one outside the zone.
+    /// Its services; the configuration's reader lets no two of one name through, nor one outside
+    /// the zone.
     pub services: &'a [Service],
     /// Every region, for their names in messages.
     pub regions: &'a [Region],
-    /// What could not be read of it, so that it is not said to be missing.
+    /// The names of which something could not be read, so that it is not reported as missing.
     pub unread: &'a Unread,
 }
 
@@ -57,7 +58,7 @@ pub const CHECKS: &[ZoneCheck] = &[
     error("soa-twice", "a zone has one SOA record", rrsets::soa_twice),
     error(
         "soa-not-at-apex",
-        "a SOA record stands at the apex only",
+        "a SOA record stands only at the apex",
         rrsets::soa_not_at_apex,
     ),
     error(
@@ -67,7 +68,7 @@ pub const CHECKS: &[ZoneCheck] = &[
     ),
     error(
         "out-of-zone",
-        "every name is the zone's or below it",
+        "every name is the zone's own or below it",
         rrsets::out_of_zone,
     ),
     error(
@@ -92,7 +93,7 @@ pub const CHECKS: &[ZoneCheck] = &[
     ),
     error(
         "data-below-dname",
-        "there are no names below a DNAME (RFC 6672 §2.4)",
+        "no names exist below a DNAME (RFC 6672 §2.4)",
         delegations::data_below_dname,
     ),
     error(
@@ -102,7 +103,7 @@ pub const CHECKS: &[ZoneCheck] = &[
     ),
     warning(
         "mixed-ttls",
-        "the records of an RRset have one TTL (RFC 2181 §5.2)",
+        "all records of an RRset have the same TTL (RFC 2181 §5.2)",
         rrsets::mixed_ttls,
     ),
     warning(
@@ -112,12 +113,12 @@ pub const CHECKS: &[ZoneCheck] = &[
     ),
     error(
         "rrset-too-large",
-        "an RRset fits a message",
+        "an RRset fits into a message",
         rrsets::rrset_too_large,
     ),
     error(
         "target-is-cname",
-        "NS, MX and SRV targets are no aliases (RFC 2181 §10.3)",
+        "NS, MX and SRV targets are not aliases (RFC 2181 §10.3)",
         targets::target_is_cname,
     ),
     error(
@@ -127,7 +128,7 @@ pub const CHECKS: &[ZoneCheck] = &[
     ),
     error(
         "target-without-address",
-        "NS, MX and SRV targets in the zone have addresses",
+        "NS, MX and SRV targets inside the zone have addresses",
         targets::target_without_address,
     ),
     error(
@@ -137,27 +138,27 @@ pub const CHECKS: &[ZoneCheck] = &[
     ),
     warning(
         "data-below-delegation",
-        "what is delegated holds nothing but glue",
+        "a delegated name holds nothing but glue",
         delegations::data_below_delegation,
     ),
     error(
         "service-below-delegation",
-        "a service is not delegated to others",
+        "a service does not stand at or below a delegation",
         delegations::service_below_delegation,
     ),
     error(
         "service-beside-records",
-        "a service's name has no static A, AAAA or CNAME",
+        "the name of a service has no static A, AAAA or CNAME records",
         services::service_beside_records,
     ),
     error(
         "epoch-beside-records",
-        "the name that says who owns a unit has no static records",
+        "the name that tells a unit's owner has no static records",
         services::epoch_beside_records,
     ),
     warning(
         "hint-without-family",
-        "address hints are of families that the service has",
+        "address hints are only of families that the service has",
         services::hint_without_family,
     ),
     error(
@@ -167,7 +168,7 @@ pub const CHECKS: &[ZoneCheck] = &[
     ),
     error(
         "cname-endpoint-beside-records",
-        "a service with CNAME endpoints has no static records of its name",
+        "a service with CNAME endpoints has no static records at its name",
         services::cname_endpoint_beside_records,
     ),
     error(
@@ -177,17 +178,17 @@ pub const CHECKS: &[ZoneCheck] = &[
     ),
     error(
         "cname-loop",
-        "no chain of CNAMEs, through services, DNAMEs or not, comes back to its start",
+        "no chain of CNAMEs, through services and DNAMEs too, returns to its start",
         loops::cname_loop,
     ),
     error(
         "dname-loop",
-        "no chain of DNAMEs goes on for ever",
+        "no chain of DNAMEs is endless",
         loops::dname_loop,
     ),
     warning(
         "alias-to-nothing",
-        "what an alias leads to in the zone is there",
+        "an alias inside the zone leads to a name that exists",
         targets::alias_to_nothing,
     ),
     warning(
@@ -197,7 +198,7 @@ pub const CHECKS: &[ZoneCheck] = &[
     ),
     warning(
         "acme-below-wildcard",
-        "the name of an ACME challenge is not a wildcard's",
+        "no wildcard CNAME answers for the name of an ACME challenge",
         services::acme_below_wildcard,
     ),
 ];
@@ -243,7 +244,7 @@ const fn warning(
     }
 }
 
-/// What one rule finds.
+/// The findings of one rule.
 struct Report<'d> {
     diagnostics: &'d mut Diagnostics,
     rule: &'static str,
@@ -291,7 +292,7 @@ impl Report<'_> {
     fn close(mut self, zone: &ZoneUnderCheck<'_>) {
         if self.found > Report::SHOWN {
             let message = format!(
-                "{} more of these in the zone are not shown",
+                "{} more findings of this rule in the zone are not shown",
                 self.found - Report::SHOWN
             );
             self.push(Finding {

@@ -4,9 +4,9 @@
 //! $GENERATE 1-254     host-$     A 192.0.2.$
 //! $GENERATE 0-255/16  ${0,2,x}   PTR net-${0,3,d}.example.com.
 //! ```
-//! In a template `$` is the number, `${offset,width,base}` the number plus an offset, filled up to a
-//! width, in base `d`, `o`, `x`, `X`, or as nibbles with dots, lowest first (`n`, `N`: for ip6.arpa).
-//! `\$` is a dollar sign.
+//! In a template `$` is the number, `${offset,width,base}` the number plus an offset, filled up to
+//! a width, in base `d`, `o`, `x`, `X`, or as nibbles with dots, lowest first (`n`, `N`: for
+//! ip6.arpa). `\$` is a dollar sign.
 
 use std::fmt::{self, Write as _};
 
@@ -173,7 +173,8 @@ impl Template {
     }
 }
 
-/// Reads what may follow a `$`, modifiers in braces; gives the text after them. `text` is the whole template.
+/// Reads what may follow a `$`, modifiers in braces; gives the text after them. `text` is the whole
+/// template.
 fn read_number<'t>(after: &'t str, text: &str) -> Result<(Part, &'t str), BadGenerate> {
     let Some(modifiers) = after.strip_prefix('{') else {
         let plain = Part::Number {
@@ -213,7 +214,8 @@ fn number(modifiers: &str) -> Option<Part> {
 }
 
 fn write_number(number: i64, width: usize, base: char, out: &mut String) {
-    // As C prints them: a negative number in a base other than ten is its 32 bits, which this cast takes.
+    // As C prints them: a negative number in a base other than ten is its 32 bits, which this cast
+    // takes.
     let bits = number as u32;
     let _ = match base {
         'o' => write!(out, "{bits:0width$o}"),

@@ -1,7 +1,7 @@
 //! Master-file text cut into entries, and those into tokens with their positions (RFC 1035 §5.1).
 //!
-//! An entry ends with its line; inside parentheses a line's end is a blank. A fault does not end the
-//! reading: the rest of its entry is passed over and the next entry is read.
+//! An entry ends with its line; inside parentheses a line's end is a blank. A fault does not end
+//! the reading: the rest of its entry is passed over and the next entry is read.
 
 /// Tokens in one entry. No rdata needs more: one octet each is the least that a token can say.
 const MAX_TOKENS: usize = 70_000;
@@ -120,7 +120,8 @@ impl<'a> Lexer<'a> {
                 }
                 b'(' => {
                     let token = self.take(1);
-                    // Deeper ones are only counted in a text that closes none: bound what they cost.
+                    // Deeper ones are only counted in a text that closes none: bound what they
+                    // cost.
                     if open.len() < MAX_TOKENS {
                         open.push(token);
                         continue;

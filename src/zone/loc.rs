@@ -12,7 +12,8 @@ const BASE: i64 = 10_000_000;
 /// Octets of version 0.
 const LENGTH: usize = 16;
 
-/// Reads `d1 [m1 [s1]] N|S d2 [m2 [s2]] E|W alt[m] [size[m] [hp[m] [vp[m]]]]` into `out` (RFC 1876 §3).
+/// Reads `d1 [m1 [s1]] N|S d2 [m2 [s2]] E|W alt[m] [size[m] [hp[m] [vp[m]]]]` into `out` (RFC 1876
+/// §3).
 pub(super) fn read(words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Bad> {
     let latitude = angle(words, "latitude", 90, ['N', 'S'])?;
     let longitude = angle(words, "longitude", 180, ['E', 'W'])?;
@@ -28,7 +29,8 @@ pub(super) fn read(words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Bad> 
                 "metres from -100000.00 to 42849672.95",
             )
         })?;
-    // "If omitted, size defaults to 1m, horizontal precision defaults to 10000m, and vertical precision defaults to 10m."
+    // "If omitted, size defaults to 1m, horizontal precision defaults to 10000m, and vertical
+    // precision defaults to 10m."
     let size = precision(words, "size", 100)?;
     let horizontal = precision(words, "horizontal precision", 1_000_000)?;
     let vertical = precision(words, "vertical precision", 1000)?;
@@ -159,7 +161,8 @@ fn angle(words: &mut Words<'_>, what: &str, most: u32, directions: [char; 2]) ->
     ))
 }
 
-/// A size or precision, one digit and a power of ten of centimetres; `default` where it is not written.
+/// A size or precision, one digit and a power of ten of centimetres; `default` where it is not
+/// written.
 fn precision(words: &mut Words<'_>, what: &str, default: i64) -> Result<u8, Bad> {
     const MOST: i64 = 9_000_000_000;
     let value = match words.next() {

@@ -4,8 +4,8 @@
 //! limit that keeps a file of nonsense from costing more than its reading.
 //!
 //! **TTL of a record that has none written**: `$TTL` (RFC 2308 §4); without it the TTL of the record
-//! before (RFC 1035 §5.1); for a first record that is the SOA its MINIMUM, with a warning; else that
-//! is an error. `$TTL` holds on after the end of an included file, owner and origin do not.
+//! before (RFC 1035 §5.1); for a first record that is the SOA its MINIMUM, with a warning; else
+//! that is an error. `$TTL` holds on after the end of an included file, owner and origin do not.
 
 //!
 //! ```text
@@ -40,7 +40,8 @@ const MAX_DEPTH: usize = 16;
 const MAX_FILES: usize = 10_000;
 /// Text of one zone, with every included file.
 const MAX_TEXT: usize = 1 << 30;
-/// Text of files that are included again. A file costs what it holds each time, and stands on the disk only once.
+/// Text of files that are included again. A file costs what it holds each time, and stands on the
+/// disk only once.
 const MAX_REPEATED: usize = 16 << 20;
 /// Warnings of one zone's names and strings that are shown.
 const MAX_WARNINGS: usize = 50;
@@ -49,8 +50,9 @@ const MAX_GENERATED: usize = 1 << 20;
 /// Octets [`Records`] holds of one zone: a record more still fits below 4 GiB.
 const MAX_STORED: usize = u32::MAX as usize - MAX_NAME - u16::MAX as usize;
 
-/// Reads the records of the zone `origin` from `input` and the files it includes. What is wrong goes
-/// to `diagnostics`; the records are those that could be read, so they are of use only without errors.
+/// Reads the records of the zone `origin` from `input` and the files it includes. What is wrong
+/// goes to `diagnostics`; the records are those that could be read, so they are of use only without
+/// errors.
 pub fn parse(
     input: &Input,
     origin: &Name,
@@ -217,7 +219,8 @@ impl Parser<'_> {
         }
     }
 
-    /// Reports of a file without one record that it is no master file, and nothing of what it holds.
+    /// Reports of a file without one record that it is no master file, and nothing of what it
+    /// holds.
     fn refuse(&mut self, input: &Input) {
         let held = std::mem::take(&mut self.held);
         let Some(first) = held.iter().next() else {
@@ -243,7 +246,8 @@ impl Parser<'_> {
             Some(token) => source.at(token),
             None => At::file(source.input.file.clone()),
         };
-        // The message may quote the file, which may be one of secrets until a record was read from it.
+        // The message may quote the file, which may be one of secrets until a record was read from
+        // it.
         let out = match self.accepted {
             true => &mut *self.diagnostics,
             false => &mut self.held,

@@ -1,4 +1,5 @@
-//! Rdata as text, from the same table of types that reads it: what this writes, [`super::rdata::read`] reads back to the same octets.
+//! Rdata as text, from the same table of types that reads it: what this writes,
+//! [`super::rdata::read`] reads back to the same octets.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,8 +11,9 @@ use super::words::{hickory_rdata, present_base64, quoted};
 use super::{loc, svcb};
 use crate::dns::{MAX_NAME, Name, RrType};
 
-/// The rdata of `length` octets that begin at `start` of `message`, in presentation format; its names may be compressed. In the
-/// form of RFC 3597 §5 where the type is not known here, or the octets are none of it.
+/// The rdata of `length` octets that begin at `start` of `message`, in presentation format; its
+/// names may be compressed. In the form of RFC 3597 §5 where the type is not known here, or the
+/// octets are none of it.
 pub fn present(rtype: RrType, message: &[u8], start: usize, length: usize) -> String {
     let rdata = message.get(start..start + length).unwrap_or_default();
     let known = match shape(rtype) {

@@ -20,7 +20,8 @@ pub struct Input {
     pub file: Arc<str>,
     /// The master-file text.
     pub text: Arc<str>,
-    /// Bytes of the text at which a `\DDD` begins that stands for an octet that was not UTF-8, in order.
+    /// Bytes of the text at which a `\DDD` begins that stands for an octet that was not UTF-8, in
+    /// order.
     pub escapes: Arc<[u32]>,
     /// Lines of the file before the text (0 where the text is the whole file): the text of a
     /// `records = '''` key stands inside its TOML file.
@@ -43,7 +44,8 @@ impl Input {
     }
 }
 
-/// The text of a master file, which may hold octets of any character set (RFC 1035 §5.1 names none).
+/// The text of a master file, which may hold octets of any character set (RFC 1035 §5.1 names
+/// none).
 #[derive(Debug, Clone)]
 pub struct MasterText {
     /// UTF-8, with what was not as `\DDD`.
@@ -89,16 +91,18 @@ impl From<Arc<str>> for MasterText {
 
 /// Where `$INCLUDE` gets its files from; the parser itself touches none.
 pub trait Include {
-    /// Reads `path` as written in `from`, a file that [`Include::read`] or the caller named. One of more than `room`
-    /// octets is refused before it is read.
+    /// Reads `path` as written in `from`, a file that [`Include::read`] or the caller named. One of
+    /// more than `room` octets is refused before it is read.
     fn read(&mut self, path: &str, from: &str, room: u64) -> Result<Input, IncludeError>;
 
-    /// Says that `input` holds records, so that its lines may be shown to whoever may change the zone.
+    /// Says that `input` holds records, so that its lines may be shown to whoever may change the
+    /// zone.
     fn accept(&mut self, input: &Input) {
         let _ = input;
     }
 
-    /// True where lines of `file` may be shown. Of a file that is none of a zone's, nothing is: it may hold secrets.
+    /// True where lines of `file` may be shown. Of a file that is none of a zone's, nothing is: it
+    /// may hold secrets.
     fn is_accepted(&self, file: &str) -> bool {
         let _ = file;
         true
@@ -287,7 +291,8 @@ impl Records {
         });
     }
 
-    /// At least as many as there are different owners; as many where each one's records stand together.
+    /// At least as many as there are different owners; as many where each one's records stand
+    /// together.
     pub(super) fn owner_runs(&self) -> usize {
         self.runs
     }
@@ -318,7 +323,8 @@ pub(super) fn hash(name: &[u8]) -> u32 {
     for chunk in chunks {
         hasher.write_u128(to_lowercase(u128::from_le_bytes(*chunk)));
     }
-    // What is left is read with octets before it, or twice over where there are none: two reads and no loop.
+    // What is left is read with octets before it, or twice over where there are none: two reads and
+    // no loop.
     let word = |at: usize| u64::from_le_bytes(name[at..at + 8].try_into().expect("eight octets"));
     let half = |at: usize| {
         u64::from(u32::from_le_bytes(
@@ -340,12 +346,14 @@ pub(super) fn hash(name: &[u8]) -> u32 {
     hasher.finish() as u32
 }
 
-/// Sixteen octets with ASCII letters in lower case, all at once. No length octet of a label is a letter.
+/// Sixteen octets with ASCII letters in lower case, all at once. No length octet of a label is a
+/// letter.
 #[inline]
 fn to_lowercase(octets: u128) -> u128 {
     const ONES: u128 = u128::MAX / 0xff;
     let low_bits = octets & (ONES * 0x7f);
-    // Bit 7 of an octet is set in the first where it is at least `A`, in the second where it is past `Z`.
+    // Bit 7 of an octet is set in the first where it is at least `A`, in the second where it is
+    // past `Z`.
     let (from_a, past_z) = (
         low_bits + ONES * (0x80 - 0x41),
         low_bits + ONES * (0x80 - 0x5b),

@@ -5,7 +5,8 @@ use super::index::{Index, Kinds, Place};
 use crate::dns::{RrType, is_within};
 
 pub(super) fn data_below_dname(index: &Index<'_>, report: &mut Report<'_>) {
-    // "Resource records MUST NOT exist at any subdomain of the owner of a DNAME RR" (RFC 6672 §2.4).
+    // "Resource records MUST NOT exist at any subdomain of the owner of a DNAME RR" (RFC 6672
+    // §2.4).
     if !index.has_dnames {
         return;
     }
@@ -19,7 +20,10 @@ pub(super) fn data_below_dname(index: &Index<'_>, report: &mut Report<'_>) {
             report.add(|| {
                 index.at_record(
                     &record,
-                    format!("a record below the DNAME of {}", index.shown(dname)),
+                    format!(
+                        "the record stands below the DNAME of {}",
+                        index.shown(dname)
+                    ),
                     HINT,
                 )
             });
@@ -30,7 +34,10 @@ pub(super) fn data_below_dname(index: &Index<'_>, report: &mut Report<'_>) {
             report.add(|| {
                 index.at_service(
                     service,
-                    format!("a service below the DNAME of {}", index.shown(dname)),
+                    format!(
+                        "the service stands below the DNAME of {}",
+                        index.shown(dname)
+                    ),
                     HINT,
                 )
             });
@@ -57,13 +64,13 @@ pub(super) fn glue_missing(index: &Index<'_>, report: &mut Report<'_>) {
         if !has_glue && index.service(target).is_none() {
             report.add(|| {
                 let message = format!(
-                    "the name server {} is inside what it serves and has no glue",
+                    "the name server {} lies inside the delegation it serves, but has no glue",
                     index.shown(target)
                 );
                 index.at_record(
                     &record,
                     message,
-                    "write its A or AAAA records in this zone too",
+                    "write its A or AAAA records into this zone too",
                 )
             });
         }
@@ -93,9 +100,9 @@ pub(super) fn data_below_delegation(index: &Index<'_>, report: &mut Report<'_>) 
         if let Some(record) = foreign {
             report.add(|| {
                 let message = match at_cut {
-                    true => "a record at a delegation: the servers it is delegated to answer for the name".to_owned(),
+                    true => "the record stands at a delegation, whose own servers answer for the name".to_owned(),
                     false => {
-                        format!("a record below the delegation of {}, and not the address of a name server", index.shown(cut))
+                        format!("the record stands below the delegation of {} and is not the address of a name server", index.shown(cut))
                     }
                 };
                 index.at_record(&record, message, "it is not served: move it into the delegated zone, or remove the NS records")
@@ -109,7 +116,7 @@ pub(super) fn service_below_delegation(index: &Index<'_>, report: &mut Report<'_
         if let Some(cut) = index.cut(service.name.as_wire()) {
             report.add(|| {
                 let message = format!(
-                    "a service at or below the delegation of {}",
+                    "the service stands at or below the delegation of {}",
                     index.shown(cut)
                 );
                 index.at_service(
@@ -122,7 +129,7 @@ pub(super) fn service_below_delegation(index: &Index<'_>, report: &mut Report<'_
     }
 }
 
-/// By owner: whether some NS record points at it, so that its addresses are glue.
+/// For each owner, true when some NS record points at it, so that its addresses are glue.
 fn name_servers(index: &Index<'_>) -> Vec<bool> {
     let mut servers = vec![false; index.owners.len()];
     for (record, _, place) in index.targets() {

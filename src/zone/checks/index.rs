@@ -14,7 +14,7 @@ use crate::zone::{Record, records, target_offset};
 /// No record.
 const NONE: u32 = u32::MAX;
 
-/// Which kinds of records an owner has.
+/// The kinds of records that an owner has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kinds(u8);
 
@@ -26,7 +26,7 @@ impl Kinds {
     pub(super) const SOA: Kinds = Kinds(16);
     pub(super) const DNAME: Kinds = Kinds(32);
     pub(super) const OTHER: Kinds = Kinds(64);
-    /// What may stand beside a CNAME: DNSSEC's own (RFC 4034 §3, §4; RFC 2535 §2.3.5).
+    /// Types that may stand beside a CNAME: DNSSEC's own (RFC 4034 §3, §4; RFC 2535 §2.3.5).
     pub(super) const DNSSEC: Kinds = Kinds(128);
 
     fn of(rtype: RrType) -> Kinds {
@@ -72,7 +72,7 @@ struct Slot {
     owner: u32,
 }
 
-/// What a name of the zone leads to.
+/// The answer that a name of the zone leads to.
 pub(super) enum Place<'a> {
     /// It is not in the zone.
     Outside,
@@ -101,18 +101,20 @@ pub(super) struct Index<'a> {
     next: Vec<u32>,
     slots: HashTable<Slot>,
     services: HashTable<u32>,
-    /// Every name that exists, empty non-terminals among them; filled only where a wildcard asks for it.
+    /// Every name that exists, empty non-terminals among them; filled only where a wildcard asks
+    /// for it.
     existing: HashTable<&'a [u8]>,
     has_wildcards: bool,
     pub(super) has_cuts: bool,
     pub(super) has_dnames: bool,
-    /// By owner: the topmost delegation at or above it, an owner too, or none. Empty without delegations.
+    /// By owner: the topmost delegation at or above it, an owner too, or none. Empty without
+    /// delegations.
     cuts: Vec<u32>,
     /// Every NS, MX and SRV record with what its target comes to, in the order of the owners.
     links: Vec<Link>,
 }
 
-/// What the target of a record comes to: a [`Place`] in a few octets, since a zone may have a million.
+/// A record's target, as a [`Place`] in a few octets, since a zone may have a million.
 #[derive(Debug, Clone, Copy)]
 struct Link {
     record: u32,
@@ -204,7 +206,8 @@ impl<'a> Index<'a> {
         Some((owner, &self.owners[owner]))
     }
 
-    /// The same; the owners after `near` are looked at first, since addresses mostly stand below what points at them.
+    /// The same; the owners after `near` are looked at first, since addresses mostly stand below
+    /// what points at them.
     fn find_near(&self, name: &[u8], near: usize) -> Option<(usize, &Owner)> {
         const NEAR: usize = 4;
         let after = self.owners.iter().enumerate().skip(near + 1).take(NEAR);
@@ -277,7 +280,8 @@ impl<'a> Index<'a> {
         })
     }
 
-    /// True where the owner of index `at` is below a delegation: nothing of it is served but addresses, as glue.
+    /// True where the owner of index `at` is below a delegation: nothing of it is served but
+    /// addresses, as glue.
     pub(super) fn is_occluded(&self, at: usize) -> bool {
         self.cut_of_owner(at)
             .is_some_and(|cut| cut.len() < self.owner_name(&self.owners[at]).len())
@@ -302,7 +306,7 @@ impl<'a> Index<'a> {
             .any(|epoch| epoch.as_wire().eq_ignore_ascii_case(name))
     }
 
-    /// What a query for `name` comes to.
+    /// Finds what answers a query for `name`.
     pub(super) fn resolve(&self, name: &[u8]) -> Place<'_> {
         self.resolve_near(name, self.owners.len())
     }
@@ -327,8 +331,8 @@ impl<'a> Index<'a> {
         if owner.is_some() || service.is_some() || !self.has_wildcards || self.exists(name) {
             return Place::Found { owner, service };
         }
-        // "If the source of synthesis does not exist … there will be no wildcard synthesis", and the
-        // source is the asterisk below the closest encloser only (RFC 4592 §3.3.1).
+        // "If the source of synthesis does not exist … there will be no wildcard synthesis", and
+        // the source is the asterisk below the closest encloser only (RFC 4592 §3.3.1).
         let apex = self.zone.origin.as_wire();
         let encloser = self
             .upwards(name)
@@ -440,7 +444,8 @@ impl<'a> Index<'a> {
         let origin = self.zone.origin.as_wire();
         let mut last: Option<(&[u8], usize)> = None;
         for (at, record) in records.iter().enumerate() {
-            // Records of one owner mostly follow each other, and their owner is stored once: one slice.
+            // Records of one owner mostly follow each other, and their owner is stored once: one
+            // slice.
             let owner = match last.filter(|(name, _)| std::ptr::eq(*name, record.owner)) {
                 Some((_, owner)) => owner,
                 None if !is_within(record.owner, origin) => {
@@ -461,7 +466,8 @@ impl<'a> Index<'a> {
         }
     }
 
-    /// The index of the owner `name`, that of record `at`; a new one starts its chain with the record.
+    /// The index of the owner `name`, that of record `at`; a new one starts its chain with the
+    /// record.
     fn owner(&mut self, name: &[u8], at: u32) -> usize {
         let (owners, records) = (&self.owners, self.zone.records);
         let hash = records.owner_hash(at as usize);

@@ -1,11 +1,12 @@
-//! Chains of CNAMEs that come back to where they were, through static records, wildcards and services.
+//! Chains of CNAMEs that come back to where they were, through static records, wildcards and
+//! services.
 
 use std::collections::HashSet;
 
 use super::Report;
 use super::index::{Index, Kinds, Place};
+use super::targets::target_names;
 use crate::dns::MAX_NAME;
-use crate::model::{Service, Target};
 
 /// DNAMEs that one name goes through: no resolver follows as many.
 const MAX_RENAMED: usize = 64;
@@ -60,67 +61,56 @@ pub(super) fn cname_loop(index: &Index<'_>, report: &mut Report<'_>) {
     }
 }
 
+/// The nodes with a CNAME, or with a CNAME endpoint.
 fn aliases(index: &Index<'_>) -> Vec<usize> {
-    let owners = index
-        .owners
-        .iter()
-        .enumerate()
-        .filter(|(_, owner)| owner.kinds.any(Kinds::CNAME))
-        .map(|(at, _)| at);
-    let services = index.zone.services.iter().enumerate();
-    let has_name = |service: &Service| targets(service).next().is_some();
-    owners
-        .chain(
-            services
-                .filter(|(_, service)| has_name(service))
-                .map(|(at, _)| index.owners.len() + at),
-        )
-        .collect()
-}
-
-/// The aliases that an alias points at.
-fn edges(index: &Index<'_>, node: usize) -> Vec<usize> {
-    let follow = |target: &[u8]| {
-        let end = renamed(index, target.to_vec()).ok()?;
-        match index.resolve(&end) {
-            Place::Found {
-                owner: Some((at, owner)),
-                ..
-            } if owner.kinds.any(Kinds::CNAME) => Some(at),
-            Place::Found {
-                service: Some((at, _)),
-                ..
-            } => Some(index.owners.len() + at),
-            _ => None,
-        }
-    };
-    match index.owners.get(node) {
-        Some(owner) => index
-            .first_of(owner, Kinds::CNAME)
-            .and_then(|record| follow(record.rdata))
-            .into_iter()
-            .collect(),
-        None => {
-            let mut edges: Vec<usize> = targets(&index.zone.services[node - index.owners.len()])
-                .filter_map(follow)
-                .collect();
-            edges.sort_unstable();
-            edges.dedup();
-            edges
+    let mut aliases = Vec::new();
+    for (at, owner) in index.owners.iter().enumerate() {
+        if owner.kinds.any(Kinds::CNAME) {
+            aliases.push(at);
         }
     }
+    for (at, service) in index.zone.services.iter().enumerate() {
+        if target_names(service).next().is_some() {
+            aliases.push(index.owners.len() + at);
+        }
+    }
+    aliases
 }
 
-/// The CNAME endpoints of a service.
-fn targets(service: &Service) -> impl Iterator<Item = &[u8]> {
-    service
-        .pools
-        .iter()
-        .flat_map(|pool| &pool.endpoints)
-        .filter_map(|endpoint| match &endpoint.target {
-            Target::Name(name) => Some(name.as_wire()),
-            Target::Address(_) => None,
-        })
+/// The aliases that an alias points at, each once.
+fn edges(index: &Index<'_>, node: usize) -> Vec<usize> {
+    let mut edges = Vec::new();
+    match index.owners.get(node) {
+        Some(owner) => {
+            if let Some(record) = index.first_of(owner, Kinds::CNAME) {
+                edges.extend(alias_at(index, record.rdata));
+            }
+        }
+        None => {
+            for target in target_names(&index.zone.services[node - index.owners.len()]) {
+                edges.extend(alias_at(index, target.as_wire()));
+            }
+        }
+    }
+    edges.sort_unstable();
+    edges.dedup();
+    edges
+}
+
+/// The node that a target comes to in the end, where that is an alias.
+fn alias_at(index: &Index<'_>, target: &[u8]) -> Option<usize> {
+    let end = renamed(index, target.to_vec()).ok()?;
+    match index.resolve(&end) {
+        Place::Found {
+            owner: Some((at, owner)),
+            ..
+        } if owner.kinds.any(Kinds::CNAME) => Some(at),
+        Place::Found {
+            service: Some((at, _)),
+            ..
+        } => Some(index.owners.len() + at),
+        _ => None,
+    }
 }
 
 /// Reports DNAMEs that rename a name for ever, or until it is too long.
@@ -129,46 +119,42 @@ pub(super) fn dname_loop(index: &Index<'_>, report: &mut Report<'_>) {
         return;
     }
     let mut reported: HashSet<&[u8]> = HashSet::new();
-    for (at, owner) in index
-        .owners
-        .iter()
-        .enumerate()
-        .filter(|(_, owner)| owner.kinds.any(Kinds::DNAME))
-    {
-        let Some(record) = index
-            .first_of(owner, Kinds::DNAME)
-            .filter(|_| index.cut_of_owner(at).is_none())
-        else {
+    for (at, owner) in index.owners.iter().enumerate() {
+        if !owner.kinds.any(Kinds::DNAME) || index.cut_of_owner(at).is_some() {
+            continue;
+        }
+        let Some(record) = index.first_of(owner, Kinds::DNAME) else {
             continue;
         };
         // A label that nobody writes stands for all names below the DNAME.
         let Err(chain) = renamed(index, [&[1, 0], record.rdata].concat()) else {
             continue;
         };
-        if reported.insert(record.owner)
-            && !chain
-                .iter()
-                .any(|name| reported.contains(name) && *name != record.owner)
-        {
-            report.add(|| {
-                let names = std::iter::once(record.owner).chain(chain.iter().copied());
-                let mut names: Vec<String> =
-                    names.take(SHOWN).map(|name| index.shown(name)).collect();
-                if chain.len() >= SHOWN {
-                    names.push("…".to_owned());
-                }
-                let message = format!("DNAMEs that never come to an end: {}", names.join(" → "));
-                index.at_record(
-                    &record,
-                    message,
-                    "one of them must lead to names that no DNAME renames",
-                )
-            });
+        if !reported.insert(record.owner) {
+            continue;
         }
+        // One message for the DNAMEs of one loop.
+        let is_known = |name: &&[u8]| reported.contains(name) && *name != record.owner;
+        if chain.iter().any(is_known) {
+            continue;
+        }
+        report.add(|| {
+            let mut names = vec![index.shown(record.owner)];
+            for name in chain.iter().take(SHOWN - 1) {
+                names.push(index.shown(name));
+            }
+            if chain.len() >= SHOWN {
+                names.push("…".to_owned());
+            }
+            let message = format!("the DNAMEs rename names endlessly: {}", names.join(" → "));
+            let hint = "point one of them at names that no DNAME renames";
+            index.at_record(&record, message, hint)
+        });
     }
 }
 
-/// What DNAMEs make of `name` at last. The error is the owners of those that rename it again and again.
+/// The name that DNAMEs make of `name` at last. The error is the owners of those that rename it
+/// again and again.
 fn renamed<'a>(index: &Index<'a>, mut name: Vec<u8>) -> Result<Vec<u8>, Vec<&'a [u8]>> {
     let mut chain: Vec<&[u8]> = Vec::new();
     let mut seen = Vec::new();
@@ -190,37 +176,35 @@ fn renamed<'a>(index: &Index<'a>, mut name: Vec<u8>) -> Result<Vec<u8>, Vec<&'a 
     Ok(name)
 }
 
+/// Reports a loop at its first node; there are more of them than are shown where `nodes` are.
 fn report_loop(index: &Index<'_>, report: &mut Report<'_>, nodes: &[usize]) {
-    let name = |node: usize| match index.owners.get(node) {
-        Some(owner) => index.shown(index.owner_name(owner)),
-        None => format!(
-            "service {}",
-            index.shown(
-                index.zone.services[node - index.owners.len()]
-                    .name
-                    .as_wire()
-            )
-        ),
-    };
     report.add(|| {
-        let mut names: Vec<String> = nodes.iter().take(SHOWN).map(|node| name(*node)).collect();
+        let mut names = Vec::new();
+        for node in nodes.iter().take(SHOWN) {
+            names.push(node_name(index, *node));
+        }
         if nodes.len() > SHOWN {
             names.push("…".to_owned());
         }
-        names.push(name(nodes[0]));
-        let message = format!("a loop of CNAMEs: {}", names.join(" → "));
-        const HINT: &str = "one of them must lead to an address";
-        match index
-            .owners
-            .get(nodes[0])
-            .and_then(|owner| index.first_of(owner, Kinds::CNAME))
-        {
-            Some(record) => index.at_record(&record, message, HINT),
-            None => index.at_service(
-                &index.zone.services[nodes[0] - index.owners.len()],
-                message,
-                HINT,
-            ),
-        }
+        names.push(node_name(index, nodes[0]));
+        let message = format!("the CNAMEs form a loop: {}", names.join(" → "));
+        const HINT: &str = "point one of them at a name with addresses";
+        let Some(owner) = index.owners.get(nodes[0]) else {
+            let service = &index.zone.services[nodes[0] - index.owners.len()];
+            return index.at_service(service, message, HINT);
+        };
+        let record = index.first_of(owner, Kinds::CNAME);
+        let record = record.expect("an owner on a loop has a CNAME");
+        index.at_record(&record, message, HINT)
     });
+}
+
+fn node_name(index: &Index<'_>, node: usize) -> String {
+    match index.owners.get(node) {
+        Some(owner) => index.shown(index.owner_name(owner)),
+        None => {
+            let service = &index.zone.services[node - index.owners.len()];
+            format!("service {}", index.shown(service.name.as_wire()))
+        }
+    }
 }

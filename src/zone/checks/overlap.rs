@@ -14,10 +14,13 @@ pub fn check_overlap(zones: &[ZoneUnderCheck<'_>], diagnostics: &mut Diagnostics
     for (at, zone) in zones.iter().enumerate() {
         let first = *by_origin.entry(zone.origin).or_insert(at);
         if first != at {
-            let message = format!("{} is a zone already, in {}", zone.origin, zones[first].at);
+            let message = format!(
+                "the zone {} is already defined at {}",
+                zone.origin, zones[first].at
+            );
             diagnostics
                 .error("zone-twice", zone.at.clone(), "zone", message)
-                .hint("keep one of the two files, or merge them");
+                .hint("remove one of the two files, or merge them");
         }
     }
     let mut delegations: HashMap<usize, HashSet<Name>> = HashMap::new();
@@ -39,7 +42,7 @@ pub fn check_overlap(zones: &[ZoneUnderCheck<'_>], diagnostics: &mut Diagnostics
             diagnostics
                 .error("zone-not-delegated", zone.at.clone(), "zone", message)
                 .hint(format!(
-                    "write NS records for {name} in {}, or move this zone's records there",
+                    "write NS records for {name} into {}, or move this zone's records there",
                     above.origin
                 ));
         }

@@ -32,11 +32,11 @@ pub(super) fn soa_not_at_apex(index: &Index<'_>, report: &mut Report<'_>) {
     for owner in with(index, Kinds::SOA).filter(|owner| !index.is_apex(index.owner_name(owner))) {
         for record in of_type(index, owner, RrType::SOA) {
             report.add(|| {
-                let message = format!("a SOA record below the apex {}", index.zone.origin);
+                let message = format!("the SOA record stands below the apex {}", index.zone.origin);
                 index.at_record(
                     &record,
                     message,
-                    "a zone of its own needs a zone file of its own",
+                    "move it to the apex, or give that name a zone file of its own",
                 )
             });
         }
@@ -83,7 +83,7 @@ pub(super) fn cname_at_apex(index: &Index<'_>, report: &mut Report<'_>) {
         .apex()
         .and_then(|apex| index.first_of(apex, Kinds::CNAME))
     {
-        let message = "a CNAME at the apex, where SOA and NS are".to_owned();
+        let message = "a CNAME cannot stand at the apex, which has SOA and NS".to_owned();
         report.add(|| {
             index.at_record(
                 &record,
@@ -107,7 +107,7 @@ pub(super) fn cname_and_other_data(index: &Index<'_>, report: &mut Report<'_>) {
         };
         report.add(|| {
             let message = format!(
-                "a CNAME beside the {} record of {}",
+                "the name has a CNAME and the {} record at {}",
                 other.rtype,
                 other.at()
             );
@@ -125,7 +125,7 @@ pub(super) fn cname_twice(index: &Index<'_>, report: &mut Report<'_>) {
         index,
         report,
         RrType::CNAME,
-        "keep one; to share by weight write a service with name endpoints",
+        "keep one; to share clients by weight, write a service whose endpoints are names",
     );
 }
 
@@ -138,9 +138,11 @@ pub(super) fn wildcard_delegation(index: &Index<'_>, report: &mut Report<'_>) {
     for owner in with(index, kinds).filter(|owner| index.owner_name(owner).starts_with(b"\x01*")) {
         if let Some(record) = index.first_of(owner, kinds) {
             report.add(|| {
-                let message =
-                    format!("a {} record at a wildcard, which means different things to different resolvers", record.rtype);
-                index.at_record(&record, message, "write it for each name")
+                let message = format!(
+                    "resolvers disagree on what {} records at a wildcard mean",
+                    record.rtype
+                );
+                index.at_record(&record, message, "write the record for each name")
             });
         }
     }
@@ -164,7 +166,7 @@ pub(super) fn mixed_ttls(index: &Index<'_>, report: &mut Report<'_>) {
                 .find(|record| record.ttl != set[0].ttl)
                 .expect("two TTLs differ");
             report.add(|| {
-                let message = format!("the records of this RRset have TTLs from {lowest} to {highest}; {lowest} is used for all");
+                let message = format!("the records of this RRset have TTLs from {lowest} to {highest}; all are served with {lowest}");
                 index.at_record(odd, message, "give them one TTL")
             });
         }
@@ -185,7 +187,7 @@ pub(super) fn duplicate_record(index: &Index<'_>, report: &mut Report<'_>) {
         {
             report.add(|| {
                 let message = format!(
-                    "the same record as that of {}; it is served once",
+                    "the record repeats that at {}; it is served once",
                     pair[0].at()
                 );
                 index.at_record(pair[1], message, "remove one of them")
@@ -195,14 +197,14 @@ pub(super) fn duplicate_record(index: &Index<'_>, report: &mut Report<'_>) {
 }
 
 pub(super) fn rrset_too_large(index: &Index<'_>, report: &mut Report<'_>) {
-    // What 65 535 octets leave for one RRset beside header, question and OPT.
+    // A message has 65 535 octets, and the header, the question and OPT take some of them.
     const ROOM: usize = 65_000;
     let mut judge = |set: &[Record<'_>]| {
         let size: usize = set.iter().map(|record| RR_FIXED + record.rdata.len()).sum();
         if size > ROOM {
             report.add(|| {
                 let message =
-                    format!("the {} records of this RRset take {size} octets, and a message has room for {ROOM}", set.len());
+                    format!("the {} records of this RRset take {size} octets; a message has room for {ROOM}", set.len());
                 index.at_record(&set[0], message, "spread them over several names")
             });
         }
@@ -229,7 +231,10 @@ fn single(index: &Index<'_>, report: &mut Report<'_>, rtype: RrType, hint: &'sta
             report.add(|| {
                 index.at_record(
                     &second,
-                    format!("a second {rtype} beside that of {}", first.at()),
+                    format!(
+                        "the name has a second {rtype} beside that at {}",
+                        first.at()
+                    ),
                     hint,
                 )
             });

@@ -16,7 +16,7 @@ pub(super) fn service_beside_records(index: &Index<'_>, report: &mut Report<'_>)
         if let Some(record) = record {
             report.add(|| {
                 let message = format!(
-                    "a service beside the {} record of {}",
+                    "the name of the service also has the {} record at {}",
                     record.rtype,
                     record.at()
                 );
@@ -38,12 +38,10 @@ pub(super) fn epoch_beside_records(index: &Index<'_>, report: &mut Report<'_>) {
         .or(Kinds::DNAME)
         .or(Kinds::DNSSEC)
         .or(Kinds::OTHER);
-    for service in index
-        .zone
-        .services
-        .iter()
-        .filter(|service| service.unit.is_some())
-    {
+    for service in index.zone.services {
+        if service.unit.is_none() {
+            continue;
+        }
         let Ok(epoch) = Unit::epoch_name(&service.name) else {
             continue;
         };
@@ -53,7 +51,7 @@ pub(super) fn epoch_beside_records(index: &Index<'_>, report: &mut Report<'_>) {
         if let Some(record) = record {
             report.add(|| {
                 let message = format!(
-                    "{} has the {} record of {}",
+                    "{} also has the {} record at {}",
                     epoch.relative_to(index.zone.origin),
                     record.rtype,
                     record.at()
@@ -61,7 +59,7 @@ pub(super) fn epoch_beside_records(index: &Index<'_>, report: &mut Report<'_>) {
                 index.at_service(
                     service,
                     message,
-                    "remove the record: the name says who owns the unit",
+                    "remove the record: the service answers with the unit's owner there",
                 )
             });
         }
@@ -72,25 +70,25 @@ pub(super) fn hint_without_family(index: &Index<'_>, report: &mut Report<'_>) {
     if index.zone.services.is_empty() {
         return;
     }
-    for record in index
-        .zone
-        .records
-        .iter()
-        .filter(|r| SvcbSet::TYPES.contains(&r.rtype) && SvcbSet::is_steered(r.rdata))
-    {
+    for record in index.zone.records.iter() {
+        if !SvcbSet::TYPES.contains(&record.rtype) || !SvcbSet::is_steered(record.rdata) {
+            continue;
+        }
         let Some((_, service)) = index.service(record.owner) else {
             continue;
         };
-        for family in
-            SvcbSet::hinted(record.rdata).filter(|family| !service.families().contains(*family))
-        {
+        for family in SvcbSet::hinted(record.rdata) {
+            if service.families().contains(family) {
+                continue;
+            }
             report.add(|| {
-                let message =
-                    format!("the record has hints of {family} addresses, and the service has none");
+                let message = format!(
+                    "the record has {family} hints, but the service has no {family} addresses"
+                );
                 index.at_record(
                     &record,
                     message,
-                    "remove the hint: the addresses in it are those of the service's endpoints",
+                    "remove the hint: its addresses are taken from the service's endpoints",
                 )
             });
         }
@@ -98,69 +96,72 @@ pub(super) fn hint_without_family(index: &Index<'_>, report: &mut Report<'_>) {
 }
 
 pub(super) fn blocks_wildcard(index: &Index<'_>, report: &mut Report<'_>) {
-    let wildcards: Vec<&Service> = index
-        .zone
-        .services
-        .iter()
-        .filter(|service| service.name.is_wildcard())
-        .collect();
+    let mut wildcards: HashMap<Vec<u8>, &Service> = HashMap::new();
+    for service in index.zone.services {
+        if service.name.is_wildcard() {
+            let parent = service.name.as_wire()[2..].to_ascii_lowercase();
+            wildcards.insert(parent, service);
+        }
+    }
     if wildcards.is_empty() {
         return;
     }
-    let parents: HashMap<Vec<u8>, &Service> = wildcards
-        .iter()
-        .map(|service| (service.name.as_wire()[2..].to_ascii_lowercase(), *service))
-        .collect();
-    let answers = Kinds::A
-        .or(Kinds::AAAA)
-        .or(Kinds::CNAME)
-        .or(Kinds::NS)
-        .or(Kinds::DNAME);
     let mut found = HashSet::new();
     let records = index.owners.iter().map(|owner| index.owner_name(owner));
-    for name in records.chain(
-        index
-            .zone
-            .services
-            .iter()
-            .map(|service| service.name.as_wire()),
-    ) {
+    let services = index.zone.services.iter();
+    for name in records.chain(services.map(|service| service.name.as_wire())) {
+        // Every name up to the apex exists because of this one, be it empty.
         let mut rest = name;
         while !index.is_apex(rest) && index.cut(rest).is_none() {
             let (child, parent) = (rest, &rest[1 + usize::from(rest[0])..]);
             rest = parent;
-            // Nobody asks for the address of a name like _dmarc, and the wildcard itself is in nobody's way.
-            if child.starts_with(b"\x01*") || child[1] == b'_' {
-                continue;
-            }
-            let Some(wildcard) = parents.get(&parent.to_ascii_lowercase()) else {
+            let Some(wildcard) = wildcards.get(&parent.to_ascii_lowercase()) else {
                 continue;
             };
-            let has_own = index
-                .find(child)
-                .is_some_and(|(_, owner)| owner.kinds.any(answers))
-                || index.service(child).is_some();
-            if has_own || index.is_unread(child) || !found.insert(child.to_ascii_lowercase()) {
+            if !is_blocked(index, child) || !found.insert(child.to_ascii_lowercase()) {
                 continue;
             }
             report.add(|| {
                 let (child, name) = (index.shown(child), index.shown(name));
-                let by = if child == name { String::new() } else { format!(" because of {name}") };
-                let message =
-                    format!("{child} exists{by}, so the wildcard does not answer there (RFC 4592): it has no addresses");
-                index.at_service(wildcard, message, "write a service of that name too, with the pools of the wildcard")
+                let because = match child == name {
+                    true => String::new(),
+                    false => format!(" because of {name}"),
+                };
+                let message = format!(
+                    "{child} exists{because}, so the wildcard does not answer there (RFC 4592), and it has no addresses of its own"
+                );
+                let hint = "add a service of that name too, with the pools of the wildcard";
+                index.at_service(wildcard, message, hint)
             });
         }
     }
 }
 
-pub(super) fn acme_below_wildcard(index: &Index<'_>, report: &mut Report<'_>) {
-    for service in index
-        .zone
-        .services
-        .iter()
-        .filter(|service| service.name.is_wildcard())
+/// True for a name with nothing of its own to answer clients with.
+fn is_blocked(index: &Index<'_>, name: &[u8]) -> bool {
+    // Nobody asks for the address of a name like _dmarc, and the wildcard itself is in nobody's
+    // way.
+    if name.starts_with(b"\x01*") || name[1] == b'_' || index.is_unread(name) {
+        return false;
+    }
+    let answers = Kinds::A
+        .or(Kinds::AAAA)
+        .or(Kinds::CNAME)
+        .or(Kinds::NS)
+        .or(Kinds::DNAME);
+    if let Some((_, owner)) = index.find(name)
+        && owner.kinds.any(answers)
     {
+        return false;
+    }
+    index.service(name).is_none()
+}
+
+pub(super) fn acme_below_wildcard(index: &Index<'_>, report: &mut Report<'_>) {
+    for service in index.zone.services {
+        if !service.name.is_wildcard() {
+            continue;
+        }
         let Some((_, target)) = cname_endpoint(index, service) else {
             continue;
         };
@@ -174,13 +175,13 @@ pub(super) fn acme_below_wildcard(index: &Index<'_>, report: &mut Report<'_>) {
         if index.find(challenge.as_wire()).is_none() && !index.is_unread(challenge.as_wire()) {
             report.add(|| {
                 let message = format!(
-                    "the wildcard answers for {} too, with a CNAME: a certificate's challenge there is looked for at {target}",
+                    "the wildcard answers for {} too, with a CNAME: a certificate authority looks for the challenge at {target}",
                     challenge.relative_to(index.zone.origin)
                 );
                 index.at_service(
                     service,
                     message,
-                    "write that name's own record, a TXT or a CNAME to where challenges are kept, if you prove names by DNS",
+                    "if you validate certificates by DNS, write a TXT record of that name, or a CNAME to the name that has it",
                 )
             });
         }
@@ -188,16 +189,14 @@ pub(super) fn acme_below_wildcard(index: &Index<'_>, report: &mut Report<'_>) {
 }
 
 pub(super) fn cname_endpoint_at_apex(index: &Index<'_>, report: &mut Report<'_>) {
-    for service in index
-        .zone
-        .services
-        .iter()
-        .filter(|service| index.is_apex(service.name.as_wire()))
-    {
+    for service in index.zone.services {
+        if !index.is_apex(service.name.as_wire()) {
+            continue;
+        }
         if let Some((region, target)) = cname_endpoint(index, service) {
             report.add(|| {
-                let message = format!("the pool {region} has the CNAME endpoint {target} at the apex, where SOA and NS are");
-                index.at_service(service, message, "give the apex address endpoints")
+                let message = format!("the pool {region} has the CNAME endpoint {target}, which cannot stand beside SOA and NS at the apex");
+                index.at_service(service, message, "give the service at the apex addresses as endpoints")
             });
         }
     }
@@ -206,18 +205,16 @@ pub(super) fn cname_endpoint_at_apex(index: &Index<'_>, report: &mut Report<'_>)
 pub(super) fn cname_endpoint_beside_records(index: &Index<'_>, report: &mut Report<'_>) {
     // Addresses and CNAMEs are the finding of another rule, and so is everything at the apex.
     let others = Kinds::NS.or(Kinds::SOA).or(Kinds::DNAME).or(Kinds::OTHER);
-    for service in index
-        .zone
-        .services
-        .iter()
-        .filter(|service| !index.is_apex(service.name.as_wire()))
-    {
+    for service in index.zone.services {
+        if index.is_apex(service.name.as_wire()) {
+            continue;
+        }
         let record = index
             .find(service.name.as_wire())
             .and_then(|(_, owner)| index.first_of(owner, others));
         if let (Some(record), Some((region, target))) = (record, cname_endpoint(index, service)) {
             report.add(|| {
-                let beside = format!("beside the {} record of {}", record.rtype, record.at());
+                let beside = format!("beside the {} record at {}", record.rtype, record.at());
                 let message = format!("the pool {region} has the CNAME endpoint {target} {beside}");
                 index.at_service(
                     service,
@@ -230,19 +227,16 @@ pub(super) fn cname_endpoint_beside_records(index: &Index<'_>, report: &mut Repo
 }
 
 pub(super) fn cname_endpoint_answers(index: &Index<'_>, report: &mut Report<'_>) {
-    for service in index
-        .zone
-        .services
-        .iter()
-        .filter(|service| service.answers > 1)
-    {
-        if let Some((region, target)) = cname_endpoint(index, service) {
+    for service in index.zone.services {
+        if let Some((region, target)) = cname_endpoint(index, service)
+            && service.answers > 1
+        {
             report.add(|| {
                 let message = format!(
-                    "answers = {}, and the pool {region} has the CNAME endpoint {target}",
+                    "answers = {}, but the pool {region} has the CNAME endpoint {target}",
                     service.answers
                 );
-                index.at_service(service, message, "a name has one CNAME: write answers = 1")
+                index.at_service(service, message, "a name has one CNAME: set answers = 1")
             });
         }
     }

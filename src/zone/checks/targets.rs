@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::Report;
 use super::index::{Index, Kinds, Owner, Place};
-use crate::dns::RrType;
+use crate::dns::{Name, RrType};
 use crate::model::{Service, Target};
+use crate::zone::Record;
 use crate::zone::words::name_length;
 
 pub(super) fn target_is_cname(index: &Index<'_>, report: &mut Report<'_>) {
@@ -26,28 +27,27 @@ pub(super) fn target_is_cname(index: &Index<'_>, report: &mut Report<'_>) {
         };
         report.add(|| {
             let message = format!("the target {} {why}", index.shown(target));
-            index.at_record(&record, message, "point at the name that has the addresses")
+            index.at_record(&record, message, "use the name that has the addresses")
         });
     }
 }
 
 pub(super) fn ns_target_is_service(index: &Index<'_>, report: &mut Report<'_>) {
-    for (record, target, place) in index
-        .targets()
-        .filter(|(record, ..)| record.rtype == RrType::NS)
-    {
+    for (record, target, place) in index.targets() {
         if let Place::Found {
             service: Some((_, service)),
             ..
         } = place
+            && record.rtype == RrType::NS
         {
             report.add(|| {
                 let name = service.name.relative_to(index.zone.origin);
-                let message = format!("the name server {} is the service {name}", index.shown(target));
+                let server = index.shown(target);
+                let message = format!("the name server {server} is the service {name}");
                 index.at_record(
                     &record,
                     message,
-                    "a name server's address must be the same for everyone: write A or AAAA records for it",
+                    "a name server needs one address for all clients: write A or AAAA records for it",
                 )
             });
         }
@@ -68,7 +68,7 @@ pub(super) fn target_without_address(index: &Index<'_>, report: &mut Report<'_>)
         }
         report.add(|| {
             let message = format!(
-                "the target {} is in this zone and has no address",
+                "the target {} is a name of this zone, but has no address",
                 index.shown(target)
             );
             index.at_record(
@@ -80,67 +80,65 @@ pub(super) fn target_without_address(index: &Index<'_>, report: &mut Report<'_>)
     }
 }
 
+const NOTHING_HINT: &str =
+    "write the records or the service of that name; a name of another zone ends in a dot";
+
 pub(super) fn alias_to_nothing(index: &Index<'_>, report: &mut Report<'_>) {
-    const HINT: &str =
-        "write the records or the service of that name; a name of another zone ends in a dot";
-    // Nothing has records there, or something has and no record was read.
-    let is_nothing = |target: &[u8]| {
-        let nothing = matches!(
-            index.resolve(target),
-            Place::Found {
-                owner: None,
-                service: None
-            }
-        );
-        nothing && !index.is_epoch(target) && !index.is_unread(target)
-    };
-    let message = |target: &[u8]| {
-        format!(
-            "the target {} is in this zone and has no records",
-            index.shown(target)
-        )
-    };
-    for (at, owner) in index
-        .owners
-        .iter()
-        .enumerate()
-        .filter(|(_, owner)| owner.kinds.any(Kinds::CNAME.or(Kinds::OTHER)))
-    {
-        if index.is_occluded(at) {
+    for (at, owner) in index.owners.iter().enumerate() {
+        if !owner.kinds.any(Kinds::CNAME.or(Kinds::OTHER)) || index.is_occluded(at) {
             continue;
         }
         for (_, record) in index.records(owner) {
-            let target = match record.rtype {
-                RrType::CNAME => record.rdata,
-                RrType::SVCB | RrType::HTTPS => {
-                    let target = &record.rdata[2..];
-                    &target[..name_length(target).expect("the parser reads no other")]
-                }
-                _ => continue,
-            };
-            // In SVCB and HTTPS the root is the owner itself, or says that there is no service (RFC 9460 §2.5).
-            if target != [0] && is_nothing(target) {
-                report.add(|| index.at_record(&record, message(target), HINT));
+            if let Some(target) = alias_target(&record)
+                && leads_nowhere(index, target)
+            {
+                report.add(|| index.at_record(&record, nowhere(index, target), NOTHING_HINT));
             }
         }
     }
     // One finding a service and target, however many units it has.
     let mut found = HashSet::new();
     for service in index.zone.services {
-        let names = service
-            .pools
-            .iter()
-            .flat_map(|pool| &pool.endpoints)
-            .filter_map(|endpoint| match &endpoint.target {
-                Target::Name(name) => Some(name),
-                Target::Address(_) => None,
-            });
-        for target in names.filter(|target| is_nothing(target.as_wire())) {
-            if found.insert((service.at.line, target)) {
-                report.add(|| index.at_service(service, message(target.as_wire()), HINT));
+        for target in target_names(service) {
+            let wire = target.as_wire();
+            if leads_nowhere(index, wire) && found.insert((service.at.line, target)) {
+                report.add(|| index.at_service(service, nowhere(index, wire), NOTHING_HINT));
             }
         }
     }
+}
+
+/// The name that a record makes its owner an alias of.
+fn alias_target<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+    let target = match record.rtype {
+        RrType::CNAME => record.rdata,
+        RrType::SVCB | RrType::HTTPS => {
+            let target = &record.rdata[2..];
+            &target[..name_length(target).expect("the parser reads no other")]
+        }
+        _ => return None,
+    };
+    // In SVCB and HTTPS the root is the owner itself, or says that there is no service (RFC 9460
+    // §2.5).
+    (target != [0]).then_some(target)
+}
+
+/// True for a name of the zone with neither records nor a service. Where some could not be read, it
+/// may have those.
+fn leads_nowhere(index: &Index<'_>, target: &[u8]) -> bool {
+    let nothing = matches!(
+        index.resolve(target),
+        Place::Found {
+            owner: None,
+            service: None
+        }
+    );
+    nothing && !index.is_epoch(target) && !index.is_unread(target)
+}
+
+fn nowhere(index: &Index<'_>, target: &[u8]) -> String {
+    let target = index.shown(target);
+    format!("the target {target} is a name of this zone, but has no records")
 }
 
 /// An alias counts: that is another rule's finding.
@@ -149,21 +147,28 @@ fn has_address(owner: Option<&Owner>, service: Option<&Service>) -> bool {
     owner.is_some_and(|owner| owner.kinds.any(kinds)) || service.is_some()
 }
 
+/// The names among the endpoints of a service.
+pub(super) fn target_names(service: &Service) -> impl Iterator<Item = &Name> {
+    let endpoints = service.pools.iter().flat_map(|pool| &pool.endpoints);
+    endpoints.filter_map(|endpoint| match &endpoint.target {
+        Target::Name(name) => Some(name),
+        Target::Address(_) => None,
+    })
+}
+
 /// The first CNAME endpoint of a service, with the name of its region.
 pub(super) fn cname_endpoint<'a>(
     index: &Index<'a>,
     service: &'a Service,
 ) -> Option<(&'a str, &'a Target)> {
-    service.pools.iter().find_map(|pool| {
-        let endpoint = pool
-            .endpoints
-            .iter()
-            .find(|endpoint| matches!(endpoint.target, Target::Name(_)))?;
-        let region = index
-            .zone
-            .regions
-            .get(pool.region.index())
-            .map_or("?", |region| region.name.as_str());
-        Some((region, &endpoint.target))
-    })
+    for pool in &service.pools {
+        for endpoint in &pool.endpoints {
+            if let Target::Name(_) = endpoint.target {
+                let region = index.zone.regions.get(pool.region.index());
+                let name = region.map_or("?", |region| region.name.as_str());
+                return Some((name, &endpoint.target));
+            }
+        }
+    }
+    None
 }

@@ -137,7 +137,8 @@ fn check_records(records: &Records, services: &[Service], complete: bool) -> Vec
     diagnostics.iter().map(ToString::to_string).collect()
 }
 
-/// What is found in `text` after an apex that is as it must be, in lines 1 and 2, and ns1 in line 3.
+/// What is found in `text` after an apex that is as it must be, in lines 1 and 2, and ns1 in line
+/// 3.
 fn found(text: &str, services: &[Service]) -> Vec<String> {
     let apex = "$TTL 60\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nns1 A 192.0.2.53\n";
     check_records(
@@ -177,239 +178,208 @@ fn every_rule_finds_what_breaks_it() {
         (
             "@ SOA ns1 h 2 2 3 4 5",
             vec![],
-            "z:5:1: error[soa-twice]: @ SOA: a second SOA beside that of z:2:1 (keep one of them)",
+            "z:5:1: error[soa-twice]: @ SOA: the name has a second SOA beside that at z:2:1 (keep one of them)",
         ),
         (
             "a SOA ns1 h 2 2 3 4 5",
             vec![],
-            "z:5:1: error[soa-not-at-apex]: a SOA: a SOA record below the apex gtm.example. (a zone of its own needs a zone file of its own)",
+            "z:5:1: error[soa-not-at-apex]: a SOA: the SOA record stands below the apex gtm.example. (move it to the apex, or give that name a zone file of its own)",
         ),
         (
             "a.example. A 192.0.2.1",
             vec![],
-            "z:5:1: error[out-of-zone]: a.example. A: a.example. is not in the zone gtm.example. (a name is relative to the \
-             zone unless it ends in a dot)",
+            "z:5:1: error[out-of-zone]: a.example. A: a.example. is not in the zone gtm.example. (a name is relative to the zone unless it ends in a dot)",
         ),
         (
             "@ CNAME a.example.",
             vec![],
-            "z:5:1: error[cname-at-apex]: @ CNAME: a CNAME at the apex, where SOA and NS are (write addresses, or a service \
-             with address endpoints as [services.\"@\"])",
+            "z:5:1: error[cname-at-apex]: @ CNAME: a CNAME cannot stand at the apex, which has SOA and NS (write addresses, or a service with address endpoints as [services.\"@\"])",
         ),
         (
             "a A 192.0.2.1\nA CNAME b.example.",
             vec![],
-            "z:6:1: error[cname-and-other-data]: A CNAME: a CNAME beside the A record of z:5:1 (a name with a CNAME takes \
-             every other type from its target: keep one or the other)",
+            "z:6:1: error[cname-and-other-data]: A CNAME: the name has a CNAME and the A record at z:5:1 (a name with a CNAME takes every other type from its target: keep one or the other)",
         ),
         (
             "a DNAME c.example.\na CNAME b.example.",
             vec![],
-            "z:6:1: error[cname-and-other-data]: a CNAME: a CNAME beside the DNAME record of z:5:1 (a name with a CNAME takes \
-             every other type from its target: keep one or the other)",
+            "z:6:1: error[cname-and-other-data]: a CNAME: the name has a CNAME and the DNAME record at z:5:1 (a name with a CNAME takes every other type from its target: keep one or the other)",
         ),
         (
             "a CNAME b.example.\na CNAME c.example.",
             vec![],
-            "z:6:1: error[cname-twice]: a CNAME: a second CNAME beside that of z:5:1 (keep one; to share by weight write a \
-             service with name endpoints)",
+            "z:6:1: error[cname-twice]: a CNAME: the name has a second CNAME beside that at z:5:1 (keep one; to share clients by weight, write a service whose endpoints are names)",
         ),
         (
             "a DNAME b.example.\na DNAME c.example.",
             vec![],
-            "z:6:1: error[dname-twice]: a DNAME: a second DNAME beside that of z:5:1 (keep one of them)",
+            "z:6:1: error[dname-twice]: a DNAME: the name has a second DNAME beside that at z:5:1 (keep one of them)",
         ),
         (
             "a DNAME b.example.\nx.a TXT x",
             vec![],
-            "z:6:1: error[data-below-dname]: x.a TXT: a record below the DNAME of a (the DNAME renames everything below it: \
-             remove one of the two)",
+            "z:6:1: error[data-below-dname]: x.a TXT: the record stands below the DNAME of a (the DNAME renames everything below it: remove one of the two)",
         ),
         (
             "a DNAME b.example.",
             vec![service(9, "x.A", A)],
-            "z.toml:9:1: error[data-below-dname]: services.x.A: a service below the DNAME of A (the DNAME renames everything \
-             below it: remove one of the two)",
+            "z.toml:9:1: error[data-below-dname]: services.x.A: the service stands below the DNAME of A (the DNAME renames everything below it: remove one of the two)",
         ),
         (
             "*.a NS ns.example.",
             vec![],
-            "z:5:1: error[wildcard-delegation]: *.a NS: a NS record at a wildcard, which means different things to different \
-             resolvers (write it for each name)",
+            "z:5:1: error[wildcard-delegation]: *.a NS: resolvers disagree on what NS records at a wildcard mean (write the record for each name)",
         ),
         (
             "a 60 A 192.0.2.1\na 30 A 192.0.2.2",
             vec![],
-            "z:6:1: warning[mixed-ttls]: a A: the records of this RRset have TTLs from 30 to 60; 30 is used for all (give them one TTL)",
+            "z:6:1: warning[mixed-ttls]: a A: the records of this RRset have TTLs from 30 to 60; all are served with 30 (give them one TTL)",
         ),
         (
             "a MX 1 M.example.\na MX 2 m.example.\na MX 1 m.example.",
             vec![],
-            "z:7:1: warning[duplicate-record]: a MX: the same record as that of z:5:1; it is served once (remove one of them)",
+            "z:7:1: warning[duplicate-record]: a MX: the record repeats that at z:5:1; it is served once (remove one of them)",
         ),
         (
             "a MX 1 b\nb CNAME c.example.",
             vec![],
-            "z:5:1: error[target-is-cname]: a MX: the target b is a CNAME (point at the name that has the addresses)",
+            "z:5:1: error[target-is-cname]: a MX: the target b is a CNAME (use the name that has the addresses)",
         ),
         (
             "a SRV 1 2 3 b.w\n*.w CNAME c.example.",
             vec![],
-            "z:5:1: error[target-is-cname]: a SRV: the target b.w is a CNAME (point at the name that has the addresses)",
+            "z:5:1: error[target-is-cname]: a SRV: the target b.w is a CNAME (use the name that has the addresses)",
         ),
         (
             "a NS b.d\nd DNAME c.example.",
             vec![],
-            "z:5:1: error[target-is-cname]: a NS: the target b.d is below a DNAME (point at the name that has the addresses)",
+            "z:5:1: error[target-is-cname]: a NS: the target b.d is below a DNAME (use the name that has the addresses)",
         ),
         (
             "a MX 1 www",
             vec![service(9, "www", alias)],
-            "z:5:1: error[target-is-cname]: a MX: the target www is a service with CNAME endpoints (point at the name that \
-             has the addresses)",
+            "z:5:1: error[target-is-cname]: a MX: the target www is a service with CNAME endpoints (use the name that has the addresses)",
         ),
         (
             "a NS WWW",
             vec![service(9, "www", A)],
-            "z:5:1: error[ns-target-is-service]: a NS: the name server WWW is the service www (a name server's address must \
-             be the same for everyone: write A or AAAA records for it)",
+            "z:5:1: error[ns-target-is-service]: a NS: the name server WWW is the service www (a name server needs one address for all clients: write A or AAAA records for it)",
         ),
         (
             "a MX 1 192.0.2.1",
             vec![],
-            "z:5:1: error[target-without-address]: a MX: the target 192.0.2.1 is in this zone and has no address (write A or \
-             AAAA records for it; a name of another zone ends in a dot)",
+            "z:5:1: error[target-without-address]: a MX: the target 192.0.2.1 is a name of this zone, but has no address (write A or AAAA records for it; a name of another zone ends in a dot)",
         ),
         (
             // The empty non-terminal hides the wildcard (RFC 4592 §2.2.2).
             "a SRV 1 2 3 e.w\n*.w A 192.0.2.1\nx.e.w A 192.0.2.1",
             vec![],
-            "z:5:1: error[target-without-address]: a SRV: the target e.w is in this zone and has no address (write A or AAAA \
-             records for it; a name of another zone ends in a dot)",
+            "z:5:1: error[target-without-address]: a SRV: the target e.w is a name of this zone, but has no address (write A or AAAA records for it; a name of another zone ends in a dot)",
         ),
         (
             "a NS ns.a",
             vec![],
-            "z:5:1: error[glue-missing]: a NS: the name server ns.a is inside what it serves and has no glue (write its A or \
-             AAAA records in this zone too)",
+            "z:5:1: error[glue-missing]: a NS: the name server ns.a lies inside the delegation it serves, but has no glue (write its A or AAAA records into this zone too)",
         ),
         (
             "a NS ns.example.\nx.a A 192.0.2.1",
             vec![],
-            "z:6:1: warning[data-below-delegation]: x.a A: a record below the delegation of a, and not the address of a name \
-             server (it is not served: move it into the delegated zone, or remove the NS records)",
+            "z:6:1: warning[data-below-delegation]: x.a A: the record stands below the delegation of a and is not the address of a name server (it is not served: move it into the delegated zone, or remove the NS records)",
         ),
         (
             "a NS ns.example.\na TXT x",
             vec![],
-            "z:6:1: warning[data-below-delegation]: a TXT: a record at a delegation: the servers it is delegated to answer for \
-             the name (it is not served: move it into the delegated zone, or remove the NS records)",
+            "z:6:1: warning[data-below-delegation]: a TXT: the record stands at a delegation, whose own servers answer for the name (it is not served: move it into the delegated zone, or remove the NS records)",
         ),
         (
             "a NS ns.example.",
             vec![service(9, "x.a", A)],
-            "z.toml:9:1: error[service-below-delegation]: services.x.a: a service at or below the delegation of a (move it into \
-             the delegated zone, or remove the NS records)",
+            "z.toml:9:1: error[service-below-delegation]: services.x.a: the service stands at or below the delegation of a (move it into the delegated zone, or remove the NS records)",
         ),
         (
             "www TXT x\nwww AAAA ::1",
             vec![service(9, "www", A)],
-            "z.toml:9:1: error[service-beside-records]: services.www: a service beside the AAAA record of z:6:1 (remove the \
-             record: the service answers for the name)",
+            "z.toml:9:1: error[service-beside-records]: services.www: the name of the service also has the AAAA record at z:6:1 (remove the record: the service answers for the name)",
         ),
         (
             "_epoch.db TXT x",
             vec![unit(9, "db")],
-            "z.toml:9:1: error[epoch-beside-records]: services.db: _epoch.db has the TXT record of z:5:1 (remove the record: \
-             the name says who owns the unit)",
+            "z.toml:9:1: error[epoch-beside-records]: services.db: _epoch.db has the TXT record of z:5:1 (remove the record: the name says who owns the unit)",
         ),
         (
             "www HTTPS 1 . ipv4hint=192.0.2.1 ipv6hint=::1",
             vec![service(9, "www", A)],
-            "z:5:1: warning[hint-without-family]: www HTTPS: the record has hints of IPv6 addresses, and the service has none \
-             (remove the hint: the addresses in it are those of the service's endpoints)",
+            "z:5:1: warning[hint-without-family]: www HTTPS: the record has IPv6 hints, but the service has no IPv6 addresses (remove the hint: its addresses are taken from the service's endpoints)",
         ),
         (
             "",
             vec![service(9, "@", alias)],
-            "z.toml:9:1: error[cname-endpoint-at-apex]: services.@: the pool eu-west has the CNAME endpoint x.example. at the \
-             apex, where SOA and NS are (give the apex address endpoints)",
+            "z.toml:9:1: error[cname-endpoint-at-apex]: services.@: the pool eu-west has the CNAME endpoint x.example. , which cannot stand beside SOA and NS at the apex (give the service at the apex addresses as endpoints)",
         ),
         (
             "www TXT x",
             vec![service(9, "www", alias)],
-            "z.toml:9:1: error[cname-endpoint-beside-records]: services.www: the pool eu-west has the CNAME endpoint \
-             x.example. beside the TXT record of z:5:1 (a name with a CNAME takes every other type from its target: remove \
-             the record)",
+            "z.toml:9:1: error[cname-endpoint-beside-records]: services.www: the pool eu-west has the CNAME endpoint x.example. beside the TXT record at z:5:1 (a name with a CNAME takes every other type from its target: remove the record)",
         ),
         (
             "",
             vec![several],
-            "z.toml:9:1: error[cname-endpoint-answers]: services.www: answers = 2, and the pool eu-west has the CNAME endpoint \
-             x.example. (a name has one CNAME: write answers = 1)",
+            "z.toml:9:1: error[cname-endpoint-answers]: services.www: answers = 2, but the pool eu-west has the CNAME endpoint x.example. (a name has one CNAME: set answers = 1)",
         ),
         (
             "a CNAME b\nb CNAME A",
             vec![],
-            "z:5:1: error[cname-loop]: a CNAME: a loop of CNAMEs: a → b → a (one of them must lead to an address)",
+            "z:5:1: error[cname-loop]: a CNAME: the CNAMEs form a loop: a → b → a (point one of them at a name with addresses)",
         ),
         (
             "*.w CNAME x.w",
             vec![],
-            "z:5:1: error[cname-loop]: *.w CNAME: a loop of CNAMEs: *.w → *.w (one of them must lead to an address)",
+            "z:5:1: error[cname-loop]: *.w CNAME: the CNAMEs form a loop: *.w → *.w (point one of them at a name with addresses)",
         ),
         (
             "a CNAME www",
             vec![service(9, "www", &["x.example.", "a.gtm.example."])],
-            "z:5:1: error[cname-loop]: a CNAME: a loop of CNAMEs: a → service www → a (one of them must lead to an address)",
+            "z:5:1: error[cname-loop]: a CNAME: the CNAMEs form a loop: a → service www → a (point one of them at a name with addresses)",
         ),
         (
             "",
             vec![service(9, "www", &["www.gtm.example."])],
-            "z.toml:9:1: error[cname-loop]: services.www: a loop of CNAMEs: service www → service www (one of them must lead \
-             to an address)",
+            "z.toml:9:1: error[cname-loop]: services.www: the CNAMEs form a loop: service www → service www (point one of them at a name with addresses)",
         ),
         (
             "a CNAME x.ren\nren DNAME to\nx.to CNAME a",
             vec![],
-            "z:5:1: error[cname-loop]: a CNAME: a loop of CNAMEs: a → x.to → a (one of them must lead to an address)",
+            "z:5:1: error[cname-loop]: a CNAME: the CNAMEs form a loop: a → x.to → a (point one of them at a name with addresses)",
         ),
         (
             "a DNAME b\nb DNAME a\nout DNAME x.example.\nlong DNAME to.out",
             vec![],
-            "z:5:1: error[dname-loop]: a DNAME: DNAMEs that never come to an end: a → b → a (one of them must lead to names \
-             that no DNAME renames)",
+            "z:5:1: error[dname-loop]: a DNAME: the DNAMEs rename names endlessly: a → b → a (one of them must lead to names that no DNAME renames)",
         ),
         (
             "a DNAME b.a",
             vec![],
-            "z:5:1: error[dname-loop]: a DNAME: DNAMEs that never come to an end: a → a → a → a → a → a → a → a → … (one of \
-             them must lead to names that no DNAME renames)",
+            "z:5:1: error[dname-loop]: a DNAME: the DNAMEs rename names endlessly: a → a → a → a → a → a → a → a → … (one of them must lead to names that no DNAME renames)",
         ),
         (
             "a CNAME nope",
             vec![],
-            "z:5:1: warning[alias-to-nothing]: a CNAME: the target nope is in this zone and has no records (write the records \
-             or the service of that name; a name of another zone ends in a dot)",
+            "z:5:1: warning[alias-to-nothing]: a CNAME: the target nope is a name of this zone, but has no records (write the records or the service of that name; a name of another zone ends in a dot)",
         ),
         (
             "a HTTPS 0 x\ny.x A 192.0.2.1\n_z CNAME _epoch.u",
             vec![unit(9, "u")],
-            "z:5:1: warning[alias-to-nothing]: a HTTPS: the target x is in this zone and has no records (write the records \
-             or the service of that name; a name of another zone ends in a dot)",
+            "z:5:1: warning[alias-to-nothing]: a HTTPS: the target x is a name of this zone, but has no records (write the records or the service of that name; a name of another zone ends in a dot)",
         ),
         (
             "",
             vec![service(9, "www", &["nope.gtm.example."])],
-            "z.toml:9:1: warning[alias-to-nothing]: services.www: the target nope is in this zone and has no records (write \
-             the records or the service of that name; a name of another zone ends in a dot)",
+            "z.toml:9:1: warning[alias-to-nothing]: services.www: the target nope is a name of this zone, but has no records (write the records or the service of that name; a name of another zone ends in a dot)",
         ),
         (
             "_acme-challenge.x.w TXT t\n_dmarc.w TXT t\ny.w A 192.0.2.1\na.z.w TXT t\nz.w CNAME far.example.",
             vec![service(9, "*.w", A)],
-            "z.toml:9:1: warning[blocks-wildcard]: services.*.w: x.w exists because of _acme-challenge.x.w, so the wildcard \
-             does not answer there (RFC 4592): it has no addresses (write a service of that name too, with the pools of the \
-             wildcard)",
+            "z.toml:9:1: warning[blocks-wildcard]: services.*.w: x.w exists because of _acme-challenge.x.w, so the wildcard does not answer there (RFC 4592): it has no addresses (write a service of that name too, with the pools of the wildcard)",
         ),
         (
             "_acme-challenge.v CNAME far.example.",
@@ -418,9 +388,7 @@ fn every_rule_finds_what_breaks_it() {
                 service(10, "*.v", alias),
                 service(11, "*.u", A),
             ],
-            "z.toml:9:1: warning[acme-below-wildcard]: services.*.w: the wildcard answers for _acme-challenge.w too, with a \
-             CNAME: a certificate's challenge there is looked for at x.example. (write that name's own record, a TXT or a \
-             CNAME to where challenges are kept, if you prove names by DNS)",
+            "z.toml:9:1: warning[acme-below-wildcard]: services.*.w: the wildcard answers for _acme-challenge.w too, with a CNAME: a certificate's challenge there is looked for at x.example. (write that name's own record, a TXT or a CNAME to where challenges are kept, if you prove names by DNS)",
         ),
     ];
     for (text, services, message) in &cases {
@@ -443,10 +411,8 @@ fn every_rule_finds_what_breaks_it() {
 #[test]
 fn an_apex_needs_soa_and_ns_where_the_zone_was_read_whole() {
     let zone = records("gtm.example.", "a 1 A 192.0.2.1\n@ 1 NS b.a\na 1 NS c.a");
-    let missing = "z.toml:1:1: error[soa-missing]: zone: the zone gtm.example. has no SOA record at its apex (write one, like: @ \
-                   3600 SOA ns1 hostmaster 1 3600 600 604800 20)";
-    let no_servers = "z.toml:1:1: error[ns-missing]: zone: the zone gtm.example. has no NS record at its apex (write one for each \
-                      server of the zone, like: @ 3600 NS ns1)";
+    let missing = "z.toml:1:1: error[soa-missing]: zone: the zone gtm.example. has no SOA record at its apex (write one, like: @ 3600 SOA ns1 hostmaster 1 3600 600 604800 20)";
+    let no_servers = "z.toml:1:1: error[ns-missing]: zone: the zone gtm.example. has no NS record at its apex (write one for each server of the zone, like: @ 3600 NS ns1)";
     assert_eq!(
         check_records(&Records::default(), &[], true),
         [missing, no_servers]
@@ -470,8 +436,7 @@ fn an_rrset_that_no_message_can_carry_is_refused() {
     assert_eq!(
         found(&text, &[]),
         [
-            "z:5:1: error[rrset-too-large]: a A: the 4063 records of this RRset take 65008 octets, and a message has room for \
-          65000 (spread them over several names)"
+            "z:5:1: error[rrset-too-large]: a A: the 4063 records of this RRset take 65008 octets; a message has room for 65000 (spread them over several names)"
         ]
     );
 }
@@ -485,7 +450,7 @@ fn many_findings_of_one_rule_are_counted_and_not_all_shown() {
     assert_eq!(found.len(), 51);
     assert_eq!(
         found[50],
-        "z.toml:1:1: error[out-of-zone]: zone: 10 more of these in the zone are not shown"
+        "z.toml:1:1: error[out-of-zone]: zone: 10 more findings of this rule in the zone are not shown"
     );
 }
 
@@ -502,8 +467,7 @@ fn a_long_chain_is_walked_without_recursion_and_shown_in_part() {
     assert_eq!(
         found(&text, &[]),
         [
-            "z:5:1: error[cname-loop]: a0 CNAME: a loop of CNAMEs: a0 → a1 → a2 → a3 → a4 → a5 → a6 → a7 → … → a0 (one of them \
-          must lead to an address)"
+            "z:5:1: error[cname-loop]: a0 CNAME: the CNAMEs form a loop: a0 → a1 → a2 → a3 → a4 → a5 → a6 → a7 → … → a0 (point one of them at a name with addresses)"
         ]
     );
 }
@@ -547,13 +511,10 @@ fn zones_may_lie_inside_each_other_only_where_they_are_delegated() {
     assert_eq!(
         found,
         [
-            "4.toml:1:1: error[zone-twice]: zone: B.example. is a zone already, in 1.toml:1:1 (keep one of the two files, or merge them)",
-            "2.toml:1:1: error[zone-not-delegated]: zone: y.X.c.example. lies inside the zone c.example. of 3.toml:1:1, which \
-             does not delegate it (write NS records for y.X in c.example., or move this zone's records there)",
-            "3.toml:1:1: error[zone-not-delegated]: zone: c.example. lies inside the zone example. of 0.toml:1:1, which does \
-             not delegate it (write NS records for c in example., or move this zone's records there)",
-            "5.toml:1:1: error[zone-not-delegated]: zone: d.y.x.c.example. lies inside the zone y.X.c.example. of 2.toml:1:1, \
-             which does not delegate it (write NS records for d in y.X.c.example., or move this zone's records there)",
+            "4.toml:1:1: error[zone-twice]: zone: the zone B.example. is already defined at 1.toml:1:1 (remove one of the two files, or merge them)",
+            "2.toml:1:1: error[zone-not-delegated]: zone: y.X.c.example. lies inside the zone c.example. of 3.toml:1:1, which does not delegate it (write NS records for y.X into c.example., or move this zone's records there)",
+            "3.toml:1:1: error[zone-not-delegated]: zone: c.example. lies inside the zone example. of 0.toml:1:1, which does not delegate it (write NS records for c into example., or move this zone's records there)",
+            "5.toml:1:1: error[zone-not-delegated]: zone: d.y.x.c.example. lies inside the zone y.X.c.example. of 2.toml:1:1, which does not delegate it (write NS records for d into y.X.c.example., or move this zone's records there)",
         ]
     );
     diagnostics = Diagnostics::default();
@@ -565,7 +526,8 @@ fn zones_may_lie_inside_each_other_only_where_they_are_delegated() {
     );
 }
 
-/// Delegations with glue below each: first in the order of most files, then with all glue at the end.
+/// Delegations with glue below each: first in the order of most files, then with all glue at the
+/// end.
 #[test]
 fn many_delegations_are_judged_one_by_one() {
     const COUNT: usize = 3000;

@@ -82,7 +82,8 @@ impl Line {
             .map_or(rest.len(), |at| at + 1);
         let (head, data) = rest.split_at(data_at);
         let data_token = *rest.last().unwrap_or(&owner);
-        // One quoted string holds rdata of several words; else rdata is what stands there, blanks and quotes included.
+        // One quoted string holds rdata of several words; else rdata is what stands there, blanks
+        // and quotes included.
         let data = match data {
             [one] if one.quoted => source.text(*one).replace("\\\"", "\""),
             [first, .., last] => {

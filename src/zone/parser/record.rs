@@ -205,7 +205,8 @@ fn head(source: &Source<'_>, tokens: &mut &[Token]) -> Result<Head, Bad> {
 fn head_ttl(token: Token, word: &str) -> Result<Ttl, Bad> {
     words::seconds(word).map_err(|why| {
         let wrong = bad(token, "bad-ttl", format!("the TTL {} {why}", quote(word)));
-        // A number is a TTL that is too large. Anything else may be an owner that slipped from its column.
+        // A number is a TTL that is too large. Anything else may be an owner that slipped from its
+        // column.
         match word.bytes().all(|b| b.is_ascii_digit()) {
             true => wrong,
             false => wrong.hint(COLUMN),
@@ -275,7 +276,8 @@ fn check_escapes(
     Ok(())
 }
 
-/// True when an octet of the token was not UTF-8; `escapes` are the places of such octets, in order.
+/// True when an octet of the token was not UTF-8; `escapes` are the places of such octets, in
+/// order.
 fn has_escape(escapes: &[u32], token: Token) -> bool {
     let first = escapes.partition_point(|at| *at < token.start);
     escapes.get(first).is_some_and(|at| *at < token.end)
@@ -291,7 +293,8 @@ fn is_readable(
     if rtype == RrType::ANAME {
         return Err(bad(token, "aname", "ANAME records are not served").hint(SERVICE));
     }
-    // "values 128 through 255 … are allocated for Q and Meta TYPEs" (RFC 6895 §3.1); 0 and OPT are none of a zone either.
+    // "values 128 through 255 … are allocated for Q and Meta TYPEs" (RFC 6895 §3.1); 0 and OPT are
+    // none of a zone either.
     if rtype.0 == 0 || rtype == RrType::OPT || (128..=255).contains(&rtype.0) {
         return Err(bad(
             token,

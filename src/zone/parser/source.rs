@@ -53,8 +53,8 @@ impl<'a> Source<'a> {
         At::new(self.input.file.clone(), line, column, length + quotes)
     }
 
-    /// The record as messages name it: owner as written and type, as far as they can be seen. `last_owner`
-    /// is the owner of the record before, empty where there is none.
+    /// The record as messages name it: owner as written and type, as far as they can be seen.
+    /// `last_owner` is the owner of the record before, empty where there is none.
     pub(super) fn key(&self, last_owner: &[u8], zone: &Name) -> String {
         let Some((first, rest)) = self.tokens.split_first() else {
             return String::new();

@@ -543,8 +543,9 @@ fn hickorys(text: &str) -> Result<Vec<Row>, String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// What hickory's parser reads, ours reads to the same records. Hickory keeps one record of equal
-    /// ones, one CNAME and one SOA a name, with one TTL a set: so ours may have more, never others.
+    /// What hickory's parser reads, ours reads to the same records. Hickory keeps one record of
+    /// equal ones, one CNAME and one SOA a name, with one TTL a set: so ours may have more, never
+    /// others.
     #[test]
     fn hickory_agrees_on_what_both_know(text in zone_text()) {
         let (records, diagnostics) = parse_with(&text, &[]);
@@ -625,7 +626,8 @@ fn generate_makes_what_bind_makes() {
         0012.a 300 CNAME b007.\\$.x.\\$\nm1 MX 10 mail-01\nm2 MX 20 mail-02\nt1 TXT \"hello 1\" world\n\
         a.0.0.0.p PTR host-A\nb.0.0.0.p PTR host-B\n-1d TXT xfffffffe\n0d TXT xffffffff\n";
     assert_eq!(read(text), read(written));
-    // Rdata of several words may stand as it is, too; and the owner before is that of the line before.
+    // Rdata of several words may stand as it is, too; and the owner before is that of the line
+    // before.
     assert_eq!(
         read("$TTL 60\na A 192.0.2.1\n$GENERATE 1-1 m$ MX $0 m\n AAAA ::1"),
         read("$TTL 60\na A 192.0.2.1\nm1 MX 10 m\na AAAA ::1")
