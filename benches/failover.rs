@@ -1,9 +1,10 @@
-//! How soon a dead endpoint leaves the answers: `cargo bench --bench failover`.
+//! Time until a dead endpoint leaves the answers: `cargo bench --bench failover`.
 //!
-//! Runs the server itself with two endpoints, the second for when the first is down, and prints a table: from the moment
-//! when the first is killed (its port refuses connections), stopped (it accepts and never answers) or begins to answer
-//! 503, to the first answer without it, asked for every millisecond. Each round has a server of its own, since what goes up and
-//! down often is held down as flapping. Then what probing two endpoints costs, over 10 s.
+//! Runs the server itself with two endpoints, the second for when the first is down, and prints a
+//! table: from the moment when the first is killed (its port refuses connections), stopped (it
+//! accepts and never answers) or begins to answer 503, to the first answer without it, asked for
+//! every millisecond. Each round has a server of its own, since what goes up and down often is held
+//! down as flapping. Then what probing two endpoints costs, over 10 s.
 //!
 //! `FAILOVER_ROUNDS` (10) is how many rounds each row has.
 
@@ -24,7 +25,7 @@ use process::{Server, Used, print};
 const NEAR: Ipv4Addr = Ipv4Addr::new(127, 20, 0, 1);
 const FAR: Ipv4Addr = Ipv4Addr::new(127, 20, 0, 2);
 
-/// What happens to the first endpoint.
+/// Fate of the first endpoint.
 #[derive(Debug, Clone, Copy)]
 enum Loss {
     Killed,
@@ -144,7 +145,8 @@ fn cost(window: Duration) -> f64 {
         / begun.elapsed().as_secs_f64()
 }
 
-/// The address in the answer: an A record begins behind the question, and its last four octets of 16 are the address.
+/// The address in the answer: an A record begins behind the question, and its last four octets of
+/// 16 are the address.
 fn ask((socket, query): &(UdpSocket, Vec<u8>)) -> Ipv4Addr {
     socket.send(query).expect("sent");
     let mut answer = [0; 512];

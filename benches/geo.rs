@@ -1,5 +1,5 @@
-//! Location databases: from an address plan to an MMDB, from that to a compiled map, and what a lookup
-//! in it costs, with the table in the caches and out of them.
+//! Location databases: from an address plan to an MMDB, from that to a compiled map, and what a
+//! lookup in it costs, with the table in the caches and out of them.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -74,8 +74,8 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One lookup after the other, each of another of `clients`, and each after the one before is done: its
-/// result goes into the next index, so that the processor cannot fetch ahead.
+/// One lookup after the other, each of another of `clients`, and each after the one before is done:
+/// its result goes into the next index, so that the processor cannot fetch ahead.
 fn lookups(
     group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
     label: &str,
@@ -87,7 +87,8 @@ fn lookups(
     group.bench_function(label, |bencher| {
         bencher.iter(|| {
             let found = map.lookup(black_box(clients[next]));
-            // An order's number is small and a scope at most 128: what is added changes nothing but what the processor can know.
+            // An order's number is small and a scope at most 128: what is added changes nothing but
+            // what the processor can know.
             next = (next + 1 + usize::from(found.scope == u8::MAX)) & (clients.len() - 1);
             found
         });

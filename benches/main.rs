@@ -1,6 +1,7 @@
-//! What functions cost: `cargo bench`, or `cargo bench respond` for one group of them.
+//! Cost of functions: `cargo bench`, or `cargo bench respond` for one group of them.
 //!
-//! Run without `--bench`, as `cargo test --bench functions` does, everything runs once, on small data.
+//! Run without `--bench`, as `cargo test --bench functions` does, everything runs once, on small
+//! data.
 
 #[path = "../tests/common/mod.rs"]
 mod common;

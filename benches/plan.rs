@@ -3,9 +3,10 @@
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 
-use criterion::{Criterion, Throughput};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
 use meridian::health::State;
-use meridian::model::{Family, Prefix, RegionId, RegionOrder, Route};
+use meridian::model::{Family, Prefix, Region, RegionId, RegionOrder, Route, Service};
 use meridian::steer::{Asked, Plan, client_hash, select};
 
 use super::common::Files;
@@ -52,9 +53,16 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             bencher.iter(|| select(black_box(plan), &asked, &mut random, &mut ()))
         });
     }
+    sticky(&mut group, service, &config.regions);
+    group.finish();
+}
+
+/// Selections among all regions by the hash of a new client each time.
+fn sticky(group: &mut BenchmarkGroup<'_, WallTime>, service: &Service, regions: &[Region]) {
+    let mut random = fastrand::Rng::with_seed(1);
     let mut sticky = service.clone();
     sticky.route = Route::Sticky;
-    let sticky = Plan::compile(&sticky, &config.regions, &|_, _| State::UNPROBED, &[]);
+    let sticky = Plan::compile(&sticky, regions, &|_, _| State::UNPROBED, &[]);
     let mut address = 0u32;
     group.bench_function("select, sticky among 20 regions", |bencher| {
         bencher.iter(|| {
@@ -72,5 +80,4 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                 .map(|selection| selection.region)
         });
     });
-    group.finish();
 }

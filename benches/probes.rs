@@ -1,17 +1,19 @@
-//! What ten thousand endpoints cost: `cargo bench --bench probes`.
+//! Cost of ten thousand endpoints: `cargo bench --bench probes`.
 //!
-//! Runs the server itself, with 10 000 endpoints on addresses of 127.0.0.0/8 that a process of its own
-//! answers for, and prints a table: CPU time of the server alone per probe, but for its threads that
-//! answer queries (the share in the kernel apart), how late probes start, how evenly they are spread, memory, descriptors, and the latency of
-//! queries meanwhile beside that of the same server while it does not probe. The rows `bare` are the
-//! floor: a loop of blocking calls that makes the same connections at the same rate, and nothing else, beside a server
-//! that does not probe, whose queries then show what the machine's being busy costs them.
-//! Over loopback the caller's time has the kernel's work for the other end in it, too.
+//! Runs the server itself, with 10 000 endpoints on addresses of 127.0.0.0/8 that a process of its
+//! own answers for, and prints a table: CPU time of the server alone per probe, but for its threads
+//! that answer queries (the share in the kernel apart), how late probes start, how evenly they are
+//! spread, memory, descriptors, and the latency of queries meanwhile beside that of the same server
+//! while it does not probe. The rows `bare` are the floor: a loop of blocking calls that makes the
+//! same connections at the same rate, and nothing else, beside a server that does not probe, whose
+//! queries then show what the machine's being busy costs them. Over loopback the caller's time has
+//! the kernel's work for the other end in it, too.
 //!
 //! How late a probe starts is seen from outside: the `i`th of `n` endpoints is due `i/n` of the
 //! interval after the first, so each arrival is compared with the earliest schedule that fits all.
 //!
-//! `PROBES_SECONDS` (10) is how long each row is measured, `PROBES_ROWS` (all) which rows, by a comma.
+//! `PROBES_SECONDS` (10) is how long each row is measured, `PROBES_ROWS` (all) which rows, by a
+//! comma.
 
 mod process;
 
@@ -47,7 +49,7 @@ struct Row {
     name: &'static str,
     /// The check without its port; empty for a bare loop instead of the server.
     check: &'static str,
-    /// What the target does; `None` starts none.
+    /// Behaviour of the target; `None` starts none.
     target: &'static str,
     /// Endpoints beside the others, of a check `good` that answers.
     good: usize,
@@ -92,7 +94,7 @@ const ROWS: [Row; 6] = [
     },
 ];
 
-/// What `http` checks send, about.
+/// A request about as long as that of `http` checks.
 const REQUEST: &[u8] =
     b"GET /healthz HTTP/1.1\r\nhost: 127.10.0.1\r\nuser-agent: bare\r\naccept: */*\r\nconnection: close\r\n\r\n";
 
@@ -133,7 +135,7 @@ fn measure() {
     print(&table);
 }
 
-/// What is said while it measures, beside the table.
+/// Prints progress beside the table.
 #[allow(clippy::print_stderr, reason = "the standard output is the table's")]
 fn progress(text: &str) {
     eprintln!("{text}");
@@ -179,7 +181,8 @@ fn measure_row(row: &Row, window: Duration) -> String {
     )
 }
 
-/// A loop that does what the probes of `row` do, in a process of its own, beside a server that does not probe.
+/// A loop that does what the probes of `row` do, in a process of its own, beside a server that does
+/// not probe.
 fn measure_bare(row: &Row, window: Duration) -> String {
     let directory = tempfile::tempdir().expect("a directory");
     let mut target = Target::start(row.target);
@@ -222,7 +225,7 @@ fn cost(name: &str, probes: usize, took: Duration, used: Used) -> String {
     )
 }
 
-/// When probes arrived.
+/// Arrival times of probes.
 struct Arrivals {
     /// Microseconds after its turn, sorted.
     late: Vec<u64>,
@@ -234,7 +237,8 @@ impl Arrivals {
     /// `seen` are (endpoint, microseconds) of `count` endpoints.
     fn of(seen: &[(u32, u64)], count: usize) -> Arrivals {
         let interval = INTERVAL.as_micros() as i64;
-        // Where in the round each arrival is, its endpoint's place taken off: the same for all but for lateness.
+        // Where in the round each arrival is, its endpoint's place taken off: the same for all but
+        // for lateness.
         let offsets: Vec<i64> = seen
             .iter()
             .map(|(index, at)| {
@@ -305,7 +309,7 @@ fn index_of(address: Ipv4Addr) -> u32 {
     u32::from(high) * 250 + u32::from(low) - 1
 }
 
-/// What the server is started with, for `row` and its targets.
+/// Configuration and zone file of the server, for `row` and its targets.
 fn files(row: &Row, targets: &[Target], port: u16) -> (String, String) {
     let mut main = format!(
         "[server]\nnode = \"bench\"\nlisten = [\"127.0.0.1:{port}\"]\n[regions.a]\n[regions.b]\n"
@@ -440,8 +444,8 @@ fn mode(kind: &str, port: u16) -> Command {
     command
 }
 
-/// Connects to the endpoints in turn, at the rate of the server's probes, until it is killed; sends `request`, if any,
-/// and reads an answer once.
+/// Connects to the endpoints in turn, at the rate of the server's probes, until it is killed; sends
+/// `request`, if any, and reads an answer once.
 fn bare(port: u16, request: &[u8]) {
     let (begun, mut answer) = (Instant::now(), [0; 1024]);
     for probe in 0.. {

@@ -12,13 +12,14 @@ use meridian::dns::{Name, RrType};
 /// The server under test; ends when it is dropped.
 pub(crate) struct Server {
     child: Child,
-    /// Where it answers.
+    /// Port at which it answers.
     pub(crate) port: u16,
 }
 
 impl Server {
-    /// Starts it in `directory` with the files that `files` makes for its port: `meridian.toml`, and that of its zone.
-    /// What it logs up to "started", and later what `wanted` says, goes to `hear`.
+    /// Starts it in `directory` with the files that `files` makes for its port: `meridian.toml`,
+    /// and that of its zone. What it logs up to "started", and later what `wanted` says, goes to
+    /// `hear`.
     pub(crate) fn start(
         directory: &Path,
         files: impl FnOnce(u16) -> (String, String),

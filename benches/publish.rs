@@ -73,8 +73,8 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A configuration of `services` services, each with an endpoint of its own in each of twenty regions,
-/// and in the first of them one that all share.
+/// A configuration of `services` services, each with an endpoint of its own in each of twenty
+/// regions, and in the first of them one that all share.
 pub(crate) fn configuration(services: usize) -> String {
     let mut text = "--- meridian.toml\n[server]\nnode = \"bench\"\nstate = \"state\"\n".to_owned();
     text.push_str("[checks.web]\ntype = \"tcp\"\nport = 80\nfall = 1\nrise = 1\n[maps.default]\nby_distance = true\n");
@@ -121,7 +121,7 @@ fn shared() -> String {
 struct World {
     publisher: Publisher,
     now: Moment,
-    /// What the next flip makes of its targets.
+    /// State that the next flip gives its targets.
     up: bool,
 }
 
@@ -150,8 +150,8 @@ impl World {
         self.publisher.handle(event, self.now)
     }
 
-    /// Every target fails, or every one passes again; until that is published. What went before is long over by then, so that
-    /// nothing is held as flapping.
+    /// Every target fails, or every one passes again; until that is published. What went before is
+    /// long over by then, so that nothing is held as flapping.
     fn flip(&mut self, targets: &[TargetId]) -> Duration {
         self.now = self.now + FlapRule::DEFAULT.within;
         self.handle(Event::Tick);

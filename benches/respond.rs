@@ -1,4 +1,4 @@
-//! What one answer costs.
+//! Cost of one answer.
 
 use std::hint::black_box;
 
@@ -37,14 +37,15 @@ ashburn = { weight = 20, endpoints = ["192.0.2.20"] }
 tokyo   = { weight = 10, endpoints = ["192.0.2.30"] }
 "#;
 
-/// What the answer has to be: response code, whether it is cut short, and how many answer records it has.
+/// Expected answer: response code, whether it is truncated, and its number of answer records.
 type Shape = (u8, bool, u8);
 
 pub(crate) fn bench(criterion: &mut Criterion) {
+    let mut many = String::new();
     // Forty addresses do not fit 512 octets.
-    let many: String = (0..40)
-        .map(|i| format!("many A 198.51.100.{i}\n"))
-        .collect();
+    for address in 0..40 {
+        many += &format!("many A 198.51.100.{address}\n");
+    }
     let snapshot =
         common::snapshot(&[common::CONFIGURATION, &ZONE.replace("RECORDS", &many)].concat());
     let mut worker = Worker::new(1);
@@ -52,51 +53,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     let client = "203.0.113.9".parse().expect("an address");
     let mut group = criterion.benchmark_group("respond");
     group.throughput(Throughput::Elements(1));
-    let cases: [(&str, Vec<u8>, Shape); 14] = [
-        ("static", plain("ns1.bench.example."), (0, false, 1)),
-        (
-            "nearest, IPv4 subnet",
-            subnet("near.bench.example.", "203.0.113.0/24"),
-            (0, false, 1),
-        ),
-        (
-            "nearest, IPv6 subnet",
-            subnet("near.bench.example.", "2001:db8:1::/56"),
-            (0, false, 1),
-        ),
-        (
-            "nearest, without EDNS",
-            plain("near.bench.example."),
-            (0, false, 1),
-        ),
-        ("weighted", plain("share.bench.example."), (0, false, 1)),
-        (
-            "no such name",
-            plain("nothing.bench.example."),
-            (3, false, 0),
-        ),
-        ("referral", plain("www.cut.bench.example."), (0, false, 0)),
-        ("two aliases", plain("c1.bench.example."), (0, false, 3)),
-        ("truncated", plain("many.bench.example."), (0, true, 0)),
-        ("refused", plain("www.elsewhere.example."), (5, false, 0)),
-        (
-            "malformed",
-            plain("ns1.bench.example.")[..20].to_vec(),
-            (1, false, 0),
-        ),
-        (
-            "two questions",
-            with(plain("ns1.bench.example."), 5, 2),
-            (1, false, 0),
-        ),
-        ("bad OPT", bad_opt("ns1.bench.example."), (1, false, 0)),
-        (
-            "unknown opcode",
-            with(plain("ns1.bench.example."), 2, 0x10),
-            (4, false, 0),
-        ),
-    ];
-    for (label, bytes, shape) in cases {
+    for (label, bytes, shape) in answered() {
         let query = Query::synthetic(&bytes, client, Transport::Udp);
         let sent = respond(&snapshot, &mut worker, &query, &mut out);
         assert!(matches!(sent, Response::Send(12..)), "{label}: {sent:?}");
@@ -105,19 +62,7 @@ pub(crate) fn bench(criterion: &mut Criterion) {
             bencher.iter(|| respond(&snapshot, &mut worker, black_box(&query), &mut out));
         });
     }
-    let dropped = [
-        (
-            "shorter than a header",
-            plain("ns1.bench.example.")[..11].to_vec(),
-            DropReason::Short,
-        ),
-        (
-            "a response",
-            with(plain("ns1.bench.example."), 2, 0x80),
-            DropReason::NotAQuery,
-        ),
-    ];
-    for (label, bytes, reason) in dropped {
+    for (label, bytes, reason) in dropped() {
         let query = Query::synthetic(&bytes, client, Transport::Udp);
         assert_eq!(
             respond(&snapshot, &mut worker, &query, &mut out),
@@ -129,6 +74,46 @@ pub(crate) fn bench(criterion: &mut Criterion) {
         });
     }
     group.finish();
+}
+
+/// Queries that are answered.
+fn answered() -> Vec<(&'static str, Vec<u8>, Shape)> {
+    let (near, ns1) = ("near.bench.example.", "ns1.bench.example.");
+    let v4 = subnet(near, "203.0.113.0/24");
+    let v6 = subnet(near, "2001:db8:1::/56");
+    vec![
+        ("static", plain(ns1), (0, false, 1)),
+        ("nearest, IPv4 subnet", v4, (0, false, 1)),
+        ("nearest, IPv6 subnet", v6, (0, false, 1)),
+        ("nearest, without EDNS", plain(near), (0, false, 1)),
+        ("weighted", plain("share.bench.example."), (0, false, 1)),
+        (
+            "no such name",
+            plain("nothing.bench.example."),
+            (3, false, 0),
+        ),
+        ("referral", plain("www.cut.bench.example."), (0, false, 0)),
+        ("two aliases", plain("c1.bench.example."), (0, false, 3)),
+        ("truncated", plain("many.bench.example."), (0, true, 0)),
+        ("refused", plain("www.elsewhere.example."), (5, false, 0)),
+        ("malformed", plain(ns1)[..20].to_vec(), (1, false, 0)),
+        ("two questions", with(plain(ns1), 5, 2), (1, false, 0)),
+        ("bad OPT", bad_opt(ns1), (1, false, 0)),
+        ("unknown opcode", with(plain(ns1), 2, 0x10), (4, false, 0)),
+    ]
+}
+
+/// Messages that get no answer.
+fn dropped() -> [(&'static str, Vec<u8>, DropReason); 2] {
+    let query = plain("ns1.bench.example.");
+    [
+        (
+            "shorter than a header",
+            query[..11].to_vec(),
+            DropReason::Short,
+        ),
+        ("a response", with(query, 2, 0x80), DropReason::NotAQuery),
+    ]
 }
 
 /// The same with another octet in its header.

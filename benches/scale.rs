@@ -1,7 +1,9 @@
-//! What many services take: `cargo bench --bench scale [-- SERVICES REGIONS]`, 10 000 in 20 regions unless said otherwise.
+//! Cost of many services: `cargo bench --bench scale [-- SERVICES REGIONS]`, by default 10 000 in
+//! 20 regions.
 //!
-//! Every service has two endpoints in every region, which it shares with all others, and each is probed. One table is printed:
-//! the start, a health change of one service, a region that fails under all of them, a reload of the same files, and what is resident.
+//! Every service has two endpoints in every region, which it shares with all others, and each is
+//! probed. The program prints one table: the start, a health change of one service, a region that
+//! fails under all of them, a reload of the same files, and the resident memory.
 
 #![allow(clippy::print_stdout, reason = "it is a program that prints a table")]
 
@@ -20,10 +22,8 @@ use meridian::publisher::{Effect, Event, ProbeEvent, Publisher};
 fn main() {
     allocator::map_large_vectors();
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
-    let (services, regions) = (
-        numbers.next().unwrap_or(10_000),
-        numbers.next().unwrap_or(20),
-    );
+    let services = numbers.next().unwrap_or(10_000);
+    let regions = numbers.next().unwrap_or(20);
     let directory = tempfile::tempdir().expect("a directory for the files");
     write_files(directory.path(), services, regions);
     let config = directory.path().join("meridian.toml");
@@ -31,10 +31,10 @@ fn main() {
 
     let empty = resident();
     let (built, read) = timed(|| loader::build(&config));
-    println!("{:<46} {:>9.1} ms", "files read and compiled", millis(read));
+    row("files read and compiled", read, 1);
     let (dataset, contents) = taken(built);
     let (publisher, plans) = timed(|| Publisher::new(dataset.clone()));
-    println!("{:<46} {:>9.1} ms", "first plans", millis(plans));
+    row("first plans", plans, 1);
     let mut world = World {
         publisher,
         published: Published::new(Arc::new(snapshot_of(&dataset))),
@@ -49,51 +49,30 @@ fn main() {
     );
     println!("{:<46} {:>9.1} MiB", "", empty);
 
-    let own = target(&dataset, "192.0.2.1");
-    println!(
-        "{:<46} {:>9.2} ms",
-        "one service's endpoint fails",
-        millis(world.fails(&[own]))
-    );
-    println!(
-        "{:<46} {:>9.2} ms",
-        "and passes again",
-        millis(world.passes(&[own]))
-    );
+    let own = [target(&dataset, "192.0.2.1")];
+    row("one service's endpoint fails", world.fails(&own), 2);
+    row("and passes again", world.passes(&own), 2);
     let region = [target(&dataset, "10.0.0.1"), target(&dataset, "10.0.0.2")];
-    println!(
-        "{:<46} {:>9.2} ms",
-        "a region fails under all services",
-        millis(world.fails(&region))
-    );
-    println!(
-        "{:<46} {:>9.2} ms",
-        "and passes again",
-        millis(world.passes(&region))
-    );
+    row("a region fails under all services", world.fails(&region), 2);
+    row("and passes again", world.passes(&region), 2);
 
     let (built, read) = timed(|| loader::rebuild(&config, &contents, &dataset));
     let (again, _) = taken(built);
-    let shared = again
-        .maps
-        .iter()
-        .zip(&dataset.maps)
-        .all(|(new, old)| Arc::ptr_eq(new, old));
-    assert!(shared, "the maps did not change");
+    for (new, old) in again.maps.iter().zip(&dataset.maps) {
+        assert!(Arc::ptr_eq(new, old), "the maps did not change");
+    }
     let reload = world.event(Event::Reload {
         dataset: again,
         first_round: Vec::new(),
     });
-    println!(
-        "{:<46} {:>9.1} ms",
-        "a reload: files read and compiled",
-        millis(read)
-    );
-    println!(
-        "{:<46} {:>9.1} ms",
-        "a reload: health carried over and published",
-        millis(reload)
-    );
+    row("a reload: files read and compiled", read, 1);
+    row("a reload: health carried over and published", reload, 1);
+}
+
+/// Prints a row of the table, with this many digits after the point.
+fn row(label: &str, time: Duration, digits: usize) {
+    let millis = time.as_secs_f64() * 1000.0;
+    println!("{label:<46} {millis:>9.digits$} ms");
 }
 
 /// The publisher and what it publishes; everything passes unless it is said to fail.
@@ -137,7 +116,7 @@ impl World {
                     outcome,
                 });
             }
-            // What waits for its turn.
+            // The tick publishes what waits for its turn.
             self.seconds += 1;
             round += self.event(Event::Tick);
             slowest = slowest.max(round);
@@ -145,7 +124,7 @@ impl World {
         slowest
     }
 
-    /// From the event to the new snapshot being in force.
+    /// Time from the event until the new snapshot is stored.
     fn event(&mut self, event: impl Into<Event>) -> Duration {
         let now = Moment(Duration::from_secs(self.seconds));
         let start = Instant::now();
@@ -231,10 +210,6 @@ fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let made = run();
     (made, start.elapsed())
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 /// MiB of memory that this process has.

@@ -1,8 +1,9 @@
-//! What `meridian simulate` and `meridian diff` take: `cargo bench --bench simulate [-- SERVICES REGIONS NETWORKS]`, 1000 services in
-//! 20 regions over 400 000 networks unless said otherwise.
+//! Time of `meridian simulate` and `meridian diff`: `cargo bench --bench simulate [-- SERVICES
+//! REGIONS NETWORKS]`, by default 1000 services in 20 regions over 400 000 networks.
 //!
-//! Every service has a pool in every region, every tenth of them another route; regions have metros and labels. The binary is run as
-//! operators run it, from reading the files to the last line, and its address plan becomes an MMDB first.
+//! Every service has a pool in every region, every tenth of them another route; regions have metros
+//! and labels. The binary runs as operators run it, from reading the files to the last line; its
+//! address plan becomes an MMDB first.
 
 #![allow(clippy::print_stdout, reason = "it is a program that prints a table")]
 

@@ -1,5 +1,5 @@
-//! What would happen if: losses of regions, changes of the files, and the tests that zone files carry, from the same plan
-//! and the same selection that serve.
+//! What would happen if: losses of regions, changes of the files, and the tests that zone files
+//! carry, from the same plan and the same selection that serve.
 //!
 //! ```text
 //! maps or a sample ── Population ── classes of clients who are all alike to a map
@@ -7,7 +7,8 @@
 //!                   Simulation::run(service) ── for each class and loss one traced selection ── Report ── Summary
 //! ```
 //!
-//! A selection tells its trace how probable each region was, so one of them gives the exact split of a class.
+//! A selection tells its trace how probable each region was, so one of them gives the exact split
+//! of a class.
 
 mod change;
 mod clients;
@@ -43,8 +44,8 @@ const DOWN: State = State {
     settled: true,
 };
 
-/// A snapshot in which every endpoint of `down` is down, all others are up, and the `drained` regions are drained. A unit that
-/// moves by itself is owned by who takes it over.
+/// A snapshot in which every endpoint of `down` is down, all others are up, and the `drained`
+/// regions are drained. A unit that moves by itself is owned by who takes it over.
 pub fn what_if(dataset: &Arc<Dataset>, down: &Part, drained: &[RegionId]) -> Snapshot {
     let plan = |service| Arc::new(plan_if(&dataset.config, service, down, drained));
     let plans = dataset.config.services.iter().map(plan).collect();
@@ -130,7 +131,8 @@ fn endpoint_named<'c>(config: &'c Config, name: &str) -> Option<&'c Endpoint> {
         .find(|endpoint| endpoint.target.to_string() == name)
 }
 
-/// Runs every `[[tests]]`; an error for each that does not get what it expects. Returns how many ran.
+/// Runs every `[[tests]]`; an error for each that does not get what it expects. Returns how many
+/// ran.
 pub fn run_tests(dataset: &Arc<Dataset>, diagnostics: &mut Diagnostics) -> usize {
     for test in &dataset.config.tests {
         let snapshot = what_if(dataset, &test.down, &test.drained);

@@ -11,7 +11,7 @@ use super::{
     WEIGHTED_NAMES, WEIGHTS, ZONE, order, region_address, static_address,
 };
 
-/// How much of everything; 0 leaves it out.
+/// Sizes of the files' parts; 0 leaves a part out.
 pub(crate) struct Sizes {
     /// Networks of `locations.csv`.
     pub(crate) networks: usize,

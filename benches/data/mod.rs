@@ -15,8 +15,8 @@ pub(crate) const ZONE: &str = "bench.example";
 /// The zone of the other: names `n0000000` and up.
 pub(crate) const MILLION_ZONE: &str = "million.example";
 
-/// How many static names (`s000`), names by location (`g0000`), weighted names (`w000`) and names with
-/// two addresses (`p000`) [`ZONE`] has.
+/// Number of static names (`s000`), names by location (`g0000`), weighted names (`w000`) and names
+/// with two addresses (`p000`) in [`ZONE`].
 pub(crate) const STATIC_NAMES: usize = 200;
 /// See [`STATIC_NAMES`].
 pub(crate) const GEO_NAMES: usize = 1000;
@@ -80,7 +80,7 @@ pub(crate) const REGIONS: [Region; 8] = [
     },
 ];
 
-/// What the map says of continents: code and index of the nearest region.
+/// Entries of the map for continents: code and index of the nearest region.
 pub(crate) const CONTINENTS: [(&str, usize); 6] = [
     ("NA", 0),
     ("SA", 2),
@@ -90,7 +90,7 @@ pub(crate) const CONTINENTS: [(&str, usize); 6] = [
     ("OC", 6),
 ];
 
-/// What it says of countries that differ from their continent.
+/// Entries of the map for countries that differ from their continent.
 pub(crate) const COUNTRIES: [(&str, usize); 13] = [
     ("MX", 1),
     ("GT", 1),

@@ -205,14 +205,14 @@ pub(crate) fn write_plan(networks: &[Network], out: &mut impl Write) -> io::Resu
     Ok(())
 }
 
-/// Which region each address of a family gets, as runs: what answers' scopes are held to.
+/// Region of each address of a family, as runs: the measure for the scopes of answers.
 pub(crate) struct Territory {
     /// First address of each run, and the region; neighbours differ.
     runs: Vec<(u128, usize)>,
 }
 
 impl Territory {
-    /// That of the networks of one family; addresses in none get the first region.
+    /// Territory of the networks of one family; addresses in none get the first region.
     pub(crate) fn new(networks: &[Network], v6: bool) -> Territory {
         let mut runs = vec![(0, 0)];
         let mut push = |start, region| match runs.last_mut() {

@@ -79,16 +79,16 @@ struct Run {
     /// Ask so many questions a second, and measure latency from when each was due
     #[arg(long)]
     rate: Option<f64>,
-    /// How far answers are looked into
+    /// Depth of the check of answers
     #[arg(long, value_enum, default_value = "full")]
     check: Check,
     /// Process id of the server: its CPU time, with that of its children
     #[arg(long)]
     server: Option<u32>,
-    /// How many networks the server's location database was made of
+    /// Number of networks in the server's location database
     #[arg(long, default_value_t = NETWORKS)]
     networks: usize,
-    /// How many names million.zone has
+    /// Number of names in million.zone
     #[arg(long, default_value_t = 1_000_000)]
     names: usize,
     /// Other questions of the same kind

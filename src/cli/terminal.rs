@@ -2,7 +2,8 @@
 
 use std::io::IsTerminal;
 
-/// True where `stream` takes colour: a terminal that knows how to, unless `NO_COLOR` is set to anything (no-color.org).
+/// True where `stream` takes colour: a terminal that knows how to, unless `NO_COLOR` is set to
+/// anything (no-color.org).
 pub(super) fn has_color(stream: &impl IsTerminal) -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && is_smart(stream)
 }

@@ -15,8 +15,8 @@ const STEP: Duration = Duration::from_millis(200);
 /// Length of the bar, in characters.
 const LENGTH: usize = 40;
 
-/// Does `work` for 0 … `count` − 1 on every core, and hands each result to `each`, in that order. On
-/// a terminal, a bar on standard error shows the number of `what` done.
+/// Does `work` for 0 … `count` − 1 on every core, and hands each result to `each`, in that order.
+/// On a terminal, a bar on standard error shows the number of `what` done.
 pub(super) fn in_parallel<T: Send>(
     count: usize,
     what: &str,

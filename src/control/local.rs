@@ -1,7 +1,7 @@
 //! The control socket: HTTP over a Unix socket in the state directory, for whoever may write there.
 //!
-//! The admin address is without passwords and so asks little. What moves units is asked here, where the file system says
-//! who may.
+//! The admin address is without passwords and so asks little. What moves units is asked here, where
+//! the file system says who may.
 
 use std::fmt;
 use std::fs::{self, Permissions};

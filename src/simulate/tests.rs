@@ -33,7 +33,8 @@ impl Source for Files<'_> {
     }
 }
 
-/// The dataset of a `meridian.toml` that begins with `[server]` and of the services of a zone `gtm.example`.
+/// The dataset of a `meridian.toml` that begins with `[server]` and of the services of a zone
+/// `gtm.example`.
 fn dataset(main: &str, services: &str) -> Arc<Dataset> {
     try_dataset(main, services).expect("good files")
 }
@@ -258,7 +259,8 @@ fn shares_are_whole_and_borders_hold() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Who cannot get a lost region need not be asked again; and losses of no pool of a service move nobody.
+    /// Who cannot get a lost region need not be asked again; and losses of no pool of a service
+    /// move nobody.
     #[test]
     fn the_shortcut_changes_nothing(
         route in 0usize..5,

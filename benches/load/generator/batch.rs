@@ -10,8 +10,8 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, sendmmsg};
 /// Datagrams per call.
 pub(crate) const SIZE: usize = 64;
 
-/// Longest datagram: servers are told to send at most 1232 bytes. An odd number of cache lines spreads
-/// the beginnings of the buffers over the sets of the cache.
+/// Longest datagram: servers are told to send at most 1232 bytes. An odd number of cache lines
+/// spreads the beginnings of the buffers over the sets of the cache.
 const BUFFER: usize = 21 * 64;
 
 /// A row of datagrams.

@@ -1,6 +1,6 @@
 //! Is this answer right?
 
-/// How far an answer is looked into; its id is always checked.
+/// Depth of the check of an answer; its id is always checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Check {
     /// It is a response: for the echo.
@@ -11,11 +11,11 @@ pub(crate) enum Check {
     Full,
 }
 
-/// What is right to answer.
+/// The right answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expected {
     pub(crate) rcode: u8,
-    /// How many A records there are, all different.
+    /// Number of A records, all different.
     pub(crate) count: u16,
     /// Their addresses are from this to `last`.
     pub(crate) first: u32,
@@ -30,18 +30,19 @@ pub(crate) struct Subnet {
     pub(crate) v6: bool,
     /// SOURCE PREFIX-LENGTH (RFC 7871 §6).
     pub(crate) length: u8,
-    /// The least SCOPE PREFIX-LENGTH that is right: a smaller one would give this answer to clients of another region.
+    /// The least SCOPE PREFIX-LENGTH that is right: a smaller one would give this answer to clients
+    /// of another region.
     pub(crate) scope: u8,
 }
 
-/// What is wrong with an answer.
+/// Fault of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wrong {
     /// It is no response, is cut short, does not repeat the question, or cannot be read.
     Message,
     /// The response code.
     Rcode,
-    /// How many answers there are.
+    /// The number of records.
     Count,
     /// An address.
     Address,
@@ -103,7 +104,8 @@ pub(crate) fn check(
     }
 }
 
-/// "FAMILY, SOURCE PREFIX-LENGTH, and ADDRESS in the response MUST match those in the query" (RFC 7871 §7.3).
+/// "FAMILY, SOURCE PREFIX-LENGTH, and ADDRESS in the response MUST match those in the query" (RFC
+/// 7871 §7.3).
 fn check_subnet(mut records: Records<'_>, opt: &[u8], subnet: Subnet) -> Result<(), Wrong> {
     let rdata = loop {
         match records.next() {
@@ -112,7 +114,8 @@ fn check_subnet(mut records: Records<'_>, opt: &[u8], subnet: Subnet) -> Result<
             None => return Err(Wrong::Subnet),
         }
     };
-    // The only option of the question: code, length, family, SOURCE PREFIX-LENGTH, scope 0, address.
+    // The only option of the question: code, length, family, SOURCE PREFIX-LENGTH, scope 0,
+    // address.
     let sent = &opt[11..];
     let mut options = rdata;
     while options.len() >= 4 {
@@ -155,7 +158,7 @@ impl<'m> Iterator for Records<'m> {
     }
 }
 
-/// Where the name at `at` ends: behind its root label, or behind a compression pointer.
+/// End of the name at `at`: behind its root label, or behind a compression pointer.
 pub(crate) fn name_end(message: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *message.get(at)? {

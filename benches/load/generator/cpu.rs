@@ -1,4 +1,4 @@
-//! What processes have used of the CPU, from `/proc`.
+//! CPU time that processes have used, from `/proc`.
 
 use std::fs;
 
@@ -13,7 +13,7 @@ pub(crate) struct Used {
 }
 
 impl Used {
-    /// What `processes` have used; those that are gone, nothing.
+    /// Time that `processes` have used; those that are gone count nothing.
     pub(crate) fn by(processes: &[u32]) -> Used {
         processes.iter().fold(Used::default(), |sum, process| {
             let stat = fields(*process).unwrap_or_default();
@@ -22,7 +22,8 @@ impl Used {
                     .and_then(|field| field.parse::<f64>().ok())
                     .unwrap_or(0.0)
             };
-            // Fields 14 and 15, of which `fields` leaves out two; in ticks of 10 ms, which is all that Linux has for user space.
+            // Fields 14 and 15, of which `fields` leaves out two; in ticks of 10 ms, which is all
+            // that Linux has for user space.
             Used {
                 total: sum.total + threads_time(*process),
                 user: sum.user + ticks(11) / 100.0,
@@ -31,7 +32,7 @@ impl Used {
         })
     }
 
-    /// What was used since `before`, and the share of it that was in user space.
+    /// Time used since `before`, and the share of it in user space.
     pub(crate) fn since(&self, before: &Used) -> (f64, f64) {
         let (user, system) = (self.user - before.user, self.system - before.system);
         (

@@ -6,11 +6,12 @@ use std::net::{SocketAddr, UdpSocket};
 /// A question that is outstanding.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slot {
-    /// When it was due or sent, in nanoseconds of the run.
+    /// Time at which it was due or sent, in nanoseconds of the run.
     pub(crate) at: u64,
     /// Its index in the pool.
     pub(crate) question: u32,
-    /// The upper bits of its id: an answer that comes after the slot was given up is not taken for the next one's.
+    /// The upper bits of its id: an answer that comes after the slot was given up is not taken for
+    /// the next one's.
     round: u8,
     outstanding: bool,
 }
@@ -55,7 +56,7 @@ impl Lane {
         })
     }
 
-    /// How many more questions it takes.
+    /// Number of questions that it still takes.
     pub(crate) fn free(&self) -> usize {
         self.free.len()
     }

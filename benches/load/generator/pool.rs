@@ -9,7 +9,7 @@ use super::super::data::{
 };
 use super::check::{Expected, Subnet};
 
-/// What is asked for.
+/// Kind of questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Workload {
     /// A static A record, without EDNS.
@@ -51,8 +51,9 @@ pub(crate) struct Question {
 }
 
 impl Pool {
-    /// `count` questions of `workload`. `networks` is how many the server's location database was made
-    /// of, `names` how many names the zone of [`Workload::Million`] has. Equal arguments give equal pools.
+    /// `count` questions of `workload`. `networks` is how many the server's location database was
+    /// made of, `names` how many names the zone of [`Workload::Million`] has. Equal arguments give
+    /// equal pools.
     pub(crate) fn new(
         workload: Workload,
         count: usize,
@@ -97,9 +98,9 @@ impl Pool {
 struct PoolWriter {
     random: fastrand::Rng,
     networks: Vec<Network>,
-    /// How many of them are IPv4; they come first.
+    /// Number of IPv4 ones; they come first.
     v4: usize,
-    /// That of IPv4, that of IPv6.
+    /// Territories of IPv4 and of IPv6.
     territories: [Territory; 2],
     names: usize,
     pool: Pool,
@@ -189,8 +190,8 @@ impl PoolWriter {
         self.ask(&format!("g{number:04}"), ZONE, expected, Some(bits));
     }
 
-    /// Adds the question for the A records of `label.zone`, with a Client Subnet option (RFC 7871 §6) of
-    /// the address `client` where `expected` has one.
+    /// Adds the question for the A records of `label.zone`, with a Client Subnet option (RFC 7871
+    /// §6) of the address `client` where `expected` has one.
     fn ask(&mut self, label: &str, zone: &str, expected: Expected, client: Option<u128>) {
         let bytes = &mut self.pool.bytes;
         let start = bytes.len();

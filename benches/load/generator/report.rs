@@ -1,11 +1,11 @@
-//! What came of a run.
+//! Report of a run.
 
 use std::time::Duration;
 
 use super::check::Wrong;
 use super::histogram::Histogram;
 
-/// What came of a run, its warm-up left out.
+/// Results of a run, without its warm-up.
 pub(crate) struct Report {
     pub(crate) sent: u64,
     pub(crate) answered: u64,
@@ -14,7 +14,8 @@ pub(crate) struct Report {
     pub(crate) lost: u64,
     /// Answers to nothing that was outstanding.
     pub(crate) stray: u64,
-    /// At a fixed rate: questions not asked, and latencies left out, because the generator itself was held up.
+    /// At a fixed rate: questions not asked, and latencies left out, because the generator itself
+    /// was held up.
     pub(crate) held: u64,
     /// By kind of [`Wrong`].
     wrong: [u64; 5],
@@ -53,12 +54,12 @@ impl Report {
             .get_or_insert_with(|| (wrong, question.to_vec(), answer.to_vec()));
     }
 
-    /// How many answers were wrong.
+    /// Number of wrong answers.
     pub(crate) fn wrong(&self) -> u64 {
         self.wrong.iter().sum()
     }
 
-    /// As one object: rates per second, times in microseconds.
+    /// The report as one object: rates per second, times in microseconds.
     pub(crate) fn json(&self) -> serde_json::Value {
         let answers = self.answered.max(1) as f64;
         let seconds = self.elapsed.as_secs_f64();

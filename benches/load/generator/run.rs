@@ -11,7 +11,7 @@ use super::lane::{Lane, MOST_SLOTS};
 use super::pool::Pool;
 use super::report::Report;
 
-/// How and how much is asked.
+/// Rate, number and kind of the questions.
 pub(crate) struct Settings {
     pub(crate) target: SocketAddr,
     /// The caller's word that the target is theirs to load, where it is not on this machine.
@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) duration: Duration,
     /// The most questions asked after the warm-up.
     pub(crate) questions: u64,
-    /// What is not answered after this is lost.
+    /// Time after which an unanswered question counts as lost.
     pub(crate) patience: Duration,
     pub(crate) check: Check,
     /// The server's process, for its CPU time and that of its children.
@@ -35,7 +35,8 @@ pub(crate) struct Settings {
 
 /// The longest run, warm-up included.
 const LONGEST: Duration = Duration::from_secs(60);
-/// A turn of the loop that comes later than this was held up: by other work on the core, not by the server.
+/// A turn of the loop that comes later than this was held up: by other work on the core, not by the
+/// server.
 const HELD_UP: u64 = 100_000;
 /// Fewest nanoseconds between two looks for lost questions.
 const SWEEP: u64 = 20_000_000;
@@ -211,14 +212,14 @@ impl<'r> Generator<'r> {
         Ok(count)
     }
 
-    /// How many questions of the schedule have become due and were not asked.
+    /// Number of questions of the schedule that are due and not asked yet.
     fn due(&self, now: u64, rate: f64) -> usize {
         let all = ((now - self.schedule.0) as f64 * rate / 1e9) as u64 + 1;
         all.saturating_sub(self.schedule.1) as usize
     }
 
-    /// Does not ask what became due while the generator was held up: all at once it would be a burst that
-    /// no client sends.
+    /// Does not ask what became due while the generator was held up: all at once it would be a
+    /// burst that no client sends.
     fn leave_out_due(&mut self, now: u64) {
         if let Some(rate) = self.settings.rate {
             let due = self.due(now, rate) as u64;
