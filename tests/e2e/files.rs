@@ -7,23 +7,12 @@ use crate::support::{Hammer, Meridian, Site, dig};
 
 const ZONE_FILE: &str = "zones/gtm.example.toml";
 
-/// What `www` resolves to near dublin.
-#[track_caller]
-fn www(server: &Meridian) -> String {
-    dig(
-        server.net.dns(),
-        &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"],
-    )
-    .trim()
-    .to_owned()
-}
-
 /// SIGHUP with files that must be refused; what was logged, while the old answers stay.
 #[track_caller]
 fn refused(server: &mut Meridian) -> String {
     let log = server.reload("reload refused, serving what was served before");
     assert!(!log.contains("panicked"), "{log}");
-    assert_eq!(www(server), "192.0.2.10");
+    assert_eq!(server.www(), "192.0.2.10");
     log
 }
 
@@ -36,7 +25,7 @@ fn a_good_file_takes_effect_and_no_query_is_lost() {
         "www.gtm.example",
         Duration::from_millis(1),
     );
-    assert_eq!(www(&server), "192.0.2.10");
+    assert_eq!(server.www(), "192.0.2.10");
     for round in 0..10u8 {
         let (old, new) = (
             format!("192.0.2.{}", 10 + round),
@@ -48,7 +37,7 @@ fn a_good_file_takes_effect_and_no_query_is_lost() {
             &format!("\"{new}\", \"2001:db8::10\""),
         );
         server.reload("reloaded: 1 zone");
-        assert_eq!(www(&server), new);
+        assert_eq!(server.www(), new);
     }
     let answers = clients.stop();
     assert!(answers.len() > 100, "{}", answers.len());
@@ -79,14 +68,14 @@ fn signals_in_a_burst_end_with_the_newest_files() {
         server.process.signal(nix::sys::signal::Signal::SIGHUP);
     }
     crate::support::wait_for("the newest file is served", || {
-        (www(&server) == "192.0.2.60").then_some(())
+        (server.www() == "192.0.2.60").then_some(())
     });
     // The copies kept of them are the newest too, and whole.
     server.reload("reloaded:");
     server.process.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(server.process.end().0, Some(0));
     std::fs::write(site.path(ZONE_FILE), "broken").unwrap();
-    assert_eq!(www(&site.start()), "192.0.2.60");
+    assert_eq!(site.start().www(), "192.0.2.60");
 }
 
 #[test]
@@ -108,7 +97,7 @@ fn a_broken_file_changes_nothing_and_every_fault_is_logged() {
     site.write(ZONE_FILE, crate::support::ZONE);
     std::fs::remove_file(site.path("zones/second.toml")).unwrap();
     server.reload("reloaded:");
-    assert_eq!(www(&server), "192.0.2.10");
+    assert_eq!(server.www(), "192.0.2.10");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Meridian, Site, dig, get};
+use crate::support::{Site, dig, get};
 
 const CITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/geoip/world.mmdb");
 
@@ -38,21 +38,11 @@ fn made(site: &Site, place: &str) -> Vec<u8> {
     std::fs::read(output).unwrap()
 }
 
-#[track_caller]
-fn www(server: &Meridian) -> String {
-    dig(
-        server.net.dns(),
-        &["www.gtm.example", "+subnet=203.0.113.0/24", "+short"],
-    )
-    .trim()
-    .to_owned()
-}
-
 #[test]
 fn a_database_replaced_on_disk_is_taken_up_once_it_is_quiet() {
     let site = site();
     let mut server = site.start();
-    assert_eq!(www(&server), "192.0.2.10");
+    assert_eq!(server.www(), "192.0.2.10");
     site.write_bytes("city.mmdb", &other(&site));
     let replaced = Instant::now();
     server.says("reloading: a location database changed on disk");
@@ -61,7 +51,7 @@ fn a_database_replaced_on_disk_is_taken_up_once_it_is_quiet() {
         "it waits for quiet"
     );
     server.says("reloaded:");
-    assert_eq!(www(&server), "192.0.2.30");
+    assert_eq!(server.www(), "192.0.2.30");
 }
 
 #[test]
@@ -76,11 +66,11 @@ fn a_broken_database_at_reload_keeps_the_old_one() {
             log.contains("error[bad-mmdb]") && log.contains("geo.city"),
             "{log}"
         );
-        assert_eq!(www(&server), "192.0.2.10");
+        assert_eq!(server.www(), "192.0.2.10");
     }
     site.write_bytes("city.mmdb", &other(&site));
     server.reload("reloaded:");
-    assert_eq!(www(&server), "192.0.2.30");
+    assert_eq!(server.www(), "192.0.2.30");
 }
 
 #[test]
@@ -92,7 +82,7 @@ fn a_broken_database_found_on_disk_is_refused_however_often_it_is_read() {
     server.says("reload refused");
     // It was tried; asked to, the server tries again, and must not take what it has in memory for the file.
     assert!(server.reload("reload refused").contains("bad-mmdb"));
-    assert_eq!(www(&server), "192.0.2.10");
+    assert_eq!(server.www(), "192.0.2.10");
     assert_eq!(get(server.net.admin(), "/readyz").0, 200);
 }
 
@@ -106,7 +96,7 @@ fn a_new_database_is_not_forgotten_over_a_broken_zone() {
     server.says("reloading: a location database changed on disk");
     server.says("reloaded: the location databases");
     assert_eq!(
-        www(&server),
+        server.www(),
         "192.0.2.30",
         "the zone file has nothing to do with it"
     );
@@ -114,7 +104,7 @@ fn a_new_database_is_not_forgotten_over_a_broken_zone() {
     site.write_bytes("zones/gtm.example.toml", &zone);
     server.reload("reloaded:");
     assert_eq!(
-        www(&server),
+        server.www(),
         "192.0.2.30",
         "the new database, since it is the one on the disk"
     );
@@ -127,9 +117,9 @@ fn a_new_database_publishes_no_edit_of_a_zone_that_is_not_finished() {
     site.edit("zones/gtm.example.toml", "192.0.2.30", "192.0.2.99");
     site.write_bytes("city.mmdb", &other(&site));
     server.says("reloaded: the location databases");
-    assert_eq!(www(&server), "192.0.2.30");
+    assert_eq!(server.www(), "192.0.2.30");
     server.reload("reloaded:");
-    assert_eq!(www(&server), "192.0.2.99", "asked to, it reads them all");
+    assert_eq!(server.www(), "192.0.2.99", "asked to, it reads them all");
     site.write_bytes("city.mmdb", &std::fs::read(CITY).unwrap());
     server.says("reloaded: the location databases");
     assert_eq!(server.stop().0, Some(0));
@@ -138,7 +128,7 @@ fn a_new_database_publishes_no_edit_of_a_zone_that_is_not_finished() {
     std::fs::write(site.path("zones/gtm.example.toml"), "zone = ").unwrap();
     std::fs::remove_file(site.path("city.mmdb")).unwrap();
     let server = site.start();
-    assert_eq!(www(&server), "192.0.2.10");
+    assert_eq!(server.www(), "192.0.2.10");
     assert_eq!(
         dig(
             server.net.dns(),
@@ -177,12 +167,12 @@ fn a_database_replaced_under_equal_time_and_length_is_taken_up_by_sighup() {
     };
     let old = put("EU,IE,,Sligo,54.27,-8.47,");
     let mut server = site.start();
-    assert_eq!(www(&server), "192.0.2.10");
+    assert_eq!(server.www(), "192.0.2.10");
     assert_eq!(
         put("AS,JP,,Tokyo,35.68,139.69,"),
         old,
         "nothing shows but the content and the inode"
     );
     server.reload("reloaded:");
-    assert_eq!(www(&server), "192.0.2.30");
+    assert_eq!(server.www(), "192.0.2.30");
 }

@@ -2,27 +2,15 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Process, Site, Toy, command};
+use crate::support::{Site, Toy, unbound};
 
-const UNBOUND: &str = r#"
-server:
-    interface: NET.3@5300
-    access-control: 127.0.0.0/8 allow
-    do-daemonize: no
-    chroot: ""
-    username: ""
-    directory: "DIRECTORY"
-    pidfile: ""
-    use-syslog: no
-    logfile: ""
-    verbosity: 1
-    do-ip6: no
+/// Zone of the endpoints' names, at unbound.
+const BACKEND: &str = r#"
     local-zone: "backend.example." static
     local-data: "app.backend.example. 1 IN A NET.11"
-    LATER
-remote-control:
-    control-enable: no
 "#;
+/// A further name in it, which does not stay.
+const LATE: &str = r#"    local-data: "late.backend.example. 1 IN A NET.12""#;
 
 const SERVICE: &str = r#"
 [services.named]
@@ -33,21 +21,6 @@ checks = ["web"]
 dublin  = { priority = 1, endpoints = ["app.backend.example."] }
 ashburn = { priority = 2, endpoints = ["late.backend.example."] }
 "#;
-
-fn unbound(site: &Site, later: &str) -> Process {
-    let directory = site.directory().display().to_string();
-    site.write(
-        "unbound.conf",
-        &UNBOUND
-            .replace("DIRECTORY", &directory)
-            .replace("LATER", later),
-    );
-    let mut unbound = command("/usr/sbin/unbound");
-    unbound.arg("-d").arg("-c").arg(site.path("unbound.conf"));
-    let mut unbound = Process::spawn(&mut unbound);
-    unbound.wait_log("start of service", 0);
-    unbound
-}
 
 #[test]
 fn a_dead_or_hung_resolver_takes_no_name_endpoint_down() {
@@ -62,7 +35,7 @@ fn a_dead_or_hung_resolver_takes_no_name_endpoint_down() {
         &[crate::support::ZONE, SERVICE].concat(),
     );
     let [dublin, _ashburn, _tokyo] = Toy::regions(site.net);
-    let resolver = unbound(&site, "local-data: \"late.backend.example. 1 IN A NET.12\"");
+    let resolver = unbound(&site, &[BACKEND, LATE].concat(), "");
     let mut server = site.start();
 
     resolver.signal(Signal::SIGSTOP);
@@ -78,7 +51,7 @@ fn a_dead_or_hung_resolver_takes_no_name_endpoint_down() {
     server.says("endpoint app.backend.example. check web is up, was down");
 
     drop(resolver);
-    let _resolver = unbound(&site, "");
+    let _resolver = unbound(&site, BACKEND, "");
     server
         .says("endpoint late.backend.example. check web is down, was up: its name does not exist");
     let (_, log) = server.stop();

@@ -7,7 +7,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
 use crate::support::{
-    Answer, Client, Hammer, Meridian, Process, Site, Toy, command, dig, wait_for,
+    Answer, Client, Hammer, Meridian, Process, Site, Toy, dig, unbound, unbound_address, wait_for,
 };
 
 /// The zone of the parent, which delegates `gtm.example`.
@@ -22,31 +22,14 @@ ns1.gtm 3600 A   NET.1
 '''
 "#;
 
-/// What an operator of a resolver would write, without DNSSEC (nothing here is signed) and the Internet.
-const UNBOUND: &str = r#"
-server:
-    interface: NET.3@5300
-    access-control: 127.0.0.0/8 allow
-    do-daemonize: no
-    chroot: ""
-    username: ""
-    directory: "DIRECTORY"
-    pidfile: ""
-    use-syslog: no
-    logfile: ""
-    verbosity: 1
-    do-ip6: no
+/// Options as an operator of a resolver sets them, without DNSSEC (nothing here is signed) and the
+/// Internet.
+const OPTIONS: &str = r#"
     do-not-query-localhost: no
-    module-config: "MODULES"
     qname-minimisation: yes
     prefetch: yes
     cache-max-ttl: 86400
     minimal-responses: yes
-    CLIENTS
-remote-control:
-    control-enable: no
-stub-zone:
-    name: "STUB"
 "#;
 
 /// Meridian with `gtm.example` behind unbound. On port 53 a Meridian of the parent zone delegates it, as
@@ -65,7 +48,7 @@ impl World {
         let delegated = UdpSocket::bind((net.host(1), 53)).is_ok();
         let text = |text: &str| text.replace("NET", net.host(0).to_string().trim_end_matches(".0"));
         let mut parent = None;
-        let (zone, stub) = if delegated {
+        let (zone, address) = if delegated {
             site.edit("meridian.toml", ":5300", ":53");
             let above = Site::new();
             std::fs::remove_file(above.path("zones/gtm.example.toml")).unwrap();
@@ -77,35 +60,23 @@ impl World {
             );
             let server = above.start();
             parent = Some((above, server));
-            ("example", text("    stub-addr: NET.2\n"))
+            ("example", "NET.2")
         } else {
             eprintln!(
                 "port 53 may not be bound: gtm.example is a stub zone of unbound, the delegation is not tested"
             );
-            ("gtm.example", text("    stub-addr: NET.1@5300\n"))
+            ("gtm.example", "NET.1@5300")
         };
         let server = site.start();
-        let directory = site.directory().display().to_string();
-        let configuration = text(UNBOUND)
-            .replace("DIRECTORY", &directory)
-            .replace("STUB", zone)
-            + &stub;
-        site.write(
-            "unbound.conf",
-            &configuration
-                .replace("MODULES", modules)
-                .replace("CLIENTS", &text(subnet)),
-        );
-        let mut unbound = command("/usr/sbin/unbound");
-        unbound.arg("-d").arg("-c").arg(site.path("unbound.conf"));
-        let mut unbound = Process::spawn(&mut unbound);
-        unbound.wait_log("start of service", 0);
+        let options = format!("{OPTIONS}    module-config: \"{modules}\"\n    {subnet}\n");
+        let sections = format!("stub-zone:\n    name: \"{zone}\"\n    stub-addr: {address}\n");
+        let resolver = unbound_address(&site);
         World {
+            _unbound: unbound(&site, &options, &sections),
             site,
             server,
             _parent: parent,
-            _unbound: unbound,
-            resolver: (net.host(3), 5300).into(),
+            resolver,
         }
     }
 

@@ -5,12 +5,14 @@ mod net;
 mod process;
 mod site;
 mod toy;
+mod unbound;
 
 pub(crate) use client::{Answer, Client, Hammer, exchange_tcp, get, post, query, udp};
 pub(crate) use net::Net;
 pub(crate) use process::{Done, Process, command, dig, kdig, run};
 pub(crate) use site::{Meridian, Site, ZONE};
 pub(crate) use toy::Toy;
+pub(crate) use unbound::{unbound, unbound_address};
 
 use std::time::{Duration, Instant};
 

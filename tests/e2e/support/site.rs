@@ -7,7 +7,7 @@ use std::sync::Arc;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::{Done, Net, Process, command, run};
+use super::{Done, Net, Process, command, dig, run};
 
 /// A directory with `meridian.toml`, `zones/gtm.example.toml` and room for more.
 pub(crate) struct Site {
@@ -190,6 +190,13 @@ pub(crate) struct Meridian {
 }
 
 impl Meridian {
+    /// Addresses of `www` for a client near dublin, a line each.
+    #[track_caller]
+    pub(crate) fn www(&self) -> String {
+        let question = ["www.gtm.example", "+subnet=203.0.113.0/24", "+short"];
+        dig(self.net.dns(), &question).trim().to_owned()
+    }
+
     /// Waits until it has said `text` since the last wait.
     #[track_caller]
     pub(crate) fn says(&mut self, text: &str) {
