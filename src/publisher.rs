@@ -152,7 +152,7 @@ impl Publisher {
         let plans = &self.plans.current;
         let views = self
             .units
-            .views(|unit| plans[unit.index()].holding(), &inputs);
+            .views(|unit| plans[unit.index()].unit_state(), &inputs);
         (views, self.units.frozen())
     }
 

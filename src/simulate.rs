@@ -28,7 +28,7 @@ use crate::health::State;
 use crate::model::{
     Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, Takeover, WallTime, regions_named,
 };
-use crate::steer::{Drain, Holding, Plan, PoolConditions, successor};
+use crate::steer::{Drain, Plan, PoolConditions, UnitState, successor};
 
 pub use change::{Change, Movement, Names, ServiceChange};
 pub use clients::{Population, Sampled, read_clients};
@@ -81,7 +81,7 @@ fn plan_if(config: &Config, service: &Service, down: &Part, drained: &[RegionId]
     } else {
         service.pools.iter().map(conditions).collect()
     };
-    let holding = service.unit.as_ref().map(|unit| {
+    let unit_state = service.unit.as_ref().map(|unit| {
         let is_up = |pool: &Pool| {
             let up = Plan::is_up(service, pool, &|endpoint| state(pool, endpoint));
             up.iter().flatten().all(|up| *up) && !is_drained(pool)
@@ -94,14 +94,14 @@ fn plan_if(config: &Config, service: &Service, down: &Part, drained: &[RegionId]
             None
         };
         next.map_or_else(
-            || Holding::of(unit.owner),
-            |next| Holding {
+            || UnitState::of(unit.owner),
+            |next| UnitState {
                 epoch: 2,
-                ..Holding::of(next)
+                ..UnitState::of(next)
             },
         )
     });
-    Plan::compile_held(service, &config.regions, &state, &all, holding)
+    Plan::compile_unit(service, &config.regions, &state, &all, unit_state)
 }
 
 /// Part of the configuration that an operator calls `names`: regions, metros, labels as

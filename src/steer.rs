@@ -3,7 +3,8 @@
 //! [`Plan::compile`] turns a service and the state of its endpoints into a [`Plan`], once per change; [`select`]
 //! picks from the plan for one client. The ladder of availability ([`Rung`]) is compiled into one
 //! bit set per pool, so that a query finds the first rung that is not empty with one bit scan. Overrides and
-//! recovery tell the plan their part as [`PoolConditions`] per pool; who owns a unit is told as a [`Holding`].
+//! recovery tell the plan their part as [`PoolConditions`] per pool, and
+//! [`crate::units`] tells it the [`UnitState`] of a unit.
 
 mod conditions;
 mod hash;
@@ -17,4 +18,4 @@ pub use conditions::{Applied, Drain, PoolConditions, RAMP_STEPS};
 pub use hash::client as client_hash;
 pub use plan::{Note, Plan, PoolPlan, Ring, Rung};
 pub use select::{Asked, Selection, Trace, Verdict, select};
-pub use unit::{Holder, Holding, succession, successor};
+pub use unit::{OwnerState, UnitState, succession, successor};

@@ -25,7 +25,7 @@ use std::time::Duration;
 use crate::commit::{Collection, End, Failure, Turn, Write, WriteAhead};
 use crate::config::Config;
 use crate::model::{Moment, Service, ServiceId, Unit};
-use crate::steer::Holding;
+use crate::steer::UnitState;
 
 pub use commands::Rejected;
 pub use event::{Cause, Event};
@@ -248,7 +248,7 @@ impl Units {
 
     /// Decides who answers for the service, where it is a unit. The decision is to be in the next
     /// snapshot: a fence counts from there.
-    pub fn settle(&mut self, id: ServiceId, inputs: &Inputs<'_>) -> Option<Holding> {
+    pub fn settle(&mut self, id: ServiceId, inputs: &Inputs<'_>) -> Option<UnitState> {
         let ownership = &mut self.held.get_mut(&id)?.ownership;
         let rules = inputs.rules(id);
         let state = ownership.settle(&rules, inputs.now);

@@ -18,7 +18,7 @@ use meridian::model::{
     Endpoint, Family, FamilyRule, Part, Pool, RegionId, Route, Service, Share, Target, WallTime,
 };
 use meridian::simulate::what_if;
-use meridian::steer::{Drain, Holder, Holding, Plan, PoolConditions, Rung};
+use meridian::steer::{Drain, OwnerState, Plan, PoolConditions, Rung, UnitState};
 use proptest::prelude::*;
 
 use common::Files;
@@ -33,7 +33,7 @@ struct World {
     /// By service, pool and endpoint.
     states: Vec<Vec<Vec<State>>>,
     standings: Vec<Vec<PoolConditions>>,
-    holdings: Vec<Option<Holding>>,
+    unit_states: Vec<Option<UnitState>>,
 }
 
 fn one_in(random: &mut Rng, n: u32) -> bool {
@@ -239,30 +239,30 @@ fn world(seed: u64, names: bool) -> World {
         .iter()
         .map(|service| service.pools.iter().map(&mut standing).collect())
         .collect();
-    let mut holding = |service: &Service| {
+    let mut unit_state = |service: &Service| {
         service.unit.as_ref()?;
         let region = random.choice(&service.pools).unwrap().region;
-        let holder = match random.u32(..4) {
-            0 | 1 => Holder::Owner(region),
-            2 => Holder::Fenced {
+        let owner = match random.u32(..4) {
+            0 | 1 => OwnerState::Owner(region),
+            2 => OwnerState::Fenced {
                 until: None,
                 next: region,
             },
-            _ => Holder::Unknown,
+            _ => OwnerState::Unknown,
         };
-        Some(Holding {
-            holder,
+        Some(UnitState {
+            owner,
             epoch: 3,
             max_ttl: None,
         })
     };
-    let holdings = services.iter().map(&mut holding).collect();
+    let unit_states = services.iter().map(&mut unit_state).collect();
     World {
         borders,
         plain,
         states,
         standings,
-        holdings,
+        unit_states,
         dataset,
     }
 }
@@ -288,12 +288,12 @@ impl World {
                     .unwrap();
                 self.states[index][at][place]
             };
-            Arc::new(Plan::compile_held(
+            Arc::new(Plan::compile_unit(
                 service,
                 &config.regions,
                 &state,
                 &self.standings[index],
-                self.holdings[index].clone(),
+                self.unit_states[index].clone(),
             ))
         };
         let plans = config.services.iter().enumerate().map(plan).collect();
@@ -447,7 +447,7 @@ proptest! {
                         prop_assert!(explanation.answers.is_empty() && explanation.scope == 0);
                         continue;
                     }
-                    let owner = world.holdings[index].as_ref().map(|holding| holding.owner());
+                    let owner = world.unit_states[index].as_ref().map(|unit_state| unit_state.owner());
                     if owner == Some(None) {
                         let unit = explanation.unit.as_ref().unwrap();
                         prop_assert!(unit.owner.is_none() && unit.sentence.starts_with("fenced"), "{}", unit.sentence);
@@ -530,7 +530,7 @@ proptest! {
                 let why = first.lines().join("\n");
                 // Where all are names, each answer is drawn by itself.
                 let alias = service.pools.iter().all(Pool::has_names);
-                let fenced = world.holdings[index].as_ref().is_some_and(|holding| holding.owner().is_none());
+                let fenced = world.unit_states[index].as_ref().is_some_and(|unit_state| unit_state.owner().is_none());
                 let pool_of = |explanation: &Explanation| {
                     world.region(explanation).map(|region| service.pools.iter().find(|pool| pool.region == region).unwrap())
                 };
@@ -570,7 +570,7 @@ proptest! {
                     let most = if first.rung.is_none_or(Rung::is_degraded) { service.ttl_min } else { service.ttl };
                     prop_assert!(explanation.ttl <= most.secs(), "{:?}", explanation.lines());
                 }
-                if !fenced && world.holdings[index].is_none() {
+                if !fenced && world.unit_states[index].is_none() {
                     // From the best rung that any region stands on in any family.
                     let best = |family| {
                         let ladder = world.ladder(index, family, border);

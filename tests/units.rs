@@ -21,7 +21,7 @@ use meridian::model::{Moment, ServiceId, TargetId};
 use meridian::overrides::{Action, OverrideRequest, Scope, Selector};
 use meridian::publisher::{Commit, Effect, Event, OverrideEvent, ProbeEvent, Publisher, UnitEvent};
 use meridian::state::{decode_units, encode_units};
-use meridian::steer::Holder;
+use meridian::steer::OwnerState;
 use meridian::units::{UnitRecord, UnitRecords, begin_units, find_region, find_unit, find_units};
 use proptest::prelude::*;
 
@@ -468,8 +468,8 @@ impl World {
             for (index, service) in config.services.iter().enumerate() {
                 let plan = &snapshot.plans[ServiceId::from_index(index).index()];
                 let unit = service.name.to_string();
-                let holding = plan.holding().unwrap();
-                let Holder::Owner(region) = &holding.holder else {
+                let unit_state = plan.unit_state().unwrap();
+                let OwnerState::Owner(region) = &unit_state.owner else {
                     prop_assert!(
                         plan.pools.iter().all(|pool| pool.rungs == [0; 2]),
                         "{} has no owner and is answered",
@@ -482,7 +482,10 @@ impl World {
                         .iter()
                         .all(|pool| pool.region == *region || pool.rungs == [0; 2])
                 );
-                let (owner, epoch) = (config.regions[region.index()].name.clone(), holding.epoch);
+                let (owner, epoch) = (
+                    config.regions[region.index()].name.clone(),
+                    unit_state.epoch,
+                );
                 let ttl = Duration::from_secs(plan.ttl.secs().into());
                 prop_assert!(
                     self.kept.contains(&(unit.clone(), owner.clone(), epoch)),
@@ -543,10 +546,10 @@ impl World {
             self.check()?;
         }
         for view in self.publisher.units(self.now).0 {
-            match view.holding.holder {
-                Holder::Owner(_) | Holder::Unknown => {}
-                Holder::Gone(ref region) => prop_assert!(region == "tokyo", "{:?}", view),
-                Holder::Fenced { .. } => prop_assert!(false, "it stays fenced: {:?}", view),
+            match view.unit_state.owner {
+                OwnerState::Owner(_) | OwnerState::Unknown => {}
+                OwnerState::Gone(ref region) => prop_assert!(region == "tokyo", "{:?}", view),
+                OwnerState::Fenced { .. } => prop_assert!(false, "it stays fenced: {:?}", view),
             }
         }
         Ok(())

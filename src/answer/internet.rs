@@ -234,8 +234,8 @@ impl Answer<'_, '_> {
         );
         let Some((selection, scope)) = steered else {
             let fenced = plan
-                .holding()
-                .is_some_and(|holding| holding.owner().is_none())
+                .unit_state()
+                .is_some_and(|unit_state| unit_state.owner().is_none())
                 && plan.offers(self.request.qtype);
             self.writer.extended_error = fenced.then_some(ExtendedError::NOT_READY);
             return self.no_data(fenced.then_some(plan.ttl_min));

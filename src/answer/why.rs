@@ -10,8 +10,8 @@ use crate::dns::{HEADER, Name, Prefix, RrType, Section};
 use crate::geo::{Location, Source};
 use crate::model::{Family, RegionId, Route, ServiceId, WallTime};
 use crate::steer::{
-    Drain, Holder, Holding, Note, Plan, PoolConditions, PoolPlan, RAMP_STEPS, Ring, Rung,
-    Selection, Trace, Verdict, until,
+    Drain, Note, OwnerState, Plan, PoolConditions, PoolPlan, RAMP_STEPS, Ring, Rung, Selection,
+    Trace, UnitState, Verdict, until,
 };
 use crate::zone::{Lookup, present, read_name, rrs};
 
@@ -47,14 +47,14 @@ pub struct Explanation {
     /// Every region considered, in order.
     pub steps: Vec<Step>,
     /// Who answers for it, where it is a unit: in words, and as numbers.
-    pub unit: Option<UnitState>,
+    pub unit: Option<UnitReport>,
     /// What the draws could have given this client.
     pub possible: Possible,
 }
 
 /// Who answers for a unit.
 #[derive(Debug, Clone)]
-pub struct UnitState {
+pub struct UnitReport {
     /// The epoch of the owner, or of the last one.
     pub epoch: u64,
     /// The owner, unless there is none now.
@@ -126,7 +126,7 @@ pub fn explain(
         steps: Vec::new(),
         unit: service
             .or(epoch_of)
-            .and_then(|unit| UnitState::of(snapshot, unit, wall)),
+            .and_then(|unit| UnitReport::of(snapshot, unit, wall)),
         possible: Possible::default(),
     };
     explanation.ask(snapshot, seed);
@@ -455,15 +455,19 @@ impl Received {
     }
 }
 
-impl UnitState {
-    fn of(snapshot: &Snapshot, unit: ServiceId, wall: WallTime) -> Option<UnitState> {
+impl UnitReport {
+    fn of(snapshot: &Snapshot, unit: ServiceId, wall: WallTime) -> Option<UnitReport> {
         let dataset = &snapshot.dataset;
-        let Holding { holder, epoch, .. } = snapshot.plans[unit.index()].holding()?;
+        let UnitState {
+            owner: state,
+            epoch,
+            ..
+        } = snapshot.plans[unit.index()].unit_state()?;
         let name = |region: RegionId| region_name(dataset, region);
         let (mut next, mut fenced_until) = (None, None);
-        let sentence = match holder {
-            Holder::Owner(region) => format!("owned by {} in epoch {epoch}", name(*region)),
-            Holder::Fenced {
+        let sentence = match state {
+            OwnerState::Owner(region) => format!("owned by {} in epoch {epoch}", name(*region)),
+            OwnerState::Fenced {
                 until,
                 next: region,
             } => {
@@ -481,18 +485,18 @@ impl UnitState {
                     epoch + 1
                 )
             }
-            Holder::Unknown => {
+            OwnerState::Unknown => {
                 "fenced: no state says who owns it; `meridian unit init` does".to_owned()
             }
-            Holder::Gone(region) => format!(
+            OwnerState::Gone(region) => format!(
                 "fenced: its owner {region}, in epoch {epoch}, has no pool any more; `meridian unit move` gives it another"
             ),
         };
-        let owner = match holder {
-            Holder::Owner(region) => Some(name(*region)),
+        let owner = match state {
+            OwnerState::Owner(region) => Some(name(*region)),
             _ => None,
         };
-        Some(UnitState {
+        Some(UnitReport {
             epoch: *epoch,
             owner,
             next,
@@ -531,8 +535,8 @@ fn describe(
     let drained = drain(&note.conditions, rung).is_some();
     let state = match rung {
         _ if plan
-            .holding()
-            .is_some_and(|holding| holding.owner() != Some(region)) =>
+            .unit_state()
+            .is_some_and(|unit_state| unit_state.owner() != Some(region)) =>
         {
             "not the owner"
         }

@@ -11,7 +11,7 @@ use crate::overrides::Override;
 use crate::publisher::{Done, TargetView, View};
 use crate::readiness::NotReady;
 use crate::recovery::{Phase, PoolRecord, PoolRecovery};
-use crate::steer::Holder;
+use crate::steer::OwnerState;
 use crate::units::UnitView;
 
 /// The state of a moment.
@@ -253,18 +253,18 @@ impl UnitsStatus {
 impl UnitStatus {
     fn new(view: &UnitView, wall: WallTime) -> UnitStatus {
         let region = view.region.clone();
-        let (state, owner, next, until) = match view.holding.holder {
-            Holder::Owner(_) => ("owned", region, None, None),
-            Holder::Fenced { until, .. } => ("fenced", None, region, until),
-            Holder::Unknown => ("unknown", None, None, None),
-            Holder::Gone(_) => ("gone", None, None, None),
+        let (state, owner, next, until) = match view.unit_state.owner {
+            OwnerState::Owner(_) => ("owned", region, None, None),
+            OwnerState::Fenced { until, .. } => ("fenced", None, region, until),
+            OwnerState::Unknown => ("unknown", None, None, None),
+            OwnerState::Gone(_) => ("gone", None, None, None),
         };
         UnitStatus {
             unit: view.unit.clone(),
             service: view.service.clone(),
             state: state.to_owned(),
             owner,
-            epoch: view.holding.epoch,
+            epoch: view.unit_state.epoch,
             next,
             fenced_until: until.map(|until| wall.show(until).to_string()),
             health: view

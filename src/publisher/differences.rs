@@ -4,7 +4,7 @@ use crate::changes::{Event, PoolChange, PoolEvent, PoolState, ServiceChange};
 use crate::config::Config;
 use crate::model::{Family, RegionId, Service};
 use crate::recovery::{self, RecoveryChange};
-use crate::steer::{Holding, Plan, Rung};
+use crate::steer::{Plan, Rung, UnitState};
 
 /// A change for each pool and family whose rung changed, and one where the service's did.
 pub(super) fn differences(
@@ -15,7 +15,7 @@ pub(super) fn differences(
 ) -> Vec<Event> {
     let mut events = Vec::new();
     // A unit that changes hands reports that itself.
-    if old.holding().map(Holding::owner) != new.holding().map(Holding::owner) {
+    if old.unit_state().map(UnitState::owner) != new.unit_state().map(UnitState::owner) {
         return events;
     }
     for family in Family::BOTH {

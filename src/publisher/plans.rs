@@ -111,8 +111,9 @@ impl Publisher {
             .update(id, config, &state, health, undone, now);
         let mut conditions = update.conditions;
         let applied = overrides.apply(&config.regions, service, &mut conditions, now);
-        let holding = self.units.settle(id, &self.inputs.of_units(overrides, now));
-        let mut plan = Plan::compile_held(&applied, &config.regions, &state, &conditions, holding);
+        let unit_state = self.units.settle(id, &self.inputs.of_units(overrides, now));
+        let mut plan =
+            Plan::compile_unit(&applied, &config.regions, &state, &conditions, unit_state);
         plan.count_in(self.plans.counters.of(id));
         CompiledPlan {
             service: id,

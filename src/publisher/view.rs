@@ -318,8 +318,8 @@ impl Publisher {
             let view = ServiceView {
                 recovery: self.recovery.records_of(config, id, now),
                 unit: self.plans.current[id.index()]
-                    .holding()
-                    .and_then(|holding| self.units.view(id, holding, &inputs)),
+                    .unit_state()
+                    .and_then(|unit_state| self.units.view(id, unit_state, &inputs)),
             };
             // Most services have nothing to tell, and never had.
             let is_of_interest = !view.is_empty() || (!is_first && self.recovery.is_followed(id));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::conditions::{PoolConditions, RAMP_STEPS};
 use super::hash;
 use super::svcb::{Svcb, SvcbHints};
-use super::unit::{Holder, Holding};
+use super::unit::{OwnerState, UnitState};
 use crate::dns::{RrType, Ttl};
 use crate::health::State;
 use crate::metrics::{PoolCounters, UNCOUNTED};
@@ -162,7 +162,7 @@ struct Keys {
 
 #[derive(Debug, Clone, PartialEq)]
 struct UnitPlan {
-    holding: Holding,
+    unit_state: UnitState,
     /// The TXT RR that says so.
     epoch: Box<[u8]>,
 }
@@ -229,17 +229,17 @@ impl Plan {
         state: &dyn Fn(&Pool, &Endpoint) -> State,
         conditions: &[PoolConditions],
     ) -> Plan {
-        let holding = service.unit.as_ref().map(|unit| Holding::of(unit.owner));
-        Plan::compile_held(service, regions, state, conditions, holding)
+        let unit_state = service.unit.as_ref().map(|unit| UnitState::of(unit.owner));
+        Plan::compile_unit(service, regions, state, conditions, unit_state)
     }
 
-    /// The same; of a unit, `holding` says who owns it.
-    pub fn compile_held(
+    /// Compiles the plan of a service, with the state of the unit where it is one.
+    pub fn compile_unit(
         service: &Service,
         regions: &[Region],
         state: &dyn Fn(&Pool, &Endpoint) -> State,
         conditions: &[PoolConditions],
-        holding: Option<Holding>,
+        unit_state: Option<UnitState>,
     ) -> Plan {
         // While a weight grows all are counted in fractions, so that a weight of 1 can grow too.
         let scale = if conditions
@@ -256,9 +256,9 @@ impl Plan {
             conditions: conditions.clone(),
         };
         let notes = service.pools.iter().zip(conditions).map(note).collect();
-        let ttl = holding
+        let ttl = unit_state
             .as_ref()
-            .and_then(|holding| holding.max_ttl)
+            .and_then(|unit_state| unit_state.max_ttl)
             .map_or(service.ttl, |most| most.min(service.ttl));
         let mut layout = Layout::new(service, ttl);
         let (mut pools, all): (Vec<PoolPlan>, Vec<[Ring; 2]>) = service
@@ -271,8 +271,8 @@ impl Plan {
             pool.weight = drawn(pool.weight, conditions.share);
         }
         let mut last_resort = &service.fallback;
-        if let (Some(holding), Some(unit)) = (&holding, &service.unit) {
-            let owner = holding.owner();
+        if let (Some(unit_state), Some(unit)) = (&unit_state, &service.unit) {
+            let owner = unit_state.owner();
             pools
                 .iter_mut()
                 .filter(|pool| Some(pool.region) != owner)
@@ -328,9 +328,9 @@ impl Plan {
             Svcb::compile(set, ttl, pools, hints(fallback))
         });
         let svcb = svcb.collect();
-        let unit = holding.map(|holding| {
-            let epoch = layout.epoch(&holding, regions, service.ttl_min);
-            Box::new(UnitPlan { holding, epoch })
+        let unit = unit_state.map(|unit_state| {
+            let epoch = layout.epoch(&unit_state, regions, service.ttl_min);
+            Box::new(UnitPlan { unit_state, epoch })
         });
         Plan {
             route: service.route,
@@ -483,8 +483,8 @@ impl Plan {
     }
 
     /// Who answers, where it is a unit.
-    pub fn holding(&self) -> Option<&Holding> {
-        self.unit.as_ref().map(|unit| &unit.holding)
+    pub fn unit_state(&self) -> Option<&UnitState> {
+        self.unit.as_ref().map(|unit| &unit.unit_state)
     }
 
     /// The TXT RR that says who owns the unit; nothing where it is none.
@@ -809,12 +809,14 @@ impl Layout {
     }
 
     /// The TXT RR that says who owns a unit.
-    fn epoch(&self, holding: &Holding, regions: &[Region], ttl: Ttl) -> Box<[u8]> {
-        let owner = match &holding.holder {
-            Holder::Owner(region) => format!("owner={}", regions[region.index()].name),
-            Holder::Fenced { .. } | Holder::Unknown | Holder::Gone(_) => "fenced".to_owned(),
+    fn epoch(&self, unit_state: &UnitState, regions: &[Region], ttl: Ttl) -> Box<[u8]> {
+        let owner = match &unit_state.owner {
+            OwnerState::Owner(region) => format!("owner={}", regions[region.index()].name),
+            OwnerState::Fenced { .. } | OwnerState::Unknown | OwnerState::Gone(_) => {
+                "fenced".to_owned()
+            }
         };
-        let text = format!("epoch={} {owner}", holding.epoch);
+        let text = format!("epoch={} {owner}", unit_state.epoch);
         let mut rr = Vec::new();
         push_rr(
             &mut rr,

@@ -232,7 +232,7 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
     /// The owner of a unit, whatever becomes of it.
     #[inline(never)]
     fn owner(&mut self) -> Option<&'p PoolPlan> {
-        let owner = self.plan.holding()?.owner()?;
+        let owner = self.plan.unit_state()?.owner()?;
         let pool = self.alone(owner);
         for pool in self
             .plan

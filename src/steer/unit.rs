@@ -1,42 +1,43 @@
-//! Who owns a unit.
+//! The ownership of a unit, as a plan has it.
 
 use crate::dns::Ttl;
 use crate::model::{Moment, Pool, RegionId, Service};
 
-/// Who answers for a unit now, and in which epoch.
+/// The state of a unit in the answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holding {
-    /// Who does.
-    pub holder: Holder,
+pub struct UnitState {
+    /// Its owner, or the reason why it has none.
+    pub owner: OwnerState,
     /// The epoch of the owner, or of the last one.
     pub epoch: u64,
     /// The longest TTL that may be answered; `None` where nothing limits that of the service.
     pub max_ttl: Option<Ttl>,
 }
 
-/// Who answers for a unit.
+/// The owner of a unit in the answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holder {
-    /// Its owner.
+pub enum OwnerState {
+    /// This region.
     Owner(RegionId),
-    /// Nobody, between two owners.
+    /// None, between two owners.
     Fenced {
-        /// When the fence ends; `None` before its beginning is certain, and while the disk is waited for.
+        /// The end of the fence; `None` before its beginning is certain, and while the disk is
+        /// waited for.
         until: Option<Moment>,
-        /// Who is to be the owner.
+        /// The next owner.
         next: RegionId,
     },
-    /// Nobody: nothing is known about it until an operator says so.
+    /// None: it has no record until an operator begins one.
     Unknown,
-    /// Nobody: its owner, a region of this name, has no pool any more.
+    /// None: its owner, a region of this name, has no pool any more.
     Gone(String),
 }
 
-impl Holding {
-    /// `owner` owns it from the beginning, as the files have it.
-    pub fn of(owner: RegionId) -> Holding {
-        Holding {
-            holder: Holder::Owner(owner),
+impl UnitState {
+    /// The state of a unit that the files give to `owner`, in epoch 1.
+    pub fn of(owner: RegionId) -> UnitState {
+        UnitState {
+            owner: OwnerState::Owner(owner),
             epoch: 1,
             max_ttl: None,
         }
@@ -44,14 +45,15 @@ impl Holding {
 
     /// The owner, unless there is none now.
     pub fn owner(&self) -> Option<RegionId> {
-        match self.holder {
-            Holder::Owner(region) => Some(region),
+        match self.owner {
+            OwnerState::Owner(region) => Some(region),
             _ => None,
         }
     }
 }
 
-/// The pools of a unit with their places, in the order in which they take it over: by `priority`, then by the region's name.
+/// The pools of a unit with their places, in the order in which they take it over: by `priority`,
+/// then by the region's name.
 pub fn succession(service: &Service) -> impl Iterator<Item = (usize, &Pool)> {
     let mut pools: Vec<(usize, &Pool)> = service.pools.iter().enumerate().collect();
     // Regions are in the order of their names.
@@ -59,7 +61,8 @@ pub fn succession(service: &Service) -> impl Iterator<Item = (usize, &Pool)> {
     pools.into_iter()
 }
 
-/// Who takes a unit over when its owner is down: the first of those whose pool is up, but never `except`.
+/// The region that takes a unit over when its owner is down: the first whose pool is up, but never
+/// `except`.
 pub fn successor(
     service: &Service,
     is_up: &dyn Fn(&Pool) -> bool,

@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::{Cause, RegionHealth, UnitRecord, UnitRules};
 use crate::dns::Ttl;
 use crate::model::{Moment, Takeover};
-use crate::steer::{Holder, Holding};
+use crate::steer::{OwnerState, UnitState};
 
 /// A change that is to become durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,13 +122,13 @@ impl Ownership {
     }
 
     /// Decides who may be answered at `now`. The decision is to be in the next snapshot.
-    pub fn settle(&mut self, rules: &UnitRules<'_>, now: Moment) -> Holding {
+    pub fn settle(&mut self, rules: &UnitRules<'_>, now: Moment) -> UnitState {
         let state = self.state(rules, now);
         if self.record.is_none() {
             self.unknown_ttl = self.unknown_ttl.max(Some(rules.ttl()));
         }
-        match (&state.holder, &self.record) {
-            (Holder::Owner(_), Some(UnitRecord::Owned { owner, epoch, ttl })) => {
+        match (&state.owner, &self.record) {
+            (OwnerState::Owner(_), Some(UnitRecord::Owned { owner, epoch, ttl })) => {
                 self.vacancy = None;
                 let before = self
                     .answered
@@ -151,13 +151,13 @@ impl Ownership {
         state
     }
 
-    fn state(&self, rules: &UnitRules<'_>, now: Moment) -> Holding {
-        let none = |holder, epoch| Holding {
-            holder,
+    fn state(&self, rules: &UnitRules<'_>, now: Moment) -> UnitState {
+        let none = |owner, epoch| UnitState {
+            owner,
             epoch,
             max_ttl: None,
         };
-        let fenced = |next| Holder::Fenced {
+        let fenced = |next| OwnerState::Fenced {
             until: self.due(rules),
             next,
         };
@@ -165,21 +165,21 @@ impl Ownership {
             None => {
                 let answered = self.answered.as_ref();
                 none(
-                    Holder::Unknown,
+                    OwnerState::Unknown,
                     answered.map_or(0, |answered| answered.epoch),
                 )
             }
             Some(UnitRecord::Owned { owner, epoch, ttl }) => match rules.region(owner) {
-                None => none(Holder::Gone(owner.clone()), *epoch),
-                Some(region) if self.may_follow(owner, *epoch, rules, now) => Holding {
-                    holder: Holder::Owner(region),
+                None => none(OwnerState::Gone(owner.clone()), *epoch),
+                Some(region) if self.may_follow(owner, *epoch, rules, now) => UnitState {
+                    owner: OwnerState::Owner(region),
                     epoch: *epoch,
                     max_ttl: Some(*ttl),
                 },
                 Some(next) => none(fenced(next), epoch.saturating_sub(1)),
             },
             Some(UnitRecord::Fenced { next, epoch, .. }) => match rules.region(next) {
-                None => none(Holder::Gone(next.clone()), *epoch),
+                None => none(OwnerState::Gone(next.clone()), *epoch),
                 Some(next) => none(fenced(next), *epoch),
             },
         }

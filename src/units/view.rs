@@ -3,7 +3,7 @@
 use super::inputs::pool;
 use super::{Inputs, Units};
 use crate::model::{ServiceId, Takeover};
-use crate::steer::{Holder, Holding};
+use crate::steer::{OwnerState, UnitState};
 
 /// The state of one unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct UnitView {
     /// The owner name of the service that it is a unit of.
     pub service: String,
     /// Its state in the answers.
-    pub holding: Holding,
+    pub unit_state: UnitState,
     /// The region that owns it, or is to be its next owner; `None` without a record.
     pub region: Option<String>,
     /// True where that region's pool is up; `None` where there is none.
@@ -21,30 +21,35 @@ pub struct UnitView {
 }
 
 impl Units {
-    /// Every unit, with the state that its plan has in the answers, as `holding` finds it.
+    /// Every unit, with the state that its plan has in the answers, as `unit_state` finds it.
     pub fn views<'p>(
         &self,
-        holding: impl Fn(ServiceId) -> Option<&'p Holding>,
+        unit_state: impl Fn(ServiceId) -> Option<&'p UnitState>,
         inputs: &Inputs<'_>,
     ) -> Vec<UnitView> {
         let mut views = Vec::with_capacity(self.held.len());
         for id in self.held.keys() {
-            let holding = holding(*id);
-            views.extend(holding.and_then(|holding| self.view(*id, holding, inputs)));
+            let unit_state = unit_state(*id);
+            views.extend(unit_state.and_then(|unit_state| self.view(*id, unit_state, inputs)));
         }
         views
     }
 
     /// A unit whose plan has this state; `None` where the service is none.
-    pub fn view(&self, id: ServiceId, holding: &Holding, inputs: &Inputs<'_>) -> Option<UnitView> {
+    pub fn view(
+        &self,
+        id: ServiceId,
+        unit_state: &UnitState,
+        inputs: &Inputs<'_>,
+    ) -> Option<UnitView> {
         self.held.get(&id)?;
         let (service, unit) = inputs.unit(id);
-        let region = match &holding.holder {
-            Holder::Owner(region) | Holder::Fenced { next: region, .. } => {
+        let region = match &unit_state.owner {
+            OwnerState::Owner(region) | OwnerState::Fenced { next: region, .. } => {
                 Some(inputs.config.region_name(*region).to_owned())
             }
-            Holder::Gone(region) => Some(region.clone()),
-            Holder::Unknown => None,
+            OwnerState::Gone(region) => Some(region.clone()),
+            OwnerState::Unknown => None,
         };
         let pool = region
             .as_ref()
@@ -53,7 +58,7 @@ impl Units {
             unit: service.name.to_string(),
             service: unit.rules.service.to_string(),
             is_up: pool.map(|pool| inputs.is_up(service, pool)),
-            holding: holding.clone(),
+            unit_state: unit_state.clone(),
             region,
         })
     }

@@ -12,7 +12,7 @@ use crate::model::{
     Endpoint, FamilyRule, Need, Pool, Prefix, Region, Resume, Service, Share, SvcbSet, Takeover,
     Target, Unit, UnitRules, Weight, ZoneId,
 };
-use crate::steer::{Drain, Holder, Holding, PoolConditions, client_hash};
+use crate::steer::{Drain, OwnerState, PoolConditions, UnitState, client_hash};
 
 /// Region, weight, priority, endpoints.
 type Pools<'a> = &'a [(u16, u32, u32, &'a [&'a str])];
@@ -781,26 +781,26 @@ fn a_unit_is_its_owners_whatever_becomes_of_it() {
         owner: RegionId(0),
         rules: Arc::new(rules.clone()),
     });
-    let plan = |unit: &Service, down: &[&str], holder: Holder, max_ttl: Option<u32>| {
+    let plan = |unit: &Service, down: &[&str], owner: OwnerState, max_ttl: Option<u32>| {
         let max_ttl = max_ttl.map(|ttl| Ttl::from_secs(ttl).unwrap());
         let state = |_: &Pool, endpoint: &Endpoint| State {
             up: !down.contains(&&*endpoint.target.to_string()),
             settled: true,
         };
-        Plan::compile_held(
+        Plan::compile_unit(
             unit,
             &regions(),
             &state,
             &[],
-            Some(Holding {
-                holder,
+            Some(UnitState {
+                owner,
                 epoch: 7,
                 max_ttl,
             }),
         )
     };
     let says = |plan: &Plan| String::from_utf8_lossy(&plan.epoch()[13..]).into_owned();
-    let a = || Holder::Owner(RegionId(0));
+    let a = || OwnerState::Owner(RegionId(0));
     let owned = plan(&unit, &["192.0.2.1"], a(), None);
     assert_eq!(pick(&owned, Family::V4, None), "a Up 20 2");
     assert_eq!(says(&owned), "epoch=7 owner=a");
@@ -815,21 +815,21 @@ fn a_unit_is_its_owners_whatever_becomes_of_it() {
     );
     assert_eq!(
         pick(
-            &plan(&unit, &[], Holder::Owner(RegionId(1)), Some(7)),
+            &plan(&unit, &[], OwnerState::Owner(RegionId(1)), Some(7)),
             Family::V4,
             None
         ),
         "b Up 7 3"
     );
-    for holder in [
-        Holder::Unknown,
-        Holder::Gone("x".into()),
-        Holder::Fenced {
+    for owner in [
+        OwnerState::Unknown,
+        OwnerState::Gone("x".into()),
+        OwnerState::Fenced {
             until: None,
             next: RegionId(1),
         },
     ] {
-        let fenced = plan(&unit, &[], holder.clone(), None);
+        let fenced = plan(&unit, &[], owner.clone(), None);
         assert_eq!(pick(&fenced, Family::V4, None), "- Fallback 5 9");
         assert_eq!(pick(&fenced, Family::V6, None), "none");
         assert_eq!(says(&fenced), "epoch=7 fenced");
@@ -841,7 +841,7 @@ fn a_unit_is_its_owners_whatever_becomes_of_it() {
             ..rules.clone()
         });
         assert_eq!(
-            pick(&plan(&silent, &[], holder, None), Family::V4, None),
+            pick(&plan(&silent, &[], owner, None), Family::V4, None),
             "none"
         );
         assert_eq!(
