@@ -9,6 +9,8 @@
 mod conditions;
 mod hash;
 mod plan;
+mod rr;
+mod rung;
 mod select;
 mod svcb;
 mod unit;
@@ -16,6 +18,7 @@ mod unit;
 pub(crate) use conditions::until;
 pub use conditions::{Applied, Drain, PoolConditions, RAMP_STEPS};
 pub use hash::client as client_hash;
-pub use plan::{Note, Plan, PoolPlan, Ring, Rung};
+pub use plan::{Note, Plan, PoolPlan, Ring};
+pub use rung::Rung;
 pub use select::{Asked, Selection, Trace, Verdict, select};
 pub use unit::{OwnerState, UnitState, succession, successor};

@@ -1,7 +1,8 @@
 //! Picks from a plan for one client.
 
 use super::hash;
-use super::plan::{Plan, PoolPlan, Ring, Rung, below};
+use super::plan::{Plan, PoolPlan, Ring, below};
+use super::rung::Rung;
 use crate::dns::{RrType, Ttl};
 use crate::model::{Family, RegionId, RegionOrder, RegionSet, Route, Share};
 

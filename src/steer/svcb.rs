@@ -1,6 +1,6 @@
 //! HTTPS and SVCB records of a service name: their address hints follow the steering (RFC 9460 §7.3).
 
-use super::plan::push_rr;
+use super::rr::push_rr;
 use crate::dns::{RrType, Ttl};
 use crate::model::{Family, SvcbSet};
 
