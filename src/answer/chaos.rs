@@ -30,14 +30,9 @@ pub(super) fn answer(
     writer.aa = true;
     if matches!(request.qtype, RrType::TXT | RrType::ANY) {
         let block: Vec<u8> = lines.iter().flat_map(|line| txt(line)).collect();
-        writer.tc |= !writer.rrset(
-            Section::Answer,
-            lines.len() as u16,
-            &block,
-            QNAME,
-            None,
-            (&[], 0),
-        );
+        // More RRs than a count can say are longer than any message: the writer refuses the block.
+        let count = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+        writer.tc |= !writer.rrset(Section::Answer, count, &block, QNAME, None, (&[], 0));
     }
 }
 
@@ -72,15 +67,20 @@ fn why(
     Some(explain(snapshot, &name, None, client, 0, wall).lines_without_operators())
 }
 
+/// The most octets of a character string (RFC 1035 §3.3).
+const MAX_STRING: usize = 255;
+
 /// One TXT RR with `text` in strings of at most 255 octets, TTL 0.
 fn txt(text: &str) -> Vec<u8> {
-    let strings: Vec<u8> = text
-        .as_bytes()
-        .chunks(255)
-        .flat_map(|chunk| [&[chunk.len() as u8], chunk].concat())
-        .collect();
+    let mut strings = Vec::with_capacity(text.len() + text.len() / MAX_STRING + 1);
+    for chunk in text.as_bytes().chunks(MAX_STRING) {
+        strings.push(u8::try_from(chunk.len()).expect("a chunk has 255 octets at most"));
+        strings.extend_from_slice(chunk);
+    }
     let mut rr = vec![0xc0, 12, 0, 16, 0, 3, 0, 0, 0, 0];
-    rr.extend_from_slice(&(strings.len() as u16).to_be_bytes());
+    // Longer rdata fits no message: the writer refuses it.
+    let length = u16::try_from(strings.len()).unwrap_or(u16::MAX);
+    rr.extend_from_slice(&length.to_be_bytes());
     rr.extend_from_slice(&strings);
     rr
 }

@@ -32,7 +32,8 @@ pub(super) fn answer(
         return refuse(writer, ExtendedError::NOT_AUTHORITATIVE);
     };
     // Every name of the zone ends in its origin, the question's too.
-    let origin = (HEADER + request.qname().len() - usize::from(names.apex(zone).origin_len)) as u16;
+    let origin_len = usize::from(names.apex(zone).origin_len);
+    let origin = offset(HEADER + request.qname().len() - origin_len);
     Answer {
         snapshot,
         names,
@@ -309,7 +310,7 @@ impl Answer<'_, '_> {
     fn refer(&mut self, cut: &Rrset, length: usize) {
         self.writer.aa = false;
         let start = self.writer.position();
-        let owner = (HEADER + self.request.qname().len() - length) as u16;
+        let owner = offset(HEADER + self.request.qname().len() - length);
         if self.put(Section::Authority, cut, owner) {
             self.additional(cut, start);
         }
@@ -335,7 +336,7 @@ impl Answer<'_, '_> {
                             Section::Additional,
                             addresses.count,
                             block,
-                            owner as u16,
+                            offset(owner),
                             None,
                             (&[], 0),
                         );
@@ -354,7 +355,7 @@ impl Answer<'_, '_> {
         if !self.put(Section::Answer, set, self.owner) {
             return None;
         }
-        self.owner = (start + RR_FIXED) as u16;
+        self.owner = offset(start + RR_FIXED);
         let target = &self.names.block(set)[RR_FIXED..];
         if set.has_pointers() {
             NameBuffer::joined(&[&target[..target.len() - 2], self.names.origin(self.zone)])
@@ -366,7 +367,7 @@ impl Answer<'_, '_> {
     /// Writes a DNAME whose owner has `length` octets, and the CNAME it makes of the name (RFC 6672
     /// §3.1); returns that one's target, `None` where that ends the answer.
     fn follow_dname(&mut self, set: &Rrset, length: usize) -> Option<NameBuffer> {
-        let owner = (HEADER + self.request.qname().len() - length) as u16;
+        let owner = offset(HEADER + self.request.qname().len() - length);
         if !self.put(Section::Answer, set, owner) {
             return None;
         }
@@ -381,11 +382,13 @@ impl Answer<'_, '_> {
         cname[..RR_FIXED].copy_from_slice(&dname[..RR_FIXED]);
         cname[2..4].copy_from_slice(&RrType::CNAME.0.to_be_bytes());
         let end = RR_FIXED + kept.len() + target.len();
-        cname[10..RR_FIXED].copy_from_slice(&((end - RR_FIXED) as u16).to_be_bytes());
+        // Rdata of one name: `joined` has made sure of 255 octets at most.
+        let length = offset(end - RR_FIXED);
+        cname[10..RR_FIXED].copy_from_slice(&length.to_be_bytes());
         cname[RR_FIXED..RR_FIXED + kept.len()].copy_from_slice(kept);
         cname[RR_FIXED + kept.len()..end].copy_from_slice(target);
         let start = self.writer.position();
-        self.owner = (start + RR_FIXED) as u16;
+        self.owner = offset(start + RR_FIXED);
         let fits = self
             .writer
             .rrset(Section::Answer, 1, &cname[..end], QNAME, None, (&[], 0));
@@ -412,6 +415,14 @@ impl Answer<'_, '_> {
         self.writer.tc |= !fits;
         fits
     }
+}
+
+/// An offset in a message as compression pointers have it.
+#[inline]
+fn offset(at: usize) -> u16 {
+    // No message is longer than 65535 octets, and neither is the buffer that it is written into.
+    debug_assert!(at <= usize::from(u16::MAX));
+    at as u16
 }
 
 /// Seconds that [`RFC8482`] is kept.

@@ -646,7 +646,7 @@ pub fn query_message(name: &Name, rtype: RrType, client: Prefix) -> Vec<u8> {
     };
     let family = if client.address().is_ipv4() { 1 } else { 2 };
     let address = &octets[..usize::from(client.length().div_ceil(8))];
-    let length = 4 + address.len() as u8;
+    let length = 4 + client.length().div_ceil(8);
     message.extend_from_slice(&[
         0,
         0,

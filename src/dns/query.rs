@@ -205,7 +205,8 @@ impl<'q> Rest<'q> {
                 if left > 0 || Tsig::read(self.message, start).is_none() {
                     return Err(Rcode::FORMERR);
                 }
-                *tsig_at = start as u16;
+                // Transports hand on at most 65535 octets; a record further back is none of theirs.
+                *tsig_at = u16::try_from(start).map_err(|_| Rcode::FORMERR)?;
             }
             if record.rtype != RrType::OPT {
                 continue;
@@ -285,8 +286,10 @@ impl<'q> Ecs<'q> {
         if *scope != 0 || address.len() != usize::from(source.div_ceil(8)) {
             return None;
         }
-        // The octets sent, then zeros. Not copied: what is read at once, but wider than it was written, has to wait.
-        let missing = |bits: u32| bits.checked_sub(8 * address.len() as u32);
+        // The octets sent, then zeros. They are not copied: a load that is wider than the stores
+        // before it has to wait for them to leave the store buffer.
+        let sent = 8 * u32::from(source.div_ceil(8));
+        let missing = |bits: u32| bits.checked_sub(sent);
         let prefix = match u16::from_be_bytes([*f0, *f1]) {
             0 if *source == 0 => return Some(Ecs { data, prefix: None }),
             1 => {

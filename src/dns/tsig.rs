@@ -105,6 +105,7 @@ pub fn refuse_tsig(
         &word(RrType::TSIG.0),
         &word(Class::ANY.0),
         &[0; 4],
+        // Part of a message, by the comparison above.
         &word(rdata_length as u16),
         algorithm,
         time,

@@ -38,7 +38,8 @@ pub enum Section {
 }
 
 /// The question's name, where an answer's owner points.
-pub const QNAME: u16 = HEADER as u16;
+pub const QNAME: u16 = 12;
+const _: () = assert!(QNAME as usize == HEADER);
 
 impl<'o> Writer<'o> {
     /// Starts the response to `request` in `out`, at most `limit` octets. `nsid` is answered where it was asked for.
@@ -122,11 +123,14 @@ impl<'o> Writer<'o> {
             }
             if let (true, Some(nsid)) = (edns.nsid, nsid) {
                 self.put(&OPTION_NSID.to_be_bytes());
+                // `opt_len` has reserved room for it, which no message has for more than 65535.
                 self.put(&(nsid.len() as u16).to_be_bytes());
                 self.put(nsid);
             }
             if let Some(ecs) = &edns.ecs {
-                self.put(&[0, OPTION_ECS as u8, 0, ecs.data.len() as u8]);
+                // `Ecs::parse` takes no more than four octets and an IPv6 address.
+                let [high, low] = OPTION_ECS.to_be_bytes();
+                self.put(&[high, low, 0, ecs.data.len() as u8]);
                 let scope_at = self.at + 3;
                 self.put(ecs.data);
                 self.out[scope_at] = self.scope;
@@ -136,6 +140,7 @@ impl<'o> Writer<'o> {
         // "A security-aware name server SHOULD clear the CD bit" (RFC 4035 §3.1.6).
         let flags = [
             0x80 | bit(self.aa, 4) | bit(self.tc, 2) | bit(request.rd, 1),
+            // Four bits; the others are in the OPT record.
             (self.rcode.0 & 0xf) as u8,
         ];
         let [answer, authority, additional] = self.counts;
@@ -174,7 +179,8 @@ pub fn header_only(message: &[u8], rcode: Rcode, out: &mut [u8]) -> usize {
     out[..HEADER].fill(0);
     out[..2].copy_from_slice(&message[..2]);
     out[2] = 0x80 | (message[2] & 0x79);
-    out[3] = rcode.0 as u8;
+    // Four bits; the others are in the OPT record.
+    out[3] = (rcode.0 & 0xf) as u8;
     let Some(edns) = Edns::find(message) else {
         return HEADER;
     };
@@ -191,8 +197,10 @@ pub fn header_only(message: &[u8], rcode: Rcode, out: &mut [u8]) -> usize {
 /// An OPT record up to its options, which have that many octets (RFC 6891 §6.1.2).
 fn opt_fixed(edns: &Edns<'_>, rcode: Rcode, options: usize) -> [u8; OPT_FIXED] {
     let dnssec_ok = if edns.dnssec_ok { 0x80 } else { 0 };
-    let ([size_high, size_low], [high, low]) =
-        (UDP_SIZE.to_be_bytes(), (options as u16).to_be_bytes());
+    let [size_high, size_low] = UDP_SIZE.to_be_bytes();
+    // Options that there is room for in a message have 65535 octets at most, and extended response
+    // codes have twelve bits.
+    let [high, low] = (options as u16).to_be_bytes();
     [
         0,
         0,
@@ -210,7 +218,8 @@ fn opt_fixed(edns: &Edns<'_>, rcode: Rcode, options: usize) -> [u8; OPT_FIXED] {
 
 fn extended_error_option(error: ExtendedError) -> [u8; EXTENDED_ERROR] {
     let [high, low] = error.0.to_be_bytes();
-    [0, OPTION_EXTENDED_ERROR as u8, 0, 2, high, low]
+    let [code_high, code_low] = OPTION_EXTENDED_ERROR.to_be_bytes();
+    [code_high, code_low, 0, 2, high, low]
 }
 
 /// The UDP payload size we announce and the most we send: it passes any path without fragments (RFC 9715).

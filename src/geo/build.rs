@@ -111,7 +111,7 @@ impl Plan {
                 Err(error) => {
                     let line = error
                         .position()
-                        .map_or(0, |position| position.line() as u32);
+                        .map_or(0, |position| line_number(position.line()));
                     self.error("bad-csv", line, "", error.to_string());
                     break;
                 }
@@ -372,6 +372,11 @@ impl Plan {
     }
 }
 
+/// A line as diagnostics have it; those behind the 4 294 967 295th are all that one.
+fn line_number(line: u64) -> u32 {
+    u32::try_from(line).unwrap_or(u32::MAX)
+}
+
 /// The line of the record that was read from `position` on: the reader counts the comments and empty
 /// lines before a record as its own.
 fn line_of(text: &str, position: &csv::Position) -> u32 {
@@ -380,7 +385,7 @@ fn line_of(text: &str, position: &csv::Position) -> u32 {
         .lines()
         .take_while(|line| line.is_empty() || line.starts_with('#'))
         .count();
-    position.line() as u32 + skipped as u32
+    line_number(position.line() + skipped as u64)
 }
 
 /// A record in the GeoIP2 City layout.
@@ -526,7 +531,8 @@ fn read_back(bytes: &[u8], rows: &[Row]) -> Result<(), String> {
     let nesting = Nesting::new(&rows.iter().map(|row| row.network).collect::<Vec<_>>());
     let address = |v4: bool, start: u128| {
         if v4 {
-            IpAddr::V4((start as u32).into())
+            let start = u32::try_from(start).expect("an IPv4 table has IPv4 addresses");
+            IpAddr::V4(start.into())
         } else {
             IpAddr::V6(start.into())
         }

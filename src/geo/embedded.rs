@@ -96,6 +96,7 @@ pub(super) fn unwrap(address: u128, length: u8) -> Option<(u32, u8)> {
     let embedding = EMBEDDINGS
         .iter()
         .find(|e| e.offset < length && e.contains(address))?;
+    // The 32 bits behind the offset: those before them are cut off on purpose.
     let inner = (address >> (96 - embedding.offset)) as u32;
     Some((inner ^ embedding.mask, embedding.offset))
 }

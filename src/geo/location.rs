@@ -62,6 +62,7 @@ impl Subdivision {
         bytes[3..3 + part.len()].copy_from_slice(part.as_bytes());
         Some(Subdivision {
             bytes,
+            // Three octets at most, see above.
             length: 3 + part.len() as u8,
         })
     }

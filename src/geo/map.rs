@@ -184,8 +184,10 @@ impl<'a> Clients<'a> {
             self.locations.asns.v4.iter().map(wide),
             self.locations.cities.v4.iter().map(wide),
         );
-        self.orders(true, asns, places)
-            .map(|(start, order)| (start as u32, order))
+        self.orders(true, asns, places).map(|(start, order)| {
+            let start = u32::try_from(start).expect("widened from 32 bits");
+            (start, order)
+        })
     }
 
     /// From each IPv6 address on, the order.
@@ -266,6 +268,7 @@ fn borders(orders: &[RegionOrder], table: &Table) -> (Vec<RegionSet>, Option<Tab
                     borders.push(border.clone());
                     borders.len() - 1
                 });
+            // Borders are fewer than orders, whose numbers have 32 bits.
             at as u32 + 1
         })
         .collect();

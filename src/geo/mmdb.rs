@@ -172,7 +172,7 @@ pub(super) fn read_city(
         let location = record.location();
         *known.entry(key(&location)).or_insert_with(|| {
             places.push(location);
-            places.len() as u32 - 1
+            u32::try_from(places.len() - 1).expect("a file has fewer records than 2³²")
         })
     });
     let (networks, skipped) = networks.map_err(|problem| GeoError {
@@ -299,10 +299,9 @@ fn decode<R: DeserializeOwned>(
     value: &mut impl FnMut(R) -> u32,
 ) -> Result<u32, NotDecoded> {
     // The reader knows where IPv4 starts, and spares itself the 96 steps to there.
-    let address = if start >> 32 == 0 {
-        IpAddr::V4((start as u32).into())
-    } else {
-        IpAddr::V6(start.into())
+    let address = match u32::try_from(start) {
+        Ok(start) => IpAddr::V4(start.into()),
+        Err(_) => IpAddr::V6(start.into()),
     };
     let record = reader
         .lookup(address)
@@ -359,9 +358,9 @@ impl<'a> Tree<'a> {
 
     /// A network as operators write it.
     fn network(&self, start: u128, length: u8) -> String {
-        match (self.bits, start >> 32) {
-            (32, _) => format!("{}/{length}", Ipv4Addr::from(start as u32)),
-            (_, 0) if length >= 96 => format!("{}/{}", Ipv4Addr::from(start as u32), length - 96),
+        match (self.bits, u32::try_from(start)) {
+            (32, Ok(start)) => format!("{}/{length}", Ipv4Addr::from(start)),
+            (_, Ok(start)) if length >= 96 => format!("{}/{}", Ipv4Addr::from(start), length - 96),
             _ => format!("{}/{length}", Ipv6Addr::from(start)),
         }
     }
@@ -434,8 +433,8 @@ struct Tables {
 impl Tables {
     /// From the leaf at `start`/`length` on the value is `value`.
     fn push(&mut self, tree: &Tree<'_>, start: u128, length: u8, value: u32) {
-        if tree.bits == 32 || start >> 32 == 0 {
-            self.v4.push(start as u32, value);
+        if let Ok(start) = u32::try_from(start) {
+            self.v4.push(start, value);
         }
         if tree.bits == 128 {
             // ::/96 is IPv4's: as IPv6 addresses they are unknown, and what covers them goes on after them.

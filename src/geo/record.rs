@@ -81,6 +81,7 @@ impl AsnRecord {
             .or(self.asn.0)
             .unwrap_or(0.0);
         if number >= 0.0 && number <= f64::from(u32::MAX) && number.fract() == 0.0 {
+            // In range and whole, so exact.
             number as u32
         } else {
             0
@@ -110,6 +111,7 @@ impl Place {
         let mut place = Place::default();
         if text.len() <= 3 && text.is_ascii() {
             place.bytes[..text.len()].copy_from_slice(text.as_bytes());
+            // Three octets at most.
             place.length = text.len() as u8;
         }
         place

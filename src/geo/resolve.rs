@@ -111,7 +111,7 @@ impl<'a> Resolver<'a> {
         let order = self.complete(&head);
         let id = *self.ids.entry(order).or_insert_with_key(|order| {
             self.orders.push(order.clone());
-            self.orders.len() as u32 - 1
+            u32::try_from(self.orders.len() - 1).expect("memory has room for fewer orders")
         });
         self.completed.insert(head, id);
         (id, source)

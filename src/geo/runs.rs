@@ -73,6 +73,7 @@ impl V4Runs {
             .map_or(0, |next| 1 + (address ^ next).leading_zeros());
         Found {
             value: self.values[run],
+            // Leading zeros of an address, so 128 at most.
             scope: before.max(after) as u8,
         }
     }
@@ -150,7 +151,9 @@ struct Slots {
 impl Slots {
     /// The slot of the address with these first 64 bits.
     fn slot(self, high: u64) -> usize {
-        self.first as usize + (u32::from((high >> 32) as u16) >> self.shift) as usize
+        // The second 16 bits: those before them are the number of the /16.
+        let bits = (high >> 32) as u16;
+        self.first as usize + (usize::from(bits) >> self.shift)
     }
 }
 
@@ -194,6 +197,7 @@ impl V6Runs {
         };
         Found {
             value: self.values[run],
+            // Leading zeros of an address, so 128 at most.
             scope: before.max(after) as u8,
         }
     }
@@ -229,6 +233,7 @@ impl V6Runs {
     }
 
     fn start(&self, run: usize) -> u128 {
+        // Runs are numbered by `index`, in 32 bits.
         let low = match self.lows.binary_search_by_key(&(run as u32), |(at, _)| *at) {
             Ok(found) => self.lows[found].1,
             Err(_) => 0,
@@ -256,9 +261,11 @@ impl V6Builder {
     /// The same, and the run begins here even where the one before has the same value.
     pub(super) fn cut(&mut self, start: u128, value: u32) {
         debug_assert!(!self.highs.is_empty() || start == 0);
+        // The lower half.
         let low = start as u64;
         if low != 0 {
-            self.lows.push((self.highs.len() as u32, low));
+            let run = u32::try_from(self.highs.len()).expect("a file has fewer runs than 2³²");
+            self.lows.push((run, low));
         }
         self.highs.push((start >> 64) as u64);
         self.values.push(value);
@@ -334,15 +341,16 @@ fn index_of(
     mut place: impl FnMut(usize) -> (usize, bool),
 ) -> Box<[u32]> {
     let mut index = Vec::with_capacity(slots + 1);
-    for run in 0..runs {
+    let last = u32::try_from(runs - 1).expect("a file has fewer runs than 2³²");
+    for (run, number) in (0..runs).zip(0u32..) {
         let (slot, past) = place(run);
         // Every slot up to here begins inside the run before; this one too, when the run starts past that.
         index.resize(
             index.len().max(slot + usize::from(past)),
-            (run as u32).saturating_sub(1),
+            number.saturating_sub(1),
         );
     }
-    index.resize(slots + 1, runs as u32 - 1);
+    index.resize(slots + 1, last);
     index.into()
 }
 

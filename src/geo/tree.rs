@@ -64,6 +64,7 @@ impl V4Tree {
                 scope: (slot >> SCOPE_SHIFT & 31) as u8,
             };
         }
+        // The lower half, by which a /16 is searched.
         let low = address as u16;
         let leaf = self.leaf(slot, low);
         let run = leaf.rank::<RUNS>(low);
@@ -77,6 +78,7 @@ impl V4Tree {
         };
         Found {
             value: leaf.value(run),
+            // Leading zeros of an address, so 32 at most.
             scope: before.max(after) as u8,
         }
     }
@@ -97,11 +99,8 @@ impl V4Tree {
         if step == 1 {
             prefetch::fetch(&self.lines, root);
         } else if slot & NODE != 0 {
-            let root = &self.lines[root];
-            prefetch::fetch(
-                &self.lines,
-                root.child(root.rank::<CHILDREN>(address as u16)),
-            );
+            let (root, low) = (&self.lines[root], address as u16);
+            prefetch::fetch(&self.lines, root.child(root.rank::<CHILDREN>(low)));
         }
     }
 
@@ -115,8 +114,9 @@ impl V4Tree {
             let (value, last) = if slot & UNIFORM != 0 {
                 (slot & VALUE, u16::MAX)
             } else {
-                let leaf = self.leaf(slot, start as u16);
-                let run = leaf.rank::<RUNS>(start as u16);
+                let low = start as u16;
+                let leaf = self.leaf(slot, low);
+                let run = leaf.rank::<RUNS>(low);
                 (leaf.value(run), leaf.0[run])
             };
             next = (start & 0xffff_0000 | u32::from(last)).checked_add(1);
@@ -233,6 +233,7 @@ impl Builder {
                     .push(UNIFORM | before.max(after) << SCOPE_SHIFT | value);
                 continue;
             }
+            // The place inside the /16: its lower half.
             self.pending.push((last.min(bucket_last) as u16, value));
             if last >= bucket_last {
                 let slot = self.tree();
@@ -249,6 +250,7 @@ impl Builder {
             let mut leaf = [u16::MAX; 32];
             leaf[START] = start;
             for (index, (last, value)) in runs.iter().enumerate() {
+                // A value is 32 bits, in two halves.
                 (leaf[index], leaf[LOW + index], leaf[HIGH + index]) =
                     (*last, *value as u16, (value >> 16) as u16);
                 start = last.wrapping_add(1);
@@ -265,7 +267,7 @@ impl Builder {
             height += 1;
             let level = self.lines.len();
             for (index, children) in lasts.chunks(CHILDREN).enumerate() {
-                let first = base + index * CHILDREN;
+                let first = u32::try_from(base + index * CHILDREN).expect("a slot numbers lines");
                 let mut node = [u16::MAX; 32];
                 node[..children.len()].copy_from_slice(children);
                 (node[HEIGHT], node[CHILD], node[CHILD + 1]) =

@@ -39,7 +39,8 @@ impl Phases {
     /// Adds to how long `phase` took: a target name's addresses are probed one after another.
     pub fn add(&mut self, phase: Phase, taken: Duration) {
         let total = self.get(phase).unwrap_or_default().saturating_add(taken);
-        self.0[phase as usize] = total.as_micros().min(u128::from(Phases::NONE) - 1) as u32;
+        let micros = u32::try_from(total.as_micros()).unwrap_or(u32::MAX);
+        self.0[phase as usize] = micros.min(Phases::NONE - 1);
     }
 
     /// All phases together.

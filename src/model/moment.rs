@@ -94,7 +94,8 @@ fn nanos(time: Duration) -> i128 {
 }
 
 fn clamped(nanos: i128) -> i64 {
-    nanos.clamp(i64::MIN.into(), i64::MAX.into()) as i64
+    let nearest = if nanos < 0 { i64::MIN } else { i64::MAX };
+    i64::try_from(nanos).unwrap_or(nearest)
 }
 
 /// Zero for what is negative.
@@ -103,6 +104,7 @@ fn duration(nanos: i128) -> Duration {
     let nanos = nanos.max(0);
     Duration::new(
         u64::try_from(nanos / SECOND).unwrap_or(u64::MAX),
+        // Less than a second, by the remainder.
         (nanos % SECOND) as u32,
     )
 }

@@ -46,16 +46,18 @@ impl Share {
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(ShareError::NoShare);
         }
+        // No text is so long that its length does not fit 63 bits.
+        let length = |text: &str| text.len() as i64;
         let significant = digits.trim_start_matches('0').trim_end_matches('0');
         if significant.is_empty() {
             return Ok(Share::ZERO);
         }
-        let dropped = (digits.len() - digits.trim_end_matches('0').len()) as i64;
+        let dropped = length(&digits) - length(digits.trim_end_matches('0'));
         // The value is `significant` × 10^`power`; in parts, nine more.
         let power = exponent
-            .saturating_sub(fraction.len() as i64)
+            .saturating_sub(length(fraction))
             .saturating_add(dropped);
-        if (significant.len() as i64).saturating_add(power) > 1 {
+        if length(significant).saturating_add(power) > 1 {
             return Err(ShareError::NoShare);
         }
         let zeros = power

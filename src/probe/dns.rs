@@ -104,7 +104,8 @@ async fn over_tcp(
     question: &Question<'_>,
     query: &[u8],
 ) -> io::Result<Heard> {
-    let length = (query.len() as u16).to_be_bytes();
+    let length = u16::try_from(query.len()).expect("a query is one name and little more");
+    let length = length.to_be_bytes();
     stream.write_all(&[&length, query].concat()).await?;
     loop {
         let mut message = vec![0; usize::from(stream.read_u16().await?)];

@@ -275,8 +275,13 @@ fn judge(status: ExitStatus) -> Result<(), Seen> {
     let fault = match (status.code(), status.signal()) {
         (Some(0), _) => return Ok(()),
         // "the value is status & 0xFF" (exit(3)).
-        (Some(code), _) => ExecFault::Exit(code as u8),
-        (None, signal) => ExecFault::Signal(signal.unwrap_or(0) as u8),
+        (Some(code), _) => ExecFault::Exit(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        // Signals are numbered from 1 to 64 (signal(7)).
+        (None, signal) => ExecFault::Signal(
+            signal
+                .and_then(|signal| u8::try_from(signal).ok())
+                .unwrap_or(0),
+        ),
     };
     Err(Seen::Fail(FailReason::Exec(fault)))
 }

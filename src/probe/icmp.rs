@@ -276,6 +276,7 @@ fn checksum(message: &[u8]) -> u16 {
     let word = |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
     let sum: u32 = message.chunks(2).map(word).sum();
     let folded = (sum & 0xffff) + (sum >> 16);
+    // The lower 16 bits: a second carry leaves none above them.
     !((folded & 0xffff) + (folded >> 16)) as u16
 }
 

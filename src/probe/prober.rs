@@ -169,8 +169,9 @@ impl Prober {
         for (index, address) in addresses.iter().enumerate() {
             report.begin_attempt(first_phase(&run.check.spec.kind));
             let now = Instant::now();
-            let share =
-                run.deadline.saturating_duration_since(now) / (addresses.len() - index) as u32;
+            // [`MAX_ADDRESSES`] at most.
+            let left = (addresses.len() - index) as u32;
+            let share = run.deadline.saturating_duration_since(now) / left;
             let attempt = Attempt {
                 check: run.check,
                 name: Some(name),

@@ -371,6 +371,7 @@ impl Slot {
 
     fn address(&self) -> Option<(u32, TargetId)> {
         let address = self.address.load(Ordering::Relaxed);
+        // Two halves of 32 bits: generation and target.
         (address != GONE).then_some(((address >> 32) as u32, TargetId(address as u32)))
     }
 }

@@ -55,7 +55,8 @@ impl Timetable {
             let row = &mut self.rows[index];
             let interval = row.interval.max(Duration::from_millis(1));
             let missed = now.since(due).as_nanos() / interval.as_nanos();
-            row.next = due + interval * (1 + missed.min(u128::from(u32::MAX) - 1) as u32);
+            let turns = u32::try_from(missed).unwrap_or(u32::MAX).saturating_add(1);
+            row.next = due + interval * turns;
             self.due.push(Reverse((row.next, index)));
             if missed == 0 {
                 return Some(index);

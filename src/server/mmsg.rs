@@ -133,6 +133,7 @@ impl Batch {
             Wait::ForOne => libc::MSG_WAITFORONE,
             Wait::No => libc::MSG_DONTWAIT,
         };
+        // A batch has some hundred slots: `[server] udp_batch` allows no more.
         let count = self.incoming.len() as c_uint;
         // SAFETY: `incoming` has `count` headers. Each points at the name, vector and control buffer of its slot, with their
         // true sizes (`aim`, `restore`); each vector points at the slot's query buffer with its true size. The slots live as
@@ -261,6 +262,7 @@ impl Batch {
                 libc::sendmmsg(
                     socket.as_raw_fd(),
                     rest.as_mut_ptr(),
+                    // No more than slots.
                     rest.len() as c_uint,
                     0,
                 )
@@ -315,6 +317,7 @@ impl Batch {
     /// Gives header `i` of the incoming row its sizes back, which the kernel overwrites with those of what it received.
     fn restore(&mut self, i: usize) {
         let header = &mut self.incoming[i].msg_hdr;
+        // Sizes of a few dozen octets, in the types that each C library has for them.
         header.msg_namelen = size_of::<Address>() as _;
         header.msg_controllen = self.control_size as _;
     }
@@ -444,6 +447,7 @@ pub(super) fn prepare(socket: &socket2::Socket, address: SocketAddr) -> io::Resu
 /// Datagrams that the kernel had no room for in the socket's receive buffer, modulo 2³².
 pub(super) fn drops(socket: &UdpSocket) -> io::Result<u32> {
     let mut memory = [0u32; SK_MEMINFO_VARS];
+    // A few dozen octets.
     let mut size = size_of_val(&memory) as libc::socklen_t;
     // SAFETY: the kernel writes at most `size` bytes into `memory`, which is that long, and nobody else looks at it.
     let result = unsafe {
@@ -468,6 +472,7 @@ const SK_MEMINFO_VARS: usize = 9;
 const SK_MEMINFO_DROPS: usize = 8;
 
 fn set_option(socket: &socket2::Socket, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+    // Four octets.
     let size = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: the value is read during the call only, and is as long as `size` says.
     let result = unsafe {

@@ -167,81 +167,84 @@ fn present_value(key: u16, value: &[u8]) -> Option<Option<String>> {
     })
 }
 
+/// Reads one SvcParam, `key` or `key=value`: its number, and its value in wire format.
 fn read_param(token: Token, words: &Words<'_>) -> Result<(u16, Vec<u8>), Bad> {
     let written = token.text(words.text);
-    let (name, value) = written
-        .split_once('=')
-        .map_or((written, None), |(name, value)| (name, Some(value)));
-    let key = key_number(name).ok_or_else(|| {
-        Bad::rdata(Some(token), format!("{} is not a SvcParam", quote(name))).hint(format!(
+    let (name, value) = match written.split_once('=') {
+        Some((name, value)) => (name, unescaped(value, token, words.text)?),
+        None => (written, Vec::new()),
+    };
+    let Some(key) = key_number(name) else {
+        let message = format!("{} is not a SvcParam", quote(name));
+        return Err(Bad::rdata(Some(token), message).hint(format!(
             "known are {}; any other is written as keyNNNNN",
             KEYS.join(", ")
-        ))
-    })?;
-    let bad = |why: &str| Bad::rdata(Some(token), format!("{name} {why}"));
-    let value = match value {
-        None => Vec::new(),
-        Some(value) => {
-            let inner = value
-                .strip_prefix('"')
-                .and_then(|v| v.strip_suffix('"'))
-                .unwrap_or(value);
-            let start = token.end - value.len() as u32 + u32::from(inner.len() < value.len());
-            let mut octets = Vec::new();
-            append_string(
-                Token {
-                    start,
-                    end: start + inner.len() as u32,
-                    ..token
-                },
-                words.text,
-                &mut octets,
-            )?;
-            octets
-        }
+        )));
     };
-    let wire = match key {
-        MANDATORY => {
-            let names = split_list(&value).ok_or_else(|| bad("has an empty item"))?;
-            let keys: Option<Vec<u16>> = names
-                .iter()
-                .map(|name| key_number(std::str::from_utf8(name).ok()?))
-                .collect();
-            let mut keys = keys.ok_or_else(|| bad("lists what is not a SvcParam"))?;
-            keys.sort_unstable();
-            keys.iter().flat_map(|key| key.to_be_bytes()).collect()
-        }
-        ALPN => {
-            let ids = split_list(&value).ok_or_else(|| bad("has an empty item"))?;
-            let mut wire = Vec::new();
-            for id in ids {
-                wire.push(
-                    u8::try_from(id.len())
-                        .map_err(|_| bad("has an item of more than 255 octets"))?,
-                );
-                wire.extend_from_slice(&id);
-            }
-            wire
-        }
+    match wire_value(key, value) {
+        Ok(wire) => Ok((key, wire)),
+        Err(why) => Err(Bad::rdata(Some(token), format!("{name} {why}"))),
+    }
+}
+
+/// The octets of a SvcParam's `value`, with which `token` ends: in quotes or not, its escapes resolved.
+fn unescaped(value: &str, token: Token, text: &str) -> Result<Vec<u8>, Bad> {
+    let quoted = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+    let inner = quoted.unwrap_or(value);
+    // Tokens count octets in 32 bits, and these are part of one.
+    let end = token.end - u32::from(quoted.is_some());
+    let start = end - inner.len() as u32;
+    let mut octets = Vec::new();
+    let inner = Token {
+        start,
+        end,
+        ..token
+    };
+    append_string(inner, text, &mut octets)?;
+    Ok(octets)
+}
+
+/// The wire format of the value of SvcParam `key`, or what is wrong with it.
+fn wire_value(key: u16, value: Vec<u8>) -> Result<Vec<u8>, &'static str> {
+    let text = std::str::from_utf8(&value).ok();
+    match key {
+        MANDATORY => mandatory_keys(&value),
+        ALPN => protocol_ids(&value),
         PORT => {
-            let port = std::str::from_utf8(&value)
-                .ok()
-                .and_then(|text| number(text, u16::MAX.into()));
-            (port.ok_or_else(|| bad("is not a number from 0 to 65535"))? as u16)
-                .to_be_bytes()
-                .to_vec()
+            let port = text.and_then(|text| number(text, u16::MAX.into()));
+            let port = port.and_then(|port| u16::try_from(port).ok());
+            let port = port.ok_or("is not a number from 0 to 65535")?;
+            Ok(port.to_be_bytes().to_vec())
         }
-        IPV4HINT => addresses::<Ipv4Addr, 4>(&value, |a| a.octets())
-            .ok_or_else(|| bad("is not a list of IPv4 addresses"))?,
-        IPV6HINT => addresses::<Ipv6Addr, 16>(&value, |a| a.octets())
-            .ok_or_else(|| bad("is not a list of IPv6 addresses"))?,
-        ECH => std::str::from_utf8(&value)
-            .ok()
-            .and_then(base64)
-            .ok_or_else(|| bad("is not base64"))?,
-        _ => value,
-    };
-    Ok((key, wire))
+        IPV4HINT => addresses::<Ipv4Addr, 4>(&value, |address| address.octets())
+            .ok_or("is not a list of IPv4 addresses"),
+        IPV6HINT => addresses::<Ipv6Addr, 16>(&value, |address| address.octets())
+            .ok_or("is not a list of IPv6 addresses"),
+        ECH => text.and_then(base64).ok_or("is not base64"),
+        _ => Ok(value),
+    }
+}
+
+/// The value of `mandatory`: the numbers of its keys in ascending order (RFC 9460 §8).
+fn mandatory_keys(value: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut keys = Vec::new();
+    for name in split_list(value).ok_or("has an empty item")? {
+        let key = std::str::from_utf8(&name).ok().and_then(key_number);
+        keys.push(key.ok_or("lists what is not a SvcParam")?);
+    }
+    keys.sort_unstable();
+    Ok(keys.iter().flat_map(|key| key.to_be_bytes()).collect())
+}
+
+/// The value of `alpn`: each protocol behind its length (RFC 9460 §7.1.1).
+fn protocol_ids(value: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut wire = Vec::new();
+    for id in split_list(value).ok_or("has an empty item")? {
+        let length = u8::try_from(id.len()).map_err(|_| "has an item of more than 255 octets")?;
+        wire.push(length);
+        wire.extend_from_slice(&id);
+    }
+    Ok(wire)
 }
 
 /// Says whether `wire` is SvcParams, and consistent (RFC 9460 §2.4.3, §8); the key that is at fault.
@@ -323,13 +326,13 @@ fn check_value(key: u16, value: &[u8]) -> Result<(), &'static str> {
 
 fn key_number(name: &str) -> Option<u16> {
     if let Some(known) = KEYS.iter().position(|known| *known == name) {
-        return Some(known as u16);
+        return u16::try_from(known).ok();
     }
     let digits = name.strip_prefix("key")?;
     // "without leading zeros" (§2.1); 65535 is reserved.
     let plain = digits == "0" || !digits.starts_with('0');
     if plain {
-        number(digits, 65_534).map(|n| n as u16)
+        number(digits, 65_534).and_then(|number| u16::try_from(number).ok())
     } else {
         None
     }

@@ -331,6 +331,7 @@ impl NameTable {
         let cut = self.node(node.cut);
         let is_apex = self.zones[node.zone.index()].record == node.cut;
         if !is_apex && let Some(set) = self.rrset_of(&cut, RrType::NS) {
+            // A name has 255 octets at most.
             return Some(Lookup::Referral(set, cut.name.len() as u8));
         }
         let set = self
@@ -405,6 +406,7 @@ impl NameTable {
             count: half(2),
             len: half(4),
             pointers: half(6),
+            // `NameTable::place` keeps the arena below 4 GiB.
             block: (at + FIXED) as u32,
         }
     }

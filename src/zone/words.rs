@@ -332,6 +332,7 @@ pub(super) fn hickory_rdata(rtype: RecordType, text: &str) -> Result<Vec<u8>, St
 
 /// Octets from hexadecimal digits.
 pub(super) fn hex(digits: &str) -> Option<Vec<u8>> {
+    // A digit is below 16.
     let value = |digit: u8| char::from(digit).to_digit(16).map(|v| v as u8);
     let pairs = digits.as_bytes().chunks(2);
     pairs

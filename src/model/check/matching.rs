@@ -114,6 +114,7 @@ impl Load {
 
     /// `None` below 0 and for what is no number; more than 1 is full.
     pub fn new(share: f64) -> Option<Load> {
+        // 10 000 at most, and what is no number fails the comparison.
         (share >= 0.0).then(|| Load((share.min(1.0) * Load::STEPS).round() as u16))
     }
 

@@ -183,6 +183,7 @@ where
     let exchanged = async {
         let mut builder = h2::client::Builder::new();
         builder
+            // 64 KiB.
             .max_header_list_size(MAX_HEAD as u32)
             .enable_push(false);
         let (sender, connection) = builder.handshake::<_, Bytes>(stream).await?;

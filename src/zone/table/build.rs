@@ -101,6 +101,7 @@ impl NameTable {
         let record = tree.nodes[0].record;
         self.zones.push(Apex {
             record,
+            // A name has 255 octets at most.
             origin_len: tree.origin.len() as u8,
             negative_soa,
             parent,
@@ -201,7 +202,8 @@ impl<'z> Tree<'z> {
                 );
             }
             let node = &mut tree.nodes[last.0 as usize];
-            tree.previous[index] = std::mem::replace(&mut node.last, index as u32);
+            let number = u32::try_from(index).expect("a zone has fewer records than 2³²");
+            tree.previous[index] = std::mem::replace(&mut node.last, number);
             node.has_ns |= record.rtype == RrType::NS;
             node.has_dname |= record.rtype == RrType::DNAME;
         }
@@ -235,8 +237,9 @@ impl<'z> Tree<'z> {
         let depth = self
             .nodes
             .get(parent as usize)
+            // A name has 127 labels at most.
             .map_or_else(|| label_count(name) as u8, |parent| parent.depth + 1);
-        let id = self.nodes.len() as u32;
+        let id = u32::try_from(self.nodes.len()).expect("a zone has fewer names than 2³²");
         self.nodes.push(Node {
             name,
             hash,
@@ -289,6 +292,7 @@ impl<'z> Tree<'z> {
                 .map_or(NONE, |parent| parent.cut);
             let is_cut = node.has_dname || (node.has_ns && id > 0);
             self.nodes[id].cut = if above == NONE && is_cut {
+                // `node_hashed` has numbered it in 32 bits.
                 id as u32
             } else {
                 above
@@ -347,6 +351,7 @@ impl<'z> Tree<'z> {
         let flags =
             flag(node.service, SERVICE) | flag(node.cut, CUT) | flag(node.wildcard, WILDCARD);
         record.extend_from_slice(&zone.0.to_ne_bytes());
+        // A name has 255 octets at most.
         record.extend_from_slice(&[node.name.len() as u8, flags, 0, 0]);
         record.extend_from_slice(node.name);
         record[FIXED..].make_ascii_lowercase();
@@ -487,11 +492,12 @@ fn push_rrset(out: &mut Vec<u8>, origin: &[u8], rtype: RrType, ttl: u32, rdatas:
         let length_at = out.len();
         out.extend_from_slice(&[0, 0]);
         push_rdata(out, origin, rtype, rdata, block, &mut pointers);
-        let length = (out.len() - length_at - 2) as u16;
+        let length = u16::try_from(out.len() - length_at - 2).expect("rdata fits a record");
         out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
     }
     let length = u16::try_from(out.len() - block)
         .expect("the zone checks refuse RRsets that fit no message");
+    // An RR takes twelve octets at least and a pointer two, so both are fewer than the block has.
     for (at, half) in [rtype.0, rdatas.len() as u16, length, pointers.len() as u16]
         .into_iter()
         .enumerate()

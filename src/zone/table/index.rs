@@ -17,6 +17,12 @@ pub(super) struct Index {
     lines: Vec<Line>,
 }
 
+/// The record of an entry: its lower half.
+#[inline]
+fn record_of(entry: u64) -> u32 {
+    entry as u32
+}
+
 /// Entries: the hash in the upper half, the record in the lower; 0 is free.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(64))]
@@ -49,7 +55,7 @@ impl Index {
         self.lines
             .iter()
             .flat_map(|line| line.0)
-            .map(|entry| entry as u32)
+            .map(record_of)
             .filter(|record| *record != 0)
     }
 
@@ -59,7 +65,7 @@ impl Index {
         let mut at = self.line(hash);
         loop {
             for entry in &self.lines.get(at)?.0 {
-                let record = *entry as u32;
+                let record = record_of(*entry);
                 if record == 0 {
                     return None;
                 }
@@ -84,7 +90,7 @@ impl Index {
         line.0
             .iter()
             .find(|entry| (**entry >> 32) as u32 == hash)
-            .map(|entry| *entry as u32)
+            .map(|entry| record_of(*entry))
     }
 
     #[inline]
