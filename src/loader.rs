@@ -1,4 +1,5 @@
-//! Reads the operator's files, from the disk or from copies of the last good ones; it writes nothing.
+//! Reads the operator's files, from the disk or from copies of the last good ones; it writes
+//! nothing.
 //!
 //! ```text
 //! load(meridian.toml) ─ Disk ───────┐
@@ -26,7 +27,7 @@ pub use copies::load_copies;
 pub use node::name_node;
 pub use removed::Removed;
 
-/// What came of reading the files.
+/// The result of reading the files.
 #[derive(Debug)]
 pub struct Outcome {
     /// The files' content, unless a diagnostic is an error.
@@ -44,7 +45,7 @@ pub struct Outcome {
 /// A good set of files.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What they say.
+    /// The configuration that they make.
     pub config: Config,
     /// The files themselves, of which copies are kept.
     pub inputs: Inputs,
@@ -53,7 +54,7 @@ pub struct Loaded {
 /// The bytes of an MMDB, not looked into yet.
 #[derive(Debug, Clone)]
 pub struct Database {
-    /// Where the configuration names it.
+    /// The place in the configuration that names it.
     pub at: At,
     /// Its path.
     pub path: PathBuf,
@@ -72,6 +73,23 @@ impl Inputs {
     /// The path of `meridian.toml`; empty where the files are location databases alone.
     pub fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// The database at the path that the configuration names, if it was read.
+    fn database(&self, named: &Option<(PathBuf, At)>) -> Option<Database> {
+        let (path, at) = named.as_ref()?;
+        for file in &self.files {
+            if let Content::Binary(bytes) = &file.content
+                && file.path == *path
+            {
+                return Some(Database {
+                    at: at.clone(),
+                    path: path.clone(),
+                    bytes: bytes.clone(),
+                });
+            }
+        }
+        None
     }
 
     /// Every file: its path and its content.
@@ -114,7 +132,7 @@ pub fn load(config_path: &Path) -> Outcome {
     load_stamped(config_path).0
 }
 
-/// The same, with what the location databases looked like just before they were read.
+/// Reads likewise, and gives the stamps of the location databases from just before they were read.
 fn load_stamped(config_path: &Path) -> (Outcome, Stamps) {
     let mut disk = disk::Disk::default();
     let outcome = load_from(&mut disk, config_path, |disk| disk.inputs());
@@ -132,10 +150,11 @@ pub fn find_state(config_path: &Path) -> Option<PathBuf> {
 
 /// True for the files in a zones directory that are zone files.
 fn is_zone_file(path: &Path) -> bool {
-    let hidden = path
-        .file_name()
-        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    !hidden
+    let Some(name) = path.file_name() else {
+        return false;
+    };
+    let is_hidden = name.as_encoded_bytes().starts_with(b".");
+    !is_hidden
         && path
             .extension()
             .is_some_and(|extension| extension == "toml")
@@ -156,19 +175,7 @@ fn load_from<S: Source>(
         config: config_path.to_owned(),
         files: files(source),
     };
-    let database = |named: &Option<(PathBuf, At)>| {
-        let (path, at) = named.as_ref()?;
-        let bytes = inputs.files.iter().find_map(|file| match &file.content {
-            Content::Binary(bytes) if file.path == *path => Some(bytes.clone()),
-            _ => None,
-        })?;
-        Some(Database {
-            at: at.clone(),
-            path: path.clone(),
-            bytes,
-        })
-    };
-    let (city, asn) = (database(&geo.city), database(&geo.asn));
+    let (city, asn) = (inputs.database(&geo.city), inputs.database(&geo.asn));
     let loaded = config.map(|config| Loaded { config, inputs });
     Outcome {
         loaded,

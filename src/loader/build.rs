@@ -1,4 +1,4 @@
-//! From files to a [`Dataset`]: what they say, joined with what the location databases say.
+//! From files to a [`Dataset`]: the configuration, compiled with the location databases.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,10 @@ use super::{Content, InputFile, Inputs, Outcome, disk};
 use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::diag::{At, Diagnostics, Sources};
-use crate::geo::{Database, EMBEDDED, Locations, Problem, Skipped};
+use crate::geo::{Database, EMBEDDED, Locations, Problem};
+use crate::model::MapSpec;
 
-/// What came of building a dataset.
+/// The result of building a dataset.
 #[derive(Debug)]
 pub struct Built {
     /// The dataset, unless a diagnostic is an error.
@@ -25,11 +26,11 @@ pub struct Built {
     pub inputs: Option<Inputs>,
     /// The location databases as they were when they were read.
     pub stamps: Stamps,
-    /// What was in them.
+    /// The content of those databases.
     pub contents: Contents,
 }
 
-/// What is in the location databases: the SHA-256 of each that is named.
+/// The content of the location databases: the SHA-256 of each that is named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
     city: Option<[u8; 32]>,
@@ -42,46 +43,30 @@ pub fn build(config: &Path) -> Built {
     compile(outcome, stamps, None)
 }
 
-/// The same; where the location databases hold what `contents` says, what `before` has of them is used again, and so are its
-/// maps that did not change.
+/// Reads and compiles likewise. Where the location databases still hold `contents`, the tables that
+/// `before` made of them are used again, and so are its maps that did not change.
 pub fn rebuild(config: &Path, contents: &Contents, before: &Dataset) -> Built {
     let (outcome, read) = super::load_stamped(config);
     compile(outcome, read, Some((contents, before)))
 }
 
-/// What came of reading the location databases alone.
+/// The result of reading the location databases alone.
 #[derive(Debug)]
 pub enum Refreshed {
-    /// They hold what they held before, whatever they look like.
+    /// They hold the same as before, though their stamps may differ.
     Same(Stamps),
-    /// They do not, or cannot be read. The files in it are the databases only.
+    /// They hold something else, or cannot be read. The files in it are the databases only.
     Changed(Box<Built>),
 }
 
-/// Reads the location databases that `before` names, and nothing else: an edit of the other files that is not finished
-/// stays unread. `contents` is what they held; `changed` hears that it is another content, before the maps are compiled.
+/// Reads the location databases that `before` names, and nothing else: an edit of the other files
+/// that is not finished stays unread. `contents` is what they held; `changed` hears that it is
+/// another content, before the maps are compiled.
 pub fn refresh(contents: &Contents, before: &Dataset, changed: impl FnOnce()) -> Refreshed {
     let (mut stamps, mut diagnostics) = (Stamps::default(), Diagnostics::default());
     let geo = &before.config.geo;
-    let mut read = |named: &Option<(PathBuf, At)>, key: &str| {
-        let (path, at) = named.as_ref()?;
-        stamps.add(path);
-        match disk::read(path) {
-            Ok(bytes) => Some(super::Database {
-                at: at.clone(),
-                path: path.clone(),
-                bytes: Arc::new(bytes),
-            }),
-            Err(problem) => {
-                let problem = problem.explain(path);
-                diagnostics
-                    .error(problem.rule, at.clone(), key, problem.message)
-                    .hint = problem.hint;
-                None
-            }
-        }
-    };
-    let (city, asn) = (read(&geo.city, "geo.city"), read(&geo.asn, "geo.asn"));
+    let city = read(&geo.city, "geo.city", &mut stamps, &mut diagnostics);
+    let asn = read(&geo.asn, "geo.asn", &mut stamps, &mut diagnostics);
     let held = held(city.as_ref(), asn.as_ref());
     if !diagnostics.has_errors() && held == *contents {
         return Refreshed::Same(stamps);
@@ -100,26 +85,56 @@ pub fn refresh(contents: &Contents, before: &Dataset, changed: impl FnOnce()) ->
     {
         warn(&before.config, &locations, &mut built.diagnostics);
         built.dataset = Some(before.with_locations(locations));
-        let file = |database: super::Database| InputFile {
-            path: database.path,
-            content: Content::Binary(database.bytes),
-        };
+        let mut files = Vec::new();
+        for database in [city, asn].into_iter().flatten() {
+            files.push(InputFile {
+                path: database.path,
+                content: Content::Binary(database.bytes),
+            });
+        }
         built.inputs = Some(Inputs {
             config: PathBuf::new(),
-            files: [city, asn].into_iter().flatten().map(file).collect(),
+            files,
         });
     }
     Refreshed::Changed(Box::new(built))
 }
 
+/// Reads the database that `key` names; `None` where none is named, or where it cannot be read,
+/// which is reported.
+fn read(
+    named: &Option<(PathBuf, At)>,
+    key: &str,
+    stamps: &mut Stamps,
+    out: &mut Diagnostics,
+) -> Option<super::Database> {
+    let (path, at) = named.as_ref()?;
+    // Before the content: a change in between then shows as a change at the next look.
+    stamps.add(path);
+    match disk::read(path) {
+        Ok(bytes) => Some(super::Database {
+            at: at.clone(),
+            path: path.clone(),
+            bytes: Arc::new(bytes),
+        }),
+        Err(problem) => {
+            let problem = problem.explain(path);
+            out.error(problem.rule, at.clone(), key, problem.message)
+                .hint = problem.hint;
+            None
+        }
+    }
+}
+
 /// Builds from copies of the last good files, each by its original path.
 pub fn build_copies(config: &Path, files: Vec<(PathBuf, Vec<u8>)>) -> Built {
     let outcome = super::load_copies(config, files);
-    // What was read are the copies: nothing is known of the databases on the disk, and a reload reads them.
-    let stamps = outcome
-        .loaded
-        .as_ref()
-        .map_or_else(Stamps::default, |loaded| Stamps::unseen(&loaded.config));
+    // Copies were read, not the databases on the disk: stamps unlike any have the next reload read
+    // those.
+    let stamps = match &outcome.loaded {
+        Some(loaded) => Stamps::unseen(&loaded.config),
+        None => Stamps::default(),
+    };
     let mut built = compile(outcome, stamps, None);
     if let Some(dataset) = &mut built.dataset {
         dataset.last_good = true;
@@ -158,7 +173,7 @@ fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset
             built.inputs = Some(loaded.inputs);
         }
     } else if city.is_some() || asn.is_some() {
-        // What is wrong with a database is told of together with what else is wrong.
+        // The operator mends a broken database together with the rest: one run reports both.
         locations(city.as_ref(), asn.as_ref(), &mut diagnostics);
     }
     built.diagnostics = diagnostics;
@@ -166,20 +181,19 @@ fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset
 }
 
 fn held(city: Option<&super::Database>, asn: Option<&super::Database>) -> Contents {
-    let sha256 = |database: &super::Database| {
-        digest(&SHA256, &database.bytes)
-            .as_ref()
-            .try_into()
-            .expect("SHA-256 has 32 octets")
-    };
     Contents {
         city: city.map(sha256),
         asn: asn.map(sha256),
     }
 }
 
-/// What the databases say of addresses; `None` where one is no good, which is then reported. Without a city database the
-/// embedded one is read.
+fn sha256(database: &super::Database) -> [u8; 32] {
+    let digest = digest(&SHA256, &database.bytes);
+    digest.as_ref().try_into().expect("SHA-256 has 32 octets")
+}
+
+/// Reads the databases into tables of locations; `None` where one cannot be used, which is
+/// reported. Without a city database the embedded one is read.
 fn locations(
     city: Option<&super::Database>,
     asn: Option<&super::Database>,
@@ -201,7 +215,7 @@ fn locations(
     let path = database.path.display().to_string();
     let hint = match error.problem {
         Problem::Packed(packing) => format!("unpack it: {}", packing.unpack(&path)),
-        _ => "replace it by a complete MMDB in the GeoIP2 City, Country or ASN layout (geoip/README.md names sources), \
+        _ => "replace it with a complete MMDB in the GeoIP2 City, Country or ASN layout (geoip/README.md lists sources), \
               or remove the key"
             .to_owned(),
     };
@@ -215,101 +229,105 @@ fn locations(
     None
 }
 
-/// Warns of records that cannot be read, and of sources of maps that match nobody since the databases know no such thing.
+/// Warns of records that cannot be read, and of sources of maps that match no client.
 fn warn(config: &Config, locations: &Locations, out: &mut Diagnostics) {
-    for (
-        database,
-        Skipped {
-            networks,
-            first,
-            why,
-        },
-    ) in locations.skipped()
-    {
-        let (key, named) = match database {
-            Database::City => ("geo.city", &config.geo.city),
-            Database::Asn => ("geo.asn", &config.geo.asn),
-        };
-        let Some((path, at)) = named else { continue };
-        let networks = if *networks == 1 {
-            "1 network".to_owned()
-        } else {
-            format!("{networks} networks")
-        };
-        let message = format!(
-            "{}: the records of {networks} cannot be read; the first, of {first}: {why}",
-            path.display()
-        );
-        out.warning("unreadable-record", at.clone(), key, message)
-            .hint("nothing is known of these networks; tell whoever makes the database");
-    }
+    warn_skipped(config, locations, out);
     let known = locations.known();
     let placed = config
         .regions
         .iter()
         .any(|region| region.coordinates.is_some());
     for map in &config.maps {
-        let city = "the database of [geo] city";
-        let asn = if config.geo.asn.is_some() {
-            "the database of [geo] asn"
-        } else {
-            "the configuration, without [geo] asn,"
-        };
-        for (used, known, source, database, what) in [
-            (!map.asns.is_empty(), known.asns, "asns", asn, "AS number"),
+        let sources = [
+            (!map.asns.is_empty(), known.asns, "asns", "AS number"),
             (
                 !map.subdivisions.is_empty(),
                 known.subdivisions,
                 "subdivisions",
-                city,
                 "subdivision",
             ),
             (
                 !map.countries.is_empty(),
                 known.countries,
                 "countries",
-                city,
                 "country",
             ),
             (
                 !map.continents.is_empty(),
                 known.continents,
                 "continents",
-                city,
                 "continent",
             ),
             (
                 map.by_distance && placed,
                 known.coordinates,
                 "by_distance",
-                city,
                 "coordinates",
             ),
-        ] {
+        ];
+        for (used, known, source, attribute) in sources {
             if used && !known {
-                let key = format!("maps.{}.{source}", map.name);
-                let message =
-                    format!("`{source}` matches nobody: {database} has no {what} of any network");
-                let hint = match source {
-                    "by_distance" => {
-                        "take a database with coordinates (City), or set by_distance = false"
-                    }
-                    "asns" => "name a database of AS numbers in [geo] asn, or remove the entries",
-                    _ => "take a database that has it, or remove the entries",
-                };
-                out.warning("unknown-to-database", map.at.clone(), key, message)
-                    .hint(hint);
+                warn_unknown(config, map, source, attribute, out);
             }
         }
     }
 }
 
-/// What the location databases look like on disk: something in it changes whenever one is replaced or written to. Package
-/// managers that set all times alike, and files that keep their length, are why time and length are not enough.
+fn warn_skipped(config: &Config, locations: &Locations, out: &mut Diagnostics) {
+    for (database, skipped) in locations.skipped() {
+        let (key, named) = match database {
+            Database::City => ("geo.city", &config.geo.city),
+            Database::Asn => ("geo.asn", &config.geo.asn),
+        };
+        let Some((path, at)) = named else { continue };
+        let networks = match skipped.networks {
+            1 => "1 network".to_owned(),
+            networks => format!("{networks} networks"),
+        };
+        let message = format!(
+            "{}: the records of {networks} cannot be read; the first, of {}: {}",
+            path.display(),
+            skipped.first,
+            skipped.why
+        );
+        out.warning("unreadable-record", at.clone(), key, message)
+            .hint("clients in these networks have no location; report it to the maker of the database");
+    }
+}
+
+/// Warns of a source of `map` that matches no client, since the database has no such attribute.
+fn warn_unknown(
+    config: &Config,
+    map: &MapSpec,
+    source: &str,
+    attribute: &str,
+    out: &mut Diagnostics,
+) {
+    let database = match source {
+        "asns" if config.geo.asn.is_none() => "the configuration, without [geo] asn,",
+        "asns" => "the database of [geo] asn",
+        _ => "the database of [geo] city",
+    };
+    let hint = match source {
+        "by_distance" => "use a database with coordinates (City), or set by_distance = false",
+        "asns" => "name a database of AS numbers in [geo] asn, or remove the entries",
+        _ => "use a database that has it, or remove the entries",
+    };
+    let key = format!("maps.{}.{source}", map.name);
+    let message =
+        format!("`{source}` matches no client: {database} has no {attribute} of any network");
+    out.warning("unknown-to-database", map.at.clone(), key, message)
+        .hint(hint);
+}
+
+/// The state of the location databases on disk: something in it changes whenever one is replaced or
+/// written to. Package managers set all times alike, and files may keep their length, so time and
+/// length alone are not enough.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stamps(Vec<(PathBuf, Option<Stamp>)>);
 
-/// One file: device, inode, length, and in nanoseconds when its content and when its inode changed last.
+/// One file: device, inode, length, and in nanoseconds when its content and when its inode changed
+/// last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     device: u64,
@@ -326,20 +344,19 @@ impl Stamps {
         Stamps(named.map(|(path, _)| (path.clone(), None)).collect())
     }
 
-    /// Takes down how `path` looks. To be called before it is read: a change in between then shows as
+    /// Adds the state of `path`. To be called before it is read: a change in between then shows as
     /// a change, and is read again.
     pub(super) fn add(&mut self, path: &Path) {
         self.0.push((path.to_owned(), look(path)));
     }
 
-    /// How the same files look now.
+    /// The state of the same files now.
     pub fn look(&self) -> Stamps {
-        Stamps(
-            self.0
-                .iter()
-                .map(|(path, _)| (path.clone(), look(path)))
-                .collect(),
-        )
+        let mut now = Stamps::default();
+        for (path, _) in &self.0 {
+            now.add(path);
+        }
+        now
     }
 }
 
@@ -389,10 +406,10 @@ mod tests {
         let all = "asns = { \"64500\" = [\"a\"] }\nsubdivisions = { \"US-CA\" = [\"a\"] }\ncountries = { DE = [\"a\"] }\ncontinents = { EU = [\"a\"] }\n";
         let never = |source: &str, what: &str| {
             format!(
-                "unknown-to-database: maps.default.{source}: `{source}` matches nobody: the database of [geo] city has no {what} of any network"
+                "unknown-to-database: maps.default.{source}: `{source}` matches no client: the database of [geo] city has no {what} of any network"
             )
         };
-        let no_asn = "unknown-to-database: maps.default.asns: `asns` matches nobody: the configuration, without [geo] asn, has no AS number of any network";
+        let no_asn = "unknown-to-database: maps.default.asns: `asns` matches no client: the configuration, without [geo] asn, has no AS number of any network";
         // A country has a continent, even where the database does not say so.
         assert_eq!(
             warnings("10.0.0.0/8,,DE,,,,,", all),

@@ -304,7 +304,7 @@ fn every_rule_finds_what_breaks_it() {
         (
             "_epoch.db TXT x",
             vec![unit(9, "db")],
-            "z.toml:9:1: error[epoch-beside-records]: services.db: _epoch.db has the TXT record of z:5:1 (remove the record: the name says who owns the unit)",
+            "z.toml:9:1: error[epoch-beside-records]: services.db: _epoch.db also has the TXT record at z:5:1 (remove the record: the service answers with the unit's owner there)",
         ),
         (
             "www HTTPS 1 . ipv4hint=192.0.2.1 ipv6hint=::1",
@@ -314,7 +314,7 @@ fn every_rule_finds_what_breaks_it() {
         (
             "",
             vec![service(9, "@", alias)],
-            "z.toml:9:1: error[cname-endpoint-at-apex]: services.@: the pool eu-west has the CNAME endpoint x.example. , which cannot stand beside SOA and NS at the apex (give the service at the apex addresses as endpoints)",
+            "z.toml:9:1: error[cname-endpoint-at-apex]: services.@: the pool eu-west has the CNAME endpoint x.example., which cannot stand beside SOA and NS at the apex (give the service at the apex addresses as endpoints)",
         ),
         (
             "www TXT x",
@@ -354,12 +354,12 @@ fn every_rule_finds_what_breaks_it() {
         (
             "a DNAME b\nb DNAME a\nout DNAME x.example.\nlong DNAME to.out",
             vec![],
-            "z:5:1: error[dname-loop]: a DNAME: the DNAMEs rename names endlessly: a → b → a (one of them must lead to names that no DNAME renames)",
+            "z:5:1: error[dname-loop]: a DNAME: the DNAMEs rename names endlessly: a → b → a (point one of them at names that no DNAME renames)",
         ),
         (
             "a DNAME b.a",
             vec![],
-            "z:5:1: error[dname-loop]: a DNAME: the DNAMEs rename names endlessly: a → a → a → a → a → a → a → a → … (one of them must lead to names that no DNAME renames)",
+            "z:5:1: error[dname-loop]: a DNAME: the DNAMEs rename names endlessly: a → a → a → a → a → a → a → a → … (point one of them at names that no DNAME renames)",
         ),
         (
             "a CNAME nope",
@@ -379,7 +379,7 @@ fn every_rule_finds_what_breaks_it() {
         (
             "_acme-challenge.x.w TXT t\n_dmarc.w TXT t\ny.w A 192.0.2.1\na.z.w TXT t\nz.w CNAME far.example.",
             vec![service(9, "*.w", A)],
-            "z.toml:9:1: warning[blocks-wildcard]: services.*.w: x.w exists because of _acme-challenge.x.w, so the wildcard does not answer there (RFC 4592): it has no addresses (write a service of that name too, with the pools of the wildcard)",
+            "z.toml:9:1: warning[blocks-wildcard]: services.*.w: x.w exists because of _acme-challenge.x.w, so the wildcard does not answer there (RFC 4592), and it has no addresses of its own (add a service of that name too, with the pools of the wildcard)",
         ),
         (
             "_acme-challenge.v CNAME far.example.",
@@ -388,7 +388,7 @@ fn every_rule_finds_what_breaks_it() {
                 service(10, "*.v", alias),
                 service(11, "*.u", A),
             ],
-            "z.toml:9:1: warning[acme-below-wildcard]: services.*.w: the wildcard answers for _acme-challenge.w too, with a CNAME: a certificate's challenge there is looked for at x.example. (write that name's own record, a TXT or a CNAME to where challenges are kept, if you prove names by DNS)",
+            "z.toml:9:1: warning[acme-below-wildcard]: services.*.w: the wildcard answers for _acme-challenge.w too, with a CNAME: a certificate authority looks for the challenge at x.example. (if you validate certificates by DNS, write a TXT record of that name, or a CNAME to the name that has it)",
         ),
     ];
     for (text, services, message) in &cases {
