@@ -12,8 +12,8 @@ use super::last_good::LAST_GOOD;
 /// The directories inside.
 const INSIDE: [&str; 2] = [LAST_GOOD, "last-good/files"];
 
-/// Why `directory` is not to be used: others could change what is kept there. `None` where it is good, or not there. The
-/// words are a sentence.
+/// The reason not to use `directory`, as a sentence: others could change what is kept there. `None`
+/// where it is good, or not there.
 pub fn objection(directory: &Path) -> Option<String> {
     let shown = directory.display();
     let ours = |metadata: &Metadata| [0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid());

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// How the names of files begin that are being written: what a write cut short leaves behind.
+/// The begin of the names of files that are being written: what a write cut short leaves behind.
 pub(super) const UNFINISHED: &str = ".new-";
 
 /// Puts a file in place whole or not at all: written aside, synced, renamed, and the directory synced.

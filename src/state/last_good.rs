@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
+use super::document::{Unusable, parse};
 use super::files::{make_directory, sync_directory, write_atomically};
 
 /// The layout of the directory; a higher one is of a later version.
@@ -48,27 +49,64 @@ struct Manifest {
 
 #[derive(Serialize, Deserialize)]
 struct ManifestFile {
-    /// Where the content came from.
+    /// The original.
     path: PathBuf,
     /// SHA-256 of the content in hexadecimal: its name in `files/`.
     sha256: String,
     bytes: u64,
 }
 
-/// Why there are no last good files to serve.
+/// A reason why there are no last good files to serve.
 #[derive(Debug)]
 pub enum LastGoodError {
     /// None were ever kept in this state directory.
     None,
-    /// They cannot be used: a sentence says why.
-    Unusable(String),
+    /// The manifest cannot be used.
+    Manifest {
+        /// Its path.
+        path: PathBuf,
+        /// The reason.
+        why: Box<Unusable>,
+    },
+    /// A copy cannot be read.
+    Gone {
+        /// The path of the original.
+        original: PathBuf,
+        /// The path of the copy.
+        copy: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// A copy does not have its checksum.
+    Damaged {
+        /// The path of the original.
+        original: PathBuf,
+        /// The path of the copy.
+        copy: PathBuf,
+    },
 }
 
 impl fmt::Display for LastGoodError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let LastGoodError::None = self {
+            return f.write_str("no last good files are kept");
+        }
+        f.write_str("the last good files cannot be used: ")?;
         match self {
-            LastGoodError::None => f.write_str("no last good files are kept"),
-            LastGoodError::Unusable(why) => write!(f, "the last good files cannot be used: {why}"),
+            LastGoodError::None => Ok(()),
+            LastGoodError::Manifest { path, why } => write!(f, "{} {why}", path.display()),
+            LastGoodError::Gone {
+                original,
+                copy,
+                error,
+            } => {
+                let (original, copy) = (original.display(), copy.display());
+                write!(f, "the copy of {original} is gone ({copy}: {error})")
+            }
+            LastGoodError::Damaged { original, copy } => {
+                let (original, copy) = (original.display(), copy.display());
+                write!(f, "the copy of {original} is damaged ({copy})")
+            }
         }
     }
 }
@@ -133,19 +171,18 @@ pub fn save_databases<'f>(
 pub fn load_last_good(state: &Path) -> Result<LastGood, LastGoodError> {
     let directory = state.join(LAST_GOOD);
     let path = directory.join(MANIFEST);
-    let text = match fs::read(&path) {
-        Ok(text) => text,
+    let manifest = match fs::read(&path) {
+        Ok(text) => read_manifest(&text),
         Err(error) if error.kind() == ErrorKind::NotFound => return Err(LastGoodError::None),
-        Err(error) => {
-            let why = format!("{}: {error}", path.display());
-            return Err(LastGoodError::Unusable(why));
-        }
+        Err(error) => Err(Unusable::Unreadable(error.to_string())),
     };
-    let manifest = read_manifest(&text)
-        .map_err(|why| LastGoodError::Unusable(format!("{} {why}", path.display())))?;
+    let manifest = manifest.map_err(|why| LastGoodError::Manifest {
+        path,
+        why: Box::new(why),
+    })?;
     let mut files = Vec::with_capacity(manifest.files.len());
     for file in manifest.files {
-        let bytes = read_copy(&directory, &file).map_err(LastGoodError::Unusable)?;
+        let bytes = read_copy(&directory, &file)?;
         files.push((file.path, bytes));
     }
     Ok(LastGood {
@@ -154,53 +191,29 @@ pub fn load_last_good(state: &Path) -> Result<LastGood, LastGoodError> {
     })
 }
 
-/// Reads one copy, or says in a sentence why it cannot be used.
-fn read_copy(directory: &Path, file: &ManifestFile) -> Result<Vec<u8>, String> {
-    let (original, copy) = (&file.path, directory.join(FILES).join(&file.sha256));
-    let bytes = fs::read(&copy).map_err(|error| {
-        format!(
-            "the copy of {} is gone ({}: {error})",
-            original.display(),
-            copy.display()
-        )
-    })?;
-    if sha256(&bytes) != file.sha256 {
-        return Err(format!(
-            "the copy of {} is damaged ({})",
-            original.display(),
-            copy.display()
-        ));
+fn read_copy(directory: &Path, file: &ManifestFile) -> Result<Vec<u8>, LastGoodError> {
+    let (original, copy) = (file.path.clone(), directory.join(FILES).join(&file.sha256));
+    match fs::read(&copy) {
+        Ok(bytes) if sha256(&bytes) == file.sha256 => Ok(bytes),
+        Ok(_) => Err(LastGoodError::Damaged { original, copy }),
+        Err(error) => Err(LastGoodError::Gone {
+            original,
+            copy,
+            error,
+        }),
     }
-    Ok(bytes)
 }
 
-fn read_manifest(text: &[u8]) -> Result<Manifest, String> {
-    #[derive(Deserialize)]
-    struct Version {
-        format: u32,
-        meridian: String,
+fn read_manifest(text: &[u8]) -> Result<Manifest, Unusable> {
+    let manifest: Manifest = parse(text, FORMAT)?;
+    for file in &manifest.files {
+        // The names lead to files: nothing but a checksum may stand there.
+        if file.sha256.len() != 64 || !file.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+            let path = file.path.display();
+            return Err(Unusable::Damaged(format!("the checksum of {path} is none")));
+        }
     }
-    let damaged = |error: serde_json::Error| format!("is damaged: {error}");
-    let version: Version = serde_json::from_slice(text).map_err(damaged)?;
-    if version.format != FORMAT {
-        let Version { format, meridian } = version;
-        return Err(format!(
-            "has format {format}, written by Meridian {meridian}; this version reads format {FORMAT}"
-        ));
-    }
-    let manifest: Manifest = serde_json::from_slice(text).map_err(damaged)?;
-    // The names lead to files: nothing but a checksum may stand there.
-    match manifest
-        .files
-        .iter()
-        .find(|f| f.sha256.len() != 64 || !f.sha256.bytes().all(|b| b.is_ascii_hexdigit()))
-    {
-        Some(file) => Err(format!(
-            "is damaged: the checksum of {} is none",
-            file.path.display()
-        )),
-        None => Ok(manifest),
-    }
+    Ok(manifest)
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -428,7 +441,8 @@ mod tests {
         files(root);
         let manifest = state.join("last-good/manifest.json");
         let refusal = || match copies(&state) {
-            Err(LastGoodError::Unusable(why)) => why,
+            Err(LastGoodError::None) => panic!("they were kept"),
+            Err(why) => why.to_string(),
             other => panic!("{other:?}"),
         };
         let inputs = good(root);

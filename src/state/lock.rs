@@ -21,7 +21,7 @@ pub struct Lock {
     _file: Flock<File>,
 }
 
-/// Why a state directory cannot be had alone.
+/// A reason why a state directory cannot be had alone.
 #[derive(Debug)]
 pub enum NotLocked {
     /// Another process has it.

@@ -16,7 +16,7 @@ use crate::overrides::{Action, Override, Overrides, Scope};
 pub const OVERRIDES_FILE: &str = "overrides.json";
 /// Its copy, written after it: one of the two is whole whenever a write is cut short.
 const COPY: &str = "overrides.json.last";
-/// What a file that cannot be used is renamed to, once an operator has accepted its loss.
+/// The name of a file that cannot be used, once an operator has accepted its loss.
 const SET_ASIDE: &str = "overrides.json.bad";
 /// The largest file that is read, in octets.
 const MAX_SIZE: u64 = 16 << 20;
@@ -79,7 +79,7 @@ enum ScopeRow {
     Label(String, String),
 }
 
-/// What a state directory has of overrides.
+/// The overrides of a state directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FoundOverrides {
     /// Those of the file, or of its copy where the file is lost.
@@ -88,7 +88,7 @@ pub struct FoundOverrides {
     pub last: u64,
     /// The file cannot be used, as a sentence says.
     pub lost: Option<String>,
-    /// That is since this user may not read it: it may be good.
+    /// True where this user may not read the file: it may be good.
     pub is_hidden: bool,
 }
 
@@ -182,14 +182,14 @@ pub fn load_overrides(directory: &Path, wall: WallTime) -> FoundOverrides {
     }
 }
 
-/// What a file has; `None` where there is none.
+/// Reads a file; `None` where there is none.
 fn peek(path: &Path, wall: WallTime) -> Result<Option<(Overrides, u64)>, Unusable> {
     read(path, MAX_SIZE)?
         .map(|bytes| decode_overrides(&bytes, wall))
         .transpose()
 }
 
-/// What a file says, its times read by `wall`, and the highest number ever given.
+/// Reads the content of a file, its times as `wall` reads them, and the highest number ever given.
 pub fn decode_overrides(bytes: &[u8], wall: WallTime) -> Result<(Overrides, u64), Unusable> {
     let file: File<'_> = parse(bytes, FORMAT)?;
     let mut list: Vec<Override> = file
@@ -272,7 +272,7 @@ impl Row {
     }
 }
 
-/// To the millisecond.
+/// Writes a time, to the millisecond.
 fn written(at: Moment, wall: WallTime) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + wall.unix(at)).to_string()
 }

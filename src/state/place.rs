@@ -1,4 +1,4 @@
-//! Where the state directory is.
+//! The place of the state directory.
 
 use std::ffi::OsStr;
 use std::fs;

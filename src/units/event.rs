@@ -159,31 +159,29 @@ impl fmt::Display for Event {
         match self {
             Event::Fenced {
                 unit,
-                owner: Some(owner),
+                owner,
                 next,
                 cause,
-            } => write!(
-                f,
-                "unit {unit} is fenced, its owner was {owner}, its next owner is {next}: {cause}"
-            ),
-            Event::Fenced {
-                unit,
-                owner: None,
-                next,
-                cause,
-            } => write!(
-                f,
-                "unit {unit} is fenced, its first owner is {next}: {cause}"
-            ),
+            } => {
+                write!(f, "unit {unit} is fenced, ")?;
+                match owner {
+                    Some(owner) => write!(f, "its owner was {owner}, its next owner is {next}")?,
+                    None => write!(f, "its first owner is {next}")?,
+                }
+                write!(f, ": {cause}")
+            }
             Event::Redirected {
                 unit,
                 next,
                 old,
                 cause,
-            } => write!(
-                f,
-                "unit {unit} is fenced, its next owner is {next}, was to be {old}: {cause}"
-            ),
+            } => {
+                write!(
+                    f,
+                    "unit {unit} is fenced, its next owner is {next}, was to be {old}: "
+                )?;
+                write!(f, "{cause}")
+            }
             Event::Owned {
                 unit,
                 owner,
@@ -193,30 +191,18 @@ impl fmt::Display for Event {
                 f,
                 "unit {unit} is owned by {owner} in epoch {epoch}: {cause}"
             ),
-            Event::Stranded { unit, owner } => write!(
-                f,
-                "unit {unit} stays with {owner}, which is down or drained: no other region is up and ready"
-            ),
-            Event::Unknown { units, others } => {
-                let (units, those) = (counted(units), if units.len() == 1 { "is" } else { "are" });
+            Event::Stranded { unit, owner } => {
                 write!(
                     f,
-                    "{units} {those} fenced: no record names an owner; run `meridian unit init`"
+                    "unit {unit} stays with {owner}, which is down or drained: "
                 )?;
-                if others.is_empty() {
-                    return Ok(());
-                }
-                let others = counted(others);
-                write!(
-                    f,
-                    "; the records are of {others} that the files do not have"
-                )
+                f.write_str("no other region is up and ready")
             }
-            Event::Foreign { units } => write!(
-                f,
-                "unit records kept although the files do not have the units: {}",
-                counted(units)
-            ),
+            Event::Unknown { units, others } => write_unknown(f, units, others),
+            Event::Foreign { units } => {
+                f.write_str("unit records kept although the files do not have the units: ")?;
+                f.write_str(&counted(units))
+            }
             Event::Frozen { why, units } => {
                 let plural = if *units == 1 { "" } else { "s" };
                 write!(
@@ -224,16 +210,36 @@ impl fmt::Display for Event {
                     "unit ownership FROZEN, {units} unit{plural} cannot change hands: {why}"
                 )
             }
-            Event::NotWritten { why } => write!(
-                f,
-                "unit ownership frozen: cannot write {why}; retrying every {} s",
-                UNITS_RETRY.as_secs()
-            ),
+            Event::NotWritten { why } => {
+                let seconds = UNITS_RETRY.as_secs();
+                write!(
+                    f,
+                    "unit ownership frozen: cannot write {why}; retrying every {seconds} s"
+                )
+            }
             Event::Written => {
                 f.write_str("unit ownership no longer frozen: records are written again")
             }
         }
     }
+}
+
+fn write_unknown(f: &mut fmt::Formatter<'_>, units: &[String], others: &[String]) -> fmt::Result {
+    let are = if units.len() == 1 { "is" } else { "are" };
+    write!(
+        f,
+        "{} {are} fenced: no record names an owner; ",
+        counted(units)
+    )?;
+    f.write_str("run `meridian unit init`")?;
+    if others.is_empty() {
+        return Ok(());
+    }
+    write!(
+        f,
+        "; the records are of {} that the files do not have",
+        counted(others)
+    )
 }
 
 impl fmt::Display for Cause {
@@ -279,11 +285,7 @@ mod tests {
             next: text("tokyo"),
             cause: Cause::Gone(text("dublin")),
         };
-        let names = |count: usize| {
-            (0..count)
-                .map(|unit| format!("{unit}.x."))
-                .collect::<Vec<_>>()
-        };
+        let names = |count: usize| Vec::from_iter((0..count).map(|unit| format!("{unit}.x.")));
         for (event, sentence) in [
             (
                 fenced(Some(text("dublin"))),
