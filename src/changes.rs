@@ -1,8 +1,9 @@
 //! Changes: what happened to the state of the server, as data.
 //!
-//! The publisher numbers each change and hands it out; the log sentence ([`Sentence`]) and the lines
-//! that a failure under many services takes ([`lines`]) are renderings of it, made elsewhere than in
-//! the publisher's loop. Names are copied into a change, so that it outlives the configuration.
+//! The publisher numbers each change and hands it out; the log sentence ([`Sentence`]) and the
+//! lines that a failure under many services takes ([`lines`]) are renderings of it, made elsewhere
+//! than in the publisher's loop. Names are copied into a change, so that it outlives the
+//! configuration.
 
 mod collapse;
 mod sentence;

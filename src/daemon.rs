@@ -66,7 +66,7 @@ const VIEW_CHANGES: usize = 512;
 /// How often the read model is brought up to date where nobody asks.
 const READ_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is looked whether every thread has left a last owner, while a fence waits for that.
-const IN_FORCE: Duration = Duration::from_millis(20);
+const SEEN_BY_ALL: Duration = Duration::from_millis(20);
 /// How long the end waits for the last write of the history of health.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
@@ -338,8 +338,8 @@ async fn serve(
         None => None,
     };
     // From here on the loop takes up what is to be kept.
-    publisher.keep_history(writer.is_some());
-    let given_up = publisher.keep_overrides(directory.is_taken_up());
+    publisher.switch_history(writer.is_some());
+    let given_up = publisher.switch_overrides(directory.is_taken_up());
     changes.send_effects(given_up, clock.wall());
     let mut daemon = Daemon {
         config,
@@ -460,8 +460,8 @@ impl Daemon {
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut geo = tokio::time::interval(GEO_WATCH);
         geo.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut in_force = tokio::time::interval(IN_FORCE);
-        in_force.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut seen_by_all = tokio::time::interval(SEEN_BY_ALL);
+        seen_by_all.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             self.turn();
             self.say_ready();
@@ -494,7 +494,7 @@ impl Daemon {
                     self.watch_geo();
                     self.free_retired();
                 }
-                _ = in_force.tick(), if self.publisher.awaits_in_force() => self.report_in_force(),
+                _ = seen_by_all.tick(), if self.publisher.awaits_seen_by_all() => self.report_seen_by_all(),
                 _ = turn.tick() => {}
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,

@@ -13,8 +13,8 @@ pub use pools::{PoolCounters, UNCOUNTED};
 
 /// A count that one thread writes and any thread reads.
 ///
-/// With two writers it would lose counts (it would do no other harm): [`Counter::add`] is a load and a store, not a
-/// read-modify-write.
+/// With two writers it would lose counts (it would do no other harm): [`Counter::add`] is a load
+/// and a store, not a read-modify-write.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 

@@ -1,9 +1,9 @@
 //! Overrides: what operators impose on health and weight, over regions and services, until a time.
 //!
 //! There are two axes: `up` and `down` replace health, `drain` and `weight` replace weight. On each
-//! the narrowest scope counts (endpoint, pool, service, region, metro, label), and of equally narrow
-//! ones the latest. Scopes are names, so that an override outlives a reload; one whose names are gone
-//! has no effect until they are back.
+//! the narrowest scope counts (endpoint, pool, service, region, metro, label), and of equally
+//! narrow ones the latest. Scopes are names, so that an override outlives a reload; one whose names
+//! are gone has no effect until they are back.
 //!
 //! ```text
 //! OverrideRequest, Selector ─► Store ─► pre-flight ─► write ─► on the disk ─► Overrides, Event, answer
@@ -163,7 +163,8 @@ impl Override {
         }
     }
 
-    /// Its effect, scope, operator, end and reason in one sentence, with times as `wall` reads them.
+    /// Its effect, scope, operator, end and reason in one sentence, with times as `wall` reads
+    /// them.
     pub fn sentence(&self, wall: WallTime) -> String {
         // Once it is said to be in force, the moment at which it took effect says nothing more.
         self.applied(self.starts).sentence(wall)

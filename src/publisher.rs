@@ -92,8 +92,8 @@ impl Publisher {
         }
     }
 
-    /// Starts from what was persisted `age` ago, before the first round. Returns the targets without
-    /// history, in order: they are to be probed before anything is answered.
+    /// Starts from what was persisted `age` ago, before the first round. Returns the targets
+    /// without history, in order: they are to be probed before anything is answered.
     pub fn restore(
         dataset: Arc<Dataset>,
         history: &History,
@@ -121,14 +121,14 @@ impl Publisher {
 
     /// Goes on with a state directory for the history and for units, or with none: what was under
     /// way elsewhere is given up. With one, [`Effect::Commit`] is to be heeded.
-    pub fn keep_history(&mut self, on: bool) {
+    pub fn switch_history(&mut self, on: bool) {
         self.history.switch(on);
         self.units.switch(on);
     }
 
     /// Goes on with a state directory for overrides, or with none: then they are refused. What was
     /// under way elsewhere is given up.
-    pub fn keep_overrides(&mut self, on: bool) -> Vec<Effect> {
+    pub fn switch_overrides(&mut self, on: bool) -> Vec<Effect> {
         let outputs = self.overrides.switch(on);
         self.outbox.overrides(outputs);
         self.outbox.take()
@@ -142,7 +142,7 @@ impl Publisher {
 
     /// True while a fence waits until every thread has left the snapshots before it:
     /// [`UnitEvent::SeenByAll`].
-    pub fn awaits_in_force(&self) -> bool {
+    pub fn awaits_seen_by_all(&self) -> bool {
         self.units.awaits_seen_by_all()
     }
 
@@ -167,8 +167,8 @@ impl Publisher {
         self.overrides.overrides()
     }
 
-    /// The history to persist at this moment; none before the end of the first round, since it would
-    /// make what was restored look younger than it is.
+    /// The history to persist at this moment; none before the end of the first round, since it
+    /// would make what was restored look younger than it is.
     pub fn history(&self, now: Moment) -> Option<History> {
         let Inputs {
             dataset,
@@ -363,8 +363,8 @@ impl Publisher {
         }
     }
 
-    /// Answers queries from now on, although the first round has not ended: publishes what was found
-    /// so far.
+    /// Answers queries from now on, although the first round has not ended: publishes what was
+    /// found so far.
     pub fn answer_at_once(&mut self, now: Moment) -> Vec<Effect> {
         self.inputs.start.answering = true;
         self.publish(now);

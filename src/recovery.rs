@@ -28,8 +28,8 @@ use service::{Ramp, ServiceRecovery};
 pub struct Recovery {
     /// The services whose pools are not back in use at once.
     services: BTreeMap<ServiceId, ServiceRecovery>,
-    /// The moments at which a weight grows, soonest first. A step that no longer changes anything is
-    /// harmless.
+    /// The moments at which a weight grows, soonest first. A step that no longer changes anything
+    /// is harmless.
     steps: BinaryHeap<Reverse<(Moment, ServiceId)>>,
 }
 
@@ -138,8 +138,8 @@ impl Recovery {
         }
     }
 
-    /// Takes in the `state` of a service's endpoints, overrides included, and what `health` knows of
-    /// flapping. `undone` is true when isolation undid falls of its targets.
+    /// Takes in the `state` of a service's endpoints, overrides included, and what `health` knows
+    /// of flapping. `undone` is true when isolation undid falls of its targets.
     pub fn update(
         &mut self,
         id: ServiceId,

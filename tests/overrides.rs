@@ -392,7 +392,7 @@ struct World {
 impl World {
     fn new() -> World {
         let mut publisher = Publisher::new(common::dataset(FILES));
-        assert!(publisher.keep_overrides(true).is_empty());
+        assert!(publisher.switch_overrides(true).is_empty());
         let plans = publisher.snapshot();
         let (kept, said, answers) = (Overrides::default(), vec![], vec![]);
         let (now, disk, writing, last) = (at(1000), Ok(()), None, 0);
@@ -620,7 +620,7 @@ fn what_cannot_be_kept_changes_nothing() {
         "nothing is changed, since it cannot be written: overrides.json: the disk is full"
     );
     assert_eq!(world.www(), "north west");
-    assert!(world.publisher.keep_overrides(false).is_empty());
+    assert!(world.publisher.switch_overrides(false).is_empty());
     assert_eq!(
         world.ask(Action::Down, "east", |_| {}),
         "there is no state directory to keep overrides in"

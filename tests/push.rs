@@ -361,7 +361,7 @@ fn no_unit_is_taken_over_before_its_owner_was_seen_after_a_stall() {
         at(0),
     );
     publisher.handle(ProbeEvent::FirstRoundEnded, at(0));
-    publisher.keep_history(true);
+    publisher.switch_history(true);
     publisher.handle(Event::Tick, at(1));
     let report = |publisher: &mut Publisher, address: &str, pass: bool, now: Moment| {
         let target = publisher

@@ -173,7 +173,7 @@ impl World {
     fn new(files: &str) -> Result<World, String> {
         let dataset = compile(files)?;
         let mut publisher = Publisher::new(dataset.clone());
-        publisher.keep_history(true);
+        publisher.switch_history(true);
         let mut world = World {
             files: files.to_owned(),
             due: Vec::new(),
@@ -357,7 +357,7 @@ impl World {
                     .collect()
             }
         };
-        self.publisher.keep_history(true);
+        self.publisher.switch_history(true);
         self.answering = false;
         self.take_up_units();
         self.schedule();
@@ -555,7 +555,7 @@ impl World {
             }
         }
         // No thread lags here.
-        if self.answering && self.publisher.awaits_in_force() {
+        if self.answering && self.publisher.awaits_seen_by_all() {
             self.event(UnitEvent::SeenByAll {
                 publication: self.publisher.publication(),
             });
@@ -574,7 +574,7 @@ impl World {
             decode_overrides(kept, WallTime::default()).expect("only what can be read is written")
         });
         self.documents = Documents::adopt(records.clone());
-        let nothing = self.publisher.keep_overrides(true);
+        let nothing = self.publisher.switch_overrides(true);
         self.take(nothing);
         let (overrides, last) = overrides.unwrap_or_default();
         self.event(OverrideEvent::Adopted(Found {

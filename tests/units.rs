@@ -243,8 +243,8 @@ impl World {
         }
         self.newest = (self.publisher.publication(), self.publisher.snapshot());
         self.workers = vec![self.newest.clone(); WORKERS];
-        self.publisher.keep_history(true);
-        assert!(self.publisher.keep_overrides(true).is_empty());
+        self.publisher.switch_history(true);
+        assert!(self.publisher.switch_overrides(true).is_empty());
         self.event(Event::Tick);
     }
 

@@ -125,7 +125,7 @@ pub fn steer<'p>(
     Some((selection, scope))
 }
 
-/// What the client draws lots with, and the scope in which that is the same.
+/// The client's hash, and the scope in which that is the same.
 #[inline(never)]
 fn hashed(client: Prefix) -> (u64, u8) {
     let (prefix, scope) = hashed_prefix(client);

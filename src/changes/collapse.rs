@@ -1,5 +1,5 @@
-//! The log lines of changes that happen together: one for each, or one for all the services that the
-//! same happens to.
+//! The log lines of changes that happen together: one for each, or one for all the services that
+//! the same happens to.
 
 use std::collections::HashMap;
 

@@ -64,7 +64,7 @@ impl Daemon {
                 })
                 .ok()
         });
-        self.publisher.keep_history(self.writer.is_some());
+        self.publisher.switch_history(self.writer.is_some());
     }
 
     /// Takes back what is held of a service, in one region or in all; which regions that were.

@@ -341,7 +341,7 @@ impl Daemon {
         self.directory.serve(listener, &self.control);
         let given_up = self
             .publisher
-            .keep_overrides(self.directory.is_taken_up() && self.writer.is_some());
+            .switch_overrides(self.directory.is_taken_up() && self.writer.is_some());
         self.take(given_up);
         found
             .events()
@@ -350,7 +350,7 @@ impl Daemon {
     }
 
     /// Every thread has left the snapshots before this one.
-    pub(super) fn report_in_force(&mut self) {
+    pub(super) fn report_seen_by_all(&mut self) {
         self.free_retired();
         let publication = self.retired.oldest().unwrap_or(self.publication);
         self.handle(UnitEvent::SeenByAll { publication });

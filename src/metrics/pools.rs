@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::Counter;
 use crate::prefetch;
 
-/// The number of counters in a chunk: 4 KiB, so that counters that grow are added to and never moved.
+/// The number of counters in a chunk: 4 KiB, so that counters that grow are added to and never
+/// moved.
 const CHUNK: usize = 512;
 
 /// Some of one worker's counters. On cache lines of its own: no other worker writes near it.

@@ -92,7 +92,7 @@ pub struct Service {
     /// Some endpoint is a CNAME target. A resolver uses a CNAME that it has for every type; so the region is chosen whatever the
     /// type asked, and a client gets the CNAME for all of them, or addresses.
     pub names: bool,
-    /// Clients draw lots, the same for every type asked, instead of each answer: with `sticky`, and where names and addresses share
+    /// True where the client's hash decides, the same for every type asked, instead of a draw for each answer: with `sticky`, and where names and addresses share
     /// by weight.
     pub by_client: bool,
 }

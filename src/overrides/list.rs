@@ -176,8 +176,8 @@ impl Overrides {
     }
 
     /// The moments at which it matters that these become `after`: `now`, and later ones at which an
-    /// override of either takes effect or ends, in order; of all these only such at which an override
-    /// holds that only one of the two lists has.
+    /// override of either takes effect or ends, in order; of all these only such at which an
+    /// override holds that only one of the two lists has.
     pub(super) fn moments(&self, after: &Overrides, now: Moment) -> BTreeSet<Moment> {
         let changed = self.one_sided(after);
         let later = self.boundaries().chain(after.boundaries());

@@ -59,8 +59,8 @@ pub enum NoScope {
 /// The overrides that an operator means: one by its number, or all of a scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selector {
-    /// The operator's text. It also means overrides whose scope is displayed so: names in a scope may
-    /// be gone from the configuration.
+    /// The operator's text. It also means overrides whose scope is displayed so: names in a scope
+    /// may be gone from the configuration.
     text: String,
     number: Option<u64>,
     scope: Option<Scope>,

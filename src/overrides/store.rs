@@ -28,7 +28,8 @@ pub struct Store {
     /// The reason why what was kept could not be read back. Nothing is written until an operator
     /// accepts the loss.
     lost: Option<String>,
-    /// What an operator waits for; `None` where a write only leaves out what has ended.
+    /// Each write comes with the request that it is for; `None` where it only leaves out overrides
+    /// that have ended.
     writer: WriteAhead<Option<Pending>>,
     waiting: VecDeque<Job>,
     /// True where the file still has something that has ended, or dates of a clock that was set.
@@ -97,8 +98,8 @@ pub enum Rejected {
     NotWritten(Failure),
 }
 
-/// A request that awaits its turn. It is judged when its turn comes: by then every request before it
-/// has been written or rejected, so that no change is on its way that the judgement would miss.
+/// A request that awaits its turn. It is judged when its turn comes: by then every request before
+/// it has been written or rejected, so that no change is on its way that the judgement would miss.
 #[derive(Debug)]
 struct Job {
     request: u64,
@@ -170,8 +171,8 @@ impl Store {
     /// Adopts the content of a state directory. Returns the events, and true where the overrides in
     /// force or announced are others now.
     ///
-    /// An override made later than `now` was dated by a clock that has been set back since. It counts
-    /// as made now, so that a clock that is behind does not make two hours last for years.
+    /// An override made later than `now` was dated by a clock that has been set back since. It
+    /// counts as made now, so that a clock that is behind does not make two hours last for years.
     pub fn adopt(&mut self, found: Found, now: Moment) -> (Vec<Output>, bool) {
         let Found {
             overrides: mut list,
@@ -185,8 +186,8 @@ impl Store {
         }
         let highest = list.0.iter().map(|own| own.id).max();
         self.last_id = self.last_id.max(last).max(highest.unwrap_or(0));
-        // A directory in which nothing was ever kept takes over the overrides of this process, as it
-        // does with units.
+        // A directory in which nothing was ever kept takes over the overrides of this process, as
+        // it does with units.
         let is_new = list.0.is_empty() && last == 0 && lost.is_none();
         if is_new && self.lost.is_none() && !self.list.0.is_empty() {
             self.outdated = true;

@@ -84,8 +84,8 @@ impl CounterIds {
     }
 }
 
-/// The places that answers of a service come from, in the order of its ids: the regions of its pools,
-/// and last the fallback.
+/// The places that answers of a service come from, in the order of its ids: the regions of its
+/// pools, and last the fallback.
 fn places<'c>(config: &'c Config, service: &'c Service) -> impl Iterator<Item = Option<&'c str>> {
     let pools = service.pools.iter();
     pools

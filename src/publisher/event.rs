@@ -48,7 +48,8 @@ pub enum Event {
 pub enum ProbeEvent {
     /// A probe of the dataset of this generation has ended.
     Outcome {
-        /// [`super::Publisher::generation`] when the probe was set up; outcomes of others are ignored.
+        /// [`super::Publisher::generation`] when the probe was set up; outcomes of others are
+        /// ignored.
         generation: u32,
         /// The target.
         target: TargetId,
@@ -156,8 +157,8 @@ pub enum Effect {
     Publish(Arc<Snapshot>),
     /// Log this change, and put it on the event stream.
     Changed(Change),
-    /// Have this written, and report the end of it as [`Event::Committed`]. Writes of one collection
-    /// are not to overtake one another.
+    /// Have this written, and report the end of it as [`Event::Committed`]. Writes of one
+    /// collection are not to overtake one another.
     Commit(Commit),
     /// Answer an operator's request.
     Answer {

@@ -1,4 +1,4 @@
-//! What outlives the process, and when it is written.
+//! The history of health, which outlives the process, and the times at which it is written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,14 @@ use crate::recovery::PoolRecord;
 pub const PERSIST_PAUSE: Duration = Duration::from_secs(2);
 /// The same where nothing but doubt has changed.
 pub const PERSIST_PAUSE_IN_DOUBT: Duration = Duration::from_secs(10);
-/// The most: history is to be young although nothing changes. Also the pause after a write that failed.
+/// The most: history is to be young although nothing changes. Also the pause after a write that
+/// failed.
 pub const PERSIST_PERIOD: Duration = Duration::from_secs(60);
 
 /// Everything that is kept; its times are ages, at the time it was made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
-    /// What `records` are of.
+    /// The keys of the targets that `records` are of.
     pub keys: Arc<[Key]>,
     /// By key.
     pub records: Vec<Record>,
@@ -56,7 +57,7 @@ impl HistoryWriter {
         (self.changed, self.doubted, self.last) = (false, false, None);
     }
 
-    /// When the next write is due; `None` while one is under way.
+    /// The moment of the next write; `None` while one is under way.
     pub(super) fn due(&self) -> Option<Moment> {
         if !self.writer.is_idle() {
             return None;

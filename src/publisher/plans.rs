@@ -122,7 +122,8 @@ impl Publisher {
         }
     }
 
-    /// Stores the compiled plans that differ, reports what they change, and publishes where any does.
+    /// Stores the compiled plans that differ, reports what they change, and publishes where any
+    /// does.
     fn emit(&mut self, compiled: Compiled, now: Moment) {
         let config = &self.inputs.dataset.config;
         let mut is_changed = false;

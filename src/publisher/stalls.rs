@@ -57,7 +57,8 @@ impl Stalls {
         };
         let taken = outcome.phases.total();
         let is_timeout = matches!(outcome.seen, Seen::Fail(FailReason::Timeout(_)));
-        // A timer that did not ring when it was to: what the endpoint did in time was not seen in time.
+        // A timer that did not ring when it was to: what the endpoint did in time was not seen in
+        // time.
         let is_late = taken >= timeout + LATE_TIMER;
         let was_under_way =
             outcome.at - taken < stall.ended && outcome.at <= stall.ended + LATE_PROBES;
@@ -70,8 +71,8 @@ impl Stalls {
         }
     }
 
-    /// Looks at time again. Returns the moment of the look before, and true where every endpoint has
-    /// been seen since the last stall from now on.
+    /// Looks at time again. Returns the moment of the look before, and true where every endpoint
+    /// has been seen since the last stall from now on.
     pub(super) fn look(&mut self, now: Moment) -> (Moment, bool) {
         let looked = std::mem::replace(&mut self.looked, now);
         let sees_again = self

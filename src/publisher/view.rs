@@ -3,9 +3,9 @@
 //! ```text
 //! Publisher ─ what changed: Dirty ─► view_update() ─► ViewUpdate ─► View::apply, on a reader's thread
 //! ```
-//! The publisher notes what changes and copies only that: neither an outcome nor a publication costs
-//! more with more targets. A [`View`] shares what an update leaves alone with the view before it, so
-//! that a reader keeps what it reads while updates go on.
+//! The publisher notes what changes and copies only that: neither an outcome nor a publication
+//! costs more with more targets. A [`View`] shares what an update leaves alone with the view before
+//! it, so that a reader keeps what it reads while updates go on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -118,7 +118,8 @@ pub struct ViewUpdate {
 }
 
 impl View {
-    /// The view that a first update tells; `None` where it is not a first one, which tells everything.
+    /// The view that a first update tells; `None` where it is not a first one, which tells
+    /// everything.
     pub fn first(update: ViewUpdate) -> Option<View> {
         let mut view = View {
             at: update.at,
@@ -235,7 +236,8 @@ impl Dirty {
         }
     }
 
-    /// Notes that the plan of a service was compiled: its pools' recovery or its owner may be others.
+    /// Notes that the plan of a service was compiled: its pools' recovery or its owner may be
+    /// others.
     pub(super) fn service(&mut self, service: ServiceId) {
         if !self.all {
             self.services.insert(service);

@@ -8,9 +8,9 @@
 //!     │  └── at once ──┼──────────────► ramping ◄──────────── with `ramp` ─┤
 //!     └────────────────┴─ `ramp` later ────┘      └──────── without ───────┘
 //! ```
-//! Whatever a pool was before it fell, it is again where isolation undoes the fall. In a service with
-//! `family = "split"` each family is judged, held and resumed on its own, and the weight, which is one
-//! number for both, grows when neither family was in use.
+//! Whatever a pool was before it fell, it is again where isolation undoes the fall. In a service
+//! with `family = "split"` each family is judged, held and resumed on its own, and the weight,
+//! which is one number for both, grows when neither family was in use.
 
 use std::time::Duration;
 
@@ -33,11 +33,11 @@ pub(super) struct ServiceRecovery {
 pub struct PoolRecovery<T = Moment> {
     /// True while the pool is not up; `phase` is the one it was in before.
     pub down: bool,
-    /// How far it has come back.
+    /// Its distance from full use.
     pub phase: Phase<T>,
 }
 
-/// How far a pool has come back.
+/// The phase of a pool's way back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Phase<T = Moment> {
     /// All the way.
@@ -91,8 +91,8 @@ impl ServiceRecovery {
         });
     }
 
-    /// Takes in the health of a pool, for each family that it offers. `undone` is true when the pool
-    /// is up because isolation undid its fall.
+    /// Takes in the health of a pool, for each family that it offers. `undone` is true when the
+    /// pool is up because isolation undid its fall.
     pub(super) fn update(
         &mut self,
         pool: usize,
@@ -219,7 +219,8 @@ impl<T: Copy> PoolRecovery<T> {
 /// The moment of the first step after `now` of a ramp that began at `since`.
 fn step_after(since: Moment, ramp: Duration, now: Moment) -> Moment {
     let nanos = ramp.as_nanos() * (steps(now.since(since), ramp) + 1);
-    // A ramp ends within its own length, which the configuration keeps far below 2⁶⁴ ns (584 years).
+    // A ramp ends within its own length, which the configuration keeps far below 2⁶⁴ ns (584
+    // years).
     since + Duration::from_nanos(nanos.div_ceil(u128::from(RAMP_STEPS)) as u64)
 }
 

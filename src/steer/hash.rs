@@ -1,21 +1,24 @@
-//! Weighted rendezvous hashing: every client draws a lot for each candidate, and the shortest wins.
+//! Weighted rendezvous hashing: every client has a score for each candidate, and the least wins.
 //!
-//! The same on every node, of every version, for ever: a change of anything here moves clients. What is
-//! computed, on numbers of 64 bits that wrap:
+//! Scores are the same on every node, in every version, for ever: a change of anything here moves
+//! clients. The formulas, on numbers of 64 bits that wrap:
 //!
 //! ```text
 //! mix(x):          x ^= x >> 30; x *= bf58476d1ce4e5b9; x ^= x >> 27; x *= 94d049bb133111eb; x ^= x >> 31
 //! key(name):       mix(FNV-1a(name)), FNV-1a starting at cbf29ce484222325 and multiplying by 100000001b3
 //! client(prefix):  mix(family << 56 | length << 48 | its bits), family 4 or 6; 32 bits of IPv4, the first 48 of IPv6
-//! lot:             −log2(mix(client ^ key) / 2⁶⁴) / weight
+//! score:           −log2(mix(client ^ key) / 2⁶⁴) / weight
 //! ```
 //!
-//! `mix` is the finaliser of SplitMix64 (Steele, Lea, Flood 2014). With h uniform, −log2(h) is exponential, and the least of
-//! exponentials divided by their weights falls on each by its weight; when a candidate leaves, the lots of the others stay, and so do
-//! their clients (Thaler, Ravishankar 1998; Schindelhauer, Schomaker 2005). Names are those of the configuration: a region's as it is
-//! written there, an address in its canonical text, a target name in lower case with its final dot.
+//! `mix` is the finaliser of SplitMix64 (Steele, Lea, Flood 2014). With h uniform, −log2(h) is
+//! exponential, and the least of exponentials divided by their weights falls on each by its weight;
+//! when a candidate leaves, the scores of the others stay, and so do their clients (Thaler,
+//! Ravishankar 1998; Schindelhauer, Schomaker 2005). Names are those of the configuration: a
+//! region's as it is written there, an address in its canonical text, a target name in lower case
+//! with its final dot.
 //!
-//! The logarithm is a table of whole numbers, made by squaring at compile time: floating-point libraries differ between platforms.
+//! The logarithm is a table of whole numbers, made by squaring at compile time: floating-point
+//! libraries differ between platforms.
 
 use std::net::IpAddr;
 
@@ -23,7 +26,8 @@ use crate::model::{Prefix, Target};
 
 /// Digits after the binary point of a logarithm.
 const FRACTION: u32 = 48;
-/// The table has 2^STEPS steps between 1 and 2, and straight lines between them: lots are off by less than 2⁻²¹.
+/// The table has 2^STEPS steps between 1 and 2, and straight lines between them: scores are off by
+/// less than 2⁻²¹.
 const STEPS: u32 = 10;
 const TABLE: [u64; (1 << STEPS) + 1] = table();
 
@@ -43,25 +47,28 @@ pub(super) fn endpoint_key(target: &Target) -> u64 {
     }
 }
 
-/// What a client draws with: all clients of `prefix` draw alike. IPv6 prefixes are at most /48.
+/// The hash of a client, the same for all clients of `prefix`. IPv6 prefixes are at most /48.
 #[inline]
 pub fn client(prefix: Prefix) -> u64 {
     let (family, bits) = match prefix.address() {
         IpAddr::V4(v4) => (4, u64::from(v4.to_bits())),
+        // 48 bits are left after the shift.
         IpAddr::V6(v6) => (6, (v6.to_bits() >> 80) as u64),
     };
     mix(family << 56 | u64::from(prefix.length()) << 48 | bits)
 }
 
-/// What `client` draws for the candidate with `key`, before it is divided by the weight; less is better.
+/// The score of `client` for the candidate with `key`, before it is divided by the weight; less is
+/// better.
 #[inline]
 pub(super) fn draw(client: u64, key: u64) -> u64 {
     minus_log2(mix(client ^ key))
 }
 
-/// True when lot `a` of weight `a.1` is less than `b`; weights are at least 1.
+/// True when score `a.0` divided by weight `a.1` is less than that of `b`; weights are at least 1.
 #[inline]
 pub(super) fn less(a: (u64, u64), b: (u64, u64)) -> bool {
+    // Crosswise products instead of quotients: nothing is rounded, and nothing overflows 128 bits.
     u128::from(a.0) * u128::from(b.1) < u128::from(b.0) * u128::from(a.1)
 }
 
@@ -85,8 +92,8 @@ fn minus_log2(x: u64) -> u64 {
     (64 << FRACTION) - log2
 }
 
-/// log2(1 + i / 2^STEPS), in units of 2^−FRACTION: squaring a number doubles its logarithm, whose digits so come out
-/// one by one.
+/// log2(1 + i / 2^STEPS), in units of 2^−FRACTION: squaring a number doubles its logarithm, whose
+/// digits so come out one by one.
 const fn table() -> [u64; (1 << STEPS) + 1] {
     let mut table = [0; (1 << STEPS) + 1];
     let mut i = 0;

@@ -16,8 +16,8 @@ use crate::prefetch;
 
 /// The answers of one service.
 ///
-/// With many services a query finds its plan in no cache, so the fields that nearly every query reads
-/// come first and fit one cache line; a pool fits another, and the RRs of its answer a third.
+/// With many services a query finds its plan in no cache, so the fields that nearly every query
+/// reads come first and fit one cache line; a pool fits another, and the RRs of its answer a third.
 #[derive(Debug, Clone, PartialEq)]
 #[repr(C, align(64))]
 pub struct Plan {
@@ -25,8 +25,8 @@ pub struct Plan {
     pub pools: Box<[PoolPlan]>,
     /// Pool index by region; `NO_POOL` where the service has none.
     by_region: Box<[u16]>,
-    /// The RRs. Each ring is laid out so that the answer that starts at endpoint `i` is one slice: the
-    /// ring's endpoints, and the first `answers − 1` of them once more.
+    /// The RRs. Each ring is laid out so that the answer that starts at endpoint `i` is one slice:
+    /// the ring's endpoints, and the first `answers − 1` of them once more.
     rrs: Box<[u8]>,
     /// The map of the clients' orders and borders.
     pub map: Option<MapId>,
@@ -175,7 +175,8 @@ impl Plan {
         prefetch::fetch(&self.pools, index);
     }
 
-    /// Has the memory fetched of what that pool hands out, and of where that is counted; to be called once the pool is there.
+    /// Has the memory fetched of what that pool hands out, and of where that is counted; to be
+    /// called once the pool is there.
     #[inline]
     pub fn fetch_answer(
         &self,
@@ -263,13 +264,15 @@ impl Plan {
         self.unit.as_ref().map_or(&[], |unit| &unit.epoch)
     }
 
-    /// The HTTPS or SVCB records of type `rtype` that follow the steering, by their place in the plan.
+    /// The HTTPS or SVCB records of type `rtype` that follow the steering, by their place in the
+    /// plan.
     #[inline(never)]
     pub fn svcb(&self, rtype: RrType) -> Option<usize> {
         self.svcb.iter().position(|svcb| svcb.rtype == rtype)
     }
 
-    /// The RRs of the records of [`Plan::svcb`], for `pool` or, without, for the `fallback` addresses; and how many they are.
+    /// The RRs of the records of [`Plan::svcb`], for `pool` or, without, for the `fallback`
+    /// addresses; and how many they are.
     #[inline(never)]
     pub(super) fn svcb_answer(
         &self,
@@ -282,8 +285,8 @@ impl Plan {
         self.svcb[svcb].answer(pool.map(|pool| (self.index_of(pool), usable(pool))))
     }
 
-    /// Picks the slot of `ring` with the least rendezvous score for this client; of an empty one the
-    /// first.
+    /// Picks the slot of `ring` with the least rendezvous score for this client; of an empty one
+    /// the first.
     #[inline(never)]
     pub(super) fn pick_hashed(&self, ring: Ring, client: u64) -> usize {
         let first = ring.first as usize;
@@ -338,7 +341,8 @@ impl Plan {
     }
 }
 
-/// A number below `bound` (at least 1) without a rejection loop: the bias of the multiplication is under bound / 2⁶⁴.
+/// A number below `bound` (at least 1) without a rejection loop: the bias of the multiplication is
+/// under bound / 2⁶⁴.
 pub(super) fn below(bound: u64, rng: &mut fastrand::Rng) -> u64 {
     ((u128::from(rng.u64(..)) * u128::from(bound)) >> 64) as u64
 }

@@ -15,43 +15,44 @@ pub struct Asked<'a> {
     pub order: Option<&'a RegionOrder>,
     /// The client's border, where it has one.
     pub border: Option<&'a RegionSet>,
-    /// What the client draws lots with, where clients do: see [`super::client_hash`].
+    /// The client's hash, where that decides: see [`super::client_hash`].
     pub hash: u64,
-    /// Asked are the HTTPS or SVCB records at this place of the plan: see [`Plan::svcb`].
+    /// The place in the plan of the HTTPS or SVCB records that are asked for: see [`Plan::svcb`].
     pub svcb: Option<usize>,
 }
 
-/// What is handed out.
+/// The answer for one client.
 #[derive(Debug, Clone, Copy)]
 pub struct Selection<'p> {
     /// The region; `None` on [`Rung::Fallback`].
     pub region: Option<RegionId>,
-    /// How good that is.
+    /// The rung of the ladder that it stands on.
     pub rung: Rung,
     /// TTL to answer with.
     pub ttl: Ttl,
     /// The number of the counter of such answers.
     pub counter: u32,
-    /// How many RRs there are; none where what was chosen has none of the type asked.
+    /// The number of RRs; 0 where the chosen region has none of the type asked.
     pub count: u16,
     /// The RRs: owners `C0 0C`, each with [`Plan::ttl`].
     pub rrs: &'p [u8],
 }
 
 impl Selection<'_> {
-    /// The RRs are a CNAME, which is one for every type.
+    /// True where the RRs are a CNAME, which is one for every type.
     pub fn is_name(&self) -> bool {
         self.rrs.get(2..4) == Some(&RrType::CNAME.0.to_be_bytes())
     }
 }
 
-/// Hears why each region was taken or passed over. `()` hears nothing and costs nothing.
+/// A listener to why each region was taken or passed over. `()` hears nothing and costs nothing.
 pub trait Trace {
     /// False where nobody listens, so that nothing is done for it.
     const HEARS: bool = true;
 
-    /// `region` was considered; called in the order of consideration. `chance` is how probable it was, before any draw, that it
-    /// would be taken: 0 … 1; where clients draw lots, the share of all clients that it gets.
+    /// `region` was considered; called in the order of consideration. `chance` is how probable it
+    /// was, before any draw, that it would be taken: 0 … 1; where clients are hashed, the share of
+    /// all clients that it gets.
     fn considered(&mut self, region: RegionId, verdict: Verdict, chance: f64);
 }
 
@@ -62,7 +63,7 @@ impl Trace for () {
     fn considered(&mut self, _: RegionId, _: Verdict, _: f64) {}
 }
 
-/// Why a region was taken or passed over.
+/// The fate of a region in a selection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// The answer comes from it.
@@ -75,8 +76,9 @@ pub enum Verdict {
     NotDrawn,
 }
 
-/// Picks the region and its RRs; `None` only for a family the service does not have inside the border, and of a unit that nobody owns.
-/// Where the service hands out names, the region may have no RRs of that family.
+/// Picks the region and its RRs; `None` only for a family the service does not have inside the
+/// border, and of a unit that nobody owns. Where the service hands out names, the region may have
+/// no RRs of that family.
 #[inline]
 pub fn select<'p>(
     plan: &'p Plan,
@@ -135,7 +137,7 @@ pub fn select<'p>(
     })
 }
 
-/// The slot of `ring` whose answer is given: by weight, or by the client's lot.
+/// Picks the slot of `ring` whose answer is given: by weight, or by the client's hash.
 #[inline]
 fn endpoint(plan: &Plan, ring: Ring, asked: &Asked<'_>, rng: &mut fastrand::Rng) -> usize {
     if plan.by_client {
@@ -209,7 +211,7 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
         })
     }
 
-    /// What [`Draw::among`] picks of the pool in `region` alone.
+    /// Considers the pool in `region` alone, as [`Draw::among`] does with several.
     #[inline]
     fn alone(&mut self, region: RegionId) -> Option<&'p PoolPlan> {
         let Some(pool) = self.plan.pool(region) else {
@@ -302,10 +304,10 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
             return below(whole, self.rng) < next;
         }
         // No region has such a name.
-        let lot = |name, weight| (hash::draw(self.asked.hash, hash::key(name)), weight);
+        let score = |name, weight| (hash::draw(self.asked.hash, hash::key(name)), weight);
         hash::less(
-            lot("next priority", next),
-            lot("this priority", whole - next),
+            score("next priority", next),
+            score("this priority", whole - next),
         )
     }
 
@@ -321,8 +323,9 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
             .map(|pool| pool.priority)
     }
 
-    /// By weight, or by the client's lots, among those of `pools` that stand on the rung and inside the border. `chance` is how
-    /// probable it was that the choice would be among these, and `takes` whether it is.
+    /// Chooses by weight, or by the client's hash, among those of `pools` that stand on the rung
+    /// and inside the border. `chance` is how probable it was that the choice would be among these;
+    /// `takes` is true where it is.
     #[inline(never)]
     fn among<I: Iterator<Item = &'p PoolPlan>>(
         &mut self,
@@ -383,17 +386,18 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
         taken
     }
 
-    /// The one for which the client draws the least lot.
+    /// The pool with the least rendezvous score for the client.
     #[inline(never)]
     fn least(&self, pools: impl Iterator<Item = (&'p PoolPlan, u64)>) -> Option<&'p PoolPlan> {
         let drawn = pools.filter(|(_, weight)| *weight > 0);
-        let lots = drawn.map(|(pool, weight)| {
+        let scores = drawn.map(|(pool, weight)| {
             (
                 pool,
                 (hash::draw(self.asked.hash, self.plan.key_of(pool)), weight),
             )
         });
-        lots.reduce(|best, lot| if hash::less(lot.1, best.1) { lot } else { best })
+        scores
+            .reduce(|best, own| if hash::less(own.1, best.1) { own } else { best })
             .map(|(pool, _)| pool)
     }
 }

@@ -1,10 +1,12 @@
-//! HTTPS and SVCB records of a service name: their address hints follow the steering (RFC 9460 §7.3).
+//! HTTPS and SVCB records of a service name: their address hints follow the steering (RFC 9460
+//! §7.3).
 
 use super::rr::push_rr;
 use crate::dns::{RrType, Ttl};
 use crate::model::{Family, SvcbSet};
 
-/// The most hints of a family: hints save a query and are no answer, so a few will do and keep the message small.
+/// The most hints of a family: hints save a query and are no answer, so a few will do and keep the
+/// message small.
 const MAX_HINTS: usize = 8;
 const MANDATORY: u16 = 0;
 
@@ -48,7 +50,8 @@ impl Svcb {
         }
     }
 
-    /// The RRs for a pool, by its place, with its usable endpoints or with all; or for the fallback. And how many.
+    /// The RRs for a pool, by its place, with its usable endpoints or with all; or for the
+    /// fallback. And how many.
     pub(super) fn answer(&self, pool: Option<(usize, bool)>) -> (&[u8], u16) {
         let block = match pool {
             Some((pool, usable)) => &self.pools[pool][usize::from(!usable)],

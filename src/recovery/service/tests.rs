@@ -148,8 +148,8 @@ fn what_the_service_no_longer_asks_for_is_left_out() {
 }
 
 proptest! {
-    /// Whatever happens: once it was down, a pool of a manual service is in use only after a resume,
-    /// and while a weight grows it is at least a step and never shrinks.
+    /// Whatever happens: once it was down, a pool of a manual service is in use only after a
+    /// resume, and while a weight grows it is at least a step and never shrinks.
     #[test]
     fn only_a_resume_ends_a_hold(
         ramp in prop::option::of(1u64..100),

@@ -17,8 +17,8 @@ use crate::steer::unit::UnitState;
 
 impl Plan {
     /// Compiles `service` with its endpoints' states. `regions` has the names of all regions;
-    /// `conditions` has one entry for each pool, or none where no pool has any. A unit is owned by the
-    /// region that the files name.
+    /// `conditions` has one entry for each pool, or none where no pool has any. A unit is owned by
+    /// the region that the files name.
     pub fn compile(
         service: &Service,
         regions: &[Region],
@@ -116,8 +116,8 @@ fn longest_ttl(service: &Service, unit_state: Option<&UnitState>) -> Ttl {
 
 /// Gives each pool the share of its weight that its ramp allows.
 fn scale_weights(pools: &mut [PoolPlan], conditions: &[PoolConditions]) {
-    // While a weight grows all are counted in fractions, so that a weight of 1 can grow too. Weights
-    // are 1 000 000 at most, so that fifty times as much fits.
+    // While a weight grows all are counted in fractions, so that a weight of 1 can grow too.
+    // Weights are 1 000 000 at most, so that fifty times as much fits.
     if conditions.iter().any(|pool| pool.share < RAMP_STEPS) {
         for (pool, conditions) in pools.iter_mut().zip(conditions) {
             pool.weight *= conditions.share;
@@ -125,8 +125,8 @@ fn scale_weights(pools: &mut [PoolPlan], conditions: &[PoolConditions]) {
     }
 }
 
-/// The addresses of the last rung but the down pools: the service's `fallback`, or for a unit without
-/// an owner its `fence_answer`.
+/// The addresses of the last rung but the down pools: the service's `fallback`, or for a unit
+/// without an owner its `fence_answer`.
 fn last_resort<'s>(service: &'s Service, unit_state: Option<&UnitState>) -> &'s [IpAddr] {
     match (&service.unit, unit_state) {
         (Some(unit), Some(unit_state)) if unit_state.owner().is_none() => &unit.rules.fence_answer,
@@ -134,7 +134,8 @@ fn last_resort<'s>(service: &'s Service, unit_state: Option<&UnitState>) -> &'s 
     }
 }
 
-/// Leaves rungs to the owner of a unit alone: no other region may answer for it, even when it is down.
+/// Leaves rungs to the owner of a unit alone: no other region may answer for it, even when it is
+/// down.
 fn keep_owner(pools: &mut [PoolPlan], unit_state: &UnitState) {
     for pool in pools {
         if Some(pool.region) != unit_state.owner() {

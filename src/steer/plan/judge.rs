@@ -14,8 +14,8 @@ pub(super) struct Judged {
     some_survive: bool,
 }
 
-/// The families that `pool` offers, each on its own or, with `family = "same"`, all alike; both, where the service hands out
-/// names.
+/// The families that `pool` offers, each on its own or, with `family = "same"`, all alike; both,
+/// where the service hands out names.
 pub(super) fn judge_families(
     service: &Service,
     pool: &Pool,

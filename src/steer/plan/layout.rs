@@ -25,7 +25,8 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn new(service: &Service, ttl: Ttl) -> Layout {
-        // Room for all endpoints once, as when all are up: IPv4 addresses with one answer fill it exactly.
+        // Room for all endpoints once, as when all are up: IPv4 addresses with one answer fill it
+        // exactly.
         let endpoints = service.pools.iter().map(|pool| pool.endpoints.len()).sum();
         let (bytes, slots) = (
             Vec::with_capacity(16 * endpoints),
@@ -42,8 +43,9 @@ impl Layout {
         }
     }
 
-    /// Lays out the RRs of one ring. The first `answers − 1` endpoints follow the last once more, so
-    /// that the answer that starts at any endpoint is one slice, and nothing wraps on the query path.
+    /// Lays out the RRs of one ring. The first `answers − 1` endpoints follow the last once more,
+    /// so that the answer that starts at any endpoint is one slice, and nothing wraps on the query
+    /// path.
     pub(super) fn ring<'a>(
         &mut self,
         endpoints: &(impl Iterator<Item = (&'a Target, u32)> + Clone),
@@ -71,7 +73,8 @@ impl Layout {
             .slots
             .get(first + answers)
             .map_or(self.bytes.len(), |slot| slot.start as usize);
-        // Positions fit `u32` as above; eight RRs and 65 535 endpoints fit `u16`, eight answers `u8`.
+        // Positions fit `u32` as above; eight RRs and 65 535 endpoints fit `u16`, eight answers
+        // `u8`.
         Ring {
             first: first as u32,
             start: start as u32,

@@ -19,7 +19,8 @@ type Pools<'a> = &'a [(u16, u32, u32, &'a [&'a str])];
 
 const REGIONS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// Pools as text: region, weight, priority, endpoints (an address, `*weight`, `-` down, `?` in doubt).
+/// Pools as text: region, weight, priority, endpoints (an address, `*weight`, `-` down, `?` in
+/// doubt).
 fn service(
     route: Route,
     family: FamilyRule,
@@ -433,7 +434,8 @@ fn chi_squared(counts: &[u32], shares: &[f64]) -> f64 {
     counts.iter().zip(shares).map(term).sum()
 }
 
-/// What χ² exceeds once in a million times, with this many degrees of freedom (Wilson and Hilferty's approximation).
+/// What χ² exceeds once in a million times, with this many degrees of freedom (Wilson and
+/// Hilferty's approximation).
 fn chi_squared_bound(freedom: usize) -> f64 {
     let k = freedom as f64;
     k * (1.0 - 2.0 / (9.0 * k) + 4.75 * (2.0 / (9.0 * k)).sqrt()).powi(3)
@@ -833,7 +835,8 @@ fn a_unit_is_its_owners_whatever_becomes_of_it() {
         assert_eq!(pick(&fenced, Family::V4, None), "- Fallback 5 9");
         assert_eq!(pick(&fenced, Family::V6, None), "none");
         assert_eq!(says(&fenced), "epoch=7 fenced");
-        // The sorry page of the service is not for a fence: what is answered then is said for itself.
+        // The sorry page of the service is not for a fence: what is answered then is said for
+        // itself.
         let mut silent = unit.clone();
         silent.fallback = vec!["203.0.113.7".parse().unwrap()];
         silent.unit.as_mut().unwrap().rules = Arc::new(UnitRules {
