@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::model::{Moment, WallTime};
 
-/// What lies before the machine's start has a moment too, up to so long ago: a hundred years.
+/// The time before the machine's start that still has moments: a hundred years.
 const BEFORE: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// The machine's clock: monotonic, and it goes on while the machine is suspended (`CLOCK_BOOTTIME`).
@@ -23,7 +23,7 @@ impl Clock {
         Moment(BEFORE + Duration::from(since_boot))
     }
 
-    /// What the wall clock says now; it may be set at any time.
+    /// Reads the wall clock, which somebody may set at any time.
     pub fn wall(&self) -> WallTime {
         WallTime::new(
             self.now(),

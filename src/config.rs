@@ -93,7 +93,7 @@ pub struct Unreadable {
     pub rule: &'static str,
     /// A sentence that names the file.
     pub message: String,
-    /// What to do about it.
+    /// The way to solve the problem.
     pub hint: Option<String>,
     /// Where in the file itself, if the trouble is inside it.
     pub position: Option<At>,
@@ -158,9 +158,9 @@ pub struct ServerSpec {
     pub state: Option<PathBuf>,
     /// UDP workers; 0 is one per core.
     pub workers: usize,
-    /// How UDP is served.
+    /// The options of the UDP transport.
     pub udp: UdpOptions,
-    /// How many programs of `exec` checks run at once; at least 1.
+    /// The number of programs of `exec` checks that run at once; at least 1.
     pub exec_processes: usize,
     /// Name servers that target names are looked up at; empty takes those of `/etc/resolv.conf`.
     pub resolvers: Vec<SocketAddr>,
@@ -191,7 +191,7 @@ pub struct AdminSpec {
     pub hosts: Vec<String>,
 }
 
-/// How UDP is served.
+/// Options of the UDP transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UdpOptions {
     /// Datagrams taken from a socket with one system call, 1 to 1024.
@@ -222,7 +222,7 @@ pub struct TcpLimits {
     pub connections: usize,
     /// Connections per client address.
     pub connections_per_address: usize,
-    /// How long a connection may be idle, or take for one message in either direction.
+    /// The time that a connection may be idle, or take for one message in either direction.
     pub idle_timeout: Duration,
 }
 

@@ -15,7 +15,7 @@ use crate::zone::{Lookup, NameTable, ZoneInput};
 /// Everything compiled from the files; immutable.
 #[derive(Debug)]
 pub struct Dataset {
-    /// What the files say; its zones' records are in `names` and no longer here.
+    /// The configuration from the files; its zones' records are in `names` and no longer here.
     pub config: Arc<Config>,
     /// Every owner name.
     pub names: Arc<NameTable>,
@@ -164,7 +164,8 @@ impl Dataset {
     }
 }
 
-/// What is published: a dataset and what is handed out now for each of its services; immutable.
+/// A publication, which is immutable: a dataset, and the answers that each of its services gives
+/// now.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The files' part.

@@ -104,9 +104,9 @@ pub struct Diagnostic {
     pub at: At,
     /// The key path (`services.www.pools.eu-west.weight`) or the record (`www A`); may be empty.
     pub key: String,
-    /// What is wrong, with the value that is.
+    /// The problem, with the value that causes it.
     pub message: String,
-    /// What to do about it.
+    /// The way to solve the problem.
     pub hint: Option<String>,
 }
 
@@ -171,7 +171,7 @@ impl Diagnostics {
         self.errors() > 0
     }
 
-    /// How many errors there are.
+    /// Counts the errors.
     pub fn errors(&self) -> usize {
         self.items
             .iter()
@@ -179,7 +179,7 @@ impl Diagnostics {
             .count()
     }
 
-    /// How many warnings there are.
+    /// Counts the warnings.
     pub fn warnings(&self) -> usize {
         self.items.len() - self.errors()
     }

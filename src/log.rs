@@ -22,9 +22,9 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
-/// How many lines may wait.
+/// The most lines that may wait.
 const LINES: usize = 16_384;
-/// How many octets all of them may have.
+/// The most octets that all waiting lines may have.
 const OCTETS: usize = 16 << 20;
 
 /// The queue of this process, once [`start`] has made it.
@@ -91,7 +91,7 @@ pub fn start(filter: EnvFilter, color: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// How many lines were dropped since the start, since the queue was full.
+/// Counts the lines dropped since the start because the queue was full.
 pub fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }

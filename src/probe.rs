@@ -43,7 +43,7 @@ pub use scheduler::{Job, Observed, Scheduler};
 
 /// The longest head of an HTTP response that is read, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
-/// How much of a body, or of what a connection says, is read at most, in bytes.
+/// The most bytes that are read of a body, or of the reply on a connection.
 pub const MAX_BODY: usize = 64 * 1024;
 
 #[cfg(test)]

@@ -45,7 +45,8 @@ pub use bind::{BindError, BindFailure, Listeners, bind, bind_admin, spoken};
 pub use counters::{ServerCounters, TcpCounters, UdpCounters};
 pub use holder::Holder;
 
-/// How long a thread without work sleeps at most: then it looks for a newer snapshot and whether to leave.
+/// The longest sleep of a thread without work: then it looks for a newer snapshot and whether to
+/// leave.
 const IDLE: Duration = Duration::from_millis(200);
 
 /// A start for an engine's draws by weight, another at each call: the standard library's hash keys
@@ -174,12 +175,12 @@ impl Server {
         &self.addresses
     }
 
-    /// What the threads count, for a scrape.
+    /// The counters of the threads, for a scrape.
     pub fn counters(&self) -> Arc<ServerCounters> {
         self.counters.clone()
     }
 
-    /// What looks for threads that hang; the time of the first look begins now.
+    /// Returns the watch over threads that hang; the time of the first look begins now.
     pub fn stalls(&self) -> Stalls {
         let names = self
             .threads

@@ -26,7 +26,7 @@ pub struct Explanation {
     pub client: Prefix,
     /// The source of the map that gave the order.
     pub located_by: Source,
-    /// What is known of where the client is.
+    /// The client's location, as far as it is known.
     pub location: Location,
     /// The AS the client is in.
     pub asn: Option<u32>,
@@ -46,20 +46,20 @@ pub struct Explanation {
     pub rcode: String,
     /// Every region considered, in order.
     pub steps: Vec<Step>,
-    /// Who answers for it, where it is a unit: in words, and as numbers.
+    /// The owner of the unit, where the service is one: in words, and as numbers.
     pub unit: Option<UnitReport>,
-    /// What the draws could have given this client.
+    /// The answers that the draws could have given this client.
     pub possible: Possible,
 }
 
-/// Who answers for a unit.
+/// The ownership of a unit.
 #[derive(Debug, Clone)]
 pub struct UnitReport {
     /// The epoch of the owner, or of the last one.
     pub epoch: u64,
     /// The owner, unless there is none now.
     pub owner: Option<String>,
-    /// Who is to be the next owner, during a fence.
+    /// The next owner, during a fence.
     pub next: Option<String>,
     /// When the fence ends, in RFC 3339, once that is known.
     pub fenced_until: Option<String>,
@@ -81,7 +81,8 @@ pub struct Possible {
 pub struct Step {
     /// Its name.
     pub region: String,
-    /// What was decided: `taken`, `not drawn`, `no pool`, or the state that had it passed over.
+    /// The decision: `taken`, `not drawn`, `no pool`, or the state for which the region was passed
+    /// over.
     pub verdict: &'static str,
     /// The numbers behind it.
     pub detail: String,

@@ -17,7 +17,7 @@ pub struct Worker {
     pub number: usize,
     /// A recent reading of the wall clock; `why` shows it, and nothing is decided by it.
     pub wall: WallTime,
-    /// What it counts; read by others, written by it alone.
+    /// The worker's counters; others read them, and it alone writes them.
     pub counters: Arc<Counters>,
 }
 
@@ -41,7 +41,7 @@ impl Worker {
     }
 }
 
-/// What one worker counts. On cache lines of its own: no other worker writes near it.
+/// The counters of one worker, on cache lines of their own: no other worker writes near them.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Counters {

@@ -12,7 +12,7 @@ pub struct LastReload {
     pub refused: Option<Refused>,
     /// When it ended, in seconds since 1970; before the first one, the start.
     pub ended: u64,
-    /// How many were refused or failed since the start.
+    /// The number of reloads that were refused or failed since the start.
     pub failures: u64,
 }
 
@@ -30,7 +30,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// What that means for a restart.
+    /// Describes what the refusal means for a restart.
     pub fn as_str(self) -> &'static str {
         match self {
             Refused::Broken => {

@@ -17,7 +17,7 @@ pub enum Request {
         check: String,
         /// The endpoint.
         target: Target,
-        /// What it says.
+        /// The report's contents.
         report: Report,
         /// False where the check has no such endpoint.
         reply: oneshot::Sender<bool>,
@@ -42,7 +42,7 @@ pub enum Request {
     Command {
         /// The change.
         command: Command,
-        /// What is done, or why it is not.
+        /// The channel for the result: what was done, or why it was not.
         reply: oneshot::Sender<Result<Done, NotDone>>,
     },
 }

@@ -25,9 +25,9 @@ pub struct Status {
     pub targets: Vec<TargetStatus>,
     /// Pools on their way back.
     pub returning: Vec<PoolStatus>,
-    /// Who owns the units.
+    /// The owners of the units.
     pub units: UnitsStatus,
-    /// What operators say of health and weight.
+    /// The overrides of health and weight.
     pub overrides: Vec<OverrideStatus>,
     /// Why overrides were lost, until an operator accepts it; null where none were.
     pub overrides_lost: Option<String>,
@@ -77,7 +77,7 @@ impl OverridesStatus {
     }
 }
 
-/// Who owns the units.
+/// The owners of the units.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UnitsStatus {
     /// Why none changes hands; null when they may.
@@ -130,13 +130,13 @@ pub struct TargetStatus {
     pub restored: bool,
     /// The load it reports, averaged, 0 … 1; null where it reports none.
     pub load: Option<f64>,
-    /// How many passes had no report of load that can be used.
+    /// The number of passes without a usable load report.
     pub load_ignored: u64,
-    /// What the last probe saw; null before the first.
+    /// The last probe's outcome; null before the first.
     pub last: Option<ProbeStatus>,
 }
 
-/// What one probe saw.
+/// The outcome of one probe.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProbeStatus {
     /// When it ended, in RFC 3339.
@@ -147,9 +147,9 @@ pub struct ProbeStatus {
     pub result: String,
     /// The beginning of what the endpoint sent, of a failure where it tells why; else null.
     pub evidence: Option<String>,
-    /// What will fail if nobody acts; else null.
+    /// The problem that will become a failure if nobody acts; else null.
     pub warning: Option<String>,
-    /// How long each phase took that it came to, in seconds.
+    /// The time that each phase took, in seconds, of the phases that the probe came to.
     pub phases: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -160,9 +160,9 @@ pub struct OverrideStatus {
     pub number: u64,
     /// `drain`, `up`, `down` or `weight N`.
     pub word: String,
-    /// What it is about, as in `region dublin`.
+    /// The subject of the override, as in `region dublin`.
     pub of: String,
-    /// Who said so.
+    /// The operator who made the override.
     pub by: String,
     /// Why.
     pub reason: String,

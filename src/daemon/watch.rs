@@ -13,7 +13,8 @@ use crate::server::{Stalls, notify};
 
 /// A loop or thread that is late by so much is said to be.
 pub(super) const LATE: Duration = Duration::from_secs(1);
-/// How long a thread that answers may take for one round: a healthy one takes a fifth of a second at most.
+/// The longest time that a thread that answers may take for one round: a healthy one takes a fifth
+/// of a second at most.
 const STUCK: Duration = Duration::from_secs(5);
 
 /// Starts the thread; it lives as long as the process.
@@ -43,7 +44,7 @@ struct Watch {
     looked: Moment,
     fed: Moment,
     woken: Moment,
-    /// How late the loop was when that was last said; zero while it is not.
+    /// The lateness of the loop when it was last logged; zero while it is not late.
     late: Duration,
 }
 

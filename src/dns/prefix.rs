@@ -78,7 +78,7 @@ impl Prefix {
         self.address
     }
 
-    /// How many leading bits are fixed: 0 … 32 or 0 … 128.
+    /// The number of leading bits that are fixed: 0 … 32 or 0 … 128.
     pub fn length(self) -> u8 {
         self.length
     }

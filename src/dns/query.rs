@@ -21,7 +21,7 @@ pub struct Request<'q> {
     pub qclass: Class,
     /// The OPT record, where there is one.
     pub edns: Option<Edns<'q>>,
-    /// What is wrong with the rest of the message: FORMERR, BADVERS, or NOTAUTH where it is signed.
+    /// The error in the rest of the message: FORMERR, BADVERS, or NOTAUTH where it is signed.
     pub error: Option<Rcode>,
     /// Where its TSIG record is, which is the last of the message; 0 where there is none.
     pub tsig_at: u16,

@@ -8,7 +8,7 @@ use super::{Class, MAX_LABEL, MAX_NAME, RrType};
 /// "A key is unknown" (RFC 8945 §3).
 const BADKEY: u16 = 17;
 
-/// What the answer to a TSIG record repeats of it.
+/// The parts of a TSIG record that the answer repeats.
 pub(super) struct Tsig<'q> {
     key: ArrayVec<u8, MAX_NAME>,
     algorithm: &'q [u8],

@@ -67,7 +67,7 @@ impl<'o> Writer<'o> {
         writer
     }
 
-    /// How far the response has come, in octets from its start.
+    /// The length of the response so far, in octets.
     pub fn position(&self) -> usize {
         self.at
     }

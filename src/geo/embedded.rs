@@ -18,9 +18,9 @@ pub(super) struct Embedding {
     pub(super) start: u128,
     /// Prefix length.
     pub(super) length: u8,
-    /// How many bits come before the IPv4 address; `length`, but for Teredo.
+    /// The number of bits before the IPv4 address; `length`, except for Teredo.
     offset: u8,
-    /// What the IPv4 address is XORed with.
+    /// The mask with which the IPv4 address is XORed.
     mask: u32,
 }
 
@@ -101,8 +101,9 @@ pub(super) fn unwrap(address: u128, length: u8) -> Option<(u32, u8)> {
     Some((inner ^ embedding.mask, embedding.offset))
 }
 
-/// What a client's hash is made of, and the shortest scope in which it is the same: the client's IPv4 /24 or IPv6 /48, or the
-/// client itself where that is shorter. An IPv4 address inside an IPv6 one counts as it does on maps.
+/// Returns the prefix that a client's hash is made of, and the shortest scope in which it is the
+/// same: the client's IPv4 /24 or IPv6 /48, or the client itself where that is shorter. An IPv4
+/// address inside an IPv6 one counts as it does on maps.
 #[inline]
 pub fn hashed_prefix(client: Prefix) -> (Prefix, u8) {
     let short = |address: IpAddr, length: u8, most: u8| {

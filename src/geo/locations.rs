@@ -17,13 +17,13 @@ pub struct Locations {
     pub(super) cities: Networks,
     /// Client → AS number, 0 where it is not known.
     pub(super) asns: Networks,
-    /// What is known of anybody.
+    /// The kinds of data that the databases have at all.
     known: Known,
     /// Records that cannot be read, by file.
     skipped: Vec<(Database, Skipped)>,
 }
 
-/// What the files say of any address at all.
+/// The kinds of data that the files have of any address at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Known {
     /// A continent, or a country that is on one.
@@ -70,7 +70,8 @@ impl Locations {
         })
     }
 
-    /// What the files say of any address at all: the sources of a map that are of anything else match nobody.
+    /// Returns the kinds of data that the files have of any address: the sources of a map for other
+    /// kinds match nobody.
     pub fn known(&self) -> Known {
         self.known
     }

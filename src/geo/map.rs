@@ -13,7 +13,7 @@ use crate::model::{MapSpec, Prefix, Region, RegionOrder, RegionSet};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderId(pub u32);
 
-/// What a map says about a client.
+/// A client's place on a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Located {
     /// Its order; see [`GeoMap::order`].
@@ -23,12 +23,12 @@ pub struct Located {
     pub scope: u8,
 }
 
-/// How a client was located, for `why`.
+/// The way a client was located, for `why`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
     /// The source that gave the order.
     pub located_by: Source,
-    /// What is known about where the client is.
+    /// The client's location, as far as it is known.
     pub location: Location,
     /// The AS number, where it is known.
     pub asn: Option<u32>,
@@ -124,7 +124,8 @@ impl GeoMap {
             .map(|(start, order)| (start, OrderId(order)))
     }
 
-    /// How `client` is located. `spec`, `regions` and `locations` are those the map was compiled of.
+    /// Explains how `client` is located. `spec`, `regions` and `locations` are those that the map
+    /// was compiled from.
     pub fn explain(
         &self,
         spec: &MapSpec,

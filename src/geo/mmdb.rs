@@ -27,7 +27,7 @@ use super::runs::{Networks, V4Builder, V6Builder};
 pub struct GeoError {
     /// Which of the two files.
     pub database: Database,
-    /// What is wrong with it.
+    /// The problem with the database.
     pub problem: Problem,
 }
 
@@ -40,7 +40,7 @@ pub enum Database {
     Asn,
 }
 
-/// What is wrong with an MMDB.
+/// A problem with an MMDB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
     /// It has no bytes.
@@ -55,7 +55,7 @@ pub enum Problem {
     Layout(String),
 }
 
-/// How databases are packed where they are handed out.
+/// The formats in which databases are packed for distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
     /// RFC 1952; often with a tar archive inside.
@@ -73,7 +73,7 @@ pub enum Packing {
 }
 
 impl Packing {
-    /// What `bytes` begin like.
+    /// Recognises the packing whose first bytes `bytes` has.
     fn of(bytes: &[u8]) -> Option<Packing> {
         const BEGINNINGS: [(&[u8], Packing); 5] = [
             (b"\x1f\x8b\x08", Packing::Gzip),
@@ -127,11 +127,11 @@ impl Packing {
 /// Records that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// How many networks have such a record.
+    /// The number of networks with such a record.
     pub networks: u64,
     /// The first of them.
     pub first: String,
-    /// What is wrong with its record.
+    /// The problem with the record.
     pub why: String,
 }
 
@@ -191,7 +191,7 @@ pub(super) fn read_asn(bytes: Option<&[u8]>) -> Result<(Networks, Option<Skipped
     })
 }
 
-/// What makes two locations one.
+/// The key by which two locations are the same.
 fn key(location: &Location) -> impl std::hash::Hash + Eq + use<> {
     let coordinates = location
         .coordinates

@@ -50,7 +50,7 @@ struct Point {
 }
 
 impl CityRecord {
-    /// What it says.
+    /// Converts the record to a location.
     pub(super) fn location(&self) -> Location {
         let code = |layouts: [&Place; 2]| layouts.iter().find_map(|place| Code::new(place.code()));
         let country = code([&self.country_code, &self.country]);

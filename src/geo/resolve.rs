@@ -48,7 +48,7 @@ impl Source {
     }
 }
 
-/// What is known about a client.
+/// The known data about a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Client<'a> {
     /// The innermost entry of `networks` around it, an index into them.
@@ -75,7 +75,7 @@ pub(super) struct Resolver<'a> {
     completed: FastMap<Head, u32>,
 }
 
-/// What a source says of an order: its first steps, and the border.
+/// A source's part of an order: its first steps, and the border.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 struct Head {
     steps: Vec<Vec<RegionId>>,

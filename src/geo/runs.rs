@@ -19,7 +19,7 @@ use std::net::IpAddr;
 
 use crate::prefetch;
 
-/// What a table says about an address.
+/// A table's value for an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
     /// The value of the run that holds it.
@@ -28,7 +28,7 @@ pub(super) struct Found {
     pub(super) scope: u8,
 }
 
-/// How many /16s there are, in either family.
+/// The number of /16s, in either family.
 const BUCKETS: usize = 1 << 16;
 
 /// A table for both families.

@@ -28,7 +28,7 @@ impl Table {
         }
     }
 
-    /// What the table says about `client`.
+    /// Finds the value and scope of `client`.
     #[inline]
     pub(super) fn find(&self, client: Prefix) -> Found {
         match client.address() {

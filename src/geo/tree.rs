@@ -146,7 +146,8 @@ impl V4Tree {
 }
 
 impl Line {
-    /// How many of the first `N` last addresses lie before `low`: the run or child that holds it.
+    /// Counts those of the first `N` last addresses that lie before `low`: the run or child that
+    /// holds it.
     #[inline(always)]
     fn rank<const N: usize>(&self, low: u16) -> usize {
         usize::from(

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::Key;
 use crate::model::{Target, TargetId};
 
-/// What a target of the new configuration takes from the old one.
+/// The state that a target of the new configuration takes from the old one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carry {
     /// Nothing: it was not probed before.

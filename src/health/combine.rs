@@ -19,7 +19,7 @@ pub struct State {
 }
 
 impl State {
-    /// What is never probed: up, without doubt.
+    /// The state of an endpoint that is never probed: up, without doubt.
     pub const UNPROBED: State = State {
         up: true,
         settled: true,

@@ -10,7 +10,7 @@ use super::outcome::Warning;
 use super::reason::FailReason;
 use crate::model::{Moment, TargetId};
 
-/// What an outcome or the passage of time changed.
+/// A change that an outcome or the passage of time caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// A target went up or down.
@@ -26,7 +26,7 @@ pub enum Effect {
     Flapping {
         /// Which.
         target: TargetId,
-        /// How often it changed.
+        /// The number of changes.
         changes: usize,
         /// The time in which it did.
         within: Duration,
@@ -35,7 +35,7 @@ pub enum Effect {
     },
     /// A hold is over, and the target is down all the same.
     FlappingEnded(TargetId),
-    /// What a target that passes is warned of changed; `None` where it is not any more.
+    /// The warning of a target that passes changed; `None` where it has none any more.
     Warned {
         /// Which.
         target: TargetId,
@@ -53,7 +53,7 @@ pub enum Effect {
 pub struct Transition {
     /// Which.
     pub target: TargetId,
-    /// What it is now.
+    /// The new state.
     pub up: bool,
     /// Why.
     pub cause: Cause,
@@ -65,9 +65,9 @@ pub struct Transition {
 pub enum Cause {
     /// Down: it failed.
     Failed {
-        /// How its last probe failed.
+        /// The reason why the last probe failed.
         reason: FailReason,
-        /// How many failures were counted: its `fall`.
+        /// The number of failures counted: the target's `fall`.
         fails: u32,
     },
     /// Up: it passed this many times in a row.

@@ -17,7 +17,8 @@ use crate::model::{Moment, TargetId};
 pub(super) struct Entry {
     pub(super) spec: TargetSpec,
     pub(super) tracker: Tracker,
-    /// What is published: the tracker's, unless held back or held down; as of the last outcome or tick.
+    /// The published state: the tracker's, unless held back or held down; as of the last outcome or
+    /// tick.
     pub(super) state: State,
     /// When it last went up or down; `None` before the first time.
     pub(super) changed: Option<Moment>,

@@ -11,7 +11,7 @@ pub(super) struct Flap {
 }
 
 impl Flap {
-    /// What was counted before a restart, as far as it is not out of date.
+    /// Restores the changes counted before a restart, as far as they are not out of date.
     pub(super) fn restored(
         changes: Vec<Moment>,
         hold: Option<Moment>,

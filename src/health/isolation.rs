@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Moment, RegionId, TargetId};
 
-/// How long isolation lasts at most where no `sanity` check can end it.
+/// The longest isolation where no `sanity` check can end it.
 pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// The isolation of this node.
@@ -38,7 +38,7 @@ pub(super) struct Isolation {
     sanity: Vec<Sanity>,
 }
 
-/// What changed.
+/// A change of isolation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     /// Nothing.
@@ -77,7 +77,7 @@ struct FailedRegions {
 #[derive(Debug, Clone)]
 struct Sanity {
     target: TargetId,
-    /// What its last outcome in this silence was.
+    /// The last outcome in this silence.
     last: Heard,
 }
 

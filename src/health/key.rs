@@ -13,9 +13,9 @@ use crate::model::{CheckSpec, ProbeTarget, Target};
 pub struct Key {
     /// The check's name.
     pub check: Arc<str>,
-    /// How the check probes and judges.
+    /// The definition by which the check probes and judges.
     pub definition: Fingerprint,
-    /// What is probed.
+    /// The probed address or name.
     pub target: Target,
 }
 

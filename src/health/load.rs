@@ -17,7 +17,7 @@ pub struct AverageLoad {
 }
 
 impl AverageLoad {
-    /// What was reported before a restart, unless it is no load.
+    /// Restores the load reported before a restart, unless it is none.
     pub(super) fn restored(load: Option<f64>) -> AverageLoad {
         AverageLoad {
             average: load.filter(|load| (0.0..=1.0).contains(load)),
@@ -48,7 +48,7 @@ impl AverageLoad {
         self.average
     }
 
-    /// How many passes had no report that can be used: none, a negative one, or no number.
+    /// Counts the passes without a usable report: none, a negative one, or no number.
     pub fn ignored(&self) -> u64 {
         self.ignored
     }

@@ -9,20 +9,20 @@ use super::reason::FailReason;
 use crate::dns::Rcode;
 use crate::model::{Family, Load, Moment};
 
-/// What one probe saw. A pass owns no memory but the struct's own.
+/// The outcome of one probe. A pass owns no memory but the struct's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// When the probe ended.
     pub at: Moment,
-    /// What it saw.
+    /// The result.
     pub seen: Seen,
-    /// How long each phase took, the one that failed included.
+    /// The time that each phase took, the one that failed included.
     pub phases: Phases,
     /// Of a failure: the part of what the endpoint sent that tells why, where there is one.
     pub evidence: Option<Evidence>,
-    /// How loaded the endpoint says it is, where the check asks and it says.
+    /// The load that the endpoint reports, where the check asks for it.
     pub load: Option<Load>,
-    /// What is not a failure yet.
+    /// A warning: not a failure yet.
     pub warning: Option<Warning>,
 }
 
@@ -72,7 +72,7 @@ pub enum ResolverFault {
     Unreachable,
 }
 
-/// What passes now and will fail if nobody acts.
+/// A problem that passes now and will fail if nobody acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Warning {
@@ -108,7 +108,7 @@ impl Outcome {
 
 impl Evidence {
     const HIDDEN: &str = "[secret]";
-    /// How many bytes of what was sent are kept.
+    /// The number of bytes that are kept of the endpoint's reply.
     pub const MAX: usize = 200;
 
     /// The first bytes of `sent`; `None` where nothing was.

@@ -23,14 +23,14 @@ pub enum Phase {
     Run,
 }
 
-/// How long each phase of a probe took, in whole microseconds.
+/// The time that each phase of a probe took, in whole microseconds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Phases([u32; Phase::ALL.len()]);
 
 impl Phases {
     const NONE: u32 = u32::MAX;
 
-    /// How long `phase` took; `None` where the probe did not come to it.
+    /// Returns the time that `phase` took; `None` where the probe did not come to it.
     pub fn get(&self, phase: Phase) -> Option<Duration> {
         let micros = self.0[phase as usize];
         (micros != Phases::NONE).then(|| Duration::from_micros(u64::from(micros)))

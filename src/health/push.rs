@@ -12,14 +12,14 @@ use super::outcome::{Evidence, Outcome, Seen};
 use super::reason::{FailReason, PushFault};
 use crate::model::{CheckKind, CheckSpec, Load, Moment, ProbeTarget, TargetId};
 
-/// What an endpoint says of itself.
+/// An endpoint's report about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// It is well.
     pub pass: bool,
-    /// How loaded it is, if it says.
+    /// The load that it reports, if any.
     pub load: Option<Load>,
-    /// What it adds; the first 200 bytes are kept.
+    /// A note of the endpoint; the first 200 bytes are kept.
     pub note: String,
 }
 
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    /// What is silent at each second, up to one.
+    /// Lists the targets that are silent at each second up to `until`.
     fn silences(pushes: &mut Pushes, until: u64) -> Vec<u64> {
         (0..=until)
             .filter(|second| !pushes.overdue(at(*second)).is_empty())

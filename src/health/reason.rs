@@ -76,13 +76,13 @@ pub enum CertificateRule {
     Other,
 }
 
-/// What went wrong in TLS, certificates aside.
+/// A fault in TLS, certificates aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TlsFault {
     /// The peer sent a fatal alert, by its number (RFC 8446 §6).
     Alert(u8),
-    /// What came back is not TLS.
+    /// The reply is not TLS.
     NotTls,
     /// No protocol version or cipher suite in common.
     Incompatible,
@@ -90,11 +90,11 @@ pub enum TlsFault {
     Other,
 }
 
-/// What is wrong with an HTTP answer, status aside.
+/// A fault of an HTTP answer, status aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HttpFault {
-    /// What came back is not HTTP of the version asked for.
+    /// The reply is not HTTP of the requested version.
     NotHttp,
     /// The response's head is longer than the prober reads.
     HeadTooLong,
@@ -108,7 +108,7 @@ pub enum HttpFault {
     BadRedirect,
 }
 
-/// What is wrong with a body that is to be JSON.
+/// A fault of a body that must be JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JsonFault {
@@ -116,7 +116,7 @@ pub enum JsonFault {
     NotJson,
     /// Nothing is where the pointer leads.
     Absent,
-    /// What is there is no number, and one is compared with.
+    /// The value is not a number, and the check compares it with one.
     NotANumber,
     /// The number is below `min`.
     Below,
@@ -136,7 +136,7 @@ pub enum ResolveFault {
     NoAddress,
 }
 
-/// What is wrong with a DNS answer.
+/// A fault of a DNS answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DnsFault {
@@ -144,13 +144,13 @@ pub enum DnsFault {
     Rcode(Rcode),
     /// None of the expected addresses is in the answer.
     Address,
-    /// What came back is no answer to the query.
+    /// The reply is not an answer to the query.
     NotDns,
     /// The answer over UDP is cut short.
     Truncated,
 }
 
-/// What is wrong with the answer of a gRPC health service.
+/// A fault of the answer of a gRPC health service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrpcFault {
@@ -162,11 +162,11 @@ pub enum GrpcFault {
     Unknown,
     /// It does not know the service.
     UnknownService,
-    /// What came back is not gRPC.
+    /// The reply is not gRPC.
     NotGrpc,
 }
 
-/// How the program of an `exec` check ended.
+/// The failing end of the program of an `exec` check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExecFault {

@@ -23,18 +23,18 @@ use crate::model::{Moment, TargetId};
 /// The age up to which history is answered from; what is older is probed first.
 pub const FRESH: Duration = Duration::from_secs(600);
 
-/// What is kept of one target; its times are ages, at the time the record was made.
+/// The persistent state of one target; its times are ages, at the time the record was made.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Record {
-    /// What was published.
+    /// The published state.
     pub up: bool,
     /// The same.
     pub settled: bool,
     /// Some probe of it was judged.
     pub judged: bool,
-    /// How long ago it last went up or down; `None` where it never did.
+    /// The time since it last went up or down; `None` where it never did.
     pub changed: Option<Duration>,
-    /// How long ago each change was that counts for flapping, oldest first.
+    /// The age of each change that counts for flapping, oldest first.
     pub changes: Vec<Duration>,
     /// For how long it is still held down as flapping.
     pub hold: Option<Duration>,

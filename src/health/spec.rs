@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::Thresholds;
 use crate::model::{CheckSpec, FlapRule, ProbeTarget, RegionId, Service, TargetId};
 
-/// How one (check, address) pair is judged.
+/// The rules by which one (check, address) pair is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetSpec {
-    /// How many outcomes it takes.
+    /// The numbers of outcomes that change the state.
     pub thresholds: Thresholds,
     /// Time from one probe to the next.
     pub interval: Duration,
-    /// How long one probe may take.
+    /// The longest time that one probe may take.
     pub timeout: Duration,
     /// The regions with an endpoint judged by it, each once.
     pub regions: Vec<RegionId>,

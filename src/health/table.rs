@@ -158,12 +158,12 @@ impl Health {
         self.isolation.window()
     }
 
-    /// What is published of a target, as of the last outcome or tick.
+    /// Returns the published state of a target, as of the last outcome or tick.
     pub fn state(&self, target: TargetId) -> State {
         self.entries[target.index()].state
     }
 
-    /// What is published of an endpoint, as of the last outcome or tick.
+    /// Returns the published state of an endpoint, as of the last outcome or tick.
     pub fn endpoint(&self, endpoint: &Endpoint) -> State {
         combine(
             endpoint.need,
@@ -176,12 +176,12 @@ impl Health {
         self.isolation.is_isolated()
     }
 
-    /// What the last probe of a target saw.
+    /// Returns the outcome of the last probe of a target.
     pub fn last_outcome(&self, target: TargetId) -> Option<&Outcome> {
         self.entries[target.index()].last.as_ref()
     }
 
-    /// What a target was warned of when it last passed.
+    /// Returns the warning of a target when it last passed.
     pub fn warning(&self, target: TargetId) -> Option<Warning> {
         self.entries[target.index()].warning
     }
@@ -218,7 +218,7 @@ impl Health {
         self.entries[target.index()].restored
     }
 
-    /// How a target is judged.
+    /// Returns the rules by which a target is judged.
     pub fn spec(&self, target: TargetId) -> &TargetSpec {
         &self.entries[target.index()].spec
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::model::{CheckSpec, Moment};
 
-/// How many outcomes it takes; each at least 1.
+/// The numbers of outcomes that change the state; each at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
     /// Failures, accumulated, that take an endpoint down.
@@ -33,7 +33,7 @@ pub struct Tracker {
     since: Option<Moment>,
 }
 
-/// What an outcome did to the state.
+/// The effect of an outcome on the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// No transition.

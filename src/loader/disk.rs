@@ -29,7 +29,7 @@ pub(super) struct Disk {
     listed: Vec<PathBuf>,
     /// Of master files that are not all UTF-8, where they are not.
     escapes: HashMap<PathBuf, Arc<[u32]>>,
-    /// What the location databases looked like just before they were read.
+    /// The stamps of the location databases just before they were read.
     pub(super) stamps: Stamps,
 }
 

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use crate::config::{Config, is_node_name};
 
-/// What this process was told at its start; it holds for every reload.
+/// The node name given at the start of this process; it holds for every reload.
 static GIVEN: OnceLock<String> = OnceLock::new();
 
 /// Names this node for as long as the process lives, whatever its files say. Only the first call counts.

@@ -11,10 +11,10 @@ use crate::dns::Name;
 
 /// So few of a kind may go whatever share they are: whoever has two services may remove one.
 const FEW: usize = 2;
-/// How many are named.
+/// The most names that are listed.
 const NAMED: usize = 10;
 
-/// What one dataset serves and a later one does not.
+/// The zones, services and names that one dataset serves and a later one does not.
 #[derive(Debug)]
 pub struct Removed([Kind; 3]);
 
@@ -24,12 +24,12 @@ struct Kind {
     /// One of them, and several.
     words: [&'static str; 2],
     gone: Vec<String>,
-    /// How many there were.
+    /// The number in the old dataset.
     of: usize,
 }
 
 impl Removed {
-    /// What `new` does not have of `old`.
+    /// Finds what `old` has and `new` does not.
     pub fn between(old: &Dataset, new: &Dataset) -> Removed {
         let zones = |dataset: &Dataset| {
             dataset

@@ -19,15 +19,16 @@ pub use types::{
 pub struct CheckSpec {
     /// Its name in the configuration.
     pub name: String,
-    /// What a probe does.
+    /// The kind of probe, with its options.
     pub kind: CheckKind,
-    /// What `[server] sanity` probes with it; endpoints bring their own address.
+    /// The address that `[server] sanity` probes; endpoints bring their own.
     pub address: Option<IpAddr>,
     /// Port probed, TCP or UDP as the type has it; 0 for the types that have none.
     pub port: u16,
     /// Time from one probe of an endpoint to the next, at least 100 ms; for `push`, how long a report holds.
     pub interval: Duration,
-    /// How long one probe may take in all; nothing waits for a report, so zero for `push`.
+    /// The longest time that one probe may take in all; nothing waits for a report, so zero for
+    /// `push`.
     pub timeout: Duration,
     /// Failures (accumulated) that take an endpoint down; at least 1.
     pub fall: u32,
@@ -39,14 +40,14 @@ pub struct CheckSpec {
     pub flap: Option<FlapRule>,
 }
 
-/// How often an endpoint may go up and down before it is held down.
+/// The number of changes between up and down that count as flapping, and the hold that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlapRule {
     /// So many changes of state within `within` are borne, one more is flapping; at least 1.
     pub changes: u32,
     /// The time in which they are counted.
     pub within: Duration,
-    /// How long it is then held down.
+    /// The length of the hold.
     pub hold: Duration,
 }
 
@@ -66,7 +67,7 @@ impl CheckSpec {
     }
 }
 
-/// What a probe does and what it expects.
+/// A kind of probe, and its expectations.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CheckKind {
     /// An HTTP exchange in the clear.
@@ -122,7 +123,7 @@ impl CheckKind {
         })
     }
 
-    /// What its TLS is held to, where a probe makes a handshake.
+    /// Returns the TLS options, where a probe makes a handshake.
     pub fn tls(&self) -> Option<&TlsSpec> {
         match self {
             CheckKind::Https(_, tls) | CheckKind::Tls(tls) => Some(tls),
@@ -136,9 +137,9 @@ impl CheckKind {
 /// that uses the pair.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ProbeTarget {
-    /// How it is probed.
+    /// The check that probes it.
     pub check: CheckId,
-    /// What is probed: an address, or a name that is resolved at each probe.
+    /// The probed address, or the name that is resolved at each probe.
     pub target: Target,
 }
 

@@ -19,7 +19,8 @@ pub struct Region {
     pub labels: BTreeMap<String, String>,
     /// −99 … 99: grows (positive) or shrinks its catchment.
     pub bias: i8,
-    /// How much of the clients' weight it takes, in the unit that `meridian simulate` counts them in.
+    /// The share of the clients' weight that it can take, in the unit in which `meridian simulate`
+    /// counts them.
     pub capacity: Option<f64>,
 }
 
@@ -76,7 +77,7 @@ pub struct MapSpec {
     pub continents: BTreeMap<String, Entry>,
     /// Source 6: great-circle distance, where client and regions have coordinates.
     pub by_distance: bool,
-    /// How many steps by distance before `rest` takes over; at least 1.
+    /// The number of steps by distance before `rest` takes over; at least 1.
     pub distance_steps: u8,
     /// Kilometres: regions nearer than nearest + within form one step.
     pub within: Option<f64>,
@@ -84,7 +85,7 @@ pub struct MapSpec {
     pub rest: Vec<RegionId>,
 }
 
-/// What one entry of a map says.
+/// The value of one entry of a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// These first, then the rest.

@@ -66,7 +66,7 @@ impl WallTime {
         WallTime { zero: nanos }
     }
 
-    /// How far the wall clock was set, ahead or back, from this reading to `later`.
+    /// Returns how far the wall clock was set, ahead or back, from this reading to `later`.
     pub fn step_to(self, later: WallTime) -> Duration {
         Duration::from_nanos(later.zero.abs_diff(self.zero))
     }

@@ -26,7 +26,7 @@ impl Share {
         }
     }
 
-    /// How many parts it is, 0 … [`Share::WHOLE`].
+    /// The number of parts, 0 … [`Share::WHOLE`].
     pub const fn parts(self) -> u32 {
         self.0
     }

@@ -43,7 +43,8 @@ pub(super) fn check_end(
     Ok(())
 }
 
-/// How long `certificate` is still valid, in seconds; negative once it is not. `None` where it cannot be read.
+/// Returns the seconds for which `certificate` is still valid; negative once it is not. `None`
+/// where it cannot be read.
 fn seconds_left(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let now = SystemTime::now()

@@ -33,7 +33,7 @@ pub struct Question<'a> {
     query: Query,
 }
 
-/// What a message is that came back.
+/// The kinds of messages that come back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     /// Not an answer to the query.

@@ -28,7 +28,7 @@ use crate::model::ExecSpec;
 
 /// A program that writes more than this many bytes is cut off.
 pub const MAX_OUTPUT: usize = 64 << 10;
-/// What PATH is where this process has none.
+/// The PATH of programs where this process has none.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// An `exec` check: the program ends with exit code 0. The first of what it wrote, be it to standard
@@ -106,7 +106,7 @@ struct Running {
     ended: oneshot::Receiver<io::Result<ExitStatus>>,
 }
 
-/// What is to be killed, agreed between the probe and the thread that waits for the program.
+/// The process group to kill, agreed between the probe and the thread that waits for the program.
 enum State {
     /// Nothing yet.
     Starting,
@@ -244,7 +244,7 @@ impl Drop for Running {
     }
 }
 
-/// How much was written, and the first of it, reported as it comes.
+/// The amount of output and the first of it, reported as it comes.
 struct Written<'a> {
     total: usize,
     kept: Vec<u8>,

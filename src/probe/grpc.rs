@@ -38,7 +38,8 @@ const MAX_MESSAGE: usize = 4 << 10;
 const MAX_BODY: usize = 64 << 10;
 /// The longest response head that is read, in bytes.
 const MAX_HEAD: u32 = 16 << 10;
-/// How much the peer may send before it is read, in bytes: what HTTP/2 begins with (RFC 9113 §6.9.2).
+/// The most bytes that the peer may send before they are read: what HTTP/2 begins with (RFC 9113
+/// §6.9.2).
 const WINDOW: u32 = 65_535;
 
 /// A `grpc` check: the health service says that the service is serving.

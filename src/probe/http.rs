@@ -226,7 +226,7 @@ fn passes(spec: &HttpSpec, status: u16) -> bool {
         .any(|range| range.contains(status))
 }
 
-/// How much of the body is read after a status.
+/// Decides how much of the body is read after a status.
 fn wants(spec: &HttpSpec, status: u16) -> exchange::Body {
     if spec.follow_redirects > 0 && redirect::is_one(spec, status) {
         exchange::Body::Passing

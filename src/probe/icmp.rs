@@ -27,13 +27,13 @@ use super::route;
 use crate::health::{FailReason, NotJudged, Phase, Seen};
 use crate::model::{Family, IcmpSpec};
 
-/// What each request carries first, and each reply brings back.
+/// The token that each request carries first, and each reply brings back.
 type Token = [u8; 8];
 
-/// What is asked of the kernel for replies that were not read yet, in bytes; it grants what
+/// The buffer that is requested from the kernel for unread replies, in bytes; it grants what
 /// `net.core.rmem_max` allows.
 const RECEIVE_BUFFER: usize = 4 << 20;
-/// How often a thread looks whether its socket is still wanted.
+/// The pause between two looks of a thread whether its socket is still wanted.
 const LOOK_UP: Duration = Duration::from_millis(500);
 
 /// An `icmp` check: the reply comes.
@@ -116,7 +116,7 @@ struct Waiter {
     answer: oneshot::Sender<Answer>,
 }
 
-/// What came of a request.
+/// The result of a request.
 enum Answer {
     Reply,
     Unreachable,
@@ -280,14 +280,14 @@ fn checksum(message: &[u8]) -> u16 {
     !((folded & 0xffff) + (folded >> 16)) as u16
 }
 
-/// What a packet says of an echo request.
+/// A packet's statement about an echo request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EchoHeard {
     /// Of the request.
     pub identifier: u16,
     /// Of the request.
     pub sequence: u16,
-    /// What a reply brings back; `None` where somebody says that the request did not arrive.
+    /// The token in a reply; `None` where a router reports that the request did not arrive.
     pub token: Option<[u8; 8]>,
     /// Where a request was sent that did not arrive; a reply comes from there.
     pub destination: Option<IpAddr>,

@@ -5,6 +5,6 @@
 pub struct ProbeLimit {
     /// The soft limit of open descriptors this follows from.
     pub descriptors: u64,
-    /// How many probes may be under way at once.
+    /// The most probes that may be under way at once.
     pub probes: usize,
 }

@@ -21,10 +21,10 @@ use crate::dns::Name;
 use crate::health::{FailReason, NotJudged, Outcome, Phase, ResolveFault, Seen, Warning};
 use crate::model::{CheckKind, DnsSpec, DnsTransport, Target};
 
-/// How many of a target name's addresses are probed at most.
+/// The most addresses of a target name that are probed.
 pub const MAX_ADDRESSES: usize = 8;
-/// How many programs of `exec` checks run at once where nothing else is said: each takes a core for
-/// a while, and answers need them.
+/// The default number of programs of `exec` checks that run at once: each takes a core for a while,
+/// and answers need them.
 pub const EXEC_PROCESSES: usize = 8;
 
 /// Probes targets; shared by all probes of a process.

@@ -11,11 +11,11 @@ pub(super) struct Report {
     phase: Phase,
     entered: Instant,
     phases: Phases,
-    /// What the endpoint sent that tells why it fails.
+    /// The part of the endpoint's reply that explains the failure.
     pub(super) evidence: Option<Evidence>,
     /// The load that it told.
     pub(super) load: Option<Load>,
-    /// What is not a failure yet.
+    /// A warning: not a failure yet.
     pub(super) warning: Option<Warning>,
 }
 

@@ -24,18 +24,18 @@ use crate::health::{FailReason, NotJudged, ResolveFault, ResolverFault, Seen};
 
 use servers::Servers;
 
-/// How many names are looked up at once, of those that are answered soon and again of the others. A lookup has up to two
-/// sockets at a time.
+/// The number of names that are looked up at once, of those that are answered soon and again of the
+/// others. A lookup has up to two sockets at a time.
 const LOOKUPS: usize = 32;
 /// A lookup that takes longer than this is a slow one.
 const SOON: Duration = Duration::from_millis(250);
 /// A lookup that takes longer than this, all name servers together, is given up.
 const LOOKUP: Duration = Duration::from_secs(4);
-/// How long the addresses of one family wait for those of the other (RFC 8305 §3).
+/// The time that the addresses of one family wait for those of the other (RFC 8305 §3).
 const OTHER_FAMILY: Duration = Duration::from_millis(50);
 /// Addresses are used for their TTL, but not for longer than this: who moves an endpoint has it probed there soon.
 const FRESH: Duration = Duration::from_secs(30);
-/// What no probe asked for in this time is forgotten.
+/// The time after which a name that no probe asked for is forgotten.
 const FORGET: Duration = Duration::from_secs(3600);
 
 /// Looks up names; shared by all probes of a process.
@@ -47,7 +47,7 @@ pub(super) struct Resolver {
     slow: Semaphore,
 }
 
-/// What is known of every name that was asked for.
+/// The known addresses of every name that was asked for.
 #[derive(Debug, Default)]
 struct Names {
     known: HashMap<Name, Entry>,
@@ -61,14 +61,15 @@ struct Entry {
     used: Instant,
 }
 
-/// What is known of one name.
+/// The known addresses of one name.
 #[derive(Debug, Default)]
 struct Known {
     /// IPv4 and IPv6; those of a family stay until a name server says that there are none.
     addresses: [Vec<IpAddr>; 2],
     /// Until when there is no need to ask again.
     fresh_until: Option<Instant>,
-    /// What speaks against the addresses, or for their absence, since the last lookup.
+    /// The trouble that speaks against the addresses, or explains their absence, since the last
+    /// lookup.
     trouble: Option<Unresolved>,
     /// A lookup is under way.
     busy: bool,
@@ -104,7 +105,7 @@ impl Unresolved {
     }
 }
 
-/// What a lookup found out about the addresses of one family.
+/// The result of a lookup for the addresses of one family.
 type Found = Result<(Vec<IpAddr>, Instant), Unresolved>;
 
 const LATE: Unresolved = Unresolved::Resolver(ResolverFault::Silent);
@@ -299,7 +300,7 @@ async fn ask_each(resolvers: &[TokioResolver], name: &AbsoluteName, rr_type: Rec
 }
 
 impl Known {
-    /// How long a probe that has `left` waits for a lookup that is under way.
+    /// Returns the time that a probe with `left` waits for a lookup that is under way.
     fn patience(&self, left: Duration) -> Duration {
         match (self.addresses.iter().all(Vec::is_empty), self.trouble) {
             (true, _) => left,

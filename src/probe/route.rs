@@ -51,7 +51,7 @@ pub fn unrouted<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Vec<Family
         .collect()
 }
 
-/// What an operating system's error in `phase` says about an endpoint of `family`.
+/// Judges what an operating system's error in `phase` says about an endpoint of `family`.
 pub(super) fn judge(error: &io::Error, phase: Phase, family: Family) -> Seen {
     let Some(number) = error.raw_os_error() else {
         return Seen::Fail(FailReason::Closed(phase));

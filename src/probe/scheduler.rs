@@ -26,13 +26,13 @@ use crate::model::{CheckKind, CheckSpec, ProbeTarget, Target, TargetId};
 pub struct Job {
     /// Its id in its configuration.
     pub id: TargetId,
-    /// How it is probed.
+    /// The check that probes it.
     pub check: Arc<Check>,
-    /// What is probed.
+    /// The probed address or name.
     pub target: Target,
 }
 
-/// What one probe saw.
+/// The outcome of one probe, and its target.
 #[derive(Debug, Clone)]
 pub struct Observed {
     /// The configuration that `target` is an id of: the number given with its jobs. Outcomes of
@@ -40,7 +40,7 @@ pub struct Observed {
     pub generation: u32,
     /// Which target.
     pub target: TargetId,
-    /// What was seen.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
@@ -153,9 +153,10 @@ struct Slot {
     slow: AtomicBool,
 }
 
-/// How many programs may run, or wait in line for it, at once: more than `[server] exec_processes` allows.
+/// The most programs that may run, or wait in line for it, at once: more than `[server]
+/// exec_processes` allows.
 const PROGRAMS: usize = 1024;
-/// How many outcomes are handed on at once, at most.
+/// The most outcomes that are handed on at once.
 const BATCH: usize = 256;
 /// The address of a slot whose target is not probed any more.
 const GONE: u64 = u64::MAX;
@@ -304,7 +305,7 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// How far into its interval each of `jobs` is due first.
+/// Computes how far into its interval each of `jobs` is due first.
 fn phases(jobs: &[Job]) -> Vec<Duration> {
     let mut checks: HashMap<&str, (usize, usize)> = HashMap::new();
     for job in jobs {

@@ -12,8 +12,8 @@ use super::{MAX_BODY, route};
 use crate::health::{Evidence, FailReason, Phase, Seen};
 use crate::model::TcpSpec;
 
-/// How often what came so far is searched, before only a doubling of it is reason to: an endpoint
-/// that sends its bytes one by one costs no more than that.
+/// The number of searches of what came so far before only a doubling of it is reason for another:
+/// an endpoint that sends its bytes one by one costs no more than that.
 const LOOKS: usize = 64;
 
 /// A `tcp` check: the connection opens, takes what is sent and answers what is expected.

@@ -81,7 +81,7 @@ async fn outcome(kind: CheckKind, address: SocketAddr, timeout: Duration) -> Out
     probe(&Prober::new(Clock), &check, &loopback()).await
 }
 
-/// What was seen, and what tells why.
+/// Returns what was seen, and the evidence.
 fn told(outcome: &Outcome) -> (Seen, Option<String>) {
     (
         outcome.seen,

@@ -65,7 +65,7 @@ impl Timetable {
     }
 }
 
-/// How far into its interval target `index` of `count` of the `check`th check is due.
+/// Computes how far into its interval target `index` of `count` of the `check`th check is due.
 pub(super) fn phase(interval: Duration, check: usize, index: usize, count: usize) -> Duration {
     let fraction = (check as f64 * GOLDEN + index as f64 / count.max(1) as f64).fract();
     interval.mul_f64(fraction)

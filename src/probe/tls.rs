@@ -43,7 +43,7 @@ pub(super) struct Tls {
     connectors: Mutex<Vec<(Way, TlsConnector)>>,
 }
 
-/// What connections that share a connector have in common.
+/// The parts that connections of one connector share.
 #[derive(Clone)]
 struct Way {
     verify: bool,
@@ -246,7 +246,7 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// What an error of a stream that may be TLS says about an endpoint.
+/// Judges what an error of a stream that may be TLS says about an endpoint.
 pub(super) fn judge(error: &io::Error, phase: Phase, family: Family) -> Seen {
     match error
         .get_ref()

@@ -118,7 +118,8 @@ impl Admission {
     }
 }
 
-/// Whom a connection is counted for: an IPv4 address, or an IPv6 /64, since one host can use all addresses of its /64.
+/// Returns the address that a connection counts for: an IPv4 address, or an IPv6 /64, since one
+/// host can use all addresses of its /64.
 fn accountable(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(_) => client,

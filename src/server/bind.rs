@@ -28,12 +28,12 @@ pub struct Listeners {
     pub(super) udp: Vec<UdpSocket>,
     /// One per address, listening, not blocking.
     pub(super) tcp: Vec<TcpListener>,
-    /// How the UDP sockets are served.
+    /// The options of the UDP sockets.
     pub(super) options: UdpOptions,
 }
 
 impl Listeners {
-    /// How many threads serve them: one for each UDP socket, and one for TCP.
+    /// Counts the threads that serve them: one for each UDP socket, and one for TCP.
     pub fn threads(&self) -> usize {
         self.udp.len() + 1
     }
@@ -77,17 +77,18 @@ pub enum BindFailure {
     Other(io::Error),
 }
 
-/// What to do about the stub of systemd-resolved on 127.0.0.53, port 53.
+/// The hint about the stub of systemd-resolved on 127.0.0.53, port 53.
 const RESOLVED: &str = "write DNSStubListener=no below [Resolve] into /etc/systemd/resolved.conf.d/meridian.conf and restart systemd-resolved, \
      or list this machine's addresses one by one instead of the wildcard";
 
 /// Connections that wait to be accepted, per address.
 const BACKLOG: i32 = 1024;
 
-/// How long a UDP thread waits for room in its socket's send buffer, before it gives the answers up.
+/// The time that a UDP thread waits for room in its socket's send buffer, before it gives the
+/// answers up.
 const SEND_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// How often a port is picked that must be free for both UDP and TCP.
+/// The number of times that a port is picked that must be free for both UDP and TCP.
 const PORT_PICKS: usize = 16;
 
 /// Those of `addresses` whose version of IP the machine speaks; all of them where it speaks none.
@@ -370,7 +371,7 @@ impl BindError {
         BindError::new(address, transport, failure)
     }
 
-    /// What to do about it.
+    /// Returns the way to solve the problem.
     pub fn hint(&self) -> String {
         let (address, port) = (self.address, self.address.port());
         match &self.failure {
@@ -406,7 +407,7 @@ impl BindError {
 }
 
 impl fmt::Display for BindError {
-    /// What is wrong, without the hint.
+    /// Writes the problem, without the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,

@@ -17,7 +17,7 @@ pub struct ServerCounters {
     sockets: Vec<Arc<UdpSocket>>,
 }
 
-/// What one UDP thread counts: datagrams.
+/// The counters of one UDP thread, of datagrams.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct UdpCounters {
@@ -39,7 +39,7 @@ pub struct UdpCounters {
     pub turns: Counter,
 }
 
-/// What the TCP thread counts.
+/// The counters of the TCP thread.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct TcpCounters {

@@ -44,7 +44,8 @@ pub(super) struct Batch {
     incoming: Vec<mmsghdr>,
     /// The first `queued` point at slots whose answer is ready.
     outgoing: Vec<mmsghdr>,
-    /// How many headers of `incoming` the kernel has written into since they were made ready.
+    /// The number of headers of `incoming` that the kernel has written into since they were made
+    /// ready.
     received: usize,
     queued: usize,
     /// Datagrams passed over in the last batch.
@@ -239,12 +240,12 @@ impl Batch {
         self.queued += 1;
     }
 
-    /// What the last batch had that cannot be answered.
+    /// Counts the datagrams of the last batch that cannot be answered.
     pub(super) fn passed_over(&self) -> PassedOver {
         self.passed_over
     }
 
-    /// How many answers are queued.
+    /// Counts the queued answers.
     pub(super) fn queued(&self) -> usize {
         self.queued
     }

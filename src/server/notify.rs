@@ -52,17 +52,17 @@ pub fn retry() {
     deliver(&mut waiting());
 }
 
-/// How often [`watchdog`] is to be said: half of what `WatchdogSec=` allows, as sd_watchdog_enabled(3) advises. `None`
-/// where the service manager does not watch this process.
+/// Returns the pause between two calls of [`watchdog`]: half of what `WatchdogSec=` allows, as
+/// sd_watchdog_enabled(3) advises. `None` where the service manager does not watch this process.
 pub fn watchdog_period() -> Option<Duration> {
     sd_notify::watchdog_enabled()
         .map(|timeout| timeout / 2)
         .filter(|period| !period.is_zero())
 }
 
-/// What the service manager has had no room for yet, oldest first.
+/// The messages that the service manager has had no room for yet, oldest first.
 static WAITING: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
-/// How many messages may wait; the oldest go first.
+/// The most messages that may wait; the oldest go first.
 const MOST_WAITING: usize = 32;
 
 fn send(states: &[NotifyState]) {

@@ -29,10 +29,11 @@ use super::{
 use crate::clock::Clock;
 use crate::config::TcpLimits;
 
-/// How long open exchanges may take to finish when the server stops.
+/// The time that open exchanges may take to finish when the server stops.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long nobody is accepted after the kernel had no descriptor or memory for a connection.
+/// The pause before the next connection is accepted after the kernel had no descriptor or memory
+/// for one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Space made for reading, in bytes: a burst of pipelined queries, or the beginning of a long message.
@@ -47,14 +48,14 @@ const TURN: usize = 32;
 /// A turn with so many messages is followed by those of the others; one with fewer most likely has to wait for its client.
 const LONG_TURN: usize = 8;
 
-/// What the kernel may keep for a connection in either direction, in bytes; it keeps its books in twice that. By itself it
-/// lets a client that asks and does not read have megabytes.
+/// The most bytes that the kernel may keep for a connection in either direction; it keeps its books
+/// in twice that. By itself it lets a client that asks and does not read have megabytes.
 const SOCKET_BUFFER: usize = 16 * 1024;
 
 /// Connections beyond those that may be open for a moment, while others make room for them.
 const MAKING_ROOM: usize = 8;
 
-/// What the connections share. It is made before its thread, and moves there.
+/// The parts that the connections share. It is made before its thread, and moves there.
 pub(super) struct Service<E> {
     worker: Worker<E>,
     limits: TcpLimits,
@@ -294,7 +295,7 @@ struct Connection<E: Engine> {
     output: Vec<u8>,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 enum End {
     /// By its client, the network, a message that deserved no answer, or the server's end.
     Closed,
@@ -302,7 +303,7 @@ enum End {
     TimedOut,
 }
 
-/// What the messages in the input have come to.
+/// The progress through the messages in the input.
 enum Answered {
     /// All whole ones have been answered.
     All,

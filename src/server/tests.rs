@@ -87,7 +87,7 @@ fn query(id: u16, content: &str) -> Vec<u8> {
     query
 }
 
-/// What [`Parrot`] says to [`query`].
+/// The answer of [`Parrot`] to [`query`].
 fn answer(id: u16, content: &str, transport: Transport) -> Vec<u8> {
     let mut answer = query(id, content);
     answer[2] |= 0x80;

@@ -38,7 +38,7 @@ impl Token {
     }
 }
 
-/// What an entry is, apart from its tokens.
+/// An entry, apart from its tokens.
 pub(super) struct Entry {
     /// It starts with a blank, so it has the owner of the entry before it.
     pub(super) inherits_owner: bool,

@@ -7,7 +7,7 @@ use super::words::{Bad, Words};
 const ZERO: i64 = 1 << 31;
 /// Thousandths of a second in a degree.
 const DEGREE: i64 = 3_600_000;
-/// What altitudes are counted from, 100 000 m below the WGS 84 spheroid, in centimetres.
+/// The base of altitudes, 100 000 m below the WGS 84 spheroid, in centimetres.
 const BASE: i64 = 10_000_000;
 /// Octets of version 0.
 const LENGTH: usize = 16;

@@ -385,7 +385,7 @@ impl Field {
     }
 }
 
-/// What follows a valid `field` at the start of `wire`.
+/// Checks `field` at the start of `wire`, and returns what follows it.
 fn check_field(field: Field, wire: &[u8]) -> Option<&[u8]> {
     match field {
         V4 | U32(_) => wire.get(4..),

@@ -116,7 +116,7 @@ pub struct IncludeError {
     pub rule: &'static str,
     /// A sentence for the operator.
     pub message: String,
-    /// What to do about it.
+    /// The way to solve the problem.
     pub hint: Option<String>,
 }
 
@@ -126,7 +126,7 @@ impl fmt::Display for IncludeError {
     }
 }
 
-/// What could not be read of a zone: nothing is said to be missing there.
+/// The parts of a zone that could not be read: nothing is reported missing there.
 #[derive(Debug, Default, Clone)]
 pub struct Unread {
     /// Names with a record or a service that could not be read, which may have others below them.
@@ -153,9 +153,9 @@ pub struct Records {
     files: Vec<Arc<str>>,
     arena: Vec<u8>,
     entries: Vec<Entry>,
-    /// How often the owner changed from one record to the next.
+    /// The number of times that the owner changed from one record to the next.
     runs: usize,
-    /// What was written and could not be read.
+    /// The parts that could not be read.
     pub unread: Unread,
 }
 
@@ -210,7 +210,7 @@ impl Records {
             .retain(|_| place.next().is_some_and(|place| !places.contains(&place)));
     }
 
-    /// How many records there are.
+    /// Counts the records.
     pub fn len(&self) -> usize {
         self.entries.len()
     }

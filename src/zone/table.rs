@@ -95,7 +95,7 @@ pub struct Rrset {
     pointers: u16,
     /// Its type.
     pub rtype: RrType,
-    /// How many RRs it has.
+    /// The number of its RRs.
     pub count: u16,
 }
 
@@ -111,7 +111,7 @@ pub struct Apex {
     parent: Option<(ZoneId, Option<Rrset>)>,
 }
 
-/// What there is for a name and type in the zone it belongs to.
+/// The result of a lookup of a name and type in the zone it belongs to.
 #[derive(Debug, Clone, Copy)]
 pub enum Lookup {
     /// A static RRset of the type asked.
@@ -257,7 +257,7 @@ impl NameTable {
         nodes.filter(has_any).map(|node| node.name)
     }
 
-    /// How many names there are, empty non-terminals among them.
+    /// Counts the names, empty non-terminals among them.
     pub fn len(&self) -> usize {
         self.names
     }
@@ -326,7 +326,8 @@ impl NameTable {
         }
     }
 
-    /// What the topmost cut or DNAME over `node` says; `None` where the name asked is the DNAME's own.
+    /// Returns the result of the topmost cut or DNAME over `node`; `None` where the name asked is
+    /// the DNAME's own.
     fn cut_above(&self, node: &Node<'_>, asked: u32) -> Option<Lookup> {
         let cut = self.node(node.cut);
         let is_apex = self.zones[node.zone.index()].record == node.cut;
@@ -459,7 +460,7 @@ pub fn target_offset(rtype: RrType) -> Option<usize> {
     }
 }
 
-/// How many labels a name in wire format has, the root's not counted.
+/// Counts the labels of a name in wire format, without the root's.
 fn label_count(name: &[u8]) -> usize {
     let (mut rest, mut count) = (name, 0);
     while rest[0] != 0 {

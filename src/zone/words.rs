@@ -19,7 +19,7 @@ pub(super) struct Words<'a> {
     pub(super) odd: &'a mut Vec<(Token, Odd)>,
 }
 
-/// What is odd about a word.
+/// An oddity of a word.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Odd {
     /// A relative name that ends like the zone's.
@@ -137,7 +137,7 @@ impl Words<'_> {
     }
 }
 
-/// What is wrong with rdata: where, the message, a hint.
+/// A problem with rdata: its place, the message, a hint.
 #[derive(Debug)]
 pub(super) struct Bad {
     /// The token that is wrong; `None` where one is missing at the end of the entry.

@@ -24,11 +24,11 @@ pub struct HttpSpec {
     pub headers: Vec<(String, HeaderText)>,
     /// Statuses that pass; never empty.
     pub expect_status: Vec<StatusRange>,
-    /// What the first 64 KiB of the body must contain.
+    /// The pattern that the first 64 KiB of the body must contain.
     pub expect_body: Option<Pattern>,
-    /// What the body must hold, read as JSON of at most 64 KiB.
+    /// The rules that the body must meet, read as JSON of at most 64 KiB.
     pub json: Vec<JsonRule>,
-    /// How many redirects are followed, 0 … 10; at 0 a redirect is an answer like any other.
+    /// The number of redirects to follow, 0 … 10; at 0 a redirect is an answer like any other.
     pub follow_redirects: u32,
     /// Where the response tells the endpoint's load.
     pub load: Option<LoadSource>,
@@ -91,9 +91,9 @@ pub enum LoadSource {
 /// A TCP connection.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TcpSpec {
-    /// What is sent once it is open.
+    /// The text that is sent once the connection is open.
     pub send: Option<String>,
-    /// What the first 64 KiB that come back must contain.
+    /// The pattern that the first 64 KiB of the reply must contain.
     pub expect: Option<Pattern>,
 }
 
@@ -126,12 +126,12 @@ impl Default for TlsSpec {
     }
 }
 
-/// What a request header of a check says.
+/// The value of a request header of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderText {
     /// These characters of the configuration.
     Plain(String),
-    /// What stands somewhere else, because it is secret.
+    /// A value that is kept elsewhere, because it is secret.
     Secret(Secret),
 }
 
@@ -210,7 +210,7 @@ pub struct DnsSpec {
     pub expect_address: Vec<IpAddr>,
 }
 
-/// How a query travels.
+/// The transport of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DnsTransport {
     /// One datagram each way.
@@ -240,6 +240,6 @@ pub struct ExecSpec {
 /// Reports of the endpoint's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushSpec {
-    /// How long a report holds; silence for longer is failure.
+    /// The time that a report is valid; silence for longer is a failure.
     pub expires: Duration,
 }

@@ -35,15 +35,17 @@ pub(super) struct Message<'a> {
     pub(super) headers: HeaderMap,
     /// For errors that depend on it.
     pub(super) family: Family,
-    /// How much of the body is read after a status.
+    /// Decides how much of the body is read after a status.
     pub(super) wants: &'a (dyn Fn(u16) -> Body + Sync),
-    /// What a body that does not end in time must have shown; `None` where the whole of it is looked into.
+    /// The pattern that a body that does not end in time must have shown; `None` where the whole of
+    /// it is looked into.
     pub(super) awaits: Option<&'a Regex>,
     /// When the probe is cut off.
     pub(super) deadline: Instant,
 }
 
-/// How long the body of an answer that fails anyway is waited for. It may come in a segment after its head.
+/// The time to wait for the body of an answer that fails anyway. It may come in a segment after its
+/// head.
 const GLIMPSE: Duration = Duration::from_millis(20);
 /// So long before a probe is cut off, what is known by then is said.
 const LAST_MOMENT: Duration = Duration::from_millis(5);
@@ -51,20 +53,20 @@ const LAST_MOMENT: Duration = Duration::from_millis(5);
 /// Most fields in the head of a response: as many as HTTP/2 fits into 64 KiB, where each counts for 32 octets more (RFC 9113 §6.5.2).
 const MAX_FIELDS: usize = MAX_HEAD / 32;
 
-/// How much of a body is read.
+/// The part of a body that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Body {
     /// None of it, and another request follows.
     Passing,
     /// None of it.
     Nothing,
-    /// What comes soon, for evidence.
+    /// The part that comes soon, for evidence.
     Glimpse,
     /// Its first 64 KiB.
     Start,
 }
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -236,7 +238,7 @@ trait Chunks {
     /// True where nothing more comes.
     fn is_over(&self) -> bool;
 
-    /// How long it is at least, as far as its head tells.
+    /// Returns the least length of the body, as far as its head tells.
     fn least(&self) -> u64;
 }
 
@@ -282,7 +284,7 @@ impl Chunks for h2::RecvStream {
     }
 }
 
-/// How a body is read.
+/// The reading of a body.
 struct Reading<'a> {
     wants: &'a (dyn Fn(u16) -> Body + Sync),
     awaits: Option<&'a Regex>,

@@ -15,9 +15,9 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{Hosts, TokioResolver};
 use tokio::time::Instant;
 
-/// How often the files are looked at, while names are looked up.
+/// The pause between two looks at the files, while names are looked up.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a name server may take for an answer; each is asked twice.
+/// The time that a name server may take for an answer; each is asked twice.
 const TRY: Duration = Duration::from_millis(500);
 /// More name servers than this are not used (resolv.conf(5)).
 const MOST: usize = 3;
@@ -39,7 +39,7 @@ struct Current {
     looked: Instant,
 }
 
-/// Whom to ask, and what needs no asking.
+/// The name servers to ask, and the names that need no asking.
 pub(super) struct State {
     /// One for each name server, in order.
     pub(super) resolvers: Vec<TokioResolver>,
@@ -75,7 +75,8 @@ impl Servers {
         }
     }
 
-    /// Whom to ask now. Only the first time are the files waited for; later they are looked at beside.
+    /// Returns the name servers to ask now. Only the first call waits for the files; later ones
+    /// look at them in the background.
     pub(super) async fn current(self: &Arc<Self>) -> Arc<State> {
         let (state, due) = {
             let current = self.lock();

@@ -25,7 +25,7 @@ async fn run(check: &CheckSpec) -> Outcome {
     probe(&Prober::new(Clock), check, &loopback()).await
 }
 
-/// What the program wrote, as the outcome keeps it.
+/// Returns what the program wrote, as the outcome keeps it.
 fn written(outcome: &Outcome) -> String {
     outcome
         .evidence

@@ -13,7 +13,7 @@ use super::*;
 use crate::dns::{Name, Rcode};
 use crate::health::{NotJudged, ResolverFault, Warning};
 
-/// What a name server does.
+/// The behaviour of a name server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Does {

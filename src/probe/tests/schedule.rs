@@ -31,7 +31,7 @@ fn prober() -> Arc<Prober> {
     Arc::new(Prober::new(Clock))
 }
 
-/// What arrives within `time`.
+/// Collects what arrives within `time`.
 async fn collect(outcomes: &mut mpsc::Receiver<Vec<Observed>>, time: Duration) -> Vec<Observed> {
     let mut seen = Vec::new();
     let end = tokio::time::Instant::now() + time;
@@ -41,8 +41,8 @@ async fn collect(outcomes: &mut mpsc::Receiver<Vec<Observed>>, time: Duration) -
     seen
 }
 
-/// What arrives until each of `targets` was probed `times` times, and the time that it took; a machine
-/// that has other work to do may take much longer than the intervals say.
+/// Collects what arrives until each of `targets` was probed `times` times, and the time that it
+/// took; a machine that has other work to do may take much longer than the intervals say.
 async fn collect_until(
     outcomes: &mut mpsc::Receiver<Vec<Observed>>,
     targets: std::ops::Range<u32>,

@@ -137,8 +137,8 @@ fn check_records(records: &Records, services: &[Service], complete: bool) -> Vec
     diagnostics.iter().map(ToString::to_string).collect()
 }
 
-/// What is found in `text` after an apex that is as it must be, in lines 1 and 2, and ns1 in line
-/// 3.
+/// Returns the findings in `text` after an apex that is as it must be, in lines 1 and 2, and ns1 in
+/// line 3.
 fn found(text: &str, services: &[Service]) -> Vec<String> {
     let apex = "$TTL 60\n@ SOA ns1 h 1 2 3 4 5\n@ NS ns1\nns1 A 192.0.2.53\n";
     check_records(

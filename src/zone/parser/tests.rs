@@ -543,9 +543,9 @@ fn hickorys(text: &str) -> Result<Vec<Row>, String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// What hickory's parser reads, ours reads to the same records. Hickory keeps one record of
-    /// equal ones, one CNAME and one SOA a name, with one TTL a set: so ours may have more, never
-    /// others.
+    /// Everything that hickory's parser reads, ours reads to the same records. Hickory keeps one
+    /// record of equal ones, one CNAME and one SOA a name, with one TTL a set: so ours may have
+    /// more, never others.
     #[test]
     fn hickory_agrees_on_what_both_know(text in zone_text()) {
         let (records, diagnostics) = parse_with(&text, &[]);
@@ -616,7 +616,7 @@ fn arbitrary_text() -> impl Strategy<Value = String> {
         .prop_map(|pieces| pieces.concat())
 }
 
-/// What `named-compilezone` makes of the same lines.
+/// Generated lines are those that `named-compilezone` makes of the same lines.
 #[test]
 fn generate_makes_what_bind_makes() {
     let text = "$TTL 60\n$GENERATE 1-2 host-$ A 192.0.2.$\n$GENERATE 0-8/4 ${10,4,x}.a 300 IN CNAME b${-1,3}.$$.x.\\$\n\
