@@ -25,6 +25,7 @@ mod files;
 mod geoip;
 mod local;
 mod log;
+mod names;
 mod overrides;
 mod probe;
 mod reload;

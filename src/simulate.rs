@@ -1,5 +1,5 @@
-//! What would happen if: losses of regions, changes of the files, and the tests that zone files
-//! carry, from the same plan and the same selection that serve.
+//! What-if questions: losses of regions, changes of the files, and the tests that zone files carry,
+//! answered by the plan and the selection that serve.
 //!
 //! ```text
 //! maps or a sample ── Population ── classes of clients who are all alike to a map
@@ -45,10 +45,12 @@ const DOWN: State = State {
 };
 
 /// A snapshot in which every endpoint of `down` is down, all others are up, and the `drained`
-/// regions are drained. A unit that moves by itself is owned by who takes it over.
+/// regions are drained. A unit with `takeover = "auto"` whose owner is not up has moved on.
 pub fn what_if(dataset: &Arc<Dataset>, down: &Part, drained: &[RegionId]) -> Snapshot {
-    let plan = |service| Arc::new(plan_if(&dataset.config, service, down, drained));
-    let plans = dataset.config.services.iter().map(plan).collect();
+    let mut plans = Vec::new();
+    for service in &dataset.config.services {
+        plans.push(Arc::new(plan_if(&dataset.config, service, down, drained)));
+    }
     Snapshot {
         dataset: dataset.clone(),
         plans,
@@ -58,50 +60,88 @@ pub fn what_if(dataset: &Arc<Dataset>, down: &Part, drained: &[RegionId]) -> Sna
 
 /// The plan of one service of `config` in such a snapshot.
 fn plan_if(config: &Config, service: &Service, down: &Part, drained: &[RegionId]) -> Plan {
-    let is_drained = |pool: &Pool| drained.contains(&pool.region);
-    let state = |pool: &Pool, endpoint: &Endpoint| {
-        if down.contains(pool.region, endpoint) {
+    let assumed = Assumed {
+        service,
+        down,
+        drained,
+    };
+    Plan::compile_unit(
+        service,
+        &config.regions,
+        &|pool: &Pool, endpoint: &Endpoint| assumed.state(pool, endpoint),
+        &assumed.conditions(),
+        assumed.unit(),
+    )
+}
+
+/// Assumptions about a service.
+struct Assumed<'a> {
+    service: &'a Service,
+    down: &'a Part,
+    drained: &'a [RegionId],
+}
+
+impl Assumed<'_> {
+    fn state(&self, pool: &Pool, endpoint: &Endpoint) -> State {
+        if self.down.contains(pool.region, endpoint) {
             DOWN
         } else {
             State::UNPROBED
         }
-    };
-    let drain = || Drain {
-        what: "region".to_owned(),
-        by: "the question".to_owned(),
-        reason: String::new(),
-        until: None,
-    };
-    let conditions = |pool: &Pool| PoolConditions {
-        drained: is_drained(pool).then(|| Arc::new(drain())),
-        ..PoolConditions::default()
-    };
-    let all: Vec<PoolConditions> = if drained.is_empty() {
-        Vec::new()
-    } else {
-        service.pools.iter().map(conditions).collect()
-    };
-    let unit_state = service.unit.as_ref().map(|unit| {
-        let is_up = |pool: &Pool| {
-            let up = Plan::is_up(service, pool, &|endpoint| state(pool, endpoint));
-            up.iter().flatten().all(|up| *up) && !is_drained(pool)
-        };
-        let owner = service.pools.iter().find(|pool| pool.region == unit.owner);
-        let moves = unit.rules.takeover == Takeover::Auto && !owner.is_some_and(is_up);
-        let next = if moves {
-            successor(service, &is_up, unit.owner)
-        } else {
-            None
-        };
-        next.map_or_else(
-            || UnitState::of(unit.owner),
-            |next| UnitState {
+    }
+
+    fn is_drained(&self, pool: &Pool) -> bool {
+        self.drained.contains(&pool.region)
+    }
+
+    /// Conditions of each pool; none where nothing is drained.
+    fn conditions(&self) -> Vec<PoolConditions> {
+        let mut conditions = Vec::new();
+        if self.drained.is_empty() {
+            return conditions;
+        }
+        for pool in &self.service.pools {
+            let drain = self.is_drained(pool).then(|| {
+                Arc::new(Drain {
+                    what: "region".to_owned(),
+                    by: "the question".to_owned(),
+                    reason: String::new(),
+                    until: None,
+                })
+            });
+            conditions.push(PoolConditions {
+                drained: drain,
+                ..PoolConditions::default()
+            });
+        }
+        conditions
+    }
+
+    /// True when the pool can own a unit.
+    fn is_up(&self, pool: &Pool) -> bool {
+        let state = |endpoint: &Endpoint| self.state(pool, endpoint);
+        let up = Plan::is_up(self.service, pool, &state);
+        up.iter().flatten().all(|up| *up) && !self.is_drained(pool)
+    }
+
+    /// State of the unit after a takeover, if one follows; `None` for services without units.
+    fn unit(&self) -> Option<UnitState> {
+        let unit = self.service.unit.as_ref()?;
+        let mut pools = self.service.pools.iter();
+        let owner = pools.find(|pool| pool.region == unit.owner);
+        let is_up = |pool: &Pool| self.is_up(pool);
+        if unit.rules.takeover == Takeover::Auto
+            && !owner.is_some_and(is_up)
+            && let Some(next) = successor(self.service, &is_up, unit.owner)
+        {
+            // The takeover made a second epoch.
+            return Some(UnitState {
                 epoch: 2,
                 ..UnitState::of(next)
-            },
-        )
-    });
-    Plan::compile_unit(service, &config.regions, &state, &all, unit_state)
+            });
+        }
+        Some(UnitState::of(unit.owner))
+    }
 }
 
 /// Part of the configuration that an operator calls `names`: regions, metros, labels as
@@ -131,13 +171,12 @@ fn endpoint_named<'c>(config: &'c Config, name: &str) -> Option<&'c Endpoint> {
         .find(|endpoint| endpoint.target.to_string() == name)
 }
 
-/// Runs every `[[tests]]`; an error for each that does not get what it expects. Returns how many
-/// ran.
+/// Runs every `[[tests]]`, and reports an error for each that gets something else than it expects.
+/// Returns the number of tests.
 pub fn run_tests(dataset: &Arc<Dataset>, diagnostics: &mut Diagnostics) -> usize {
     for test in &dataset.config.tests {
-        let snapshot = what_if(dataset, &test.down, &test.drained);
         let explanation = explain(
-            &snapshot,
+            &what_if(dataset, &test.down, &test.drained),
             &test.name,
             test.rtype,
             test.client,
@@ -145,38 +184,40 @@ pub fn run_tests(dataset: &Arc<Dataset>, diagnostics: &mut Diagnostics) -> usize
             WallTime::default(),
         );
         if !is_met(dataset, test, &explanation) {
-            let expected = match &test.expect {
-                Expect::Region(region) => dataset.config.region_name(*region).to_owned(),
-                Expect::Target(target) => target.to_string(),
-                Expect::NoData => "no records".to_owned(),
-            };
-            let got = explanation
-                .region
-                .clone()
-                .unwrap_or_else(|| explanation.answers.join(" "));
-            let got = if got.is_empty() {
-                explanation.rcode.clone()
-            } else {
-                got
-            };
-            let message = format!(
-                "expected {expected}, and the client {} gets {got}",
-                test.client
-            );
-            let mut hint = explanation.lines().join("\n");
-            if dataset.config.geo.city.is_some() && is_for_documentation(test.client) {
-                hint += &format!(
-                    "\n{} is kept for documentation: the built-in database gives it a place, and that of [geo] city has none for it; \
-                     write the address of a real client",
-                    test.client
-                );
-            }
-            diagnostics
-                .error("test-failed", test.at.clone(), "tests", message)
-                .hint(hint);
+            diagnose(dataset, test, &explanation, diagnostics);
         }
     }
     dataset.config.tests.len()
+}
+
+fn diagnose(
+    dataset: &Dataset,
+    test: &RoutingTest,
+    explanation: &Explanation,
+    diagnostics: &mut Diagnostics,
+) {
+    let client = test.client;
+    let expected = match &test.expect {
+        Expect::Region(region) => dataset.config.region_name(*region).to_owned(),
+        Expect::Target(target) => target.to_string(),
+        Expect::NoData => "no records".to_owned(),
+    };
+    let got = match &explanation.region {
+        Some(region) => region.clone(),
+        None if explanation.answers.is_empty() => explanation.rcode.clone(),
+        None => explanation.answers.join(" "),
+    };
+    let mut hint = explanation.lines().join("\n");
+    if dataset.config.geo.city.is_some() && is_for_documentation(client) {
+        hint += &format!(
+            "\n{client} is reserved for documentation: only the built-in database knows a place \
+             for it, the one of [geo] city does not; test with the address of a real client"
+        );
+    }
+    let message = format!("expected {expected}, but the client {client} gets {got}");
+    diagnostics
+        .error("test-failed", test.at.clone(), "tests", message)
+        .hint(hint);
 }
 
 /// True for clients in the prefixes of RFC 5737 and RFC 3849.
@@ -187,7 +228,7 @@ fn is_for_documentation(client: Prefix) -> bool {
     }
 }
 
-/// Where chance decides, it is enough that the client can get what is expected.
+/// True when the client gets what the test expects; where chance decides, when it can get that.
 fn is_met(dataset: &Dataset, test: &RoutingTest, explanation: &Explanation) -> bool {
     match &test.expect {
         Expect::Region(region) => explanation.possible.regions.contains(region),

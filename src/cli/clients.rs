@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::error::Reason;
 use super::geoip::read_text;
+use super::names::absolute;
 use crate::config::Config;
 use crate::diag::{Diagnostics, UnknownName};
 use crate::dns::Name;
@@ -62,9 +63,7 @@ impl Wanted {
 }
 
 fn find(text: &str, configs: &[&Config]) -> Result<Name, Reason> {
-    let name = Name::from_text(text, Some(&Name::root()))
-        .map_err(|error| Reason::BadName(text.to_owned(), error))?
-        .to_lowercase();
+    let name = absolute(text)?.to_lowercase();
     let mut known = Vec::new();
     for service in configs.iter().flat_map(|config| &config.services) {
         if is_called(service, &name) {

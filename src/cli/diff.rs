@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::clients::Scope;
-use super::error::Error;
+use super::error::{Error, Reason};
+use super::names::is_same;
 use super::table::{Column, count, indent, lines, list, percent};
 use super::{files, work};
 use crate::dataset::Dataset;
@@ -43,7 +44,7 @@ impl Diff {
         let wanted = self
             .scope
             .wanted(&[&old.config, &new.config])
-            .map_err(|reason| Error::from(reason).into_usage())?;
+            .map_err(Reason::into_usage)?;
         let sample = self.scope.sample()?;
         let is_wanted =
             |dataset: &Dataset, id: ServiceId| wanted.has(&dataset.config.services[id.index()]);
@@ -90,9 +91,8 @@ impl Diff {
     }
 
     fn is_named(&self, name: &str) -> bool {
-        let name = name.trim_end_matches('.');
         let mut named = self.scope.services.iter();
-        named.any(|named| named.trim_end_matches('.').eq_ignore_ascii_case(name))
+        named.any(|named| is_same(named, name))
     }
 
     /// Services that break `--max-moved`, each with the share of its clients that moves. All

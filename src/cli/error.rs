@@ -110,14 +110,6 @@ impl Error {
     /// Exit code of wrong usage, and of a gate that could judge nothing.
     const USAGE: u8 = 2;
 
-    /// The same error as wrong usage.
-    pub(super) fn into_usage(self) -> Error {
-        Error {
-            code: Error::USAGE,
-            ..self
-        }
-    }
-
     /// Prints the error of `command` to standard error; returns its exit code.
     pub(super) fn report(&self, command: &str) -> ExitCode {
         match &*self.reason {
@@ -145,6 +137,14 @@ impl<R: Into<Reason>> From<R> for Error {
 }
 
 impl Reason {
+    /// Error of wrong usage, or of a gate that could judge nothing, for this reason.
+    pub(super) fn into_usage(self) -> Error {
+        Error {
+            reason: Box::new(self),
+            code: Error::USAGE,
+        }
+    }
+
     /// The same reason, about the value of `option`.
     pub(super) fn of_option(self, option: &'static str) -> Reason {
         Reason::Option(option, Box::new(self))

@@ -18,7 +18,7 @@ pub(super) fn start() -> Result<(), Error> {
         log::start(filter, has_color(&std::io::stderr()))
             .map_err(|error| Reason::System("start the log's thread", error))
     });
-    started.map_err(|reason| Error::from(reason).into_usage())
+    started.map_err(Reason::into_usage)
 }
 
 /// Reads LEVEL, and TARGET=LEVEL after commas.

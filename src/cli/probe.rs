@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::error::{Error, Reason};
 use super::files::{self, Files};
+use super::names::absolute;
 use super::table::{Column, lines};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -52,7 +53,7 @@ impl Probe {
         match self.all_passed() {
             Ok(true) => Ok(ExitCode::SUCCESS),
             Ok(false) => Ok(ExitCode::FAILURE),
-            Err(reason) => Err(Error::from(reason).into_usage()),
+            Err(reason) => Err(reason.into_usage()),
         }
     }
 
@@ -128,9 +129,7 @@ fn probe_service(config: &Config, name: &str, json: bool) -> Result<bool, Reason
 }
 
 fn find_service<'a>(config: &'a Config, name: &str) -> Result<&'a Service, Reason> {
-    let wanted = Name::from_text(name, Some(&Name::root()))
-        .map_err(|error| Reason::BadName(name.to_owned(), error))?
-        .to_lowercase();
+    let wanted = absolute(name)?.to_lowercase();
     let mut known = Vec::new();
     for service in &config.services {
         if service.name.to_lowercase() == wanted {

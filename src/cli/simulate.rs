@@ -71,10 +71,10 @@ impl Simulate {
         let wanted = self
             .scope
             .wanted(&[&dataset.config])
-            .map_err(|reason| Error::from(reason).into_usage())?;
+            .map_err(Reason::into_usage)?;
         let losses = self
             .losses(&dataset.config.regions)
-            .map_err(|reason| Error::from(reason).into_usage())?;
+            .map_err(Reason::into_usage)?;
         let sample = self.scope.sample()?;
         let population = match &sample {
             Some(sample) => Population::of_sample(&dataset, sample),

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::error::{Error, Reason};
 use super::local::{Place, by_server, headed, look, request};
+use super::names::is_same;
 use super::table::{self, Column};
 use crate::control::{UnitStatus, UnitsStatus, percent_encode};
 
@@ -35,12 +36,6 @@ pub(super) fn list(service: Option<&str>, as_json: bool, place: Place) -> Result
         print_line!("{}", headed(&texts));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// True when both texts are the same name, a final dot and upper case aside.
-fn is_same(name: &str, other: &str) -> bool {
-    name.trim_end_matches('.')
-        .eq_ignore_ascii_case(other.trim_end_matches('.'))
 }
 
 /// Moves a unit to a region.

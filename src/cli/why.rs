@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::error::{Error, Reason};
 use super::files::Files;
+use super::names::absolute;
 use crate::answer::explain;
 use crate::control::{self, percent_encode};
-use crate::dns::{Name, Prefix, RrType};
+use crate::dns::{Prefix, RrType};
 use crate::model::WallTime;
 use crate::simulate::{part, what_if};
 
@@ -63,8 +64,7 @@ impl Why {
     /// Explains from the files, with everything up but what `--down` and `--drained` name.
     fn explain_files(&self) -> Result<(), Reason> {
         let dataset = self.files.dataset()?;
-        let name = Name::from_text(&self.name, Some(&Name::root()))
-            .map_err(|error| Reason::BadName(self.name.clone(), error))?;
+        let name = absolute(&self.name)?;
         let down = part(&dataset.config, &self.down)
             .map_err(|unknown| Reason::from(unknown).of_option("--down"))?;
         let drained = part(&dataset.config, &self.drained)

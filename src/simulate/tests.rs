@@ -654,7 +654,7 @@ fn a_test_that_fails_for_want_of_a_place_of_documentation_prefixes_says_so() {
             .map(|diagnostic| diagnostic.hint.clone().unwrap())
             .collect::<Vec<_>>()
     };
-    let says_so = |hint: &String| hint.contains("kept for documentation");
+    let says_so = |hint: &String| hint.contains("reserved for documentation");
     assert_eq!(
         hints(main).iter().map(says_so).collect::<Vec<_>>(),
         [true, true, false]

@@ -361,18 +361,14 @@ fn an_endpoint_reports_itself_over_http() {
     server.says(&format!(
         "endpoint {host} check own is up, was down: 1 pass"
     ));
-    let (_, health) = get(server.net.admin(), "/health");
-    let health: Value = serde_json::from_str(&health).unwrap();
-    let target = |target: &&Value| target["target"] == host.to_string().as_str();
-    assert_eq!(
-        health["targets"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(target)
-            .unwrap()["load"],
-        0.25
-    );
+    // What /health shows is brought up to date a moment after the report.
+    wait_for("the load that was reported", || {
+        let (_, health) = get(server.net.admin(), "/health");
+        let health: Value = serde_json::from_str(&health).unwrap();
+        let mut targets = health["targets"].as_array().unwrap().iter();
+        let target = targets.find(|target| target["target"] == host.to_string().as_str())?;
+        (target["load"] == 0.25).then_some(())
+    });
     for (what, status) in [
         ("192.0.2.99&status=pass", "404"),
         ("www..example&status=pass", "400"),
