@@ -134,7 +134,7 @@ impl Batch {
             Wait::ForOne => libc::MSG_WAITFORONE,
             Wait::No => libc::MSG_DONTWAIT,
         };
-        // A batch has some hundred slots: `[server] udp_batch` allows no more.
+        // At most 1024, by `[server] udp_batch`.
         let count = self.incoming.len() as c_uint;
         // SAFETY: `incoming` has `count` headers. Each points at the name, vector and control buffer of its slot, with their
         // true sizes (`aim`, `restore`); each vector points at the slot's query buffer with its true size. The slots live as
