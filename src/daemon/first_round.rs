@@ -20,8 +20,8 @@ const FIRST_ROUND: Duration = Duration::from_secs(5);
 /// A first round beside the answers: closed at its end.
 pub(super) type Beside = mpsc::UnboundedReceiver<(TargetId, Outcome)>;
 
-/// The publisher as the state directory, where there is one, lets it begin; and the targets to probe
-/// before anything is answered.
+/// The publisher as the state directory, where there is one that is good, lets it begin; and the
+/// targets to probe before anything is answered.
 pub(super) fn begin(
     dataset: &Arc<Dataset>,
     state: Option<&Path>,
@@ -32,6 +32,7 @@ pub(super) fn begin(
             .map(TargetId::from_index)
             .collect()
     };
+    let state = state.filter(|state| state::objection(state).is_none());
     match state.map(|state| state::load_history(state, SystemTime::now())) {
         Some(Ok(Some((history, age)))) => {
             let (publisher, unknown) =
@@ -115,10 +116,18 @@ pub(super) async fn probe_new_targets(
 }
 
 /// A family that this node has no route for is not judged; said once.
-pub(super) fn say_unrouted(dataset: &Dataset) {
+pub(super) fn log_unrouted(dataset: &Dataset) {
     for family in probe::unrouted(dataset.config.targets.iter().map(|target| &target.target)) {
         tracing::warn!(
             "this node has no default route for {family}: endpoints it cannot reach without one are not judged"
         );
+    }
+}
+
+/// The next outcome of the first round beside the answers; `None` at its end.
+pub(super) async fn next(beside: &mut Option<Beside>) -> Option<(TargetId, Outcome)> {
+    match beside {
+        Some(outcomes) => outcomes.recv().await,
+        None => std::future::pending().await,
     }
 }

@@ -9,24 +9,23 @@
 //! All or nothing: what was read takes the place of what was served as a whole, or every diagnostic is said and nothing changes.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
-use super::units::Moved;
-use super::{Daemon, first_round};
+use super::directory::Moved;
+use super::{Daemon, Reloader, first_round};
 use crate::allocator;
 use crate::config::ServerSpec;
-use crate::control::{LastReload, Refused};
+use crate::control::{LastReload, Refused, Work};
 use crate::dataset::Dataset;
 use crate::diag::render_text;
 use crate::health::Outcome;
 use crate::loader::{self, Built, Contents, Inputs, Refreshed, Removed, Stamps};
 use crate::model::{Moment, TargetId};
-use crate::probe::Job;
 use crate::publisher::{Event, NotDone};
 use crate::server::notify;
 use crate::state;
@@ -34,40 +33,106 @@ use crate::state;
 /// How long a changed location database must have been quiet before it is read.
 const GEO_QUIET: Duration = Duration::from_secs(5);
 
-/// What is known of the files on the disk.
+/// The files: what is served was read from them, and what is read next.
 pub(super) struct Files {
-    /// They are broken; what is served are copies of the last good ones.
+    /// The path of `meridian.toml`.
+    config: PathBuf,
+    pub(super) known: Known,
+    /// The reload under way.
+    reload: Option<Reload>,
+    /// The reload that was asked for meanwhile.
+    asked: Option<Asked>,
+    /// The look at the location databases under way.
+    look: Option<Look>,
+    /// The write of the copies of the last good files under way.
+    copying: Option<(Moment, JoinHandle<()>)>,
+    /// Hears how each reload ended.
+    reloader: Option<Reloader>,
+}
+
+/// Knowledge of the files on the disk.
+pub(super) struct Known {
+    /// True while they are broken, and copies of the last good ones are served.
     pub(super) last_good: bool,
     /// The location databases as they looked when they were read.
     stamps: Stamps,
-    /// What was in them.
+    /// Their content.
     contents: Contents,
-    /// They look different since then.
+    /// Their looks where those have changed since, and since when.
     changed: Option<(Stamps, Instant)>,
-    /// How they looked when a change was last tried: one that was refused is not tried again unasked.
+    /// Their looks when a change was last tried: one that was refused is not tried again unasked.
     tried: Option<Stamps>,
 }
 
+/// An input of the loop from work on files.
+pub(super) enum FileInput {
+    /// A reload has ended.
+    Reloaded(Result<Finished, JoinError>),
+    /// A look at the location databases has.
+    Looked(Result<Stamps, JoinError>),
+}
+
 impl Files {
-    /// What is kept of the files that the server starts from; the texts for code frames go.
-    pub(super) fn kept(built: Built, last_good: bool) -> (Option<Inputs>, Files) {
-        let Built {
-            inputs,
-            stamps,
-            contents,
-            ..
-        } = built;
-        let tried = last_good.then(|| stamps.look());
-        (
-            inputs,
-            Files {
-                last_good,
-                stamps,
-                contents,
-                changed: None,
-                tried,
-            },
-        )
+    /// Begins with the files that the server starts from; the texts for code frames go.
+    pub(super) fn start(
+        config: PathBuf,
+        built: Built,
+        last_good: bool,
+        reloader: Option<Reloader>,
+    ) -> (Option<Inputs>, Files) {
+        let known = Known {
+            last_good,
+            tried: last_good.then(|| built.stamps.look()),
+            stamps: built.stamps,
+            contents: built.contents,
+            changed: None,
+        };
+        let files = Files {
+            config,
+            known,
+            reload: None,
+            asked: None,
+            look: None,
+            copying: None,
+            reloader,
+        };
+        (built.inputs, files)
+    }
+
+    /// The next input.
+    pub(super) async fn next(&mut self) -> FileInput {
+        tokio::select! {
+            finished = finished(&mut self.reload) => FileInput::Reloaded(finished),
+            seen = looked(&mut self.look) => FileInput::Looked(seen),
+        }
+    }
+
+    /// True while a reload is under way.
+    pub(super) fn is_reloading(&self) -> bool {
+        self.reload.is_some()
+    }
+
+    /// The time since which each work on files is under way; `None` where it is not.
+    pub(super) fn under_way(&self) -> [(Work, Option<Moment>); 3] {
+        let copying = self
+            .copying
+            .as_ref()
+            .filter(|(_, task)| !task.is_finished());
+        [
+            (Work::Databases, self.look.as_ref().map(|look| look.since)),
+            (
+                Work::Reload,
+                self.reload.as_ref().map(|reload| reload.since),
+            ),
+            (Work::LastGood, copying.map(|(since, _)| *since)),
+        ]
+    }
+
+    /// Waits until the copies of the last good files are written, but not longer than `patience`.
+    pub(super) async fn finish(self, patience: Duration) {
+        if let Some((_, copying)) = self.copying {
+            let _ = tokio::time::timeout(patience, copying).await;
+        }
     }
 }
 
@@ -119,7 +184,7 @@ impl Asked {
 
 /// A reload under way.
 pub(super) struct Reload {
-    pub(super) since: Moment,
+    since: Moment,
     task: JoinHandle<Result<Came, JoinError>>,
     replies: Vec<Reply>,
 }
@@ -142,7 +207,7 @@ fn now() -> u64 {
 
 /// A look at the location databases under way: a file system that hangs keeps a thread waiting that nothing else waits for.
 pub(super) struct Look {
-    pub(super) since: Moment,
+    since: Moment,
     task: JoinHandle<Stamps>,
 }
 
@@ -225,8 +290,8 @@ impl Daemon {
     /// Reads and compiles the files on a thread of their own, and probes what is new in them; queries
     /// and probes go on.
     pub(super) fn ask_reload(&mut self, asked: Asked) {
-        if self.reload.is_some() {
-            self.asked = Some(match self.asked.take() {
+        if self.files.is_reloading() {
+            self.files.asked = Some(match self.files.asked.take() {
                 Some(before) => before.and(asked),
                 None => asked,
             });
@@ -239,10 +304,10 @@ impl Daemon {
         } = asked;
         tracing::info!("reloading: {why}");
         notify::reloading("reading the files");
-        let (config, contents) = (self.config.clone(), self.files.contents.clone());
-        let (prober, limit, clock) = (self.prober.clone(), self.limit, self.clock);
-        let settled = self.directory.settled();
-        let old = self.published.load().dataset.clone();
+        let (config, contents) = (self.files.config.clone(), self.files.known.contents.clone());
+        let (prober, limit, clock) = (self.probing.prober.clone(), self.probing.limit, self.clock);
+        let settled = self.state.directory().settled();
+        let old = self.publication.snapshot().dataset.clone();
         let task = tokio::spawn(async move {
             let before = old.clone();
             let read = move || {
@@ -296,8 +361,8 @@ impl Daemon {
                 moved,
             })))
         });
-        self.reload = Some(Reload {
-            since: self.now(),
+        self.files.reload = Some(Reload {
+            since: self.clock.now(),
             task,
             replies,
         });
@@ -306,8 +371,8 @@ impl Daemon {
     /// Reads the location databases and nothing else: zone files that somebody is working on are not published by it.
     fn refresh(&mut self) {
         let (contents, before) = (
-            self.files.contents.clone(),
-            self.published.load().dataset.clone(),
+            self.files.known.contents.clone(),
+            self.publication.snapshot().dataset.clone(),
         );
         let task = tokio::task::spawn_blocking(move || {
             let changed = || tracing::info!("reloading: a location database changed on disk");
@@ -319,8 +384,8 @@ impl Daemon {
                 },
             })
         });
-        self.reload = Some(Reload {
-            since: self.now(),
+        self.files.reload = Some(Reload {
+            since: self.clock.now(),
             task,
             replies: Vec::new(),
         });
@@ -329,6 +394,7 @@ impl Daemon {
     /// All or nothing: the new dataset, or every diagnostic and the old one.
     pub(super) fn finish_reload(&mut self, finished: Result<Finished, JoinError>) {
         let replies = self
+            .files
             .reload
             .take()
             .map(|reload| reload.replies)
@@ -344,8 +410,8 @@ impl Daemon {
                 tracing::info!(
                     "a location database was written again, and holds what it held before"
                 );
-                self.files.stamps = stamps;
-                (self.files.changed, self.files.tried) = (None, None);
+                self.files.known.stamps = stamps;
+                (self.files.known.changed, self.files.known.tried) = (None, None);
                 self.count_reload(Ok(Read::Databases));
                 Ok(self.summary())
             }
@@ -365,8 +431,8 @@ impl Daemon {
             // Whoever asked may have gone.
             let _ = reply.send(came.clone().map_err(NotDone::Refused));
         }
-        self.ready = None;
-        if let Some(asked) = self.asked.take() {
+        self.announcer.tell_again();
+        if let Some(asked) = self.files.asked.take() {
             self.ask_reload(asked);
         }
     }
@@ -407,7 +473,7 @@ impl Daemon {
             .iter()
             .for_each(|diagnostic| tracing::warn!("{diagnostic}"));
         self.warn_of_fixed(&dataset);
-        self.files = Files {
+        self.files.known = Known {
             last_good: false,
             stamps,
             contents,
@@ -439,8 +505,8 @@ impl Daemon {
         diagnostics
             .iter()
             .for_each(|diagnostic| tracing::warn!("{diagnostic}"));
-        self.files = Files {
-            last_good: self.files.last_good,
+        self.files.known = Known {
+            last_good: self.files.known.last_good,
             stamps,
             contents,
             changed: None,
@@ -459,23 +525,23 @@ impl Daemon {
     }
 
     fn take_dataset(&mut self, dataset: Arc<Dataset>, first_round: Vec<(TargetId, Outcome)>) {
-        let jobs = Job::all(&dataset.config.checks, &dataset.config.targets);
+        let served = dataset.clone();
         self.handle(Event::Reload {
             dataset,
             first_round,
         });
-        self.scheduler.replace(self.publisher.generation(), jobs);
+        self.probing.replace(self.publisher.generation(), &served);
     }
 
     fn tell_reloaded(&mut self, result: Result<&str, &str>) {
-        if let Some(reloader) = &mut self.reloader {
+        if let Some(reloader) = &mut self.files.reloader {
             reloader(result);
         }
     }
 
     /// What only a restart changes.
     fn warn_of_fixed(&self, new: &Dataset) {
-        let (old, new) = (&self.published.load().dataset.config, &new.config);
+        let (old, new) = (&self.publication.snapshot().dataset.config, &new.config);
         let fixed = |server: &ServerSpec| {
             (
                 server.listen.clone(),
@@ -494,11 +560,11 @@ impl Daemon {
 
     /// Looks whether a location database was replaced on disk; where the look before has not ended, that is waited for.
     pub(super) fn watch_geo(&mut self) {
-        if self.look.is_none() {
-            let stamps = self.files.stamps.clone();
+        if self.files.look.is_none() {
+            let stamps = self.files.known.stamps.clone();
             let task = tokio::task::spawn_blocking(move || stamps.look());
-            self.look = Some(Look {
-                since: self.now(),
+            self.files.look = Some(Look {
+                since: self.clock.now(),
                 task,
             });
         }
@@ -506,20 +572,20 @@ impl Daemon {
 
     /// A location database was replaced on disk: once it is quiet, it is read anew.
     pub(super) fn take_look(&mut self, seen: Result<Stamps, JoinError>) {
-        self.look = None;
+        self.files.look = None;
         let Ok(seen) = seen.inspect_err(|why| {
             tracing::error!("the location databases cannot be looked at: {why}")
         }) else {
             return;
         };
-        let files = &mut self.files;
+        let files = &mut self.files.known;
         if seen == files.stamps || files.tried.as_ref() == Some(&seen) {
             files.changed = None;
             return;
         }
         match &files.changed {
             Some((stamps, since)) if *stamps == seen => {
-                if since.elapsed() >= GEO_QUIET && self.reload.is_none() {
+                if since.elapsed() >= GEO_QUIET && self.files.reload.is_none() {
                     files.tried = Some(seen);
                     // While copies are served, it may be the database that was broken, and all files are tried again.
                     match files.last_good {
@@ -536,8 +602,9 @@ impl Daemon {
     /// does no harm. One set is written after the other, so that the newest stays.
     pub(super) fn keep_last_good(&mut self, inputs: Option<Inputs>, copies: Copies) {
         // Where nothing else of this process is written, since others may write there, neither are these.
-        let state = self.state.clone().filter(|_| self.writer.is_some());
-        let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.files.last_good), state) else {
+        let state = self.state.written_path();
+        let (Some(inputs), Some(state)) = (inputs.filter(|_| !self.files.known.last_good), state)
+        else {
             tokio::task::spawn_blocking(allocator::give_back);
             return;
         };
@@ -552,13 +619,13 @@ impl Daemon {
             drop(inputs);
             allocator::give_back();
         };
-        let before = self.keeping.take();
+        let before = self.files.copying.take();
         let task = tokio::spawn(async move {
             if let Some((_, before)) = before {
                 let _ = before.await;
             }
             let _ = tokio::task::spawn_blocking(keep).await;
         });
-        self.keeping = Some((self.now(), task));
+        self.files.copying = Some((self.clock.now(), task));
     }
 }

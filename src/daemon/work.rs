@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Daemon;
 use crate::control::Work;
-use crate::state::StateWriter;
 
 /// How long each may take before that is said: a look or a write is soon done, files may be many.
 fn patience(work: Work) -> Duration {
@@ -31,23 +30,13 @@ fn harm(work: Work) -> &'static str {
 impl Daemon {
     /// Shows how long work on files takes, and says once when it takes too long and once when that is over.
     pub(super) fn watch_work(&mut self) {
-        let now = self.now();
-        let keeping = self
-            .keeping
-            .as_ref()
-            .filter(|(_, task)| !task.is_finished());
-        for (work, takes) in [
-            (
-                Work::Databases,
-                self.look.as_ref().map(|look| now.since(look.since)),
-            ),
-            (
-                Work::Reload,
-                self.reload.as_ref().map(|reload| now.since(reload.since)),
-            ),
-            (Work::LastGood, keeping.map(|(since, _)| now.since(*since))),
-            (Work::State, self.writer.as_ref().map(StateWriter::takes)),
-        ] {
+        let now = self.clock.now();
+        let mut all = Vec::with_capacity(Work::ALL.len());
+        for (work, since) in self.files.under_way() {
+            all.push((work, since.map(|since| now.since(since))));
+        }
+        all.push((Work::State, self.state.takes()));
+        for (work, takes) in all {
             let (takes, patience) = (takes.unwrap_or_default(), patience(work));
             let was_late = self.control.work.get(work) >= patience;
             self.control.work.set(work, takes);
@@ -63,6 +52,6 @@ impl Daemon {
                 _ => {}
             }
         }
-        self.answer_waiting();
+        self.operators.give_up(now);
     }
 }

@@ -1,48 +1,46 @@
-//! The loop's part in units: the state directory that they are kept in, and operators who move them.
+//! The state directory as the server has it: adopted by this process alone, or not.
 //!
-//! One process at a time takes a state directory up: it alone writes who owns the units, and it alone serves the control
-//! socket. Another one that finds it taken serves all else.
+//! One process at a time adopts a state directory: it alone writes overrides and who owns the units, and
+//! it alone serves the control socket. Another one that finds it taken serves all else.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
 use tokio::net::UnixListener;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::Daemon;
 use crate::config::Config;
-use crate::control::{self, Command, Control};
-use crate::model::{Moment, WallTime};
+use crate::control::{self, Control};
+use crate::model::WallTime;
 use crate::overrides;
-use crate::publisher::{Done, Event, NotDone, OverrideEvent, UnitEvent};
+use crate::publisher::{Event, OverrideEvent, UnitEvent};
 use crate::state::{self, FoundOverrides, Lock, NotLocked, StateWriter};
-use crate::units::{self, UnitRecords, begin_units};
+use crate::units::{UnitRecords, begin_units};
 
-/// How long operators wait for the state directory.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A state directory, taken up for this process alone or not.
+/// A state directory, adopted by this process alone or not.
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     path: Option<PathBuf>,
+    /// True where nobody else may change what is in it: then it may be written to.
+    is_usable: bool,
     lock: Option<Lock>,
     socket: Option<(PathBuf, JoinHandle<()>)>,
 }
 
-/// A state directory that a reload leads to, taken up beside the loop: each step of that may hang with its file system.
+/// A state directory that a reload leads to, adopted beside the loop: each step of that may hang with
+/// its file system.
 #[derive(Debug)]
 pub(super) struct Moved {
-    state: Option<PathBuf>,
-    /// It may be written to.
-    usable: bool,
-    directory: Directory,
-    listener: Option<UnixListener>,
-    found: Found,
+    pub(super) directory: Directory,
+    pub(super) listener: Option<UnixListener>,
+    pub(super) found: Found,
 }
 
 impl Moved {
-    /// Takes up the directory that the files name, `named`, unless it is the one that is `settled`; `wall` reads the times kept in it.
+    /// Adopts the directory that the files name, `named`, unless it is the one that is `settled`; `wall`
+    /// reads the times kept in it.
     pub(super) fn find(
         named: Option<PathBuf>,
         settled: Option<Option<PathBuf>>,
@@ -53,14 +51,9 @@ impl Moved {
             return None;
         }
         let mut directory = Directory::default();
-        let found = directory.take_up(state.as_deref(), wall());
+        let found = directory.adopt(state.as_deref(), wall());
         let listener = directory.bind();
-        let usable = state
-            .as_deref()
-            .is_some_and(|state| state::objection(state).is_none());
         Some(Moved {
-            state,
-            usable,
             directory,
             listener,
             found,
@@ -114,7 +107,7 @@ impl Found {
 
 impl Directory {
     /// Takes `path` up, where nothing is; `wall` reads the times kept in it.
-    pub(super) fn take_up(&mut self, path: Option<&Path>, wall: WallTime) -> Found {
+    pub(super) fn adopt(&mut self, path: Option<&Path>, wall: WallTime) -> Found {
         self.path = path.map(Path::to_owned);
         let found = |records, frozen| Found {
             records,
@@ -142,6 +135,7 @@ impl Directory {
                 ..found(UnitRecords::new(), Some(why))
             };
         }
+        self.is_usable = true;
         match Lock::take(path) {
             Ok(lock) => self.lock = Some(lock),
             Err(why @ NotLocked::Taken) => {
@@ -235,8 +229,18 @@ impl Directory {
         ));
     }
 
+    /// The path; `None` where there is no state directory.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// The path of a directory that may be written to.
+    pub(super) fn usable_path(&self) -> Option<&Path> {
+        self.path().filter(|_| self.is_usable)
+    }
+
     /// True where this process alone writes to it.
-    pub(super) fn is_taken_up(&self) -> bool {
+    pub(super) fn is_adopted(&self) -> bool {
         self.lock.is_some()
     }
 
@@ -245,25 +249,27 @@ impl Directory {
         (self.path.is_none() || self.lock.is_some()).then(|| self.path.clone())
     }
 
-    /// Lets others take it up, once `writer` has written there what it has to write.
-    pub(super) fn leave(&mut self, writer: Option<StateWriter>) {
-        if let Some((path, task)) = self.socket.take() {
+    /// Lets other processes adopt it, once its socket is gone and `writer` has written what it has to
+    /// write. That is done on a thread of its own, whose file system may hang; the receiver hears when
+    /// the socket is gone.
+    pub(super) fn leave(&mut self, writer: Option<StateWriter>) -> Receiver<()> {
+        let (gone, removed) = channel();
+        let (lock, socket) = (self.lock.take(), self.socket.take());
+        if let Some((_, task)) = &socket {
             task.abort();
-            let (gone, removed) = std::sync::mpsc::channel();
-            std::thread::spawn(move || {
+        }
+        thread::spawn(move || {
+            if let Some((path, _)) = socket {
                 let _ = std::fs::remove_file(path);
-                let _ = gone.send(());
-            });
-            // On a file system that hangs it stays, and the next start takes its place.
-            let _ = removed.recv_timeout(Duration::from_millis(100));
-        }
-        let lock = self.lock.take();
-        if let Some(writer) = writer {
-            std::thread::spawn(move || {
+            }
+            let _ = gone.send(());
+            if let Some(writer) = writer {
                 writer.finish(Duration::MAX);
-                drop(lock);
-            });
-        }
+            }
+            // The lock goes last: whoever has it next makes a socket of the same name.
+            drop(lock);
+        });
+        removed
     }
 }
 
@@ -276,144 +282,4 @@ fn find_overrides(path: &Path, wall: WallTime) -> FoundOverrides {
         );
     }
     found
-}
-
-/// An operator who waits for an answer, which is given once what was asked for is on the disk.
-#[derive(Debug)]
-pub(super) struct Asking {
-    since: Moment,
-    pub(super) reply: oneshot::Sender<Result<Done, NotDone>>,
-}
-
-impl Daemon {
-    /// Operators are not kept waiting for a disk that hangs.
-    pub(super) fn answer_waiting(&mut self) {
-        let now = self.now();
-        for (_, asking) in self
-            .requests
-            .extract_if(|_, asking| now.since(asking.since) >= PATIENCE)
-        {
-            let why = format!(
-                "the state directory has not answered for {} s",
-                now.since(asking.since).as_secs()
-            );
-            let _ = asking.reply.send(Err(NotDone::NotKnown(why)));
-        }
-    }
-
-    /// That a write to the state directory takes too long.
-    fn state_hangs(&self) -> Option<String> {
-        let takes = self.writer.as_ref()?.takes();
-        let path = self.state.as_deref()?.display();
-        (takes >= PATIENCE).then(|| {
-            format!(
-                "the state directory {path} has not answered for {} s",
-                takes.as_secs()
-            )
-        })
-    }
-
-    /// The history of health, units and overrides are kept where the new files say; a directory that could not be taken up before
-    /// was tried again.
-    pub(super) fn follow_state(&mut self, moved: Option<Moved>) {
-        let Some(Moved {
-            state,
-            usable,
-            directory,
-            listener,
-            found,
-        }) = moved
-        else {
-            return;
-        };
-        let before = if state == self.state {
-            None
-        } else {
-            self.writer.take()
-        };
-        self.state = state;
-        match &self.writer {
-            Some(writer) => writer.adopt(found.records.clone()),
-            None => self.start_writer(usable, found.records.clone()),
-        }
-        self.directory.leave(before);
-        self.directory = directory;
-        self.directory.serve(listener, &self.control);
-        let given_up = self
-            .publisher
-            .switch_overrides(self.directory.is_taken_up() && self.writer.is_some());
-        self.take(given_up);
-        found
-            .events()
-            .into_iter()
-            .for_each(|event| self.handle(event));
-    }
-
-    /// Every thread has left the snapshots before this one.
-    pub(super) fn report_seen_by_all(&mut self) {
-        self.free_retired();
-        let publication = self.retired.oldest().unwrap_or(self.publication);
-        self.handle(UnitEvent::SeenByAll { publication });
-    }
-
-    /// Has the publisher carry out an operator's command, which it may answer later.
-    pub(super) fn carry_out(
-        &mut self,
-        command: Command,
-        reply: oneshot::Sender<Result<Done, NotDone>>,
-    ) {
-        if let Some(why) = self.state_hangs() {
-            let _ = reply.send(Err(NotDone::NotKept(why)));
-            return;
-        }
-        let event = event_of(
-            command,
-            self.requested + 1,
-            &self.publisher.dataset().config,
-        );
-        match event {
-            Ok(event) => {
-                self.requested += 1;
-                let asking = Asking {
-                    since: self.now(),
-                    reply,
-                };
-                self.requests.insert(self.requested, asking);
-                self.handle(event);
-            }
-            Err(why) => drop(reply.send(Err(why))),
-        }
-    }
-}
-
-/// The publisher's event of a command, which is answered by its number. Ids hold for one dataset:
-/// names are resolved here, in the loop, where no reload comes between this and the event.
-fn event_of(command: Command, request: u64, config: &Config) -> Result<Event, NotDone> {
-    Ok(match command {
-        Command::MoveUnit {
-            unit,
-            region,
-            force,
-        } => UnitEvent::Move {
-            request,
-            unit: units::find_unit(config, &unit)?,
-            region: units::find_region(config, &region)?,
-            force,
-        }
-        .into(),
-        Command::BeginUnits { name, epoch } => UnitEvent::Begin {
-            request,
-            units: units::find_units(config, &name)?,
-            epoch,
-        }
-        .into(),
-        Command::Override(asked) => OverrideEvent::Request { request, asked }.into(),
-        Command::Release { what, force } => OverrideEvent::Release {
-            request,
-            what,
-            force,
-        }
-        .into(),
-        Command::AcceptLoss => OverrideEvent::AcceptLoss { request }.into(),
-    })
 }

@@ -1,0 +1,175 @@
+//! Operators: their requests, and those who wait for an answer.
+//!
+//! A command is answered once what was asked for is on the disk, which the loop does not wait for: the
+//! operator does, and not for long.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::Daemon;
+use super::reload::Asked;
+use crate::config::Config;
+use crate::control::{Command, Request};
+use crate::model::Moment;
+use crate::publisher::{Done, Event, NotDone, OverrideEvent, ProbeEvent, UnitEvent};
+use crate::recovery::{self, NotResumed};
+use crate::units;
+
+/// The time that operators wait for the state directory.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// The most requests that wait for the loop.
+const REQUESTS: usize = 64;
+
+/// The way back to an operator.
+type Reply = oneshot::Sender<Result<Done, NotDone>>;
+
+/// The loop's end of the control interfaces.
+pub(super) struct Operators {
+    requests: mpsc::Receiver<Request>,
+    /// By number: those who wait until their command is on the disk.
+    waiting: HashMap<u64, Waiting>,
+    /// The number of the last command.
+    count: u64,
+}
+
+/// An operator who waits for an answer.
+struct Waiting {
+    since: Moment,
+    reply: Reply,
+}
+
+impl Operators {
+    /// A queue of requests, and its other end.
+    pub(super) fn new() -> (mpsc::Sender<Request>, Operators) {
+        let (sender, requests) = mpsc::channel(REQUESTS);
+        let operators = Operators {
+            requests,
+            waiting: HashMap::new(),
+            count: 0,
+        };
+        (sender, operators)
+    }
+
+    /// The next request.
+    pub(super) async fn next(&mut self) -> Request {
+        match self.requests.recv().await {
+            Some(request) => request,
+            // Nobody can ask any more: the process ends.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Answers a command by its number.
+    pub(super) fn answer(&mut self, request: u64, result: Result<Done, NotDone>) {
+        if let Some(waiting) = self.waiting.remove(&request) {
+            // Whoever asked may have gone.
+            let _ = waiting.reply.send(result);
+        }
+    }
+
+    /// Answers those who have waited too long for a disk that hangs.
+    pub(super) fn give_up(&mut self, now: Moment) {
+        let overdue = |waiting: &Waiting| now.since(waiting.since) >= PATIENCE;
+        for (_, waiting) in self.waiting.extract_if(|_, waiting| overdue(waiting)) {
+            let seconds = now.since(waiting.since).as_secs();
+            let why = format!("the state directory has not answered for {seconds} s");
+            let _ = waiting.reply.send(Err(NotDone::NotKnown(why)));
+        }
+    }
+}
+
+impl Daemon {
+    /// Does what a request asks for, or begins it.
+    pub(super) fn answer(&mut self, request: Request) {
+        match request {
+            Request::Reload { force, reply } => self.ask_reload(Asked::by_operator(force, reply)),
+            Request::Report {
+                check,
+                target,
+                report,
+                reply,
+            } => {
+                let target = self.publisher.push_target(&check, &target);
+                if let Some(target) = target {
+                    self.handle(ProbeEvent::Report { target, report });
+                }
+                let _ = reply.send(target.is_some());
+            }
+            Request::Resume {
+                service,
+                region,
+                reply,
+            } => {
+                let _ = reply.send(self.resume(&service, region.as_deref()));
+            }
+            Request::Command { command, reply } => self.carry_out(command, reply),
+        }
+    }
+
+    /// Has the publisher carry out an operator's command, which it may answer later.
+    fn carry_out(&mut self, command: Command, reply: Reply) {
+        if let Some(why) = self.state.hangs(PATIENCE) {
+            let _ = reply.send(Err(NotDone::NotKept(why)));
+            return;
+        }
+        let request = self.operators.count + 1;
+        match event_of(command, request, &self.publisher.dataset().config) {
+            Ok(event) => {
+                let since = self.clock.now();
+                self.operators.count = request;
+                self.operators
+                    .waiting
+                    .insert(request, Waiting { since, reply });
+                self.handle(event);
+            }
+            Err(why) => drop(reply.send(Err(why))),
+        }
+    }
+
+    /// Takes back what is held of a service, in one region or in all; the names of those regions.
+    fn resume(&mut self, service: &str, region: Option<&str>) -> Result<Vec<String>, NotResumed> {
+        let config = self.publisher.dataset().config.clone();
+        let (service, region) = recovery::resolve(&config, service, region)?;
+        let held = self.publisher.held(service, region)?;
+        let mut regions = Vec::with_capacity(held.len());
+        for region in held {
+            self.handle(Event::Resume { service, region });
+            regions.push(config.region_name(region).to_owned());
+        }
+        Ok(regions)
+    }
+}
+
+/// The publisher's event of a command, which is answered by its number. Ids hold for one dataset:
+/// names are resolved here, in the loop, where no reload comes between this and the event.
+fn event_of(command: Command, request: u64, config: &Config) -> Result<Event, NotDone> {
+    Ok(match command {
+        Command::MoveUnit {
+            unit,
+            region,
+            force,
+        } => UnitEvent::Move {
+            request,
+            unit: units::find_unit(config, &unit)?,
+            region: units::find_region(config, &region)?,
+            force,
+        }
+        .into(),
+        Command::BeginUnits { name, epoch } => UnitEvent::Begin {
+            request,
+            units: units::find_units(config, &name)?,
+            epoch,
+        }
+        .into(),
+        Command::Override(asked) => OverrideEvent::Request { request, asked }.into(),
+        Command::Release { what, force } => OverrideEvent::Release {
+            request,
+            what,
+            force,
+        }
+        .into(),
+        Command::AcceptLoss => OverrideEvent::AcceptLoss { request }.into(),
+    })
+}
