@@ -294,6 +294,7 @@ impl Publisher {
 
     /// Takes in one event; returns what follows from it, in order.
     pub fn handle(&mut self, event: impl Into<Event>, now: Moment) -> Vec<Effect> {
+        // A report that is overdue was due before this event.
         self.record_overdue(now);
         self.take(event.into(), now);
         self.advance(now);
@@ -318,6 +319,7 @@ impl Publisher {
             Event::Resume { service, region } => self.resume(service, region, now),
             Event::Committed(end) => self.committed(end, now),
             Event::ClockSet => {
+                // What is in memory goes by a monotonic clock; only files have times of day.
                 self.history.changed = true;
                 self.overrides.clock_set();
             }
@@ -333,6 +335,7 @@ impl Publisher {
         self.plans.dirty.extend(self.recovery.take_due(now));
         let (looked, sees_again) = self.inputs.stalls.look(now);
         if sees_again {
+            // Takeovers that waited for the end of the blindness may go on.
             self.units.look_at_all();
         }
         let config = &self.inputs.dataset.config;

@@ -153,6 +153,7 @@ impl Recovery {
         let mut update = Update::default();
         if let Some(recovery) = self.services.get_mut(&id) {
             for (index, pool) in service.pools.iter().enumerate() {
+                // By the same rule as the plan, so that both go up and down at once.
                 let up = Plan::is_up(service, pool, &|endpoint: &Endpoint| state(pool, endpoint));
                 let ramp = recovery.update(index, up, undone, now);
                 update
@@ -176,6 +177,7 @@ impl Recovery {
 
     /// Removes and returns the services in which a weight grows by `now`.
     pub fn take_due(&mut self, now: Moment) -> Vec<ServiceId> {
+        // A service may be in the heap several times: its steps are only ever added.
         let mut due = Vec::new();
         while let Some(Reverse((_, service))) =
             self.steps.peek().filter(|Reverse((step, _))| *step <= now)

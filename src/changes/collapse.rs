@@ -29,6 +29,8 @@ pub fn lines(changes: &[Change], wall: WallTime) -> Vec<Line> {
     for change in changes {
         let is_warning = change.is_warning();
         let sentence = change.sentence(wall).to_string();
+        // Two changes are alike where their sentences are, but for the name: old and new state, region
+        // and family are in them.
         let Some(rest) = without_service(&change.event, &sentence) else {
             lines.push(Line {
                 is_warning,

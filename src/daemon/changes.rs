@@ -127,3 +127,49 @@ impl Batch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::changes::{Event, NodeChange};
+
+    fn isolated(number: u64) -> Change {
+        let event = Event::Node(NodeChange::Isolated);
+        Change { number, event }
+    }
+
+    fn snapshot() -> Arc<Snapshot> {
+        let dataset = crate::loader::build(
+            &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("meridian.toml"),
+        );
+        let dataset = dataset.dataset.expect("the examples are good");
+        crate::publisher::Publisher::new(Arc::new(dataset)).snapshot()
+    }
+
+    #[test]
+    fn an_observer_that_hangs_delays_nobody_and_what_is_dropped_is_counted() {
+        let (go, gate) = channel::<()>();
+        let (seen, observed) = channel();
+        let log = ChangeLog::start(Some(Box::new(move |_, changes| {
+            let _ = gate.recv();
+            let _ = seen.send(changes.len());
+        })))
+        .unwrap();
+        let (snapshot, before) = (snapshot(), log::dropped());
+        let many = u64::try_from(BATCHES).unwrap() + 10;
+        for number in 0..many {
+            log.send(vec![isolated(number)], Some(&snapshot), WallTime::default());
+        }
+        // The thread holds one batch, and the queue as many as it may.
+        let dropped = log::dropped() - before;
+        assert!((9..=10).contains(&dropped), "{dropped}");
+        drop(go);
+        log.finish(Duration::from_secs(60));
+        assert_eq!(
+            observed.iter().sum::<usize>(),
+            BATCHES + 10 - dropped as usize
+        );
+    }
+}

@@ -53,6 +53,7 @@ impl Overrides {
             own.scope.has_pool(regions, service, pool)
                 || endpoint.is_some_and(|endpoint| own.scope.has_endpoint(service, endpoint))
         });
+        // The id tells apart what was made within one tick of the clock.
         inside.max_by_key(|own| (own.scope.narrowness(), own.made, own.id))
     }
 
@@ -98,6 +99,7 @@ impl Overrides {
         conditions: &mut Vec<PoolConditions>,
         now: Moment,
     ) -> Cow<'s, Service> {
+        // Mostly nothing touches a service, and then nothing of it is copied.
         let mut changed = Cow::Borrowed(service);
         if !self.0.iter().any(|own| own.scope.touches(regions, service)) {
             return changed;

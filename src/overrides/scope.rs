@@ -98,6 +98,8 @@ impl Scope {
     /// # Errors
     /// [`NoScope`] where nothing has that name.
     pub fn find(config: &Config, text: &str) -> Result<Scope, NoScope> {
+        // Regions come first: an operator in a hurry drains places. Their names have no dot, and
+        // service names do.
         if let Some(scope) = Scope::of_regions(config, text) {
             return Ok(scope);
         }

@@ -155,6 +155,7 @@ impl Store {
     /// Goes on with a state directory, or without one; requests under way in the one before are
     /// given up.
     pub fn switch(&mut self, on: bool) -> Vec<Output> {
+        // What was under way may be on that disk all the same; nobody here can tell.
         let under_way = self.writer.switch(on).flatten();
         let waiting = std::mem::take(&mut self.waiting);
         under_way
@@ -193,6 +194,8 @@ impl Store {
             self.outdated = true;
             return (Vec::new(), false);
         }
+        // The directory counts, even where it has less than this process: another process may have
+        // written there since.
         self.lost = lost;
         let before = std::mem::replace(&mut self.list, list);
         let mut outputs = Vec::new();
@@ -365,6 +368,7 @@ impl Store {
             self.outdated |= ended.result.is_err();
             return (Vec::new(), Vec::new());
         };
+        // It was asked for by somebody who is told, and who may ask again: it is not tried again.
         if let Err(failure) = ended.result {
             let result = Err(Rejected::NotWritten(failure));
             return (vec![Output::Answer { request, result }], Vec::new());
@@ -405,6 +409,7 @@ impl Store {
         }
         for own in self.list.take_ended(now) {
             changed.extend(affected(config, &own));
+            // It ends at its time, whether or not the disk takes that.
             self.outdated = true;
             self.warned.remove(&own.id);
             outputs.push(Output::changed(own, OverrideChange::Ended));

@@ -146,6 +146,7 @@ fn used_by(dataset: &Dataset) -> Vec<Vec<ServiceId>> {
             .iter()
             .flat_map(|unit| unit.rules.ready.iter().flatten().flatten());
         for target in endpoints.flat_map(|endpoint| &endpoint.probes).chain(ready) {
+            // Services come in order, so that one that is there already is the last.
             let services: &mut Vec<ServiceId> = &mut used_by[target.index()];
             if services.last() != Some(&ServiceId::from_index(index)) {
                 services.push(ServiceId::from_index(index));

@@ -16,6 +16,7 @@ impl Publisher {
                 let (outputs, is_changed) = store.adopt(found, now);
                 self.outbox.overrides(outputs);
                 if is_changed {
+                    // Those before may have touched any service too.
                     let services = 0..self.plans.current.len();
                     self.plans.dirty.extend(services.map(ServiceId::from_index));
                     self.units.look_at_all();

@@ -19,6 +19,7 @@ impl Outbox {
 
     /// Adds a change, under the next number.
     pub(super) fn change(&mut self, event: changes::Event) {
+        // Readers of the event stream find a gap where changes were dropped.
         self.changes += 1;
         let number = self.changes;
         self.push(Effect::Changed(Change { number, event }));

@@ -105,6 +105,7 @@ impl Publisher {
                 .state(&config.regions, service, pool, endpoint, now)
                 .unwrap_or_else(|| health.endpoint(endpoint))
         };
+        // Recovery goes by the overridden health: a pool that an operator holds down has not returned.
         let undone = self.plans.undone.remove(&id);
         let update = self
             .recovery
@@ -134,6 +135,7 @@ impl Publisher {
         } in compiled.0
         {
             let current = &mut self.plans.current[id.index()];
+            // Most outcomes change no plan: an equal one costs no publication.
             if **current != plan {
                 let service = &config.services[id.index()];
                 for event in differences(config, service, current, &plan) {
@@ -168,6 +170,7 @@ impl Publisher {
     pub(super) fn emit_snapshot(&mut self, now: Moment) {
         self.plans.published = Some(now);
         self.plans.publication += 1;
+        // A fence begins when all threads have left the publications before this one.
         self.units.published(self.plans.publication);
         let snapshot = self.snapshot();
         self.outbox.push(Effect::Publish(snapshot));

@@ -62,6 +62,7 @@ impl Publisher {
             match effect {
                 health::Effect::Transition(transition) => self.take_transition(&transition),
                 health::Effect::Doubt { target, .. } => {
+                    // Doubt shortens TTLs and is no change that anybody is told of.
                     self.history.doubted = true;
                     self.plans.dirty.extend(self.inputs.targets.used_by(target));
                 }
@@ -92,6 +93,7 @@ impl Publisher {
                     self.outbox.change(Event::Node(NodeChange::Isolated));
                 }
                 health::Effect::IsolationEnded(end) => {
+                    // No unit is taken over while this node cannot tell which owner is down.
                     self.units.look_at_all();
                     let change = NodeChange::IsolationEnded(end);
                     self.outbox.change(Event::Node(change));
@@ -105,6 +107,7 @@ impl Publisher {
         self.mark(target);
         let used_by = self.inputs.targets.used_by(target);
         if transition.cause == Cause::Undone {
+            // A fall that was our own network's leaves no ramp and no hold behind.
             self.plans.undone.extend(used_by);
         }
         let services = used_by.len();

@@ -19,9 +19,11 @@ impl Publisher {
         first_round: Vec<(TargetId, Outcome)>,
         now: Moment,
     ) {
+        // Health is carried while the old keys are at hand, and before the new outcomes are recorded.
         self.carry_targets(&dataset, now);
         let old = std::mem::replace(&mut self.inputs.dataset, dataset);
         let new = &self.inputs.dataset;
+        // Ids are others now: records name services and regions.
         let mut recovery = Recovery::new(&new.config);
         let records = self.recovery.records(&old.config, now);
         recovery.restore(&new.config, &records, Duration::ZERO, now);
@@ -46,6 +48,7 @@ impl Publisher {
         targets.health.carry_over(&old.health, &carry);
         targets.pushes.carry_over(&old.pushes, &carry);
         if !self.inputs.start.first_round {
+            // New endpoints have until `expires` from now to report for the first time.
             targets.pushes.begin(now);
         }
         self.inputs.targets = targets;
