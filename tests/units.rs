@@ -571,3 +571,79 @@ proptest! {
         world.calm()?;
     }
 }
+
+/// The units of the write that is under way, each with the revision that it expects.
+fn written(world: &World) -> Vec<(&str, Option<Revision>)> {
+    let write = world.writing.as_ref().expect("a write is under way");
+    let puts = write.puts.iter();
+    puts.map(|put| (put.key.name.as_str(), put.expected))
+        .collect()
+}
+
+const FIRST: &str = "0.orders.gtm.example.";
+const SECOND: &str = "1.orders.gtm.example.";
+
+#[test]
+fn a_write_has_the_units_that_change_and_no_others() {
+    let mut world = World::new();
+    world.step(&Step::Move {
+        unit: 0,
+        region: 2,
+        force: false,
+    });
+    assert_eq!(written(&world), [(FIRST, Some(Revision::ADOPTED))]);
+    // What comes up meanwhile waits, and goes into the next write together.
+    world.step(&Step::Move {
+        unit: 1,
+        region: 2,
+        force: false,
+    });
+    assert_eq!(written(&world).len(), 1, "one write is under way");
+    world.write(Write::Fails);
+    assert_eq!(
+        written(&world),
+        [(SECOND, Some(Revision::ADOPTED))],
+        "what failed is asked for anew by whoever wants it"
+    );
+    world.write(Write::Succeeds);
+    world.step(&Step::Move {
+        unit: 0,
+        region: 2,
+        force: false,
+    });
+    world.write(Write::Succeeds);
+    let records = decode_units(world.disk.as_deref().unwrap()).unwrap();
+    let fenced = |record: &UnitRecord| matches!(record, UnitRecord::Fenced { .. });
+    assert!(records.len() == 2 && records.values().all(fenced));
+    world.step(&Step::Move {
+        unit: 0,
+        region: 1,
+        force: false,
+    });
+    assert_eq!(
+        written(&world),
+        [(FIRST, Some(Revision(3)))],
+        "it expects what the last write left"
+    );
+}
+
+#[test]
+fn a_directory_that_lacks_the_units_gets_them_all_in_one_write() {
+    let mut world = World::new();
+    world.documents = Documents::adopt([]);
+    world.event(UnitEvent::Adopted {
+        records: UnitRecords::new(),
+        frozen: None,
+    });
+    let absent = Some(Revision::ABSENT);
+    assert_eq!(written(&world), [(FIRST, absent), (SECOND, absent)]);
+    world.write(Write::Fails);
+    assert!(world.writing.is_none(), "it is not tried again at once");
+    world.run(6000);
+    assert_eq!(written(&world), [(FIRST, absent), (SECOND, absent)]);
+    world.write(Write::Succeeds);
+    world.run(6000);
+    assert!(world.writing.is_none(), "nothing is missing any more");
+    let owners = decode_units(world.disk.as_deref().unwrap()).unwrap();
+    assert_eq!(owners.len(), 2);
+}
