@@ -225,6 +225,7 @@ impl Units {
             };
             self.held.insert(id, held);
         }
+        // A zone that is removed keeps its records: it may come back, and then has owners.
         for held in before.into_values() {
             if let Some(record) = held.ownership.record().cloned() {
                 self.foreign.insert(held.name, record);
@@ -362,6 +363,8 @@ impl Units {
     /// Begins a write where one is wanted and none is under way. It has the units that change, and no
     /// others.
     pub fn persist(&mut self) -> Option<Output> {
+        // A directory that just refused is not asked again for what is merely missing there; an
+        // operator's request, which sets `asking`, goes at once.
         let is_behind = !self.missing.is_empty() && !self.writer.awaits_retry();
         if !self.can_write() || !self.writer.is_idle() || !(self.asking || is_behind) {
             return None;
@@ -382,6 +385,7 @@ impl Units {
         }
         let requests = std::mem::take(&mut self.requests);
         let write = self.writer.begin(records, requests);
+        // What is asked for from here on is not in this write, and waits for the next.
         for held in self.held.values_mut() {
             held.ownership.write_begins(write.id);
         }

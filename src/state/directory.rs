@@ -16,43 +16,58 @@ const INSIDE: [&str; 2] = [LAST_GOOD, "last-good/files"];
 /// where it is good, or not there.
 pub fn objection(directory: &Path) -> Option<String> {
     let shown = directory.display();
-    let ours = |metadata: &Metadata| [0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid());
-    // systemd's own StateDirectory is a link that belongs to root, where the service has a user made for it.
+    // systemd's own StateDirectory is a link that belongs to root, where the service has a user made
+    // for it.
     if let Ok(link) = fs::symlink_metadata(directory)
         && link.is_symlink()
-        && !ours(&link)
+        && !is_ours(&link)
     {
         return Some(format!(
             "the state directory {shown} is a link of user {}, who may point it elsewhere",
             link.uid()
         ));
     }
-    let inside = INSIDE.iter().map(|name| directory.join(name));
-    if let Some(link) = inside.clone().find(|path| path.is_symlink()) {
+    for name in INSIDE {
+        let path = directory.join(name);
+        if path.is_symlink() {
+            return Some(format!(
+                "{} in the state directory is a link: remove it",
+                path.display()
+            ));
+        }
+    }
+    // Whoever may write to a directory inside can put other files there, whoever owns the one around
+    // it.
+    objection_to(directory).or_else(|| {
+        INSIDE
+            .iter()
+            .find_map(|name| objection_to(&directory.join(name)))
+    })
+}
+
+/// The reason not to use one directory, whatever is around it or inside.
+fn objection_to(path: &Path) -> Option<String> {
+    let metadata = fs::metadata(path).ok().filter(Metadata::is_dir)?;
+    let shown = path.display();
+    if !is_ours(&metadata) {
+        let user = metadata.uid();
         return Some(format!(
-            "{} in the state directory is a link: remove it",
-            link.display()
+            "the state directory {shown} belongs to user {user}: run as that user, or name another"
         ));
     }
-    let objection = |path: &Path| {
-        let metadata = fs::metadata(path).ok().filter(Metadata::is_dir)?;
-        let shown = path.display();
-        if !ours(&metadata) {
-            Some(format!(
-                "the state directory {shown} belongs to user {}: run as that user, or name another",
-                metadata.uid()
-            ))
-        } else if metadata.mode() & 0o022 != 0 {
-            let mode = metadata.mode() & 0o7777;
-            Some(format!(
-                "others may write to the state directory {shown} (mode {mode:04o}): `chmod go-w {shown}`, or name a directory \
-                 below it, which is made for this user alone"
-            ))
-        } else {
-            None
-        }
-    };
-    objection(directory).or_else(|| inside.clone().find_map(|path| objection(&path)))
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o022 == 0 {
+        return None;
+    }
+    Some(format!(
+        "others may write to the state directory {shown} (mode {mode:04o}): `chmod go-w {shown}`, \
+         or name a directory below it, which is made for this user alone"
+    ))
+}
+
+/// True where a file belongs to this user, or to root.
+fn is_ours(metadata: &Metadata) -> bool {
+    [0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid())
 }
 
 /// Removes what writes that were cut short left in `directory`, which nobody else writes to.

@@ -14,6 +14,8 @@ pub(super) fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> io
         .prefix(UNFINISHED)
         .tempfile_in(directory)?;
     file.write_all(bytes)?;
+    // The content reaches the disk before the name does: a crash in between leaves the old file,
+    // never an empty one.
     file.as_file().sync_all()?;
     file.persist(directory.join(name))
         .map_err(|error| error.error)?;

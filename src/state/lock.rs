@@ -33,24 +33,26 @@ pub enum NotLocked {
 impl Lock {
     /// Takes `directory`, which is made where it is not there.
     pub fn take(directory: &Path) -> Result<Lock, NotLocked> {
-        let open = || -> io::Result<File> {
-            make_directory(directory)?;
-            let mut options = OpenOptions::new();
-            options
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .custom_flags(nix::libc::O_NOFOLLOW);
-            options.open(directory.join(FILE))
-        };
-        let file = open().map_err(NotLocked::Impossible)?;
+        let file = open(directory).map_err(NotLocked::Impossible)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => Ok(Lock { _file: file }),
             Err((_, Errno::EWOULDBLOCK)) => Err(NotLocked::Taken),
             Err((_, error)) => Err(NotLocked::Impossible(error.into())),
         }
     }
+}
+
+fn open(directory: &Path) -> io::Result<File> {
+    make_directory(directory)?;
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        // A link in its place would lock a file elsewhere, and leave this directory open to others.
+        .custom_flags(nix::libc::O_NOFOLLOW);
+    options.open(directory.join(FILE))
 }
 
 impl fmt::Display for NotLocked {

@@ -13,23 +13,23 @@ pub const SOCKET: &str = "control.sock";
 /// The state directory that the systemd unit makes.
 pub const DEFAULT_STATE: &str = "/var/lib/meridian";
 
-/// The state directory, for the server and for the commands that ask it: what `[server] state` names; else what systemd passes as
-/// STATE_DIRECTORY, the first of several; else [`DEFAULT_STATE`], where it was there when the process first asked and its
-/// user may list it. Without any of these nothing is kept.
+/// The state directory, for the server and for the commands that ask it: the one that `[server]
+/// state` names; else the one that systemd passes as STATE_DIRECTORY, the first of several; else
+/// [`DEFAULT_STATE`], where it was there when the process first asked and its user may list it.
+/// Without any of these nothing is kept.
 pub fn state_directory(named: Option<PathBuf>) -> Option<PathBuf> {
-    let passed = || {
-        let all = std::env::var_os("STATE_DIRECTORY")?;
-        let first = all
-            .as_bytes()
-            .split(|octet| *octet == b':')
-            .next()
-            .filter(|first| !first.is_empty())?;
-        Some(PathBuf::from(OsStr::from_bytes(first)))
-    };
-    named.or_else(passed).or_else(default_state)
+    named.or_else(passed_state).or_else(default_state)
 }
 
-/// It is looked for once: the answer stays the same while the process lives, and no later look can hang.
+/// The first directory that systemd passes.
+fn passed_state() -> Option<PathBuf> {
+    let all = std::env::var_os("STATE_DIRECTORY")?;
+    let first = all.as_bytes().split(|octet| *octet == b':').next()?;
+    (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
+}
+
+/// The default, looked for once: the answer stays the same while the process lives, and no later
+/// look can hang.
 fn default_state() -> Option<PathBuf> {
     static FOUND: OnceLock<bool> = OnceLock::new();
     FOUND

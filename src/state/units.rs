@@ -54,28 +54,10 @@ enum Row {
 pub fn encode_units<'r>(
     records: impl IntoIterator<Item = (impl AsRef<str>, &'r UnitRecord)>,
 ) -> Vec<u8> {
-    let row = |record: &UnitRecord| match record.clone() {
-        UnitRecord::Owned { owner, epoch, ttl } => Row::Owned {
-            owner,
-            epoch,
-            ttl: ttl.secs(),
-        },
-        UnitRecord::Fenced {
-            last,
-            next,
-            epoch,
-            ttl,
-        } => Row::Fenced {
-            last,
-            next,
-            epoch,
-            ttl: ttl.secs(),
-        },
-    };
-    let units = records
-        .into_iter()
-        .map(|(name, record)| (name.as_ref().to_owned(), row(record)))
-        .collect();
+    let mut units = BTreeMap::new();
+    for (name, record) in records {
+        units.insert(name.as_ref().to_owned(), Row::new(record));
+    }
     let file = File {
         format: FORMAT,
         meridian: env!("CARGO_PKG_VERSION").into(),
@@ -96,11 +78,33 @@ pub fn decode_units(bytes: &[u8]) -> Result<UnitRecords, Unusable> {
 }
 
 impl Row {
+    fn new(record: &UnitRecord) -> Row {
+        match record.clone() {
+            UnitRecord::Owned { owner, epoch, ttl } => Row::Owned {
+                owner,
+                epoch,
+                ttl: ttl.secs(),
+            },
+            UnitRecord::Fenced {
+                last,
+                next,
+                epoch,
+                ttl,
+            } => Row::Fenced {
+                last,
+                next,
+                epoch,
+                ttl: ttl.secs(),
+            },
+        }
+    }
+
     fn read(self, name: &str) -> Result<UnitRecord, Unusable> {
         let (least, epoch, seconds) = match &self {
             Row::Owned { epoch, ttl, .. } => (1, *epoch, *ttl),
             Row::Fenced { epoch, ttl, .. } => (0, *epoch, *ttl),
         };
+        // An epoch that wraps or repeats would let two owners write: better none than such a one.
         if !(least..=MAX_EPOCH).contains(&epoch) {
             return Err(Unusable::Damaged(format!(
                 "{name} has the epoch {epoch}, and epochs go from {least} to {MAX_EPOCH}"
@@ -129,6 +133,7 @@ pub fn load_units(directory: &Path) -> Result<UnitRecords, NotUsed> {
     peek_units(directory).map_err(|why| {
         let path = directory.join(UNITS_FILE);
         let fate = match why {
+            // After a downgrade the owners of the later version are to be found again.
             Unusable::OtherFormat { .. } => Fate::Kept,
             _ => Fate::set_aside(&path, directory, UNITS_SET_ASIDE),
         };

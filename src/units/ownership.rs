@@ -130,6 +130,7 @@ impl Ownership {
         match (&state.owner, &self.record) {
             (OwnerState::Owner(_), Some(UnitRecord::Owned { owner, epoch, ttl })) => {
                 self.vacancy = None;
+                // While the owner stays, a TTL that was lowered still counts: resolvers have it.
                 let before = self
                     .answered
                     .take()
@@ -142,6 +143,8 @@ impl Ownership {
                 });
             }
             _ => {
+                // The fence counts from the first publication without an owner, however often the
+                // plan is compiled meanwhile.
                 self.vacancy.get_or_insert(Vacancy {
                     publication: None,
                     since: None,
@@ -152,36 +155,36 @@ impl Ownership {
     }
 
     fn state(&self, rules: &UnitRules<'_>, now: Moment) -> UnitState {
-        let none = |owner, epoch| UnitState {
+        let until = self.due(rules);
+        let (owner, epoch) = match &self.record {
+            None => {
+                let answered = self.answered.as_ref();
+                let epoch = answered.map_or(0, |answered| answered.epoch);
+                (OwnerState::Unknown, epoch)
+            }
+            Some(UnitRecord::Owned { owner, epoch, ttl }) => match rules.region(owner) {
+                None => (OwnerState::Gone(owner.clone()), *epoch),
+                Some(region) if self.may_follow(owner, *epoch, rules, now) => {
+                    // Answers never outlive what a fence after a crash would wait for, so the
+                    // recorded TTL bounds that of the files.
+                    return UnitState {
+                        owner: OwnerState::Owner(region),
+                        epoch: *epoch,
+                        max_ttl: Some(*ttl),
+                    };
+                }
+                // The epoch in the answers is that of the last owner until the new one is answered.
+                Some(next) => (OwnerState::Fenced { until, next }, epoch.saturating_sub(1)),
+            },
+            Some(UnitRecord::Fenced { next, epoch, .. }) => match rules.region(next) {
+                None => (OwnerState::Gone(next.clone()), *epoch),
+                Some(next) => (OwnerState::Fenced { until, next }, *epoch),
+            },
+        };
+        UnitState {
             owner,
             epoch,
             max_ttl: None,
-        };
-        let fenced = |next| OwnerState::Fenced {
-            until: self.due(rules),
-            next,
-        };
-        match &self.record {
-            None => {
-                let answered = self.answered.as_ref();
-                none(
-                    OwnerState::Unknown,
-                    answered.map_or(0, |answered| answered.epoch),
-                )
-            }
-            Some(UnitRecord::Owned { owner, epoch, ttl }) => match rules.region(owner) {
-                None => none(OwnerState::Gone(owner.clone()), *epoch),
-                Some(region) if self.may_follow(owner, *epoch, rules, now) => UnitState {
-                    owner: OwnerState::Owner(region),
-                    epoch: *epoch,
-                    max_ttl: Some(*ttl),
-                },
-                Some(next) => none(fenced(next), epoch.saturating_sub(1)),
-            },
-            Some(UnitRecord::Fenced { next, epoch, .. }) => match rules.region(next) {
-                None => none(OwnerState::Gone(next.clone()), *epoch),
-                Some(next) => none(fenced(next), *epoch),
-            },
         }
     }
 
@@ -280,6 +283,7 @@ impl Ownership {
     ) {
         let is_gone = rules.region(&owner).is_none();
         let is_lost = is_auto && (is_gone || !health.is_up(&owner));
+        // The candidates are looked at for a lost owner only: that costs every check of every pool.
         let mut next = None;
         if is_lost {
             let ready = health.ready();
@@ -323,6 +327,8 @@ impl Ownership {
         let mut cause = Cause::FenceOver;
         if is_auto {
             let ready = health.ready();
+            // The next owner may have failed during the fence. Without any other that is ready it
+            // still gets the unit: a unit without an owner serves nobody.
             if let Some(other) = ready.first().filter(|_| !ready.contains(&next.as_str())) {
                 owner = (*other).to_owned();
                 cause = Cause::NotReady(next);
