@@ -216,7 +216,7 @@ fn an_empty_zones_directory_is_named() {
         "{said}"
     );
     assert!(
-        said.contains("hidden files and other endings are not read"),
+        said.contains("hidden files and other extensions are ignored"),
         "{said}"
     );
 }
