@@ -1,4 +1,4 @@
-//! Where clients are, and which region order that gives them.
+//! Locations of clients, and the region orders that follow from them.
 //!
 //! ```text
 //! MMDB bytes ── mmdb, record ──▶ Locations ─┐

@@ -67,8 +67,7 @@ pub trait Engine {
 
     /// Answers one message into `out` ([`UDP_BUFFER`] or [`TCP_BUFFER`] bytes).
     ///
-    /// Where the response is to drop the message, it is dropped over UDP, and the connection is
-    /// closed over TCP.
+    /// A response that drops the message closes the connection over TCP, and is no answer over UDP.
     fn answer(&mut self, query: &Query<'_>, out: &mut [u8]) -> Response<Self::Rest>;
 
     /// Answers datagrams, those of a batch together; [`Exchange::answer`] is `None` in all of them.
@@ -118,7 +117,7 @@ impl Server {
     /// thread; its argument counts them from 0 in the order of the sockets, and TCP's is the last.
     ///
     /// # Errors
-    /// When a thread or TCP's event loop cannot be made; then nothing is left running.
+    /// Fails when a thread or TCP's event loop cannot be made; then nothing is left running.
     pub fn start<E>(
         listeners: Listeners,
         limits: TcpLimits,

@@ -13,7 +13,7 @@ use crate::zone::{Lookup, NameTable, RR_FIXED, Rrset, rrs, target_offset};
 
 /// CNAMEs and DNAMEs followed for one query.
 const MAX_CHASE: usize = 8;
-/// Where the TTL stands in an RR of a block.
+/// Offset of the TTL in an RR of a block.
 const TTL_AT: usize = 6;
 /// Compression pointers reach no further (RFC 1035 §4.1.4: 14 bits).
 const MAX_POINTER: usize = 0x3fff;
@@ -140,11 +140,12 @@ struct Answer<'a, 'o> {
     query: &'a Query<'a>,
     writer: &'a mut Writer<'o>,
     zone: ZoneId,
-    /// Where the zone's origin stands in the message.
+    /// Offset of the zone's origin in the message.
     origin: u16,
-    /// Where the name being resolved stands in the message: the question's, then the targets of CNAMEs.
+    /// Offset of the name being resolved in the message: the question's, then the targets of
+    /// CNAMEs.
     owner: u16,
-    /// Where the client is, if that was looked up.
+    /// Place of the client, if that was looked up.
     located: Option<Located>,
 }
 
@@ -277,7 +278,7 @@ impl Answer<'_, '_> {
         }
     }
 
-    /// Who owns a unit.
+    /// Answers who owns a unit.
     #[inline(never)]
     fn epoch(&mut self, unit: ServiceId) {
         if self.request.qtype != RrType::TXT {

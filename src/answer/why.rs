@@ -1,4 +1,4 @@
-//! Why a client gets the answer it gets, from the code that gives it: the query is put to
+//! Explanations of answers, from the code that gives them: the query is put to
 //! [`respond`], and the selection is run once more from the same seed with a trace.
 
 mod message;
@@ -16,7 +16,7 @@ use crate::zone::{Lookup, present};
 use message::Received;
 pub use message::query_message;
 
-/// Why one client gets what it gets for one name and type.
+/// Explanation of the answer that one client gets for one name and type.
 #[derive(Debug, Clone)]
 pub struct Explanation {
     /// The name asked.
@@ -62,7 +62,7 @@ pub struct UnitReport {
     pub owner: Option<String>,
     /// The next owner, during a fence.
     pub next: Option<String>,
-    /// When the fence ends, in RFC 3339, once that is known.
+    /// End of the fence, in RFC 3339, once it is known.
     pub fenced_until: Option<String>,
     /// All that in one sentence.
     pub sentence: String,

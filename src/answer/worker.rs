@@ -1,4 +1,4 @@
-//! What belongs to one thread that answers: its randomness and its counters.
+//! State of one thread that answers: its randomness and its counters.
 
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@ const MAX_LABELS: usize = (MAX_NAME - 1) / 2;
 #[derive(Clone)]
 pub struct Name(Box<[u8]>);
 
-/// Why a text is not a domain name.
+/// Reason why a text is not a domain name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameError {
     /// Two dots in a row, or a leading dot.
@@ -69,7 +69,8 @@ impl Name {
         Ok(Name(wire.into()))
     }
 
-    /// As [`Name::from_text`], appending the wire format to `wire`: a reader of many names makes no
+    /// Reads a name like [`Name::from_text`] and appends its wire format to `wire`: a reader of
+    /// many names makes no
     /// allocation for each. After an error `wire` holds part of the name.
     pub fn append_text(
         text: &str,

@@ -11,7 +11,7 @@ pub struct Prefix {
     length: u8,
 }
 
-/// Why a text is not a prefix.
+/// Reason why a text is not a prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PrefixError {
     /// The part before the slash is not an address.

@@ -23,7 +23,7 @@ pub struct Request<'q> {
     pub edns: Option<Edns<'q>>,
     /// The error in the rest of the message: FORMERR, BADVERS, or NOTAUTH where it is signed.
     pub error: Option<Rcode>,
-    /// Where its TSIG record is, which is the last of the message; 0 where there is none.
+    /// Offset of its TSIG record, the last of the message; 0 without one.
     pub tsig_at: u16,
 }
 
@@ -65,7 +65,7 @@ pub struct Ecs<'q> {
     pub prefix: Option<Prefix>,
 }
 
-/// Why a message gets no full answer.
+/// Reason why a message gets no full answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unanswerable {
     /// Fewer than 12 octets: nothing to answer to.
@@ -98,7 +98,8 @@ impl<'q> Request<'q> {
         Ok(request)
     }
 
-    /// As [`Request::parse`], into `self`, which is [`Request::EMPTY`]: a request is large enough for its copying to show.
+    /// Parses like [`Request::parse`] into `self`, which is [`Request::EMPTY`]: a request is large enough
+    /// for its copying to show.
     #[inline]
     pub fn read(&mut self, message: &'q [u8]) -> Result<(), Unanswerable> {
         let Some(header) = message.first_chunk::<HEADER>() else {

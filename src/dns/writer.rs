@@ -9,7 +9,7 @@ use super::{ExtendedError, Rcode};
 pub struct Writer<'o> {
     out: &'o mut [u8],
     at: usize,
-    /// Where sections end: the limit less the OPT record.
+    /// End of the sections: the limit less the OPT record.
     end: usize,
     /// The octets of the OPT record; 0 where there is none.
     opt_len: usize,
@@ -20,7 +20,8 @@ pub struct Writer<'o> {
     pub tc: bool,
     /// Response code.
     pub rcode: Rcode,
-    /// Why, for whoever sent an OPT record; left out where there is no room for it.
+    /// Extended error, for a client that sent an OPT record; left out where there is no room for
+    /// it.
     pub extended_error: Option<ExtendedError>,
     /// ECS scope prefix length.
     pub scope: u8,

@@ -145,7 +145,7 @@ impl Plan {
         rows
     }
 
-    /// Which column stands where.
+    /// Places of the columns.
     fn header(
         &mut self,
         record: &csv::StringRecord,
@@ -514,7 +514,8 @@ fn write(rows: &[Row]) -> Result<Vec<u8>, String> {
         .map_err(|error| error.to_string())
 }
 
-/// Where a reader of the file finds the network of `row`: with a country it knows the continent.
+/// The location that a reader of the file finds for the network of `row`: with a country it knows
+/// the continent.
 fn read_as(row: &Row) -> Location {
     let continent = row
         .location

@@ -34,7 +34,7 @@ pub struct Explanation {
     pub asn: Option<u32>,
     /// The order; see [`GeoMap::order`].
     pub order: OrderId,
-    /// As in [`Located::scope`].
+    /// Scope as in [`Located::scope`].
     pub scope: u8,
 }
 

@@ -22,16 +22,16 @@ use super::location::Location;
 use super::record::{AsnRecord, CityRecord};
 use super::runs::{Networks, V4Builder, V6Builder};
 
-/// Why a file is not taken.
+/// Reason why a file is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeoError {
-    /// Which of the two files.
+    /// The file.
     pub database: Database,
     /// The problem with the database.
     pub problem: Problem,
 }
 
-/// Which of the two files of `[geo]`.
+/// One of the two files of `[geo]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Database {
     /// `[geo] city`.
@@ -285,7 +285,7 @@ fn open(bytes: &[u8]) -> Result<Reader<&[u8]>, Problem> {
     Reader::from_source(bytes).map_err(broken)
 }
 
-/// Why a record says nothing.
+/// Reason why a record says nothing.
 enum NotDecoded {
     /// It is sound, and not of the layout.
     Odd(String),

@@ -1,4 +1,4 @@
-//! What one record of an MMDB says, in any of the layouts that are understood.
+//! One record of an MMDB, in any of the layouts that are understood.
 //!
 //! - GeoIP2 and GeoLite2 City and Country, DB-IP: `continent.code`, `country.iso_code`,
 //!   `subdivisions[].iso_code`, `location.latitude`, `location.longitude`.

@@ -11,7 +11,7 @@ use super::location::Location;
 use super::networks::Nesting;
 use crate::model::{Entry, MapSpec, Prefix, Region, RegionId, RegionOrder, RegionSet};
 
-/// Which source of a map gave a client its order. The names are those of `why`'s `located_by`.
+/// Source of a map that gave a client its order. The names are those of `why`'s `located_by`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The longest matching prefix of `networks`.
@@ -62,7 +62,7 @@ pub(super) struct Resolver<'a> {
     spec: &'a MapSpec,
     regions: &'a [Region],
     pub(super) nesting: Nesting,
-    /// Where the regions are, for those that say.
+    /// Coordinates of the regions that have some.
     points: Vec<Option<Point>>,
     /// By region: its metro, an index into `members`; a region without one is its own.
     metros: Vec<usize>,

@@ -1,4 +1,4 @@
-//! Which history a target keeps across a reload, and across a restart.
+//! Rules for the history that a target keeps across a reload, and across a restart.
 //!
 //! Ids are dense and change with the files; what stays is the (check definition, address) pair.
 

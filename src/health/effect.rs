@@ -17,27 +17,27 @@ pub enum Effect {
     Transition(Transition),
     /// A target became settled or in doubt without going up or down.
     Doubt {
-        /// Which.
+        /// The target.
         target: TargetId,
         /// True when it is in doubt now.
         in_doubt: bool,
     },
     /// A target flaps, and is held down.
     Flapping {
-        /// Which.
+        /// The target.
         target: TargetId,
         /// The number of changes.
         changes: usize,
         /// The time in which it did.
         within: Duration,
-        /// When the hold is over.
+        /// End of the hold.
         until: Moment,
     },
     /// A hold is over, and the target is down all the same.
     FlappingEnded(TargetId),
     /// The warning of a target that passes changed; `None` where it has none any more.
     Warned {
-        /// Which.
+        /// The target.
         target: TargetId,
         /// Of what.
         warning: Option<Warning>,
@@ -51,15 +51,15 @@ pub enum Effect {
 /// A target going up or down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Transition {
-    /// Which.
+    /// The target.
     pub target: TargetId,
     /// The new state.
     pub up: bool,
-    /// Why.
+    /// The reason.
     pub cause: Cause,
 }
 
-/// Why a target went up or down.
+/// Reason why a target went up or down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {

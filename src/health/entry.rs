@@ -1,4 +1,4 @@
-//! What health keeps of one target.
+//! State that health keeps of one target.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub(super) struct Entry {
     /// The published state: the tracker's, unless held back or held down; as of the last outcome or
     /// tick.
     pub(super) state: State,
-    /// When it last went up or down; `None` before the first time.
+    /// Moment of its last going up or down; `None` before the first.
     pub(super) changed: Option<Moment>,
     /// The tracker as it was before its first failure in the running silence: what isolation restores.
     pub(super) before: Option<Tracker>,
@@ -112,7 +112,7 @@ impl Entry {
         }
     }
 
-    /// Why the tracker is where it is, at a transition.
+    /// Cause of the tracker's state, at a transition.
     pub(super) fn cause(&self) -> Cause {
         match (self.tracker.is_up(), self.last_failure, &self.last) {
             (false, Some(reason), _) => Cause::Failed {

@@ -49,7 +49,7 @@ pub(super) enum Change {
     Ended(End),
 }
 
-/// Why isolation ended.
+/// Reason why isolation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
@@ -185,7 +185,7 @@ impl Isolation {
             && (self.failed.are_two() || self.all_sanity_failed())
     }
 
-    /// When time alone begins or ends isolation.
+    /// Next moment at which time alone begins or ends isolation.
     pub(super) fn deadline(&self) -> Option<Moment> {
         match self.phase {
             Phase::Watching => self.window_end().filter(|_| self.is_total()),

@@ -1,4 +1,4 @@
-//! What health is kept by: the pair of a check's definition and a target, whatever ids they have.
+//! The key of health: the pair of a check's definition and a target, whatever ids they have.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! How loaded an endpoint says it is.
+//! Load that an endpoint reports.
 
 use crate::model::Load;
 

@@ -1,4 +1,4 @@
-//! What one probe saw: a verdict, how long each phase took, and what tells why.
+//! Outcome of one probe: a verdict, how long each phase took, and the evidence.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::model::{Family, Load, Moment};
 /// The outcome of one probe. A pass owns no memory but the struct's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// When the probe ended.
+    /// Moment at which the probe ended.
     pub at: Moment,
     /// The result.
     pub seen: Seen,
@@ -37,7 +37,7 @@ pub enum Seen {
     NotJudged(NotJudged),
 }
 
-/// Why a probe says nothing about its endpoint.
+/// Reason why a probe says nothing about its endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotJudged {
     /// This node has no route for the address family.
@@ -60,7 +60,7 @@ pub enum NotJudged {
     Stalled,
 }
 
-/// Why a name could not be looked up, which says nothing of the name.
+/// Reason why a name could not be looked up, which says nothing of the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResolverFault {

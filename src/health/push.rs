@@ -37,7 +37,7 @@ pub struct Pushes {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     expires: Duration,
-    /// When its silence counts next; `None` until time runs.
+    /// Next moment at which its silence counts; `None` until time runs.
     due: Option<Moment>,
 }
 
@@ -138,7 +138,8 @@ impl Pushes {
         }
     }
 
-    /// When [`Pushes::overdue`] has something to say, unless a report comes before.
+    /// Next moment at which [`Pushes::overdue`] has something to report, unless a report comes
+    /// before.
     pub fn next_deadline(&self) -> Option<Moment> {
         self.due.first().map(|(due, _)| *due)
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::phase::Phase;
 use crate::dns::Rcode;
 
-/// Why a probe failed.
+/// Reason why a probe failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailReason {
@@ -48,7 +48,7 @@ pub enum FailReason {
     System(i32),
 }
 
-/// Which rule a certificate breaks.
+/// Rule that a certificate breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CertificateRule {
@@ -126,7 +126,7 @@ pub enum JsonFault {
     OtherValue,
 }
 
-/// Why a target name has no address, as a working name server says.
+/// Reason why a target name has no address, as a working name server says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResolveFault {
@@ -178,7 +178,7 @@ pub enum ExecFault {
     TooMuchOutput,
 }
 
-/// Why the endpoint's own reports fail it.
+/// Reason why the endpoint's own reports fail it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PushFault {

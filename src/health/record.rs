@@ -1,4 +1,4 @@
-//! What of health outlives the process.
+//! Records of health that outlive the process.
 //!
 //! | in the history | younger than [`FRESH`] | older |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! What health needs to know of each target.
+//! Facts of each target that health needs.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct TargetSpec {
     pub regions: Vec<RegionId>,
     /// It is one of `[server] sanity`.
     pub sanity: bool,
-    /// When it is held down as flapping; `None` never is.
+    /// Rule by which it is held down as flapping; `None` holds it never.
     pub flap: Option<FlapRule>,
     /// A pass is to report a load.
     pub reports_load: bool,

@@ -33,7 +33,8 @@ pub struct Health {
     held: Vec<TargetId>,
     /// Targets held down as flapping; one whose hold was undone is harmless.
     pub(super) flapping: Vec<TargetId>,
-    /// When a transition may have settled or a hold is over, soonest first; entries that came to nothing are harmless.
+    /// Moments at which a transition may have settled or a hold is over, soonest first; entries that came
+    /// to nothing are harmless.
     pub(super) settling: BinaryHeap<Reverse<(Moment, TargetId)>>,
 }
 
@@ -116,7 +117,7 @@ impl Health {
         effects
     }
 
-    /// When time alone will change something; `None` where only outcomes do.
+    /// Next moment at which time alone changes something; `None` where only outcomes do.
     pub fn next_deadline(&self) -> Option<Moment> {
         let release = if self.held.is_empty() {
             None
@@ -191,7 +192,7 @@ impl Health {
         &self.entries[target.index()].tracker
     }
 
-    /// When a target last went up or down; `None` before the first time.
+    /// Moment at which a target last went up or down; `None` before the first.
     pub fn changed(&self, target: TargetId) -> Option<Moment> {
         self.entries[target.index()].changed
     }

@@ -1,4 +1,4 @@
-//! How endpoints are probed: what is common to all checks, and a spec for each type.
+//! Checks of endpoints: the settings common to all, and a spec for each type.
 
 mod matching;
 mod types;
@@ -36,14 +36,14 @@ pub struct CheckSpec {
     pub rise: u32,
     /// Passes in a row that forgive accumulated failures; at least 1.
     pub forgive: u32,
-    /// When an endpoint is held down as flapping; `None` holds none.
+    /// Rule by which an endpoint is held down as flapping; `None` holds none.
     pub flap: Option<FlapRule>,
 }
 
 /// The number of changes between up and down that count as flapping, and the hold that follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlapRule {
-    /// So many changes of state within `within` are borne, one more is flapping; at least 1.
+    /// Changes of state within `within` that are borne; one more is flapping. At least 1.
     pub changes: u32,
     /// The time in which they are counted.
     pub within: Duration,

@@ -11,7 +11,7 @@ use crate::dns::Prefix;
 pub struct Region {
     /// Its name in the configuration.
     pub name: String,
-    /// Where it is, where that is known.
+    /// Its place, where that is known.
     pub coordinates: Option<Coordinates>,
     /// Regions of one metro are equally near.
     pub metro: Option<String>,
@@ -63,7 +63,7 @@ pub struct Coordinates {
 pub struct MapSpec {
     /// Its name in the configuration.
     pub name: String,
-    /// Where the configuration has it.
+    /// Its place in the configuration.
     pub at: At,
     /// Source 1: longest prefix.
     pub networks: Vec<(Prefix, Entry)>,
@@ -103,7 +103,7 @@ impl Entry {
     }
 }
 
-/// Which regions a client may be sent to, best first.
+/// Regions that a client may be sent to, best first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct RegionOrder {
     /// Best first; the regions of one step are equally near and share by weight. Never an empty step.

@@ -59,9 +59,9 @@ pub struct Service {
     pub zone: ZoneId,
     /// Its owner name, absolute; may be a wildcard or the apex.
     pub name: Name,
-    /// Where the zone file defines it.
+    /// Its place in the zone file.
     pub at: At,
-    /// How a region is chosen.
+    /// Rule by which a region is chosen.
     pub route: Route,
     /// The map, where the route uses one.
     pub map: Option<MapId>,
@@ -69,13 +69,13 @@ pub struct Service {
     pub ttl: Ttl,
     /// TTL in doubt, and on the lower steps of the ladder.
     pub ttl_min: Ttl,
-    /// How many endpoints an answer has, 1 … 8.
+    /// Endpoints in an answer, 1 … 8.
     pub answers: u8,
-    /// Whether a region's families move together.
+    /// Rule for a region's families: whether they move together.
     pub family: FamilyRule,
-    /// How long the weight of a pool that returns grows; `None` is at once.
+    /// Time in which the weight of a pool that returns grows; `None` is at once.
     pub ramp: Option<Duration>,
-    /// Who decides that a pool that is up again is used again.
+    /// Rule by which a pool that is up again is used again.
     pub resume: Resume,
     /// At most one per region, in the order of their regions; never empty.
     pub pools: Vec<Pool>,
@@ -83,9 +83,9 @@ pub struct Service {
     pub fallback: Vec<IpAddr>,
     /// Share of the answers that go to the next priority, 0 … 0.5.
     pub trickle: Share,
-    /// How many regions a drain must leave up; at least 0.
+    /// Regions that a drain must leave up; at least 0.
     pub min_regions: u32,
-    /// Which unit it is, where the route is [`Route::Unit`].
+    /// The unit that it is, where the route is [`Route::Unit`].
     pub unit: Option<Unit>,
     /// The HTTPS and SVCB records of its name that follow the steering.
     pub svcb: Vec<SvcbSet>,
@@ -148,26 +148,26 @@ impl SvcbSet {
 pub struct Unit {
     /// Its number, from 0.
     pub index: u32,
-    /// Who owns it where no state says otherwise.
+    /// Its owner where no state says otherwise.
     pub owner: RegionId,
-    /// What all units of the service have in common.
+    /// Rules that all units of the service have in common.
     pub rules: Arc<UnitRules>,
 }
 
-/// What the units of one service have in common.
+/// Rules that the units of one service have in common.
 #[derive(Debug, Clone)]
 pub struct UnitRules {
     /// The owner name of the service; of a single unit it is the unit's name too.
     pub service: Name,
-    /// How many units there are.
+    /// Number of units.
     pub count: u32,
-    /// Who decides that a unit whose owner is down moves.
+    /// Rule by which a unit whose owner is down moves.
     pub takeover: Takeover,
     /// By pool and endpoint: what must be up, besides the endpoint's checks, for its region to become an owner.
     pub ready: Vec<Vec<Vec<TargetId>>>,
-    /// How long a fence lasts beyond the longest TTL that was answered.
+    /// Time that a fence lasts beyond the longest TTL that was answered.
     pub grace: Duration,
-    /// What is answered during a fence; nothing where it is empty.
+    /// Addresses answered during a fence; none where it is empty.
     pub fence_answer: Vec<IpAddr>,
 }
 
@@ -190,7 +190,7 @@ impl Unit {
     }
 }
 
-/// Who decides that a unit whose owner is down gets another.
+/// Rule by which a unit whose owner is down gets another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takeover {
     /// An operator.
@@ -220,7 +220,7 @@ impl Service {
     }
 }
 
-/// How a region is chosen.
+/// Rule by which a region is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// The client's region order, step by step.
@@ -235,7 +235,7 @@ pub enum Route {
     Unit,
 }
 
-/// Who decides that a pool that was down and is up again is used again.
+/// Rule by which a pool that was down and is up again is used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resume {
     /// Health does.
@@ -244,7 +244,7 @@ pub enum Resume {
     Manual,
 }
 
-/// Whether a region's address families move together.
+/// Rule for a region's address families: whether they move together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FamilyRule {
     /// A region is available when it is up in every family it offers.
@@ -287,17 +287,17 @@ impl Pool {
 /// One address or target name in a pool.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// What is handed out.
+    /// The data that is handed out.
     pub target: Target,
     /// Its share inside the pool.
     pub weight: Weight,
     /// The (check, address) pairs it is judged by; empty is always up.
     pub probes: Vec<TargetId>,
-    /// How many of them must be up.
+    /// The rule for how many of them must be up.
     pub need: Need,
 }
 
-/// How many of an endpoint's checks must be up.
+/// Rule for how many of an endpoint's checks must be up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Every one.
@@ -306,7 +306,7 @@ pub enum Need {
     Any,
 }
 
-/// What an endpoint hands out: an address, or an alias for a name.
+/// Data that an endpoint hands out: an address, or an alias for a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// An A or AAAA record.
@@ -409,7 +409,7 @@ impl Families {
 /// One `[[tests]]` of a zone file: what a client is to get.
 #[derive(Debug, Clone)]
 pub struct RoutingTest {
-    /// Where the zone file has it.
+    /// Its place in the zone file.
     pub at: At,
     /// The client's prefix.
     pub client: Prefix,
@@ -417,7 +417,7 @@ pub struct RoutingTest {
     pub name: Name,
     /// The type asked; A where none is written and the service has IPv4, else AAAA.
     pub rtype: Option<RrType>,
-    /// What is taken as down.
+    /// Parts that are taken as down.
     pub down: Part,
     /// Regions taken as drained.
     pub drained: Vec<RegionId>,
@@ -441,7 +441,7 @@ impl Part {
     }
 }
 
-/// What a [`RoutingTest`] expects.
+/// Expectation of a [`RoutingTest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
     /// The answer comes from this region.

@@ -83,7 +83,7 @@ impl Share {
     }
 }
 
-/// Why a decimal is no [`Share`].
+/// Reason why a decimal is no [`Share`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShareError {
     /// It is no number from 0 to 1.

@@ -1,4 +1,4 @@
-//! What a server's certificate is held to: which rule it breaks, and how near its end is.
+//! Rules for a server's certificate: which one it breaks, and how near its end is.
 
 use std::fmt;
 use std::sync::Arc;

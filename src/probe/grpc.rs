@@ -126,7 +126,7 @@ fn judge(status: ServingStatus) -> Result<(), GrpcFault> {
     }
 }
 
-/// Why a call failed: what tonic makes of failures below gRPC is undone.
+/// Reason why a call failed, without what tonic makes of failures below gRPC.
 fn failed(status: &Status) -> FailReason {
     if let Some(refusal) = find::<Refusal>(status) {
         return match refusal {
@@ -147,7 +147,7 @@ fn failed(status: &Status) -> FailReason {
     })
 }
 
-/// Why the HTTP/2 connection failed.
+/// Reason why the HTTP/2 connection failed.
 fn reason(error: &hyper::Error) -> FailReason {
     match find::<h2::Error>(error) {
         Some(error) if error.is_io() => FailReason::Closed(Phase::Response),
@@ -196,7 +196,7 @@ impl Service<Request<Body>> for Connection {
     }
 }
 
-/// Why a request got no response of gRPC.
+/// Reason why a request got no response of gRPC.
 #[derive(Debug)]
 enum Refusal {
     Http(hyper::Error),

@@ -25,7 +25,7 @@ use crate::model::{
 
 use exchange::{Answer, Message, Reset};
 
-/// Where one request of a probe goes.
+/// Destination of one request of a probe.
 #[derive(Debug, Clone, PartialEq)]
 struct Place<'a> {
     /// Inside TLS.

@@ -289,7 +289,7 @@ pub struct EchoHeard {
     pub sequence: u16,
     /// The token in a reply; `None` where a router reports that the request did not arrive.
     pub token: Option<[u8; 8]>,
-    /// Where a request was sent that did not arrive; a reply comes from there.
+    /// Destination of a request that did not arrive; a reply comes from there.
     pub destination: Option<IpAddr>,
 }
 

@@ -1,4 +1,4 @@
-//! How many probes may be under way at once.
+//! Limit on the probes that are under way at once.
 
 /// The bound on probes under way, out of RLIMIT_NOFILE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What a probe has to say besides its verdict: where it is, how long each phase took, what it found.
+//! Report of a probe besides its verdict: its phase, how long each phase took, and its evidence.
 
 use tokio::time::Instant;
 

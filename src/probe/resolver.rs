@@ -51,7 +51,7 @@ pub(super) struct Resolver {
 #[derive(Debug, Default)]
 struct Names {
     known: HashMap<Name, Entry>,
-    /// When the unused ones were last forgotten.
+    /// Moment at which the unused ones were last forgotten.
     swept: Option<Instant>,
 }
 
@@ -82,11 +82,11 @@ struct Known {
 pub(super) struct Addresses {
     /// At least one, the families in turn, IPv6 first.
     pub(super) list: Vec<IpAddr>,
-    /// Why they could not be confirmed: they are the last known.
+    /// Reason why they could not be confirmed: they are the last known.
     pub(super) old: Option<ResolverFault>,
 }
 
-/// Why there are no addresses.
+/// Reason why there are no addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unresolved {
     /// A working name server says so: the name's own fault.

@@ -38,7 +38,7 @@ pub struct Observed {
     /// The configuration that `target` is an id of: the number given with its jobs. Outcomes of
     /// another configuration than the current one are to be dropped.
     pub generation: u32,
-    /// Which target.
+    /// The target.
     pub target: TargetId,
     /// The outcome.
     pub outcome: Outcome,
@@ -124,7 +124,7 @@ impl Scheduler {
 struct Running {
     clock: Clock,
     prober: Arc<Prober>,
-    /// Where a handshake of TLS keeps nobody waiting.
+    /// Runtime on which a TLS handshake keeps nobody waiting.
     computing: Handle,
     seen: mpsc::Sender<Observed>,
     /// For targets that answer, for slow ones, and for programs.

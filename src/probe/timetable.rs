@@ -1,4 +1,4 @@
-//! When each target is due: evenly spread, without drift, without bursts. Pure: time is an argument.
+//! Turns of targets: evenly spread, without drift, without bursts. Pure: time is an argument.
 //!
 //! The `i`th of a check's `n` targets is due at `phase + i/n` of each interval, and the phases of
 //! the checks are spread by the golden ratio, so that a hundred checks of one target each do not
@@ -36,12 +36,12 @@ impl Timetable {
         });
     }
 
-    /// When the next target is due.
+    /// Moment at which the next target is due.
     pub(super) fn next_due(&self) -> Option<Moment> {
         self.due.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// When target `index` is due next.
+    /// Moment at which target `index` is due next.
     pub(super) fn next_of(&self, index: usize) -> Moment {
         self.rows[index].next
     }

@@ -22,7 +22,7 @@ use super::{route, tcp};
 use crate::health::{CertificateRule, FailReason, NotJudged, Phase, Seen, TlsFault};
 use crate::model::{Family, Roots, TlsSpec};
 
-/// Which protocols a handshake offers to speak inside (RFC 7301).
+/// Protocols that a handshake offers to speak inside (RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Alpn {
     /// None in particular.

@@ -1,4 +1,4 @@
-//! Which TCP connections may be open: limits in all and per client.
+//! Admission of TCP connections: limits in all and per client.
 //!
 //! A client beyond its share is refused. When all places are taken, the connection that has been
 //! useless the longest gives way to the new one: a server is thus not closed to everyone by a few
@@ -38,7 +38,7 @@ pub(crate) struct Admitted {
 
 struct Connection {
     client: IpAddr,
-    /// When it last had an answer, or was opened.
+    /// Moment of its last answer, or of its opening.
     useful: Instant,
     evict: Arc<Notify>,
 }

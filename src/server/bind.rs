@@ -52,15 +52,15 @@ impl Listeners {
 /// An address that could not be taken, and why.
 #[derive(Debug)]
 pub struct BindError {
-    /// As it was listed.
+    /// The address as it was listed.
     pub address: SocketAddr,
     /// With which transport.
     pub transport: Transport,
-    /// Why.
+    /// The reason.
     pub failure: BindFailure,
 }
 
-/// Why an address could not be taken.
+/// Reason why an address could not be bound.
 #[derive(Debug)]
 pub enum BindFailure {
     /// Another process has the port; which one, where that can be seen.
@@ -444,7 +444,8 @@ fn counterpart(address: SocketAddr) -> IpAddr {
     }
 }
 
-/// Whether a sysctl takes IPv6 addresses off all interfaces, or the loopback's own for `::1`. Then `address` does not come later either.
+/// Reports whether a sysctl takes IPv6 addresses off all interfaces, or the loopback's own for `::1`:
+/// then `address` does not come later either.
 fn is_switched_off(address: SocketAddr) -> bool {
     let interface = if address.ip().is_loopback() {
         "lo"

@@ -1,4 +1,4 @@
-//! What the transports count.
+//! Counters of the transports.
 
 use std::net::UdpSocket;
 use std::sync::Arc;

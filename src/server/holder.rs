@@ -1,4 +1,4 @@
-//! Who holds a port: the question every operator asks next.
+//! The process that holds a port: the question every operator asks next.
 //!
 //! `/proc/net` lists all sockets of the network namespace with their inode numbers, and
 //! `/proc/PID/fd` the sockets of each process that we may look into: all for root, our own user's

@@ -26,7 +26,7 @@ use libc::{c_int, c_uint, cmsghdr, iovec, mmsghdr};
 use super::{Exchange, Query, Transport, UDP_BUFFER};
 use crate::model::Moment;
 
-/// Whether [`Batch::receive`] sleeps until there is a datagram.
+/// Sleep of [`Batch::receive`] until there is a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wait {
     /// For the first one, as long as the socket's receive timeout; the others are taken only if they are there.
@@ -288,7 +288,7 @@ impl Batch {
         unsafe { &mut *slot }
     }
 
-    /// Where slot `i` is: inside the row, whatever `i`.
+    /// Pointer to slot `i`: inside the row, whatever `i`.
     fn slot_pointer(&mut self, i: usize) -> *mut Slot {
         assert!(i < self.slots.len());
         self.slots.as_mut_ptr().wrapping_add(i)

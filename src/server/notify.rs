@@ -1,4 +1,4 @@
-//! What the service manager is told (sd_notify(3)): systemd's `Type=notify` and its watchdog.
+//! Messages to the service manager (sd_notify(3)): systemd's `Type=notify` and its watchdog.
 //!
 //! Every function does nothing where `NOTIFY_SOCKET` is not set, so outside of systemd. None of them waits: what a service manager
 //! that is busy has no room for is sent before the next message. A message that cannot be delivered is logged and nothing else.

@@ -171,7 +171,7 @@ impl NameTable {
         self.lookup_key(self.key(qname), qname, qtype)
     }
 
-    /// As [`NameTable::lookup`]; `key` is that of `qname`.
+    /// Looks up like [`NameTable::lookup`]; `key` is that of `qname`.
     #[inline(always)]
     pub fn lookup_key(&self, key: Key, qname: &[u8], qtype: RrType) -> Option<(ZoneId, Lookup)> {
         match self.find(key, qname) {
@@ -428,7 +428,7 @@ impl Rrset {
         self.pointers > 0
     }
 
-    /// Where the links of its RRs begin, if it has any.
+    /// Offset of the links of its RRs, if it has any.
     fn links(&self) -> usize {
         self.block as usize + usize::from(self.len) + 2 * usize::from(self.pointers)
     }
@@ -450,7 +450,7 @@ pub fn rrs(block: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     })
 }
 
-/// Where the target name starts in the rdata of types whose target's addresses go along.
+/// Offset of the target name in the rdata of types whose target's addresses go along.
 pub fn target_offset(rtype: RrType) -> Option<usize> {
     match rtype {
         RrType::NS => Some(0),

@@ -1,4 +1,4 @@
-//! What each type of check does and expects.
+//! Types of checks: the action and the expectations of each.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::dns::{Name, Rcode, RrType};
 /// An HTTP exchange.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpSpec {
-    /// Which version of the protocol is spoken.
+    /// Version of the protocol that is spoken.
     pub version: HttpVersion,
     /// Request method, e.g. `GET`.
     pub method: String,
@@ -30,7 +30,7 @@ pub struct HttpSpec {
     pub json: Vec<JsonRule>,
     /// The number of redirects to follow, 0 … 10; at 0 a redirect is an answer like any other.
     pub follow_redirects: u32,
-    /// Where the response tells the endpoint's load.
+    /// Part of the response that tells the endpoint's load.
     pub load: Option<LoadSource>,
 }
 
@@ -67,7 +67,7 @@ impl HttpSpec {
     }
 }
 
-/// Which version of HTTP a probe speaks.
+/// Version of HTTP that a probe speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum HttpVersion {
     /// Inside TLS what the server prefers of HTTP/2 and HTTP/1.1 (ALPN), as browsers do; HTTP/1.1 in the clear.
@@ -79,7 +79,7 @@ pub enum HttpVersion {
     Two,
 }
 
-/// Where an endpoint reports its load, 0.0 (idle) … 1.0 (full).
+/// Part of a response in which an endpoint reports its load, 0.0 (idle) … 1.0 (full).
 #[derive(Debug, Clone, PartialEq)]
 pub enum LoadSource {
     /// A header of the response.
@@ -140,13 +140,13 @@ pub enum HeaderText {
 pub struct Secret {
     /// Put before it, as in `Bearer `.
     pub prefix: String,
-    /// Where it comes from.
+    /// Its place.
     pub place: SecretPlace,
     /// It; `None` where it cannot be read now.
     pub value: Option<String>,
 }
 
-/// Where a secret is kept.
+/// Place of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretPlace {
     /// In a file.

@@ -40,14 +40,14 @@ pub(super) struct Message<'a> {
     /// The pattern that a body that does not end in time must have shown; `None` where the whole of
     /// it is looked into.
     pub(super) awaits: Option<&'a Regex>,
-    /// When the probe is cut off.
+    /// Moment at which the probe is cut off.
     pub(super) deadline: Instant,
 }
 
 /// The time to wait for the body of an answer that fails anyway. It may come in a segment after its
 /// head.
 const GLIMPSE: Duration = Duration::from_millis(20);
-/// So long before a probe is cut off, what is known by then is said.
+/// Time before the end of a probe at which it reports what is known by then.
 const LAST_MOMENT: Duration = Duration::from_millis(5);
 
 /// Most fields in the head of a response: as many as HTTP/2 fits into 64 KiB, where each counts for 32 octets more (RFC 9113 §6.5.2).
@@ -71,7 +71,7 @@ pub(super) enum Body {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
-    /// As much as was wanted, at most [`MAX_BODY`].
+    /// The part of the body that was wanted, at most [`MAX_BODY`].
     pub(super) body: Vec<u8>,
 }
 
@@ -288,7 +288,7 @@ impl Chunks for h2::RecvStream {
 struct Reading<'a> {
     wants: &'a (dyn Fn(u16) -> Body + Sync),
     awaits: Option<&'a Regex>,
-    /// When what is known by then is said.
+    /// Moment at which it reports what is known by then.
     last_moment: Instant,
 }
 

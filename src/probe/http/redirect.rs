@@ -1,4 +1,4 @@
-//! Where a redirect leads.
+//! Targets of redirects.
 //!
 //! As long as host and port stay the same so does the address: it is the endpoint that is probed. A
 //! redirect to another port of the same host goes to that port of the endpoint's address. Another
@@ -24,7 +24,7 @@ pub(super) fn is_one(spec: &HttpSpec, status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308) && !passes(spec, status)
 }
 
-/// Where `answer`, which came from `place`, redirects to.
+/// The place that `answer`, which came from `place`, redirects to.
 pub(super) async fn follow(
     place: &Place<'_>,
     answer: &Answer,

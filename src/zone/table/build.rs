@@ -163,7 +163,7 @@ struct Tree<'z> {
 
 #[derive(Clone, Copy)]
 struct Node<'z> {
-    /// As written, in any case.
+    /// The name as written, in any case.
     name: &'z [u8],
     hash: u32,
     parent: u32,
@@ -173,7 +173,7 @@ struct Node<'z> {
     /// The topmost cut or DNAME at or above it; nodes, both.
     cut: u32,
     wildcard: u32,
-    /// Where its record is, once it is stored.
+    /// Offset of its record, once it is stored.
     record: u32,
     /// Labels of the name.
     depth: u8,
