@@ -647,3 +647,37 @@ fn a_directory_that_lacks_the_units_gets_them_all_in_one_write() {
     let owners = decode_units(world.disk.as_deref().unwrap()).unwrap();
     assert_eq!(owners.len(), 2);
 }
+
+#[test]
+fn operators_name_units_and_regions_in_any_case_and_with_or_without_the_last_dot() {
+    let config = &DATASETS[LONG].config;
+    let unit = find_unit(config, FIRST).unwrap();
+    assert_eq!(find_unit(config, "0.Orders.GTM.example"), Ok(unit));
+    assert_eq!(find_units(config, FIRST), Ok(vec![unit]));
+    let all = find_units(config, "ORDERS.gtm.example.").unwrap();
+    assert!(all.len() == 2 && all[0] == unit);
+    assert_eq!(
+        find_region(config, "tokyo").map(|region| config.region_name(region)),
+        Ok("tokyo")
+    );
+    for (why, said) in [
+        (
+            find_unit(config, "orders.gtm.example").unwrap_err(),
+            "the service orders.gtm.example. has 2 units: name one of them, as 0.orders.gtm.example.",
+        ),
+        (
+            find_unit(config, "Other.example").unwrap_err(),
+            "there is no unit other.example.",
+        ),
+        (
+            find_units(config, "other.example").unwrap_err(),
+            "there is no unit other.example., and no service of that name with route = \"unit\"",
+        ),
+        (
+            find_region(config, "Tokyo").unwrap_err(),
+            "there is no region Tokyo",
+        ),
+    ] {
+        assert_eq!(why.to_string(), said);
+    }
+}
