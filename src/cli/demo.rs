@@ -247,6 +247,7 @@ fn keys(mut toys: Vec<Toy>, runtime: &Runtime, watch: &Mutex<Watch>) {
             b'1'..=b'3' => toggle(&mut toys[usize::from(key - b'1')], runtime, watch),
             b'r' => {
                 print_line!("reloading the files");
+                // The demo reloads as an operator does, by the signal of the server it runs.
                 let _ = raise(Signal::SIGHUP);
             }
             b'q' | 4 => {
@@ -287,6 +288,7 @@ fn raw_mode() -> Option<Termios> {
         return None;
     }
     let before = termios::tcgetattr(std::io::stdin()).ok()?;
+    // Signals stay on, so that Ctrl-C ends the demo as it ends any program.
     let mut raw = before.clone();
     raw.local_flags
         .remove(LocalFlags::ICANON | LocalFlags::ECHO);

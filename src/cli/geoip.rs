@@ -92,6 +92,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
     let mut file = builder.prefix(".geoip-").tempfile_in(directory)?;
     file.write_all(bytes)?;
+    // Before the rename: after a crash the name must not stand for a file without content.
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())

@@ -72,6 +72,8 @@ fn state_of(files: &Files) -> Result<PathBuf, Reason> {
     {
         return Err(Reason::io(path, error));
     }
+    // A configuration with errors still names its state directory: an operator needs the control
+    // socket most while the files are broken.
     let named = config.as_deref().ok().and_then(loader::find_state);
     if let Some(state) = state::state_directory(named) {
         return Ok(state);
@@ -212,7 +214,7 @@ impl Results {
         for (socket, answered) in &self.done {
             objects.push(json!({
                 "server": socket,
-                "said": answered.said,
+                "message": answered.message,
                 "numbers": answered.numbers,
                 "overrides": answered.overrides,
             }));
@@ -223,7 +225,7 @@ impl Results {
     fn texts(&self) -> Vec<(PathBuf, String)> {
         let mut texts = Vec::new();
         for (socket, answered) in &self.done {
-            texts.push((socket.clone(), answered.said.clone()));
+            texts.push((socket.clone(), answered.message.clone()));
         }
         texts
     }

@@ -187,6 +187,7 @@ fn list(place: Place, as_json: bool) -> Result<ExitCode, Error> {
     } else {
         print_line!("{}", headed(&texts));
     }
+    // On standard error, so that a script that reads the list still gets valid JSON.
     for lost in losses {
         eprintln!(
             "meridian overrides: {lost}. The server is not ready until `meridian overrides \

@@ -170,11 +170,13 @@ fn probe_all(
     config: &Config,
     jobs: BTreeMap<TargetId, (CheckSpec, Target)>,
 ) -> Result<Outcomes, Reason> {
+    // One thread is enough for probes that wait for the network nearly all of their time.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Reason::System("start the probes", error))?;
     let prober = Arc::new(Prober::new(Clock).with_exec_processes(config.server.exec_processes));
+    // Names resolve as they do for the server.
     prober.look_up_at(&config.server.resolvers);
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let outcomes = runtime.block_on(async {

@@ -31,6 +31,7 @@ pub(super) struct Serve {
 impl Serve {
     /// Serves until SIGTERM or SIGINT.
     pub(super) fn run(self) -> Result<ExitCode, Error> {
+        // Without a configuration there is nothing to log: the terminal gets the error alone.
         let config = self.files.config()?;
         super::log::start()?;
         if let Some(node) = self.node {
@@ -38,6 +39,8 @@ impl Serve {
         }
         allocator::map_large_vectors();
         let ended = daemon::run(&config, self.init_units, Hooks::default());
+        // The last lines may still be in the queue, and they say why the server ended. A reader that
+        // hangs must not keep the process alive, though.
         log::flush(LAST_LINES);
         ended?;
         Ok(ExitCode::SUCCESS)

@@ -140,6 +140,7 @@ impl Simulate {
         });
         print_line!("{{\n\"clients\": {clients},\n\"services\": [");
         let mut summary = Summary::new(simulation.losses, &self.fail_if);
+        // The object is written by hand around its services, which are never held all at once.
         let mut separator = "";
         work::in_parallel(
             subjects.len(),

@@ -35,6 +35,7 @@ impl Verify {
         let built = loader::build(&config);
         let (mut diagnostics, sources) = (built.diagnostics, built.sources);
         let (mut tests, mut unseen) = (0, None);
+        // Routing tests and state need a dataset that compiles; an error in the files comes first.
         if let Some(dataset) = built.dataset {
             unseen = check_state(&config, &dataset.config, &mut diagnostics).err();
             check_removed(&config, &dataset, &mut diagnostics);
@@ -89,6 +90,7 @@ fn check_removed(config: &Path, new: &Dataset, out: &mut Diagnostics) {
     let Some(last) = last_accepted(new) else {
         return;
     };
+    // `--force` may be meant, so what a reload would refuse is no error of the files.
     let mut refused = Diagnostics::default();
     Removed::between(&last, new).refuse(new.config.server.max_removed, config, &mut refused);
     for refusal in refused.iter() {

@@ -47,6 +47,7 @@ pub(super) fn in_parallel<T: Send>(
         }
         // The channel is disconnected, and the loop ends, once the last worker drops its sender.
         drop(sender);
+        // Results that came before their turn wait here, so that output is the same on any machine.
         let (mut waiting, mut done) = (BTreeMap::new(), 0);
         loop {
             match receiver.recv_timeout(STEP) {

@@ -358,7 +358,7 @@ async fn reload(
 ) -> Result<Response, Response> {
     let reloaded = ask(&control, |reply| Request::Reload { force, reply }).await?;
     Ok(answered(reloaded.map(|summary| Answered {
-        said: summary,
+        message: summary,
         numbers: Vec::new(),
         overrides: Vec::new(),
     })))

@@ -45,8 +45,8 @@ pub struct OverridesStatus {
 /// The deed that an operator asked for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Answered {
-    /// It in words.
-    pub said: String,
+    /// The deed in words.
+    pub message: String,
     /// The overrides that it is about, by number.
     pub numbers: Vec<u64>,
     /// Those of them that there are now.
@@ -60,7 +60,7 @@ impl Answered {
         let mut overrides = OverrideStatus::all(view, wall);
         overrides.retain(|own| numbers.contains(&own.number));
         Answered {
-            said: done.message(wall),
+            message: done.message(wall),
             numbers,
             overrides,
         }

@@ -54,7 +54,7 @@ pub fn read_clients(file: &str, text: &str, diagnostics: &mut Diagnostics) -> Ve
     if clients.is_empty() && bad.is_empty() {
         diagnostics
             .error("no-clients", At::file(file), "", "has no clients in it")
-            .hint("write a client a line: 203.0.113.0/24,1500");
+            .hint("write one client per line: 203.0.113.0/24,1500");
     }
     clients
 }
@@ -116,12 +116,12 @@ fn fields(row: &str) -> Vec<Field<'_>> {
 }
 
 fn read_row(row: &str) -> Result<Sampled, Wrong<'_>> {
-    const ROW: &str = "a row is a prefix and a weight: 203.0.113.0/24,1500";
+    const ROW: &str = "write a prefix and a weight in each row: 203.0.113.0/24,1500";
     let fields = fields(row);
     if let Some(field) = fields.get(2) {
         return Err(Wrong {
             field: *field,
-            message: "is a field too many".to_owned(),
+            message: "is one field too many".to_owned(),
             hint: ROW,
         });
     }

@@ -537,7 +537,7 @@ fn several_servers_are_told_in_turn_and_scripts_read_what_came_of_it() {
     let json: Value =
         serde_json::from_str(&done(first.run(&["release", "tokyo", "--json"]))).unwrap();
     assert!(
-        json["done"][0]["said"]
+        json["done"][0]["message"]
             .as_str()
             .unwrap()
             .starts_with("override 2 is released"),
