@@ -296,6 +296,8 @@ fn load_files(
     sources.insert(document.file.clone(), document.text.clone());
     let entries = document.parse(out)?;
     let directory = config_path.parent().unwrap_or(Path::new(""));
+    // Zone files refer to regions, maps and checks by name, so those are read first, wrong ones
+    // too: a name that is known is not reported as unknown.
     let (mut main, zones) = read_main(document.root(&entries), directory, source, out);
     geo.clone_from(&main.geo);
     let drafts = zones
@@ -527,6 +529,7 @@ fn read_zones(
             Err(problem) => report(problem, At::file(path.display().to_string()), "", out),
         }
     }
+    // Ids follow the origins, not the names of files: renaming a file changes nothing.
     drafts.sort_by(|a, b| a.origin.cmp(&b.origin));
     check_counts(&drafts, main.targets.len(), out);
     drafts

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub use render::{Sources, render_json, render_text};
 pub use unknown::UnknownName;
 
-/// Where in a file: what an editor jumps to.
+/// A place in a file, which editors jump to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
     /// The file, as the operator named it (relative paths stay relative).
@@ -59,18 +59,20 @@ impl At {
         }
         let before = &text[..start];
         let line_start = before.rfind('\n').map_or(0, |i| i + 1);
+        // A frame marks a piece of one line.
+        let marked = text[start..end].lines().next().unwrap_or("");
         At {
             file: file.into(),
-            line: before.bytes().filter(|b| *b == b'\n').count() as u32 + 1,
-            column: before[line_start..].chars().count() as u32 + 1,
-            length: text[start..end.max(start)]
-                .lines()
-                .next()
-                .unwrap_or("")
-                .chars()
-                .count() as u32,
+            line: position(before.bytes().filter(|b| *b == b'\n').count() + 1),
+            column: position(before[line_start..].chars().count() + 1),
+            length: position(marked.chars().count()),
         }
     }
+}
+
+/// A count of lines or characters; one beyond 32 bits, which no editor shows, is the largest.
+pub(crate) fn position(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl fmt::Display for At {
@@ -84,7 +86,7 @@ impl fmt::Display for At {
     }
 }
 
-/// Whether a diagnostic keeps a dataset from being published.
+/// The consequence of a diagnostic: an error keeps the files from being used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The files are refused.
@@ -100,7 +102,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// Stable kebab-case name of the rule, e.g. `cname-and-other-data`; documented, for scripts.
     pub rule: &'static str,
-    /// Where.
+    /// The place in the file.
     pub at: At,
     /// The key path (`services.www.pools.eu-west.weight`) or the record (`www A`); may be empty.
     pub key: String,
@@ -221,26 +223,23 @@ impl Diagnostics {
 
 /// The known name closest to `wrong`, for a "did you mean" hint; `None` when nothing is close.
 pub fn did_you_mean<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let known: Vec<&str> = known.into_iter().collect();
-    // A word cut short: `lat` for `latitude`.
-    let longer =
-        |name: &&&str| wrong.len() >= 3 && name.to_lowercase().starts_with(&wrong.to_lowercase());
-    if let Some(name) = known.iter().find(longer) {
-        return Some(name);
+    let lower = wrong.to_lowercase();
+    let mut nearest: Option<(usize, &str)> = None;
+    let mut longer = None;
+    for name in known {
+        let known = name.to_lowercase();
+        // A word cut short, `lat` for `latitude`, is far from it by any distance.
+        if lower.len() >= 3 && known.starts_with(&lower) {
+            longer = longer.or(Some(name));
+        }
+        let distance = strsim::damerau_levenshtein(&lower, &known);
+        // One letter in three may differ: more are another word.
+        let most = 1.max(known.chars().count().max(lower.chars().count()) / 3);
+        if distance <= most && nearest.is_none_or(|(least, _)| distance < least) {
+            nearest = Some((distance, name));
+        }
     }
-    known
-        .into_iter()
-        .map(|name| {
-            (
-                strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()),
-                name,
-            )
-        })
-        .filter(|(distance, name)| {
-            *distance <= 1.max(name.chars().count().max(wrong.chars().count()) / 3)
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, name)| name)
+    longer.or(nearest.map(|(_, name)| name))
 }
 
 /// The end of a sentence about a `wrong` name: `; did you mean eu-west?`, or nothing where no known

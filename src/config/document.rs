@@ -59,7 +59,7 @@ impl Document {
             span.start - start..span.end.min(end) - start,
         );
         At {
-            line: line as u32,
+            line: crate::diag::position(line),
             ..within
         }
     }
@@ -91,6 +91,8 @@ impl Document {
 
     /// The document as a table; `None` where its syntax is broken, which is then reported.
     pub(super) fn parse(&self, out: &mut Diagnostics) -> Option<DeTable<'_>> {
+        // The parser goes on after an error, but its table then lacks what it could not read: rules
+        // about keys would report things that the operator has written.
         let (table, errors) = DeTable::parse_recoverable(&self.text);
         if errors.is_empty() {
             return Some(table.into_inner());
@@ -428,6 +430,7 @@ impl<'d> Table<'d> {
     /// Reports every key that nothing asked for; true when the table was read without a problem.
     pub(super) fn finish(self, out: &mut Diagnostics) -> bool {
         let mut sound = self.sound;
+        // By now every key of the table was asked for, so what is not known is not a key.
         for (name, value) in self
             .entries
             .iter()

@@ -63,6 +63,7 @@ fn bias(item: &Item<'_>, out: &mut Diagnostics) -> Option<i8> {
         item.wrong_type(out, "a whole number from -99 to 99");
         return None;
     };
+    // Exact: a whole number within the range.
     number(-99.0..=99.0, "")(item, out).map(|bias| bias as i8)
 }
 
@@ -125,7 +126,7 @@ pub(super) fn map(
         countries,
         continents,
         by_distance,
-        distance_steps: distance_steps as u8,
+        distance_steps: u8::try_from(distance_steps).expect("in the range read"),
         within,
         rest,
     })

@@ -87,6 +87,7 @@ pub(super) fn number(
 ) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<f64> {
     move |item, out| {
         let value = match item.value {
+            // Whole numbers beyond 2^53 lose their last digits, and no range reaches as far.
             DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
                 .ok()
                 .map(|n| n as f64),
@@ -332,6 +333,7 @@ pub(super) fn list<'d, T>(
     mut kind: impl FnMut(&Item<'d>, &mut Diagnostics) -> Option<T>,
 ) -> impl FnMut(&Item<'d>, &mut Diagnostics) -> Option<Vec<T>> {
     move |item, out| {
+        // All are read before any is given up, so that each wrong one is reported.
         let values: Vec<Option<T>> = item
             .elements(out)?
             .iter()

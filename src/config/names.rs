@@ -66,6 +66,8 @@ pub(super) fn collect<'d>(
     out: &mut Diagnostics,
 ) -> (Names, Vec<Item<'d>>) {
     let mut entries: Vec<_> = section.iter().flat_map(Table::items).collect();
+    // Ids are the order of the names, so that they do not depend on the order in the file, and
+    // `find` can search by halves.
     entries.sort_by_key(|(name, _)| *name);
     for (name, item) in &entries {
         check_name(name, item, what, out);

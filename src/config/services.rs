@@ -65,6 +65,7 @@ pub(super) fn services(
             list.push(service);
         }
     }
+    // Keys come in the order of their text, and units after their service: ids follow the names.
     list.sort_by(|a, b| a.name.cmp(&b.name));
     let epochs = epoch_names(&list);
     for (name, unit) in &epochs {

@@ -166,6 +166,7 @@ impl<'d> Keys<'d> {
         let services = t.table(out, "services");
         let tests = t.optional(out, "tests", |item, out| item.elements(out));
         let end = t.item("end");
+        // Unknown keys are reported; the rest of the file is read all the same.
         t.finish(out);
         Keys {
             origin,

@@ -94,6 +94,8 @@ fn render_one(
         .with_severity(severity)
         .with_label(label);
     frame.help = diagnostic.hint.clone();
+    // The handler counts lines from the start of its text: empty ones stand for those before the
+    // window.
     let padded = format!("{}{window}", "\n".repeat(first_line));
     let shift = first_line;
     frame.labels = frame.labels.map(|labels| {

@@ -264,6 +264,8 @@ impl Report<'_> {
     /// Findings of one rule in one zone that are shown.
     const SHOWN: usize = 50;
 
+    /// Adds a finding, which is put into words only when it is shown: a large zone may break a rule a
+    /// million times.
     fn add(&mut self, finding: impl FnOnce() -> Finding) {
         self.found += 1;
         if self.found <= Report::SHOWN {

@@ -42,11 +42,11 @@ impl Token {
 pub(super) struct Entry {
     /// It starts with a blank, so it has the owner of the entry before it.
     pub(super) inherits_owner: bool,
-    /// Why it cannot be read, and where that shows.
+    /// The reason why it cannot be read, and the place that shows it.
     pub(super) fault: Option<(Fault, Token)>,
 }
 
-/// Why an entry cannot be read.
+/// A reason why an entry cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// `(` without its `)` up to the end of the text.
@@ -84,6 +84,8 @@ impl<'a> Lexer<'a> {
         while self.position < self.bytes.len() {
             let inherits_owner = matches!(self.bytes[self.position], b' ' | b'\t');
             let fault = self.read_entry(tokens);
+            // Blank lines and comments are entries of nothing, and a fault may be all that there
+            // is.
             if fault.is_some() || !tokens.is_empty() {
                 return Some(Entry {
                     inherits_owner,
@@ -161,8 +163,8 @@ impl<'a> Lexer<'a> {
         let end = self.position - usize::from(fault != Some(Fault::OpenQuote));
         (
             Token {
-                start: start as u32,
-                end: end as u32,
+                start: offset(start),
+                end: offset(end),
                 quoted: true,
                 ..token
             },
@@ -191,7 +193,7 @@ impl<'a> Lexer<'a> {
         }
         (
             Token {
-                end: self.position as u32,
+                end: offset(self.position),
                 ..start
             },
             fault,
@@ -242,8 +244,8 @@ impl<'a> Lexer<'a> {
         let start = self.position;
         self.position += length;
         Token {
-            start: start as u32,
-            end: self.position as u32,
+            start: offset(start),
+            end: offset(self.position),
             line: self.line,
             line_start: self.line_start,
             quoted: false,
@@ -253,8 +255,13 @@ impl<'a> Lexer<'a> {
     fn next_line(&mut self) {
         self.position += 1;
         self.line += 1;
-        self.line_start = self.position as u32;
+        self.line_start = offset(self.position);
     }
+}
+
+/// A place in a text; not truncated, since a text is shorter than 4 GiB.
+fn offset(position: usize) -> u32 {
+    position as u32
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! LOC rdata: a place on earth and how exactly it is known (RFC 1876).
 
+use std::fmt;
+
 use super::lexer::Token;
 use super::words::{Bad, Words};
 
@@ -41,33 +43,51 @@ pub(super) fn read(words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Bad> 
     Ok(())
 }
 
-/// Says whether `wire` is LOC rdata. Of a version other than 0 nothing is known.
-pub(super) fn check_wire(wire: &[u8]) -> Result<(), String> {
-    if *wire.first().ok_or("it is empty")? != 0 {
+/// Octets that are no LOC rdata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BadLoc {
+    Empty,
+    /// Version 0 with this many octets.
+    Length(usize),
+    Precision,
+    Angle,
+}
+
+impl fmt::Display for BadLoc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadLoc::Empty => f.write_str("it is empty"),
+            BadLoc::Length(length) => write!(f, "it has {length} octets, not {LENGTH}"),
+            BadLoc::Precision => f.write_str("a size or precision is out of range"),
+            BadLoc::Angle => f.write_str("the latitude or longitude is out of range"),
+        }
+    }
+}
+
+/// Checks that `wire` is LOC rdata. Versions other than 0 have a form of their own, so any octets
+/// pass.
+pub(super) fn check_wire(wire: &[u8]) -> Result<(), BadLoc> {
+    if *wire.first().ok_or(BadLoc::Empty)? != 0 {
         return Ok(());
     }
-    let wire: &[u8; LENGTH] = wire
-        .try_into()
-        .map_err(|_| format!("it has {} octets, not {LENGTH}", wire.len()))?;
-    let number = |at: usize| {
-        i64::from(u32::from_be_bytes([
-            wire[at],
-            wire[at + 1],
-            wire[at + 2],
-            wire[at + 3],
-        ]))
-    };
+    let wire: &[u8; LENGTH] = wire.try_into().map_err(|_| BadLoc::Length(wire.len()))?;
     // "two four-bit unsigned integers … each ranging from zero to nine".
-    if wire[1..4]
-        .iter()
-        .any(|octet| octet >> 4 > 9 || octet & 15 > 9)
-    {
-        return Err("a size or precision is out of range".to_owned());
+    for octet in &wire[1..4] {
+        if octet >> 4 > 9 || octet & 15 > 9 {
+            return Err(BadLoc::Precision);
+        }
     }
-    if (number(4) - ZERO).abs() > 90 * DEGREE || (number(8) - ZERO).abs() > 180 * DEGREE {
-        return Err("the latitude or longitude is out of range".to_owned());
+    let (latitude, longitude) = (number(wire, 4) - ZERO, number(wire, 8) - ZERO);
+    if latitude.abs() > 90 * DEGREE || longitude.abs() > 180 * DEGREE {
+        return Err(BadLoc::Angle);
     }
     Ok(())
+}
+
+/// The 32-bit number at octet `at`.
+fn number(wire: &[u8; LENGTH], at: usize) -> i64 {
+    let octets = wire[at..at + 4].try_into().expect("four octets");
+    u32::from_be_bytes(octets).into()
 }
 
 /// Rdata in presentation format; `None` of octets that have none.
@@ -79,43 +99,39 @@ pub(super) fn present(rdata: &[u8]) -> Option<String> {
     if wire[0] != 0 || wire[1..4].iter().any(unusual) {
         return None;
     }
-    let number = |at: usize| {
-        i64::from(u32::from_be_bytes([
-            wire[at],
-            wire[at + 1],
-            wire[at + 2],
-            wire[at + 3],
-        ]))
-    };
-    let angle = |at: usize, directions: [char; 2]| {
-        let (signed, size) = (number(at) - ZERO, (number(at) - ZERO).abs());
-        let (minutes, thousandths) = (size % DEGREE / 60_000, size % 60_000);
-        let direction = directions[usize::from(signed < 0)];
-        format!(
-            "{} {minutes} {}.{:03} {direction}",
-            size / DEGREE,
-            thousandths / 1000,
-            thousandths % 1000
-        )
-    };
-    let metres = |centimetres: i64| {
-        let sign = if centimetres < 0 { "-" } else { "" };
-        format!(
-            "{sign}{}.{:02}m",
-            centimetres.abs() / 100,
-            centimetres.abs() % 100
-        )
-    };
-    let precision = |octet: u8| metres(i64::from(octet >> 4) * 10i64.pow(u32::from(octet & 15)));
-    let words = [
-        angle(4, ['N', 'S']),
-        angle(8, ['E', 'W']),
-        metres(number(12) - BASE),
-        precision(wire[1]),
-        precision(wire[2]),
-        precision(wire[3]),
-    ];
-    Some(words.join(" "))
+    Some(
+        [
+            show_angle(number(wire, 4) - ZERO, ['N', 'S']),
+            show_angle(number(wire, 8) - ZERO, ['E', 'W']),
+            show_metres(number(wire, 12) - BASE),
+            show_precision(wire[1]),
+            show_precision(wire[2]),
+            show_precision(wire[3]),
+        ]
+        .join(" "),
+    )
+}
+
+fn show_angle(signed: i64, directions: [char; 2]) -> String {
+    let size = signed.abs();
+    let (minutes, thousandths) = (size % DEGREE / 60_000, size % 60_000);
+    format!(
+        "{} {minutes} {}.{:03} {}",
+        size / DEGREE,
+        thousandths / 1000,
+        thousandths % 1000,
+        directions[usize::from(signed < 0)]
+    )
+}
+
+fn show_metres(centimetres: i64) -> String {
+    let sign = if centimetres < 0 { "-" } else { "" };
+    let size = centimetres.abs();
+    format!("{sign}{}.{:02}m", size / 100, size % 100)
+}
+
+fn show_precision(octet: u8) -> String {
+    show_metres(i64::from(octet >> 4) * 10i64.pow(u32::from(octet & 15)))
 }
 
 /// Degrees, minutes and seconds up to the letter of the direction.
@@ -141,7 +157,7 @@ fn angle(words: &mut Words<'_>, what: &str, most: u32, directions: [char; 2]) ->
                 return Err(wrong(words, token, what, &expected));
             }
             let signed = if direction == 0 { total } else { -total };
-            return Ok((ZERO + signed) as u32);
+            return Ok(u32::try_from(ZERO + signed).expect("at most 180 degrees"));
         }
         let decimals = if part == 2 { 3 } else { 0 };
         let value = units.get(part).zip(fixed(text, decimals));
@@ -176,7 +192,7 @@ fn precision(words: &mut Words<'_>, what: &str, default: i64) -> Result<u8, Bad>
         digit /= 10;
         power += 1;
     }
-    Ok((digit << 4 | power) as u8)
+    Ok(u8::try_from(digit << 4 | power).expect("two digits of four bits"))
 }
 
 /// Metres, with or without an `m` after them.

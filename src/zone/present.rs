@@ -47,7 +47,7 @@ fn present_fields(fields: &[Field], message: &[u8], start: usize, end: usize) ->
 struct Reader<'m> {
     message: &'m [u8],
     at: usize,
-    /// Where the rdata ends.
+    /// The octet after the rdata.
     end: usize,
 }
 

@@ -238,7 +238,7 @@ pub(super) fn check_wire(rtype: RrType, wire: &[u8]) -> Result<(), String> {
             }
         }
         Some(Shape::Svcb) => svcb::check_wire(wire),
-        Some(Shape::Loc) => loc::check_wire(wire),
+        Some(Shape::Loc) => loc::check_wire(wire).map_err(|why| why.to_string()),
         Some(Shape::Hickory(_)) | None => {
             let length = u16::try_from(wire.len())
                 .map_err(|_| "it is longer than 65535 octets".to_owned())?;

@@ -66,6 +66,7 @@ impl MasterText {
         for chunk in octets.utf8_chunks() {
             text.push_str(chunk.valid());
             for octet in chunk.invalid() {
+                // Not truncated: of less than 1 GiB each octet becomes four at most.
                 escapes.push(text.len() as u32);
                 // A backslash before it escapes it already.
                 let backslashes = text.bytes().rev().take_while(|byte| *byte == b'\\').count();
@@ -89,7 +90,7 @@ impl From<Arc<str>> for MasterText {
     }
 }
 
-/// Where `$INCLUDE` gets its files from; the parser itself touches none.
+/// The source of `$INCLUDE`'s files; the parser itself touches none.
 pub trait Include {
     /// Reads `path` as written in `from`, a file that [`Include::read`] or the caller named. One of
     /// more than `room` octets is refused before it is read.
@@ -109,7 +110,7 @@ pub trait Include {
     }
 }
 
-/// Why a file was not included.
+/// A file that was not included, and the reason.
 #[derive(Debug, Clone)]
 pub struct IncludeError {
     /// Name of the rule, for the diagnostic.
@@ -138,12 +139,15 @@ pub struct Unread {
 impl Unread {
     /// True where `name` may have records or a service that could not be read.
     pub fn covers(&self, name: &Name) -> bool {
-        // What was to stand at a wildcard answers for names beside it.
-        let covers = |unread: &Name| match unread.is_wildcard().then(|| unread.parent()).flatten() {
-            Some(parent) => name.is_within(&parent),
-            None => name.is_within(unread),
-        };
-        self.anywhere || self.names.iter().any(covers)
+        self.anywhere || self.names.iter().any(|unread| covers(unread, name))
+    }
+}
+
+fn covers(unread: &Name, name: &Name) -> bool {
+    // What was to stand at a wildcard answers for names beside it.
+    match unread.parent() {
+        Some(parent) if unread.is_wildcard() => name.is_within(&parent),
+        _ => name.is_within(unread),
     }
 }
 
@@ -196,7 +200,7 @@ impl Record<'_> {
         Name::from_wire(self.owner).expect("records hold valid names")
     }
 
-    /// Where the record was written.
+    /// The place where the record was written.
     pub fn at(&self) -> At {
         At::new(self.file.clone(), self.line, u32::from(self.column), 0)
     }
@@ -252,17 +256,7 @@ impl Records {
         at: (&Arc<str>, u32, u32),
     ) {
         let (file, line, column) = at;
-        let file = match self.files.last() {
-            Some(last) if Arc::ptr_eq(last, file) || last == file => self.files.len() - 1,
-            _ => self
-                .files
-                .iter()
-                .position(|known| known == file)
-                .unwrap_or_else(|| {
-                    self.files.push(file.clone());
-                    self.files.len() - 1
-                }),
-        };
+        let file = self.file_id(file);
         let (owner_at, owner_hash) = match self.entries.last() {
             Some(last)
                 if &self.arena
@@ -291,6 +285,21 @@ impl Records {
         });
     }
 
+    /// The index of a file. Records mostly come from the file of the one before, whose name is the
+    /// same piece of memory: a million records compare no text.
+    fn file_id(&mut self, file: &Arc<str>) -> usize {
+        if let Some(last) = self.files.last()
+            && (Arc::ptr_eq(last, file) || last == file)
+        {
+            return self.files.len() - 1;
+        }
+        if let Some(known) = self.files.iter().position(|known| known == file) {
+            return known;
+        }
+        self.files.push(file.clone());
+        self.files.len() - 1
+    }
+
     /// At least as many as there are different owners; as many where each one's records stand
     /// together.
     pub(super) fn owner_runs(&self) -> usize {
@@ -314,7 +323,7 @@ impl Records {
     }
 }
 
-/// A hash of an uncompressed name, the same for names that differ in case only.
+/// A hash of an uncompressed name, cut to 32 bits; the same for names that differ in case only.
 #[inline]
 pub(super) fn hash(name: &[u8]) -> u32 {
     // A fixed seed: only the operator's own names are keys.

@@ -155,7 +155,7 @@ macro_rules! options {
 options! {
     // key: value = types, default, range and unit, reader
     port: u16 = PORT, By("80 for http, 443 for https and tls, 53 for dns; none for exec"), "1 to 65535",
-        |item, out| integer(1..=65535, "")(item, out).map(|port| port as u16);
+        |item, out| integer(1..=65535, "")(item, out).and_then(|port| u16::try_from(port).ok());
     interval: Duration = PROBED, Is("\"2s\""), "100ms to 1h",
         duration(Duration::from_millis(100)..=Duration::from_secs(3600));
     timeout: Duration = PROBED, By("half the interval, at most 1s"), "1ms to 1m",
@@ -191,7 +191,7 @@ options! {
     certificate_min_days: u32 = IN_TLS, Is("0"), "0 to 3650 days", integer(0..=3650, "days");
     certificate_warn_days: u32 = IN_TLS, By("14, and 0 without `verify_certificate`"), "0 to 3650 days", integer(0..=3650, "days");
 
-    size: u16 = &[Icmp], Is("56"), "8 to 1400 bytes", |item, out| integer(8..=1400, "bytes")(item, out).map(|size| size as u16);
+    size: u16 = &[Icmp], Is("56"), "8 to 1400 bytes", |item, out| integer(8..=1400, "bytes")(item, out).and_then(|size| u16::try_from(size).ok());
 
     query_name: Name = &[Dns], Required("write query_name = \"www.example.com\""), "a name", dns_name;
     query_type: RrType = &[Dns], Is("\"A\""), "a record type", rr_type;

@@ -53,6 +53,7 @@ pub(in crate::config) fn sanity(
 ) -> Option<Vec<TargetId>> {
     let read = name_of(names);
     let one = |item: &Item<'_>, out: &mut Diagnostics| {
+        // Endpoints bring an address to their checks; here there is none but the check's own.
         let id = read(item, out)?;
         let check = checks[id].as_ref()?;
         let Some(address) = check.address else {

@@ -115,6 +115,7 @@ impl Keys {
         let min_regions = t.optional(out, "min_regions", integer(0..=4096, ""));
         let units = units::read(&mut t, route, context, out);
         let fallback = t.optional(out, "fallback", last_resort);
+        // Without `checks` an endpoint is always up.
         let unchecked = Probing {
             checks: Vec::new(),
             need: Need::All,

@@ -153,7 +153,7 @@ impl<'a> Index<'a> {
             let hash_of = |at: &u32| hash(zone.services[*at as usize].name.as_wire());
             index
                 .services
-                .insert_unique(hash(service.name.as_wire()), at as u32, hash_of);
+                .insert_unique(hash(service.name.as_wire()), id(at), hash_of);
         }
         if index.has_wildcards {
             index.add_existing();
@@ -266,7 +266,7 @@ impl<'a> Index<'a> {
         above
             .filter(|(_, owner)| owner.kinds.any(Kinds::NS))
             .last()
-            .map(|(at, _)| at as u32)
+            .map(|(at, _)| id(at))
     }
 
     /// The nearest DNAME above `name`, a name of the zone.
@@ -449,19 +449,19 @@ impl<'a> Index<'a> {
             let owner = match last.filter(|(name, _)| std::ptr::eq(*name, record.owner)) {
                 Some((_, owner)) => owner,
                 None if !is_within(record.owner, origin) => {
-                    self.outside.push(at as u32);
+                    self.outside.push(id(at));
                     continue;
                 }
-                None => self.owner(record.owner, at as u32),
+                None => self.owner(record.owner, id(at)),
             };
             last = Some((record.owner, owner));
             self.has_cuts |= record.rtype == RrType::NS && !self.is_apex(record.owner);
             self.has_dnames |= record.rtype == RrType::DNAME;
             let entry = &mut self.owners[owner];
             entry.kinds = entry.kinds.or(Kinds::of(record.rtype));
-            if entry.last != at as u32 {
-                self.next[entry.last as usize] = at as u32;
-                entry.last = at as u32;
+            if entry.last != id(at) {
+                self.next[entry.last as usize] = id(at);
+                entry.last = id(at);
             }
         }
     }
@@ -487,7 +487,7 @@ impl<'a> Index<'a> {
                 let owner = owners.len();
                 slot.insert(Slot {
                     hash,
-                    owner: owner as u32,
+                    owner: id(owner),
                 });
                 self.has_wildcards |= name.starts_with(b"\x01*");
                 self.owners.push(Owner {
@@ -524,7 +524,7 @@ impl<'a> Index<'a> {
                 parent_before = (parent, cut);
             }
             let own = if owner.kinds.any(Kinds::NS) {
-                at as u32
+                id(at)
             } else {
                 NONE
             };
@@ -592,17 +592,23 @@ impl Link {
             Place::Renamed => (LinkKind::Renamed, None, None),
             Place::Found { owner, service } => (LinkKind::Found, owner.as_ref(), service.as_ref()),
         };
-        let owner = owner.map_or(NONE, |(at, _)| *at as u32);
+        let owner = owner.map_or(NONE, |(at, _)| id(*at));
         Link {
             record,
             owner,
-            service: service.map_or(NONE, |(at, _)| *at as u32),
+            service: service.map_or(NONE, |(at, _)| id(*at)),
             kind,
         }
     }
 }
 
-/// The same for names that differ in case only; 32 bits, widened.
+/// The index of a record, owner or service in 32 bits. Not truncated: each has an octet at least in
+/// the texts of its zone, which are below 4 GiB together.
+fn id(at: usize) -> u32 {
+    at as u32
+}
+
+/// A hash of a name, the same for names that differ in case only; 32 bits, widened.
 fn hash(name: &[u8]) -> u64 {
     widen(records::hash(name))
 }
