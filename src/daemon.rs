@@ -73,7 +73,7 @@ type Observer = Box<dyn FnMut(&Snapshot, &[Change]) + Send>;
 /// Hears how each reload ended: a summary of what is served now, or every diagnostic.
 type Reloader = Box<dyn FnMut(Result<&str, &str>) + Send>;
 
-/// What a caller wants to hear of a running server.
+/// The events of a running server that a caller wants to hear.
 #[derive(Default)]
 pub struct Hooks {
     /// Called once, when queries are answered.

@@ -39,7 +39,7 @@ impl Counter {
         self.add(1);
     }
 
-    /// What has been counted so far, from any thread.
+    /// Reads the count so far, from any thread.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

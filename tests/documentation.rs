@@ -367,6 +367,39 @@ fn links_lead_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
+/// The files that ARCHITECTURE.md names are there, and those of its walks have the functions: a step is written as
+/// `` `file.rs`::`function` ``.
+#[test]
+fn the_files_and_functions_of_the_architecture_are_there() {
+    let page = read("ARCHITECTURE.md");
+    let (mut steps, mut missing) = (0, Vec::new());
+    let quoted: Vec<&str> = page.split('`').collect();
+    for (at, file) in quoted.iter().enumerate().skip(1).step_by(2) {
+        let is_path = |c: char| c.is_ascii_alphanumeric() || "/_.".contains(c);
+        if !file.ends_with(".rs") || !file.chars().all(is_path) {
+            continue;
+        }
+        let paths = ["src", "", "benches"].map(|directory| root().join(directory).join(file));
+        let Some(path) = paths.iter().find(|path| path.is_file()) else {
+            missing.push((*file).to_owned());
+            continue;
+        };
+        if quoted.get(at + 1) == Some(&"::") {
+            steps += 1;
+            let function = quoted[at + 2];
+            let text = fs::read_to_string(path).unwrap();
+            let is_there = ["(", "<"]
+                .iter()
+                .any(|next| text.contains(&format!("fn {function}{next}")));
+            if !is_there {
+                missing.push(format!("{file}::{function}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(steps >= 30, "{steps}");
+}
+
 /// What stands in backquotes in the first cell of each table row of `text`.
 fn first_cells(text: &str) -> BTreeSet<String> {
     let cells = text

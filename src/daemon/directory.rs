@@ -61,15 +61,15 @@ impl Moved {
     }
 }
 
-/// What a state directory says of units and overrides.
+/// The units and overrides in a state directory.
 #[derive(Debug)]
 pub(super) struct Found {
     records: UnitRecords,
     /// Why no unit may change hands.
     frozen: Option<String>,
-    /// What is known of units could not be read, and was lost.
+    /// True when the records of units could not be read and were lost.
     lost: bool,
-    /// What operators say.
+    /// The overrides of operators.
     overrides: FoundOverrides,
 }
 
@@ -79,7 +79,7 @@ impl Found {
         &self.records
     }
 
-    /// What the publisher is to hear.
+    /// The events that tell the publisher about them.
     pub(super) fn events(self) -> [Event; 2] {
         let Found {
             records,
@@ -273,7 +273,7 @@ impl Directory {
     }
 }
 
-/// What operators say, as it is kept in `path`, whose times `wall` reads; a loss is said.
+/// Reads the overrides in `path`, whose times `wall` reads; a loss is logged.
 fn find_overrides(path: &Path, wall: WallTime) -> FoundOverrides {
     let found = state::load_overrides(path, wall);
     if let Some(why) = &found.lost {

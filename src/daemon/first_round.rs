@@ -14,7 +14,7 @@ use crate::probe::{self, Job, ProbeLimit, Prober};
 use crate::publisher::{ProbeEvent, Publisher, new_targets};
 use crate::state;
 
-/// How long the first round may take.
+/// The longest time that the first round may take.
 const FIRST_ROUND: Duration = Duration::from_secs(5);
 
 /// A first round beside the answers: closed at its end.

@@ -30,7 +30,7 @@ use crate::publisher::{Event, NotDone};
 use crate::server::notify;
 use crate::state;
 
-/// How long a changed location database must have been quiet before it is read.
+/// The time that a changed location database must have been quiet before it is read.
 const GEO_QUIET: Duration = Duration::from_secs(5);
 
 /// The files: what is served was read from them, and what is read next.
@@ -170,7 +170,7 @@ impl Asked {
         }
     }
 
-    /// What is asked for by several is done once.
+    /// Merges two requests, since what several ask for is done once.
     fn and(self, later: Asked) -> Asked {
         let why = if self.force { self.why } else { later.why };
         let replies = self.replies.into_iter().chain(later.replies).collect();
@@ -189,7 +189,7 @@ pub(super) struct Reload {
     replies: Vec<Reply>,
 }
 
-/// How things stand before the first reload.
+/// The state before the first reload.
 pub(super) fn at_start(last_good: bool) -> LastReload {
     LastReload {
         refused: last_good.then_some(Refused::Broken),
@@ -222,15 +222,15 @@ pub(super) async fn looked(look: &mut Option<Look>) -> Result<Stamps, JoinError>
 /// All files, read again, and what had to be done before they are served.
 struct Reread {
     built: Built,
-    /// What they remove.
+    /// The zones, services and names that the new files remove.
     removed: Option<Removed>,
-    /// What the first round of what is new in them saw.
+    /// The outcomes of the first round of the targets that are new in the files.
     first_round: Vec<(TargetId, Outcome)>,
     /// The state directory that they name, where it is another or was not taken up.
     moved: Option<Moved>,
 }
 
-/// What came of reading.
+/// The result of reading.
 enum Came {
     /// All files were read.
     Files(Box<Reread>),
@@ -258,14 +258,14 @@ pub(super) async fn finished(reload: &mut Option<Reload>) -> Result<Finished, Jo
     }
 }
 
-/// What a reload has read.
+/// The files that a reload has read.
 #[derive(Debug, Clone, Copy)]
 enum Read {
     Files,
     Databases,
 }
 
-/// What the kept copies of files are replaced by.
+/// The set of files that replaces the kept copies.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Copies {
     /// All files of a dataset.
@@ -539,7 +539,7 @@ impl Daemon {
         }
     }
 
-    /// What only a restart changes.
+    /// Warns of changed keys that take effect only at a restart.
     fn warn_of_fixed(&self, new: &Dataset) {
         let (old, new) = (&self.publication.snapshot().dataset.config, &new.config);
         let fixed = |server: &ServerSpec| {

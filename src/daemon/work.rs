@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::Daemon;
 use crate::control::Work;
 
-/// How long each may take before that is said: a look or a write is soon done, files may be many.
+/// The time that each kind of work may take before that is logged: a look or a write is soon done,
+/// files may be many.
 fn patience(work: Work) -> Duration {
     Duration::from_secs(match work {
         Work::Databases | Work::State => 5,
@@ -13,7 +14,7 @@ fn patience(work: Work) -> Duration {
     })
 }
 
-/// What is not done while it hangs.
+/// Names what is not done while the work hangs.
 fn harm(work: Work) -> &'static str {
     match work {
         Work::Databases => "looking whether a location database has changed; those in use stay",

@@ -259,8 +259,8 @@ fn shares_are_whole_and_borders_hold() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Who cannot get a lost region need not be asked again; and losses of no pool of a service
-    /// move nobody.
+    /// A client that cannot get a lost region need not be asked again; and losses of no pool of a
+    /// service move nobody.
     #[test]
     fn the_shortcut_changes_nothing(
         route in 0usize..5,

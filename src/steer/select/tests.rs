@@ -434,8 +434,8 @@ fn chi_squared(counts: &[u32], shares: &[f64]) -> f64 {
     counts.iter().zip(shares).map(term).sum()
 }
 
-/// What χ² exceeds once in a million times, with this many degrees of freedom (Wilson and
-/// Hilferty's approximation).
+/// Returns the χ² that is exceeded once in a million times, with this many degrees of freedom
+/// (Wilson and Hilferty's approximation).
 fn chi_squared_bound(freedom: usize) -> f64 {
     let k = freedom as f64;
     k * (1.0 - 2.0 / (9.0 * k) + 4.75 * (2.0 / (9.0 * k)).sqrt()).powi(3)
