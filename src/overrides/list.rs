@@ -45,16 +45,18 @@ impl Overrides {
         axis: Axis,
     ) -> Option<&Override> {
         let of_weight = axis == Axis::Weight;
-        let own = self
-            .0
-            .iter()
-            .filter(|own| own.holds(now) && own.action.is_of_weight() == of_weight);
-        let inside = own.filter(|own| {
-            own.scope.has_pool(regions, service, pool)
-                || endpoint.is_some_and(|endpoint| own.scope.has_endpoint(service, endpoint))
-        });
-        // The id tells apart what was made within one tick of the clock.
-        inside.max_by_key(|own| (own.scope.narrowness(), own.made, own.id))
+        let mut counting: Option<&Override> = None;
+        for own in &self.0 {
+            if !own.holds(now) || own.action.is_of_weight() != of_weight {
+                continue;
+            }
+            let is_inside = own.scope.has_pool(regions, service, pool)
+                || endpoint.is_some_and(|endpoint| own.scope.has_endpoint(service, endpoint));
+            if is_inside && counting.is_none_or(|other| own.rank() > other.rank()) {
+                counting = Some(own);
+            }
+        }
+        counting
     }
 
     /// The health that an override gives an endpoint at `now`.
@@ -227,6 +229,12 @@ impl Overrides {
 }
 
 impl Override {
+    /// The rank by which one override of an axis outdoes another: the narrower scope, then the later.
+    /// The id tells apart what was made within one tick of the clock.
+    fn rank(&self) -> (u8, Moment, u64) {
+        (self.scope.narrowness(), self.made, self.id)
+    }
+
     fn drain(&self) -> Drain {
         Drain {
             what: self.scope.to_string(),

@@ -157,16 +157,15 @@ impl Store {
     pub fn switch(&mut self, on: bool) -> Vec<Output> {
         // What was under way may be on that disk all the same; nobody here can tell.
         let under_way = self.writer.switch(on).flatten();
-        let waiting = std::mem::take(&mut self.waiting);
-        under_way
-            .map(|pending| pending.request)
-            .into_iter()
-            .chain(waiting.into_iter().map(|job| job.request))
-            .map(|request| Output::Answer {
-                request,
-                result: Err(Rejected::NotWritten(Failure::Abandoned)),
-            })
-            .collect()
+        let mut requests = Vec::new();
+        requests.extend(under_way.map(|pending| pending.request));
+        requests.extend(self.waiting.drain(..).map(|job| job.request));
+        let mut outputs = Vec::new();
+        for request in requests {
+            let result = Err(Rejected::NotWritten(Failure::Abandoned));
+            outputs.push(Output::Answer { request, result });
+        }
+        outputs
     }
 
     /// Adopts the content of a state directory. Returns the events, and true where the overrides in
@@ -419,12 +418,13 @@ impl Store {
 
     /// The next moment at which [`Store::advance`] or [`Store::step`] has something to do.
     pub fn next_deadline(&self, now: Moment) -> Option<Moment> {
-        let unwarned = self.list.0.iter();
-        let unwarned = unwarned.filter(|own| !self.warned.contains(&own.id));
-        let warnings = unwarned
-            .filter_map(|own| own.until)
-            .map(|until| until - ENDS_SOON)
-            .filter(|at| *at > now);
+        let mut warnings = Vec::new();
+        for own in &self.list.0 {
+            let warning = own.until.map(|until| until - ENDS_SOON);
+            if !self.warned.contains(&own.id) {
+                warnings.extend(warning.filter(|at| *at > now));
+            }
+        }
         // Without a failure before, an outdated file is written in the same step.
         let rewrite = self.writer.next_try().filter(|_| self.outdated);
         self.list
@@ -480,20 +480,23 @@ impl ListChange {
                 return vec![Event::LossAccepted { left }];
             }
         };
-        let overrides = self.overrides().iter().cloned();
-        overrides
-            .map(|own| Event::Changed { own, change })
-            .collect()
+        let mut events = Vec::new();
+        for own in self.overrides().iter().cloned() {
+            events.push(Event::Changed { own, change });
+        }
+        events
     }
 }
 
 /// The services of which an override covers something.
 fn affected(config: &Config, own: &Override) -> Vec<ServiceId> {
-    let services = config.services.iter().enumerate();
-    services
-        .filter(|(_, service)| own.scope.touches(&config.regions, service))
-        .map(|(index, _)| ServiceId::from_index(index))
-        .collect()
+    let mut affected = Vec::new();
+    for (index, service) in config.services.iter().enumerate() {
+        if own.scope.touches(&config.regions, service) {
+            affected.push(ServiceId::from_index(index));
+        }
+    }
+    affected
 }
 
 impl fmt::Display for Rejected {

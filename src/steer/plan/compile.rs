@@ -29,7 +29,7 @@ impl Plan {
         Plan::compile_unit(service, regions, state, conditions, unit_state)
     }
 
-    /// As [`Plan::compile`], for a unit in the state `unit_state`.
+    /// Compiles a plan as [`Plan::compile`] does, for a unit in the state `unit_state`.
     pub fn compile_unit(
         service: &Service,
         regions: &[Region],
@@ -53,16 +53,10 @@ impl Plan {
             keep_owner(&mut pools, unit_state);
         }
         let fallback = Family::BOTH.map(|family| fallback_ring(last_resort, family, &mut layout));
+        // A CNAME beside addresses of the other family would be taken for both.
+        let is_for_both = service.names && !last_resort.is_empty();
         let any = Family::BOTH.map(|family| {
-            // A CNAME beside addresses of the other family would be taken for both.
-            let has_fallback =
-                fallback[family.index()].len > 0 || (service.names && !last_resort.is_empty());
-            rungs_of(&pools, family)
-                | if has_fallback {
-                    Rung::Fallback.bit()
-                } else {
-                    0
-                }
+            rungs_of(&pools, family) | fallback_rung(fallback[family.index()], is_for_both)
         });
         let svcb = compile_svcb(service, &pools, &all, fallback, &layout);
         let unit = unit_state.map(|unit_state| {
@@ -154,6 +148,15 @@ fn fallback_ring(addresses: &[IpAddr], family: Family, layout: &mut Layout) -> R
         }
     }
     layout.ring(&targets.iter().map(|target| (target, 1)))
+}
+
+/// The rung of the fallback addresses of one family, where there are any, or they stand for both.
+fn fallback_rung(ring: Ring, is_for_both: bool) -> u8 {
+    if ring.len > 0 || is_for_both {
+        Rung::Fallback.bit()
+    } else {
+        0
+    }
 }
 
 /// The rungs on which any pool stands.
