@@ -520,7 +520,7 @@ fn every_bad_row_of_a_clients_file_is_told() {
             ),
             format!("c.csv:4:16: error[bad-client]: -1: {weight}"),
             format!("c.csv:6:1: error[bad-client]: x: is not an IPv4 or IPv6 address {row}"),
-            format!("c.csv:7:14: error[bad-client]: 2: is a field too many {row}"),
+            format!("c.csv:7:14: error[bad-client]: 2: is one field too many {row}"),
             format!("c.csv:8:12: error[bad-client]: nan: {weight}"),
         ]
     );
