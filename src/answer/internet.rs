@@ -7,7 +7,7 @@ use crate::dns::{
     ExtendedError, HEADER, MAX_NAME, Prefix, QNAME, Rcode, Request, RrType, Section, Ttl, Writer,
 };
 use crate::geo::{GeoMap, Located, hashed_prefix};
-use crate::model::{Family, Route, ServiceId, SvcbSet, ZoneId};
+use crate::model::{Family, RegionOrder, RegionSet, Route, ServiceId, SvcbSet, ZoneId};
 use crate::steer::{Asked, Plan, Selection, Trace, client_hash, select};
 use crate::zone::{Lookup, NameTable, RR_FIXED, Rrset, rrs, target_offset};
 
@@ -61,9 +61,11 @@ fn stale(rcode: Rcode) -> Option<ExtendedError> {
     }
 }
 
-/// Runs the selection that answers for a service with this `plan` and its `map`, for a client at `client` (`located` where
-/// that is known already), with a trace. `None` where the service has no records of that type, whoever asks, and for a unit that
-/// nobody owns; a selection of no RRs where the client has none. With the selection comes the ECS scope.
+/// Runs the selection that answers for a service with this `plan` and its `map`, for a client at
+/// `client` (`located` where that is known already), with a trace.
+///
+/// `None` where the service has no records of that type, whoever asks, and for a unit that nobody
+/// owns; a selection of no RRs where the client has none. With the selection comes the ECS scope.
 pub fn steer<'p>(
     plan: &'p Plan,
     map: Option<&GeoMap>,
@@ -78,32 +80,8 @@ pub fn steer<'p>(
     } else {
         None
     };
-    let family = match Family::of(qtype) {
-        Some(family) if plan.families.contains(family) => family,
-        // A name is one for every type, and its target counts for both families.
-        None if plan.names => Family::V4,
-        // All families go one way; where they do not, one has to be followed.
-        None if svcb.is_some() => {
-            if plan.families.v4 {
-                Family::V4
-            } else {
-                Family::V6
-            }
-        }
-        _ => return None,
-    };
-    let (order, border, mut scope) = match (plan.route, map) {
-        (Route::Unit, _) | (_, None) => (None, None, 0),
-        (Route::Nearest | Route::Sticky, Some(map)) => {
-            let located = located.unwrap_or_else(|| map.lookup(client));
-            let order = map.order(located.order);
-            (Some(order), order.border.as_ref(), located.scope)
-        }
-        (Route::Weighted | Route::Priority, Some(map)) => {
-            let (border, scope) = map.border(client);
-            (None, border, scope)
-        }
-    };
+    let family = family_of(plan, qtype, svcb.is_some())?;
+    let (order, border, mut scope) = route_of(plan, map, client, located);
     let mut hash = 0;
     if plan.by_client {
         let hash_scope;
@@ -123,6 +101,45 @@ pub fn steer<'p>(
         (selection.count, selection.rrs) = (0, &[]);
     }
     Some((selection, scope))
+}
+
+/// The family whose regions decide about an answer of type `qtype`; `None` where the service has no
+/// records of that type. `has_svcb`: the type follows the steering.
+// Inlined, as is `route_of`: every steered query comes through here.
+#[inline(always)]
+fn family_of(plan: &Plan, qtype: RrType, has_svcb: bool) -> Option<Family> {
+    match Family::of(qtype) {
+        Some(family) if plan.families.contains(family) => Some(family),
+        // A name is one for every type, and its target counts for both families.
+        None if plan.names => Some(Family::V4),
+        // All families go one way; where they do not, one has to be followed.
+        None if has_svcb && plan.families.v4 => Some(Family::V4),
+        None if has_svcb => Some(Family::V6),
+        _ => None,
+    }
+}
+
+/// The client's region order and border, as far as the route goes by them, and the scope in which
+/// they are the same.
+#[inline(always)]
+fn route_of<'m>(
+    plan: &Plan,
+    map: Option<&'m GeoMap>,
+    client: Prefix,
+    located: Option<Located>,
+) -> (Option<&'m RegionOrder>, Option<&'m RegionSet>, u8) {
+    match (plan.route, map) {
+        (Route::Unit, _) | (_, None) => (None, None, 0),
+        (Route::Nearest | Route::Sticky, Some(map)) => {
+            let located = located.unwrap_or_else(|| map.lookup(client));
+            let order = map.order(located.order);
+            (Some(order), order.border.as_ref(), located.scope)
+        }
+        (Route::Weighted | Route::Priority, Some(map)) => {
+            let (border, scope) = map.border(client);
+            (None, border, scope)
+        }
+    }
 }
 
 /// The client's hash, and the scope in which that is the same.

@@ -70,8 +70,7 @@ impl Name {
     }
 
     /// Reads a name like [`Name::from_text`] and appends its wire format to `wire`: a reader of
-    /// many names makes no
-    /// allocation for each. After an error `wire` holds part of the name.
+    /// many names makes no allocation for each. After an error `wire` holds part of the name.
     pub fn append_text(
         text: &str,
         origin: Option<&Name>,
@@ -90,46 +89,7 @@ impl Name {
             }
             _ => {}
         }
-        let mut label_at = start;
-        wire.push(0);
-        let bytes = text.as_bytes();
-        let mut i = 0;
-        let mut absolute = false;
-        while i < bytes.len() {
-            let octet = match bytes[i] {
-                b'.' => {
-                    if wire.len() == label_at + 1 {
-                        return Err(NameError::EmptyLabel);
-                    }
-                    i += 1;
-                    if i == bytes.len() {
-                        absolute = true;
-                        break;
-                    }
-                    label_at = wire.len();
-                    wire.push(0);
-                    continue;
-                }
-                b'\\' => {
-                    let (octet, length) = unescape(&bytes[i + 1..]).ok_or(NameError::BadEscape)?;
-                    i += 1 + length;
-                    octet
-                }
-                octet => {
-                    i += 1;
-                    octet
-                }
-            };
-            wire.push(octet);
-            wire[label_at] = u8::try_from(wire.len() - label_at - 1).unwrap_or(u8::MAX);
-            if usize::from(wire[label_at]) > MAX_LABEL {
-                return Err(NameError::LabelTooLong);
-            }
-            if wire.len() - start > MAX_NAME {
-                return Err(NameError::NameTooLong);
-            }
-        }
-        if absolute {
+        if append_labels(text.as_bytes(), wire)? {
             wire.push(0);
         } else {
             wire.extend_from_slice(&origin.ok_or(NameError::Relative)?.0);
@@ -212,6 +172,50 @@ impl Name {
         let tail = origin.to_string().len() + 1;
         text[..text.len() - tail].to_owned()
     }
+}
+
+/// Appends the labels that `text` writes, without the root label. Returns whether the text ends in a
+/// dot, and so names the root.
+fn append_labels(text: &[u8], wire: &mut Vec<u8>) -> Result<bool, NameError> {
+    let start = wire.len();
+    let mut label_at = start;
+    wire.push(0);
+    let mut i = 0;
+    while i < text.len() {
+        let octet = match text[i] {
+            b'.' => {
+                if wire.len() == label_at + 1 {
+                    return Err(NameError::EmptyLabel);
+                }
+                i += 1;
+                if i == text.len() {
+                    return Ok(true);
+                }
+                label_at = wire.len();
+                wire.push(0);
+                continue;
+            }
+            b'\\' => {
+                let (octet, length) = unescape(&text[i + 1..]).ok_or(NameError::BadEscape)?;
+                i += 1 + length;
+                octet
+            }
+            octet => {
+                i += 1;
+                octet
+            }
+        };
+        wire.push(octet);
+        // The lengths are checked at every octet, so that a long text costs no more than a name.
+        wire[label_at] = u8::try_from(wire.len() - label_at - 1).unwrap_or(u8::MAX);
+        if usize::from(wire[label_at]) > MAX_LABEL {
+            return Err(NameError::LabelTooLong);
+        }
+        if wire.len() - start > MAX_NAME {
+            return Err(NameError::NameTooLong);
+        }
+    }
+    Ok(false)
 }
 
 /// True when `name` is `ancestor` or below it; both in uncompressed wire form, case ignored.

@@ -217,60 +217,88 @@ fn read<R: DeserializeOwned>(
     read_tree(bytes, value).map_err(|problem| Packing::of(bytes).map_or(problem, Problem::Packed))
 }
 
+/// Reads the tree of an MMDB that is not packed.
 fn read_tree<R: DeserializeOwned>(
     bytes: &[u8],
-    mut value: impl FnMut(R) -> u32,
+    value: impl FnMut(R) -> u32,
 ) -> Result<(Networks, Option<Skipped>), Problem> {
     let reader = open(bytes)?;
     let tree = Tree::new(bytes, reader.metadata());
     let mut tables = Tables::default();
-    // By record; `None` is one that cannot be read.
-    let mut values: FastMap<u32, Option<u32>> = FastMap::default();
-    let mut useful = false;
-    let mut skipped: Option<Skipped> = None;
+    let mut values = Values {
+        known: FastMap::default(),
+        useful: false,
+        skipped: None,
+        value,
+    };
     tree.walk(|start, length, leaf| {
         let found = match leaf {
-            None => Some(0),
-            Some(pointer) => match values.get(&pointer) {
-                Some(known) => *known,
-                None => {
-                    let found = match decode(&reader, start, &mut value) {
-                        Ok(found) => Some(found),
-                        Err(NotDecoded::Broken(problem)) => return Err(problem),
-                        Err(NotDecoded::Odd(why)) => {
-                            skipped.get_or_insert_with(|| Skipped {
-                                networks: 0,
-                                first: tree.network(start, length),
-                                why,
-                            });
-                            None
-                        }
-                    };
-                    useful |= found.is_some_and(|found| found != 0);
-                    values.insert(pointer, found);
-                    found
-                }
-            },
+            None => 0,
+            Some(pointer) => values.of(&reader, &tree, (start, length), pointer)?,
         };
-        if let (None, Some(skipped)) = (found, &mut skipped) {
-            skipped.networks += 1;
-        }
-        tables.push(&tree, start, length, found.unwrap_or(0));
+        tables.push(&tree, start, length, found);
         Ok(())
     })?;
-    match (useful, skipped) {
+    match (values.useful, values.skipped) {
         (true, skipped) => Ok((tables.finish(), skipped)),
         (false, None) => Err(Problem::Layout(reader.metadata().database_type.clone())),
-        (
-            false,
-            Some(Skipped {
-                networks,
-                first,
-                why,
-            }),
-        ) => Err(Problem::Broken(format!(
-            "none of its records can be used, and those of {networks} networks not even be read; the first, of {first}: {why}"
+        (false, Some(skipped)) => Err(Problem::Broken(format!(
+            "none of its records can be used, and those of {} networks not even be read; \
+             the first, of {}: {}",
+            skipped.networks, skipped.first, skipped.why
         ))),
+    }
+}
+
+/// The values of an MMDB's records while its tree is walked.
+struct Values<F> {
+    /// By record; `None` is one that cannot be read. Many networks share a record, and decoding one
+    /// costs far more than the step of the walk that leads to it.
+    known: FastMap<u32, Option<u32>>,
+    /// True once a record has said something.
+    useful: bool,
+    skipped: Option<Skipped>,
+    /// Makes the value of a record.
+    value: F,
+}
+
+impl<F> Values<F> {
+    /// The value of the record at `pointer`, which the `network` (start and length) has; 0 where it
+    /// says nothing or cannot be read.
+    fn of<R: DeserializeOwned>(
+        &mut self,
+        reader: &Reader<&[u8]>,
+        tree: &Tree<'_>,
+        (start, length): (u128, u8),
+        pointer: u32,
+    ) -> Result<u32, Problem>
+    where
+        F: FnMut(R) -> u32,
+    {
+        let found = match self.known.get(&pointer) {
+            Some(known) => *known,
+            None => {
+                let found = match decode(reader, start, &mut self.value) {
+                    Ok(found) => Some(found),
+                    Err(NotDecoded::Broken(problem)) => return Err(problem),
+                    Err(NotDecoded::Odd(why)) => {
+                        self.skipped.get_or_insert_with(|| Skipped {
+                            networks: 0,
+                            first: tree.network(start, length),
+                            why,
+                        });
+                        None
+                    }
+                };
+                self.useful |= found.is_some_and(|found| found != 0);
+                self.known.insert(pointer, found);
+                found
+            }
+        };
+        if let (None, Some(skipped)) = (found, &mut self.skipped) {
+            skipped.networks += 1;
+        }
+        Ok(found.unwrap_or(0))
     }
 }
 

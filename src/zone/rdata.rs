@@ -293,18 +293,7 @@ fn read_field(field: Field, words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<
         Algorithm => out.push(algorithm(words)?),
         Field::Name(what) => words.name(what, out)?,
         Str(what) => words.string(what, out)?,
-        Tag => {
-            let start = out.len();
-            let token = words.peek();
-            words.string("tag", out)?;
-            let tag = &out[start + 1..];
-            if tag.is_empty() || !tag.iter().all(u8::is_ascii_alphanumeric) {
-                return Err(
-                    Bad::rdata(token, "the tag of a CAA record is letters and digits")
-                        .hint("for example issue, issuewild or iodef"),
-                );
-            }
-        }
+        Tag => read_tag(words, out)?,
         Strings => {
             words.string("text", out)?;
             while words.peek().is_some() {
@@ -315,24 +304,41 @@ fn read_field(field: Field, words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<
             let token = words.expect(what)?;
             append_string(token, words.text, out)?;
         }
-        Hex(what) => {
-            let token = words.peek();
-            let digits = words.rest();
-            match hex(&digits) {
-                Some(octets) if !octets.is_empty() => out.extend_from_slice(&octets),
-                _ if digits.is_empty() => {
-                    return Err(Bad::rdata(None, format!("the {what} is missing")));
-                }
-                _ => {
-                    return Err(Bad::rdata(
-                        token,
-                        format!("the {what} is not an even number of hexadecimal digits"),
-                    ));
-                }
-            }
-        }
+        Hex(what) => read_hex(what, words, out)?,
     }
     Ok(())
+}
+
+/// Reads the tag of a CAA record.
+fn read_tag(words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Bad> {
+    let start = out.len();
+    let token = words.peek();
+    words.string("tag", out)?;
+    let tag = &out[start + 1..];
+    if tag.is_empty() || !tag.iter().all(u8::is_ascii_alphanumeric) {
+        return Err(
+            Bad::rdata(token, "the tag of a CAA record is letters and digits")
+                .hint("for example issue, issuewild or iodef"),
+        );
+    }
+    Ok(())
+}
+
+/// Reads all words that are left as hexadecimal digits, one octet at least.
+fn read_hex(what: &str, words: &mut Words<'_>, out: &mut Vec<u8>) -> Result<(), Bad> {
+    let token = words.peek();
+    let digits = words.rest();
+    match hex(&digits) {
+        Some(octets) if !octets.is_empty() => {
+            out.extend_from_slice(&octets);
+            Ok(())
+        }
+        _ if digits.is_empty() => Err(Bad::rdata(None, format!("the {what} is missing"))),
+        _ => Err(Bad::rdata(
+            token,
+            format!("the {what} is not an even number of hexadecimal digits"),
+        )),
+    }
 }
 
 /// The next word as a DNSSEC algorithm.

@@ -369,9 +369,21 @@ impl<'z> Tree<'z> {
         }
         // By type, and those of one type in the order of the file.
         chain.sort_by_key(|(index, record)| (record.rtype, *index));
+        let count = self.compose_rrsets(chain, record, with_links);
+        record[6..FIXED].copy_from_slice(&count.to_ne_bytes());
+    }
+
+    /// Writes the RRsets of a node, whose records are in the order of their types; returns how many.
+    fn compose_rrsets(
+        &self,
+        chain: &[(u32, Record<'z>)],
+        record: &mut Vec<u8>,
+        with_links: &mut Vec<usize>,
+    ) -> u16 {
         let mut count = 0u16;
         for set in chain.chunk_by(|(_, a), (_, b)| a.rtype == b.rtype) {
             let rtype = set[0].1.rtype;
+            // "the TTLs of all RRs in an RRSet must be the same" (RFC 2181 §5.2): the lowest is safe.
             let ttl = set
                 .iter()
                 .map(|(_, record)| record.ttl)
@@ -392,7 +404,7 @@ impl<'z> Tree<'z> {
             push_rrset(record, self.origin, rtype, ttl.secs(), &rdatas);
             count += 1;
         }
-        record[6..FIXED].copy_from_slice(&count.to_ne_bytes());
+        count
     }
 
     /// Says in every record where its cut and its wildcard are.
