@@ -8,15 +8,15 @@ pub type Reloads = ArcSwap<LastReload>;
 /// The outcome of the last reload.
 #[derive(Debug, Clone)]
 pub struct LastReload {
-    /// Why the files on the disk are not what is served; `None` where they are.
+    /// The reason why the files on the disk are not what is served; `None` where they are.
     pub refused: Option<Refused>,
-    /// When it ended, in seconds since 1970; before the first one, the start.
+    /// The time of its end, in seconds since 1970; before the first one, of the start.
     pub ended: u64,
     /// The number of reloads that were refused or failed since the start.
     pub failures: u64,
 }
 
-/// Why files are not taken.
+/// The reason why files are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// They are broken.

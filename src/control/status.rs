@@ -17,7 +17,7 @@ use crate::units::UnitView;
 /// The state of a moment.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
-    /// Why this node should not be sent queries; null when it is ready.
+    /// The reason why this node should not be sent queries; null when it is ready.
     pub not_ready: Option<String>,
     /// True while our own network is taken to be what failed.
     pub isolated: bool,
@@ -29,14 +29,14 @@ pub struct Status {
     pub units: UnitsStatus,
     /// The overrides of health and weight.
     pub overrides: Vec<OverrideStatus>,
-    /// Why overrides were lost, until an operator accepts it; null where none were.
+    /// The reason why overrides were lost, until an operator accepts it; null where none were.
     pub overrides_lost: Option<String>,
 }
 
 /// The control socket's answer about overrides.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OverridesStatus {
-    /// Why overrides were lost, until an operator accepts it; null where none were.
+    /// The reason why overrides were lost, until an operator accepts it; null where none were.
     pub lost: Option<String>,
     /// Those in force and announced.
     pub overrides: Vec<OverrideStatus>,
@@ -80,7 +80,7 @@ impl OverridesStatus {
 /// The owners of the units.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UnitsStatus {
-    /// Why none changes hands; null when they may.
+    /// The reason why none changes hands; null when they may.
     pub frozen: Option<String>,
     /// Every unit.
     pub units: Vec<UnitStatus>,
@@ -101,7 +101,7 @@ pub struct UnitStatus {
     pub epoch: u64,
     /// During a fence, the region that owns it next; null else.
     pub next: Option<String>,
-    /// When the fence ends, in RFC 3339; null before that is certain.
+    /// The end of the fence, in RFC 3339; null before that is certain.
     pub fenced_until: Option<String>,
     /// `up` or `down`: the health of the owner, or of the next one; null where there is none.
     pub health: Option<String>,
@@ -118,7 +118,7 @@ pub struct TargetStatus {
     pub up: bool,
     /// False is in doubt.
     pub settled: bool,
-    /// When it last went up or down, in RFC 3339; null before the first time.
+    /// The time of its last transition, in RFC 3339; null before the first time.
     pub since: Option<String>,
     /// Failures counted against it while it is up.
     pub fails: u32,
@@ -139,7 +139,7 @@ pub struct TargetStatus {
 /// The outcome of one probe.
 #[derive(Debug, Clone, Serialize)]
 pub struct ProbeStatus {
-    /// When it ended, in RFC 3339.
+    /// The time of its end, in RFC 3339.
     pub at: String,
     /// `pass`, `fail` or `not judged`.
     pub verdict: &'static str,
@@ -164,13 +164,13 @@ pub struct OverrideStatus {
     pub of: String,
     /// The operator who made the override.
     pub by: String,
-    /// Why.
+    /// The operator's reason.
     pub reason: String,
-    /// When it was said, in RFC 3339.
+    /// The time at which it was made, in RFC 3339.
     pub made: String,
-    /// When it took or takes effect, in RFC 3339.
+    /// The time at which it took or takes effect, in RFC 3339.
     pub starts: String,
-    /// When it ends, in RFC 3339; null when it is taken back.
+    /// The time of its end, in RFC 3339; null where it lasts until it is released.
     pub until: Option<String>,
     /// It has taken effect.
     pub in_force: bool,

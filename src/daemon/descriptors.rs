@@ -1,4 +1,4 @@
-//! Who may have how many descriptors, so that no client takes those of the probes.
+//! Shares of the descriptors, so that no client takes those of the probes.
 
 use std::io;
 

@@ -65,7 +65,7 @@ impl Moved {
 #[derive(Debug)]
 pub(super) struct Found {
     records: UnitRecords,
-    /// Why no unit may change hands.
+    /// The reason why no unit may change hands.
     frozen: Option<String>,
     /// True when the records of units could not be read and were lost.
     lost: bool,
@@ -74,6 +74,16 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// Nothing, for a reason why no unit may change hands.
+    fn frozen(why: String) -> Found {
+        Found {
+            records: UnitRecords::new(),
+            frozen: Some(why),
+            lost: false,
+            overrides: FoundOverrides::default(),
+        }
+    }
+
     /// The records of units that the directory has.
     pub(super) fn records(&self) -> &UnitRecords {
         &self.records
@@ -105,82 +115,83 @@ impl Found {
     }
 }
 
+/// Refuses a directory that others may change: nothing in it can be trusted.
+fn refuse(why: String) -> Found {
+    tracing::error!(
+        "{why}. NOTHING IN IT IS USED, NO UNIT IS ANSWERED, and there is no control socket until a reload"
+    );
+    let lost = format!("the overrides are lost, since {why}; NO OVERRIDE IS IN FORCE");
+    Found {
+        overrides: FoundOverrides {
+            lost: Some(lost),
+            ..FoundOverrides::default()
+        },
+        ..Found::frozen(why)
+    }
+}
+
+/// Reads a directory that this process has for itself.
+fn read(path: &Path, wall: WallTime) -> Found {
+    let overrides = find_overrides(path, wall);
+    match state::load_units(path) {
+        Ok(records) => Found {
+            records,
+            frozen: None,
+            lost: state::were_units_lost(path),
+            overrides,
+        },
+        Err(why) => {
+            tracing::error!("{why}");
+            // A file that could not be set aside must not be written over.
+            let there = path.join(state::UNITS_FILE).exists();
+            Found {
+                records: UnitRecords::new(),
+                frozen: there.then(|| why.to_string()),
+                lost: true,
+                overrides,
+            }
+        }
+    }
+}
+
 impl Directory {
-    /// Takes `path` up, where nothing is; `wall` reads the times kept in it.
+    /// Adopts `path`, and tells what is found there; `wall` reads the times kept in it.
     pub(super) fn adopt(&mut self, path: Option<&Path>, wall: WallTime) -> Found {
         self.path = path.map(Path::to_owned);
-        let found = |records, frozen| Found {
-            records,
-            frozen,
-            lost: false,
-            overrides: FoundOverrides::default(),
-        };
         let Some(path) = path else {
-            let why = "there is no state directory: [server] state names one".to_owned();
-            return found(UnitRecords::new(), Some(why));
+            return Found::frozen(
+                "there is no state directory: [server] state names one".to_owned(),
+            );
         };
         if let Some(why) = state::objection(path) {
-            tracing::error!(
-                "{why}. NOTHING IN IT IS USED, NO UNIT IS ANSWERED, and there is no control socket until a reload"
-            );
-            let lost = Some(format!(
-                "the overrides are lost, since {why}; NO OVERRIDE IS IN FORCE"
-            ));
-            let overrides = FoundOverrides {
-                lost,
-                ..FoundOverrides::default()
-            };
-            return Found {
-                overrides,
-                ..found(UnitRecords::new(), Some(why))
-            };
+            return refuse(why);
         }
         self.is_usable = true;
-        match Lock::take(path) {
-            Ok(lock) => self.lock = Some(lock),
+        let (records, why) = match Lock::take(path) {
+            Ok(lock) => {
+                self.lock = Some(lock);
+                state::sweep(path);
+                return read(path, wall);
+            }
             Err(why @ NotLocked::Taken) => {
                 tracing::error!(
                     "{why} {}: NO UNIT IS ANSWERED, and there is no control socket",
                     path.display()
                 );
-                // What operators say to that process holds here as it stands now.
-                return Found {
-                    overrides: find_overrides(path, wall),
-                    ..found(
-                        UnitRecords::new(),
-                        Some(format!("{why} {}", path.display())),
-                    )
-                };
+                (UnitRecords::new(), format!("{why} {}", path.display()))
             }
             Err(why @ NotLocked::Impossible(_)) => {
                 tracing::warn!("{why}; there is no control socket");
                 // Whoever owns a unit keeps it: what is on the disk stays as it is.
                 let records = state::peek_units(path).unwrap_or_default();
-                return Found {
-                    overrides: find_overrides(path, wall),
-                    ..found(records, Some(why.to_string()))
-                };
+                (records, why.to_string())
             }
-        }
-        state::sweep(path);
-        let overrides = find_overrides(path, wall);
-        match state::load_units(path) {
-            Ok(records) => Found {
-                overrides,
-                lost: state::were_units_lost(path),
-                ..found(records, None)
-            },
-            Err(why) => {
-                tracing::error!("{why}");
-                // What is in the way would be written over.
-                let there = path.join(state::UNITS_FILE).exists();
-                Found {
-                    records: UnitRecords::new(),
-                    frozen: there.then(|| why.to_string()),
-                    lost: true,
-                    overrides,
-                }
-            }
+        };
+        // What operators tell the process that has the directory holds here as it stands now.
+        Found {
+            records,
+            overrides: find_overrides(path, wall),
+            ..Found::frozen(why)
         }
     }
 
@@ -209,7 +220,7 @@ impl Directory {
         tracing::error!("units not initialised: {}; {refused}", begun.len());
     }
 
-    /// Makes the control socket in it, where it is taken up.
+    /// Makes the control socket in it, where it is adopted.
     pub(super) fn bind(&self) -> Option<UnixListener> {
         let path = self.path.as_ref().filter(|_| self.lock.is_some())?;
         control::local::bind(path)
@@ -244,7 +255,7 @@ impl Directory {
         self.lock.is_some()
     }
 
-    /// The directory, or that there is none; `None` where it was not taken up, and may be another time.
+    /// The directory, or that there is none; `None` where it was not adopted, and may be another time.
     pub(super) fn settled(&self) -> Option<Option<PathBuf>> {
         (self.path.is_none() || self.lock.is_some()).then(|| self.path.clone())
     }

@@ -1,4 +1,4 @@
-//! What is known before the first answer: from before a restart, or from a first round of probes.
+//! Health before the first answer: from before a restart, or from a first round of probes.
 
 use std::path::Path;
 use std::sync::Arc;

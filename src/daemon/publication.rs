@@ -15,7 +15,7 @@ use crate::dataset::{Published, Snapshot};
 use crate::model::{Moment, WallTime};
 use crate::publisher::{Publisher, View};
 
-/// So many targets with news are told to readers at once, lest copying them all takes the loop long.
+/// The number of targets with news that readers are told at once, lest copying more takes the loop long.
 const VIEW_CHANGES: usize = 512;
 /// The pause between two looks of nobody in particular at the read model.
 const READ_PAUSE: Duration = Duration::from_secs(1);

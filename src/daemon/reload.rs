@@ -19,6 +19,7 @@ use tokio::task::{JoinError, JoinHandle};
 use super::directory::Moved;
 use super::{Daemon, Reloader, first_round};
 use crate::allocator;
+use crate::clock::Clock;
 use crate::config::ServerSpec;
 use crate::control::{LastReload, Refused, Work};
 use crate::dataset::Dataset;
@@ -26,6 +27,7 @@ use crate::diag::render_text;
 use crate::health::Outcome;
 use crate::loader::{self, Built, Contents, Inputs, Refreshed, Removed, Stamps};
 use crate::model::{Moment, TargetId};
+use crate::probe::{ProbeLimit, Prober};
 use crate::publisher::{Event, NotDone};
 use crate::server::notify;
 use crate::state;
@@ -286,6 +288,72 @@ impl Copies {
 /// The end of a reload.
 pub(super) struct Finished(Came);
 
+/// The inputs of a reload of all files.
+struct Rereading {
+    config: PathBuf,
+    contents: Contents,
+    /// The dataset that is served until then.
+    old: Arc<Dataset>,
+    /// Although more is removed than `max_removed`.
+    force: bool,
+}
+
+impl Rereading {
+    /// Reads the files, probes what is new in them and adopts the state directory that they name; all
+    /// beside the loop, since each of it may take long.
+    async fn run(
+        self,
+        prober: Arc<Prober>,
+        limit: ProbeLimit,
+        settled: Option<Option<PathBuf>>,
+        clock: Clock,
+    ) -> Result<Came, JoinError> {
+        let old = self.old.clone();
+        let (built, removed) = match tokio::task::spawn_blocking(move || self.read()).await? {
+            Ok(read) => read,
+            Err((why, text)) => return Ok(Came::Refused(why, text)),
+        };
+        let (mut first_round, mut named) = (Vec::new(), None);
+        if let Some(new) = &built.dataset {
+            prober.look_up_at(&new.config.server.resolvers);
+            first_round = first_round::probe_new_targets(&prober, limit, &old, new).await;
+            named = new.config.server.state.clone();
+        }
+        // Last, so that what the directory holds is not old when it counts.
+        let find = move || Moved::find(named, settled, || clock.wall());
+        let moved = tokio::task::spawn_blocking(find).await?;
+        Ok(Came::Files(Box::new(Reread {
+            built,
+            removed,
+            first_round,
+            moved,
+        })))
+    }
+
+    /// Reads and compiles the files; the reason, and every diagnostic, where they cannot be served.
+    fn read(&self) -> Result<(Built, Option<Removed>), (Refused, String)> {
+        let mut built = loader::rebuild(&self.config, &self.contents, &self.old);
+        let mut removed = None;
+        if let Some(new) = &built.dataset {
+            let gone = Removed::between(&self.old, new);
+            let most = new.config.server.max_removed;
+            if !self.force && gone.refuse(most, &self.config, &mut built.diagnostics) {
+                built.dataset = None;
+            }
+            removed = Some(gone);
+        }
+        // Files that compile are refused for what they remove, and for nothing else.
+        let why = match removed {
+            Some(_) => Refused::TooMuchRemoved,
+            None => Refused::Broken,
+        };
+        match refusal(&built) {
+            Some(text) => Err((why, text)),
+            None => Ok((built, removed)),
+        }
+    }
+}
+
 impl Daemon {
     /// Reads and compiles the files on a thread of their own, and probes what is new in them; queries
     /// and probes go on.
@@ -304,63 +372,15 @@ impl Daemon {
         } = asked;
         tracing::info!("reloading: {why}");
         notify::reloading("reading the files");
-        let (config, contents) = (self.files.config.clone(), self.files.known.contents.clone());
+        let rereading = Rereading {
+            config: self.files.config.clone(),
+            contents: self.files.known.contents.clone(),
+            old: self.publication.snapshot().dataset.clone(),
+            force,
+        };
         let (prober, limit, clock) = (self.probing.prober.clone(), self.probing.limit, self.clock);
         let settled = self.state.directory().settled();
-        let old = self.publication.snapshot().dataset.clone();
-        let task = tokio::spawn(async move {
-            let before = old.clone();
-            let read = move || {
-                let mut built = loader::rebuild(&config, &contents, &before);
-                let removed = built
-                    .dataset
-                    .as_ref()
-                    .map(|new| Removed::between(&before, new));
-                if let (Some(new), Some(removed)) = (&built.dataset, &removed)
-                    && !force
-                    && removed.refuse(
-                        new.config.server.max_removed,
-                        &config,
-                        &mut built.diagnostics,
-                    )
-                {
-                    built.dataset = None;
-                }
-                let why = if removed.is_some() {
-                    Refused::TooMuchRemoved
-                } else {
-                    Refused::Broken
-                };
-                match refusal(&built) {
-                    Some(text) => Err((why, text)),
-                    None => Ok((built, removed)),
-                }
-            };
-            let (built, removed) = match tokio::task::spawn_blocking(read).await? {
-                Ok(read) => read,
-                Err((why, text)) => return Ok(Came::Refused(why, text)),
-            };
-            let first_round = match &built.dataset {
-                Some(new) => {
-                    prober.look_up_at(&new.config.server.resolvers);
-                    first_round::probe_new_targets(&prober, limit, &old, new).await
-                }
-                None => Vec::new(),
-            };
-            // Last, so that what it holds is not old when it counts.
-            let named = built
-                .dataset
-                .as_ref()
-                .and_then(|new| new.config.server.state.clone());
-            let find = move || Moved::find(named, settled, || clock.wall());
-            let moved = tokio::task::spawn_blocking(find).await?;
-            Ok(Came::Files(Box::new(Reread {
-                built,
-                removed,
-                first_round,
-                moved,
-            })))
-        });
+        let task = tokio::spawn(rereading.run(prober, limit, settled, clock));
         self.files.reload = Some(Reload {
             since: self.clock.now(),
             task,

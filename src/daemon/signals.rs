@@ -14,9 +14,9 @@ pub(super) struct Signals {
 /// The wish that a signal expresses.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wish {
-    /// To read the files again.
+    /// The files are to be read again.
     Reload,
-    /// To end.
+    /// The process is to end.
     Stop,
 }
 

@@ -266,7 +266,7 @@ fn a_broken_location_database_is_an_error_of_its_key() {
             "{name}: {said}"
         );
         assert!(
-            said.contains("replace it by a complete MMDB"),
+            said.contains("replace it with a complete MMDB"),
             "{name}: {said}"
         );
     }
