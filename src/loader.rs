@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(messages[0], "directory.toml is a directory, not a file");
         assert_eq!(
             messages[1],
-            "gone.toml is a link to a file that is not there"
+            "gone.toml is a link to a file that does not exist"
         );
         assert_eq!(messages[2], "huge.toml is larger than 64 MiB");
         assert!(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::{Content, InputFile, Stamps, is_zone_file};
 use crate::config::{OUTSIDE, Source, Unreadable};
-use crate::diag::At;
+use crate::diag::{At, position};
 use crate::model::SecretPlace;
 use crate::zone::MasterText;
 
@@ -55,12 +55,12 @@ impl Disk {
         }
         let (message, hint) = match fs::symlink_metadata(path) {
             Ok(_) => (
-                "is a link to a file that is not there",
-                "mend or remove the link",
+                "is a link to a file that does not exist",
+                "fix or remove the link",
             ),
             Err(_) => (
-                "was removed while the files were being read",
-                "run it again once the change of the files is complete",
+                "was removed while Meridian read the files",
+                "try again once the files are complete",
             ),
         };
         let message = format!("{} {message}", path.display());
@@ -113,7 +113,7 @@ impl Source for Disk {
         let Some(text) = MasterText::from_octets(bytes) else {
             let message = format!("{} is not text", path.display());
             let hint =
-                "name a master file; what is not UTF-8 is taken in comments and strings only"
+                "name a master file; only comments and strings may hold octets that are not UTF-8"
                     .to_owned();
             return Err(Unreadable {
                 rule: "not-utf8",
@@ -171,7 +171,7 @@ impl Source for Disk {
             }
             Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => refuse(
                 "bad-program",
-                "may not be executed",
+                "cannot be executed",
                 "chmod 755 makes it a program",
             ),
             Ok(_) => Ok(()),
@@ -210,7 +210,7 @@ fn check_inside(path: &Path, allowed: &[PathBuf]) -> Result<(), Unreadable> {
     let here = self::real(Path::new(""));
     let real = real.strip_prefix(here).unwrap_or(&real).display();
     let message = format!(
-        "{} is {real}, outside the zones directory {}",
+        "{} leads to {real}, outside the zones directory {}",
         path.display(),
         zones.display()
     );
@@ -251,8 +251,8 @@ pub(super) fn secret(place: &SecretPlace) -> Result<Option<String>, Unreadable> 
     let bytes = read(&path).map_err(|problem| match (&problem, place) {
         (Problem::Io(error), SecretPlace::Credential(name)) if error.kind() == ErrorKind::NotFound => Unreadable {
             rule: "missing-file",
-            message: format!("systemd has given this service no credential {name}"),
-            hint: Some(format!("`systemctl edit meridian`: LoadCredential={name}:/etc/meridian/{name}, and restart it")),
+            message: format!("systemd gave this service no credential {name}"),
+            hint: Some(format!("add LoadCredential={name}:/etc/meridian/{name} with `systemctl edit meridian`, and restart the service")),
             position: None,
         },
         _ => problem.explain(&path),
@@ -268,19 +268,19 @@ pub(super) fn secret(place: &SecretPlace) -> Result<Option<String>, Unreadable> 
     if line.is_empty() {
         return Err(refuse(
             "is empty".to_owned(),
-            "write the secret into it, on one line",
+            "write the secret into the file, on one line",
         ));
     }
     if line.len() > MAX_SECRET {
         return Err(refuse(
             format!("has {} octets, more than {MAX_SECRET}", line.len()),
-            "is it the right file?",
+            "check that it is the right file",
         ));
     }
     if let Some(at) = line.iter().position(|b| matches!(b, b'\n' | b'\r')) {
         return Err(refuse(
             format!("has more than one line: octet {} is a line end", at + 1),
-            "a header is one line",
+            "write the secret on one line, as a header needs it",
         ));
     }
     match String::from_utf8(line.to_vec()) {
@@ -296,7 +296,8 @@ pub(super) fn secret(place: &SecretPlace) -> Result<Option<String>, Unreadable> 
                 .iter()
                 .position(|b| !matches!(b, b' ' | b'\t' | b'!'..=b'~'))
                 .unwrap_or_default();
-            let hint = "a header has printable ASCII characters: encode others, as Base64 does";
+            let hint =
+                "a header holds printable ASCII characters: encode others, for example as Base64";
             Err(refuse(
                 format!(
                     "cannot be the value of a header: octet {} is not printable ASCII",
@@ -373,13 +374,13 @@ impl Problem {
             ),
             Problem::Io(error) if error.kind() == ErrorKind::PermissionDenied => (
                 "unreadable-file",
-                format!("the file {path} may not be read: permission denied"),
+                format!("the file {path} cannot be read: permission denied"),
                 "the user that runs the server must be able to read it and to enter its directory",
             ),
             Problem::Io(error) => (
                 "unreadable-file",
                 format!("the file {path} cannot be read: {error}"),
-                "look into the kernel log: disks fail",
+                "check the kernel log for disk errors",
             ),
             Problem::NotAFile(what) => (
                 "unreadable-file",
@@ -394,7 +395,7 @@ impl Problem {
             Problem::TooLarge(limit) => (
                 "file-too-large",
                 format!("{path} is larger than {} MiB", limit >> 20),
-                "is it the right file? Split a zone that is with $INCLUDE",
+                "check that it is the right file; split a large zone with $INCLUDE",
             ),
             Problem::BadPath => (
                 "unreadable-file",
@@ -420,11 +421,9 @@ pub(super) fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Unreadable> {
             .iter()
             .rposition(|b| *b == b'\n')
             .map_or(0, |i| i + 1);
-        let line = before.iter().filter(|b| **b == b'\n').count() as u32 + 1;
-        let column = String::from_utf8_lossy(&before[line_start..])
-            .chars()
-            .count() as u32
-            + 1;
+        let line = position(before.iter().filter(|b| **b == b'\n').count() + 1);
+        let before = String::from_utf8_lossy(&before[line_start..]);
+        let column = position(before.chars().count() + 1);
         Unreadable {
             rule: "not-utf8",
             message: format!("the byte 0x{bad:02X} is not UTF-8 text"),
@@ -452,13 +451,13 @@ fn unlistable(directory: &Path, error: &io::Error) -> Unreadable {
         ),
         ErrorKind::PermissionDenied => (
             "unreadable-file",
-            format!("the directory {directory} may not be read: permission denied"),
+            format!("the directory {directory} cannot be read: permission denied"),
             "the user that runs the server must be able to read and to enter it",
         ),
         _ => (
             "unreadable-file",
             format!("the directory {directory} cannot be read: {error}"),
-            "look into the kernel log: disks fail",
+            "check the kernel log for disk errors",
         ),
     };
     Unreadable {
@@ -479,13 +478,13 @@ mod tests {
         assert_eq!(explain(ErrorKind::NotFound).rule, "missing-file");
         assert_eq!(
             explain(ErrorKind::PermissionDenied).message,
-            "the file zones/a.zone may not be read: permission denied"
+            "the file zones/a.zone cannot be read: permission denied"
         );
         assert_eq!(explain(ErrorKind::Other).rule, "unreadable-file");
         let unlistable = |kind: ErrorKind| unlistable(Path::new("zones"), &kind.into());
         assert_eq!(
             unlistable(ErrorKind::PermissionDenied).message,
-            "the directory zones may not be read: permission denied"
+            "the directory zones cannot be read: permission denied"
         );
     }
 
@@ -548,7 +547,7 @@ mod tests {
             disk.text(&path)
                 .unwrap_err()
                 .message
-                .ends_with("was removed while the files were being read")
+                .ends_with("was removed while Meridian read the files")
         );
     }
 

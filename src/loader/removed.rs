@@ -82,12 +82,12 @@ impl Removed {
             return false;
         }
         let message = format!(
-            "these files remove {}: more than max_removed = \"{}%\" of what is served",
+            "the new files remove {}: more than max_removed = \"{}%\" of what is served",
             excess.join(", and "),
             (most * 1e4).round() / 1e2
         );
         out.error("too-much-removed", At::file(config.display().to_string()), "server.max_removed", message).hint(
-            "if that is meant, `meridian reload --force` takes them; else look for a file that was cut short or is missing",
+            "if that is intended, run `meridian reload --force`; otherwise look for a file that is truncated or missing",
         );
         true
     }

@@ -58,7 +58,7 @@ pub const CHECKS: &[ZoneCheck] = &[
     error("soa-twice", "a zone has one SOA record", rrsets::soa_twice),
     error(
         "soa-not-at-apex",
-        "a SOA record stands only at the apex",
+        "a SOA record is only at the apex",
         rrsets::soa_not_at_apex,
     ),
     error(
@@ -98,7 +98,7 @@ pub const CHECKS: &[ZoneCheck] = &[
     ),
     error(
         "wildcard-delegation",
-        "no NS or DNAME stands at a wildcard (RFC 4592 §4)",
+        "no NS or DNAME is at a wildcard (RFC 4592 §4)",
         rrsets::wildcard_delegation,
     ),
     warning(

@@ -168,7 +168,7 @@ fn files_that_cannot_be_read_are_refused() {
         "{log}"
     );
     assert!(
-        log.contains("dangling.toml is a link to a file that is not there"),
+        log.contains("dangling.toml is a link to a file that does not exist"),
         "{log}"
     );
     assert!(

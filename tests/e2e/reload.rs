@@ -160,7 +160,7 @@ fn a_zone_file_cut_short_does_not_remove_its_services() {
     cut_before(&site, 6);
     let log = server.reload("reload refused");
     assert!(log.contains("error[too-much-removed]"), "{log}");
-    let said = "these files remove 3 of 10 services (s6.gtm.example., s7.gtm.example., s8.gtm.example.): more than max_removed = \"20%\"";
+    let said = "the new files remove 3 of 10 services (s6.gtm.example., s7.gtm.example., s8.gtm.example.): more than max_removed = \"20%\"";
     assert!(log.contains(said), "{log}");
     assert_eq!(s8(), "192.0.2.8\n");
     assert!(
