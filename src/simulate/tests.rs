@@ -509,7 +509,7 @@ fn every_bad_row_of_a_clients_file_is_told() {
     let text = "# good\n192.0.2.0/24,1\n192.0.2.1/24,1\n  10.0.0.0/8 , -1\n\nx\n10.0.0.0/8,1,2\n10.0.0.0/8,nan\n";
     assert_eq!(read_clients("c.csv", text, &mut diagnostics).len(), 1);
     let told: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
-    let row = "(a row is a prefix and a weight: 203.0.113.0/24,1500)";
+    let row = "(write a prefix and a weight in each row: 203.0.113.0/24,1500)";
     let weight =
         "is not a weight above 0 and at most 1e15 (leave out rows of clients that do not count)";
     assert_eq!(
