@@ -250,9 +250,7 @@ impl fmt::Display for Objection {
             Objection::FirstRound => {
                 f.write_str("the first round of probes after the start is under way")
             }
-            Objection::Isolated => {
-                f.write_str("this node is isolated: no endpoint anywhere passes")
-            }
+            Objection::Isolated => f.write_str("this node is isolated: every probe fails"),
             Objection::Drained(region) => write!(f, "{region} is drained"),
             Objection::Down(region) => write!(f, "{region} is down"),
             Objection::NotReady { region, checks } => {
