@@ -328,3 +328,30 @@ fn the_files_of_a_room_import_from_each_other_in_no_circle() {
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
+
+/// A doc comment starts with a noun or a verb, and so names its subject.
+#[test]
+fn doc_comments_name_their_subject() {
+    const HEADLESS: [&str; 5] = ["What", "Who", "Whom", "Whose", "How"];
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    let (mut comments, mut wrong) = (0, Vec::new());
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut inside = false;
+        for (number, line) in text.lines().enumerate() {
+            let comment = line.trim_start().strip_prefix("/// ");
+            // Only the first line of a comment: a later one may go on with any word.
+            if let Some(comment) = comment.filter(|_| !inside) {
+                comments += 1;
+                let first = comment.split(|c: char| !c.is_alphanumeric()).next();
+                if first.is_some_and(|first| HEADLESS.contains(&first)) {
+                    wrong.push(format!("{}:{}: {comment}", file.display(), number + 1));
+                }
+            }
+            inside = line.trim_start().starts_with("///");
+        }
+    }
+    assert!(comments >= 1000, "{comments}");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
