@@ -43,13 +43,15 @@ use crate::control::{self, Control, Liveness, Reloads, Started};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::health::Outcome;
 use crate::model::{Moment, TargetId};
-use crate::probe::Observed;
+use crate::probe::{Observed, ProbeLimit, Prober};
 use crate::publisher::{Effect, Event, ProbeEvent, Publisher, UnitEvent};
 use crate::server::{BindError, notify};
+use crate::units::UnitRecords;
 
 use answering::{Answering, Listen};
 use changes::ChangeLog;
 use descriptors::Shares;
+use first_round::Beside;
 use operators::Operators;
 use probing::{Probed, Probing};
 use publication::Publication;
@@ -150,34 +152,47 @@ async fn serve(
     notify::status("starting: no query is answered before the first round of probes has ended");
 
     let log = ChangeLog::start(hooks.published).map_err(thread)?;
-    let prober = probing::prober(clock, server);
-    let path = crate::state::state_directory(server.state.clone());
-    let (mut publisher, unknown) = first_round::begin(&dataset, path.as_deref(), &prober);
-    let (mut state, mut found) = State::adopt(path.as_deref(), clock.wall());
-    if first_units {
-        state.directory().begin_units(&dataset.config, &mut found);
+    let begun = begin(&dataset, first_units, shares.probes, &log, clock).await;
+    let (inputs, files) = Files::start(config, start.built, start.last_good, hooks.reloaded);
+    let mut daemon = connect(begun, files, &dataset, &listen, &shares, log, &started)?;
+    daemon.keep_last_good(inputs, Copies::All);
+    daemon.handle(Event::Tick);
+    daemon.answering.log_addresses();
+    tracing::info!("started: {}", daemon.summary());
+    if let Some(started) = hooks.started {
+        started(&daemon.publication.snapshot());
     }
-    let units = found.records().clone();
-    for event in found.events() {
-        log.send_effects(publisher.handle(event, clock.now()), clock.wall());
-    }
-    first_round::log_unrouted(&dataset);
-    let (limit, jobs) = (shares.probes, probing::jobs(&dataset));
-    let beside =
-        first_round::first_round(&prober, limit, &mut publisher, &log, &jobs, &unknown).await;
+    // A reload replaces it; nothing of it is to stay then.
+    drop(dataset);
+    daemon.run(signals).await;
+    daemon.stop().await;
+    Ok(())
+}
 
+/// Starts what answers and what feeds the loop, and connects both with it.
+fn connect(
+    begun: Begun,
+    files: Files,
+    dataset: &Dataset,
+    listen: &Listen,
+    shares: &Shares,
+    log: ChangeLog,
+    started: &Started,
+) -> Result<Daemon, Failure> {
+    let (mut publisher, mut state, clock) = (begun.publisher, begun.state, Clock);
     let listeners = listen.bind()?;
     publisher.count_for(listeners.threads());
     let published = Arc::new(Published::new(publisher.snapshot()));
     let limits = TcpLimits {
         connections: shares.tcp,
-        ..server.tcp
+        ..dataset.config.server.tcp
     };
     let (answering, counters) = Answering::start(listeners, limits, &published, clock)
         .map_err(|error| Failure::System("start the transports", error))?;
     let (requests, operators) = Operators::new();
     let (publication, read_model) =
         Publication::start(published.clone(), &mut publisher, log, clock.now());
+    let last_reload = reload::at_start(files.known.last_good);
     let control = Control {
         published,
         counters,
@@ -186,7 +201,7 @@ async fn serve(
         liveness: Arc::new(Liveness::new(clock.now())),
         work: Arc::default(),
         requests,
-        reloads: Arc::new(Reloads::from_pointee(reload::at_start(start.last_good))),
+        reloads: Arc::new(Reloads::from_pointee(last_reload)),
         state: read_model,
     };
     let liveness = control.liveness.clone();
@@ -194,13 +209,14 @@ async fn serve(
     // Set here and nowhere else.
     let _ = started.set(control.clone());
     state.serve(&control);
-    let probing = Probing::start(prober, limit, publisher.generation(), jobs, beside)
+    let jobs = probing::jobs(dataset);
+    let (generation, limit) = (publisher.generation(), shares.probes);
+    let probing = Probing::start(begun.prober, limit, generation, jobs, begun.beside)
         .map_err(|error| Failure::System("start the probes", error))?;
-    state.start_writer(units).map_err(thread)?;
+    state.start_writer(begun.units).map_err(thread)?;
     // From here on the loop writes what is to be kept.
     publisher.switch_history(state.has_writer());
     let given_up = publisher.switch_overrides(state.directory().is_adopted());
-    let (inputs, files) = Files::start(config, start.built, start.last_good, hooks.reloaded);
     let mut daemon = Daemon {
         clock,
         publisher,
@@ -214,18 +230,50 @@ async fn serve(
         announcer: Announcer::default(),
     };
     daemon.take(given_up);
-    daemon.keep_last_good(inputs, Copies::All);
-    daemon.handle(Event::Tick);
-    daemon.answering.log_addresses();
-    tracing::info!("started: {}", daemon.summary());
-    if let Some(started) = hooks.started {
-        started(&daemon.publication.snapshot());
+    Ok(daemon)
+}
+
+/// The state of the server before it answers.
+struct Begun {
+    publisher: Publisher,
+    state: State,
+    /// The records of units in the state directory.
+    units: UnitRecords,
+    prober: Arc<Prober>,
+    beside: Option<Beside>,
+}
+
+/// Adopts the state directory, and probes what is not known from before.
+async fn begin(
+    dataset: &Arc<Dataset>,
+    first_units: bool,
+    limit: ProbeLimit,
+    log: &ChangeLog,
+    clock: Clock,
+) -> Begun {
+    let prober = probing::prober(clock, &dataset.config.server);
+    let path = crate::state::state_directory(dataset.config.server.state.clone());
+    let (mut publisher, unknown) = first_round::begin(dataset, path.as_deref(), &prober);
+    let (state, mut found) = State::adopt(path.as_deref(), clock.wall());
+    if first_units {
+        state.directory().begin_units(&dataset.config, &mut found);
     }
-    // A reload replaces it; nothing of it is to stay then.
-    drop(dataset);
-    daemon.run(signals).await;
-    daemon.stop().await;
-    Ok(())
+    let units = found.records().clone();
+    // Before the first round: what operators and units say of a target counts from its first outcome.
+    for event in found.events() {
+        log.send_effects(publisher.handle(event, clock.now()), clock.wall());
+    }
+    first_round::log_unrouted(dataset);
+    let jobs = probing::jobs(dataset);
+    let beside =
+        first_round::first_round(&prober, limit, &mut publisher, log, &jobs, &unknown).await;
+    Begun {
+        publisher,
+        state,
+        units,
+        prober,
+        beside,
+    }
 }
 
 /// Opens the admin address, which answers `/healthz` from now on, and shares out the descriptors.
