@@ -209,7 +209,7 @@ impl Server {
         for thread in self.threads.drain(..) {
             let name = thread.thread().name().unwrap_or("unnamed").to_owned();
             if thread.join().is_err() {
-                tracing::error!("thread {name} had ended by a panic");
+                tracing::error!("thread {name} panicked");
             }
         }
     }
@@ -244,7 +244,7 @@ fn stay_on(core: usize) {
         .set(core)
         .and_then(|()| sched_setaffinity(Pid::from_raw(0), &only))
     {
-        tracing::warn!("a worker cannot be kept on core {core}: {error}");
+        tracing::warn!("cannot pin a worker to core {core}: {error}");
     }
 }
 

@@ -88,8 +88,8 @@ impl fmt::Display for Cause {
             Cause::Failed { reason, fails } => write!(f, "{reason} ({fails} failures)"),
             Cause::Passed { passes: 1 } => f.write_str("1 pass"),
             Cause::Passed { passes } => write!(f, "{passes} passes in a row"),
-            Cause::Undone => f.write_str("its failures were our own network's"),
-            Cause::Released => f.write_str("it has passed, and is held for flapping no longer"),
+            Cause::Undone => f.write_str("its failures were this node's own network"),
+            Cause::Released => f.write_str("flap hold over, and it has passed since"),
         }
     }
 }

@@ -191,7 +191,7 @@ fn a_fall_before_the_second_region_fails_is_undone() {
         [
             "20 0 down: the connection was refused (2 failures)",
             "211 isolated",
-            "211 0 up: its failures were our own network's"
+            "211 0 up: its failures were this node's own network"
         ]
     );
 }
@@ -422,7 +422,7 @@ fn a_fall_is_in_doubt_until_isolation_cannot_undo_it() {
         let settled = health.state(T[0]).settled;
         (settled, play(&mut health, &[(last, 1, REFUSED)]))
     };
-    let undone = "200 0 up: its failures were our own network's";
+    let undone = "200 0 up: its failures were this node's own network";
     assert_eq!(
         with(200),
         (false, vec!["200 isolated".to_owned(), undone.to_owned()])

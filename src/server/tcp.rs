@@ -184,7 +184,7 @@ async fn accept<E: Engine + 'static>(listener: TcpListener, shared: Rc<Shared<E>
             Err(error) => {
                 shared.counters().accept_errors.increment();
                 if !failing {
-                    tracing::warn!("cannot accept TCP connections: {error}; trying on");
+                    tracing::warn!("cannot accept TCP connections: {error}; retrying");
                 }
                 failing = true;
                 sleep(ACCEPT_PAUSE).await;

@@ -117,7 +117,7 @@ fn a_hold_that_is_over_while_isolated_ends_with_isolation() {
         back,
         [
             "500000 ended Pass",
-            "500000 0 up: it has passed, and is held for flapping no longer"
+            "500000 0 up: flap hold over, and it has passed since"
         ]
     );
 }
@@ -139,7 +139,7 @@ fn a_fall_that_is_undone_neither_counts_nor_holds() {
         [
             "1020 0 flaps: 5, until 301020",
             "1211 isolated",
-            "1211 0 up: its failures were our own network's"
+            "1211 0 up: its failures were this node's own network"
         ]
     );
     assert!(health.state(T[0]).up && !health.any_flapping());
