@@ -84,31 +84,13 @@ pub(super) fn map(
     out: &mut Diagnostics,
 ) -> Option<MapSpec> {
     let mut t = item.table(out)?;
-    let networks = t
-        .optional(out, "networks", |item, out| {
-            entries(item, regions, network, "network", out)
-        })
-        .unwrap_or_default();
-    let asns = t
-        .optional(out, "asns", |item, out| {
-            entries(item, regions, asn, "AS number", out)
-        })
-        .unwrap_or_default();
-    let subdivisions = t
-        .optional(out, "subdivisions", |item, out| {
-            entries(item, regions, subdivision, "subdivision", out)
-        })
-        .unwrap_or_default();
-    let countries = t
-        .optional(out, "countries", |item, out| {
-            entries(item, regions, country, "country", out)
-        })
-        .unwrap_or_default();
-    let continents = t
-        .optional(out, "continents", |item, out| {
-            entries(item, regions, continent, "continent", out)
-        })
-        .unwrap_or_default();
+    let networks = t.optional(out, "networks", entries(regions, network, "network"));
+    let asns = t.optional(out, "asns", entries(regions, asn, "AS number"));
+    let read = entries(regions, subdivision, "subdivision");
+    let subdivisions = t.optional(out, "subdivisions", read);
+    let countries = t.optional(out, "countries", entries(regions, country, "country"));
+    let read = entries(regions, continent, "continent");
+    let continents = t.optional(out, "continents", read);
     let by_distance = t.optional(out, "by_distance", boolean).unwrap_or(true);
     let distance_steps = t
         .optional(out, "distance_steps", integer(1..=100, ""))
@@ -120,11 +102,11 @@ pub(super) fn map(
     t.finish(out).then(|| MapSpec {
         name: name.to_owned(),
         at: item.key_at(),
-        networks: networks.into_iter().collect(),
-        asns,
-        subdivisions,
-        countries,
-        continents,
+        networks: networks.unwrap_or_default().into_iter().collect(),
+        asns: asns.unwrap_or_default(),
+        subdivisions: subdivisions.unwrap_or_default(),
+        countries: countries.unwrap_or_default(),
+        continents: continents.unwrap_or_default(),
         by_distance,
         distance_steps: u8::try_from(distance_steps).expect("in the range read"),
         within,
@@ -192,38 +174,54 @@ fn check_within(map: &MapSpec, within: &Item<'_>, regions: &[Region], out: &mut 
     }
 }
 
-/// Reads the entries of one source; `key` reads what they are found by, or says why it is wrong.
-fn entries<K: Ord>(
-    item: &Item<'_>,
-    regions: &Names,
-    key: impl Fn(&str) -> Result<K, (String, String)>,
-    what: &str,
-    out: &mut Diagnostics,
-) -> Option<BTreeMap<K, Entry>> {
-    let mut entries = BTreeMap::new();
-    let mut sound = true;
-    for (name, item) in item.table(out)?.items() {
-        let entry = entry(&item, regions, out);
-        match key(name) {
-            Err((message, hint)) => {
-                sound = false;
-                let diagnostic =
-                    out.error("bad-map-key", item.key_at(), item.path.clone(), message);
-                diagnostic.hint(hint);
-            }
-            Ok(key) => {
-                sound &= entry.is_some();
-                if entry.and_then(|entry| entries.insert(key, entry)).is_some() {
+/// A reader of the entries of one source; `key` reads what they are found by.
+fn entries<'n, K: Ord + 'n>(
+    regions: &'n Names,
+    key: fn(&str) -> Result<K, BadKey>,
+    what: &'static str,
+) -> impl Fn(&Item<'_>, &mut Diagnostics) -> Option<BTreeMap<K, Entry>> + 'n {
+    move |item, out| {
+        let mut entries = BTreeMap::new();
+        let mut sound = true;
+        for (name, item) in item.table(out)?.items() {
+            let entry = entry(&item, regions, out);
+            sound &= entry.is_some();
+            match key(name) {
+                Err(bad) => {
                     sound = false;
-                    let message =
-                        format!("the {what} \"{name}\" already has an entry in another spelling");
-                    out.error("listed-twice", item.key_at(), item.path.clone(), message)
-                        .hint(format!("keep one entry for each {what}"));
+                    item.key_error(out, "bad-map-key", bad.message)
+                        .hint(bad.hint);
+                }
+                Ok(key) => {
+                    let Some(entry) = entry else { continue };
+                    if entries.insert(key, entry).is_some() {
+                        sound = false;
+                        let message = format!(
+                            "the {what} \"{name}\" already has an entry in another spelling"
+                        );
+                        item.key_error(out, "listed-twice", message)
+                            .hint(format!("keep one entry for each {what}"));
+                    }
                 }
             }
         }
+        sound.then_some(entries)
     }
-    sound.then_some(entries)
+}
+
+/// A key of a map that cannot be read.
+struct BadKey {
+    message: String,
+    hint: String,
+}
+
+impl BadKey {
+    fn new(message: impl Into<String>, hint: impl Into<String>) -> BadKey {
+        BadKey {
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
 }
 
 fn entry(item: &Item<'_>, regions: &Names, out: &mut Diagnostics) -> Option<Entry> {
@@ -262,69 +260,66 @@ fn region_list(item: &Item<'_>, regions: &Names, out: &mut Diagnostics) -> Optio
     Some(list)
 }
 
-fn network(text: &str) -> Result<Prefix, (String, String)> {
+fn network(text: &str) -> Result<Prefix, BadKey> {
     text.parse::<Prefix>().map_err(|problem| {
         let hint = prefix_hint(text)
             .unwrap_or_else(|| "write it like \"192.0.2.0/24\" or \"2001:db8::/32\"".to_owned());
-        (format!("\"{text}\" {problem}"), hint)
+        BadKey::new(format!("\"{text}\" {problem}"), hint)
     })
 }
 
-fn asn(text: &str) -> Result<u32, (String, String)> {
-    text.parse()
-        .ok()
-        .filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
-        .ok_or_else(|| {
-            let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
-            let hint = if digits.parse::<u32>().is_ok() {
-                format!("write \"{digits}\"")
-            } else {
-                "write it like \"64500\"".to_owned()
-            };
-            (
-                format!("\"{text}\" is not an AS number (0 to 4294967295, digits only)"),
-                hint,
-            )
-        })
-}
-
-fn country(text: &str) -> Result<String, (String, String)> {
-    let code = text.to_ascii_uppercase();
-    let hint = || "use two letters of ISO 3166-1, such as \"DE\" or \"US\"".to_owned();
-    match code.as_str() {
-        "UK" => Err((
-            "\"UK\" is not a country code".to_owned(),
-            "the United Kingdom is \"GB\"".to_owned(),
-        )),
-        _ if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) => Ok(code),
-        _ => Err((format!("\"{text}\" is not a country code"), hint())),
+fn asn(text: &str) -> Result<u32, BadKey> {
+    // `parse` takes a sign too.
+    if text.bytes().all(|b| b.is_ascii_digit())
+        && let Ok(asn) = text.parse()
+    {
+        return Ok(asn);
     }
-}
-
-fn subdivision(text: &str) -> Result<String, (String, String)> {
-    let code = text.to_ascii_uppercase();
-    let good = code.split_once('-').is_some_and(|(country_code, part)| {
-        country(country_code).is_ok()
-            && (1..=3).contains(&part.len())
-            && part.bytes().all(|b| b.is_ascii_alphanumeric())
-    });
-    let hint = || {
-        "use ISO 3166-2: the country, a hyphen and the subdivision, such as \"US-CA\"".to_owned()
+    let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let hint = match digits.parse::<u32>() {
+        Ok(_) => format!("write \"{digits}\""),
+        Err(_) => "write it like \"64500\"".to_owned(),
     };
-    if good {
-        Ok(code)
-    } else {
-        Err((format!("\"{text}\" is not a subdivision code"), hint()))
-    }
+    let message = format!("\"{text}\" is not an AS number (0 to 4294967295, digits only)");
+    Err(BadKey::new(message, hint))
 }
 
-fn continent(text: &str) -> Result<String, (String, String)> {
+fn country(text: &str) -> Result<String, BadKey> {
+    let code = text.to_ascii_uppercase();
+    if code == "UK" {
+        let message = "\"UK\" is not a country code";
+        return Err(BadKey::new(message, "the United Kingdom is \"GB\""));
+    }
+    if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) {
+        return Ok(code);
+    }
+    let message = format!("\"{text}\" is not a country code");
+    let hint = "use two letters of ISO 3166-1, such as \"DE\" or \"US\"";
+    Err(BadKey::new(message, hint))
+}
+
+fn subdivision(text: &str) -> Result<String, BadKey> {
+    let code = text.to_ascii_uppercase();
+    if let Some((country_code, part)) = code.split_once('-')
+        && country(country_code).is_ok()
+        && (1..=3).contains(&part.len())
+        && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    {
+        return Ok(code);
+    }
+    let message = format!("\"{text}\" is not a subdivision code");
+    let hint = "use ISO 3166-2: the country, a hyphen and the subdivision, such as \"US-CA\"";
+    Err(BadKey::new(message, hint))
+}
+
+fn continent(text: &str) -> Result<String, BadKey> {
     let code = text.to_ascii_uppercase();
     match code.as_str() {
         "AF" | "AN" | "AS" | "EU" | "NA" | "OC" | "SA" => Ok(code),
-        _ => Err((
-            format!("\"{text}\" is not a continent"),
-            "use one of AF, AN, AS, EU, NA, OC, SA".to_owned(),
-        )),
+        _ => {
+            let message = format!("\"{text}\" is not a continent");
+            let hint = "use one of AF, AN, AS, EU, NA, OC, SA";
+            Err(BadKey::new(message, hint))
+        }
     }
 }
