@@ -12,6 +12,7 @@
 //! ```
 
 mod checks;
+mod context;
 mod document;
 mod geography;
 mod kinds;
@@ -43,9 +44,10 @@ pub use server::is_node_name;
 pub use zones::OUTSIDE;
 
 use checks::Targets;
+use context::Context;
 use document::{Document, Item, Table};
 use names::Names;
-use zones::{Context, Files, ZoneDraft};
+use zones::{Files, ZoneDraft};
 
 /// Where files come from: the disk, or the copies of the last good ones.
 pub trait Source {

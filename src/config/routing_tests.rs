@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use super::context::Context;
 use super::document::{Item, Table};
 use super::kinds::{list, prefix};
 use super::names::Names;
 use super::services::Services;
-use super::zones::Context;
 use crate::diag::{Diagnostics, did_you_mean};
 use crate::dns::{Name, RrType};
 use crate::model::{Expect, Part, RegionId, RoutingTest, Target, regions_named};

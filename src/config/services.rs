@@ -14,10 +14,10 @@ mod units;
 
 use std::collections::HashMap;
 
+use super::context::{Context, ZoneDefaults};
 use super::document::{Item, Located, Table};
 use super::kinds::{distinct, name_of};
 use super::names::{NO_MAP, Names};
-use super::zones::{Context, ZoneDefaults};
 use crate::diag::Diagnostics;
 use crate::dns::Name;
 use crate::model::{CheckId, Service, Unit};

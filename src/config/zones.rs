@@ -3,16 +3,15 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::checks::Targets;
+use super::context::{Context, ZoneDefaults};
 use super::document::{BACKSLASHES, Document, Item, Located, Table};
 use super::kinds::{integer, text};
-use super::names::Names;
 use super::routing_tests::{self, Known};
 use super::services::{self, Services};
 use super::{Source, report};
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::Name;
-use crate::model::{MapSpec, Region, RoutingTest, Service};
+use crate::model::{RoutingTest, Service};
 use crate::zone::{self, Include, IncludeError, Input, Records, Unread};
 
 /// The longest TTL of a service: steering ends where caches keep answers for days.
@@ -26,30 +25,6 @@ pub const OUTSIDE: &str = "outside-zones";
 
 /// The largest master file.
 const MAX_MASTER_FILE: u64 = 1 << 30;
-
-/// The definitions that zone files refer to.
-pub(super) struct Context<'c> {
-    pub(super) regions: &'c Names,
-    /// By region; `None` for one that is wrong and has been reported.
-    pub(super) region_specs: &'c [Option<Region>],
-    pub(super) maps: &'c Names,
-    /// By map; `None` for one that is wrong and has been reported.
-    pub(super) map_specs: &'c [Option<MapSpec>],
-    pub(super) checks: &'c Names,
-    pub(super) targets: &'c mut Targets,
-    /// `[server] sole`; true where the section is wrong and has been reported.
-    pub(super) sole: bool,
-    /// `[server] require_end`.
-    pub(super) require_end: bool,
-}
-
-/// The values that the services of a zone inherit.
-pub(super) struct ZoneDefaults {
-    pub(super) origin: Name,
-    pub(super) ttl: u32,
-    pub(super) ttl_min: Option<u32>,
-    pub(super) map: Option<usize>,
-}
 
 /// One zone file as read; ids of the zone and its services are given once all zones are known.
 pub(super) struct ZoneDraft {

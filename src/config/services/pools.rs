@@ -8,9 +8,9 @@ use toml::de::DeValue;
 
 use super::check_list;
 use super::keys::{min_up, probing, weight};
+use crate::config::context::Context;
 use crate::config::document::{Item, Located, Table};
 use crate::config::kinds::{address, distinct, integer, list};
-use crate::config::zones::Context;
 use crate::diag::Diagnostics;
 use crate::dns::{Name, NameError};
 use crate::model::{

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::time::Duration;
 
+use crate::config::context::Context;
 use crate::config::document::{Item, Located};
-use crate::config::zones::Context;
 use crate::diag::Diagnostics;
 use crate::model::{Entry, Families, FamilyRule, MapSpec, Pool, RegionId, Route, Share};
 
