@@ -33,6 +33,8 @@ const TABLE: [u64; (1 << STEPS) + 1] = table();
 
 /// The key of a name.
 pub(super) fn key(name: &str) -> u64 {
+    // FNV alone hardly moves the high bits for the last octets of a name, and scores are compared
+    // by those; `mix` spreads them.
     let octets = name.bytes();
     mix(octets.fold(0xcbf2_9ce4_8422_2325, |hash, octet| {
         (hash ^ u64::from(octet)).wrapping_mul(0x100_0000_01b3)
@@ -55,6 +57,8 @@ pub fn client(prefix: Prefix) -> u64 {
         // 48 bits are left after the shift.
         IpAddr::V6(v6) => (6, (v6.to_bits() >> 80) as u64),
     };
+    // Family and length take part, so that equal bits of a shorter prefix or of the other family
+    // make another client.
     mix(family << 56 | u64::from(prefix.length()) << 48 | bits)
 }
 
@@ -82,10 +86,13 @@ fn mix(mut x: u64) -> u64 {
 /// −log2(x / 2⁶⁴), in units of 2^−FRACTION; of 0 as of 1.
 #[inline]
 fn minus_log2(x: u64) -> u64 {
+    // Only 0 has 64 zeros; the bound keeps its shift defined, and it scores as 1 does.
     let zeros = x.leading_zeros().min(63);
     // What comes after the leading one, as a fraction of 64 bits.
     let fraction = (x << zeros) << 1;
     let step = (fraction >> (64 - STEPS)) as usize;
+    // 24 bits of the rest: steps of the table differ by less than 2³⁹, so that the product below
+    // stays under 2⁶³.
     let within = (fraction << STEPS) >> 40;
     let (low, high) = (TABLE[step], TABLE[step + 1]);
     let log2 = (u64::from(63 - zeros) << FRACTION) + low + (((high - low) * within) >> 24);
@@ -102,6 +109,7 @@ const fn table() -> [u64; (1 << STEPS) + 1] {
         let mut x = ((1u128 << STEPS) + i as u128) << (63 - STEPS);
         let (mut log2, mut digit) = (0, 0);
         while digit < FRACTION {
+            // The number is below 2⁶⁴ here, and its square below 2¹²⁸.
             x = (x * x) >> 63;
             log2 <<= 1;
             if x >= 1 << 64 {
@@ -113,6 +121,7 @@ const fn table() -> [u64; (1 << STEPS) + 1] {
         table[i] = log2;
         i += 1;
     }
+    // One entry past the last step: lookups take the straight line to the next.
     table[1 << STEPS] = 1 << FRACTION;
     table
 }

@@ -170,6 +170,7 @@ impl Plan {
             Some(region) => self
                 .by_region
                 .get(region.index())
+                // Nothing is fetched past the end: without a pool there this asks for nothing.
                 .map_or(usize::MAX, |pool| usize::from(*pool)),
         };
         prefetch::fetch(&self.pools, index);
@@ -195,9 +196,12 @@ impl Plan {
     #[inline]
     pub fn ring(&self, pool: &PoolPlan, family: Family, rung: Rung) -> Ring {
         let usable = pool.usable[family.index()];
+        // Down to standbys a pool is chosen for the endpoints that are up. Further down nothing is
+        // known to work, and the choice is among all of them.
         if rung <= Rung::Standby && usable.len > 0 {
             return usable;
         }
+        // Looked up by index instead of kept in the pool, which has to fit one cache line.
         self.all[self.index_of(pool)][family.index()]
     }
 
@@ -232,6 +236,8 @@ impl Plan {
     pub(super) fn index_of(&self, pool: &PoolPlan) -> usize {
         self.pools
             .binary_search_by_key(&pool.region, |own| own.region)
+            // Pools lie in the order of their regions. The pool is one of these by contract, and a
+            // query path has no use for a panic.
             .unwrap_or_default()
     }
 
@@ -319,9 +325,13 @@ impl Plan {
     #[inline]
     pub fn answer(&self, ring: Ring, slot: usize) -> &[u8] {
         if slot == 0 {
+            // The first answer, the only one of a single endpoint, needs no look at the slots,
+            // which are a cache line further away.
             return &self.rrs[ring.start as usize..][..usize::from(ring.length)];
         }
         let first = ring.first as usize + slot;
+        // An answer ends where the one `answers` slots later begins; the repeated endpoints are in
+        // the slots too, so that this holds for the last one.
         let end = self
             .slots
             .get(first + usize::from(ring.answers))
@@ -335,6 +345,7 @@ impl Plan {
         if ring.len <= 1 {
             return 0;
         }
+        // Without the repeated endpoints at the end, which would count twice.
         let slots = &self.slots[ring.first as usize..][..usize::from(ring.len)];
         let ticket = below(slots[slots.len() - 1].cumulative, rng);
         slots.partition_point(|slot| slot.cumulative <= ticket)

@@ -42,6 +42,7 @@ impl Rung {
     /// The best rung of a bit set; `None` of an empty one.
     #[inline]
     pub fn best(set: u8) -> Option<Rung> {
+        // An empty set has eight trailing zeros, one more than the last index.
         Rung::ALL.get(set.trailing_zeros() as usize).copied()
     }
 
@@ -54,6 +55,7 @@ impl Rung {
     /// True for the rungs that mean something is wrong: answers get `ttl_min`, are counted, and the
     /// change is logged.
     pub fn is_degraded(self) -> bool {
+        // Being shed is a decision about load, not a failure: the region still answers well.
         self >= Rung::Survivors
     }
 

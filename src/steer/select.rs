@@ -86,6 +86,8 @@ pub fn select<'p>(
     rng: &mut fastrand::Rng,
     trace: &mut impl Trace,
 ) -> Option<Selection<'p>> {
+    // The rung comes before any region: a near region on a worse rung does not beat a far one on a
+    // better rung.
     let rung = Rung::best(match asked.border {
         None => plan.rungs(asked.family),
         Some(border) => rungs_inside(plan, asked.family, border),
@@ -219,9 +221,12 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
             return None;
         };
         if !self.is_inside(pool) {
+            // A region outside the border is not passed over: for this client it does not exist.
             return None;
         }
         let stands = self.stands(pool);
+        // A nearer pool that is passed over in doubt may change at any moment, and caches have to
+        // notice soon.
         self.doubt |= pool.doubt && !stands;
         let (verdict, chance) = if stands {
             (Verdict::Taken, 1.0)
@@ -241,6 +246,7 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
             .plan
             .pools
             .iter()
+            // A constant for each kind of trace: for queries the loop is compiled away.
             .filter(|pool| T::HEARS && pool.region != owner)
         {
             self.trace.considered(pool.region, Verdict::PassedOver, 0.0);
@@ -275,10 +281,14 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
                 .map(|pool| pool.priority)
                 .find(|priority| *priority > above)?;
             above = priority;
+            // The trickle keeps the next priority warm. On a degraded rung clients are not sent
+            // further away for that.
             if plan.is_trickling()
                 && self.rung == Rung::Up
                 && let Some(next) = self.next_standing(priority)
             {
+                // Both priorities are walked, also the one that is not taken, so that `why` shows
+                // the chances of both. The doubt of the latter does not count.
                 let trickles = self.trickles();
                 let share = plan.trickle.as_f64();
                 let (first, next) = (
@@ -300,6 +310,8 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
             u64::from(self.plan.trickle.parts()),
             u64::from(Share::WHOLE),
         );
+        // With hashed clients the side of the trickle is the client's own as well: a draw would
+        // move it to and fro.
         if !self.plan.by_client {
             return below(whole, self.rng) < next;
         }
@@ -342,6 +354,7 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
                 total += u64::from(pool.weight);
                 count += 1;
             } else {
+                // A walk that only tells `why` what the chance was passes nothing over.
                 self.doubt |= pool.doubt && takes;
                 self.trace.considered(pool.region, Verdict::PassedOver, 0.0);
             }
@@ -365,10 +378,13 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
             _ if self.plan.by_client => self.least(standing().map(|pool| (pool, weight(pool)))),
             _ => standing().find(|pool| {
                 let found = ticket < weight(pool);
+                // It wraps at the pool that is found, after which nobody reads it.
                 ticket = ticket.wrapping_sub(weight(pool));
                 found
             }),
         };
+        // The chances are known only once the sum of the weights is; without a listener the loop
+        // ends at once.
         for pool in pools().take_while(|_| T::HEARS) {
             if self.is_inside(pool) && self.stands(pool) {
                 let verdict = if taken.is_some_and(|taken| taken.region == pool.region) {
@@ -389,6 +405,7 @@ impl<'p, T: Trace> Draw<'p, '_, T> {
     /// The pool with the least rendezvous score for the client.
     #[inline(never)]
     fn least(&self, pools: impl Iterator<Item = (&'p PoolPlan, u64)>) -> Option<&'p PoolPlan> {
+        // Weight 0 gets no client while others stand, and a score cannot be divided by it.
         let drawn = pools.filter(|(_, weight)| *weight > 0);
         let scores = drawn.map(|(pool, weight)| {
             (

@@ -38,6 +38,7 @@ impl UnitState {
     pub fn of(owner: RegionId) -> UnitState {
         UnitState {
             owner: OwnerState::Owner(owner),
+            // Epoch 0 stands for the time before any owner.
             epoch: 1,
             max_ttl: None,
         }

@@ -47,9 +47,13 @@ impl Plan {
             pools.push(plan);
             all.push(every);
         }
+        // Only now, with all pools known: one ramp anywhere puts the weights of all on the finer
+        // scale.
         scale_weights(&mut pools, conditions);
         let last_resort = last_resort(service, unit_state.as_ref());
         if let Some(unit_state) = &unit_state {
+            // Before the rungs of the service are summed up: without an owner there are none but
+            // the fallback, and the answer is that or nothing.
             keep_owner(&mut pools, unit_state);
         }
         let fallback = Family::BOTH.map(|family| fallback_ring(last_resort, family, &mut layout));
@@ -58,6 +62,7 @@ impl Plan {
         let any = Family::BOTH.map(|family| {
             rungs_of(&pools, family) | fallback_rung(fallback[family.index()], is_for_both)
         });
+        // The hints are read from the RRs that are laid out, so all rings have to be there.
         let svcb = compile_svcb(service, &pools, &all, fallback, &layout);
         let unit = unit_state.map(|unit_state| {
             let epoch = layout.epoch(&unit_state, regions, service.ttl_min);
@@ -68,6 +73,8 @@ impl Plan {
             map: service.map,
             all: all.into(),
             ttl,
+            // The record of a unit may hold the TTL below `ttl_min`, and its fence is no longer
+            // than that.
             ttl_min: service.ttl_min.min(ttl),
             families: service.families(),
             names: service.names,
@@ -179,6 +186,8 @@ fn by_region(pools: &[PoolPlan], regions: usize) -> Box<[u16]> {
 fn by_priority(pools: &[PoolPlan]) -> Box<[u16]> {
     // As in `by_region`.
     let mut indexes: Box<[u16]> = (0..pools.len() as u16).collect();
+    // The sort is stable: pools of one priority stay in the order of their regions, so that every
+    // node walks them alike.
     indexes.sort_by_key(|index| pools[usize::from(*index)].priority);
     indexes
 }
@@ -231,6 +240,7 @@ fn pool_plan(
     conditions: Option<&PoolConditions>,
     layout: &mut Layout,
 ) -> (PoolPlan, [Ring; 2]) {
+    // Moved out, since the rings need the layout too, and put back for the next pool.
     let mut states = std::mem::take(&mut layout.states);
     states.clear();
     states.extend(pool.endpoints.iter().map(|endpoint| state(pool, endpoint)));
@@ -267,6 +277,8 @@ fn rungs(
 ) -> [u8; 2] {
     let held = conditions.map_or([false; 2], |conditions| conditions.held);
     let drained = conditions.is_some_and(|conditions| conditions.drained.is_some());
+    // A drain acts as weight 0 would: the pool is a standby, and comes back when nothing else is
+    // up.
     let weighted = pool.weight.get() > 0 && !drained;
     let judged = judge_families(service, pool, states);
     let mut rungs = Family::BOTH.map(|family| match judged[family.index()] {
@@ -291,5 +303,6 @@ fn ring(pool: &Pool, states: &[State], family: Family, only_up: bool, layout: &m
     // Endpoints of weight 0 are standby inside their pool.
     let has_active = endpoints.clone().any(|(_, weight)| weight > 0);
     let picked = endpoints.filter(|(_, weight)| *weight > 0 || !has_active);
+    // Standbys alone share evenly, and a score cannot be divided by 0.
     layout.ring(&picked.map(|(target, weight)| (target, weight.max(1))))
 }

@@ -28,6 +28,8 @@ pub(super) fn judge_families(
             .then(|| judge(pool, states, family))
     });
     if service.is_split() {
+        // Families part only where the operator asked for it: a client that races both of them
+        // would else be sent to two regions.
         return own;
     }
     let up = own.iter().flatten().all(|judged| judged.up);
@@ -74,6 +76,7 @@ fn judge(pool: &Pool, states: &[State], family: Family) -> Judged {
         }
     }
     Judged {
+        // With `min_up = 0` any pool reaches its share, even one with no endpoint up.
         up: survivors && pool.min_up.is_reached(up, total),
         survivors,
         some_survive: survivors,

@@ -54,6 +54,7 @@ impl Layout {
         let answers = usize::from(self.answers).min(count);
         let (first, start) = (self.slots.len(), self.bytes.len());
         let mut cumulative = 0;
+        // The sums go on through the repeated endpoints, which no draw ever looks at.
         for (target, weight) in endpoints
             .clone()
             .chain(endpoints.clone().take(answers.saturating_sub(1)))
@@ -65,6 +66,7 @@ impl Layout {
                 cumulative,
             });
             if let Some(keys) = &mut self.keys {
+                // Slots and keys are numbered alike, so the repeated endpoints need keys as well.
                 keys.push(hash::endpoint_key(target));
             }
             self.push_rr(target);
@@ -112,6 +114,8 @@ impl Layout {
     pub(super) fn epoch(&self, unit_state: &UnitState, regions: &[Region], ttl: Ttl) -> Box<[u8]> {
         let owner = match &unit_state.owner {
             OwnerState::Owner(region) => format!("owner={}", regions[region.index()].name),
+            // Readers of the record act on the owner alone, so every reason for having none is one
+            // word to them.
             OwnerState::Fenced { .. } | OwnerState::Unknown | OwnerState::Gone(_) => {
                 "fenced".to_owned()
             }
