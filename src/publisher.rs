@@ -116,6 +116,7 @@ impl Publisher {
     /// Compiles the first plans, which [`Publisher::snapshot`] hands out unasked.
     fn begin(&mut self, now: Moment) {
         self.compile_all(now);
+        // No unit has an owner in the first snapshot, so that fences may count from it.
         self.units.published(self.plans.publication);
     }
 
@@ -250,6 +251,7 @@ impl Publisher {
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::new(Snapshot {
             dataset: self.inputs.dataset.clone(),
+            // Pointers: a snapshot shares with the one before every plan that did not change.
             plans: self.plans.current.clone(),
             pool_counters: self.plans.counters.by_worker(),
         })
@@ -269,9 +271,12 @@ impl Publisher {
             targets.health.next_deadline(),
             targets.pushes.next_deadline(),
             self.recovery.next_step(),
+            // Neither is done before the end of the first round, so a deadline for it would be over
+            // at once, and the loop would spin.
             publish.filter(|_| !start.is_silent()),
             history.filter(|_| !start.first_round),
             self.units.next_deadline(),
+            // Counted from the last look at time: what began since then has not been taken in yet.
             self.overrides.next_deadline(stalls.looked()),
             stalls.next_deadline(),
         ]
@@ -287,6 +292,8 @@ impl Publisher {
         let Inputs {
             targets, stalls, ..
         } = &mut self.inputs;
+        // Within the window every probed endpoint is seen again. Reports of `push` checks that came
+        // in the stall wait in sockets, which takes up to `READING` to read.
         stalls.add(stall, targets.health.window().max(READING), now);
         targets.health.stalled(stall);
         targets.pushes.stalled(stall, now);
@@ -297,7 +304,11 @@ impl Publisher {
         // A report that is overdue was due before this event.
         self.record_overdue(now);
         self.take(event.into(), now);
+        // Time comes after the event: an outcome that waited in the queue counts before a takeover
+        // is judged.
         self.advance(now);
+        // The snapshot goes first. A failover waits for nothing, and no disk is asked before it is
+        // out.
         self.publish_due(now);
         // Writes begin last: what this event brought about is in them.
         self.persist_history(now);
@@ -324,6 +335,8 @@ impl Publisher {
                 self.overrides.clock_set();
             }
             Event::Tick => {
+                // What time alone changes in health is looked for here; `next_deadline` has a tick
+                // come then.
                 let effects = self.inputs.targets.health.tick(now);
                 self.take_health(effects);
             }
@@ -333,6 +346,7 @@ impl Publisher {
     /// Takes in what time has brought: steps of ramps, overrides that begin or end, fences.
     fn advance(&mut self, now: Moment) {
         self.plans.dirty.extend(self.recovery.take_due(now));
+        // Overrides come before units: a drain that begins now counts in this takeover.
         let (looked, sees_again) = self.inputs.stalls.look(now);
         if sees_again {
             // Takeovers that waited for the end of the blindness may go on.
@@ -349,6 +363,7 @@ impl Publisher {
     fn committed(&mut self, end: commit::End, now: Moment) {
         match end.collection {
             Collection::Health => {
+                // Plans do not depend on the history, so that its fate is told and nothing else.
                 if let Some(change) = self.history.ended(end, now) {
                     self.outbox.change(changes::Event::History(change));
                 }
@@ -369,6 +384,8 @@ impl Publisher {
     /// Answers queries from now on, although the first round has not ended: publishes what was
     /// found so far.
     pub fn answer_at_once(&mut self, now: Moment) -> Vec<Effect> {
+        // Queries are answered on what is known of each endpoint so far, and what is unknown counts
+        // as up.
         self.inputs.start.answering = true;
         self.publish(now);
         self.outbox.take()

@@ -50,6 +50,8 @@ impl CounterIds {
         self.by_worker = self
             .by_worker
             .iter()
+            // The grown counters share their cells with those in the snapshots before: a worker
+            // that still uses one of these counts into the same sums.
             .map(|counters| counters.grown(self.next as usize))
             .collect();
     }
@@ -59,6 +61,8 @@ impl CounterIds {
         let mut ids = Vec::with_capacity(service.pools.len() + 1);
         for index in 0..=service.pools.len() {
             ids.push(known(index).unwrap_or_else(|| {
+                // Never used again: an id that came back for another pool would show that pool's
+                // count as the old one's.
                 self.next += 1;
                 self.next - 1
             }));

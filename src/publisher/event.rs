@@ -220,6 +220,8 @@ pub enum NotDone {
 impl From<overrides::Rejected> for NotDone {
     fn from(rejected: overrides::Rejected) -> NotDone {
         match rejected {
+            // From here on only the kind of a rejection counts, as a status of the API; its words
+            // are made here, by the part that knows the reason.
             overrides::Rejected::NotFound(_) => NotDone::NotFound(rejected.to_string()),
             overrides::Rejected::NotWritten(failure) => NotDone::NotKept(failure.to_string()),
             other => NotDone::Refused(other.to_string()),

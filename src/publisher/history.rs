@@ -54,6 +54,7 @@ impl HistoryWriter {
     /// Goes on with a state directory, or with none: the first write is due at once.
     pub(super) fn switch(&mut self, on: bool) {
         self.writer.switch(on);
+        // Another directory has none of this history, however recently the one before was written.
         (self.changed, self.doubted, self.last) = (false, false, None);
     }
 
@@ -75,12 +76,15 @@ impl HistoryWriter {
     /// Begins a write.
     pub(super) fn begin(&mut self, history: History, now: Moment) -> Write<History> {
         self.last = Some(now);
+        // Cleared at the begin: what changes while the disk works belongs to the next write.
         (self.changed, self.doubted) = (false, false);
         self.writer.begin([(String::new(), history)], ())
     }
 
     /// Begins the last write; the end of one that is under way is not waited for.
     pub(super) fn last(&mut self, history: History, now: Moment) -> Write<History> {
+        // Gives up the write under way, whose end would otherwise have to come first: the process
+        // ends, and does not wait for a disk that hangs.
         self.writer.switch(true);
         self.begin(history, now)
     }
@@ -88,6 +92,7 @@ impl HistoryWriter {
     /// Takes in the end of a write; what there is to say of it.
     pub(super) fn ended(&mut self, end: End, now: Moment) -> Option<HistoryChange> {
         let ended = self.writer.end(end, now)?;
+        // What was in the failed write is not on the disk, and is due again.
         self.changed |= ended.result.is_err();
         ended.turn.map(|turn| match turn {
             Turn::Failing(failure) => HistoryChange::NotPersisted(failure.to_string()),

@@ -53,6 +53,8 @@ impl Inputs {
         Inputs {
             targets: Targets::new(&dataset, 0),
             start: Start {
+                // Also after a restart: what the disk says of health is old, and the first round
+                // checks it.
                 first_round: true,
                 answering: false,
             },
@@ -145,6 +147,8 @@ fn used_by(dataset: &Dataset) -> Vec<Vec<ServiceId>> {
             .unit
             .iter()
             .flat_map(|unit| unit.rules.ready.iter().flatten().flatten());
+        // Ready checks decide who takes a unit over, so its service has to be looked at when one
+        // changes.
         for target in endpoints.flat_map(|endpoint| &endpoint.probes).chain(ready) {
             // Services come in order, so that one that is there already is the last.
             let services: &mut Vec<ServiceId> = &mut used_by[target.index()];

@@ -3,7 +3,6 @@
 use super::differences::recovery_change;
 use super::{Commit, Done, Effect, NotDone, OverrideEvent, Publisher, UnitEvent};
 use crate::changes;
-use crate::health::State;
 use crate::model::{Endpoint, Moment, RegionId, ServiceId};
 use crate::overrides::{Overrides, PreflightInputs};
 use crate::units;
@@ -68,6 +67,7 @@ impl Publisher {
 
     pub(super) fn resume(&mut self, service: ServiceId, region: RegionId, now: Moment) {
         let config = &self.inputs.dataset.config;
+        // Written soon: a restart before that would hold the pool again.
         for event in self.recovery.resume(service, config, region, now) {
             self.history.changed = true;
             self.plans.dirty.insert(service);
@@ -78,6 +78,8 @@ impl Publisher {
     /// Asks for the changes of units that health and time have brought about.
     pub(super) fn step_units(&mut self, now: Moment) {
         let inputs = self.inputs.of_units(self.overrides.overrides(), now);
+        // Services that are due for compilation are those whose health or overrides changed, so
+        // their units are looked at.
         let outputs = self.units.step(&self.plans.dirty, &inputs);
         self.take_units(outputs);
     }
@@ -104,14 +106,14 @@ impl Publisher {
     /// Judges the overrides that operators ask for, and begins to write one.
     pub(super) fn step_overrides(&mut self, now: Moment) {
         let (inputs, units) = (&self.inputs, &self.units);
-        let stranded = |before: &Overrides, after: &Overrides, at: Moment| {
-            units.stranded(&inputs.of_units(before, at), &inputs.of_units(after, at))
-        };
-        let state = |endpoint: &Endpoint| -> State { inputs.targets.health.endpoint(endpoint) };
+        // Judged by the state that this event has brought about: a drain that is asked for after a
+        // region fell must not take the last one that is left.
         let outputs = self.overrides.step(&PreflightInputs {
             config: &inputs.dataset.config,
-            state: &state,
-            stranded: &stranded,
+            state: &|endpoint: &Endpoint| inputs.targets.health.endpoint(endpoint),
+            stranded: &|before: &Overrides, after: &Overrides, at| {
+                units.stranded(&inputs.of_units(before, at), &inputs.of_units(after, at))
+            },
             now,
         });
         self.outbox.overrides(outputs);

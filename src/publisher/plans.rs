@@ -82,6 +82,7 @@ impl Publisher {
 
     /// Compiles the plans of the services that changed, and emits them.
     pub(super) fn publish(&mut self, now: Moment) {
+        // Taken first: what becomes dirty meanwhile belongs to the next snapshot.
         let dirty = std::mem::take(&mut self.plans.dirty);
         let compiled = self.compile(dirty, now);
         self.emit(compiled, now);
@@ -95,6 +96,8 @@ impl Publisher {
 
     /// Compiles the plan of one service at `now`.
     fn compile_one(&mut self, id: ServiceId, now: Moment) -> CompiledPlan {
+        // Noted before the plan is compared: recovery and ownership change without the plan as
+        // well.
         self.dirty_view.service(id);
         let config = &self.inputs.dataset.config;
         let health = &self.inputs.targets.health;
@@ -111,10 +114,12 @@ impl Publisher {
             .recovery
             .update(id, config, &state, health, undone, now);
         let mut conditions = update.conditions;
+        // Overrides come over recovery: a drain stands even where a ramp has just begun.
         let applied = overrides.apply(&config.regions, service, &mut conditions, now);
         let unit_state = self.units.settle(id, &self.inputs.of_units(overrides, now));
         let mut plan =
             Plan::compile_unit(&applied, &config.regions, &state, &conditions, unit_state);
+        // Before the comparison with the plan in use, which has its counters.
         plan.count_in(self.plans.counters.of(id));
         CompiledPlan {
             service: id,
@@ -138,6 +143,7 @@ impl Publisher {
             // Most outcomes change no plan: an equal one costs no publication.
             if **current != plan {
                 let service = &config.services[id.index()];
+                // While the plan in use is still at hand.
                 for event in differences(config, service, current, &plan) {
                     self.outbox.change(event);
                 }
@@ -164,10 +170,13 @@ impl Publisher {
         let compiled = self.compile(services.map(ServiceId::from_index).collect(), now);
         let plans = compiled.0.into_iter().map(|own| Arc::new(own.plan));
         self.plans.current = plans.collect();
+        // All are up to date now, also those that became dirty before the files changed.
         self.plans.dirty.clear();
     }
 
     pub(super) fn emit_snapshot(&mut self, now: Moment) {
+        // Only here: plans that turn out equal are not published, and do not delay the next
+        // snapshot.
         self.plans.published = Some(now);
         self.plans.publication += 1;
         // A fence begins when all threads have left the publications before this one.

@@ -20,6 +20,7 @@ impl Publisher {
                 outcome,
             } => {
                 let targets = &self.inputs.targets;
+                // An id of another dataset may be that of another target here.
                 if generation == targets.generation {
                     let timeout = targets.health.spec(target).timeout;
                     let outcome = self.inputs.stalls.excuse(outcome, timeout);
@@ -32,8 +33,11 @@ impl Publisher {
 
     fn end_first_round(&mut self, now: Moment) {
         let effects = self.inputs.targets.health.end_first_round(now);
+        // In this order: health settles, units may move by it, and one snapshot has all of that.
         self.inputs.start.first_round = false;
         self.units.look_at_all();
+        // Reports that are missing count from now on only: during the start nobody listened for
+        // them.
         self.inputs.targets.pushes.begin(now);
         self.take_health(effects);
         self.step_units(now);
@@ -51,6 +55,7 @@ impl Publisher {
     /// Records an outcome, and takes in what it changes.
     pub(super) fn record(&mut self, target: TargetId, outcome: Outcome, now: Moment) {
         let effects = self.inputs.targets.health.record(target, outcome, now);
+        // Each outcome changes what the view shows of the target, though mostly no plan.
         self.dirty_view.target(target);
         self.take_health(effects);
     }
@@ -130,6 +135,8 @@ impl Publisher {
     }
 
     fn report(&mut self, target: TargetId, change: EndpointEvent) {
+        // Names are copied: the log and readers of the event stream may see the change after a
+        // reload.
         let (target, check) = self.inputs.target_names(target);
         self.outbox.change(Event::Endpoint(EndpointChange {
             target,

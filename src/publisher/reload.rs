@@ -28,14 +28,18 @@ impl Publisher {
         let records = self.recovery.records(&old.config, now);
         recovery.restore(&new.config, &records, Duration::ZERO, now);
         self.recovery = recovery;
+        // Before the plans are compiled, which take their counters from it.
         self.plans.counters.renumber(&old.config, &new.config);
+        // Units hold ids, so that they follow before anything asks for a unit of the new files.
         let outputs = self.units.reload(&new.config);
         self.take_units(outputs);
         self.history.changed = true;
+        // The new endpoints were probed before the reload, so that none of them is up on trust.
         for (target, outcome) in first_round {
             self.record(target, outcome, now);
         }
         self.compile_all(now);
+        // At once, without regard to `COALESCE`: from now on ids are those of the new files.
         self.emit_snapshot(now);
     }
 

@@ -36,6 +36,7 @@ impl Stalls {
     pub(super) fn add(&mut self, stall: Duration, window: Duration, now: Moment) {
         let excuses = self
             .last
+            // The time since the last end includes this stall itself.
             .is_none_or(|last| now.since(last.ended) >= stall + OVERLOAD);
         self.last = Some(Stall {
             ended: now,
@@ -60,6 +61,7 @@ impl Stalls {
         // A timer that did not ring when it was to: what the endpoint did in time was not seen in
         // time.
         let is_late = taken >= timeout + LATE_TIMER;
+        // A probe that began after the stall, or whose outcome comes long after it, had its time.
         let was_under_way =
             outcome.at - taken < stall.ended && outcome.at <= stall.ended + LATE_PROBES;
         if !(is_timeout && is_late && was_under_way) {
@@ -88,6 +90,7 @@ impl Stalls {
 
     /// The moment at which takeovers go on.
     pub(super) fn next_deadline(&self) -> Option<Moment> {
+        // Once looked past, it is no deadline any more; it would be due for ever.
         let judged = self.last.map(|stall| stall.judged);
         judged.filter(|judged| *judged > self.looked)
     }

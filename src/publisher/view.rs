@@ -144,6 +144,7 @@ impl View {
         let is_first = update.dataset.is_some();
         if let Some(dataset) = update.dataset {
             self.dataset = dataset;
+            // Ids are others in new files, and the update brings all that is of interest.
             self.services = Arc::default();
         }
         if is_first {
@@ -151,6 +152,7 @@ impl View {
         } else {
             for (target, view) in update.targets {
                 let (piece, place) = (target.index() / PIECE, target.index() % PIECE);
+                // A piece is copied only while a reader holds it, and then 64 targets and not all.
                 Arc::make_mut(&mut self.targets[piece])[place] = view;
             }
         }
@@ -224,6 +226,7 @@ impl Dirty {
     /// Notes that a target changed.
     pub(super) fn target(&mut self, target: TargetId) {
         let (word, bit) = (target.index() / 64, 1 << (target.index() % 64));
+        // Everything is told anyway, and the list would only grow.
         if self.all {
             return;
         }
@@ -262,6 +265,8 @@ impl Dirty {
     fn take_targets(&mut self) -> Vec<TargetId> {
         let targets = std::mem::take(&mut self.targets);
         for target in &targets {
+            // The words of noted targets alone: clearing all of them would cost more with more
+            // targets.
             self.noted[target.index() / 64] = 0;
         }
         targets
@@ -286,6 +291,7 @@ impl Publisher {
         };
         ViewUpdate {
             at: now,
+            // A reader takes an update with a dataset for a whole view.
             dataset: is_first.then(|| self.inputs.dataset.clone()),
             targets: self.target_views(targets),
             services: self.service_views(services, is_first, now),
@@ -349,6 +355,7 @@ impl Publisher {
     }
 
     fn frozen_reason(&mut self) -> Option<Arc<str>> {
+        // The reason is shared with the views before for as long as it stays the same.
         if self.dirty_view.frozen.as_deref() != self.units.frozen() {
             self.dirty_view.frozen = self.units.frozen().map(Arc::from);
         }
