@@ -29,21 +29,34 @@ pub fn match_targets(old: &[Key], new: &[Key]) -> Vec<Carry> {
             .or_default()
             .push(TargetId::from_index(index));
     }
-    let carry = |new: &Key| {
-        let candidates = by_target.get(&new.target).map_or(&[][..], Vec::as_slice);
-        let find = |fits: &dyn Fn(&Key) -> bool| {
-            candidates.iter().copied().find(|id| fits(&old[id.index()]))
-        };
-        let named = find(&|old| old.check == new.check);
-        match named {
-            Some(id) if old[id.index()].definition == new.definition => Carry::Same(id),
-            _ => match find(&|old| old.definition == new.definition) {
-                Some(id) => Carry::Same(id),
-                None => named.map_or(Carry::New, Carry::Changed),
-            },
+    let mut carries = Vec::with_capacity(new.len());
+    for key in new {
+        let candidates = by_target.get(&key.target).map_or(&[][..], Vec::as_slice);
+        carries.push(carry(key, old, candidates));
+    }
+    carries
+}
+
+/// The state that `new` takes from its `candidates`: those of the `old` targets with its address.
+fn carry(new: &Key, old: &[Key], candidates: &[TargetId]) -> Carry {
+    let (mut named, mut same) = (None, None);
+    for id in candidates {
+        let old = &old[id.index()];
+        if old.check == new.check && named.is_none() {
+            named = Some(*id);
         }
-    };
-    new.iter().map(carry).collect()
+        if old.definition == new.definition && same.is_none() {
+            same = Some(*id);
+        }
+    }
+    match (named, same) {
+        // Two checks may probe alike under different flap rules or names: each keeps its own state.
+        (Some(id), _) if old[id.index()].definition == new.definition => Carry::Same(id),
+        // The definition judged the state; a name is only what operators call it.
+        (_, Some(id)) => Carry::Same(id),
+        (Some(id), None) => Carry::Changed(id),
+        (None, None) => Carry::New,
+    }
 }
 
 #[cfg(test)]

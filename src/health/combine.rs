@@ -33,6 +33,8 @@ impl State {
         };
         State {
             up,
+            // Doubt about one part is doubt about the whole, under `any` too: it shortens a TTL,
+            // and an error to that side is harmless.
             settled: self.settled && other.settled,
         }
     }

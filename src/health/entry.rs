@@ -44,6 +44,7 @@ impl Entry {
     pub(super) fn new(spec: TargetSpec) -> Entry {
         Entry {
             spec,
+            // Up until the probes say otherwise: what was never probed must not empty a pool.
             tracker: Tracker::assumed(true),
             state: State::UNPROBED,
             changed: None,
@@ -117,11 +118,14 @@ impl Entry {
         match (self.tracker.is_up(), self.last_failure, &self.last) {
             (false, Some(reason), _) => Cause::Failed {
                 reason,
+                // The tracker has cleared its count at the fall; the threshold is what it had
+                // reached.
                 fails: self.thresholds().fall,
             },
             (true, _, Some(last)) if last.passed() => Cause::Passed {
                 passes: self.thresholds().rise,
             },
+            // No outcome led here: isolation put the tracker back.
             _ => Cause::Undone,
         }
     }

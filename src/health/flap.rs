@@ -29,11 +29,16 @@ impl Flap {
     /// Goes on under a `rule` that may be another one. A hold becomes no longer by that, and may be over.
     pub(super) fn follow(&mut self, rule: Option<FlapRule>) {
         let Some(rule) = rule else {
+            // An operator who removes the rule frees what it holds down.
             return *self = Flap::default();
         };
         self.changes
+            // `count` compares with one change more than the rule bears; the newest are those still
+            // within its time.
             .drain(..self.changes.len().saturating_sub(rule.changes as usize + 1));
         if let (Some(until), Some(last)) = (&mut self.hold, self.changes.last()) {
+            // Counted from the last change, which began the hold: a shorter rule applies at once, a
+            // longer one to the next hold.
             *until = (*until).min(*last + rule.hold);
         }
     }

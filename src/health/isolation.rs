@@ -122,6 +122,8 @@ impl Isolation {
 
     /// `target`, of `regions`, failed; to be told before the failure is applied to its state.
     pub(super) fn fail(&mut self, target: TargetId, regions: &[RegionId], now: Moment) -> Change {
+        // The window runs from the first failure. If later ones moved it, failures that trickle in
+        // would hold every fall back for ever.
         self.silent_since.get_or_insert(now);
         self.retell(target, regions);
         self.tick(now)
@@ -134,6 +136,8 @@ impl Isolation {
 
     /// The passage of time: to be called at [`Isolation::deadline`] at the latest.
     pub(super) fn tick(&mut self, now: Moment) -> Change {
+        // Only a whole window without a pass is evidence: every endpoint had its turn in it, so a
+        // healthy one would have shown itself.
         match self.phase {
             Phase::Watching
                 if self.window_end().is_some_and(|end| end <= now) && self.is_total() =>
@@ -143,6 +147,9 @@ impl Isolation {
             Phase::Isolated { since }
                 if self.sanity.is_empty() && now.since(since) >= TIME_LIMIT =>
             {
+                // Everything may really be down, and without a sanity check nothing tells that from
+                // a failure of our own network. `Spent` and not `Watching`: the same silence would
+                // begin isolation again at once. Only a pass arms it anew.
                 self.phase = Phase::Spent;
                 Change::Ended(End::TimeLimit)
             }
@@ -164,6 +171,7 @@ impl Isolation {
     pub(super) fn stalled(&mut self, stall: Duration) {
         self.silent_since = self.silent_since.map(|since| since + stall);
         if let Phase::Isolated { since } = &mut self.phase {
+            // The limit is a time in which a pass could have been seen.
             *since = *since + stall;
         }
     }
@@ -182,6 +190,8 @@ impl Isolation {
     pub(super) fn is_suspected(&self, now: Moment) -> bool {
         self.is_watching()
             && self.window_end().is_some_and(|end| now < end)
+            // Weaker than `is_total`: where sanity checks are set they alone begin isolation, but
+            // losses in two regions are reason enough to wait for them.
             && (self.failed.are_two() || self.all_sanity_failed())
     }
 
@@ -206,6 +216,7 @@ impl Isolation {
 
     /// The first moment at which isolation leaves a fall at `fall` alone.
     pub(super) fn past_window(&self, fall: Moment) -> Moment {
+        // One nanosecond more, since `Entry::fell_within` counts the last moment of the window in.
         fall + self.window + Duration::from_nanos(1)
     }
 
@@ -214,6 +225,8 @@ impl Isolation {
     /// targets and regions have new ids.
     pub(super) fn carry_over(&mut self, old: &Isolation, silence: bool) {
         self.phase = old.phase;
+        // Where all targets that failed are gone the silence begins anew: the next failure would
+        // otherwise find its window already over.
         self.silent_since = old.silent_since.filter(|_| silence);
     }
 
@@ -238,6 +251,8 @@ impl Isolation {
     }
 
     fn all_sanity_failed(&self) -> bool {
+        // Checks that could not be judged do not keep isolation from beginning, but they are no
+        // evidence for it: at least one must have failed.
         self.sanity.iter().any(|s| s.last == Heard::Failure)
             && self.sanity.iter().all(|s| s.last != Heard::Nothing)
     }
@@ -256,6 +271,8 @@ impl FailedRegions {
 
     /// Adds a failure, as long as it can make a difference.
     fn add(&mut self, target: TargetId, regions: &[RegionId]) {
+        // A target that no pool uses, such as that of a `sanity` check, is in no region: it speaks
+        // through `hear` alone.
         if self.are_two() || regions.is_empty() {
             return;
         }

@@ -30,19 +30,21 @@ pub struct Fingerprint([u8; 16]);
 impl Key {
     /// One for each of a configuration's targets, in their order.
     pub fn all(checks: &[CheckSpec], targets: &[ProbeTarget]) -> Arc<[Key]> {
+        // Once for each check and not for each target: many targets share one.
         let checks: Vec<_> = checks
             .iter()
             .map(|check| (Arc::from(&*check.name), Fingerprint::of(check)))
             .collect();
-        let key = |target: &ProbeTarget| {
+        let mut keys = Vec::with_capacity(targets.len());
+        for target in targets {
             let (check, definition) = &checks[target.check.index()];
-            Key {
+            keys.push(Key {
                 check: Arc::clone(check),
                 definition: *definition,
                 target: target.target.clone(),
-            }
-        };
-        targets.iter().map(key).collect()
+            });
+        }
+        keys.into()
     }
 }
 
@@ -54,6 +56,7 @@ impl Fingerprint {
             flap: None,
             ..check.clone()
         };
+        // `Debug` writes every field, so that one added later cannot be forgotten here.
         let hash = digest::digest(&digest::SHA256, format!("{nameless:?}").as_bytes());
         let mut first = [0; 16];
         first.copy_from_slice(&hash.as_ref()[..16]);

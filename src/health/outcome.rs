@@ -116,9 +116,13 @@ impl Evidence {
         if sent.is_empty() {
             return None;
         }
+        // Cut before it is decoded, since a body may be long; a character cut in two shows as
+        // U+FFFD.
         let text = String::from_utf8_lossy(&sent[..sent.len().min(Evidence::MAX)]);
         let mut shown = String::with_capacity(text.len());
         for c in text.chars() {
+            // This text reaches logs and terminals: an endpoint must not be able to write an escape
+            // sequence there, nor a line break that forges a log line.
             if c.is_control() {
                 shown.extend(c.escape_default())
             } else {

@@ -40,6 +40,7 @@ impl Phases {
     pub fn add(&mut self, phase: Phase, taken: Duration) {
         let total = self.get(phase).unwrap_or_default().saturating_add(taken);
         let micros = u32::try_from(total.as_micros()).unwrap_or(u32::MAX);
+        // The largest number means "not reached"; 71 minutes and more are shown as just below it.
         self.0[phase as usize] = micros.min(Phases::NONE - 1);
     }
 

@@ -44,15 +44,18 @@ struct Entry {
 impl Pushes {
     /// Of these targets, those whose check is `push`; their time does not run yet.
     pub fn new(checks: &[CheckSpec], targets: &[ProbeTarget]) -> Pushes {
-        let entry = |target: &ProbeTarget| match &checks[target.check.index()].kind {
-            CheckKind::Push(push) => Some(Entry {
-                expires: push.expires,
-                due: None,
-            }),
-            _ => None,
-        };
+        let mut entries = Vec::with_capacity(targets.len());
+        for target in targets {
+            entries.push(match &checks[target.check.index()].kind {
+                CheckKind::Push(push) => Some(Entry {
+                    expires: push.expires,
+                    due: None,
+                }),
+                _ => None,
+            });
+        }
         Pushes {
-            entries: targets.iter().map(entry).collect(),
+            entries,
             due: BTreeSet::new(),
         }
     }
@@ -86,6 +89,8 @@ impl Pushes {
     /// The outcome that a report is; `None` where `target` is probed, or is none.
     pub fn report(&mut self, target: TargetId, report: Report, now: Moment) -> Option<Outcome> {
         let expires = self.entries.get(target.index()).copied().flatten()?.expires;
+        // A report of failure is a sign of life too: it counts as the failure that it is, and
+        // silence is measured from it.
         self.set_due(target, now + expires);
         let seen = if report.pass {
             Seen::Pass
@@ -108,6 +113,7 @@ impl Pushes {
     pub fn overdue(&mut self, now: Moment) -> Vec<(TargetId, Outcome)> {
         let mut silent = Vec::new();
         while let Some((due, target)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+            // Silence fails once every `expires`, as a probe would once every interval.
             silent.push((
                 target,
                 Outcome::new(now, Seen::Fail(FailReason::Push(PushFault::Silent))),

@@ -69,6 +69,8 @@ impl Health {
             if !known {
                 unknown.push(target);
             }
+            // A "down" of any age is believed, an old "up" is not: a restart must never bring a
+            // region that is down back up.
             if let Some(record) = record.filter(|record| known || !record.up) {
                 self.entries[index].restore(record, same, age, now);
                 self.watch(target);
@@ -93,13 +95,12 @@ impl Health {
 
 impl Entry {
     fn record(&self, now: Moment) -> Record {
-        let age = |moment: Moment| now.since(moment);
         Record {
             up: self.state.up,
             settled: self.state.settled,
             judged: self.judged,
-            changed: self.changed.map(age),
-            changes: self.flap.changes().iter().copied().map(age).collect(),
+            changed: self.changed.map(|moment| now.since(moment)),
+            changes: ages(self.flap.changes(), now),
             hold: self.flap.hold().map(|until| until.since(now)),
             load: self.load.average(),
         }
@@ -107,14 +108,19 @@ impl Entry {
 
     /// The verdict, and with the `same` check the rest too. A verdict in doubt stays so for an interval.
     fn restore(&mut self, record: &Record, same: bool, age: Duration, now: Moment) {
-        let moment = |ago: &Duration| now - age.saturating_add(*ago);
         self.restored = true;
         if same {
             self.judged = record.judged;
-            self.changed = record.changed.as_ref().map(moment);
+            self.changed = record.changed.map(|ago| moment(ago, age, now));
+            // The rule may be a shorter one by now, and a file is not trusted with a hold that no
+            // rule gives.
             let longest = self.spec.flap.map_or(Duration::ZERO, |rule| rule.hold);
             self.flap = Flap::restored(
-                record.changes.iter().map(moment).collect(),
+                record
+                    .changes
+                    .iter()
+                    .map(|ago| moment(*ago, age, now))
+                    .collect(),
                 record
                     .hold
                     .map(|left| now + left.min(longest).saturating_sub(age)),
@@ -124,7 +130,10 @@ impl Entry {
             self.load = AverageLoad::restored(record.load);
         }
         let up = record.up && self.flap.hold().is_none();
+        // Counts do not survive: with them, one lost packet after a restart could take a region
+        // down.
         self.tracker = Tracker::assumed(up);
+        // `Tracker::is_settled` measures from the last transition, so doubt is given one.
         if !record.settled {
             self.tracker.stamp(now);
         }
@@ -133,4 +142,14 @@ impl Entry {
             settled: self.is_settled(now),
         };
     }
+}
+
+/// The age of each of `moments` at `now`.
+fn ages(moments: &[Moment], now: Moment) -> Vec<Duration> {
+    moments.iter().map(|moment| now.since(*moment)).collect()
+}
+
+/// The moment that was `ago` before a record was made, which itself was made `age` before `now`.
+fn moment(ago: Duration, age: Duration, now: Moment) -> Moment {
+    now - age.saturating_add(ago)
 }

@@ -41,9 +41,14 @@ pub struct Health {
 impl Health {
     /// Without history: everything is up until probed otherwise. `specs` by [`TargetId`].
     pub fn new(specs: Vec<TargetSpec>) -> Health {
-        let probed = || specs.iter().filter(|spec| !spec.pushed);
-        let longest = |of: fn(&TargetSpec) -> Duration| probed().map(of).max().unwrap_or_default();
-        let window = longest(|spec| spec.interval) + longest(|spec| spec.timeout);
+        // Pushed targets are left out: their `expires` would make the window minutes long, and their
+        // silence is no sign of isolation.
+        let (mut interval, mut timeout) = (Duration::ZERO, Duration::ZERO);
+        for spec in specs.iter().filter(|spec| !spec.pushed) {
+            interval = interval.max(spec.interval);
+            timeout = timeout.max(spec.timeout);
+        }
+        let window = interval + timeout;
         let sanity = specs.iter().enumerate().filter(|(_, spec)| spec.sanity);
         let isolation =
             Isolation::new(window, sanity.map(|(index, _)| TargetId::from_index(index)));
@@ -75,6 +80,7 @@ impl Health {
 
     /// Takes in one outcome; what changed, in the order it did. A `target` that is none is ignored.
     pub fn record(&mut self, target: TargetId, outcome: Outcome, now: Moment) -> Vec<Effect> {
+        // Time first: what was due before this outcome must not be decided in its light.
         let mut effects = self.tick(now);
         let (seen, warning) = (outcome.seen, outcome.warning);
         let Some(entry) = self.entries.get_mut(target.index()) else {
@@ -99,6 +105,8 @@ impl Health {
     /// The passage of time; to be called at [`Health::next_deadline`] at the latest.
     pub fn tick(&mut self, now: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
+        // Isolation before the falls that are held back: where it begins now they are undone, not
+        // published.
         let change = self.isolation.tick(now);
         self.isolation_changed(change, now, &mut effects);
         if !self.held.is_empty() && !self.isolation.is_suspected(now) {
@@ -106,6 +114,8 @@ impl Health {
                 self.publish(target, now, &mut effects);
             }
         }
+        // Nothing is ever taken out of the heap, so an entry may be out of date: `publish` looks at
+        // the state as it is.
         while self
             .settling
             .peek()
@@ -225,11 +235,14 @@ impl Health {
     }
 
     fn pass(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
+        // Before the pass is counted: it proves the losses before it, and they are published ahead
+        // of it.
         self.end_silence(now, effects);
         let entry = &mut self.entries[target.index()];
         entry.judged = true;
         entry.tracker.pass(&entry.thresholds(), now);
         self.publish(target, now, effects);
+        // Only now, since the transition's cause names the thresholds that were applied.
         self.entries[target.index()].inherited = false;
     }
 
@@ -240,6 +253,8 @@ impl Health {
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
+        // The reason is kept also where isolation lets the failure count for nothing: an operator
+        // wants to see it.
         self.entries[target.index()].last_failure = Some(reason);
         self.lose(target, now, effects);
         if self.isolation.is_isolated() {
@@ -248,6 +263,7 @@ impl Health {
         let entry = &mut self.entries[target.index()];
         entry.judged = true;
         entry.inherited = false;
+        // The first failure of this silence: isolation would restore the tracker as it is here.
         if entry.before.is_none() {
             entry.before = Some(entry.tracker);
             self.silent.push(target);
@@ -262,12 +278,16 @@ impl Health {
         if self.entries[target.index()].judged {
             self.lose(target, now, effects);
         } else {
+            // A target that never was judged, such as one of a family without a route, says nothing
+            // new of our network.
             self.isolation.abstain(target);
         }
     }
 
     /// Tells isolation of a loss, before it is applied to any state.
     fn lose(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
+        // The silence of a pushed target is as old as its `expires`, longer than the window that
+        // isolation looks at.
         if self.entries[target.index()].spec.pushed {
             return;
         }
@@ -294,6 +314,7 @@ impl Health {
             Change::Ended(end) => {
                 effects.push(Effect::IsolationEnded(end));
                 // Holds that were over meanwhile end now.
+                // Cloned, since `publish` takes a target out of the list when its hold ends.
                 for target in self.flapping.clone() {
                     self.publish(target, now, effects);
                 }
@@ -333,8 +354,11 @@ impl Health {
     fn publish(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
         let isolated = self.isolation.is_isolated();
         let entry = &mut self.entries[target.index()];
+        // While isolated nothing moves: a hold that is over ends with the isolation.
         let released = !isolated && entry.flap.release(now);
         let up = entry.tracker.is_up() && entry.flap.hold().is_none();
+        // The wait has an end: the next pass of anything, or the end of the window, publishes the
+        // fall.
         if entry.state.up && !up && self.isolation.is_suspected(now) {
             if !std::mem::replace(&mut entry.held, true) {
                 self.held.push(target);
@@ -356,8 +380,11 @@ impl Health {
         } else {
             entry.cause()
         };
+        // Doubt lasts an interval from the moment that clients see the change, not from the outcome
+        // that caused it.
         entry.tracker.stamp(now);
         let hold = entry.flap.count(entry.spec.flap, now);
+        // A rise that makes the count full is not published: the hold would take it back at once.
         if !(up && hold.is_some()) {
             self.transit(target, up, cause, now, effects);
         }
@@ -397,6 +424,8 @@ impl Health {
         entry.changed = Some(now);
         entry.state = State { up, settled: false };
         effects.push(Effect::Transition(Transition { target, up, cause }));
+        // Two moments to look again: it may be settled after an interval, and isolation can no longer
+        // undo it after the window.
         self.settling
             .push(Reverse((now + entry.spec.interval, target)));
         self.settling
@@ -433,6 +462,8 @@ impl Health {
     }
 
     fn carry_same(&mut self, target: TargetId, old: &Entry) {
+        // The state is the old one and the rules are the new ones: regions have new ids, and the flap
+        // rule may be another.
         let entry = &mut self.entries[target.index()];
         let spec = std::mem::replace(entry, old.clone()).spec;
         entry.spec = spec;

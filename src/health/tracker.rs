@@ -58,6 +58,8 @@ impl Tracker {
     /// Counts a pass at `now`.
     pub fn pass(&mut self, thresholds: &Thresholds, now: Moment) -> Step {
         if self.up {
+            // One pass forgives nothing, only a row of them does: an endpoint that loses one probe
+            // in five still goes down.
             if self.fails > 0 {
                 self.passes += 1;
                 if self.passes >= thresholds.forgive {
@@ -81,6 +83,7 @@ impl Tracker {
 
     /// Counts a failure at `now`.
     pub fn fail(&mut self, thresholds: &Thresholds, now: Moment) -> Step {
+        // A failure breaks both rows: towards `forgive` while up, towards `rise` while down.
         self.passes = 0;
         if !self.up {
             return Step::Stayed;
