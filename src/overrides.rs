@@ -149,6 +149,8 @@ impl fmt::Display for Action {
 impl Override {
     /// True while it is in effect at `now`.
     fn holds(&self, now: Moment) -> bool {
+        // The start belongs to it and the end does not: one that follows another leaves no gap, and
+        // the two never hold together.
         self.starts <= now && self.until.is_none_or(|until| until > now)
     }
 

@@ -164,6 +164,7 @@ impl Recovery {
             self.steps
                 .extend(recovery.next_step(now).map(|step| Reverse((step, id))));
         }
+        // Mostly nothing flaps, and this is asked for every plan.
         if health.any_flapping() {
             add_flapping(&mut update.conditions, service, health);
         }
@@ -284,6 +285,8 @@ impl Recovery {
     /// Puts pools back to where `records` had them `age` ago. Records of services and regions that
     /// no longer exist are left out.
     pub fn restore(&mut self, config: &Config, records: &[PoolRecord], age: Duration, now: Moment) {
+        // By name: ids are others after a restart or a reload. A search for each pool would cost
+        // pools × records.
         let mut known: BTreeMap<(&str, &str), &PoolRecord> = BTreeMap::new();
         for record in records {
             known.insert((&record.service, &record.region), record);
@@ -294,9 +297,11 @@ impl Recovery {
             for (index, pool) in service.pools.iter().enumerate() {
                 let region = config.region_name(pool.region);
                 if let Some(record) = known.get(&(name.as_str(), region)) {
-                    let families = record.families;
-                    let since = |grown| now - age.saturating_add(grown);
-                    recovery.restore(index, families.map(|own| own.map(since)));
+                    let mut families = [PoolRecovery::default(); 2];
+                    for (own, recorded) in families.iter_mut().zip(record.families) {
+                        *own = recorded.map(|grown| now - age.saturating_add(grown));
+                    }
+                    recovery.restore(index, families);
                 }
             }
         }

@@ -28,10 +28,8 @@ impl Overrides {
 
     /// The moments at which any takes effect or ends.
     fn boundaries(&self) -> impl Iterator<Item = Moment> {
-        self.0
-            .iter()
-            .flat_map(|own| [Some(own.starts), own.until])
-            .flatten()
+        let starts = self.0.iter().map(|own| own.starts);
+        starts.chain(self.0.iter().filter_map(|own| own.until))
     }
 
     /// The override that counts on `axis` for a pool, or for one endpoint of it.
@@ -76,6 +74,8 @@ impl Overrides {
         let own = self.counting(regions, service, pool, Some(endpoint), now, Axis::Health)?;
         Some(State {
             up: own.action == Action::Up,
+            // An operator is never in doubt, so that answers keep the long TTL whatever probes see
+            // meanwhile.
             settled: true,
         })
     }
@@ -88,8 +88,8 @@ impl Overrides {
         pool: &Pool,
         now: Moment,
     ) -> bool {
-        self.counting(regions, service, pool, None, now, Axis::Weight)
-            .is_some_and(|own| own.action == Action::Drain)
+        let own = self.counting(regions, service, pool, None, now, Axis::Weight);
+        own.is_some_and(|own| own.action == Action::Drain)
     }
 
     /// The service with the weights that overrides give it at `now`. Drains, and the overrides that
@@ -106,6 +106,7 @@ impl Overrides {
         if !self.0.iter().any(|own| own.scope.touches(regions, service)) {
             return changed;
         }
+        // Recovery gives none where no pool has any, and a plan has those of all pools or of none.
         conditions.resize(service.pools.len(), PoolConditions::default());
         for (index, (pool, conditions)) in service.pools.iter().zip(conditions).enumerate() {
             match self.counting(regions, service, pool, None, now, Axis::Weight) {
@@ -156,10 +157,11 @@ impl Overrides {
         conditions: &mut PoolConditions,
         now: Moment,
     ) {
-        conditions.overridden_down = pool.endpoints.iter().all(|endpoint| {
-            self.counting(regions, service, pool, Some(endpoint), now, Axis::Health)
-                .is_some_and(|own| own.action == Action::Down)
-        });
+        conditions.overridden_down = true;
+        for endpoint in &pool.endpoints {
+            let own = self.counting(regions, service, pool, Some(endpoint), now, Axis::Health);
+            conditions.overridden_down &= own.is_some_and(|own| own.action == Action::Down);
+        }
         let mut announced = Vec::new();
         conditions.overrides = Vec::new();
         for own in &self.0 {
@@ -184,22 +186,24 @@ impl Overrides {
     /// override holds that only one of the two lists has.
     pub(super) fn moments(&self, after: &Overrides, now: Moment) -> BTreeSet<Moment> {
         let changed = self.one_sided(after);
-        let later = self.boundaries().chain(after.boundaries());
-        later
-            .filter(|at| *at > now)
-            .chain([now])
-            .filter(|at| changed.iter().any(|own| own.holds(*at)))
-            .collect()
+        // Health is taken as it is now for all time to come, so that only overrides can make a
+        // later moment differ.
+        let mut moments = BTreeSet::from([now]);
+        moments.extend(self.boundaries().chain(after.boundaries()));
+        moments.retain(|at| *at >= now && changed.iter().any(|own| own.holds(*at)));
+        moments
     }
 
     /// The overrides that only these have, or only `other`.
     pub(super) fn one_sided<'o>(&'o self, other: &'o Overrides) -> Vec<&'o Override> {
         let (ours, theirs) = (self.ids(), other.ids());
-        self.0
-            .iter()
-            .chain(&other.0)
-            .filter(|own| ours.contains(&own.id) != theirs.contains(&own.id))
-            .collect()
+        let mut one_sided = Vec::new();
+        for own in self.0.iter().chain(&other.0) {
+            if ours.contains(&own.id) != theirs.contains(&own.id) {
+                one_sided.push(own);
+            }
+        }
+        one_sided
     }
 
     fn ids(&self) -> BTreeSet<u64> {
@@ -209,6 +213,7 @@ impl Overrides {
     /// Adds an override; it replaces an earlier one on the same axis of the same scope.
     pub(super) fn add(&mut self, own: &Override) {
         self.0.retain(|other| {
+            // The earlier one must not come back when this one ends before it.
             other.scope != own.scope || other.action.is_of_weight() != own.action.is_of_weight()
         });
         self.0.push(own.clone());

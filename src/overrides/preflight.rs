@@ -43,6 +43,7 @@ pub fn objections(
             objections.extend(too_few_regions(before, after, &changed, service, inputs));
         }
     }
+    // A unit may be stranded at several moments, and is named once.
     let mut units = BTreeSet::new();
     for at in before.moments(after, inputs.now) {
         units.extend((inputs.stranded)(before, after, at));
@@ -66,10 +67,8 @@ fn too_few_regions(
     inputs: &PreflightInputs<'_>,
 ) -> Option<String> {
     let regions = &inputs.config.regions;
-    if !changed
-        .iter()
-        .any(|own| own.scope.touches(regions, service))
-    {
+    let mut changed = changed.iter();
+    if !changed.any(|own| own.scope.touches(regions, service)) {
         return None;
     }
     // There may be many overrides, and those of other services change nothing here.
@@ -81,6 +80,8 @@ fn too_few_regions(
     let least = service.min_regions as usize;
     for at in before.moments(&after, inputs.now) {
         let left = after.regions_up(service, inputs, at);
+        // A service that is short of regions already is no reason to refuse what takes none from
+        // it.
         if left < least && left < before.regions_up(service, inputs, at) {
             let plural = if left == 1 { "region" } else { "regions" };
             let when = in_time(at, inputs.now);
@@ -105,9 +106,9 @@ fn in_time(at: Moment, now: Moment) -> String {
 impl Overrides {
     /// Those that touch `service`.
     fn touching(&self, regions: &[Region], service: &Service) -> Overrides {
-        let own = self.0.iter();
-        let own = own.filter(|own| own.scope.touches(regions, service));
-        Overrides(own.cloned().collect())
+        let mut touching = self.clone();
+        touching.0.retain(|own| own.scope.touches(regions, service));
+        touching
     }
 
     /// The number of a service's regions that are up at a moment.
@@ -119,10 +120,15 @@ impl Overrides {
             self.state(regions, service, pool, endpoint, at)
                 .unwrap_or_else(|| (inputs.state)(endpoint))
         };
+        // The plan itself decides what is up, so that the pre-flight and the answers never differ.
         let plan = Plan::compile(&applied, regions, &state, &conditions);
-        let up = plan.pools.iter();
-        up.filter(|pool| pool.rungs.iter().any(|rungs| rungs & Rung::Up.bit() != 0))
-            .count()
+        let mut up = 0;
+        for pool in &plan.pools {
+            // A region with one family up still serves clients.
+            let rungs = pool.rungs[0] | pool.rungs[1];
+            up += usize::from(rungs & Rung::Up.bit() != 0);
+        }
+        up
     }
 }
 

@@ -72,6 +72,8 @@ impl Selector {
         Selector {
             text: text.to_owned(),
             number: text.trim_start_matches('#').parse().ok(),
+            // A text that names nothing here is no error yet: it may be the scope of an override
+            // whose names have left the files.
             scope: Scope::find(config, text).ok(),
         }
     }
@@ -164,25 +166,23 @@ impl Scope {
 
     /// True when it covers something of `service`.
     pub fn touches(&self, regions: &[Region], service: &Service) -> bool {
-        service
-            .pools
-            .iter()
-            .any(|pool| self.touches_pool(regions, service, pool))
+        let mut pools = service.pools.iter();
+        pools.any(|pool| self.touches_pool(regions, service, pool))
     }
 
     /// True when it covers the pool or an endpoint of it.
     pub(super) fn touches_pool(&self, regions: &[Region], service: &Service, pool: &Pool) -> bool {
+        let mut endpoints = pool.endpoints.iter();
         self.has_pool(regions, service, pool)
-            || pool
-                .endpoints
-                .iter()
-                .any(|endpoint| self.has_endpoint(service, endpoint))
+            || endpoints.any(|endpoint| self.has_endpoint(service, endpoint))
     }
 
     /// True when it covers the whole pool.
     pub(super) fn has_pool(&self, regions: &[Region], service: &Service, pool: &Pool) -> bool {
         let region = &regions[pool.region.index()];
         match self {
+            // Even where the pool has no other: a drained endpoint is a standby inside its pool,
+            // and the pool stays in use.
             Scope::Endpoint { .. } => false,
             Scope::Pool {
                 service: name,
@@ -245,7 +245,7 @@ fn service_name(config: &Config, name: &str) -> Option<String> {
         .map(|unit| unit.rules.service.to_string())
 }
 
-/// The endpoint that goes by `text`, of the services that go by `service` or of all.
+/// The written form of the endpoint that goes by `text`, of the services that go by `service` or of all.
 fn target_of(config: &Config, service: Option<&str>, text: &str) -> Option<String> {
     for own in &config.services {
         if service.is_some_and(|name| !own.goes_by(name)) {
@@ -261,6 +261,7 @@ fn target_of(config: &Config, service: Option<&str>, text: &str) -> Option<Strin
 
 fn is_named(target: &Target, text: &str) -> bool {
     match target {
+        // Compared as addresses, since an IPv6 address has many spellings.
         Target::Address(address) => text.parse() == Ok(*address),
         // Without its final dot a target name could be a region's, so the dot is asked for.
         Target::Name(name) => name.to_string().eq_ignore_ascii_case(text),

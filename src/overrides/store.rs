@@ -157,13 +157,12 @@ impl Store {
     pub fn switch(&mut self, on: bool) -> Vec<Output> {
         // What was under way may be on that disk all the same; nobody here can tell.
         let under_way = self.writer.switch(on).flatten();
-        let mut requests = Vec::new();
-        requests.extend(under_way.map(|pending| pending.request));
-        requests.extend(self.waiting.drain(..).map(|job| job.request));
         let mut outputs = Vec::new();
-        for request in requests {
-            let result = Err(Rejected::NotWritten(Failure::Abandoned));
-            outputs.push(Output::Answer { request, result });
+        if let Some(pending) = under_way {
+            outputs.push(Output::given_up(pending.request));
+        }
+        for job in self.waiting.drain(..) {
+            outputs.push(Output::given_up(job.request));
         }
         outputs
     }
@@ -269,6 +268,7 @@ impl Store {
         if let Some(pending) = &pending {
             pending.change.apply(&mut overrides);
         }
+        // The document leaves out all that has ended by now.
         self.outdated = false;
         let document = StoredOverrides {
             overrides,
@@ -287,6 +287,7 @@ impl Store {
         match (asked, &self.lost) {
             (Asked::AcceptLoss, None) => Err(Rejected::NothingLost),
             (Asked::AcceptLoss, Some(_)) => Ok(ListChange::AcceptLoss),
+            // Any other write would replace a file that can perhaps still be repaired.
             (_, Some(why)) => Err(Rejected::Lost(why.clone())),
             (Asked::Add(asked), None) => self.judge_new(asked, inputs).map(ListChange::Add),
             (Asked::Release { what, force }, None) => self.judge_release(&what, force, inputs),
@@ -310,8 +311,10 @@ impl Store {
             until: asked.lasts.map(|lasts| starts + lasts),
             forced: false,
         };
+        // The pre-flight compares two whole lists, so that it judges a release by the same rule.
         let mut with = self.list.clone();
         with.add(&own);
+        // Counted after it is added: one that replaces another always has room.
         if with.0.len() > MOST {
             return Err(Rejected::TooMany);
         }
@@ -364,6 +367,7 @@ impl Store {
             return (Vec::new(), Vec::new());
         };
         let Some(Pending { request, change }) = ended.then else {
+            // Nobody asked for this write, so that nobody would ask again.
             self.outdated |= ended.result.is_err();
             return (Vec::new(), Vec::new());
         };
@@ -372,6 +376,7 @@ impl Store {
             let result = Err(Rejected::NotWritten(failure));
             return (vec![Output::Answer { request, result }], Vec::new());
         }
+        // Only now that it is durable: an operator never sees in force what a restart would forget.
         change.apply(&mut self.list);
         if matches!(change, ListChange::AcceptLoss) {
             self.lost = None;
@@ -398,6 +403,7 @@ impl Store {
         let (mut outputs, mut changed) = (Vec::new(), Vec::new());
         for own in &self.list.0 {
             let was_announced = own.made < own.starts;
+            // Told once, by the look at time in whose span the start lies.
             if was_announced && own.starts > last && own.starts <= now {
                 changed.extend(affected(config, own));
                 outputs.push(Output::changed(own.clone(), OverrideChange::Began));
@@ -448,6 +454,12 @@ impl Override {
 impl Output {
     fn changed(own: Override, change: OverrideChange) -> Output {
         Output::Event(Event::Changed { own, change })
+    }
+
+    /// The answer to a request whose state directory was replaced before it was written.
+    fn given_up(request: u64) -> Output {
+        let result = Err(Rejected::NotWritten(Failure::Abandoned));
+        Output::Answer { request, result }
     }
 }
 

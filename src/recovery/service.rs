@@ -80,15 +80,19 @@ impl ServiceRecovery {
     /// Puts a pool back to where it was before a restart or a reload; a phase that the service no
     /// longer asks for becomes `InUse`.
     pub(super) fn restore(&mut self, pool: usize, returns: [PoolRecovery; 2]) {
-        let known = |phase| match phase {
+        self.pools[pool] = returns.map(|own| PoolRecovery {
+            phase: self.known(own.phase),
+            ..own
+        });
+    }
+
+    /// The phase, or `InUse` in place of one that the service no longer asks for.
+    fn known(&self, phase: Phase) -> Phase {
+        match phase {
             Phase::Ramping(_) if self.ramp.is_none() => Phase::InUse,
             Phase::Held if self.resume == Resume::Auto => Phase::InUse,
             phase => phase,
-        };
-        self.pools[pool] = returns.map(|own| PoolRecovery {
-            phase: known(own.phase),
-            ..own
-        });
+        }
     }
 
     /// Takes in the health of a pool, for each family that it offers. `undone` is true when the
@@ -107,6 +111,7 @@ impl ServiceRecovery {
             };
             let own = &self.pools[pool][family.index()];
             let phase = match own.phase {
+                // A fall that isolation undid was none: the pool goes on in the phase that it had.
                 _ if own.down && up && !undone => self.returned(now),
                 Phase::Ramping(since)
                     if up && self.ramp.is_none_or(|ramp| now.since(since) >= ramp) =>
@@ -115,6 +120,7 @@ impl ServiceRecovery {
                 }
                 phase => phase,
             };
+            // A pool that is down keeps its phase, in case isolation undoes the fall.
             self.pools[pool][family.index()] = PoolRecovery { down: !up, phase };
         }
         self.ramp_changed(pool, before)
@@ -124,23 +130,30 @@ impl ServiceRecovery {
     pub(super) fn resume(&mut self, pool: usize, now: Moment) -> Option<Option<Ramp>> {
         let before = self.is_ramping(pool);
         let after = self.ramp.map_or(Phase::InUse, |_| Phase::Ramping(now));
-        let held = self.pools[pool].iter_mut().filter(|own| own.is_held());
-        let resumed = held.map(|own| own.phase = after).count();
-        (resumed > 0).then(|| self.ramp_changed(pool, before))
+        let mut is_resumed = false;
+        for own in &mut self.pools[pool] {
+            if own.is_held() {
+                own.phase = after;
+                is_resumed = true;
+            }
+        }
+        is_resumed.then(|| self.ramp_changed(pool, before))
     }
 
     /// The moment of the next step of any ramp.
     pub(super) fn next_step(&self, now: Moment) -> Option<Moment> {
         let ramp = self.ramp?;
-        let ramping = self
-            .pools
-            .iter()
-            .flatten()
-            .filter_map(|own| match own.phase {
-                Phase::Ramping(since) if !own.down => Some(since),
-                _ => None,
-            });
-        ramping.map(|since| step_after(since, ramp, now)).min()
+        let mut next = None;
+        for own in self.pools.iter().flatten() {
+            // A pool that is down has no weight that could grow.
+            if let Phase::Ramping(since) = own.phase
+                && !own.down
+            {
+                let step = step_after(since, ramp, now);
+                next = Some(next.map_or(step, |next: Moment| next.min(step)));
+            }
+        }
+        next
     }
 
     /// The conditions that a pool's recovery puts on its plan.
@@ -164,6 +177,7 @@ impl ServiceRecovery {
     fn share(&self, own: &PoolRecovery, now: Moment) -> u32 {
         match (own.phase, self.ramp) {
             (Phase::Ramping(since), Some(ramp)) => {
+                // One step at least: a pool that has returned gets some clients at once.
                 let steps = steps(now.since(since), ramp).clamp(1, RAMP_STEPS.into());
                 // It is at most `RAMP_STEPS`, a `u32`.
                 steps as u32
@@ -175,6 +189,7 @@ impl ServiceRecovery {
     /// The phase of a pool that is up again.
     fn returned(&self, now: Moment) -> Phase {
         match (self.resume, self.ramp) {
+            // With both set, the ramp begins when the operator resumes it.
             (Resume::Manual, _) => Phase::Held,
             (Resume::Auto, Some(_)) => Phase::Ramping(now),
             (Resume::Auto, None) => Phase::InUse,
@@ -182,14 +197,14 @@ impl ServiceRecovery {
     }
 
     fn is_ramping(&self, pool: usize) -> bool {
-        self.pools[pool]
-            .iter()
-            .any(|own| !own.down && matches!(own.phase, Phase::Ramping(_)))
+        let mut families = self.pools[pool].iter();
+        families.any(|own| !own.down && matches!(own.phase, Phase::Ramping(_)))
     }
 
     fn ramp_changed(&self, pool: usize, before: bool) -> Option<Ramp> {
         match (before, self.is_ramping(pool)) {
             (false, true) => self.ramp.map(Ramp::Began),
+            // A ramp that breaks off because the pool fell has not ended.
             (true, false) if self.pools[pool].iter().all(|own| !own.down) => Some(Ramp::Ended),
             _ => None,
         }
