@@ -210,6 +210,7 @@ impl Event {
                 EndpointEvent::FlappingEnded => false,
             },
             Event::Pool(pool) => match &pool.change {
+                // Later rungs are worse ones. A held pool is well, and waits for someone.
                 PoolEvent::Availability { old, new, .. } => new.rung > old.rung || new.held,
                 PoolEvent::RampBegan(_) | PoolEvent::RampEnded | PoolEvent::Resumed => false,
             },
@@ -217,10 +218,13 @@ impl Event {
             Event::Override(overrides::Event::LossAccepted { .. }) => false,
             Event::Override(overrides::Event::Changed { own, change }) => match change {
                 OverrideChange::InForce | OverrideChange::Announced | OverrideChange::Began => {
+                    // What the pre-flight spoke against may leave a service with too little.
                     own.forced
                 }
                 OverrideChange::Released { forced } => *forced,
+                // Both were decided when it was made; the end brings back what the files say.
                 OverrideChange::EndsSoon | OverrideChange::Ended => false,
+                // It ended while no process was there to warn of that.
                 OverrideChange::EndedMeanwhile => true,
             },
             Event::Unit(unit) => unit.is_bad(),

@@ -122,6 +122,7 @@ impl Units {
         Units {
             held: held.collect(),
             foreign: UnitRecords::new(),
+            // Until a directory is adopted nobody knows who owns a unit, so that none is answered.
             frozen: Some("there is no state directory".to_owned()),
             writer: WriteAhead::new(Collection::Units, UNITS_RETRY),
             asking: false,
@@ -258,6 +259,7 @@ impl Units {
         } else {
             self.awaiting.remove(&id);
         }
+        // Only a fence ends by time; an owner stays until something happens.
         if state.owner().is_none()
             && let Some(due) = ownership.due(&rules).filter(|due| *due > inputs.now)
         {
@@ -270,6 +272,8 @@ impl Units {
     pub fn published(&mut self, publication: u64) {
         for id in &self.awaiting {
             if let Some(held) = self.held.get_mut(id) {
+                // Each unit keeps the first publication since its decision, and passes over later
+                // ones.
                 held.ownership.published(publication);
             }
         }
@@ -285,6 +289,7 @@ impl Units {
     /// owner was in the ones before, the fence begins.
     pub fn seen_by_all(&mut self, publication: u64, now: Moment) -> Vec<Output> {
         let mut fenced = Vec::new();
+        // Taken and put back: a unit stays while some thread may still be on an older publication.
         for id in std::mem::take(&mut self.awaiting) {
             let Some(held) = self.held.get_mut(&id) else {
                 continue;
@@ -297,10 +302,12 @@ impl Units {
             }
         }
         self.look.extend(&fenced);
+        // Compiled anew, so that `settle` sets the deadline of the fence, and `why` tells its end.
         fenced.into_iter().map(Output::Dirty).collect()
     }
 
     fn can_write(&self) -> bool {
+        // A server without units never writes `units.json`.
         self.writer.is_on() && self.frozen.is_none() && !self.held.is_empty()
     }
 
@@ -318,6 +325,8 @@ impl Units {
             if at > inputs.now {
                 break;
             }
+            // Without regard to the disk: an owner that is durable is answered once its fence is
+            // over.
             self.steps.pop_first();
             outputs.push(Output::Dirty(id));
             self.look.insert(id);
@@ -404,6 +413,7 @@ impl Units {
             let Some((wanted, before)) = written else {
                 continue;
             };
+            // What is durable now may make the next step due at once.
             self.look.insert(*unit);
             outputs.push(Output::Dirty(*unit));
             let event = Event::of_write(&held.name, wanted.record, wanted.cause, before);

@@ -38,6 +38,7 @@ pub fn lines(changes: &[Change], wall: WallTime) -> Vec<Line> {
             });
             continue;
         };
+        // Looked up first: `entry` would copy the sentence for each of thousands of changes.
         let count = match alike.get_mut(rest) {
             Some(count) => count,
             None => alike.entry(rest.to_owned()).or_default(),
@@ -57,6 +58,7 @@ pub fn lines(changes: &[Change], wall: WallTime) -> Vec<Line> {
         }
     }
     for mut line in collapsed {
+        // The first few have lines of their own, so that an operator sees names to look for.
         let more = alike[&line.sentence] - NAMED;
         line.sentence = format!("and {more} more:{}", line.sentence);
         lines.push(line);

@@ -60,6 +60,7 @@ fn write_endpoint(
                 regions.join(", ")
             };
             let plural = if *services == 1 { "" } else { "s" };
+            // The regions and the number of services tell an operator how far the failure reaches.
             write!(
                 f,
                 " is {new}, was {old}: {cause}; in {regions}, used by {services} service{plural}"
@@ -158,6 +159,7 @@ fn changed_override(own: &Override, change: OverrideChange, wall: WallTime) -> S
         OverrideChange::Ended => " has ended".to_owned(),
         OverrideChange::EndedMeanwhile => " ended while no server was running".to_owned(),
     };
+    // A new override is forced or not for as long as it is there; its release is judged by itself.
     let forced = match change {
         OverrideChange::InForce | OverrideChange::Announced | OverrideChange::Began => own.forced,
         OverrideChange::Released { forced } => forced,
@@ -208,6 +210,7 @@ impl fmt::Display for Verdict {
 impl fmt::Display for PoolState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.rung {
+            // Held and drained pools stand on the same rung, and different people bring them back.
             _ if self.held => "held until it is resumed",
             Rung::Standby if self.drained => "drained",
             rung if rung >= Rung::AsIfUp => "down",

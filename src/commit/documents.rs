@@ -15,11 +15,12 @@ pub struct Documents<V> {
 impl<V: Clone> Documents<V> {
     /// The documents that a directory had when it was adopted.
     pub fn adopt(values: impl IntoIterator<Item = (String, V)>) -> Documents<V> {
-        let adopted = values
-            .into_iter()
-            .map(|(name, value)| (name, (Revision::ADOPTED, value)));
+        let mut by_name = BTreeMap::new();
+        for (name, value) in values {
+            by_name.insert(name, (Revision::ADOPTED, value));
+        }
         Documents {
-            by_name: adopted.collect(),
+            by_name,
             last: Revision::ADOPTED,
         }
     }
@@ -27,6 +28,7 @@ impl<V: Clone> Documents<V> {
     /// The documents after `write`, and the revision of those that it put; the conflict where it
     /// expected others. Nothing changes here before [`Documents::commit`].
     pub fn merged(&self, write: &Write<V>) -> Result<(Documents<V>, Revision), Outcome> {
+        // All are compared before any is put: a write is taken as a whole or not at all.
         for put in &write.puts {
             let current = self.revision(&put.key.name);
             if put.expected.is_some_and(|expected| expected != current) {
@@ -37,6 +39,7 @@ impl<V: Clone> Documents<V> {
             }
         }
         let mut merged = self.clone();
+        // One revision for the whole write: its documents became durable together.
         merged.last = Revision(self.last.0 + 1);
         for put in &write.puts {
             let document = (merged.last, put.value.clone());

@@ -81,10 +81,11 @@ impl<W> WriteAhead<W> {
 
     /// Goes on with the documents of a directory that was adopted; returns what was given up.
     pub fn adopt(&mut self, names: impl IntoIterator<Item = String>) -> Option<W> {
-        self.revisions = names
-            .into_iter()
-            .map(|name| (name, Revision::ADOPTED))
-            .collect();
+        // Counted anew by each backend: revisions of the one before mean nothing here.
+        self.revisions.clear();
+        for name in names {
+            self.revisions.insert(name, Revision::ADOPTED);
+        }
         self.switch(self.on)
     }
 
@@ -143,6 +144,8 @@ impl<W> WriteAhead<W> {
                 },
                 value,
                 expected: (!self.collection.is_private()).then_some(expected),
+                // These documents stay until they are replaced; only what tells that a node is
+                // alive goes by itself.
                 lease: None,
             });
         }
@@ -165,11 +168,13 @@ impl<W> WriteAhead<W> {
 
     /// Takes in the end of a write; `None` where that write was given up before.
     pub fn end(&mut self, end: End, now: Moment) -> Option<Ended<W>> {
+        // A backend that was given up may still report, and its write is nobody's by then.
         let write = self.under_way.take_if(|write| write.id == end.id)?;
         let result = match end.outcome {
             Outcome::Committed(revision) => {
-                self.revisions
-                    .extend(write.names.into_iter().map(|name| (name, revision)));
+                for name in write.names {
+                    self.revisions.insert(name, revision);
+                }
                 Ok(())
             }
             // The winner's document comes as any other change of the backend does. Its revision is
@@ -181,6 +186,7 @@ impl<W> WriteAhead<W> {
             }
             Outcome::Failed(failure) => Err(failure),
         };
+        // A disk that refuses is asked once a pause, and not once for every change.
         self.retry = result.is_err().then(|| now + self.pause);
         let was_failing = std::mem::replace(&mut self.failing, result.is_err());
         let turn = match &result {

@@ -87,6 +87,7 @@ impl Units {
     fn answer_later(&mut self, request: u64, judged: Result<String, Rejected>) -> Option<Output> {
         match judged {
             Ok(said) => {
+                // The change is in the next write; one that is under way was made before it.
                 self.asking = true;
                 self.requests.push(Pending { request, said });
                 None
@@ -114,6 +115,7 @@ impl Units {
             let region = region_name;
             return Err(Rejected::NoPool { unit, region });
         };
+        // Before the record is looked at: while ownership is frozen the records may be out of date.
         if let Some(why) = &self.frozen {
             return Err(Rejected::Frozen(why.clone()));
         }
@@ -148,6 +150,7 @@ impl Units {
                     objection,
                 });
             }
+            // The objection stays in the log beside the move, for whoever asks later.
             Some(objection) => Cause::Forced(objection),
             None => Cause::Moved,
         };
@@ -177,6 +180,7 @@ impl Units {
             }
             let (service, unit) = inputs.unit(*id);
             let next = inputs.config.region_name(unit.owner).to_owned();
+            // Begun with a fence: an owner before the loss of the records may still be in caches.
             let record = ownership.begun(next, epoch, service.ttl);
             ownership.ask(record, Cause::Begun);
             begun += 1;

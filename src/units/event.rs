@@ -162,14 +162,7 @@ impl fmt::Display for Event {
                 owner,
                 next,
                 cause,
-            } => {
-                write!(f, "unit {unit} is fenced, ")?;
-                match owner {
-                    Some(owner) => write!(f, "its owner was {owner}, its next owner is {next}")?,
-                    None => write!(f, "its first owner is {next}")?,
-                }
-                write!(f, ": {cause}")
-            }
+            } => write_fenced(f, unit, owner.as_deref(), next, cause),
             Event::Redirected {
                 unit,
                 next,
@@ -203,13 +196,7 @@ impl fmt::Display for Event {
                 f.write_str("unit records kept although the files do not have the units: ")?;
                 f.write_str(&counted(units))
             }
-            Event::Frozen { why, units } => {
-                let plural = if *units == 1 { "" } else { "s" };
-                write!(
-                    f,
-                    "unit ownership FROZEN, {units} unit{plural} cannot change hands: {why}"
-                )
-            }
+            Event::Frozen { why, units } => write_frozen(f, why, *units),
             Event::NotWritten { why } => {
                 let seconds = UNITS_RETRY.as_secs();
                 write!(
@@ -222,6 +209,29 @@ impl fmt::Display for Event {
             }
         }
     }
+}
+
+fn write_fenced(
+    f: &mut fmt::Formatter<'_>,
+    unit: &str,
+    owner: Option<&str>,
+    next: &str,
+    cause: &Cause,
+) -> fmt::Result {
+    write!(f, "unit {unit} is fenced, ")?;
+    match owner {
+        Some(owner) => write!(f, "its owner was {owner}, its next owner is {next}")?,
+        None => write!(f, "its first owner is {next}")?,
+    }
+    write!(f, ": {cause}")
+}
+
+fn write_frozen(f: &mut fmt::Formatter<'_>, why: &str, units: usize) -> fmt::Result {
+    let plural = if units == 1 { "" } else { "s" };
+    write!(
+        f,
+        "unit ownership FROZEN, {units} unit{plural} cannot change hands: {why}"
+    )
 }
 
 fn write_unknown(f: &mut fmt::Formatter<'_>, units: &[String], others: &[String]) -> fmt::Result {

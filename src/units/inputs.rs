@@ -94,6 +94,7 @@ impl RegionHealth<'_> {
     /// is down, says nothing about an owner.
     pub fn is_settled(&self) -> bool {
         let inputs = self.inputs;
+        // All three are times in which a region looks down because this node does not see it.
         !inputs.first_round && !inputs.blind && !inputs.health.is_isolated()
     }
 
@@ -202,6 +203,8 @@ impl Inputs<'_> {
     ) -> Option<Objection> {
         let pool = &service.pools[index];
         let region = self.config.region_name(pool.region).to_owned();
+        // What is wrong with this node comes first: until that is over, nothing that it sees of a
+        // region counts.
         if self.first_round {
             Some(Objection::FirstRound)
         } else if self.health.is_isolated() {

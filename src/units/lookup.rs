@@ -1,4 +1,4 @@
-//! Operators name units and regions; the machine is told their ids.
+//! Lookup of the units and regions that operators name: the state machine goes by ids.
 //!
 //! Ids hold for one configuration. So the lookup is done where the event is made, with the
 //! configuration that will handle it, and nowhere earlier.
@@ -35,6 +35,7 @@ pub fn find_unit(config: &Config, name: &str) -> Result<ServiceId, NotFound> {
     let mut of_service = None;
     for (id, service, unit) in of_config(config) {
         if key(service) == wanted {
+            // The unit's own name wins: with `units = 1` it is that of the service, too.
             return Ok(id);
         }
         if of_service.is_none() && unit.rules.service.to_lowercase().to_string() == wanted {

@@ -90,6 +90,8 @@ impl Ownership {
 
     /// Adopts the record of another directory; a change that was wanted in the one before is dropped.
     pub fn adopt(&mut self, record: Option<UnitRecord>) {
+        // What was answered stays in memory: whatever the other directory says, no second owner
+        // comes within a fence.
         (self.record, self.wanted) = (record, None);
     }
 
@@ -125,6 +127,7 @@ impl Ownership {
     pub fn settle(&mut self, rules: &UnitRules<'_>, now: Moment) -> UnitState {
         let state = self.state(rules, now);
         if self.record.is_none() {
+            // A process before this one may have answered an owner under any of the files since.
             self.unknown_ttl = self.unknown_ttl.max(Some(rules.ttl()));
         }
         match (&state.owner, &self.record) {
@@ -217,6 +220,7 @@ impl Ownership {
 
     /// The end of the fence; `None` while its beginning is not certain, and where there is none.
     pub fn due(&self, rules: &UnitRules<'_>) -> Option<Moment> {
+        // Without a record there is no next owner, and so nothing that a fence could end with.
         self.record.as_ref()?;
         Some(self.vacancy?.since? + self.fence(rules))
     }
@@ -229,6 +233,7 @@ impl Ownership {
     /// Notes that the last decision of [`Ownership::settle`] is in this publication.
     pub fn published(&mut self, publication: u64) {
         if let Some(vacancy) = &mut self.vacancy {
+            // The first one counts: those after it are without the owner as well.
             vacancy.publication.get_or_insert(publication);
         }
     }
@@ -255,9 +260,11 @@ impl Ownership {
 
     /// Asks for what is due at `now`: a takeover, the end of a fence, a longer TTL.
     pub fn step(&mut self, rules: &UnitRules<'_>, health: &RegionHealth<'_>, now: Moment) {
+        // One change at a time: what is being written decides what is due after it.
         if self.wanted.is_some() {
             return;
         }
+        // A node that may be blind itself takes nothing over; what an operator asks for goes on.
         let is_auto = rules.takeover() == Takeover::Auto && health.is_settled();
         match self.record.clone() {
             Some(UnitRecord::Owned { owner, epoch, ttl }) => {
@@ -334,10 +341,15 @@ impl Ownership {
                 cause = Cause::NotReady(next);
             }
         }
+        // An owner without a pool would serve nobody: the fence stays until an operator names
+        // another.
         if rules.region(&owner).is_some() {
             let record = UnitRecord::Owned {
                 owner,
+                // Epochs begin below 2⁵³, and each takes a fence of seconds: none ever wraps.
                 epoch: epoch + 1,
+                // The longest TTL is counted anew for each owner, and this one was answered with
+                // none yet.
                 ttl: rules.ttl(),
             };
             self.ask(record, cause);

@@ -64,6 +64,8 @@ pub fn begin_units(config: &Config, records: &mut UnitRecords) -> Vec<String> {
             begun.push(service.name.to_string());
             UnitRecord::Owned {
                 owner: config.region_name(unit.owner).to_owned(),
+                // Without a fence: on the first start of a zone nobody has answered any owner
+                // before.
                 epoch: 1,
                 ttl: service.ttl,
             }

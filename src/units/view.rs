@@ -48,6 +48,8 @@ impl Units {
             OwnerState::Owner(region) | OwnerState::Fenced { next: region, .. } => {
                 Some(inputs.config.region_name(*region).to_owned())
             }
+            // The region is named although it has no pool: the operator has to know whose unit this
+            // is.
             OwnerState::Gone(region) => Some(region.clone()),
             OwnerState::Unknown => None,
         };
@@ -70,6 +72,7 @@ impl Units {
         for (id, held) in &self.held {
             let (service, unit) = before.unit(*id);
             let owner = held.ownership.record().and_then(|record| record.owner());
+            // Under `auto` the unit moves by itself, so that no operator is left with it.
             if unit.rules.takeover != Takeover::Manual {
                 continue;
             }
