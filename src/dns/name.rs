@@ -120,6 +120,7 @@ impl Name {
 
     /// The same name in lower case: the form the name table is keyed by.
     pub fn to_lowercase(&self) -> Name {
+        // Length octets are below the letters and stay as they are.
         Name(self.0.to_ascii_lowercase().into())
     }
 
@@ -281,6 +282,7 @@ pub fn unescape(after: &[u8]) -> Option<(u8, usize)> {
 
 impl PartialEq for Name {
     fn eq(&self, other: &Name) -> bool {
+        // Length octets are at most 63, below the letters, so that folding case leaves them alone.
         self.0.eq_ignore_ascii_case(&other.0)
     }
 }
@@ -289,6 +291,8 @@ impl Eq for Name {}
 
 impl Hash for Name {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        // Folded octet by octet, since equal names must have equal hashes and a lower-case copy
+        // would allocate.
         for octet in &self.0 {
             state.write_u8(octet.to_ascii_lowercase());
         }
@@ -317,6 +321,7 @@ impl fmt::Display for Name {
         for label in self.labels() {
             for octet in label {
                 match octet {
+                    // What a master file would read as its syntax (RFC 1035 §5.1).
                     b'.' | b'\\' | b'"' | b';' | b'(' | b')' | b'@' | b'$' => {
                         write!(f, "\\{}", *octet as char)?
                     }

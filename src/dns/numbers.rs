@@ -91,6 +91,7 @@ impl FromStr for Class {
 }
 
 fn digits(text: &str) -> Option<u16> {
+    // The standard library's reader takes a sign too.
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }

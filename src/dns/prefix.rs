@@ -53,6 +53,7 @@ impl Prefix {
     pub fn truncating(address: IpAddr, length: u8) -> Option<Prefix> {
         let address = match address {
             IpAddr::V4(v4) if length <= 32 => {
+                // Length 0 shifts by the whole width, which `<<` cannot.
                 let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
                 IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
             }
@@ -108,6 +109,7 @@ impl FromStr for Prefix {
                 .map_err(|_| PrefixError::Address);
         };
         let address = address.parse().map_err(|_| PrefixError::Address)?;
+        // Checked here, since the standard library's reader takes "+24" too.
         if length.is_empty() || !length.bytes().all(|b| b.is_ascii_digit()) {
             return Err(PrefixError::Length);
         }

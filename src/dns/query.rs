@@ -109,6 +109,8 @@ impl<'q> Request<'q> {
         if header[2] & 0x80 != 0 {
             return Err(Unanswerable::NotAQuery);
         }
+        // The opcode before the counts: another one gives them, and the sections, another meaning
+        // (RFC 2136 §2).
         if header[2] & 0x78 != 0 {
             return Err(Unanswerable::HeaderOnly(Rcode::NOTIMP));
         }
@@ -125,6 +127,7 @@ impl<'q> Request<'q> {
         self.question = question;
         self.qtype = RrType(u16::from_be_bytes([fixed[0], fixed[1]]));
         self.qclass = Class(u16::from_be_bytes([fixed[2], fixed[3]]));
+        // In 32 bits, since the sum of two counts may not fit into 16.
         let other = u32::from(count(6)) + u32::from(count(8));
         let records = Rest {
             message,
@@ -222,6 +225,7 @@ impl<'q> Rest<'q> {
             });
             options = Some((record.ttl >> 16 & 0xff, record.rdata));
         }
+        // A message has no place for octets behind its last record.
         if self.at != self.message.len() {
             return Err(Rcode::FORMERR);
         }
@@ -268,6 +272,8 @@ impl<'q> Edns<'q> {
             match u16::from_be_bytes([*c0, *c1]) {
                 OPTION_NSID => self.nsid = true,
                 OPTION_ECS => self.ecs = Some(Ecs::parse(data).ok_or(Rcode::FORMERR)?),
+                // "Any OPTION-CODE values not understood by a responder or requestor MUST be
+                // ignored" (RFC 6891 §6.1.2).
                 _ => {}
             }
             options = rest;

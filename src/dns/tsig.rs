@@ -95,6 +95,7 @@ pub fn refuse_tsig(
     let rdata_length = algorithm.len() + time.len() + 8;
     let end = length + key.len() + 10 + rdata_length;
     if end > limit.min(out.len()) {
+        // TC, so that the client asks again over TCP, where there is room.
         out[2] |= 2;
         return length;
     }

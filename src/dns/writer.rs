@@ -51,6 +51,8 @@ impl<'o> Writer<'o> {
         out: &'o mut [u8],
     ) -> Writer<'o> {
         let limit = limit.min(out.len());
+        // Reserved before anything is written, since a truncated answer keeps its OPT record (RFC
+        // 6891 §7).
         let opt_len = opt_len(request, nsid);
         let mut writer = Writer {
             out,
@@ -85,6 +87,7 @@ impl<'o> Writer<'o> {
         ttl: Option<u32>,
         pointers: (&[[u8; 2]], u16),
     ) -> bool {
+        // Whole or not at all: a resolver could take a part of an RRset for all of it.
         if self.end - self.at < block.len() {
             return false;
         }
@@ -97,6 +100,8 @@ impl<'o> Writer<'o> {
                 0xc000 | origin,
             );
         }
+        // Blocks are built with the question's name as their owner and with their TTL, so that the
+        // common record is one copy.
         if owner != QNAME || ttl.is_some() {
             let mut rr = start;
             while rr < self.at {
@@ -114,6 +119,8 @@ impl<'o> Writer<'o> {
     /// Writes the OPT record and the header; returns the response's length.
     pub fn finish(mut self, request: &Request<'_>, nsid: Option<&[u8]>) -> usize {
         if let Some(edns) = &request.edns {
+            // No room was reserved for it: records come first, and the explanation takes what they
+            // leave.
             let extended_error = self
                 .extended_error
                 .filter(|_| self.end - self.at >= EXTENDED_ERROR);
@@ -179,6 +186,7 @@ impl<'o> Writer<'o> {
 pub fn header_only(message: &[u8], rcode: Rcode, out: &mut [u8]) -> usize {
     out[..HEADER].fill(0);
     out[..2].copy_from_slice(&message[..2]);
+    // QR is set, opcode and RD are the query's, AA and TC are clear.
     out[2] = 0x80 | (message[2] & 0x79);
     // Four bits; the others are in the OPT record.
     out[3] = (rcode.0 & 0xf) as u8;

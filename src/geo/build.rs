@@ -96,10 +96,13 @@ impl Fields<'_> {
 
 impl Plan {
     fn rows(&mut self, text: &str) -> Vec<Row> {
+        // Spreadsheets write a byte order mark, which would become part of the first column's name.
         let text = text.trim_start_matches('\u{feff}');
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)
             .comment(Some(b'#'))
+            // A short row leaves its last columns empty; a long one is reported below, with its
+            // line.
             .flexible(true)
             .trim(csv::Trim::All)
             .from_reader(text.as_bytes());
@@ -495,6 +498,7 @@ fn write(rows: &[Row]) -> Result<Vec<u8>, String> {
             .location
             .coordinates
             .map(|c| (c.latitude.to_bits(), c.longitude.to_bits()));
+        // Rows that say the same share a record: the file is smaller, and a server decodes it once.
         let record = match records.entry((key, coordinates, &row.city, row.asn)) {
             std::collections::hash_map::Entry::Occupied(known) => *known.get(),
             std::collections::hash_map::Entry::Vacant(new) => *new.insert(
@@ -504,6 +508,7 @@ fn write(rows: &[Row]) -> Result<Vec<u8>, String> {
             ),
         };
         let (address, length) = (row.network.address(), row.network.length());
+        // In an IPv6 tree, IPv4 is below ::/96.
         let before = if address.is_ipv4() { 96 } else { 0 };
         let path = std::iter::repeat_n(false, before)
             .chain(IpAddrWithMask::new(address, length).into_bit_path());
@@ -527,33 +532,27 @@ fn read_as(row: &Row) -> Location {
     }
 }
 
+/// The address at `start` of a table of IPv4 or of IPv6.
+fn address(v4: bool, start: u128) -> IpAddr {
+    if v4 {
+        let start = u32::try_from(start).expect("an IPv4 table has IPv4 addresses");
+        IpAddr::V4(start.into())
+    } else {
+        IpAddr::V6(start.into())
+    }
+}
+
 /// Reads the file as the server does and compares it with the plan, address range by address range.
 fn read_back(bytes: &[u8], rows: &[Row]) -> Result<(), String> {
     let nesting = Nesting::new(&rows.iter().map(|row| row.network).collect::<Vec<_>>());
-    let address = |v4: bool, start: u128| {
-        if v4 {
-            let start = u32::try_from(start).expect("an IPv4 table has IPv4 addresses");
-            IpAddr::V4(start.into())
-        } else {
-            IpAddr::V6(start.into())
+    let mut ranges: Vec<(IpAddr, Location, Option<u32>)> = Vec::new();
+    for v4 in [true, false] {
+        for (start, row) in nesting.runs(v4) {
+            let row = row.map(|row| &rows[row]);
+            let location = row.map(read_as).unwrap_or_default();
+            ranges.push((address(v4, *start), location, row.and_then(|row| row.asn)));
         }
-    };
-    let ranges: Vec<(IpAddr, Location, Option<u32>)> = [true, false]
-        .into_iter()
-        .flat_map(|v4| {
-            nesting
-                .runs(v4)
-                .iter()
-                .map(move |(start, row)| (address(v4, *start), row.map(|row| &rows[row])))
-        })
-        .map(|(address, row)| {
-            (
-                address,
-                row.map(read_as).unwrap_or_default(),
-                row.and_then(|row| row.asn),
-            )
-        })
-        .collect();
+    }
     let has_locations = ranges
         .iter()
         .any(|(_, location, _)| *location != Location::default());
@@ -563,6 +562,7 @@ fn read_back(bytes: &[u8], rows: &[Row]) -> Result<(), String> {
     }
     let locations = Locations::read(has_locations.then_some(bytes), has_asns.then_some(bytes))
         .map_err(|error| format!("the MMDB made of it {error}"))?;
+    // Whatever the writer may do wrong, no plan becomes a file that says something else.
     for (address, location, asn) in ranges {
         let found = locations.locate(address).copied().unwrap_or_default();
         if found != location || locations.asn(address) != asn {

@@ -34,6 +34,7 @@ impl Point {
             .map(|(a, b)| (a - b) * (a - b))
             .sum::<f64>()
             .sqrt();
+        // Rounding may put antipodes a hair beyond 1, where the arcsine has no value.
         2.0 * EARTH_RADIUS * (chord / 2.0).min(1.0).asin()
     }
 }

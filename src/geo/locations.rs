@@ -82,8 +82,7 @@ impl Locations {
     }
 
     /// Location of `address`; `None` when nothing is known. An IPv4 address inside an IPv6 one is
-    /// not
-    /// looked for: that depends on the length of the client's prefix, which maps know.
+    /// not looked for: that depends on the length of the client's prefix, which maps know.
     pub fn locate(&self, address: IpAddr) -> Option<&Location> {
         match self.cities.find(address) {
             0 => None,

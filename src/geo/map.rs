@@ -144,6 +144,8 @@ impl GeoMap {
             location: &location,
         });
         let Located { order, scope } = self.lookup(client);
+        // The explanation is resolved anew and must be of the order that the table answers. Orders
+        // are compared and not ids: each resolver numbers them as it meets them.
         debug_assert_eq!(resolver.orders[id as usize], self.orders[order.0 as usize]);
         Explanation {
             located_by,
@@ -180,10 +182,9 @@ impl<'a> Clients<'a> {
 
     /// From each IPv4 address on, the order.
     fn v4(&mut self) -> impl Iterator<Item = (u32, u32)> {
-        let wide = |(start, value): (u32, u32)| (u128::from(start), value);
         let (asns, places) = (
-            self.locations.asns.v4.iter().map(wide),
-            self.locations.cities.v4.iter().map(wide),
+            self.locations.asns.v4.iter().map(widened),
+            self.locations.cities.v4.iter().map(widened),
         );
         self.orders(true, asns, places).map(|(start, order)| {
             let start = u32::try_from(start).expect("widened from 32 bits");
@@ -212,16 +213,11 @@ impl<'a> Clients<'a> {
         } else {
             usize::MAX
         };
-        let known = |asn| {
-            if self.spec.asns.contains_key(&asn) {
-                asn
-            } else {
-                0
-            }
-        };
-        let asns = asns
-            .take(wanted)
-            .map(move |(start, asn)| (start, known(asn)));
+        let entries = &self.spec.asns;
+        let asns = asns.take(wanted).map(move |(start, asn)| {
+            let known = entries.contains_key(&asn);
+            (start, if known { asn } else { 0 })
+        });
         let networks = self.resolver.nesting.runs(v4).to_vec().into_iter();
         zip_runs(zip_runs(networks, asns), places)
             .map(|(start, ((network, asn), place))| (start, self.order(network, asn, place)))
@@ -229,6 +225,7 @@ impl<'a> Clients<'a> {
 
     /// The order of a client, resolved once.
     fn order(&mut self, network: Option<usize>, asn: u32, place: u32) -> u32 {
+        // Nearly all runs have a place and nothing more: for those an array does, without a hash.
         let plain = network.is_none() && asn == 0;
         let known = if plain {
             self.by_place[place as usize]
@@ -251,6 +248,11 @@ impl<'a> Clients<'a> {
             order
         })
     }
+}
+
+/// A run of IPv4 as one of a table with 128 bits.
+fn widened((start, value): (u32, u32)) -> (u128, u32) {
+    (u128::from(start), value)
 }
 
 /// The distinct borders of `orders`, and the table of them; none where no order has one.

@@ -105,23 +105,32 @@ impl Packing {
 
     /// The command that takes the MMDB out of the file `path`.
     pub fn unpack(self, path: &str) -> String {
-        let tar = |option: &str| format!("tar -x{option}Of '{path}' --wildcards '*.mmdb'");
-        let into = |command: &str| format!("{command} > new.mmdb && mv new.mmdb '{path}'");
         match self {
             Packing::Gzip => {
                 format!(
                     "{}; if there is a tar archive inside: {}",
-                    into(&format!("gzip -dc '{path}'")),
-                    into(&tar("z"))
+                    replace_with(path, &format!("gzip -dc '{path}'")),
+                    replace_with(path, &extract("z", path))
                 )
             }
-            Packing::Tar => into(&tar("")),
-            Packing::Zip => into(&format!("unzip -p '{path}' '*.mmdb'")),
+            Packing::Tar => replace_with(path, &extract("", path)),
+            Packing::Zip => replace_with(path, &format!("unzip -p '{path}' '*.mmdb'")),
             Packing::Xz | Packing::Bzip2 | Packing::Zstd => {
-                into(&format!("{} -dc '{path}'", self.as_str()))
+                replace_with(path, &format!("{} -dc '{path}'", self.as_str()))
             }
         }
     }
+}
+
+/// The command that writes the MMDB inside the tar archive `path` to its output.
+fn extract(option: &str, path: &str) -> String {
+    format!("tar -x{option}Of '{path}' --wildcards '*.mmdb'")
+}
+
+/// The command that puts the output of `command` in the place of the file `path`.
+fn replace_with(path: &str, command: &str) -> String {
+    // By way of another file, since `command` reads the one that it replaces.
+    format!("{command} > new.mmdb && mv new.mmdb '{path}'")
 }
 
 /// Records that cannot be read.
@@ -307,6 +316,7 @@ fn open(bytes: &[u8]) -> Result<Reader<&[u8]>, Problem> {
     if bytes.is_empty() {
         return Err(Problem::Empty);
     }
+    // Searched from the end, where a sound file has it.
     if !bytes.windows(METADATA.len()).rev().any(|w| w == METADATA) {
         return Err(Problem::NotMmdb);
     }
@@ -335,6 +345,7 @@ fn decode<R: DeserializeOwned>(
         .lookup(address)
         .and_then(|found| found.decode::<R>())
         .map_err(|error| match error {
+            // One odd record leaves the rest of the file usable; any other error is the file's.
             MaxMindDbError::Decoding { .. } | MaxMindDbError::ResourceLimit { .. } => {
                 NotDecoded::Odd(error.to_string())
             }
@@ -376,6 +387,7 @@ impl<'a> Tree<'a> {
             ipv4: None,
         };
         if bits == 128 {
+            // IPv4 is 96 zeros down; a tree without it ends in a leaf on the way.
             let node = (0..96).try_fold(0, |node, _| {
                 tree.child(node, 0).filter(|next| *next < tree.node_count)
             });
@@ -406,6 +418,9 @@ impl<'a> Tree<'a> {
                 leaf(start, length, Some(node))?;
                 continue;
             }
+            // Some databases let IPv6 prefixes that hold IPv4 addresses lead to the same nodes.
+            // Walking those again would repeat all of IPv4 for clients that are looked up as IPv4
+            // anyway.
             let alias = self.ipv4 == Some(node) && start >> 32 != 0;
             if node == self.node_count || alias {
                 leaf(start, length, None)?;
@@ -426,6 +441,8 @@ impl<'a> Tree<'a> {
                     "its search tree reaches past the end of the file".to_owned(),
                 ));
             };
+            // The right side first: the left one, with the lower addresses, is then popped before
+            // it.
             stack.push((right, start | 1 << (self.bits - 1 - length), length + 1));
             stack.push((left, start, length + 1));
         }

@@ -51,37 +51,65 @@ fn flatten(
     let mut order: Vec<usize> = (0..prefixes.len())
         .filter(|i| prefixes[*i].address().is_ipv4() == v4)
         .collect();
+    // Of those that begin together the shorter comes first: it is around the longer.
     order.sort_by_key(|i| (bits(prefixes[*i].address()), prefixes[*i].length()));
-    let last =
-        |i: usize| bits(prefixes[i].address()) + host_mask(width - u32::from(prefixes[i].length()));
-    let mut runs = vec![(0, None)];
-    let mut set = |start: u128, inner: Option<usize>| {
-        if runs.last().is_some_and(|(at, _)| *at == start) {
-            runs.pop();
-        }
-        runs.push((start, inner));
-    };
-    let mut open: Vec<usize> = Vec::new();
-    // Closes what ends before `start`; what a prefix was in goes on behind its end.
-    let close = |open: &mut Vec<usize>,
-                 start: Option<u128>,
-                 set: &mut dyn FnMut(u128, Option<usize>)| {
-        while let Some(inner) = open.pop_if(|inner| start.is_none_or(|start| last(*inner) < start))
-        {
-            if last(inner) != host_mask(width) {
-                set(last(inner) + 1, open.last().copied());
-            }
-        }
+    let mut walk = Walk {
+        prefixes,
+        width,
+        runs: vec![(0, None)],
+        open: Vec::new(),
     };
     for prefix in order {
         let start = bits(prefixes[prefix].address());
-        close(&mut open, Some(start), &mut set);
-        parents[prefix] = open.last().copied();
-        open.push(prefix);
-        set(start, Some(prefix));
+        walk.close(Some(start));
+        parents[prefix] = walk.open.last().copied();
+        walk.open.push(prefix);
+        walk.set(start, Some(prefix));
     }
-    close(&mut open, None, &mut set);
-    runs
+    walk.close(None);
+    walk.runs
+}
+
+/// The walk through the sorted prefixes of one family, from the first address to the last.
+struct Walk<'a> {
+    prefixes: &'a [Prefix],
+    /// Bits of an address.
+    width: u32,
+    runs: Vec<(u128, Option<usize>)>,
+    /// The prefixes around the current address, the innermost last.
+    open: Vec<usize>,
+}
+
+impl Walk<'_> {
+    /// The last address of prefix `i`.
+    fn last(&self, i: usize) -> u128 {
+        let prefix = self.prefixes[i];
+        bits(prefix.address()) + host_mask(self.width - u32::from(prefix.length()))
+    }
+
+    /// Begins a run at `start`; it replaces one that begins there already, which would be empty.
+    fn set(&mut self, start: u128, inner: Option<usize>) {
+        if self.runs.last().is_some_and(|(at, _)| *at == start) {
+            self.runs.pop();
+        }
+        self.runs.push((start, inner));
+    }
+
+    /// Closes the prefixes that end before `start`, or all of them without one. The prefix around
+    /// a closed one goes on behind its end.
+    fn close(&mut self, start: Option<u128>) {
+        while let Some(inner) = self.open.last().copied() {
+            let last = self.last(inner);
+            if start.is_some_and(|start| start <= last) {
+                break;
+            }
+            self.open.pop();
+            // Behind the last address of the family there is nothing to go on with.
+            if last != host_mask(self.width) {
+                self.set(last + 1, self.open.last().copied());
+            }
+        }
+    }
 }
 
 fn bits(address: IpAddr) -> u128 {

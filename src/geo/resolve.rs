@@ -149,6 +149,8 @@ impl<'a> Resolver<'a> {
     fn head(&self, client: Client<'_>) -> (Head, Source) {
         let mut matching = self.matching(client);
         if let Some((source, entry)) = matching.next() {
+            // The chain goes from the most specific entry outwards, so the first `only` in it is
+            // the one that counts; a preference on the way restricts nothing.
             let border = std::iter::once(entry)
                 .chain(matching.map(|(_, entry)| entry))
                 .find_map(|entry| match entry {
@@ -186,11 +188,15 @@ impl<'a> Resolver<'a> {
             let distance = biased(client.kilometres_to(*point), self.regions[index].bias);
             ranked.push((distance, RegionId::from_index(index)));
         }
+        // Equal distances go by id: the order of a client must not depend on the order of
+        // insertion.
         ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         let Some((nearest, _)) = ranked.first().copied() else {
             return Vec::new();
         };
         let within = self.spec.within.unwrap_or(0.0);
+        // Without `within` nobody is nearer than the nearest, and the first step needs one all the
+        // same.
         let first = 1.max(ranked.partition_point(|(distance, _)| *distance < nearest + within));
         let mut steps: Vec<Vec<RegionId>> =
             vec![ranked[..first].iter().map(|(_, region)| *region).collect()];
@@ -198,15 +204,18 @@ impl<'a> Resolver<'a> {
             if steps.len() >= usize::from(self.spec.distance_steps) {
                 break;
             }
-            let metro = |region: &RegionId| self.metros[region.index()];
+            // A metro counts as one step here: `complete` adds its other regions to it.
+            let metro = self.metros[region.index()];
             if !steps
                 .iter()
                 .flatten()
-                .any(|placed| metro(placed) == metro(region))
+                .any(|placed| self.metros[placed.index()] == metro)
             {
                 steps.push(vec![*region]);
             }
         }
+        // Inside a step distance has no say: in the order of ids, equal steps make equal orders,
+        // which merge.
         steps[0].sort_unstable();
         steps
     }
@@ -234,6 +243,7 @@ impl<'a> Resolver<'a> {
                     joined.extend_from_slice(&self.members[metro]);
                 }
             }
+            // After the metro is joined, so that `only` never gains members by it.
             joined.retain(|region| {
                 border
                     .as_ref()

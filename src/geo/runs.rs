@@ -62,7 +62,11 @@ impl V4Runs {
     pub(super) fn find(&self, address: u32) -> Found {
         let bucket = (address >> 16) as usize;
         let (first, last) = (self.index[bucket] as usize, self.index[bucket + 1] as usize);
+        // The first run begins at or before the bucket, so only the others are searched.
         let run = first + self.starts[first + 1..=last].partition_point(|start| *start <= address);
+        // The longest prefix shared with the last address before the run, and one bit more: from
+        // there on the prefix stays inside. The same with the first address behind the run; both
+        // must hold.
         let before = match self.starts[run] {
             0 => 0,
             start => 1 + (address ^ (start - 1)).leading_zeros(),
@@ -106,13 +110,10 @@ impl V4Builder {
         if self.starts.is_empty() {
             self.push(0, 0);
         }
-        let place = |run| {
-            (
-                (self.starts[run] >> 16) as usize,
-                self.starts[run] & 0xffff != 0,
-            )
-        };
-        let index = index_of(self.starts.len(), BUCKETS, place);
+        let index = index_of(self.starts.len(), BUCKETS, |run| {
+            let start = self.starts[run];
+            ((start >> 16) as usize, start & 0xffff != 0)
+        });
         V4Runs {
             starts: self.starts.into(),
             values: self.values.into(),
@@ -183,6 +184,7 @@ impl V6Runs {
         let slot = self.slots[(high >> 48) as usize].slot(high);
         let (first, last) = (self.index[slot] as usize, self.index[slot + 1] as usize);
         let mut run = first + self.highs[first + 1..=last].partition_point(|start| *start <= high);
+        // Several runs begin inside this /64, and the high halves led to the last of them.
         if self.highs[run] == high && self.start(run) > address {
             run = self.last_before(first, run, address);
         }
@@ -284,6 +286,7 @@ impl V6Builder {
         let slots: Box<[Slots]> = crowds
             .iter()
             .map(|crowd| {
+                // No more than 16, since a slot is chosen by the second 16 bits.
                 let bits = crowd.next_power_of_two().trailing_zeros().min(16);
                 count += 1 << bits;
                 Slots {

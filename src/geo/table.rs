@@ -95,6 +95,8 @@ fn with_embedded(runs: impl Iterator<Item = (u128, u32)>, single: Option<u32>) -
     for (start, (value, embedding)) in zip_runs(runs, embedding_runs()) {
         match (single, embedding) {
             (Some(single), Some(_)) => builder.push(start, single),
+            // A boundary even between equal values: a scope from outside must not cover clients
+            // that are looked up as IPv4.
             (None, _) if embedding != last => builder.cut(start, value),
             _ => builder.push(start, value),
         }

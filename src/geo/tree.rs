@@ -198,6 +198,7 @@ impl FromIterator<(u32, u32)> for V4Tree {
         }
         builder.run(first, u32::MAX, value.unwrap_or_default());
         let mut lines = Vec::with_capacity(builder.lines.len());
+        // Before the lines are copied: the advice is for pages that are not there yet.
         prefetch::prefer_large_pages(&lines);
         lines.append(&mut builder.lines);
         V4Tree {
@@ -248,6 +249,7 @@ impl Builder {
         let mut base = self.lines.len();
         let mut start = 0;
         for runs in self.pending.chunks(RUNS) {
+            // Unused places stay 0xffff, which `rank` never counts: no address is behind it.
             let mut leaf = [u16::MAX; 32];
             leaf[START] = start;
             for (index, (last, value)) in runs.iter().enumerate() {
@@ -267,6 +269,8 @@ impl Builder {
         while lasts.len() > 1 {
             height += 1;
             let level = self.lines.len();
+            // A level is written whole before the next one, so a node's children are neighbours and
+            // the number of the first finds them all.
             for (index, children) in lasts.chunks(CHILDREN).enumerate() {
                 let first = u32::try_from(base + index * CHILDREN).expect("a slot numbers lines");
                 let mut node = [u16::MAX; 32];

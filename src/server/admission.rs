@@ -64,6 +64,8 @@ impl Admission {
         {
             return None;
         }
+        // The client's share is checked before: otherwise one client at its limit could push out
+        // all others.
         let instead = self.open.len() >= self.limits.connections && self.evict_one();
         let (ticket, evict) = (Ticket(self.next), Arc::new(Notify::new()));
         self.next += 1;
@@ -107,10 +109,14 @@ impl Admission {
         let Some((ticket, connection)) = self
             .open
             .iter()
+            // The one that has been useless for longest; of equals the oldest. A search of all,
+            // since it only happens at the limit.
             .min_by_key(|(ticket, connection)| (connection.useful, ticket.0))
         else {
             return false;
         };
+        // The place is free at once and the connection ends when its task next runs: the new one
+        // need not wait for that.
         connection.evict.notify_one();
         let ticket = *ticket;
         self.leave(ticket);

@@ -235,6 +235,7 @@ fn bind_both(
     workers: NonZeroUsize,
     options: UdpOptions,
 ) -> Result<Bound, Vec<BindError>> {
+    // The kernel picks a port that is free for UDP, and another process may have it for TCP.
     let mut picks = if address.port() == 0 { PORT_PICKS } else { 1 };
     loop {
         picks -= 1;
@@ -268,6 +269,8 @@ fn bind_udp(
 ) -> io::Result<(Vec<UdpSocket>, SocketAddr)> {
     let first = udp_socket(address, options)?;
     bind_early(&first, address)?;
+    // Only after the first is bound: with the option set before, it could bind beside a server that
+    // is running, and the kernel would share the queries among both.
     first.set_reuse_port(true)?;
     let first = UdpSocket::from(first);
     let taken = first.local_addr()?;
@@ -298,6 +301,8 @@ fn udp_socket(address: SocketAddr, options: UdpOptions) -> io::Result<Socket> {
     // twice the octets asked for.
     if let Some(octets) = options.receive_buffer {
         socket.set_recv_buffer_size(octets)?;
+        // Refused without CAP_NET_ADMIN, which is no failure: `say_smaller` reports what came of
+        // it.
         let _ = setsockopt(&socket, RcvBufForce, &octets);
         say_smaller(
             "udp_receive_buffer",
@@ -341,6 +346,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     bind_early(&socket, address)?;
     socket.listen(BACKLOG)?;
+    // tokio registers sockets and does not change their mode.
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
@@ -363,6 +369,8 @@ impl BindError {
         let failure = match error.raw_os_error() {
             Some(libc::EADDRINUSE) => BindFailure::InUse(holder::find(address, transport)),
             Some(libc::EACCES | libc::EPERM) => BindFailure::Denied,
+            // Early binding takes an address that no interface has, so what is left is one that
+            // none can get.
             Some(libc::EADDRNOTAVAIL) if is_switched_off(address) => BindFailure::NoFamily(instead),
             Some(libc::EAFNOSUPPORT) => BindFailure::NoFamily(instead),
             Some(libc::EINVAL) if needs_interface(address) => BindFailure::NoInterface,

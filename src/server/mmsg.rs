@@ -200,6 +200,7 @@ impl Batch {
                 }
             }
             answer(&mut exchanges);
+            // Copied out, since the exchanges borrow the slots that `reply` writes to.
             let lengths: ArrayVec<Option<usize>, GROUP> =
                 exchanges.iter().map(|exchange| exchange.answer).collect();
             for (i, length) in indexes.into_iter().zip(lengths) {
@@ -216,6 +217,8 @@ impl Batch {
     /// When that is more than the space, or more answers are queued than datagrams were received.
     fn reply(&mut self, i: usize, length: usize) {
         assert!(i < self.received && self.queued < self.received && length <= UDP_BUFFER);
+        // The sizes are those of the query, as the kernel gave them: its address and ancillary data
+        // are sent back in place.
         let (name_size, control_size) = (
             self.incoming[i].msg_hdr.msg_namelen,
             self.incoming[i].msg_hdr.msg_controllen,
@@ -269,10 +272,13 @@ impl Batch {
                 )
             };
             match usize::try_from(result) {
+                // One at least, so that the loop ends whatever the kernel returns.
                 Ok(count) => (done, sent) = (done + count.max(1), sent + count),
                 Err(_) => match io::Error::last_os_error().kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => break,
+                    // sendmmsg(2) reports an error only of the first datagram in the row, so that
+                    // one is refused and the next may go.
                     _ => done += 1,
                 },
             }

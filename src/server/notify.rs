@@ -68,6 +68,7 @@ const MOST_WAITING: usize = 32;
 fn send(states: &[NotifyState]) {
     let message = states.iter().map(|state| format!("{state}\n")).collect();
     let mut waiting = waiting();
+    // The newest state is the one that counts.
     if waiting.len() == MOST_WAITING {
         waiting.pop_front();
     }
@@ -76,6 +77,7 @@ fn send(states: &[NotifyState]) {
 }
 
 fn waiting() -> MutexGuard<'static, VecDeque<String>> {
+    // A queue of whole messages is sound even after a panic of its user.
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -106,6 +108,7 @@ fn send_now(path: &[u8], message: &str) -> io::Result<()> {
         None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
     };
     let socket = UnixDatagram::unbound()?;
+    // A service manager that does not read must not stop this process.
     socket.set_nonblocking(true)?;
     socket.send_to_addr(message.as_bytes(), &address).map(drop)
 }

@@ -114,6 +114,8 @@ pub(super) fn serve<E: Engine + 'static>(
     let shared = Rc::new(Shared {
         admission: RefCell::new(Admission::new(service.limits)),
         worker: RefCell::new(service.worker),
+        // Counted apart from admission: one that was told to make room has left its place there,
+        // but has its descriptor until its task ends.
         descriptors: Arc::new(Semaphore::new(service.limits.connections + MAKING_ROOM)),
         idle_timeout: service.limits.idle_timeout,
         counters: service.counters,
@@ -124,6 +126,7 @@ pub(super) fn serve<E: Engine + 'static>(
         tasks
             .run_until(accept_until_stopped(listeners, &shared))
             .await;
+        // Those that are not done by then are cut off: a server that is asked to stop must end.
         let _ = timeout(GRACE, tasks).await;
     });
 }
@@ -169,6 +172,8 @@ async fn accept_until_stopped<E: Engine + 'static>(
 async fn accept<E: Engine + 'static>(listener: TcpListener, shared: Rc<Shared<E>>) {
     let mut failing = false;
     loop {
+        // Before accepting, so that at the limit clients wait in the kernel's queue and cost us
+        // nothing.
         let descriptor = shared
             .descriptors
             .clone()
@@ -183,6 +188,8 @@ async fn accept<E: Engine + 'static>(listener: TcpListener, shared: Rc<Shared<E>
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 shared.counters().accept_errors.increment();
+                // Once for a row of failures, which would otherwise fill the log ten times a
+                // second.
                 if !failing {
                     tracing::warn!("cannot accept TCP connections: {error}; retrying");
                 }
@@ -320,6 +327,8 @@ impl<E: Engine> Connection<E> {
         let idle_timeout = self.place.shared.idle_timeout;
         let mut deadline = Instant::now() + idle_timeout;
         loop {
+            // First what has been read already: one segment may hold many messages, and waiting for
+            // more bytes before answering them could wait for ever.
             let (answered, messages) = self.answer();
             if !self.output.is_empty() {
                 match timeout(idle_timeout, self.stream.write_all(&self.output)).await {
@@ -332,9 +341,13 @@ impl<E: Engine> Connection<E> {
                     .shared
                     .admission
                     .borrow_mut()
+                    // Written and not only computed: a client that asks and does not read is not a
+                    // useful one, and the first to make room.
                     .useful(self.place.ticket, now);
                 deadline = now + idle_timeout;
             }
+            // All connections share one thread, so a long pipeline has to let the others in
+            // between.
             if messages >= LONG_TURN {
                 yield_now().await;
             }
@@ -347,6 +360,8 @@ impl<E: Engine> Connection<E> {
             if let Some(end) = self.read(deadline).await {
                 return end;
             }
+            // From its first byte on a message has the whole time; the bytes that follow do not
+            // extend it, or a byte now and then would keep a connection open for ever.
             if waiting {
                 deadline = Instant::now() + idle_timeout;
             }
@@ -398,6 +413,8 @@ impl<E: Engine> Connection<E> {
                     length
                 }
                 Response::Drop(_) => {
+                    // Who sends what deserves no answer is cut off: over TCP the address is not
+                    // forged.
                     shared.counters().dropped.increment();
                     break Answered::Hostile;
                 }

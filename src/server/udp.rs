@@ -43,6 +43,8 @@ pub(super) fn serve(
     })
     .is_err()
     {}
+    // The kernel has given these datagrams to this socket and to no other: unread they would be
+    // lost.
     for _ in 0..DRAIN {
         if let Ok(Err(_)) = guarded(counters, || {
             turn(Wait::No, socket, &mut batch, &mut engine, counters)
@@ -70,6 +72,7 @@ fn serve_until(
         counters.turns.increment();
         match turn(Wait::ForOne, socket, batch, engine, counters) {
             Ok(()) => {}
+            // Without queries too: an idle thread would otherwise keep an old snapshot for ever.
             Err(error) if is_silence(&error) => engine.refresh(),
             #[expect(
                 clippy::disallowed_methods,
@@ -94,6 +97,7 @@ fn turn(
     batch.answer(Clock.now(), |exchanges| engine.answer_all(exchanges));
     let queued = batch.queued();
     let sent = batch.send(socket);
+    // Counted after sending: nobody waits for numbers.
     counters.received.add(received as u64);
     counters.dropped.add((received - queued) as u64);
     let PassedOver { too_long, nowhere } = batch.passed_over();
