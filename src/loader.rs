@@ -123,6 +123,7 @@ impl Content {
 
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Neither a dump of a database nor the text of an operator's files belongs into a log.
         write!(f, "{} bytes", self.bytes().len())
     }
 }
@@ -141,6 +142,8 @@ fn load_stamped(config_path: &Path) -> (Outcome, Stamps) {
 
 /// `[server] state` as far as it can be made out of a `meridian.toml` that may be broken.
 pub fn find_state(config_path: &Path) -> Option<PathBuf> {
+    // A file that cannot be read is reported when it is loaded; here it only names no state
+    // directory.
     let bytes = disk::read(config_path).ok()?;
     config::find_state(
         &String::from_utf8_lossy(&bytes),
@@ -153,6 +156,7 @@ fn is_zone_file(path: &Path) -> bool {
     let Some(name) = path.file_name() else {
         return false;
     };
+    // Editors and package managers keep their temporary files under such names.
     let is_hidden = name.as_encoded_bytes().starts_with(b".");
     !is_hidden
         && path
@@ -169,10 +173,13 @@ fn load_from<S: Source>(
     let mut sources = Sources::new();
     let (mut config, geo) =
         config::load_with_geo(source, config_path, &mut sources, &mut diagnostics);
+    // After the files have been judged: the name given at the start stands, whatever they say.
     config.iter_mut().for_each(node::rename);
+    // Found zone by zone and pass by pass, and read by an operator file by file.
     diagnostics.sort();
     let inputs = Inputs {
         config: config_path.to_owned(),
+        // Collected last, once the configuration has led to every file.
         files: files(source),
     };
     let (city, asn) = (inputs.database(&geo.city), inputs.database(&geo.asn));

@@ -71,6 +71,7 @@ pub fn refresh(contents: &Contents, before: &Dataset, changed: impl FnOnce()) ->
     if !diagnostics.has_errors() && held == *contents {
         return Refreshed::Same(stamps);
     }
+    // Compiling takes seconds with a large database, and the caller tells that it has begun.
     changed();
     let mut built = Built {
         dataset: None,
@@ -84,6 +85,8 @@ pub fn refresh(contents: &Contents, before: &Dataset, changed: impl FnOnce()) ->
         && let Some(locations) = locations(city.as_ref(), asn.as_ref(), &mut built.diagnostics)
     {
         warn(&before.config, &locations, &mut built.diagnostics);
+        // The configuration is that in use: a half-finished edit of the other files is never
+        // published by a new database.
         built.dataset = Some(before.with_locations(locations));
         let mut files = Vec::new();
         for database in [city, asn].into_iter().flatten() {
@@ -93,6 +96,8 @@ pub fn refresh(contents: &Contents, before: &Dataset, changed: impl FnOnce()) ->
             });
         }
         built.inputs = Some(Inputs {
+            // Without a configuration these inputs are added to the copies, and do not replace
+            // them.
             config: PathBuf::new(),
             files,
         });
@@ -137,6 +142,7 @@ pub fn build_copies(config: &Path, files: Vec<(PathBuf, Vec<u8>)>) -> Built {
     };
     let mut built = compile(outcome, stamps, None);
     if let Some(dataset) = &mut built.dataset {
+        // Makes the node unready: it serves files that are not those on the disk.
         dataset.last_good = true;
     }
     built
@@ -162,6 +168,7 @@ fn compile(outcome: Outcome, stamps: Stamps, before: Option<(&Contents, &Dataset
         built.contents = held(city.as_ref(), asn.as_ref());
         let locations = match before {
             Some((contents, before)) if *contents == built.contents => {
+                // The tables are large, and are shared while the databases hold the same.
                 Some(before.locations.clone())
             }
             _ => locations(city.as_ref(), asn.as_ref(), &mut diagnostics),
@@ -233,6 +240,7 @@ fn locations(
 fn warn(config: &Config, locations: &Locations, out: &mut Diagnostics) {
     warn_skipped(config, locations, out);
     let known = locations.known();
+    // Distances are asked for by default, and count only where a region has coordinates.
     let placed = config
         .regions
         .iter()
@@ -266,6 +274,7 @@ fn warn(config: &Config, locations: &Locations, out: &mut Diagnostics) {
             ),
         ];
         for (used, known, source, attribute) in sources {
+            // Such a source is no error: the database may get the attribute with its next release.
             if used && !known {
                 warn_unknown(config, map, source, attribute, out);
             }
@@ -347,6 +356,7 @@ impl Stamps {
     /// Adds the state of `path`. To be called before it is read: a change in between then shows as
     /// a change, and is read again.
     pub(super) fn add(&mut self, path: &Path) {
+        // A file that is not there has no stamp, so that its appearance is a change as well.
         self.0.push((path.to_owned(), look(path)));
     }
 

@@ -38,17 +38,18 @@ impl Copies {
     }
 
     fn inputs(&self) -> Vec<InputFile> {
-        let content = |path: &PathBuf| match self.texts.get(path) {
-            Some(text) => Content::Text(text.clone()),
-            None => Content::Binary(self.files[path].clone()),
-        };
-        self.order
-            .iter()
-            .map(|path| InputFile {
+        let mut inputs = Vec::with_capacity(self.order.len());
+        for path in &self.order {
+            let content = match self.texts.get(path) {
+                Some(text) => Content::Text(text.clone()),
+                None => Content::Binary(self.files[path].clone()),
+            };
+            inputs.push(InputFile {
                 path: path.clone(),
-                content: content(path),
-            })
-            .collect()
+                content,
+            });
+        }
+        inputs
     }
 }
 
@@ -57,6 +58,7 @@ impl Source for Copies {
         if let Some(text) = self.texts.get(path) {
             return Ok(text.clone());
         }
+        // Only what the configuration takes as text is decoded: a database stays as it is.
         let text = super::disk::text(path, self.bytes(path)?.to_vec())?;
         let text: Arc<str> = text.into();
         self.texts.insert(path.to_owned(), text.clone());
@@ -66,6 +68,7 @@ impl Source for Copies {
     fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable> {
         let inside = |path: &&PathBuf| path.parent() == Some(directory) && is_zone_file(path);
         let mut files: Vec<PathBuf> = self.order.iter().filter(inside).cloned().collect();
+        // As the disk lists them, so that ids come out alike.
         files.sort();
         Ok(files)
     }
@@ -78,7 +81,8 @@ impl Source for Copies {
         super::node::host_name()
     }
 
-    /// No copy is made of secrets: they are where they were, or not to be had, which is no reason to serve nothing.
+    /// Reads a secret from its own place, since no copy of it is made. One that cannot be read is no
+    /// reason to serve nothing.
     fn secret(&mut self, place: &SecretPlace) -> Result<Option<String>, Unreadable> {
         Ok(super::disk::secret(place).unwrap_or_default())
     }

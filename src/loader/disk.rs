@@ -24,10 +24,10 @@ const MAX_SECRET: usize = 8 << 10;
 #[derive(Default)]
 pub(super) struct Disk {
     files: HashMap<PathBuf, Content>,
-    /// In the order they were read.
+    /// The paths, in the order in which they were read.
     order: Vec<PathBuf>,
     listed: Vec<PathBuf>,
-    /// Of master files that are not all UTF-8, where they are not.
+    /// The positions of octets that are not UTF-8, of the master files that have any.
     escapes: HashMap<PathBuf, Arc<[u32]>>,
     /// The stamps of the location databases just before they were read.
     pub(super) stamps: Stamps,
@@ -35,20 +35,21 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn inputs(&self) -> Vec<InputFile> {
-        let content = |path: &PathBuf| self.files.get(path).cloned();
-        self.order
-            .iter()
-            .filter_map(|path| {
-                Some(InputFile {
+        let mut inputs = Vec::with_capacity(self.order.len());
+        for path in &self.order {
+            if let Some(content) = self.files.get(path) {
+                inputs.push(InputFile {
                     path: path.clone(),
-                    content: content(path)?,
-                })
-            })
-            .collect()
+                    content: content.clone(),
+                });
+            }
+        }
+        inputs
     }
 
     /// A zone file that was listed and is not there: a dangling link, or it was removed just now.
     fn explain_missing(&self, path: &Path, problem: &Problem) -> Option<Unreadable> {
+        // Only for files that were listed: of others "there is no file" is the whole truth.
         let missing = matches!(problem, Problem::Io(error) if error.kind() == ErrorKind::NotFound);
         if !missing || !self.listed.iter().any(|listed| listed == path) {
             return None;
@@ -73,6 +74,7 @@ impl Disk {
     }
 
     fn remember(&mut self, path: &Path, content: Content) {
+        // The map has no order of its own, and the copies keep that of reading.
         self.order.push(path.to_owned());
         self.files.insert(path.to_owned(), content);
     }
@@ -109,6 +111,8 @@ impl Source for Disk {
             });
         }
         let bytes =
+            // The files of one zone share an allowance: many small ones are no way around the
+            // limit.
             read_up_to(path, room.min(MAX_FILE)).map_err(|problem| problem.explain(path))?;
         let Some(text) = MasterText::from_octets(bytes) else {
             let message = format!("{} is not text", path.display());
@@ -130,13 +134,9 @@ impl Source for Disk {
     }
 
     fn zone_files(&mut self, directory: &Path) -> Result<Vec<PathBuf>, Unreadable> {
-        let list = || -> io::Result<Vec<PathBuf>> {
-            let entries =
-                fs::read_dir(directory)?.map(|entry| Ok(directory.join(entry?.file_name())));
-            entries.collect()
-        };
-        let mut files = list().map_err(|error| unlistable(directory, &error))?;
+        let mut files = list(directory).map_err(|error| unlistable(directory, &error))?;
         files.retain(|path| is_zone_file(path));
+        // The order of a directory differs from host to host; diagnostics and ids must not.
         files.sort();
         self.listed.extend(files.iter().cloned());
         Ok(files)
@@ -144,6 +144,7 @@ impl Source for Disk {
 
     fn database(&mut self, path: &Path) -> Result<(), Unreadable> {
         if !self.files.contains_key(path) {
+            // Before the content: a change in between then shows as a change at the next look.
             self.stamps.add(path);
             let bytes = read(path).map_err(|problem| problem.explain(path))?;
             self.remember(path, Content::Binary(Arc::new(bytes)));
@@ -156,20 +157,15 @@ impl Source for Disk {
     }
 
     fn program(&mut self, path: &Path) -> Result<(), Unreadable> {
-        let refuse = |rule, what: &str, hint: &str| {
-            let message = format!("{} {what}", path.display());
-            Err(Unreadable {
-                rule,
-                message,
-                hint: Some(hint.to_owned()),
-                position: None,
-            })
-        };
         match fs::metadata(path) {
-            Ok(metadata) if !metadata.is_file() => {
-                refuse("bad-program", "is not a file", "name a program or a script")
-            }
+            Ok(metadata) if !metadata.is_file() => refuse(
+                path,
+                "bad-program",
+                "is not a file",
+                "name a program or a script",
+            ),
             Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => refuse(
+                path,
                 "bad-program",
                 "cannot be executed",
                 "chmod 755 makes it a program",
@@ -179,12 +175,14 @@ impl Source for Disk {
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
                 refuse(
+                    path,
                     "missing-program",
                     "is not there",
                     "install the program of the check first",
                 )
             }
             Err(error) => refuse(
+                path,
                 "bad-program",
                 &format!("cannot be looked at: {error}"),
                 "the user that runs the server must reach it",
@@ -197,8 +195,18 @@ impl Source for Disk {
     }
 }
 
-/// Says whether `path`, with every link followed, lies in one of the directories `allowed`.
+/// The paths of everything in a directory.
+fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        paths.push(directory.join(entry?.file_name()));
+    }
+    Ok(paths)
+}
+
+/// Checks that `path`, with every link followed, lies in one of the directories `allowed`.
 fn check_inside(path: &Path, allowed: &[PathBuf]) -> Result<(), Unreadable> {
+    // Links are followed first: a link in the zones directory may lead anywhere.
     let real = real(path);
     if allowed
         .iter()
@@ -223,7 +231,18 @@ fn check_inside(path: &Path, allowed: &[PathBuf]) -> Result<(), Unreadable> {
     })
 }
 
-/// The path without links, `.` and `..`; of one that is not there, that of the nearest directory above it that is.
+/// Refuses a file of the configuration, for the reason `what` that completes "PATH …".
+fn refuse<T>(path: &Path, rule: &'static str, what: &str, hint: &str) -> Result<T, Unreadable> {
+    Err(Unreadable {
+        rule,
+        message: format!("{} {what}", path.display()),
+        hint: Some(hint.to_owned()),
+        position: None,
+    })
+}
+
+/// The path without links, `.` and `..`; for a path that does not exist, that of the nearest
+/// directory above it that does.
 fn real(path: &Path) -> PathBuf {
     let real = |path: &Path| {
         fs::canonicalize(if path.as_os_str().is_empty() {
@@ -238,8 +257,9 @@ fn real(path: &Path) -> PathBuf {
         .unwrap_or_else(|| path.to_owned())
 }
 
-/// Reads a secret for the value of a header, without the line end that editors and `echo` put behind it. `None` where it
-/// is a credential and systemd has given this process none. What is wrong with it is said without showing it.
+/// Reads a secret for the value of a header, without the line end that editors and `echo` put
+/// behind it. `None` where it is a credential and systemd has given this process none. Messages
+/// about a bad secret never show any of it.
 pub(super) fn secret(place: &SecretPlace) -> Result<Option<String>, Unreadable> {
     let path = match place {
         SecretPlace::File(path) => path.clone(),
@@ -257,31 +277,27 @@ pub(super) fn secret(place: &SecretPlace) -> Result<Option<String>, Unreadable> 
         },
         _ => problem.explain(&path),
     })?;
-    let refuse = |what: String, hint: &str| Unreadable {
-        rule: "bad-secret",
-        message: format!("{} {what}", path.display()),
-        hint: Some(hint.to_owned()),
-        position: None,
-    };
+    // Editors end the file with a line end, which no header may have.
     let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
+    check_secret(&path, line).map(Some)
+}
+
+/// The secret in `line`, where it can be the value of a header. Messages never show any of it.
+fn check_secret(path: &Path, line: &[u8]) -> Result<String, Unreadable> {
+    const RULE: &str = "bad-secret";
     if line.is_empty() {
-        return Err(refuse(
-            "is empty".to_owned(),
-            "write the secret into the file, on one line",
-        ));
+        let hint = "write the secret into the file, on one line";
+        return refuse(path, RULE, "is empty", hint);
     }
     if line.len() > MAX_SECRET {
-        return Err(refuse(
-            format!("has {} octets, more than {MAX_SECRET}", line.len()),
-            "check that it is the right file",
-        ));
+        let what = format!("has {} octets, more than {MAX_SECRET}", line.len());
+        return refuse(path, RULE, &what, "check that it is the right file");
     }
     if let Some(at) = line.iter().position(|b| matches!(b, b'\n' | b'\r')) {
-        return Err(refuse(
-            format!("has more than one line: octet {} is a line end", at + 1),
-            "write the secret on one line, as a header needs it",
-        ));
+        let what = format!("has more than one line: octet {} is a line end", at + 1);
+        let hint = "write the secret on one line, as a header needs it";
+        return refuse(path, RULE, &what, hint);
     }
     match String::from_utf8(line.to_vec()) {
         Ok(text)
@@ -289,7 +305,7 @@ pub(super) fn secret(place: &SecretPlace) -> Result<Option<String>, Unreadable> 
                 .bytes()
                 .all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic()) =>
         {
-            Ok(Some(text))
+            Ok(text)
         }
         _ => {
             let at = line
@@ -298,18 +314,16 @@ pub(super) fn secret(place: &SecretPlace) -> Result<Option<String>, Unreadable> 
                 .unwrap_or_default();
             let hint =
                 "a header holds printable ASCII characters: encode others, for example as Base64";
-            Err(refuse(
-                format!(
-                    "cannot be the value of a header: octet {} is not printable ASCII",
-                    at + 1
-                ),
-                hint,
-            ))
+            let what = format!(
+                "cannot be the value of a header: octet {} is not printable ASCII",
+                at + 1
+            );
+            refuse(path, RULE, &what, hint)
         }
     }
 }
 
-/// Why a file was not read.
+/// A reason why a file was not read.
 #[derive(Debug)]
 pub(super) enum Problem {
     Io(io::Error),
@@ -333,11 +347,12 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
     )
 }
 
-/// The same of a file of at most `limit` octets.
+/// Reads a regular file likewise, of at most `limit` octets.
 fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
     if path.to_str().is_none() {
         return Err(Problem::BadPath);
     }
+    // Looked at before it is opened: opening a pipe waits for a writer.
     let kind = fs::metadata(path).map_err(Problem::Io)?.file_type();
     if !kind.is_file() {
         return Err(Problem::NotAFile(if kind.is_dir() {
@@ -351,6 +366,7 @@ fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
     if size > limit {
         return Err(Problem::TooLarge(limit));
     }
+    // At most `limit`, which is 1 GiB.
     let mut bytes = Vec::with_capacity(size as usize);
     // One byte more shows a file that grew past the limit meanwhile.
     file.take(limit + 1)

@@ -1,4 +1,4 @@
-//! This node's name: what `serve --node` says, else what the files say, else the host's.
+//! This node's name: the one of `serve --node`, else that of the files, else the host's.
 
 use std::sync::OnceLock;
 
@@ -9,6 +9,7 @@ static GIVEN: OnceLock<String> = OnceLock::new();
 
 /// Names this node for as long as the process lives, whatever its files say. Only the first call counts.
 pub fn name_node(name: String) {
+    // An error means that a name was given already, and that one stays.
     let _ = GIVEN.set(name);
 }
 

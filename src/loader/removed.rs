@@ -1,5 +1,5 @@
-//! What a change of the files takes away, and the guard against a change that takes more than anybody means: a zone file that
-//! was cut short is still TOML.
+//! The zones, services and names that a change of the files takes away, and the guard against a
+//! change that takes more than anybody means: a zone file that was cut short is still TOML.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,7 +9,8 @@ use crate::dataset::Dataset;
 use crate::diag::{At, Diagnostics};
 use crate::dns::Name;
 
-/// So few of a kind may go whatever share they are: whoever has two services may remove one.
+/// The number of a kind that may always go, whatever share it is: an operator who has two services
+/// may remove one.
 const FEW: usize = 2;
 /// The most names that are listed.
 const NAMED: usize = 10;
@@ -56,6 +57,7 @@ impl Removed {
                 .collect::<HashSet<Name>>()
         };
         let mut static_names = names(old);
+        // Services own names too, and are counted by themselves.
         static_names.retain(|name| !steered.contains(name));
         Removed([
             Kind::new(["zone", "zones"], &zones(old), &zones(new)),
@@ -64,13 +66,13 @@ impl Removed {
         ])
     }
 
-    /// True where nothing is.
+    /// True where nothing is removed.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|kind| kind.gone.is_empty())
     }
 
-    /// Records an error in `out` where of any kind more than a share of `most` (0 … 1) is removed; true if so. `config` is the
-    /// file that says how much.
+    /// Records an error in `out` where more than the share `most` (0 … 1) of any kind is removed, and
+    /// returns true then. `config` is the file that sets that share.
     pub fn refuse(&self, most: f64, config: &Path, out: &mut Diagnostics) -> bool {
         let excess: Vec<String> = self
             .0
@@ -84,6 +86,7 @@ impl Removed {
         let message = format!(
             "the new files remove {}: more than max_removed = \"{}%\" of what is served",
             excess.join(", and "),
+            // Two decimals, without the digits that a binary fraction has beyond.
             (most * 1e4).round() / 1e2
         );
         out.error("too-much-removed", At::file(config.display().to_string()), "server.max_removed", message).hint(
@@ -108,6 +111,7 @@ impl fmt::Display for Removed {
 impl Kind {
     fn new(words: [&'static str; 2], old: &HashSet<Name>, new: &HashSet<Name>) -> Kind {
         let mut gone: Vec<String> = old.difference(new).map(Name::to_string).collect();
+        // Sets have no order, and messages need one.
         gone.sort();
         Kind {
             words,
@@ -122,7 +126,7 @@ impl Kind {
 }
 
 impl fmt::Display for Kind {
-    /// As in `3 of 10 services (a.example., b.example., c.example.)`.
+    /// Writes `3 of 10 services (a.example., b.example., c.example.)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Kind { words, gone, of } = self;
         let more = gone.len().saturating_sub(NAMED);
