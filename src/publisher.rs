@@ -157,7 +157,7 @@ impl Publisher {
         (views, self.units.frozen())
     }
 
-    /// The reason why the overrides that were kept are lost, until an operator accepts that: this
+    /// The reason why the persisted overrides are lost, until an operator accepts that: this
     /// node may hand out what was drained.
     pub fn overrides_lost(&self) -> Option<&str> {
         self.overrides.lost()

@@ -385,7 +385,7 @@ fn answered(result: Result<Answered, NotDone>) -> Response {
             let status = match &why {
                 NotDone::NotFound(_) => StatusCode::NOT_FOUND,
                 NotDone::Refused(_) => StatusCode::CONFLICT,
-                NotDone::NotKept(_) | NotDone::NotKnown(_) => StatusCode::SERVICE_UNAVAILABLE,
+                NotDone::NotPersisted(_) | NotDone::NotKnown(_) => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, format!("{why}\n")).into_response()
         }

@@ -111,7 +111,7 @@ impl Daemon {
     /// Has the publisher carry out an operator's command, which it may answer later.
     fn carry_out(&mut self, command: Command, reply: Reply) {
         if let Some(why) = self.state.hangs(PATIENCE) {
-            let _ = reply.send(Err(NotDone::NotKept(why)));
+            let _ = reply.send(Err(NotDone::NotPersisted(why)));
             return;
         }
         let request = self.operators.count + 1;

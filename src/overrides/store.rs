@@ -25,7 +25,7 @@ pub struct Store {
     list: Overrides,
     /// The highest number ever given.
     last_id: u64,
-    /// The reason why what was kept could not be read back. Nothing is written until an operator
+    /// The reason why the persisted overrides could not be read back. Nothing is written until an operator
     /// accepts the loss.
     lost: Option<String>,
     /// Each write comes with the request that it is for; `None` where it only leaves out overrides
@@ -38,7 +38,7 @@ pub struct Store {
     warned: BTreeSet<u64>,
 }
 
-/// The document of the store, as it is kept.
+/// The document of the store, as it is persisted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StoredOverrides {
     /// The overrides in force or announced.
@@ -147,7 +147,7 @@ impl Store {
         &self.list
     }
 
-    /// The reason why what was kept is lost, until an operator accepts the loss.
+    /// The reason why the persisted overrides are lost, until an operator accepts the loss.
     pub fn lost(&self) -> Option<&str> {
         self.lost.as_deref()
     }

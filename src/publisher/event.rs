@@ -212,7 +212,7 @@ pub enum NotDone {
     /// Something speaks against it.
     Refused(String),
     /// It could not be written.
-    NotKept(String),
+    NotPersisted(String),
     /// It is being written, and how that ends is not known.
     NotKnown(String),
 }
@@ -223,7 +223,7 @@ impl From<overrides::Rejected> for NotDone {
             // From here on only the kind of a rejection counts, as a status of the API; its words
             // are made here, by the part that knows the reason.
             overrides::Rejected::NotFound(_) => NotDone::NotFound(rejected.to_string()),
-            overrides::Rejected::NotWritten(failure) => NotDone::NotKept(failure.to_string()),
+            overrides::Rejected::NotWritten(failure) => NotDone::NotPersisted(failure.to_string()),
             other => NotDone::Refused(other.to_string()),
         }
     }
@@ -235,7 +235,7 @@ impl From<units::Rejected> for NotDone {
             units::Rejected::NotAUnit | units::Rejected::NoPool { .. } => {
                 NotDone::NotFound(rejected.to_string())
             }
-            units::Rejected::NotWritten(failure) => NotDone::NotKept(failure.to_string()),
+            units::Rejected::NotWritten(failure) => NotDone::NotPersisted(failure.to_string()),
             other => NotDone::Refused(other.to_string()),
         }
     }
@@ -251,7 +251,7 @@ impl fmt::Display for NotDone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotDone::NotFound(why) | NotDone::Refused(why) => f.write_str(why),
-            NotDone::NotKept(why) => {
+            NotDone::NotPersisted(why) => {
                 write!(f, "nothing is changed, since it cannot be written: {why}")
             }
             NotDone::NotKnown(why) => {

@@ -17,7 +17,7 @@ pub const PERSIST_PAUSE_IN_DOUBT: Duration = Duration::from_secs(10);
 /// failed.
 pub const PERSIST_PERIOD: Duration = Duration::from_secs(60);
 
-/// Everything that is kept; its times are ages, at the time it was made.
+/// Everything that is persisted; its times are ages, at the time it was made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
     /// The keys of the targets that `records` are of.

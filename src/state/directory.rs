@@ -67,14 +67,18 @@ fn objection_to(path: &Path) -> Option<String> {
 
 /// True where a file belongs to this user, or to root.
 fn is_ours(metadata: &Metadata) -> bool {
+    // Root may write everywhere anyway, and makes the directory in packages and units.
     [0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid())
 }
 
 /// Removes what writes that were cut short left in `directory`, which nobody else writes to.
 pub fn sweep(directory: &Path) {
     for place in [directory.to_owned(), directory.join(INSIDE[0])] {
+        // A directory that cannot be listed has nothing to sweep: it is made by the first write, or
+        // that write tells what is wrong.
         let entries = fs::read_dir(&place).into_iter().flatten().flatten();
         for entry in entries.filter(|entry| is_unfinished(&entry.file_name())) {
+            // What is left over takes room and no more, so that the start goes on.
             if let Err(error) = fs::remove_file(entry.path()) {
                 tracing::warn!(
                     "{} is left over and cannot be removed: {error}",

@@ -84,6 +84,7 @@ impl Fate {
     pub(super) fn set_aside(path: &Path, directory: &Path, name: &'static str) -> Fate {
         match fs::rename(path, directory.join(name)) {
             Ok(()) => Fate::Renamed(name),
+            // It is told and left alone: the start goes on without the file.
             Err(error) => Fate::Stuck {
                 name,
                 error: error.to_string(),

@@ -11,6 +11,7 @@ pub(super) const UNFINISHED: &str = ".new-";
 /// Puts a file in place whole or not at all: written aside, synced, renamed, and the directory synced.
 pub(super) fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
+        // In the same directory, since a rename is atomic only within one file system.
         .prefix(UNFINISHED)
         .tempfile_in(directory)?;
     file.write_all(bytes)?;
@@ -19,6 +20,7 @@ pub(super) fn write_atomically(directory: &Path, name: &str, bytes: &[u8]) -> io
     file.as_file().sync_all()?;
     file.persist(directory.join(name))
         .map_err(|error| error.error)?;
+    // A rename is durable only once the directory is.
     sync_directory(directory)
 }
 

@@ -97,6 +97,7 @@ pub fn encode_history(history: &History, written: SystemTime) -> Vec<u8> {
             .collect(),
         pools: history.pools.iter().map(PoolRow::new).collect(),
     };
+    // On one line: it is written every few seconds at times, and nobody edits it.
     let mut text = serde_json::to_vec(&file).expect("strings and numbers have a JSON form");
     text.push(b'\n');
     text
@@ -138,6 +139,7 @@ pub fn decode_history(bytes: &[u8], now: SystemTime) -> Result<(History, Duratio
         .map_err(|_| Unusable::Damaged(format!("{:?} is no time", file.written)))?;
     let age = match now.duration_since(written) {
         Ok(age) => age,
+        // A clock that was set back a little must not cost the history.
         Err(ahead) if ahead.duration() <= TOLERANCE => Duration::ZERO,
         Err(_) => {
             return Err(Unusable::FromTheFuture {
@@ -243,6 +245,8 @@ impl PoolRow {
         let families = self.families.map(|row| {
             let phase = match row.phase {
                 PhaseRow::InUse => Phase::InUse,
+                // Without its time a ramp counts from its begin, which sends a returning pool too
+                // little and never too much.
                 PhaseRow::Ramping => Phase::Ramping(Duration::from_millis(row.grown.unwrap_or(0))),
                 PhaseRow::Held => Phase::Held,
             };
@@ -260,5 +264,6 @@ impl PoolRow {
 }
 
 fn millis(time: Duration) -> u64 {
+    // 2⁶⁴ ms are 584 million years.
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -159,6 +159,7 @@ pub fn save_databases<'f>(
         read_manifest(&fs::read(directory.join(MANIFEST))?).map_err(io::Error::other)?;
     for (path, bytes) in databases {
         let file = keep(&contents, path, bytes)?;
+        // One row for each path, or a load would have two contents for it.
         manifest.files.retain(|kept| kept.path != file.path);
         manifest.files.push(file);
     }
@@ -194,6 +195,7 @@ pub fn load_last_good(state: &Path) -> Result<LastGood, LastGoodError> {
 fn read_copy(directory: &Path, file: &ManifestFile) -> Result<Vec<u8>, LastGoodError> {
     let (original, copy) = (file.path.clone(), directory.join(FILES).join(&file.sha256));
     match fs::read(&copy) {
+        // A disk that decays is noticed here and not by clients.
         Ok(bytes) if sha256(&bytes) == file.sha256 => Ok(bytes),
         Ok(_) => Err(LastGoodError::Damaged { original, copy }),
         Err(error) => Err(LastGoodError::Gone {
@@ -221,6 +223,7 @@ fn sha256(bytes: &[u8]) -> String {
         .as_ref()
         .iter()
         .fold(String::new(), |mut hex, byte| {
+            // Writing to a string cannot fail.
             let _ = write!(hex, "{byte:02x}");
             hex
         })
@@ -230,6 +233,7 @@ fn sha256(bytes: &[u8]) -> String {
 fn keep(contents: &Path, path: &Path, bytes: &[u8]) -> io::Result<ManifestFile> {
     let sha256 = sha256(bytes);
     match fs::read(contents.join(&sha256)) {
+        // Compared as a whole: a copy that decayed is written again.
         Ok(kept) if kept == bytes => {}
         _ => write_atomically(contents, &sha256, bytes)?,
     }

@@ -14,8 +14,8 @@ use super::files::make_directory;
 /// The file in the state directory that is locked.
 const FILE: &str = "lock";
 
-/// A state directory that no other process takes up, while this is kept. The kernel lets go of it when the process ends,
-/// however it does.
+/// A state directory that no other process can adopt while this value lives. The kernel releases it
+/// when the process ends, however it does.
 #[derive(Debug)]
 pub struct Lock {
     _file: Flock<File>,
@@ -34,6 +34,8 @@ impl Lock {
     /// Takes `directory`, which is made where it is not there.
     pub fn take(directory: &Path) -> Result<Lock, NotLocked> {
         let file = open(directory).map_err(NotLocked::Impossible)?;
+        // Without waiting: two servers on one directory are a mistake that the operator has to see
+        // at once.
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => Ok(Lock { _file: file }),
             Err((_, Errno::EWOULDBLOCK)) => Err(NotLocked::Taken),
@@ -48,6 +50,8 @@ fn open(directory: &Path) -> io::Result<File> {
     options
         .write(true)
         .create(true)
+        // The file is empty and stays: only the lock on it counts, and removing it would let two
+        // processes lock two files.
         .truncate(false)
         .mode(0o600)
         // A link in its place would lock a file elsewhere, and leave this directory open to others.

@@ -115,6 +115,8 @@ pub fn write_overrides(
 ) -> io::Result<()> {
     make_directory(directory)?;
     let path = directory.join(OVERRIDES_FILE);
+    // A file that is lost is written over only once an operator has accepted that, and it stays for
+    // a look.
     if peek(&path, wall).is_err() {
         fs::rename(&path, directory.join(SET_ASIDE))?;
     }
@@ -178,6 +180,7 @@ pub fn load_overrides(directory: &Path, wall: WallTime) -> FoundOverrides {
         overrides,
         last,
         lost,
+        // A file of another user may be good, and is told apart from a damaged one.
         is_hidden: matches!(why, Unusable::Forbidden(_)),
     }
 }
@@ -197,6 +200,7 @@ pub fn decode_overrides(bytes: &[u8], wall: WallTime) -> Result<(Overrides, u64)
         .into_iter()
         .map(|row| row.read(wall))
         .collect::<Result<_, Unusable>>()?;
+    // The order of the list is that of the making, which numbers have and an edited file may not.
     list.sort_by_key(|own| own.id);
     if let Some(pair) = list.windows(2).find(|pair| pair[0].id == pair[1].id) {
         return Err(Unusable::Damaged(format!(
@@ -205,6 +209,7 @@ pub fn decode_overrides(bytes: &[u8], wall: WallTime) -> Result<(Overrides, u64)
         )));
     }
     let highest = list.last().map_or(0, |own| own.id);
+    // Files before the field had no last number, and none may be given twice.
     Ok((Overrides(list), file.last.max(highest)))
 }
 
@@ -280,6 +285,7 @@ fn written(at: Moment, wall: WallTime) -> String {
 fn moment(text: &str, wall: WallTime) -> Result<Moment, Unusable> {
     let time = humantime::parse_rfc3339(text)
         .map_err(|_| Unusable::Damaged(format!("{text:?} is no time")))?;
+    // A time before 1970 counts as 1970: either is long over.
     Ok(wall.moment(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 

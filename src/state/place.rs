@@ -24,6 +24,7 @@ pub fn state_directory(named: Option<PathBuf>) -> Option<PathBuf> {
 /// The first directory that systemd passes.
 fn passed_state() -> Option<PathBuf> {
     let all = std::env::var_os("STATE_DIRECTORY")?;
+    // systemd separates several directories by colons.
     let first = all.as_bytes().split(|octet| *octet == b':').next()?;
     (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
 }

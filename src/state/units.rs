@@ -148,6 +148,8 @@ pub fn load_units(directory: &Path) -> Result<UnitRecords, NotUsed> {
 
 /// True where records were lost, now or at an earlier start, and none were written since.
 pub fn were_units_lost(directory: &Path) -> bool {
+    // Until something is written the loss is told at each start, since units are fenced for that
+    // long.
     !directory.join(UNITS_FILE).exists() && directory.join(UNITS_SET_ASIDE).exists()
 }
 

@@ -71,9 +71,12 @@ impl StateWriter {
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || {
+                // Dropped with the thread, however it ends: that is how `finish` notices.
                 let _alive = alive;
                 for job in inbox {
                     let since = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    // The number stands alone: nothing else is read by it, so that no order is
+                    // needed.
                     under_way.store(since.saturating_add(1), Ordering::Relaxed);
                     backend.run(job).into_iter().for_each(&ended);
                     under_way.store(0, Ordering::Relaxed);
@@ -95,6 +98,8 @@ impl StateWriter {
     /// Writes documents after all that came before, times of overrides as `wall` reads them; returns
     /// at once.
     pub fn write(&self, commit: Commit, wall: WallTime) {
+        // Taken now: the ages in the history count from here, however long the disk makes the write
+        // wait.
         let made = SystemTime::now();
         self.send(Job::Write { commit, made, wall });
     }
@@ -117,6 +122,7 @@ impl StateWriter {
 
     /// Waits for what is still to be written, but not longer than `patience`; true where all of it is.
     pub fn finish(self, patience: Duration) -> bool {
+        // Ends the thread's loop once it has done all jobs before.
         drop(self.jobs);
         !matches!(
             self.end.recv_timeout(patience),
@@ -152,6 +158,7 @@ impl Backend {
     }
 
     fn write_units(&mut self, write: &Write<UnitRecord>) -> Outcome {
+        // Borrowed apart from the units, which `commit` changes.
         let directory = &self.directory;
         self.units.commit(write, |documents| {
             write_units(directory, documents.values())
