@@ -187,6 +187,7 @@ fn finish(
     query: &Query<'_>,
     out: &mut [u8],
 ) -> Response {
+    // Before anything returns, so that every message is counted, those without an answer too.
     worker.counters.count_query(query.transport);
     match prefetched.unanswerable {
         None => {}
@@ -227,6 +228,8 @@ fn finish(
         worker.counters.truncated.add(1);
     }
     let length = writer.finish(request, nsid);
+    // TSIG is the last record of a message, so it goes behind the OPT record that `finish` has
+    // written.
     if request.error == Some(Rcode::NOTAUTH) {
         return Response::Send(refuse_tsig(
             query.bytes,

@@ -83,6 +83,8 @@ pub fn steer<'p>(
     let family = family_of(plan, qtype, svcb.is_some())?;
     let (order, border, mut scope) = route_of(plan, map, client, located);
     let mut hash = 0;
+    // For every answer of the service, whichever way the hash fell: a scope that depended on the
+    // outcome would let a resolver reuse an answer for clients with another one.
     if plan.by_client {
         let hash_scope;
         (hash, hash_scope) = hashed(client);
@@ -252,6 +254,8 @@ impl Answer<'_, '_> {
             &mut (),
         );
         let Some((selection, scope)) = steered else {
+            // A unit between two owners has no address to give; the short TTL lets resolvers ask
+            // again soon after it has one.
             let fenced = plan
                 .unit_state()
                 .is_some_and(|unit_state| unit_state.owner().is_none())
@@ -270,6 +274,7 @@ impl Answer<'_, '_> {
         if selection.count == 0 {
             return self.no_data(Some(selection.ttl));
         }
+        // RRsets are built with the plan's TTL, so that only a lowered one costs a patch.
         let ttl = (selection.ttl != plan.ttl).then_some(selection.ttl.secs());
         let fits = self.writer.rrset(
             Section::Answer,
@@ -326,6 +331,7 @@ impl Answer<'_, '_> {
     /// A delegation: NS, then the addresses of its servers. "If an authoritative server is unable to
     /// fit all in-domain glue ... it MUST set the TC flag" (RFC 9471 §3.1).
     fn refer(&mut self, cut: &Rrset, length: usize) {
+        // Below a cut another server is the authority.
         self.writer.aa = false;
         let start = self.writer.position();
         let owner = offset(HEADER + self.request.qname().len() - length);
@@ -340,6 +346,8 @@ impl Answer<'_, '_> {
         let Some(skip) = target_offset(set.rtype) else {
             return;
         };
+        // In-domain glue of all targets first: without it a referral cannot be followed, so it must
+        // not lose its room to the rest.
         for in_domain in [true, false] {
             for (index, (rr, _)) in rrs(self.names.block(set)).enumerate() {
                 let owner = start + rr + RR_FIXED + skip;
@@ -375,6 +383,8 @@ impl Answer<'_, '_> {
         }
         self.owner = offset(start + RR_FIXED);
         let target = &self.names.block(set)[RR_FIXED..];
+        // The last two octets point at the origin in the message; a name to look up has its octets
+        // instead.
         if set.has_pointers() {
             NameBuffer::joined(&[&target[..target.len() - 2], self.names.origin(self.zone)])
         } else {

@@ -94,8 +94,10 @@ impl Prober {
     pub async fn probe(&self, check: &Check, target: &Target) -> Outcome {
         let spec = &check.spec;
         if let Some(tls) = spec.kind.tls() {
+            // Before the time begins to run: work of this node must not count against the endpoint.
             self.tls.prepare(tls);
         }
+        // The wait for a turn is this node's affair: the deadline is set after it.
         let turn = match &spec.kind {
             CheckKind::Exec(_) => Some(self.programs.turn().await),
             _ => None,
@@ -109,6 +111,7 @@ impl Prober {
             Target::Address(address) => self.probe_address(&run, *address).await,
             Target::Name(name) => self.probe_name(&run, name).await,
         };
+        // An endpoint may send the request's headers back, and evidence reaches logs and the API.
         for secret in spec.kind.secrets() {
             if let (Some(value), Some(evidence)) = (&secret.value, report.evidence.take()) {
                 report.evidence = Some(evidence.without(value));
@@ -130,8 +133,8 @@ impl Prober {
         (seen, report)
     }
 
-    /// Looks up `name` and probes its addresses in turn until one passes. Each
-    /// gets an equal share of the time that is left, so that a hung one leaves some to the others.
+    /// Looks up `name` and probes its addresses in turn until one passes. Each gets an equal share of
+    /// the time that is left, so that a hung one leaves some to the others.
     async fn probe_name(&self, run: &Run<'_>, name: &Name) -> (Seen, Report) {
         let mut report = Report::start(Phase::Resolve);
         let addresses = match self.resolver.addresses(name, run.deadline).await {

@@ -148,6 +148,8 @@ impl Resolver {
         let mut changes = known.subscribe();
         let now = Instant::now();
         let mut begins = false;
+        // Decided under the lock, so that of many probes at once only one begins a lookup. "False",
+        // since no address has changed and nobody has to be woken.
         known.send_if_modified(|known| {
             begins = !known.busy && known.fresh_until.is_none_or(|until| until <= now);
             known.busy |= begins;
@@ -156,6 +158,8 @@ impl Resolver {
         if begins {
             let (resolver, name) = (self.clone(), name.clone());
             let under_way = UnderWay(known);
+            // A task of its own: the lookup goes on when this probe's time is over, and the next
+            // probe has its result.
             tokio::spawn(async move { resolver.look_up(&name, &under_way.0).await });
         }
         let patience = changes
@@ -173,6 +177,8 @@ impl Resolver {
         deadline: Instant,
     ) -> Result<Vec<IpAddr>, Unresolved> {
         let lookup = async {
+            // In the line of the slow ones: a name that an endpoint chose must not delay those of
+            // the configuration.
             let _permit = self.slow.acquire().await;
             self.ask(name).await
         };

@@ -94,6 +94,8 @@ impl Scheduler {
             prober,
             computing: Handle::current(),
             seen,
+            // Slow targets have a part of the bound to themselves: a region that hangs must not
+            // keep the probes of the others waiting.
             lanes: [limit.probes - limit.probes / 2, limit.probes / 2, PROGRAMS].map(Lane::new),
             slots: Vec::new(),
             timetable: Timetable::default(),
@@ -183,6 +185,8 @@ impl Running {
         let now = self.clock.now();
         while let Some(index) = self.timetable.pop(now) {
             let slot = &self.slots[index];
+            // Its last probe still waits or is under way. This turn falls out, so that a slow
+            // target never has two probes at a time.
             if slot.busy.swap(true, Ordering::Relaxed) {
                 continue;
             }
@@ -259,12 +263,16 @@ impl Running {
             .collect();
         let mut old: HashMap<(&str, &Target), usize> = HashMap::with_capacity(old_slots.len());
         for (index, slot) in old_slots.iter().enumerate() {
+            // The probe of a target that is gone reports to nobody; those that stay get their new
+            // address below.
             slot.address.store(GONE, Ordering::Relaxed);
             old.insert((&slot.check.spec.name, &slot.target), index);
         }
-        waiting
-            .into_iter()
-            .for_each(|index| old_slots[index].busy.store(false, Ordering::Relaxed));
+        // Who waits has an index into the old slots, which means nothing in the new ones: it waits
+        // for its next turn instead.
+        for index in waiting {
+            old_slots[index].busy.store(false, Ordering::Relaxed);
+        }
         let phases = phases(&jobs);
         for (job, phase) in jobs.into_iter().zip(phases) {
             let before = old
@@ -279,6 +287,8 @@ impl Running {
                 || Arc::new(Slot::new(job.check, job.target)),
                 |index| old_slots[index].clone(),
             );
+            // Generation and id in one word: a probe that ends meanwhile never reads one of each
+            // configuration.
             slot.address.store(
                 u64::from(generation) << 32 | u64::from(job.id.0),
                 Ordering::Relaxed,
