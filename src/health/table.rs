@@ -164,7 +164,8 @@ impl Health {
         self.isolation.stalled(stall);
     }
 
-    /// In so long every endpoint has shown what it is: the longest interval and the longest timeout.
+    /// The time in which every endpoint shows its state: the longest interval plus the longest
+    /// timeout.
     pub fn window(&self) -> Duration {
         self.isolation.window()
     }
@@ -393,7 +394,8 @@ impl Health {
         }
     }
 
-    /// The same for a target whose failures in the silence are undone: that is no change that counts.
+    /// Publishes a target whose failures in the silence are undone; such a change does not count as
+    /// flapping.
     fn publish_undone(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
         let entry = &mut self.entries[target.index()];
         let up = entry.tracker.is_up() && entry.flap.hold().is_none();
@@ -452,7 +454,7 @@ impl Health {
         self.publish_doubt(target, now, effects);
     }
 
-    /// No fall is held back any more; those that were.
+    /// Stops holding falls back, and returns the targets whose fall was held.
     fn let_go(&mut self) -> Vec<TargetId> {
         let held = std::mem::take(&mut self.held);
         for target in &held {

@@ -33,7 +33,8 @@ const SOON: Duration = Duration::from_millis(250);
 const LOOKUP: Duration = Duration::from_secs(4);
 /// The time that the addresses of one family wait for those of the other (RFC 8305 §3).
 const OTHER_FAMILY: Duration = Duration::from_millis(50);
-/// Addresses are used for their TTL, but not for longer than this: who moves an endpoint has it probed there soon.
+/// The longest time for which addresses are used, whatever their TTL: an endpoint that moves is
+/// soon probed at its new address.
 const FRESH: Duration = Duration::from_secs(30);
 /// The time after which a name that no probe asked for is forgotten.
 const FORGET: Duration = Duration::from_secs(3600);
@@ -170,7 +171,7 @@ impl Resolver {
         changes.borrow().addresses()
     }
 
-    /// The addresses of a name that nothing is to be remembered of: who chooses it is not the configuration.
+    /// Looks up a name that the configuration did not choose, and remembers nothing of it.
     pub(super) async fn addresses_once(
         &self,
         name: &Name,
