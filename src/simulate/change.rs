@@ -132,6 +132,7 @@ impl<'c> Change<'c> {
         let mut subjects = Vec::new();
         let mut pairs: BTreeMap<Maps, Pairs> = BTreeMap::new();
         for subject in Subject::all(old) {
+            // DNS names compare without case (RFC 4343), so a change of case alone moves nobody.
             let name = old.config.services[subject.service.index()]
                 .name
                 .to_lowercase();
