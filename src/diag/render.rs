@@ -67,6 +67,7 @@ fn render_one(
     sources: &Sources,
     out: &mut String,
 ) {
+    // Writing to a `String` cannot fail.
     let _ = writeln!(out, "{}", header(diagnostic));
     let framed = sources.get(&diagnostic.at.file).and_then(|text| {
         let span = byte_span(text, &diagnostic.at)?;

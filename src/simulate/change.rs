@@ -188,12 +188,15 @@ impl<'c> Change<'c> {
             let new = after.split_of(&pair.new, pair.weight);
             let differs = moved(&before.splits[old], &after.splits[new]);
             share += pair.weight * differs;
+            // Shares are sums of floats. A smaller difference is rounding, and would list networks
+            // whose clients stay where they are.
             moves.push((differs > 1e-9).then_some((old, new)));
         }
         let mut largest = Largest::new(networks);
         largest.add_all(&pairs.stretches, &moves);
         let networks_in_all = largest.all;
         let mut movements = Vec::new();
+        // `Found` orders the larger network as less, so ascending order begins with the largest.
         for found in largest.heap.into_sorted_vec() {
             movements.push(Movement {
                 network: found.network,
@@ -317,12 +320,14 @@ impl<'s> Side<'s> {
         let fallback = change.places.len() - 2;
         let mut place_of = Vec::with_capacity(config.regions.len());
         for region in &config.regions {
+            // Only the names of regions are sorted; the fallback and nowhere stand behind them.
             let place = change.places[..fallback].binary_search(&region.name);
             place_of.push(to_place(place.expect("every region has a place")));
         }
         let service = &config.services[service.index()];
         Side {
             dataset,
+            // Nothing is down or drained on either side, so only the files can differ.
             plan: plan_if(config, service, &Part::default(), &[]),
             rtype,
             place_of,
@@ -370,6 +375,7 @@ impl<'s> Side<'s> {
         split.sort_unstable_by_key(|(place, _)| *place);
         let mut key = Vec::with_capacity(split.len());
         for (place, share) in &split {
+            // `f64` is not `Ord`, so the bits of the share stand in for it in the key.
             key.push((*place, share.to_bits()));
         }
         *self.numbers.entry(key).or_insert_with(|| {
@@ -538,6 +544,8 @@ impl Eq for Found {}
 impl Ord for Found {
     /// The larger one is less, so that a heap has the smallest on top.
     fn cmp(&self, other: &Found) -> std::cmp::Ordering {
+        // Without a sample, all networks of IPv6 weigh 0: the criteria after the weight keep the
+        // output the same from run to run.
         let (mine, theirs) = (&self.network, &other.network);
         other
             .weight
@@ -575,6 +583,7 @@ impl Largest {
         self.all += 1;
         self.heap.push(found);
         if self.heap.len() > self.most {
+            // The top of the heap is the smallest network: see the order of `Found`.
             self.heap.pop();
         }
     }
@@ -604,6 +613,7 @@ impl Largest {
     fn add_clients(&mut self, first: &Stretch, joined: &Clients, moves: (usize, usize)) {
         match (&first.clients, joined) {
             (Clients::V4(range), Clients::V4(joined)) => {
+                // Every IPv4 address weighs the same, so the first stretch tells the weight of one.
                 let each = first.weight / (range.end - range.start) as f64;
                 let last = u128::from(joined.end) - 1;
                 for (address, length) in prefixes(joined.start.into(), last, 32) {
@@ -653,6 +663,7 @@ impl Clients {
                 *last = *end;
                 true
             }
+            // Networks of a sample are shown as the sample has them, even where they adjoin.
             _ => false,
         }
     }

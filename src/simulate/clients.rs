@@ -28,6 +28,7 @@ const SHOWN: usize = 50;
 pub fn read_clients(file: &str, text: &str, diagnostics: &mut Diagnostics) -> Vec<Sampled> {
     let file: Arc<str> = file.into();
     let (mut clients, mut bad) = (Vec::new(), Vec::new());
+    // Spreadsheets begin a file that they export with a byte-order mark.
     for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
         let row = line.split('#').next().unwrap_or_default();
         if row.trim().is_empty() {
@@ -141,6 +142,7 @@ fn read_row(row: &str) -> Result<Sampled, Wrong<'_>> {
 
 fn read_weight(field: Field<'_>) -> Result<f64, Wrong<'_>> {
     match field.text.parse() {
+        // `nan` and `inf` parse as well; these bounds refuse both.
         Ok(weight) if weight > 0.0 && weight <= MAX_WEIGHT => Ok(weight),
         _ => Err(Wrong {
             field,

@@ -51,6 +51,7 @@ impl Loss {
     }
 
     pub(super) fn has(&self, region: RegionId) -> bool {
+        // The regions come from a `BTreeSet`, so they are sorted by id.
         self.regions.binary_search(&region).is_ok()
     }
 }
@@ -66,6 +67,7 @@ pub fn losses(regions: &[Region], pairs: bool) -> Vec<Loss> {
             all.push(Loss::new(name, lost, regions));
         }
     }
+    // Counted before pairs are appended to the same list, so that no pair is paired again.
     let count = if pairs { all.len() } else { 0 };
     for first in 0..count {
         for second in first + 1..count {
