@@ -34,7 +34,7 @@ use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::{Name, RrType};
 use crate::model::{
     CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RegionId, RoutingTest, SecretPlace, Service,
-    SvcbSet, TargetId, ZoneId,
+    SvcbSet, Target, TargetId, ZoneId,
 };
 use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
@@ -139,6 +139,16 @@ impl Config {
     /// The name of a region of this configuration; the one way from an id to its name.
     pub fn region_name(&self, region: RegionId) -> &str {
         &self.regions[region.index()].name
+    }
+
+    /// The target of the `push` check of this name, and of this address or name; `None` where there
+    /// is none.
+    pub fn push_target(&self, check: &str, target: &Target) -> Option<TargetId> {
+        let found = self.targets.iter().position(|probe| {
+            let spec = &self.checks[probe.check.index()];
+            spec.kind.is_push() && spec.name == check && probe.target == *target
+        });
+        found.map(TargetId::from_index)
     }
 }
 

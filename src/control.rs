@@ -35,12 +35,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::answer::{Counters, explain};
 use crate::clock::Clock;
-use crate::config::AdminSpec;
+use crate::config::{AdminSpec, Config};
 use crate::dataset::Published;
 use crate::dns::{Name, Prefix, RrType};
 use crate::model::WallTime;
 use crate::publisher::View;
-use crate::recovery::NotResumed;
+use crate::recovery::{self, NotResumed};
 use crate::server::{self, BindError, ServerCounters, Transport, seed};
 
 pub use client::{RequestError, get, get_local, percent_encode, post, post_local};
@@ -48,7 +48,7 @@ pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
 pub use last_reload::{LastReload, Refused, Reloads};
 pub use liveness::{Liveness, TURN};
 pub use read_model::{Feed, ReadModel};
-pub use request::{Command, Request};
+pub use request::{Command, Request, Stale};
 pub use status::{
     Answered, OverrideStatus, OverridesStatus, PoolStatus, ProbeStatus, Status, TargetStatus,
     UnitStatus, UnitsStatus,
@@ -144,11 +144,11 @@ fn catch_panics() -> CatchPanicLayer<impl FnMut(Box<dyn Any + Send>) -> Response
     CatchPanicLayer::custom(|_| {
         PANICS.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
-            "a request of the admin address or the control socket failed: this is an error in the program"
+            "HTTP request failed with status 500: its handler panicked, which is a fault of Meridian; please report it"
         );
         (
             StatusCode::INTERNAL_SERVER_ERROR,
-            "an error in the program; its log says more\n",
+            "internal error in Meridian: see the log\n",
         )
             .into_response()
     })
@@ -189,10 +189,30 @@ async fn ask<T>(
         Ok(None) => "stopping\n".to_owned(),
         Err(_) => {
             let late = control.liveness.late(Clock.now()).as_millis();
-            format!("the control loop does not answer: it is late by {late} ms\n")
+            format!(
+                "control loop stalled: late by {late} ms, so nothing was answered; see the log\n"
+            )
         }
     };
     Err((StatusCode::SERVICE_UNAVAILABLE, why).into_response())
+}
+
+/// Puts a request about ids to the publisher's loop. Names are resolved here, beside the loop, which
+/// would hold up everybody while it searches tens of thousands of targets; where a reload comes in
+/// between, the loop refuses the ids and the names are resolved again.
+async fn ask_about<I, T>(
+    control: &Control,
+    resolve: impl Fn(&Config) -> Result<I, Response>,
+    request: impl Fn(Arc<Config>, I, oneshot::Sender<Result<T, Stale>>) -> Request,
+) -> Result<T, Response> {
+    loop {
+        let config = control.published.load().dataset.config.clone();
+        let ids = resolve(&config)?;
+        // A second turn finds the new files: they are published before the loop takes more requests.
+        if let Ok(answer) = ask(control, |reply| request(config, ids, reply)).await? {
+            return Ok(answer);
+        }
+    }
 }
 
 /// Says whether this node should be sent new traffic.
@@ -267,11 +287,19 @@ async fn resume(
         region,
         format,
     } = what;
-    let resumed = ask(&control, |reply| Request::Resume {
-        service: service.clone(),
-        region,
-        reply,
-    })
+    let resumed = ask_about(
+        &control,
+        |config| {
+            recovery::resolve(config, &service, region.as_deref())
+                .map_err(|why| (StatusCode::NOT_FOUND, format!("{why}\n")).into_response())
+        },
+        |config, (service, region), reply| Request::Resume {
+            config,
+            service,
+            region,
+            reply,
+        },
+    )
     .await?;
     Ok(match resumed {
         Ok(regions) if format == Format::Json => {
@@ -364,7 +392,7 @@ mod tests {
                     .await
                     .unwrap_err()
                     .to_string()
-                    .contains("an error in the program")
+                    .contains("internal error in Meridian")
             );
             assert_eq!(PANICS.load(Ordering::Relaxed), count);
             assert_eq!(ask("/works").await.unwrap(), "ok\n");

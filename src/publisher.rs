@@ -27,7 +27,7 @@ use crate::changes;
 use crate::commit::{self, Collection, Write};
 use crate::dataset::{Dataset, Snapshot};
 use crate::health::{Health, READING, match_targets};
-use crate::model::{Moment, RegionId, ServiceId, Target, TargetId};
+use crate::model::{Moment, RegionId, ServiceId, TargetId};
 use crate::overrides::{Overrides, Store, StoredOverrides};
 use crate::recovery::{NotResumed, PoolRecord, Recovery};
 use crate::units::{UnitRecord, UnitView, Units};
@@ -201,12 +201,6 @@ impl Publisher {
     /// The number of accepted datasets before this one; outcomes carry it.
     pub fn generation(&self) -> u32 {
         self.inputs.targets.generation
-    }
-
-    /// The target of the `push` check of this name, and of this address or name; `None` where there
-    /// is none.
-    pub fn push_target(&self, check: &str, target: &Target) -> Option<TargetId> {
-        self.inputs.push_target(check, target)
     }
 
     /// True after the first round, while this node's own network works.

@@ -94,6 +94,8 @@ impl World {
     fn report(&mut self, pass: bool) {
         let target = self
             .publisher
+            .dataset()
+            .config
             .push_target("own", &Target::Address(DUBLIN.parse().unwrap()))
             .unwrap();
         let report = Report {
@@ -190,6 +192,8 @@ fn a_restart_keeps_what_was_known_until_the_first_expires_runs_out() {
         let (publisher, unknown) =
             Publisher::restore(dataset(), &history, Duration::from_secs(30), at(100));
         let dublin = publisher
+            .dataset()
+            .config
             .push_target("own", &Target::Address(DUBLIN.parse().unwrap()))
             .unwrap();
         assert!(!unknown.contains(&dublin), "what was reported is known");
@@ -251,8 +255,22 @@ fn silence_and_one_failing_region_are_no_isolation() {
 fn what_is_probed_takes_no_reports() {
     let world = World::started();
     let target = |text: &str| Target::Address(text.parse().unwrap());
-    assert_eq!(world.publisher.push_target("web", &target(ASHBURN)), None);
-    assert_eq!(world.publisher.push_target("own", &target(ASHBURN)), None);
+    assert_eq!(
+        world
+            .publisher
+            .dataset()
+            .config
+            .push_target("web", &target(ASHBURN)),
+        None
+    );
+    assert_eq!(
+        world
+            .publisher
+            .dataset()
+            .config
+            .push_target("own", &target(ASHBURN)),
+        None
+    );
 }
 
 /// The machine was suspended, or the process stopped, while the endpoint went on reporting.
@@ -365,6 +383,8 @@ fn no_unit_is_taken_over_before_its_owner_was_seen_after_a_stall() {
     publisher.handle(Event::Tick, at(1));
     let report = |publisher: &mut Publisher, address: &str, pass: bool, now: Moment| {
         let target = publisher
+            .dataset()
+            .config
             .push_target("own", &Target::Address(address.parse().unwrap()))
             .unwrap();
         let effects = publisher.handle(

@@ -465,6 +465,8 @@ impl World {
         let address = address.parse().map_err(|_| "no such address")?;
         let target = self
             .publisher
+            .dataset()
+            .config
             .push_target(check, &Target::Address(address))
             .ok_or("no endpoint reports so")?;
         let report = Report {

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
-use super::{Control, Request, ask};
+use super::{Control, Request, ask_about};
 use crate::dns::Name;
 use crate::health::Report;
 use crate::model::{Load, Target};
@@ -58,7 +58,7 @@ pub(super) async fn push(
         Some(None) => {
             return Err(refuse(
                 StatusCode::BAD_REQUEST,
-                "load must be a number from 0 on".to_owned(),
+                "load must be a number of at least 0".to_owned(),
             ));
         }
         load => load.flatten(),
@@ -68,19 +68,22 @@ pub(super) async fn push(
         load,
         note: push.note,
     };
-    let (check, named) = (push.check.clone(), target.to_string());
-    let taken = ask(&control, |reply| Request::Report {
-        check: push.check,
-        target,
-        report,
-        reply,
-    })
+    let check = push.check;
+    ask_about(
+        &control,
+        |config| {
+            config.push_target(&check, &target).ok_or_else(|| {
+                let why = format!("no push check {check} has an endpoint {target}");
+                refuse(StatusCode::NOT_FOUND, why)
+            })
+        },
+        |config, target, reply| Request::Report {
+            config,
+            target,
+            report: report.clone(),
+            reply,
+        },
+    )
     .await?;
-    match taken {
-        true => Ok("taken\n"),
-        false => Err(refuse(
-            StatusCode::NOT_FOUND,
-            format!("no push check {check} has an endpoint {named}"),
-        )),
-    }
+    Ok("taken\n")
 }

@@ -1,35 +1,45 @@
 //! The inputs of the publisher's loop that come by the admin address and the control socket.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
+use crate::config::Config;
 use crate::health::Report;
-use crate::model::Target;
+use crate::model::{RegionId, ServiceId, TargetId};
 use crate::overrides::{OverrideRequest, Selector};
 use crate::publisher::{Done, NotDone};
 use crate::recovery::NotResumed;
+
+/// Error of a request whose ids belong to a configuration that a reload has replaced; whoever
+/// resolved them resolves them again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale;
 
 /// An input of the publisher's loop, and the way of its answer.
 #[derive(Debug)]
 pub enum Request {
     /// An endpoint reports itself.
     Report {
-        /// The name of a `push` check.
-        check: String,
-        /// The endpoint.
-        target: Target,
+        /// The configuration that `target` belongs to.
+        config: Arc<Config>,
+        /// The target of a `push` check.
+        target: TargetId,
         /// The report's contents.
         report: Report,
-        /// False where the check has no such endpoint.
-        reply: oneshot::Sender<bool>,
+        /// The answer.
+        reply: oneshot::Sender<Result<(), Stale>>,
     },
     /// An operator takes back what is held.
     Resume {
-        /// The owner name of a service.
-        service: String,
+        /// The configuration that the ids belong to.
+        config: Arc<Config>,
+        /// The service.
+        service: ServiceId,
         /// A region; all that are held where it is left out.
-        region: Option<String>,
+        region: Option<RegionId>,
         /// The regions taken back.
-        reply: oneshot::Sender<Result<Vec<String>, NotResumed>>,
+        reply: oneshot::Sender<Result<Result<Vec<String>, NotResumed>, Stale>>,
     },
     /// An operator has the files read again.
     Reload {

@@ -4,6 +4,7 @@
 //! operator does, and not for long.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -11,10 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::Daemon;
 use super::reload::Asked;
 use crate::config::Config;
-use crate::control::{Command, Request};
-use crate::model::Moment;
+use crate::control::{Command, Request, Stale};
+use crate::model::{Moment, RegionId, ServiceId};
 use crate::publisher::{Done, Event, NotDone, OverrideEvent, ProbeEvent, UnitEvent};
-use crate::recovery::{self, NotResumed};
+use crate::recovery::NotResumed;
 use crate::units;
 
 /// The time that operators wait for the state directory.
@@ -86,23 +87,25 @@ impl Daemon {
         match request {
             Request::Reload { force, reply } => self.ask_reload(Asked::by_operator(force, reply)),
             Request::Report {
-                check,
+                config,
                 target,
                 report,
                 reply,
             } => {
-                let target = self.publisher.push_target(&check, &target);
-                if let Some(target) = target {
+                let current = self.check_current(&config);
+                if current.is_ok() {
                     self.handle(ProbeEvent::Report { target, report });
                 }
-                let _ = reply.send(target.is_some());
+                let _ = reply.send(current);
             }
             Request::Resume {
+                config,
                 service,
                 region,
                 reply,
             } => {
-                let _ = reply.send(self.resume(&service, region.as_deref()));
+                let current = self.check_current(&config);
+                let _ = reply.send(current.map(|()| self.resume(service, region)));
             }
             Request::Command { command, reply } => self.carry_out(command, reply),
         }
@@ -128,10 +131,22 @@ impl Daemon {
         }
     }
 
+    /// Checks that ids of `config` are those of the dataset in use: a reload may have come between
+    /// the request and its turn, and the same number would be another target or service.
+    fn check_current(&self, config: &Arc<Config>) -> Result<(), Stale> {
+        match Arc::ptr_eq(config, &self.publisher.dataset().config) {
+            true => Ok(()),
+            false => Err(Stale),
+        }
+    }
+
     /// Takes back what is held of a service, in one region or in all; the names of those regions.
-    fn resume(&mut self, service: &str, region: Option<&str>) -> Result<Vec<String>, NotResumed> {
+    fn resume(
+        &mut self,
+        service: ServiceId,
+        region: Option<RegionId>,
+    ) -> Result<Vec<String>, NotResumed> {
         let config = self.publisher.dataset().config.clone();
-        let (service, region) = recovery::resolve(&config, service, region)?;
         let held = self.publisher.held(service, region)?;
         let mut regions = Vec::with_capacity(held.len());
         for region in held {

@@ -58,7 +58,7 @@ pub enum ProbeEvent {
     },
     /// An endpoint reports itself; a report about a target of another type than `push` is ignored.
     Report {
-        /// The target, as [`super::Publisher::push_target`] has it.
+        /// The target, as [`crate::config::Config::push_target`] has it.
         target: TargetId,
         /// The report.
         report: Report,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::stalls::Stalls;
 use crate::dataset::Dataset;
 use crate::health::{Health, Key, Pushes, TargetSpec};
-use crate::model::{Moment, RegionId, ServiceId, Target, TargetId};
+use crate::model::{Moment, RegionId, ServiceId, TargetId};
 use crate::overrides::Overrides;
 use crate::units;
 
@@ -98,16 +98,6 @@ impl Inputs {
             .into_iter()
             .map(|region| config.region_name(region).to_owned())
             .collect()
-    }
-
-    /// The target of the `push` check of this name, and of this address or name.
-    pub(super) fn push_target(&self, check: &str, target: &Target) -> Option<TargetId> {
-        let config = &self.dataset.config;
-        let found = config.targets.iter().position(|probe| {
-            let spec = &config.checks[probe.check.index()];
-            spec.kind.is_push() && spec.name == check && probe.target == *target
-        });
-        found.map(TargetId::from_index)
     }
 }
 

@@ -432,16 +432,13 @@ async fn hear_requests(mut publisher: Publisher, mut asked: mpsc::Receiver<Reque
     while let Some(request) = asked.recv().await {
         match request {
             Request::Report {
-                check,
                 target,
                 report,
                 reply,
+                ..
             } => {
-                let target = publisher.push_target(&check, &target);
-                if let Some(target) = target {
-                    publisher.handle(ProbeEvent::Report { target, report }, now);
-                }
-                let _ = reply.send(target.is_some());
+                publisher.handle(ProbeEvent::Report { target, report }, now);
+                let _ = reply.send(Ok(()));
             }
             Request::Command { command, .. } => {
                 if let Some(event) = event(command, &publisher.dataset().config) {
