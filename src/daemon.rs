@@ -323,7 +323,7 @@ impl Daemon {
             tokio::select! {
                 probed = self.probing.next() => match probed {
                     Probed::Lost => {
-                        tracing::error!("scheduler of probes ended; leaving, to be restarted");
+                        tracing::error!("probe scheduler ended, which is a fault of Meridian: stopping, so that the service manager restarts the server");
                         return;
                     }
                     probed => self.take_probed(probed),
@@ -464,15 +464,15 @@ impl Daemon {
     /// Stops the parts: those that answer first, and each of the others once nothing feeds it.
     async fn stop(mut self) {
         self.control.liveness.stop();
-        notify::stopping("answering what is queued");
-        tracing::info!("stopping: answering what is queued");
+        notify::stopping("answering the queued queries");
+        tracing::info!("stopping: answering the queued queries");
         let history = self.publisher.last_history(self.clock.now());
         let writer = self.state.write_last(history, self.clock.wall());
         tokio::task::block_in_place(|| self.answering.server.stop());
         self.files.finish(LAST_WRITE).await;
         if writer.is_some_and(|writer| !tokio::task::block_in_place(|| writer.finish(LAST_WRITE))) {
             tracing::warn!(
-                "the history of health is not written within {LAST_WRITE:?}; leaving without"
+                "health history not written within {LAST_WRITE:?}: stopping without it; the next start uses an older one"
             );
         }
         self.state.leave();

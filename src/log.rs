@@ -177,7 +177,7 @@ fn hand_over(lines: &Receiver<Item>, write: impl Fn(Level, &str)) {
                     let lines = dropped - said;
                     said = dropped;
                     tracing::warn!(
-                        "{lines} log lines were dropped before this one, since whoever reads the log did not keep up"
+                        "{lines} log lines were dropped before this one because the log reader did not keep up"
                     );
                     continue;
                 }

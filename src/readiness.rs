@@ -96,21 +96,21 @@ impl fmt::Display for NotReady {
         match self {
             NotReady::LoopHangs(late) => write!(
                 f,
-                "the control loop hangs: for {} s nothing has followed health, operators or the files",
+                "control loop stalled for {} s: answers follow no change of health, overrides or files",
                 late.as_secs()
             ),
             NotReady::Starting => f.write_str("starting"),
             NotReady::LastGoodFiles => {
-                f.write_str("serving the last good files, since the files are broken")
+                f.write_str("configuration broken: serving the last good files until the files are fixed and reloaded")
             }
             NotReady::OverridesLost => f.write_str(
-                "overrides are lost; `meridian overrides` lists those in force, and \
-                 `meridian overrides --accept-loss` goes on with them",
+                "overrides lost: `meridian overrides` lists those in force, and \
+                 `meridian overrides --accept-loss` accepts the loss",
             ),
             NotReady::FirstRound => {
-                f.write_str("the first round of probes after the start is under way")
+                f.write_str("first round of probes in progress: health is not known yet")
             }
-            NotReady::Isolated => f.write_str("isolated: no endpoint anywhere passes"),
+            NotReady::Isolated => f.write_str("node isolated: every probe fails, so this node's own network is assumed down"),
         }
     }
 }
@@ -119,8 +119,8 @@ impl fmt::Display for NotAnnounced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             NotAnnounced::Stopping => "stopping",
-            NotAnnounced::LoopStill => "the loop that judges health stands still",
-            NotAnnounced::ThreadStill => "a thread that answers queries stands still",
+            NotAnnounced::LoopStill => "control loop stalled",
+            NotAnnounced::ThreadStill => "a query thread is stuck",
         })
     }
 }
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(ready(&conditions, now), Err(NotReady::LastGoodFiles));
         let hangs = ready(&conditions, LOOP_UNFIT).unwrap_err();
         assert_eq!(hangs, NotReady::LoopHangs(LOOP_UNFIT));
-        assert!(hangs.to_string().contains("for 10 s nothing has followed"));
+        assert!(hangs.to_string().contains("control loop stalled for 10 s"));
     }
 
     #[test]

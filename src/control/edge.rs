@@ -127,7 +127,15 @@ pub(super) async fn check_host(
 }
 
 fn misdirected(request: &Request, hosts: &[String]) -> Option<Response> {
-    let bad = || Some((StatusCode::BAD_REQUEST, "a request names one host\n").into_response());
+    let bad = || {
+        Some(
+            (
+                StatusCode::BAD_REQUEST,
+                "a request must name exactly one host\n",
+            )
+                .into_response(),
+        )
+    };
     let mut written = request.headers().get_all(header::HOST).iter();
     let authority = match (written.next(), written.next()) {
         // Browsers speak no HTTP/1.0; some probes of load balancers do.
@@ -154,7 +162,7 @@ fn misdirected(request: &Request, hosts: &[String]) -> Option<Response> {
         return None;
     }
     let why = format!(
-        "{host} is no name of this server: ask by address, or list it in [admin]: hosts = [\"{host}\"]\n"
+        "{host} is not a name of this server: use an address, or list the name in [admin]: hosts = [\"{host}\"]\n"
     );
     Some((StatusCode::MISDIRECTED_REQUEST, why).into_response())
 }

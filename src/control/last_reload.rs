@@ -40,10 +40,10 @@ impl Refused {
                 "a location database was refused: a restart would not come up with these files (`meridian verify` says why)"
             }
             Refused::TooMuchRemoved => {
-                "the last reload was refused, since it removes more than max_removed: a restart would take these files"
+                "the last reload was refused because it removes more than max_removed: a restart would accept these files"
             }
             Refused::Failed => {
-                "the last reload failed, and the log says how: a restart may not come up with these files"
+                "the last reload failed: a restart may not come up with these files (see the log)"
             }
         }
     }

@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(liveness.late(at(5700)), Duration::from_millis(500));
         assert_eq!(liveness.ready(at(15_199)), Ok(()));
         let why = liveness.ready(at(15_200)).unwrap_err().to_string();
-        assert!(why.starts_with("the control loop hangs: for 10 s"), "{why}");
+        assert!(why.starts_with("control loop stalled for 10 s"), "{why}");
         liveness.turn(at(15_201));
         assert_eq!(liveness.ready(at(15_202)), Ok(()));
         let isolated = Conditions {

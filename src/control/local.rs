@@ -230,7 +230,7 @@ enum BadOverride {
     ControlCharacter(&'static str, char),
     /// The text of a parameter has this many characters; the last number is the most.
     TooLong(&'static str, usize, usize),
-    /// This number of seconds is no time, or longer than an override may last.
+    /// This number of seconds is not a time, or longer than an override may last.
     Time(f64),
     /// The override would end before anybody sees it.
     TooShort,

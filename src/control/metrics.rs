@@ -150,7 +150,7 @@ impl Scrape {
     fn panics(&self, out: &mut Families<'_, '_>) -> Result<(), Error> {
         out.counters(
             "meridian_panics",
-            "Requests given up because of an error in the program, by place",
+            "Requests that failed because of a bug in Meridian, by place",
             "where",
             &[
                 ("udp", self.control.server.sum_udp(|c| &c.panics)),
@@ -203,7 +203,7 @@ impl Scrape {
         )?;
         out.counter(
             "meridian_log_dropped",
-            "Log lines dropped because the reader of the log did not keep up",
+            "Log lines dropped because the log reader did not keep up",
             log::dropped(),
         )
     }

@@ -115,7 +115,7 @@ impl Answering {
         };
         let step = humantime::format_duration(Duration::from_secs(step.as_secs()));
         tracing::warn!(
-            "the wall clock was set {way} by {step}: overrides, fences and checks keep the time they have left"
+            "wall clock set {way} by {step}: overrides, fences and checks keep their remaining time"
         );
         true
     }

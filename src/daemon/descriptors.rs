@@ -46,12 +46,12 @@ impl Shares {
         );
         let Shares { probes, tcp, admin } = &shares;
         tracing::info!(
-            "of {soft} descriptors (RLIMIT_NOFILE): {} probes at once, {tcp} TCP connections, {admin} of the admin address",
+            "file descriptors: the limit of {soft} (RLIMIT_NOFILE) allows {} concurrent probes, {tcp} TCP connections and {admin} connections to the admin address",
             probes.probes
         );
         if *tcp < server.tcp.connections {
             tracing::warn!(
-                "at most {tcp} TCP connections, not {} (tcp_connections): raise the limit of descriptors (LimitNOFILE= of the \
+                "TCP connections limited to {tcp}, not {} (tcp_connections): raise the limit of descriptors (LimitNOFILE= of the \
                  systemd unit, ulimit -n)",
                 server.tcp.connections
             );

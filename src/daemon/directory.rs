@@ -118,9 +118,9 @@ impl Found {
 /// Refuses a directory that others may change: nothing in it can be trusted.
 fn refuse(why: String) -> Found {
     tracing::error!(
-        "{why}. NOTHING IN IT IS USED, NO UNIT IS ANSWERED, and there is no control socket until a reload"
+        "state directory not used: {why}; no unit is answered, the overrides are unknown, and there is no control socket until you repair the directory and reload"
     );
-    let lost = format!("the overrides are lost, since {why}; NO OVERRIDE IS IN FORCE");
+    let lost = format!("overrides lost: {why}; no override is in force");
     Found {
         overrides: FoundOverrides {
             lost: Some(lost),
@@ -175,13 +175,15 @@ impl Directory {
             }
             Err(why @ NotLocked::Taken) => {
                 tracing::error!(
-                    "{why} {}: NO UNIT IS ANSWERED, and there is no control socket",
+                    "state directory not adopted: {why} {}; no unit is answered, and there is no control socket",
                     path.display()
                 );
                 (UnitRecords::new(), format!("{why} {}", path.display()))
             }
             Err(why @ NotLocked::Impossible(_)) => {
-                tracing::warn!("{why}; there is no control socket");
+                tracing::warn!(
+                    "state directory not adopted: {why}; no unit changes hands, and there is no control socket"
+                );
                 // Whoever owns a unit keeps it: what is on the disk stays as it is.
                 let records = state::peek_units(path).unwrap_or_default();
                 (records, why.to_string())
@@ -224,7 +226,7 @@ impl Directory {
     pub(super) fn bind(&self) -> Option<UnixListener> {
         let path = self.path.as_ref().filter(|_| self.lock.is_some())?;
         control::local::bind(path)
-            .inspect_err(|why| tracing::warn!("there is no control socket: {why}"))
+            .inspect_err(|why| tracing::warn!("control socket not created: {why}; operators' commands cannot reach this server"))
             .ok()
     }
 
@@ -289,7 +291,7 @@ fn find_overrides(path: &Path, wall: WallTime) -> FoundOverrides {
     let found = state::load_overrides(path, wall);
     if let Some(why) = &found.lost {
         tracing::error!(
-            "{why}. NOT READY until `meridian overrides --accept-loss`, or until a restart that finds the file mended"
+            "{why}; the node is not ready until you run `meridian overrides --accept-loss`, or repair the file and restart"
         );
     }
     found

@@ -44,7 +44,7 @@ pub(super) fn begin(
             let known = targets - unknown.len();
             let age = humantime::format_duration(age);
             tracing::info!(
-                "health is known from before the restart, {age} ago, of {known} of {targets} probe targets"
+                "health restored from before the restart, {age} ago: {known} of {targets} probe targets"
             );
             (publisher, unknown)
         }
@@ -119,7 +119,7 @@ pub(super) async fn probe_new_targets(
 pub(super) fn log_unrouted(dataset: &Dataset) {
     for family in probe::unrouted(dataset.config.targets.iter().map(|target| &target.target)) {
         tracing::warn!(
-            "this node has no default route for {family}: endpoints it cannot reach without one are not judged"
+            "no default route for {family} on this node: endpoints that it cannot reach without one are not judged"
         );
     }
 }

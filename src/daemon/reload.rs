@@ -161,9 +161,9 @@ impl Asked {
 
     pub(super) fn by_operator(force: bool, reply: Reply) -> Asked {
         let why = if force {
-            "an operator asks for it, and forces it"
+            "requested and forced by an operator"
         } else {
-            "an operator asks for it"
+            "requested by an operator"
         };
         Asked {
             why,
@@ -423,12 +423,12 @@ impl Daemon {
             Ok(Came::Files(reread)) => Ok(self.take_files(*reread)),
             Ok(Came::Databases(built)) => Ok(self.take_databases(*built)),
             Ok(Came::Refused(why, text)) => {
-                tracing::error!("reload refused, serving what was served before\n{text}");
+                tracing::error!("reload refused: still serving the previous files\n{text}");
                 Err((why, text))
             }
             Ok(Came::Same(stamps)) => {
                 tracing::info!(
-                    "a location database was written again, and holds what it held before"
+                    "location database unchanged: a file was written again with the same contents"
                 );
                 self.files.known.stamps = stamps;
                 (self.files.known.changed, self.files.known.tried) = (None, None);
@@ -436,7 +436,7 @@ impl Daemon {
                 Ok(self.summary())
             }
             Err(why) => {
-                tracing::error!("reload failed, serving what was served before: {why}");
+                tracing::error!("reload failed: {why}; still serving the previous files");
                 Err((Refused::Failed, why.to_string()))
             }
         };
@@ -507,7 +507,7 @@ impl Daemon {
         let summary = self.summary();
         tracing::info!("reloaded: {summary}");
         if let Some(removed) = removed.filter(|removed| !removed.is_empty()) {
-            tracing::warn!("not served any more: {removed}");
+            tracing::warn!("no longer served: {removed}");
         }
         self.tell_reloaded(Ok(&summary));
         summary
@@ -594,7 +594,7 @@ impl Daemon {
     pub(super) fn take_look(&mut self, seen: Result<Stamps, JoinError>) {
         self.files.look = None;
         let Ok(seen) = seen.inspect_err(|why| {
-            tracing::error!("the location databases cannot be looked at: {why}")
+            tracing::error!("location databases not watched: the look at them failed: {why}; trying again in a second")
         }) else {
             return;
         };
@@ -632,7 +632,7 @@ impl Daemon {
             if let Err(why) = copies.save(&state, &inputs) {
                 let state = state.display();
                 tracing::warn!(
-                    "the last good files cannot be kept in {state}: {why}; a restart with broken files will fail"
+                    "last good files not saved in {state}: {why}; a restart with broken files would fail or use older copies"
                 );
             }
             // The files' texts are the last that a load leaves behind.

@@ -42,7 +42,7 @@ pub(super) fn load(config: &Path) -> Result<Start, Failure> {
         ))
     })?;
     tracing::error!(
-        "THE FILES ARE BROKEN; serving the last good ones, and not ready until they are mended and reloaded\n{text}"
+        "configuration broken: serving the last good files; the node is not ready until the files are fixed and reloaded\n{text}"
     );
     Ok(Start {
         dataset: Arc::new(dataset),

@@ -152,7 +152,9 @@ impl Daemon {
             Some(writer) => writer.adopt(found.records().clone()),
             None => {
                 if let Err(why) = self.state.start_writer(found.records().clone()) {
-                    tracing::warn!("history of health not kept until the next reload: {why}");
+                    tracing::warn!(
+                        "health history not persisted: cannot start the thread that writes it: {why}; restart the server to try again"
+                    );
                 }
                 self.publisher.switch_history(self.state.has_writer());
             }

@@ -60,7 +60,7 @@ impl Watch {
             if away >= LATE {
                 // Nobody ran, so nobody is to blame; all get their time anew.
                 tracing::warn!(
-                    "this process was paused for {} ms: stopped, suspended, migrated, or without a processor",
+                    "process paused for {} ms: it was stopped, suspended or migrated, or had no processor",
                     away.as_millis()
                 );
                 self.looked = now;
@@ -74,7 +74,7 @@ impl Watch {
                 self.stuck = self.threads.stalled();
                 if !self.stuck.is_empty() {
                     tracing::error!(
-                        "threads are stuck: {}; the watchdog is not fed",
+                        "query threads stuck: {}; systemd's watchdog is not fed until they go on",
                         self.stuck.join(", ")
                     );
                 }
@@ -99,12 +99,12 @@ impl Watch {
             }
             self.late = late;
             tracing::warn!(
-                "control loop late by {} ms: queries are answered, and nothing follows health, operators or the files",
+                "control loop late by {} ms: queries are still answered, but answers follow no change of health, overrides or files",
                 late.as_millis()
             );
         } else if late < LATE && !self.late.is_zero() {
             self.late = Duration::ZERO;
-            tracing::info!("control loop goes round again");
+            tracing::info!("control loop on time again: answers follow every change");
         }
     }
 }

@@ -17,13 +17,15 @@ fn patience(work: Work) -> Duration {
 /// Names what is not done while the work hangs.
 fn harm(work: Work) -> &'static str {
     match work {
-        Work::Databases => "looking whether a location database has changed; those in use stay",
-        Work::Reload => "reading the files; what was served before stays, and another reload waits",
+        Work::Databases => "changes of location databases are not seen, and those in use stay",
+        Work::Reload => {
+            "the files cannot be read, the previous ones stay in use, and further reloads wait"
+        }
         Work::LastGood => {
-            "keeping copies of the last good files; a restart with broken files would find older ones"
+            "copies of the last good files are not written, and a restart with broken files would use older ones"
         }
         Work::State => {
-            "writing to the state directory; overrides are refused, no unit changes hands, and the history of health is not kept"
+            "the state directory cannot be written: overrides are refused, no unit changes hands, and health history is not persisted"
         }
     }
 }
@@ -43,12 +45,15 @@ impl Daemon {
             self.control.work.set(work, takes);
             match (was_late, takes >= patience) {
                 (false, true) => tracing::warn!(
-                    "a file system does not answer for {} s: {}",
+                    "file system hangs: no answer for {} s; {}",
                     takes.as_secs(),
                     harm(work)
                 ),
                 (true, false) => {
-                    tracing::info!("a file system answers again: {} is over", work.as_label())
+                    tracing::info!(
+                        "file system answers again: {} work has ended",
+                        work.as_label()
+                    )
                 }
                 _ => {}
             }

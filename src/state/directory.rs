@@ -81,7 +81,7 @@ pub fn sweep(directory: &Path) {
             // What is left over takes room and no more, so that the start goes on.
             if let Err(error) = fs::remove_file(entry.path()) {
                 tracing::warn!(
-                    "{} is left over and cannot be removed: {error}",
+                    "leftover file not removed: {}: {error}",
                     entry.path().display()
                 );
             }

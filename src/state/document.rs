@@ -155,7 +155,7 @@ impl Unusable {
             Unusable::Forbidden(error) | Unusable::Unreadable(error) => {
                 format!("cannot be read: {error}")
             }
-            Unusable::NotAFile => "is no regular file".to_owned(),
+            Unusable::NotAFile => "is not a regular file".to_owned(),
             Unusable::TooLarge { mebibytes } => format!("is larger than {mebibytes} MiB"),
             Unusable::OtherFormat {
                 format,
@@ -168,7 +168,7 @@ impl Unusable {
             Unusable::FromTheFuture { written, now } => {
                 format!("is from the future: it was written at {written}, and the clock says {now}")
             }
-            Unusable::Gone { copy } => format!("is gone, and {copy} is there"),
+            Unusable::Gone { copy } => format!("is missing, although its copy {copy} exists"),
             Unusable::Damaged(why) => format!("is damaged: {why}"),
         }
     }
@@ -197,7 +197,7 @@ impl fmt::Display for NotUsed {
                 write!(f, "it cannot be set aside as {name}: {error}")
             }
             Fate::Kept => f.write_str(
-                "it stays for that version. To go on without it, move it away, restart, and run \
+                "it is kept for that version. To continue without it, move it away, restart, and run \
                  `meridian unit init --epoch N` with an epoch higher than any before",
             ),
         }

@@ -136,7 +136,7 @@ pub(super) fn write_history(
 pub fn decode_history(bytes: &[u8], now: SystemTime) -> Result<(History, Duration), Unusable> {
     let file: File<'_> = parse(bytes, FORMAT)?;
     let written = humantime::parse_rfc3339(&file.written)
-        .map_err(|_| Unusable::Damaged(format!("{:?} is no time", file.written)))?;
+        .map_err(|_| Unusable::Damaged(format!("{:?} is not a time", file.written)))?;
     let age = match now.duration_since(written) {
         Ok(age) => age,
         // A clock that was set back a little must not cost the history.

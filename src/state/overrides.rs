@@ -124,7 +124,7 @@ pub fn write_overrides(
     write_atomically(directory, OVERRIDES_FILE, &bytes)?;
     // What was asked for is kept; without a good copy a later damage is a loss, and is said to be one.
     if let Err(error) = write_atomically(directory, COPY, &bytes) {
-        tracing::warn!("the overrides are written, and their copy {COPY} is not: {error}");
+        tracing::warn!("overrides saved without their copy {COPY}: {error}");
     }
     Ok(())
 }
@@ -168,14 +168,11 @@ pub fn load_overrides(directory: &Path, wall: WallTime) -> FoundOverrides {
             copy,
         ),
         None => (
-            "there is no good copy either: NO OVERRIDE IS IN FORCE".to_owned(),
+            "there is no good copy either, so no override is in force".to_owned(),
             Default::default(),
         ),
     };
-    let lost = Some(format!(
-        "the overrides are lost, since {} {why}; {what}",
-        path.display()
-    ));
+    let lost = Some(format!("overrides lost: {} {why}; {what}", path.display()));
     FoundOverrides {
         overrides,
         last,
@@ -284,7 +281,7 @@ fn written(at: Moment, wall: WallTime) -> String {
 
 fn moment(text: &str, wall: WallTime) -> Result<Moment, Unusable> {
     let time = humantime::parse_rfc3339(text)
-        .map_err(|_| Unusable::Damaged(format!("{text:?} is no time")))?;
+        .map_err(|_| Unusable::Damaged(format!("{text:?} is not a time")))?;
     // A time before 1970 counts as 1970: either is long over.
     Ok(wall.moment(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
@@ -372,7 +369,7 @@ mod tests {
                 good.replace("\"format\": 1", "\"format\": 2"),
                 "has format 2, written by Meridian",
             ),
-            (good.replace("1970-01-01", "1970-13-01"), "is no time"),
+            (good.replace("1970-01-01", "1970-13-01"), "is not a time"),
             (
                 good.replace("\"weight\": 1", "\"weight\": 1000001"),
                 "is above the largest weight",

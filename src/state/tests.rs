@@ -140,7 +140,7 @@ fn damaged_files_are_said_and_set_aside() {
         ),
         (
             good.replacen("\"written\":\"2", "\"written\":\"x", 1),
-            "is no time",
+            "is not a time",
         ),
         (
             good.replacen("\"held\"", "\"hold\"", 1),
@@ -187,7 +187,7 @@ fn what_is_no_file_is_not_opened() {
         load_history(directory.path(), time())
             .unwrap_err()
             .to_string()
-            .contains("is no regular file; it is set aside")
+            .contains("is not a regular file; it is set aside")
     );
     // The next one cannot take the place of a directory.
     symlink("/dev/zero", &path).unwrap();
@@ -195,7 +195,7 @@ fn what_is_no_file_is_not_opened() {
         .unwrap_err()
         .to_string();
     assert!(
-        why.contains("is no regular file; it cannot be set aside as health.json.bad: "),
+        why.contains("is not a regular file; it cannot be set aside as health.json.bad: "),
         "{why}"
     );
     fs::remove_file(&path).unwrap();
@@ -204,7 +204,7 @@ fn what_is_no_file_is_not_opened() {
         load_history(directory.path(), time())
             .unwrap_err()
             .to_string()
-            .contains("is no regular file")
+            .contains("is not a regular file")
     );
     fs::remove_file(&path).unwrap();
     // Sparse, so that the test costs no disk.
@@ -479,7 +479,7 @@ fn damaged_units_are_said_and_set_aside() {
         let why = load_units(directory.path()).unwrap_err().to_string();
         assert!(
             why.contains("has format 9, written by Meridian")
-                && why.contains("it stays for that version"),
+                && why.contains("it is kept for that version"),
             "{why}"
         );
         assert_eq!(
@@ -684,16 +684,13 @@ fn overrides_that_are_damaged_are_lost_until_they_are_written_again_and_the_last
     );
 
     fs::remove_file(&path).unwrap();
-    assert!(
-        found()
-            .lost
-            .unwrap()
-            .contains(".json is gone, and overrides.json.last is there; the one override")
-    );
+    assert!(found().lost.unwrap().contains(
+        ".json is missing, although its copy overrides.json.last exists; the one override"
+    ));
     fs::write(&path, "{}").unwrap();
     fs::write(&copy, "{}").unwrap();
     let both = found();
-    assert!(both.overrides.0.is_empty() && both.lost.unwrap().ends_with("NO OVERRIDE IS IN FORCE"));
+    assert!(both.overrides.0.is_empty() && both.lost.unwrap().ends_with("no override is in force"));
     // A copy that lags, since the process ended between the two writes, is not looked at.
     write_overrides(directory.path(), &overrides(&[7]), 7, WallTime::default()).unwrap();
     fs::write(&copy, "{}").unwrap();
@@ -708,5 +705,10 @@ fn overrides_that_are_damaged_are_lost_until_they_are_written_again_and_the_last
     // A link leads to what is not ours.
     fs::rename(&path, &copy).unwrap();
     std::os::unix::fs::symlink(&copy, &path).unwrap();
-    assert!(found().lost.unwrap().contains(".json is no regular file"));
+    assert!(
+        found()
+            .lost
+            .unwrap()
+            .contains(".json is not a regular file")
+    );
 }

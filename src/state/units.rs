@@ -138,7 +138,7 @@ pub fn load_units(directory: &Path) -> Result<UnitRecords, NotUsed> {
             _ => Fate::set_aside(&path, directory, UNITS_SET_ASIDE),
         };
         NotUsed {
-            consequence: "owners of units not known",
+            consequence: "unit owners unknown",
             path,
             why: Box::new(why),
             fate,

@@ -181,7 +181,7 @@ fn our_own_network_failing_is_not_ready_and_empties_nothing() {
         get(net.admin(), "/readyz"),
         (
             503,
-            "not ready: isolated: no endpoint anywhere passes\n".to_owned()
+            "not ready: node isolated: every probe fails, so this node's own network is assumed down\n".to_owned()
         )
     );
     // All nodes see this alike, and must not withdraw alike.

@@ -93,7 +93,7 @@ fn a_drain_outlives_a_step_of_the_wall_clock_and_a_restart_with_its_right_end() 
         "the wall clock is what it is"
     );
     set_clock(&site, "+0");
-    server.says("the wall clock was set ahead by 10days");
+    server.says("wall clock set ahead by 10days");
 
     // What is shown follows at once: of health, of the override, and of its reason in class CH.
     let health: Value = serde_json::from_str(&get(site.net.admin(), "/health").1).expect("JSON");

@@ -34,8 +34,8 @@ fn clients_that_hold_all_they_can_leave_descriptors_to_the_probes() {
         ])
         .arg(site.path("meridian.toml"));
     let mut server = site.start_as(&mut serve);
-    server.has_said("of 1024 descriptors (RLIMIT_NOFILE): ");
-    server.has_said("TCP connections, not 1000 (tcp_connections): raise the limit of descriptors");
+    server.has_said("file descriptors: the limit of 1024 (RLIMIT_NOFILE) allows ");
+    server.has_said(", not 1000 (tcp_connections): raise the limit of descriptors");
     // Thirty a client are allowed, and more than 1024 in all come.
     let held: Vec<_> = (0..1050)
         .filter_map(|n| connect_from([127, 200, 0, 1 + (n / 30) as u8], net.dns()).ok())

@@ -10,7 +10,7 @@ const ZONE_FILE: &str = "zones/gtm.example.toml";
 /// SIGHUP with files that must be refused; what was logged, while the old answers stay.
 #[track_caller]
 fn refused(server: &mut Meridian) -> String {
-    let log = server.reload("reload refused, serving what was served before");
+    let log = server.reload("reload refused: still serving the previous files");
     assert!(!log.contains("panicked"), "{log}");
     assert_eq!(server.www(), "192.0.2.10");
     log

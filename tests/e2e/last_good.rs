@@ -23,7 +23,7 @@ fn serves_the_last_good(site: &Site) -> Meridian {
     serves_www(&server);
     let log = server.process.log();
     assert!(
-        log.contains("THE FILES ARE BROKEN; serving the last good ones"),
+        log.contains("configuration broken: serving the last good files"),
         "{log}"
     );
     let (status, why) = get(server.net.admin(), "/readyz");
@@ -31,7 +31,7 @@ fn serves_the_last_good(site: &Site) -> Meridian {
         (status, why.as_str()),
         (
             503,
-            "not ready: serving the last good files, since the files are broken\n"
+            "not ready: configuration broken: serving the last good files until the files are fixed and reloaded\n"
         )
     );
     assert_eq!(get(server.net.admin(), "/healthz").0, 200);
@@ -128,7 +128,7 @@ fn a_state_directory_that_cannot_be_written_never_stops_serving() {
     // A file in its place refuses root too.
     std::fs::write(site.path("state"), "a file").unwrap();
     let mut server = site.start();
-    server.has_said("the last good files cannot be kept in");
+    server.has_said("last good files not saved in");
     serves_www(&server);
     assert_eq!(get(server.net.admin(), "/readyz").0, 200);
     server.reload("reloaded:");

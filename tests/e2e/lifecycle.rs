@@ -64,7 +64,7 @@ fn the_service_manager_hears_of_start_reload_life_and_end() {
     let (code, log) = server.process.end();
     assert_eq!(code, Some(0));
     // It was, of a thread that had not had the time to go round.
-    assert!(!log.contains("threads are stuck"), "{log}");
+    assert!(!log.contains("threads stuck"), "{log}");
 }
 
 /// Said before the first round of probes.
@@ -121,7 +121,7 @@ fn a_node_that_is_not_ready_has_started_and_says_why() {
     let text = String::from_utf8_lossy(&buffer[..length]);
     assert_eq!(
         text,
-        "READY=1\nSTATUS=NOT READY: serving the last good files, since the files are broken\n"
+        "READY=1\nSTATUS=NOT READY: configuration broken: serving the last good files until the files are fixed and reloaded\n"
     );
 }
 
@@ -142,7 +142,7 @@ fn sigterm_answers_what_is_queued_and_ends_with_0() {
     let began = Instant::now();
     let mut server = server;
     server.process.signal(Signal::SIGTERM);
-    server.says("stopping: answering what is queued");
+    server.says("stopping: answering the queued queries");
     under_way.write_all(&framed[10..]).unwrap();
     let mut length = [0; 2];
     std::io::Read::read_exact(&mut under_way, &mut length)

@@ -144,7 +144,7 @@ fn a_database_written_again_with_the_same_content_is_no_change() {
     let site = site();
     let mut server = site.start();
     site.write_bytes("city.mmdb", &std::fs::read(CITY).unwrap());
-    server.says("a location database was written again, and holds what it held before");
+    server.says("location database unchanged: a file was written again with the same contents");
     let log = server.process.log();
     assert!(
         !log.contains("reloading") && !log.contains("reloaded"),

@@ -347,7 +347,7 @@ fn damaged_overrides_keep_the_node_unready_until_an_operator_accepts_the_loss() 
         );
         let mut server = site.start();
         server.has_said("the one override of the last good copy, overrides.json.last, is in force");
-        server.has_said("NOT READY until `meridian overrides --accept-loss`");
+        server.has_said("the node is not ready until you run `meridian overrides --accept-loss`");
         assert_eq!(answer(&site), ASHBURN, "what was drained stays so");
         let (status, why) = get(site.net.admin(), "/readyz");
         assert!(status == 503 && why.contains("meridian overrides"), "{why}");
@@ -412,7 +412,7 @@ fn damaged_overrides_keep_the_node_unready_until_an_operator_accepts_the_loss() 
         fs::write(site.path(&format!("state/{name}")), "{}").unwrap();
     }
     let mut server = site.start();
-    server.has_said("NO OVERRIDE IS IN FORCE");
+    server.has_said("no override is in force");
     assert_eq!(get(site.net.admin(), "/readyz").0, 503);
     done(site.run(&["overrides", "--accept-loss"]));
     is_ready(&site);

@@ -166,7 +166,7 @@ fn a_zone_file_cut_short_does_not_remove_its_services() {
     assert!(
         get(server.net.admin(), "/readyz")
             .1
-            .contains("removes more than max_removed: a restart would take these files")
+            .contains("removes more than max_removed: a restart would accept these files")
     );
     let verified = site.run(&["verify"]);
     assert_eq!(verified.code, Some(0), "{verified:?}");
@@ -183,7 +183,7 @@ fn a_zone_file_cut_short_does_not_remove_its_services() {
     let forced = site.run(&["reload", "--force"]);
     assert_eq!(forced.code, Some(0), "{forced:?}");
     server.says(
-        "not served any more: 3 of 10 services (s6.gtm.example., s7.gtm.example., s8.gtm.example.)",
+        "no longer served: 3 of 10 services (s6.gtm.example., s7.gtm.example., s8.gtm.example.)",
     );
     assert_eq!(s8(), "");
     assert_eq!(
@@ -201,7 +201,7 @@ fn few_may_go_whatever_share_they_are_and_all_with_a_guard_of_all() {
     let site = with_services(1);
     let mut server = site.start();
     cut_before(&site, 0);
-    server.reload("not served any more: 1 of 2 services (s0.gtm.example.)");
+    server.reload("no longer served: 1 of 2 services (s0.gtm.example.)");
 
     let site = with_services(9);
     site.edit(
@@ -211,7 +211,7 @@ fn few_may_go_whatever_share_they_are_and_all_with_a_guard_of_all() {
     );
     let mut server = site.start();
     cut_before(&site, 0);
-    server.reload("not served any more: 9 of 10 services");
+    server.reload("no longer served: 9 of 10 services");
 }
 
 #[test]

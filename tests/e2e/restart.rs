@@ -75,7 +75,7 @@ fn start_again(site: &Site, before: &str) -> Meridian {
     assert_eq!(answer(site), before);
     let log = server.process.log();
     assert!(
-        log.contains("health is known from before the restart"),
+        log.contains("health restored from before the restart"),
         "{log}"
     );
     assert!(!log.contains("is down") && !log.contains("is up"), "{log}");
@@ -184,7 +184,7 @@ fn a_history_that_cannot_be_used_is_said_set_aside_and_written_anew() {
         server
             .process
             .log()
-            .contains("is no regular file; it cannot be set aside"),
+            .contains("is not a regular file; it cannot be set aside"),
         "{}",
         server.process.log()
     );
@@ -352,7 +352,7 @@ fn queries_are_answered_at_once_though_every_probe_hangs() {
         get(site.net.admin(), "/readyz"),
         (
             503,
-            "not ready: the first round of probes after the start is under way\n".to_owned()
+            "not ready: first round of probes in progress: health is not known yet\n".to_owned()
         )
     );
 }

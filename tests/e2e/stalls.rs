@@ -282,8 +282,8 @@ fn hung_file_systems_stop_neither_failover_nor_answers_to_operators() {
         answer.starts_with("HTTP/1.1 503") && answer.contains("the state directory"),
         "{answer}"
     );
-    server.has_said("looking whether a location database has changed; those in use stay");
-    server.has_said("writing to the state directory; overrides are refused");
+    server.has_said("changes of location databases are not seen, and those in use stay");
+    server.has_said("the state directory cannot be written: overrides are refused");
     let answer = second.drains("dublin");
     assert!(
         answer.contains("nothing is changed") && answer.contains("has not answered for"),
@@ -308,7 +308,7 @@ fn hung_file_systems_stop_neither_failover_nor_answers_to_operators() {
         .wait_log("did not answer within 10 s", 0);
     assert_eq!(get_ready(&site), Some(200));
     drop(hangs);
-    server.says("a file system answers again");
+    server.says("file system answers again");
     server.stop();
 }
 
@@ -409,7 +409,7 @@ fn a_process_that_was_stopped_takes_no_unit_from_an_owner_that_reported_meanwhil
     server.process.signal(Signal::SIGSTOP);
     std::thread::sleep(Duration::from_secs(12));
     server.process.signal(Signal::SIGCONT);
-    server.says("this process was paused for ");
+    server.says("process paused for ");
     // Long enough for a takeover of an owner that is held to be down.
     std::thread::sleep(Duration::from_secs(4));
     let log = server.process.log()[before..].to_owned();
