@@ -376,7 +376,9 @@ fn a_web_page_whose_name_was_pointed_here_reads_nothing() {
         "GET /health HTTP/1.1\r\nHost: rebound.example\r\nConnection: close\r\n\r\n",
     );
     assert!(
-        said.ends_with("ask by address, or list it in [admin]: hosts = [\"rebound.example\"]\n"),
+        said.ends_with(
+            "use an address, or list the name in [admin]: hosts = [\"rebound.example\"]\n"
+        ),
         "{said}"
     );
 }

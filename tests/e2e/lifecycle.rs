@@ -205,7 +205,7 @@ fn sigterm_in_the_first_round_ends_it() {
         ),
     );
     let mut process = crate::support::Process::spawn(&mut site.serve());
-    process.wait_log("probes at once", 0);
+    process.wait_log("concurrent probes", 0);
     std::thread::sleep(Duration::from_millis(300));
     process.signal(Signal::SIGTERM);
     let (code, log) = process.end();

@@ -371,7 +371,8 @@ fn damaged_overrides_keep_the_node_unready_until_an_operator_accepts_the_loss() 
         let listed = site.run(&["overrides"]);
         assert_eq!(listed.code, Some(1));
         assert!(
-            listed.stdout.contains("drain of region dublin") && listed.stderr.contains("are lost"),
+            listed.stdout.contains("drain of region dublin")
+                && listed.stderr.contains("overrides lost"),
             "{listed:?}"
         );
         server.process.signal(Signal::SIGKILL);

@@ -82,7 +82,7 @@ fn the_admin_address_answers_and_queries_are_refused_before_the_first_round_ends
         "interval = \"20s\"\ntimeout  = \"10s\"",
     );
     let mut process = Process::spawn(&mut site.serve());
-    process.wait_log("probes at once", 0);
+    process.wait_log("concurrent probes", 0);
     let starting = "not ready: starting; queries are answered once the first round of probes has ended, within 5 s\n";
     assert_eq!(get(net.admin(), "/healthz"), (200, "ok\n".to_owned()));
     for path in ["/readyz", "/announcez", "/health", "/metrics"] {
