@@ -20,6 +20,7 @@ impl Clock {
         // The kernel has had this clock since 2.6.39; without it nothing would ever be due.
         let since_boot =
             clock_gettime(ClockId::CLOCK_BOOTTIME).expect("every Linux has CLOCK_BOOTTIME");
+        // Ages from before a restart of the machine must not fall below zero.
         Moment(BEFORE + Duration::from(since_boot))
     }
 
@@ -36,6 +37,7 @@ impl Clock {
     /// `moment` in the runtime's terms, to sleep until it; what is past is now. The runtime sleeps on while the machine is
     /// suspended, so that who sleeps long looks again in between.
     pub fn instant(&self, moment: Moment) -> Instant {
+        // `since` saturates, so a moment in the past is now.
         Instant::now() + moment.since(self.now())
     }
 }

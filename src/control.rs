@@ -127,6 +127,7 @@ pub async fn serve(admin: Admin, connections: usize, started: Started) {
         .route("/why", on_get(why))
         .route("/resume", on_post(resume))
         .route("/push", on_post(push::push))
+        // Inside the check of hosts: a page that rebinds its name reaches no handler at all.
         .layer(catch_panics())
         .with_state(started)
         .layer(middleware::from_fn_with_state(
@@ -142,6 +143,7 @@ static PANICS: AtomicU64 = AtomicU64::new(0);
 /// Answers 500 where a handler panics, and counts it.
 fn catch_panics() -> CatchPanicLayer<impl FnMut(Box<dyn Any + Send>) -> Response + Clone> {
     CatchPanicLayer::custom(|_| {
+        // The panic hook has logged where it happened.
         PANICS.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
             "HTTP request failed with status 500: its handler panicked, which is a fault of Meridian; please report it"
@@ -161,6 +163,8 @@ async fn render<T: Send + 'static>(
     make: impl FnOnce(&View, WallTime) -> T + Send + 'static,
 ) -> Result<T, Response> {
     let state = control.state.clone();
+    // Read there too: taking in updates may cost milliseconds, and two threads carry the whole
+    // runtime.
     let made = tokio::task::spawn_blocking(move || make(&state.read(), Clock.wall())).await;
     made.map_err(|why| (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response())
 }
@@ -180,6 +184,7 @@ async fn ask<T>(
     request: impl FnOnce(oneshot::Sender<T>) -> Request,
 ) -> Result<T, Response> {
     let (reply, answer) = oneshot::channel();
+    // Both steps are under one limit: a loop that hangs leaves its queue full as well.
     let asked = async {
         control.requests.send(request(reply)).await.ok()?;
         answer.await.ok()
@@ -218,6 +223,7 @@ async fn ask_about<I, T>(
 /// Says whether this node should be sent new traffic.
 async fn readyz(control: Control) -> Response {
     match control.liveness.ready(Clock.now()) {
+        // Still 200: the node serves good answers, and draining it would help nobody.
         Ok(()) => match control.reloads.load().refused {
             None => "ready\n".into_response(),
             Some(refused) => format!("ready, but {}\n", refused.as_str()).into_response(),
@@ -232,6 +238,8 @@ async fn readyz(control: Control) -> Response {
 
 /// Says whether this process can answer, however it judges itself.
 async fn announcez(control: Control) -> Response {
+    // Readiness is left out on purpose: all nodes may be unready at once, and withdrawing all of
+    // them would turn a bad answer into none.
     let (turns, now) = (control.server.turns(), Clock.now());
     match control.liveness.announced(turns, now) {
         Ok(()) => "answering\n".into_response(),
@@ -351,6 +359,8 @@ async fn why(control: Control, Query(why): Query<Why>) -> Response {
             ));
         }
     };
+    // From the snapshot that queries get, by the same code: an explanation cannot differ from an
+    // answer.
     let explanation = explain(
         &control.published.load(),
         &name,

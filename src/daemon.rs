@@ -146,8 +146,11 @@ async fn serve(
 ) -> Result<(), Failure> {
     let (dataset, clock) = (start.dataset, Clock);
     let server = &dataset.config.server;
+    // A taken port is the most common mistake: it ends the start before five seconds of probing do.
     let listen = Listen::check(server)?;
     let started = Started::default();
+    // The admin address answers during the first round: a supervisor can tell a slow start from a
+    // dead process.
     let shares = open_admin(&dataset.config, &listen, &started)?;
     notify::status("starting: no query is answered before the first round of probes has ended");
 
@@ -155,6 +158,7 @@ async fn serve(
     let begun = begin(&dataset, first_units, shares.probes, &log, clock).await;
     let (inputs, files) = Files::start(config, start.built, start.last_good, hooks.reloaded);
     let mut daemon = connect(begun, files, &dataset, &listen, &shares, log, &started)?;
+    // Only now: files that compile but cannot be served are no good ones to fall back to.
     daemon.keep_last_good(inputs, Copies::All);
     daemon.handle(Event::Tick);
     daemon.answering.log_addresses();
@@ -180,6 +184,8 @@ fn connect(
     started: &Started,
 ) -> Result<Daemon, Failure> {
     let (mut publisher, mut state, clock) = (begun.publisher, begun.state, Clock);
+    // After the first round: until then the kernel refuses queries, and resolvers go elsewhere at
+    // once.
     let listeners = listen.bind()?;
     publisher.count_for(listeners.threads());
     let published = Arc::new(Published::new(publisher.snapshot()));
@@ -213,6 +219,7 @@ fn connect(
     let (generation, limit) = (publisher.generation(), shares.probes);
     let probing = Probing::start(begun.prober, limit, generation, jobs, begun.beside)
         .map_err(|error| Failure::System("start the probes", error))?;
+    // Before the loop: its first tick may already have something to write.
     state.start_writer(begun.units).map_err(thread)?;
     // From here on the loop writes what is to be kept.
     publisher.switch_history(state.has_writer());
@@ -316,6 +323,8 @@ impl Daemon {
     async fn run(&mut self, mut signals: Signals) {
         let mut timers = Timers::new(self.clock);
         loop {
+            // Every turn announces: any input may change readiness, and most change nothing, which
+            // is cheap.
             self.turn();
             self.announce();
             let deadline = self.publisher.next_deadline();
@@ -335,6 +344,8 @@ impl Daemon {
                     FileInput::Looked(seen) => self.take_look(seen),
                 },
                 timer = timers.next(deadline, fences) => self.take_timer(timer),
+                // No arm is first (`biased` is not set): a flood of outcomes starves neither
+                // operators nor signals.
                 wish = signals.next() => match wish {
                     Wish::Reload => self.ask_reload(Asked::new("SIGHUP")),
                     Wish::Stop => return,
@@ -347,6 +358,7 @@ impl Daemon {
         match timer {
             Timer::Deadline => self.handle(Event::Tick),
             Timer::Second => {
+                // Outcomes that publish nothing reach readers here, at most a second late.
                 let now = self.clock.now();
                 self.publication.tell_readers(&mut self.publisher, now);
                 if self.answering.follow_wall() {
@@ -388,6 +400,8 @@ impl Daemon {
     }
 
     fn observe(&mut self, generation: u32, target: TargetId, outcome: Outcome) {
+        // Text is made only where it is wanted: thousands of probes may end in a second. A target
+        // of another generation has no entry in this configuration, or another's.
         if tracing::enabled!(tracing::Level::DEBUG) && generation == self.publisher.generation() {
             let config = &self.publisher.dataset().config;
             let probed = &config.targets[target.index()];
@@ -447,6 +461,7 @@ impl Daemon {
             let now = self.clock.now();
             self.publication.tell_readers(&mut self.publisher, now);
         }
+        // One reading for all effects: the files and the log date one event alike.
         let wall = self.clock.wall();
         let mut changes = Vec::new();
         for effect in effects {
@@ -466,6 +481,8 @@ impl Daemon {
         self.control.liveness.stop();
         notify::stopping("answering the queued queries");
         tracing::info!("stopping: answering the queued queries");
+        // Handed over before the threads stop, so that the disk works while they answer what is
+        // queued.
         let history = self.publisher.last_history(self.clock.now());
         let writer = self.state.write_last(history, self.clock.wall());
         tokio::task::block_in_place(|| self.answering.server.stop());
@@ -475,6 +492,7 @@ impl Daemon {
                 "health history not written within {LAST_WRITE:?}: stopping without it; the next start uses an older one"
             );
         }
+        // The lock goes after the wait for the last write: a successor reads what was written.
         self.state.leave();
         tokio::task::block_in_place(|| self.publication.finish(LAST_WRITE));
         tracing::info!("stopped");

@@ -57,6 +57,8 @@ enum Sink {
 pub fn start(filter: EnvFilter, color: bool) -> io::Result<()> {
     let (sender, lines) = sync_channel(LINES);
     let queue = Queue(sender);
+    // The journal's own registry sees lines that passed the filter already: it must drop none of
+    // them.
     let level = filter.max_level_hint().unwrap_or(LevelFilter::TRACE);
     let registry = tracing_subscriber::registry().with(filter);
     let sink = match journal() {
@@ -76,6 +78,7 @@ pub fn start(filter: EnvFilter, color: bool) -> io::Result<()> {
     thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || write_all(&lines, sink))?;
+    // After the thread runs: a flush before that would wait for nobody.
     QUEUE.get_or_init(|| queue);
     // The standard hook writes to standard error itself, and would wait for its reader.
     std::panic::set_hook(Box::new(|panic| {
@@ -84,6 +87,7 @@ pub fn start(filter: EnvFilter, color: bool) -> io::Result<()> {
             "thread {} panicked, which is a fault of Meridian: {panic}",
             thread.name().unwrap_or("unnamed")
         );
+        // The process ends with this thread, and the line would be lost in the queue.
         if thread.name() == Some("main") {
             flush(Duration::from_secs(1));
         }
@@ -114,6 +118,7 @@ pub fn flush(patience: Duration) {
         if Instant::now() >= end {
             return;
         }
+        // A bounded channel cannot be waited for with a limit, and this happens only at the end.
         thread::sleep(Duration::from_millis(10));
     }
     let _ = out.recv_timeout(end.saturating_duration_since(Instant::now()));
@@ -131,6 +136,7 @@ impl Queue {
     /// Puts a line in line, or drops it.
     fn put(&self, level: Level, line: String) {
         let length = line.len();
+        // Counted before it is sent: two threads at once must not both find the last room.
         let fits = WAITING.fetch_add(length, Ordering::Relaxed) + length <= OCTETS;
         if !fits || self.0.try_send(Item::Line(level, line)).is_err() {
             WAITING.fetch_sub(length, Ordering::Relaxed);
@@ -172,6 +178,8 @@ fn hand_over(lines: &Receiver<Item>, write: impl Fn(Level, &str)) {
             Ok(item) => item,
             Err(TryRecvError::Disconnected) => return,
             Err(TryRecvError::Empty) => {
+                // Only with an empty queue is there room for this line, which takes the same way as
+                // all others.
                 let dropped = dropped();
                 if dropped > said {
                     let lines = dropped - said;

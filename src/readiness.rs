@@ -50,6 +50,7 @@ pub fn ready(conditions: &Conditions, late: Duration) -> Result<(), NotReady> {
     if late >= LOOP_UNFIT {
         return Err(NotReady::LoopHangs(late));
     }
+    // The gravest first: one reason is shown, and repairing it may clear those below.
     let rules = [
         (conditions.is_starting, NotReady::Starting),
         (conditions.serves_last_good, NotReady::LastGoodFiles),
@@ -80,6 +81,7 @@ pub fn announced(
     late: Duration,
     is_thread_still: bool,
 ) -> Result<(), NotAnnounced> {
+    // First: a node that ends must leave the routing before its sockets close.
     if is_stopping {
         Err(NotAnnounced::Stopping)
     } else if late >= LOOP_UNFIT {

@@ -59,14 +59,18 @@ pub(super) async fn serve<L: Listener>(mut listener: L, connections: usize, rout
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_headers(MAX_HEADERS)
+        // hyper's defaults would let each client hold 400 KiB.
         .max_buf_size(MAX_HEAD);
     loop {
+        // Taken before accepting: connections that wait stay in the kernel's queue and use no
+        // descriptor.
         let descriptor = descriptors
             .clone()
             .acquire_owned()
             .await
             .expect("it is never closed");
         let (stream, _) = listener.accept().await;
+        // Evicting the idlest lets an operator in, however many connections somebody leaves open.
         let Some(Admitted { ticket, evict, .. }) = lock(&open).admit(ANYBODY, Instant::now())
         else {
             continue;
@@ -79,10 +83,13 @@ pub(super) async fn serve<L: Listener>(mut listener: L, connections: usize, rout
         let http = http.clone();
         tokio::spawn(async move {
             let answer = service_fn(|request| {
+                // A request makes a connection useful; one that only stays open is the first to go.
                 lock(&place.open).useful(place.ticket, Instant::now());
                 routes.call(request)
             });
             tokio::select! {
+                // Eviction wins over a request that arrives at the same moment: its place is
+                // already given away.
                 biased;
                 () = evict.notified() => {}
                 _ = http.serve_connection(TokioIo::new(stream), answer) => {}
@@ -150,6 +157,7 @@ fn misdirected(request: &Request, hosts: &[String]) -> Option<Response> {
     let Some(authority) = request.uri().authority().cloned().or(authority) else {
         return bad();
     };
+    // Brackets and a final dot are other spellings of the same host.
     let host = authority
         .host()
         .trim_matches(['[', ']'])

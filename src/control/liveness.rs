@@ -49,6 +49,7 @@ impl Liveness {
 
     /// Notes that the loop turns at `now`.
     pub fn turn(&self, now: Moment) {
+        // Relaxed suffices: it is one number, and nothing else is read by it.
         self.turned.store(millis(now.0), Ordering::Relaxed);
     }
 
@@ -110,6 +111,7 @@ impl Liveness {
         for (thread, turns) in turns.enumerate() {
             match threads.get_mut(thread) {
                 Some((before, since)) if *before == turns => {
+                    // Not returned at once: every thread's count has to be noted for the next look.
                     still |= now.saturating_duration_since(*since) > STILL
                 }
                 Some(before) => *before = (turns, now),

@@ -72,6 +72,7 @@ impl std::error::Error for SocketError {}
 /// Makes the socket in `directory`, for this user alone, in place of any that is there.
 pub fn bind(directory: &Path) -> Result<UnixListener, SocketError> {
     let (path, aside) = (directory.join(SOCKET), directory.join(ASIDE));
+    // Checked here: bind(2) would fail with "invalid argument", which names no cause.
     if path.as_os_str().len() > LONGEST {
         return Err(SocketError::TooLong(path));
     }
@@ -203,6 +204,7 @@ fn read(said: Say, config: &Config) -> Result<OverrideRequest, BadOverride> {
     let by = line("the operator's name", &said.by, LONGEST_NAME)?;
     let lasts = said.r#for.map(time).transpose()?;
     let starts_in = said.r#in.map(time).transpose()?;
+    // An override of no time would be logged as begun and ended, and have changed nothing.
     if lasts.is_some_and(|lasts| lasts < SHORTEST_OVERRIDE) {
         return Err(BadOverride::TooShort);
     }
@@ -336,6 +338,7 @@ async fn release(
 ) -> Result<Response, Response> {
     let Release { what, force } = what;
     let dataset = control.published.load().dataset.clone();
+    // No error where nothing is found: overrides outlive the files that named their scope.
     let what = Selector::find(&dataset.config, &what);
     command(&control, Command::Release { what, force }).await
 }
@@ -385,6 +388,7 @@ fn answered(result: Result<Answered, NotDone>) -> Response {
             let status = match &why {
                 NotDone::NotFound(_) => StatusCode::NOT_FOUND,
                 NotDone::Refused(_) => StatusCode::CONFLICT,
+                // Not the operator's mistake: the same request may succeed once the disk answers.
                 NotDone::NotPersisted(_) | NotDone::NotKnown(_) => StatusCode::SERVICE_UNAVAILABLE,
             };
             (status, format!("{why}\n")).into_response()

@@ -43,6 +43,7 @@ pub(super) async fn push(
             "web pages may not change anything here".to_owned(),
         ));
     }
+    // An address first: `192.0.2.1` would also read as a name.
     let target = match push.target.parse() {
         Ok(address) => Target::Address(address),
         Err(_) => Target::Name(Name::from_text(&push.target, Some(&Name::root())).map_err(
@@ -55,6 +56,7 @@ pub(super) async fn push(
         )?),
     };
     let load = match push.load.map(Load::new) {
+        // Negative loads and NaN are refused here, so that steering never meets one.
         Some(None) => {
             return Err(refuse(
                 StatusCode::BAD_REQUEST,

@@ -36,6 +36,7 @@ struct Shared {
 impl ReadModel {
     /// A read model that begins with `view`, and the side that keeps it current.
     pub fn new(view: View) -> (Feed, ReadModel) {
+        // Unbounded, since the loop may not wait; a reader of our own empties it every second.
         let (sender, updates) = mpsc::channel();
         let shared = Shared {
             updates,
@@ -49,6 +50,7 @@ impl ReadModel {
     pub fn read(&self) -> Arc<View> {
         let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Shared { updates, view } = &mut *shared;
+        // Under the lock, so that updates are applied in the order in which the loop sent them.
         for update in updates.try_iter() {
             // A view that another reader still has is left to it: only the changed pieces are copied.
             Arc::make_mut(view).apply(update);

@@ -39,6 +39,7 @@ pub struct WorkTimes([AtomicU64; Work::ALL.len()]);
 impl WorkTimes {
     /// Notes how long work takes so far; zero where none is under way.
     pub fn set(&self, work: Work, takes: Duration) {
+        // The cast is the index of a variant, of which there are as many as counters.
         self.0[work as usize].store(millis(takes), Ordering::Relaxed);
     }
 

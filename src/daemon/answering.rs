@@ -84,6 +84,8 @@ impl Answering {
         let mut counters = Vec::new();
         let server = Server::start(listeners, limits, |number| {
             let worker = Worker::numbered(server::seed(), number);
+            // Each thread has counters of its own, added up by a scrape: no two threads write to
+            // one cache line.
             counters.push(worker.counters.clone());
             Queries {
                 published: published.clone(),
@@ -105,6 +107,7 @@ impl Answering {
         let wall = self.clock.wall();
         let before = WallTime::from_nanos(self.wall.swap(wall.to_nanos(), Ordering::Relaxed));
         let step = before.step_to(wall);
+        // NTP slews and small steps are normal; the files' times of day are not that precise.
         if step < CLOCK_STEP {
             return false;
         }
@@ -141,7 +144,11 @@ impl Engine for Queries {
 
     fn refresh(&mut self) {
         self.worker.wall = WallTime::from_nanos(self.wall.load(Ordering::Relaxed));
+        // Once a batch: every answer of a batch comes from one snapshot, and a load is a shared
+        // cache line.
         let newest = self.published.load();
+        // Most batches see no new snapshot: comparing saves the count that all threads would write
+        // to.
         if !Arc::ptr_eq(&newest, &self.current) {
             self.current = Arc::clone(&newest);
         }

@@ -60,6 +60,7 @@ impl ChangeLog {
                     if let (Some(observer), Some(snapshot)) = (&mut observer, &batch.snapshot) {
                         observer(snapshot, &batch.changes);
                     }
+                    // Only now: a batch that is being rendered still takes memory.
                     taken.fetch_sub(batch.changes.len(), Ordering::Relaxed);
                 }
             })?;
@@ -85,6 +86,7 @@ impl ChangeLog {
             return;
         }
         let count = changes.len();
+        // Both bounds are needed: a batch may have one change or a hundred thousand.
         let fits = self.waiting.fetch_add(count, Ordering::Relaxed) + count <= CHANGES;
         let batch = Batch {
             changes,

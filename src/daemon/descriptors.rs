@@ -35,9 +35,12 @@ impl Shares {
     pub(super) fn of_process(server: &ServerSpec, sockets: usize) -> io::Result<Shares> {
         let (mut soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let wanted = hard.min(ENOUGH);
+        // A refusal is no error: the shares below are cut from what there is.
         if soft < wanted && setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() {
             soft = wanted;
         }
+        // The listing has one descriptor too many, its own; that errs on the safe side. The count
+        // fits: usize has at most 64 bits.
         let open = std::fs::read_dir("/proc/self/fd")?.count() as u64;
         let shares = Shares::of(
             soft,
@@ -62,6 +65,8 @@ impl Shares {
     /// The shares of `descriptors`, of which `taken` are spoken for, where `wanted` TCP connections are allowed.
     fn of(descriptors: u64, taken: u64, wanted: usize) -> Shares {
         let left = descriptors.saturating_sub(taken + control::LOCAL_CONNECTIONS as u64);
+        // Probes and the admin address first: without them a node is blind, while refused TCP
+        // clients retry.
         let admin = (left / 8).clamp(1, control::CONNECTIONS as u64);
         // Twice: the first round of a reload probes beside those that go on.
         let probes = (left / 4).clamp(LEAST_PROBES, MOST_PROBES);

@@ -47,6 +47,8 @@ impl Moved {
         wall: impl FnOnce() -> WallTime,
     ) -> Option<Moved> {
         let state = state::state_directory(named);
+        // The lock of a directory that is already adopted is held by this process: taking it again
+        // would fail.
         if settled.as_ref() == Some(&state) {
             return None;
         }
@@ -120,6 +122,8 @@ fn refuse(why: String) -> Found {
     tracing::error!(
         "state directory not used: {why}; no unit is answered, the overrides are unknown, and there is no control socket until you repair the directory and reload"
     );
+    // Marked as lost rather than empty: the node is not ready, since regions that an operator drained
+    // may get clients from it.
     let lost = format!("overrides lost: {why}; no override is in force");
     Found {
         overrides: FoundOverrides {
@@ -141,6 +145,8 @@ fn read(path: &Path, wall: WallTime) -> Found {
             overrides,
         },
         Err(why) => {
+            // The directory is adopted all the same: an operator has to reach this server to give
+            // new epochs.
             tracing::error!("{why}");
             // A file that could not be set aside must not be written over.
             let there = path.join(state::UNITS_FILE).exists();
@@ -166,10 +172,14 @@ impl Directory {
         if let Some(why) = state::objection(path) {
             return refuse(why);
         }
+        // Without the lock the history is still written: two processes' histories are equally good, and
+        // each write is atomic.
         self.is_usable = true;
         let (records, why) = match Lock::take(path) {
             Ok(lock) => {
                 self.lock = Some(lock);
+                // Only under the lock: what looks unfinished may be a write of the process that has
+                // the directory.
                 state::sweep(path);
                 return read(path, wall);
             }
@@ -200,6 +210,7 @@ impl Directory {
     /// Gives each unit without a record the owner that the files name, on the disk before anything is
     /// answered.
     pub(super) fn begin_units(&self, config: &Config, found: &mut Found) {
+        // A copy: on a failed write the units stay without an owner, as the disk has it.
         let mut records = found.records.clone();
         let begun = begin_units(config, &mut records);
         let Some(path) = self.path.as_ref().filter(|_| !begun.is_empty()) else {
@@ -269,12 +280,15 @@ impl Directory {
         let (gone, removed) = channel();
         let (lock, socket) = (self.lock.take(), self.socket.take());
         if let Some((_, task)) = &socket {
+            // No request may arrive for a directory that is being left.
             task.abort();
         }
         thread::spawn(move || {
             if let Some((path, _)) = socket {
                 let _ = std::fs::remove_file(path);
             }
+            // The end waits for this and not for the lock, so that a hanging write does not hold it
+            // up.
             let _ = gone.send(());
             if let Some(writer) = writer {
                 writer.finish(Duration::MAX);

@@ -71,6 +71,7 @@ pub(super) async fn first_round(
         .iter()
         .cloned()
         .partition(|job| unknown.binary_search(&job.id).is_ok());
+    // The outcomes change plans that nobody sees yet, so only the changes among the effects count.
     let generation = publisher.generation();
     for (target, outcome) in probe::first_round(prober, limit, &first, FIRST_ROUND).await {
         let effects = publisher.handle(
@@ -89,8 +90,10 @@ pub(super) async fn first_round(
         changes.send_effects(effects, prober.clock().wall());
         return None;
     }
+    // The rest keeps its state from before the restart, which is a better guess than none.
     let effects = publisher.answer_at_once(now);
     changes.send_effects(effects, prober.clock().wall());
+    // Unbounded, yet at most one outcome for each target comes.
     let (sender, outcomes) = mpsc::unbounded_channel();
     let prober = prober.clone();
     tokio::spawn(async move {
@@ -111,6 +114,7 @@ pub(super) async fn probe_new_targets(
 ) -> Vec<(TargetId, Outcome)> {
     let wanted = new_targets(old, new);
     let mut jobs = Job::all(&new.config.checks, &new.config.targets);
+    // Targets that the old files had keep their state; probing them again would delay the reload.
     jobs.retain(|job| wanted.binary_search(&job.id).is_ok());
     probe::first_round(prober, limit, &jobs, FIRST_ROUND).await
 }

@@ -76,6 +76,7 @@ impl Operators {
         for (_, waiting) in self.waiting.extract_if(|_, waiting| overdue(waiting)) {
             let seconds = now.since(waiting.since).as_secs();
             let why = format!("the state directory has not answered for {seconds} s");
+            // The write may still succeed, so the answer can claim neither success nor failure.
             let _ = waiting.reply.send(Err(NotDone::NotKnown(why)));
         }
     }
@@ -113,6 +114,8 @@ impl Daemon {
 
     /// Has the publisher carry out an operator's command, which it may answer later.
     fn carry_out(&mut self, command: Command, reply: Reply) {
+        // Refused at once rather than queued behind a write that may never end: nothing has changed
+        // yet, so "not done" is certain.
         if let Some(why) = self.state.hangs(PATIENCE) {
             let _ = reply.send(Err(NotDone::NotPersisted(why)));
             return;
@@ -121,6 +124,7 @@ impl Daemon {
         match event_of(command, request, &self.publisher.dataset().config) {
             Ok(event) => {
                 let since = self.clock.now();
+                // Noted before the event is handled, which may answer at once.
                 self.operators.count = request;
                 self.operators
                     .waiting

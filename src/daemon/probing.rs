@@ -56,6 +56,8 @@ impl Probing {
         jobs: Vec<Job>,
         beside: Option<Beside>,
     ) -> io::Result<Probing> {
+        // Bounded: a loop that is behind slows the scheduler instead of filling memory. Each item
+        // is a batch.
         let (sender, outcomes) = mpsc::channel(16);
         let scheduler = Scheduler::spawn(prober.clone(), limit, generation, jobs, sender)?;
         Ok(Probing {

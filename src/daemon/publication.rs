@@ -62,6 +62,8 @@ impl Publication {
     pub(super) fn publish(&mut self, snapshot: &Arc<Snapshot>, number: u64) {
         let replaced = self.published.swap(snapshot.clone());
         let before = std::mem::replace(&mut self.number, number);
+        // Kept with its number: a fence asks which publication the slowest thread still answers
+        // from.
         self.retired.push(before, replaced);
     }
 
@@ -93,6 +95,7 @@ impl Publication {
     pub(super) fn free_retired(&mut self) {
         let freed = self.retired.free(&self.published.load().dataset);
         if !freed.is_empty() {
+            // A dataset of a million names takes many milliseconds to free.
             tokio::task::spawn_blocking(move || {
                 drop(freed);
                 allocator::give_back();
@@ -115,6 +118,7 @@ impl Publication {
 /// Takes in what the loop tells where nobody asks: it waits in memory until then.
 async fn read_regularly(state: ReadModel) {
     let mut pause = tokio::time::interval(READ_PAUSE);
+    // A backlog of reads gains nothing: one read takes everything that waits.
     pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         pause.tick().await;

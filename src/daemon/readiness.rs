@@ -25,11 +25,14 @@ impl Daemon {
     /// should get queries; STATUS tells that.
     pub(super) fn announce(&mut self) {
         let conditions = self.conditions();
+        // `/health` has the same reason as `/readyz`: readers are told together with the change.
         if self.control.liveness.set_conditions(conditions) {
             let now = self.clock.now();
             self.publication.tell_readers(&mut self.publisher, now);
         }
+        // Zero: the loop that runs this line is not late.
         let ready = ready(&conditions, Duration::ZERO);
+        // systemd takes READY for the end of a reload: none may be sent before.
         if self.files.is_reloading() {
             return;
         }

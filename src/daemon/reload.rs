@@ -315,6 +315,7 @@ impl Rereading {
         };
         let (mut first_round, mut named) = (Vec::new(), None);
         if let Some(new) = &built.dataset {
+            // The first round below looks names up at the new resolvers already.
             prober.look_up_at(&new.config.server.resolvers);
             first_round = first_round::probe_new_targets(&prober, limit, &old, new).await;
             named = new.config.server.state.clone();
@@ -358,6 +359,8 @@ impl Daemon {
     /// Reads and compiles the files on a thread of their own, and probes what is new in them; queries
     /// and probes go on.
     pub(super) fn ask_reload(&mut self, asked: Asked) {
+        // Not refused, and not queued one by one: the files may have changed after they were read,
+        // and one more reload sees the last state for everybody who asked.
         if self.files.is_reloading() {
             self.files.asked = Some(match self.files.asked.take() {
                 Some(before) => before.and(asked),
@@ -375,10 +378,12 @@ impl Daemon {
         let rereading = Rereading {
             config: self.files.config.clone(),
             contents: self.files.known.contents.clone(),
+            // Compared and shared with: unchanged maps are not compiled again.
             old: self.publication.snapshot().dataset.clone(),
             force,
         };
         let (prober, limit, clock) = (self.probing.prober.clone(), self.probing.limit, self.clock);
+        // Read now, since the task cannot borrow the loop; no other reload changes it meanwhile.
         let settled = self.state.directory().settled();
         let task = tokio::spawn(rereading.run(prober, limit, settled, clock));
         self.files.reload = Some(Reload {
@@ -462,6 +467,7 @@ impl Daemon {
         let last = self.control.reloads.load();
         let refused = match (went, last.refused) {
             (Err(refused), _) => Some(refused),
+            // A good database does not make broken zone files good.
             (Ok(Read::Databases), Some(before)) if before != Refused::Database => Some(before),
             (Ok(_), _) => None,
         };
@@ -500,6 +506,7 @@ impl Daemon {
             changed: None,
             tried: None,
         };
+        // First the directory: what its overrides drain gets no client from the new files.
         self.follow_state(moved);
         self.take_dataset(dataset, first_round);
         self.keep_last_good(inputs, Copies::All);
@@ -536,6 +543,7 @@ impl Daemon {
             Arc::new(dataset.expect("what is refused does not come here")),
             Vec::new(),
         );
+        // The other files on the disk may be half edited: their copies stay as they were served.
         self.keep_last_good(inputs, Copies::Databases);
         self.count_reload(Ok(Read::Databases));
         let summary = self.summary();
@@ -571,6 +579,8 @@ impl Daemon {
                 server.exec_processes,
             )
         };
+        // A warning and no refusal: the rest of the files is good, and a restart is the operator's
+        // choice.
         if fixed(&old.server) != fixed(&new.server) || old.admin != new.admin {
             tracing::warn!(
                 "listen, workers, pin_workers, udp_*, tcp_*, exec_processes and [admin] of the new files take effect at the next restart"
@@ -599,12 +609,14 @@ impl Daemon {
             return;
         };
         let files = &mut self.files.known;
+        // A database that was refused is not read every second until somebody repairs it.
         if seen == files.stamps || files.tried.as_ref() == Some(&seen) {
             files.changed = None;
             return;
         }
         match &files.changed {
             Some((stamps, since)) if *stamps == seen => {
+                // A copy in progress changes length and time: it is read when it has settled.
                 if since.elapsed() >= GEO_QUIET && self.files.reload.is_none() {
                     files.tried = Some(seen);
                     // While copies are served, it may be the database that was broken, and all files are tried again.
@@ -641,6 +653,7 @@ impl Daemon {
         };
         let before = self.files.copying.take();
         let task = tokio::spawn(async move {
+            // Two saves at once would each remove contents that the other's manifest names.
             if let Some((_, before)) = before {
                 let _ = before.await;
             }

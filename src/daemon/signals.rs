@@ -43,6 +43,7 @@ impl Signals {
         tokio::select! {
             _ = self.hangup.recv() => Wish::Reload,
             _ = self.terminate.recv() => Wish::Stop,
+            // The same as SIGTERM: Ctrl-C in a terminal drains too.
             _ = self.interrupt.recv() => Wish::Stop,
         }
     }

@@ -29,6 +29,7 @@ pub(super) fn load(config: &Path) -> Result<Start, Failure> {
             last_good: false,
         });
     }
+    // Rendered in any case: the journal must show what to repair, whatever is served meanwhile.
     let text = render_text(&built.diagnostics, &built.sources, false);
     let mut kept = last_good(config).map_err(|why| {
         Failure::Files(format!(
@@ -56,6 +57,7 @@ fn last_good(config: &Path) -> Result<Built, Box<dyn Display>> {
     let Some(state) = state::state_directory(loader::find_state(config)) else {
         return Err(Box::new("there is no state directory"));
     };
+    // Copies that others could have changed would let them choose the answers.
     if let Some(why) = state::objection(&state) {
         return Err(Box::new(why));
     }

@@ -31,6 +31,8 @@ impl State {
     pub(super) fn adopt(path: Option<&Path>, wall: WallTime) -> (State, Found) {
         let mut directory = Directory::default();
         let found = directory.adopt(path, wall);
+        // Unbounded, so that the writer never waits for the loop; it has one write of each kind
+        // under way.
         let (ended, ends) = mpsc::unbounded_channel();
         let state = State {
             directory,
@@ -160,9 +162,12 @@ impl Daemon {
             }
         }
         self.state.directory.serve(listener, &self.control);
+        // Overrides need both: another process's file must not be overwritten, however writable it
+        // is.
         let is_kept = self.state.directory.is_adopted() && self.state.has_writer();
         let given_up = self.publisher.switch_overrides(is_kept);
         self.take(given_up);
+        // Last: these events may commit, and the writer that takes the commit is in place now.
         for event in found.events() {
             self.handle(event);
         }

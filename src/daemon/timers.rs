@@ -39,6 +39,7 @@ impl Timers {
     pub(super) fn new(clock: Clock) -> Timers {
         Timers {
             clock,
+            // Twice as often as needed: one delayed wake-up does not make the loop late.
             turn: interval(TURN / 2),
             second: interval(SECOND),
             fence: interval(FENCE),
@@ -51,6 +52,7 @@ impl Timers {
         tokio::select! {
             () = sleep_until(deadline) => Timer::Deadline,
             _ = self.second.tick() => Timer::Second,
+            // Fifty wake-ups in a second are worth it only while a unit waits without an owner.
             _ = self.fence.tick(), if fences => Timer::Fence,
             _ = self.turn.tick() => Timer::Turn,
         }

@@ -51,6 +51,8 @@ struct Watch {
 impl Watch {
     fn run(mut self) {
         let feed = notify::watchdog_period();
+        // systemd asks to be fed at half its period; a short one must not be missed between two
+        // looks.
         let pause = feed.map_or(TURN, |period| period.min(TURN));
         loop {
             thread::sleep(pause);
@@ -79,10 +81,13 @@ impl Watch {
                     );
                 }
             }
+            // Half a pause early rather than late: a look that comes just too soon would skip a
+            // feed.
             let Some(period) = feed.filter(|period| now.since(self.fed) + pause / 2 >= *period)
             else {
                 continue;
             };
+            // Not feeding is the whole remedy: systemd then kills and restarts the process.
             if self.stuck.is_empty() && self.liveness.late(now) < period.max(LATE) {
                 self.fed = now;
                 notify::watchdog();
@@ -93,6 +98,7 @@ impl Watch {
     /// Says that the loop is late when it begins, each time that has doubled, and when it is over.
     fn look_at_loop(&mut self, now: Moment) {
         let late = self.liveness.late(now);
+        // Doubling bounds the lines of a long stall to a handful.
         if late >= LATE && late >= self.late * 2 {
             if self.late.is_zero() {
                 self.liveness.count_stall();

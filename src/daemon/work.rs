@@ -41,6 +41,8 @@ impl Daemon {
         all.push((Work::State, self.state.takes()));
         for (work, takes) in all {
             let (takes, patience) = (takes.unwrap_or_default(), patience(work));
+            // The published time is the memory of whether this was logged: no second record can
+            // disagree.
             let was_late = self.control.work.get(work) >= patience;
             self.control.work.set(work, takes);
             match (was_late, takes >= patience) {
@@ -58,6 +60,8 @@ impl Daemon {
                 _ => {}
             }
         }
+        // In the same second tick: those who wait for a disk that hangs are answered within their
+        // patience.
         self.operators.give_up(now);
     }
 }
