@@ -18,6 +18,7 @@ mod status;
 mod work;
 
 use std::any::Any;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -204,15 +205,16 @@ async fn ask<T>(
 
 /// Puts a request about ids to the publisher's loop. Names are resolved here, beside the loop, which
 /// would hold up everybody while it searches tens of thousands of targets; where a reload comes in
-/// between, the loop refuses the ids and the names are resolved again.
-async fn ask_about<I, T>(
+/// between, the loop refuses the ids and the names are resolved again. Names that nothing has get 404.
+async fn ask_about<I, E: fmt::Display, T>(
     control: &Control,
-    resolve: impl Fn(&Config) -> Result<I, Response>,
+    resolve: impl Fn(&Config) -> Result<I, E>,
     request: impl Fn(Arc<Config>, I, oneshot::Sender<Result<T, Stale>>) -> Request,
 ) -> Result<T, Response> {
     loop {
         let config = control.published.load().dataset.config.clone();
-        let ids = resolve(&config)?;
+        let ids = resolve(&config)
+            .map_err(|why| (StatusCode::NOT_FOUND, format!("{why}\n")).into_response())?;
         // A second turn finds the new files: they are published before the loop takes more requests.
         if let Ok(answer) = ask(control, |reply| request(config, ids, reply)).await? {
             return Ok(answer);
@@ -297,10 +299,7 @@ async fn resume(
     } = what;
     let resumed = ask_about(
         &control,
-        |config| {
-            recovery::resolve(config, &service, region.as_deref())
-                .map_err(|why| (StatusCode::NOT_FOUND, format!("{why}\n")).into_response())
-        },
+        |config| recovery::resolve(config, &service, region.as_deref()),
         |config, (service, region), reply| Request::Resume {
             config,
             service,

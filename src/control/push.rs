@@ -74,10 +74,9 @@ pub(super) async fn push(
     ask_about(
         &control,
         |config| {
-            config.push_target(&check, &target).ok_or_else(|| {
-                let why = format!("no push check {check} has an endpoint {target}");
-                refuse(StatusCode::NOT_FOUND, why)
-            })
+            config
+                .push_target(&check, &target)
+                .ok_or_else(|| format!("no push check {check} has an endpoint {target}"))
         },
         |config, target, reply| Request::Report {
             config,
