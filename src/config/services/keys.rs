@@ -175,6 +175,10 @@ impl Keys {
         let trickle = value_or(self.trickle, Share::ZERO);
         let names = rules.have_names();
         let by_client = rules.choose_by_client(trickle);
+        // A vector of its own size: collected in place it would keep the room of the larger items, and of
+        // those that were expected, for as long as the files are served.
+        let mut pools = Vec::with_capacity(self.pools.len());
+        pools.extend(self.pools.into_iter().map(|pool| pool.value));
         Some(Service {
             zone: ZoneId(0),
             name: name?,
@@ -187,7 +191,7 @@ impl Keys {
             family,
             ramp: self.ramp.map(|ramp| ramp.value),
             resume: self.resume,
-            pools: self.pools.into_iter().map(|pool| pool.value).collect(),
+            pools,
             fallback: self.fallback,
             trickle,
             min_regions: self.min_regions,

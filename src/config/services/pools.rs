@@ -182,7 +182,9 @@ fn endpoints(
         check_one_kind(&read, item, out),
         check_weights(&read, item, out),
     ];
-    let endpoints = read.into_iter().map(|(endpoint, _)| endpoint).collect();
+    // Of its own size, as the list of pools is.
+    let mut endpoints = Vec::with_capacity(read.len());
+    endpoints.extend(read.into_iter().map(|(endpoint, _)| endpoint));
     (sound == [true; 3]).then_some(endpoints)
 }
 
