@@ -14,6 +14,7 @@ mod copies;
 mod disk;
 mod node;
 mod removed;
+mod stamps;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,10 +23,11 @@ use std::sync::Arc;
 use crate::config::{self, Config, Source};
 use crate::diag::{At, Diagnostics, Sources};
 
-pub use build::{Built, Contents, Refreshed, Stamps, build, build_copies, rebuild, refresh};
+pub use build::{Built, Contents, Refreshed, build, build_copies, rebuild, refresh};
 pub use copies::load_copies;
 pub use node::name_node;
 pub use removed::Removed;
+pub use stamps::Stamps;
 
 /// The result of reading the files.
 #[derive(Debug)]

@@ -1,12 +1,14 @@
 //! `[services.*]` of a zone file: services, their pools and endpoints.
 //!
 //! ```text
-//! keys    the keys of one service, and what they make
-//! pools   its pools and endpoints
-//! rules   the rules between its route, map and pools
-//! units   the keys of route = "unit", and the services that its units are
+//! keys       the keys of one service, and what they make
+//! pools      its pools and endpoints
+//! inherited  the keys that a pool takes from its service unless it has its own
+//! rules      the rules between its route, map and pools
+//! units      the keys of route = "unit", and the services that its units are
 //! ```
 
+mod inherited;
 mod keys;
 mod pools;
 mod rules;

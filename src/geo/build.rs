@@ -10,6 +10,7 @@
 //! bytes: the build time in it is always the same.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -54,9 +55,11 @@ pub fn build(file: &str, text: &str) -> Result<Vec<u8>, Diagnostics> {
     }
     write(&rows)
         .and_then(|bytes| read_back(&bytes, &rows).map(|()| bytes))
-        .map_err(|message| {
+        .map_err(|problem| {
             let at = At::file(reader.file.clone());
-            reader.diagnostics.error("no-mmdb", at, "", message);
+            reader
+                .diagnostics
+                .error("no-mmdb", at, "", problem.to_string());
             reader.diagnostics
         })
 }
@@ -472,7 +475,42 @@ impl<'a> Record<'a> {
     }
 }
 
-fn write(rows: &[Row]) -> Result<Vec<u8>, String> {
+/// The reason why a sound plan does not become an MMDB.
+#[derive(Debug)]
+enum NoMmdb {
+    /// No row has a location or an AS number.
+    Empty,
+    /// The writer refused it, with its reason.
+    Refused(String),
+    /// The file that it wrote cannot be read, with the reader's reason.
+    Unreadable(String),
+    /// The file has another location than the plan.
+    Differs {
+        address: IpAddr,
+        found: Location,
+        planned: Location,
+    },
+}
+
+impl fmt::Display for NoMmdb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoMmdb::Empty => f.write_str("no row says where its network is"),
+            NoMmdb::Refused(why) => f.write_str(why),
+            NoMmdb::Unreadable(why) => write!(f, "the MMDB made of it {why}"),
+            NoMmdb::Differs {
+                address,
+                found,
+                planned,
+            } => write!(
+                f,
+                "the MMDB made of it says {found:?} for {address}, the plan {planned:?}"
+            ),
+        }
+    }
+}
+
+fn write(rows: &[Row]) -> Result<Vec<u8>, NoMmdb> {
     let mut database = Database::default();
     database.metadata.ip_version = IpVersion::V6;
     database.metadata.binary_format_major_version = 2;
@@ -504,7 +542,7 @@ fn write(rows: &[Row]) -> Result<Vec<u8>, String> {
             std::collections::hash_map::Entry::Vacant(new) => *new.insert(
                 database
                     .insert_value(Record::of(row))
-                    .map_err(|error| error.to_string())?,
+                    .map_err(|error| NoMmdb::Refused(error.to_string()))?,
             ),
         };
         let (address, length) = (row.network.address(), row.network.length());
@@ -516,7 +554,7 @@ fn write(rows: &[Row]) -> Result<Vec<u8>, String> {
     }
     database
         .write_to(Vec::new())
-        .map_err(|error| error.to_string())
+        .map_err(|error| NoMmdb::Refused(error.to_string()))
 }
 
 /// The location that a reader of the file finds for the network of `row`: with a country it knows
@@ -543,7 +581,7 @@ fn address(v4: bool, start: u128) -> IpAddr {
 }
 
 /// Reads the file as the server does and compares it with the plan, address range by address range.
-fn read_back(bytes: &[u8], rows: &[Row]) -> Result<(), String> {
+fn read_back(bytes: &[u8], rows: &[Row]) -> Result<(), NoMmdb> {
     let nesting = Nesting::new(&rows.iter().map(|row| row.network).collect::<Vec<_>>());
     let mut ranges: Vec<(IpAddr, Location, Option<u32>)> = Vec::new();
     for v4 in [true, false] {
@@ -558,17 +596,19 @@ fn read_back(bytes: &[u8], rows: &[Row]) -> Result<(), String> {
         .any(|(_, location, _)| *location != Location::default());
     let has_asns = ranges.iter().any(|(_, _, asn)| asn.is_some());
     if !has_locations && !has_asns {
-        return Err("no row says where its network is".to_owned());
+        return Err(NoMmdb::Empty);
     }
     let locations = Locations::read(has_locations.then_some(bytes), has_asns.then_some(bytes))
-        .map_err(|error| format!("the MMDB made of it {error}"))?;
+        .map_err(|error| NoMmdb::Unreadable(error.to_string()))?;
     // Whatever the writer may do wrong, no plan becomes a file that says something else.
     for (address, location, asn) in ranges {
         let found = locations.locate(address).copied().unwrap_or_default();
         if found != location || locations.asn(address) != asn {
-            return Err(format!(
-                "the MMDB made of it says {found:?} for {address}, the plan {location:?}"
-            ));
+            return Err(NoMmdb::Differs {
+                address,
+                found,
+                planned: location,
+            });
         }
     }
     Ok(())

@@ -7,7 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Content, InputFile, Stamps, is_zone_file};
+use super::stamps::Stamps;
+use super::{Content, InputFile, is_zone_file};
 use crate::config::{OUTSIDE, Source, Unreadable};
 use crate::diag::{At, position};
 use crate::model::SecretPlace;

@@ -1,5 +1,6 @@
 //! Services, their pools and endpoints.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,12 +23,24 @@ impl From<Weight> for u32 {
 }
 
 impl TryFrom<u32> for Weight {
-    type Error = String;
+    type Error = WeightTooLarge;
 
-    fn try_from(weight: u32) -> Result<Weight, String> {
-        Weight::new(weight).ok_or_else(|| format!("{weight} is above {}", Weight::MAX))
+    fn try_from(weight: u32) -> Result<Weight, WeightTooLarge> {
+        Weight::new(weight).ok_or(WeightTooLarge(weight))
     }
 }
+
+/// A number above [`Weight::MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WeightTooLarge(pub u32);
+
+impl fmt::Display for WeightTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is above {}", self.0, Weight::MAX)
+    }
+}
+
+impl std::error::Error for WeightTooLarge {}
 
 impl Weight {
     /// The largest weight.

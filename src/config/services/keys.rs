@@ -4,20 +4,20 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::pools::{Probing, ServicePools, last_resort, pools};
+use super::inherited::{Probing, min_up, probing};
+use super::pools::{ServicePools, last_resort, pools};
 use super::rules::Rules;
 use super::units::{self, UnitKeys};
-use super::{DEFAULT_TTL_MIN, check_list, check_ttl_min, map_name};
+use super::{DEFAULT_TTL_MIN, check_ttl_min, map_name};
 use crate::config::context::{Context, ZoneDefaults};
 use crate::config::document::{Item, Located, Table};
 use crate::config::kinds::{duration, integer, one_of, share};
 use crate::config::zones::MAX_TTL;
 use crate::diag::{At, Diagnostics};
 use crate::dns::{Name, Ttl};
-use crate::model::{FamilyRule, MapId, Need, Pool, Resume, Route, Service, Share, Weight, ZoneId};
+use crate::model::{FamilyRule, MapId, Need, Pool, Resume, Route, Service, Share, ZoneId};
 
 const DEFAULT_MIN_UP: Share = Share::HALF;
-const NEEDS: &[(&str, Need)] = &[("all", Need::All), ("any", Need::Any)];
 const ROUTES: &[(&str, Route)] = &[
     ("nearest", Route::Nearest),
     ("weighted", Route::Weighted),
@@ -27,7 +27,6 @@ const ROUTES: &[(&str, Route)] = &[
 ];
 /// More would make the standby the primary.
 const TRICKLE: RangeInclusive<Share> = Share::ZERO..=Share::HALF;
-const MIN_UP: RangeInclusive<Share> = Share::ZERO..=Share::ONE;
 const RESUMES: &[(&str, Resume)] = &[("auto", Resume::Auto), ("manual", Resume::Manual)];
 /// Shorter is no ramp, and longer is forgotten.
 const RAMP: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
@@ -54,26 +53,6 @@ pub(super) fn service(
         Some(units) => units::expand(units, service, item, context, out),
         None => vec![service],
     }
-}
-
-/// Reads `checks` and `checks_need`, in place of those `above`.
-pub(super) fn probing(
-    t: &mut Table<'_>,
-    above: &Probing,
-    context: &Context<'_>,
-    out: &mut Diagnostics,
-) -> Probing {
-    let checks = t.optional(out, "checks", check_list(context.checks));
-    let need = t.optional(out, "checks_need", one_of(NEEDS));
-    Probing {
-        checks: checks.unwrap_or_else(|| above.checks.clone()),
-        need: need.unwrap_or(above.need),
-    }
-}
-
-/// Reads `min_up`, in place of the one `above`.
-pub(super) fn min_up(t: &mut Table<'_>, above: Share, out: &mut Diagnostics) -> Share {
-    t.optional(out, "min_up", share(MIN_UP)).unwrap_or(above)
 }
 
 /// The keys of a service, each of them good; the rules between them are still to be checked.
@@ -241,9 +220,4 @@ fn ttls(t: &mut Table<'_>, zone: &ZoneDefaults, out: &mut Diagnostics) -> (u32, 
     }
     let inherited = zone.ttl_min.unwrap_or(DEFAULT_TTL_MIN);
     (ttl, value_or(own, inherited).min(ttl))
-}
-
-/// Reads a weight.
-pub(super) fn weight(item: &Item<'_>, out: &mut Diagnostics) -> Option<Weight> {
-    integer(0..=Weight::MAX, "")(item, out).and_then(Weight::new)
 }

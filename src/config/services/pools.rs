@@ -7,27 +7,20 @@ use std::ops::Range;
 use toml::de::DeValue;
 
 use super::check_list;
-use super::keys::{min_up, probing, weight};
+use super::inherited::{Probing, min_up, probing, weight};
 use crate::config::context::Context;
 use crate::config::document::{Item, Located, Table};
 use crate::config::kinds::{address, distinct, integer, list};
 use crate::diag::Diagnostics;
 use crate::dns::{Name, NameError};
 use crate::model::{
-    CheckId, Endpoint, Family, Need, Pool, RegionId, Route, Share, Target, TargetId, Weight,
+    CheckId, Endpoint, Family, Pool, RegionId, Route, Share, Target, TargetId, Weight,
 };
 
 /// The most endpoints of a service, in all its pools: plans count them in 16 bits.
 const MAX_ENDPOINTS: usize = 65_535;
 /// The most addresses of a last resort.
 const MAX_FALLBACK: usize = 1000;
-
-/// The checks that pools and endpoints inherit.
-#[derive(Clone)]
-pub(super) struct Probing {
-    pub(super) checks: Vec<CheckId>,
-    pub(super) need: Need,
-}
 
 /// The keys of a service that its pools depend on or inherit.
 pub(super) struct ServicePools {
