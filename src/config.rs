@@ -49,7 +49,7 @@ use document::{Document, Item, Table};
 use names::Names;
 use zones::{Files, ZoneDraft};
 
-/// Where files come from: the disk, or the copies of the last good ones.
+/// The origin of the files: the disk, or the copies of the last good ones.
 pub trait Source {
     /// The whole text of `path`.
     fn text(&mut self, path: &Path) -> Result<Arc<str>, Unreadable>;
@@ -88,7 +88,7 @@ pub trait Source {
     }
 }
 
-/// Why a file cannot be read.
+/// The reason why a file cannot be read.
 #[derive(Debug, Clone)]
 pub struct Unreadable {
     /// Name of the rule, for the diagnostic.
@@ -97,7 +97,7 @@ pub struct Unreadable {
     pub message: String,
     /// The way to solve the problem.
     pub hint: Option<String>,
-    /// Where in the file itself, if the trouble is inside it.
+    /// The place in the file itself, if the trouble is inside it.
     pub position: Option<At>,
 }
 
@@ -196,7 +196,7 @@ pub struct ServerSpec {
 /// `[admin]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminSpec {
-    /// Where the HTTP interface listens.
+    /// The address on which the HTTP interface listens.
     pub listen: SocketAddr,
     /// Names by which it may be asked, besides `localhost`; in lower case, without a dot at the
     /// end.
@@ -252,7 +252,7 @@ pub struct GeoSpec {
 pub struct ZoneSpec {
     /// Its apex.
     pub origin: Name,
-    /// Where `zone = ` stands.
+    /// The place of `zone = `.
     pub at: At,
     /// Its static records, inside the zone and checked.
     pub records: Records,

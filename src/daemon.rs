@@ -86,7 +86,7 @@ pub struct Hooks {
     pub reloaded: Option<Reloader>,
 }
 
-/// Why the server did not start.
+/// The reason why the server did not start.
 #[derive(Debug)]
 pub enum Failure {
     /// The files are wrong and no last good ones are kept; all diagnostics.

@@ -1,4 +1,5 @@
-//! What queries are answered from: a [`Dataset`] compiled from the files, and the [`Snapshot`] of it that is published.
+//! The data that answers are made of: a [`Dataset`] compiled from the files, and the [`Snapshot`] of
+//! it that is published.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub struct Dataset {
     pub nearest: Vec<Option<MapId>>,
     /// The files are broken, and this is made of the last good ones.
     pub last_good: bool,
-    /// Where addresses are; what the maps were compiled from.
+    /// The locations of addresses, from which the maps were compiled.
     pub locations: Arc<Locations>,
 }
 

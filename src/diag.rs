@@ -1,4 +1,4 @@
-//! What is wrong with the operator's files, and where.
+//! Diagnostics: the problems of the operator's files, each with its place.
 //!
 //! Every reader of files collects [`Diagnostic`]s into one [`Diagnostics`] and goes on, so that one
 //! run of `meridian verify` shows everything there is to mend. Positions are 1-based lines and

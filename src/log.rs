@@ -30,10 +30,10 @@ const OCTETS: usize = 16 << 20;
 /// The queue of this process, once [`start`] has made it.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 static DROPPED: AtomicU64 = AtomicU64::new(0);
-/// Of the lines that wait.
+/// The number of octets in the lines that wait.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-/// Where lines wait.
+/// The queue in which lines wait.
 #[derive(Debug, Clone)]
 struct Queue(SyncSender<Item>);
 
@@ -44,7 +44,7 @@ enum Item {
     Flush(SyncSender<()>),
 }
 
-/// Where they go.
+/// The output of log lines.
 enum Sink {
     Stderr,
     Journal(tracing_journald::Layer, LevelFilter),

@@ -99,7 +99,7 @@ impl Fields<'_> {
 
 impl Plan {
     fn rows(&mut self, text: &str) -> Vec<Row> {
-        // Spreadsheets write a byte order mark, which would become part of the first column's name.
+        // Some spreadsheets write a byte order mark, which would become part of the first column's name.
         let text = text.trim_start_matches('\u{feff}');
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(false)

@@ -28,7 +28,7 @@ const SHOWN: usize = 50;
 pub fn read_clients(file: &str, text: &str, diagnostics: &mut Diagnostics) -> Vec<Sampled> {
     let file: Arc<str> = file.into();
     let (mut clients, mut bad) = (Vec::new(), Vec::new());
-    // Spreadsheets begin a file that they export with a byte-order mark.
+    // Some spreadsheets begin an exported file with a byte-order mark.
     for (line, number) in text.trim_start_matches('\u{feff}').lines().zip(1..) {
         let row = line.split('#').next().unwrap_or_default();
         if row.trim().is_empty() {
