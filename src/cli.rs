@@ -1,7 +1,7 @@
 //! The command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
 //!
 //! Each command has a file with its options, `run`, and its output. `run` returns the exit code of
-//! a command that did its work, or the [`error::Error`] that stopped it.
+//! a command that did its work, or the error that stopped it.
 
 #![allow(
     clippy::print_stdout,

@@ -8,7 +8,7 @@
 //! ```
 //! [`Units`] is a state machine without clock or I/O. What it wants is written ahead
 //! ([`crate::commit`]); who owns a unit in the answers follows from durable records alone
-//! ([`ownership`]). Between two owners lies a fence, which begins once every thread has left the
+//! (`ownership`). Between two owners lies a fence, which begins once every thread has left the
 //! snapshots with the last one.
 
 mod commands;
