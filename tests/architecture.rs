@@ -286,7 +286,8 @@ fn first_names(text: &str) -> Vec<String> {
     names
 }
 
-/// What is left when files that import from none of the others are taken away again and again lies on a circle, or leads to one.
+/// The files that remain when those that import from none of the others are taken away again and
+/// again: each lies on a circle, or leads to one.
 fn in_circles(
     mut imports: BTreeMap<String, BTreeSet<String>>,
 ) -> BTreeMap<String, BTreeSet<String>> {

@@ -155,7 +155,7 @@ struct World {
     kept: Option<Vec<u8>>,
     /// `units.json`.
     units: Option<Vec<u8>>,
-    /// What its writer goes by.
+    /// The state that its writer acts on.
     documents: Documents<UnitRecord>,
     /// `overrides.json`.
     overrides: Option<Vec<u8>>,

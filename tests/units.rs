@@ -175,7 +175,7 @@ struct World {
     disk: Option<Vec<u8>>,
     /// Owners that were on it at any time, by unit.
     kept: BTreeSet<(String, String, u64)>,
-    /// What its writer goes by.
+    /// The state that its writer acts on.
     documents: Documents<UnitRecord>,
     writing: Option<commit::Write<UnitRecord>>,
     failing: BTreeSet<(usize, &'static str)>,
@@ -341,7 +341,7 @@ impl World {
         self.event(Event::Committed(documents.end(outcome)));
     }
 
-    /// What a write of some units leaves on the disk: those, among all the others.
+    /// The records on the disk after a write of some units: those, among all the others.
     fn put_merged(&mut self, write: &commit::Write<UnitRecord>) {
         let (merged, _) = self.documents.merged(write).expect("nobody else writes");
         let records = merged
