@@ -92,6 +92,8 @@ pub enum EndpointEvent {
     },
     /// The hold for flapping is over, and it is down.
     FlappingEnded,
+    /// Its server closes every idle connection at once, so that `watch` holds none any more.
+    WatchGivenUp,
 }
 
 /// A state of health.
@@ -208,6 +210,7 @@ impl Event {
                 EndpointEvent::Warning(warning) => warning.is_some(),
                 EndpointEvent::Flapping { .. } => true,
                 EndpointEvent::FlappingEnded => false,
+                EndpointEvent::WatchGivenUp => true,
             },
             Event::Pool(pool) => match &pool.change {
                 // Later rungs are worse ones. A held pool is well, and waits for someone.

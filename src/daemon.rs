@@ -443,9 +443,10 @@ impl Daemon {
         if effects.is_empty() {
             return;
         }
-        let (mut snapshot, mut is_answered) = (None, false);
+        let (mut snapshot, mut is_answered, mut early) = (None, false, Vec::new());
         for effect in &effects {
             match effect {
+                Effect::ProbeEarly(probe) => early.push(*probe),
                 Effect::Publish(new) => snapshot = Some(new.clone()),
                 Effect::Answer { .. } => is_answered = true,
                 Effect::Changed(_) | Effect::Commit(_) => {}
@@ -455,6 +456,9 @@ impl Daemon {
         if let Some(snapshot) = &snapshot {
             self.publication
                 .publish(snapshot, self.publisher.publication());
+        }
+        if !early.is_empty() {
+            self.probing.probe_early(self.publisher.generation(), early);
         }
         // Readers come before operators, who are to find done what they are told is done.
         if snapshot.is_some() || is_answered {
@@ -466,7 +470,7 @@ impl Daemon {
         let mut changes = Vec::new();
         for effect in effects {
             match effect {
-                Effect::Publish(_) => {}
+                Effect::Publish(_) | Effect::ProbeEarly(_) => {}
                 Effect::Changed(change) => changes.push(change),
                 Effect::Commit(commit) => self.state.write(commit, wall),
                 Effect::Answer { request, result } => self.operators.answer(request, result),

@@ -17,6 +17,7 @@ mod isolation;
 mod key;
 mod load;
 mod outcome;
+mod pace;
 mod phase;
 mod push;
 mod reason;
@@ -24,6 +25,7 @@ mod record;
 mod spec;
 mod table;
 mod tracker;
+mod watch;
 
 pub use carry::{Carry, match_targets};
 pub use combine::{State, combine};
@@ -32,6 +34,7 @@ pub use isolation::{End, TIME_LIMIT};
 pub use key::{Fingerprint, Key};
 pub use load::{AverageLoad, LOAD_SHARE, LOAD_SILENCE};
 pub use outcome::{Evidence, NotJudged, Outcome, ResolverFault, Seen, Warning};
+pub use pace::{Early, Rechecks};
 pub use phase::{Phase, Phases};
 pub use push::{Pushes, READING, Report};
 pub use reason::{
@@ -41,7 +44,8 @@ pub use reason::{
 pub use record::{FRESH, Record};
 pub use spec::TargetSpec;
 pub use table::Health;
-pub use tracker::{Step, Thresholds, Tracker};
+pub use tracker::{Failure, Step, Thresholds, Tracker};
+pub use watch::Watch;
 
 #[cfg(test)]
 mod tests;

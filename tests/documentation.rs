@@ -16,7 +16,7 @@ use meridian::dataset::Dataset;
 use meridian::diag::{Diagnostics, Sources, render_text};
 use meridian::dns::{Name, RrType};
 use meridian::geo::{EMBEDDED, Locations};
-use meridian::health::{Step, Thresholds, Tracker};
+use meridian::health::{Failure, Step, Thresholds, Tracker};
 use meridian::model::{Moment, WallTime};
 use meridian::publisher::Publisher;
 use meridian::simulate::run_tests;
@@ -600,7 +600,7 @@ fn probes_to_fall(thresholds: &Thresholds, lost: f64) -> f64 {
     while let Some(&state) = states.get(rows.len()) {
         let (mut passed, mut failed) = (state, state);
         passed.pass(thresholds, at);
-        let fell = failed.fail(thresholds, at) == Step::Fell;
+        let fell = failed.fail(Failure::Doubtful, thresholds, at) == Step::Fell;
         let mut number = |next: Tracker| {
             states
                 .iter()
@@ -681,6 +681,7 @@ fn the_table_of_chance_alarms_is_the_machines_own() {
         let (fall, forgive) = (cells[2].parse().unwrap(), cells[3].parse().unwrap());
         let thresholds = Thresholds {
             fall,
+            fall_refused: fall,
             rise: 4,
             forgive,
         };

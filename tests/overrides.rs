@@ -445,6 +445,7 @@ impl World {
         for effect in self.publisher.handle(event, self.now) {
             match effect {
                 Effect::Publish(snapshot) => self.plans = snapshot,
+                Effect::ProbeEarly(_) => {}
                 Effect::Changed(change) => self
                     .said
                     .push(change.sentence(WallTime::default()).to_string()),

@@ -39,7 +39,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -52,7 +52,7 @@ use meridian::commit::{self, Documents, Failure, Revision};
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Name, Prefix};
 use meridian::geo::{EMBEDDED, Locations};
-use meridian::health::{FailReason, Outcome, Report, Seen};
+use meridian::health::{Early, FailReason, Outcome, Report, Seen};
 use meridian::model::{Moment, ProbeTarget, Target, TargetId, WallTime};
 use meridian::overrides::{Action, Found, OverrideRequest, Scope, Selector, StoredOverrides};
 use meridian::publisher::{
@@ -166,6 +166,8 @@ struct World {
     answered: Option<String>,
     /// When each target is probed next.
     due: Vec<Duration>,
+    /// Targets that are probed before that.
+    early: BTreeMap<usize, Duration>,
     said: Vec<String>,
 }
 
@@ -177,6 +179,7 @@ impl World {
         let mut world = World {
             files: files.to_owned(),
             due: Vec::new(),
+            early: BTreeMap::new(),
             snapshot: publisher.snapshot(),
             dataset,
             publisher,
@@ -206,6 +209,7 @@ impl World {
         let phase =
             |(i, target)| self.now + interval(target) * (i as u32 + 1) / (targets.len() as u32 + 1);
         self.due = targets.iter().enumerate().map(phase).collect();
+        self.early.clear();
     }
 
     fn wall(&self) -> SystemTime {
@@ -427,8 +431,9 @@ impl World {
     fn run(&mut self, time: Duration) {
         let end = self.now + time;
         loop {
-            let probe = (0..self.due.len()).min_by_key(|i| self.due[*i]);
-            let due = probe.map_or(Duration::MAX, |i| self.due[i]);
+            let next = |i: &usize| self.due[*i].min(*self.early.get(i).unwrap_or(&Duration::MAX));
+            let probe = (0..self.due.len()).min_by_key(next);
+            let due = probe.map_or(Duration::MAX, |i| next(&i));
             let tick = self
                 .publisher
                 .next_deadline()
@@ -442,8 +447,15 @@ impl World {
             match probe {
                 Some(target) if due <= tick => {
                     let config = &self.dataset.config;
-                    self.due[target] +=
-                        config.checks[config.targets[target].check.index()].interval;
+                    let check = &config.checks[config.targets[target].check.index()];
+                    // A turn that would follow a recheck at once falls out.
+                    let until = match self.early.remove(&target) {
+                        Some(early) if early < self.due[target] => early + check.recheck,
+                        _ => self.due[target],
+                    };
+                    while self.due[target] <= until {
+                        self.due[target] += check.interval;
+                    }
                     self.probe(target);
                 }
                 _ => self.event(Event::Tick),
@@ -514,6 +526,11 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Publish(snapshot) => self.snapshot = snapshot,
+                Effect::ProbeEarly(Early { target, due }) => {
+                    let due = due.0.max(self.now);
+                    let early = self.early.entry(target.index()).or_insert(due);
+                    *early = due.min(*early);
+                }
                 Effect::Changed(change) => self
                     .said
                     .push(change.sentence(WallTime::default()).to_string()),

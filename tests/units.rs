@@ -295,8 +295,10 @@ impl World {
                     let end = write.end(commit::Outcome::Committed(Revision(write.id)));
                     self.event(Event::Committed(end));
                 }
-                Effect::Commit(Commit::History(_)) | Effect::Changed(_) | Effect::Answer { .. } => {
-                }
+                Effect::Commit(Commit::History(_))
+                | Effect::ProbeEarly(_)
+                | Effect::Changed(_)
+                | Effect::Answer { .. } => {}
             }
         }
     }

@@ -32,6 +32,9 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 /// A probe that takes longer than this says enough, whatever the interval.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The shortest default of `recheck`: less than that is no second look.
+const LEAST_RECHECK: Duration = Duration::from_millis(50);
+
 /// The time that a report of a `push` check holds: several times the usual interval of reports.
 const DEFAULT_EXPIRES: Duration = Duration::from_secs(30);
 
@@ -55,6 +58,9 @@ pub(super) fn check(
     let kind = kind?;
     let port = value(options.port.take()).or(kind.usual_port());
     let address = value(options.address.take());
+    let pace = Pace::take(&mut options, &timing, item, out);
+    let recheck_up = value(options.recheck_up.take());
+    let watch = value(options.watch.take());
     let forgive = value(options.forgive.take());
     let flap = options.flap.take();
     if let Some(flap) = &flap
@@ -72,6 +78,10 @@ pub(super) fn check(
         fall: timing.falls(),
         rise: timing.rise,
         forgive: forgive.unwrap_or(5),
+        fall_refused: pace.fall_refused,
+        recheck: pace.recheck,
+        recheck_up: recheck_up.unwrap_or(false),
+        watch: watch.unwrap_or(false),
         flap: value(flap).unwrap_or(Some(FlapRule::DEFAULT)),
     })
 }
@@ -108,6 +118,57 @@ fn check_port(
     out.error("missing-key", item.key_at(), t.key_path("port"), message)
         .hint(hint);
     false
+}
+
+/// The rules that make a check decide sooner than `fall` and `interval` do.
+struct Pace {
+    fall_refused: u32,
+    recheck: Duration,
+}
+
+impl Pace {
+    /// Reads the rules, and reports those that are slower than the ones they are to hasten.
+    fn take(
+        options: &mut Options,
+        timing: &Timing,
+        item: &Item<'_>,
+        out: &mut Diagnostics,
+    ) -> Pace {
+        let show = humantime::format_duration;
+        let fall = timing.falls();
+        let fall_refused = options.fall_refused.take();
+        if let Some(refused) = fall_refused.as_ref().filter(|own| own.value > fall) {
+            let message = format!(
+                "`fall_refused` is {}, which is more than `fall` ({fall})",
+                refused.value
+            );
+            let path = format!("{}.fall_refused", item.path);
+            out.error("out-of-range", refused.at.clone(), path, message)
+                .hint(format!(
+                    "a refusal counts towards `fall` as well: write a number from 1 to {fall}"
+                ));
+        }
+        let recheck = options.recheck.take();
+        if let Some(recheck) = recheck.as_ref().filter(|own| own.value > timing.interval) {
+            let message = format!(
+                "`recheck` is {}, which is longer than the interval of {}",
+                show(recheck.value),
+                show(timing.interval)
+            );
+            let path = format!("{}.recheck", item.path);
+            out.error("out-of-range", recheck.at.clone(), path, message)
+                .hint(format!(
+                    "write a time from 50ms to {0}; recheck = \"{0}\" probes at the interval only",
+                    show(timing.interval)
+                ));
+        }
+        Pace {
+            fall_refused: value(fall_refused).unwrap_or(fall).min(fall),
+            recheck: value(recheck)
+                .unwrap_or((timing.interval / 4).max(LEAST_RECHECK))
+                .min(timing.interval),
+        }
+    }
 }
 
 /// The times and thresholds of a check; those of which something is to be said, with their place.

@@ -9,7 +9,7 @@ use super::first_round::{Beside, next};
 use crate::clock::Clock;
 use crate::config::ServerSpec;
 use crate::dataset::Dataset;
-use crate::health::Outcome;
+use crate::health::{Early, Outcome};
 use crate::model::TargetId;
 use crate::probe::{Job, Observed, ProbeLimit, Prober, Scheduler};
 
@@ -72,6 +72,11 @@ impl Probing {
     /// Probes the targets of other files from now on.
     pub(super) fn replace(&self, generation: u32, dataset: &Dataset) {
         self.scheduler.replace(generation, jobs(dataset));
+    }
+
+    /// Probes targets of the files of `generation` before their turn.
+    pub(super) fn probe_early(&self, generation: u32, targets: Vec<Early>) {
+        self.scheduler.probe_early(generation, targets);
     }
 
     /// The next input.

@@ -77,6 +77,10 @@ mod tests {
             fall: 3,
             rise: 4,
             forgive: 5,
+            fall_refused: 3,
+            recheck: Duration::from_millis(500),
+            recheck_up: false,
+            watch: false,
             flap: None,
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::isolation::End;
 use super::outcome::Warning;
+use super::pace::Early;
 use super::reason::FailReason;
 use crate::model::{Moment, TargetId};
 
@@ -42,6 +43,10 @@ pub enum Effect {
         /// Of what.
         warning: Option<Warning>,
     },
+    /// A target is to be probed before its interval is over.
+    ProbeEarly(Early),
+    /// The server of a watched target closes every idle connection: none is held from now on.
+    WatchGivenUp(TargetId),
     /// Our own network failed: states are kept until it ends.
     IsolationBegan,
     /// Outcomes count again.
@@ -67,7 +72,8 @@ pub enum Cause {
     Failed {
         /// The reason why the last probe failed.
         reason: FailReason,
-        /// The number of failures counted: the target's `fall`.
+        /// The number of failures counted: the target's `fall`, or fewer where `fall_refused`
+        /// decided.
         fails: u32,
     },
     /// Up: it passed this many times in a row.

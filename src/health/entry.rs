@@ -9,7 +9,8 @@ use super::load::AverageLoad;
 use super::outcome::{Outcome, Warning};
 use super::reason::FailReason;
 use super::spec::TargetSpec;
-use super::tracker::{Thresholds, Tracker};
+use super::tracker::{Failure, Step, Thresholds, Tracker};
+use super::watch::Watch;
 use crate::model::{Moment, TargetId};
 
 /// One target's health.
@@ -36,6 +37,12 @@ pub(super) struct Entry {
     pub(super) load: AverageLoad,
     pub(super) last: Option<Outcome>,
     pub(super) last_failure: Option<FailReason>,
+    /// The first of the failures that are counted, or were at the last fall.
+    pub(super) first_failure: Option<Moment>,
+    /// Failures that its last fall took.
+    pub(super) fell_after: u32,
+    /// The connection that is held to it.
+    pub(super) watch: Watch,
     /// Of the last pass.
     pub(super) warning: Option<Warning>,
 }
@@ -57,6 +64,9 @@ impl Entry {
             load: AverageLoad::default(),
             last: None,
             last_failure: None,
+            first_failure: None,
+            fell_after: 0,
+            watch: Watch::None,
             warning: None,
         }
     }
@@ -100,6 +110,26 @@ impl Entry {
             .is_some_and(|since| now.since(since) <= window)
     }
 
+    /// Moment at which its failures would have taken it down without rechecks, at the earliest.
+    pub(super) fn ordinary_fall(&self) -> Option<Moment> {
+        let more = self.fell_after.saturating_sub(1);
+        self.first_failure
+            .map(|first| first + self.spec.interval * more)
+    }
+
+    /// Counts a failure at `now`.
+    pub(super) fn fail(&mut self, failure: Failure, now: Moment) -> Step {
+        let fails = self.tracker.fails() + 1;
+        if self.tracker.is_up() && fails == 1 {
+            self.first_failure = Some(now);
+        }
+        let step = self.tracker.fail(failure, &self.thresholds(), now);
+        if step == Step::Fell {
+            self.fell_after = fails;
+        }
+        step
+    }
+
     /// The check's thresholds; a verdict that is only inherited gives way to the first pass.
     pub(super) fn thresholds(&self) -> Thresholds {
         let thresholds = self.spec.thresholds;
@@ -113,14 +143,33 @@ impl Entry {
         }
     }
 
+    /// True while probes are to come after `recheck`: a failure is counted, or a pass where
+    /// `recheck_up` is set.
+    pub(super) fn is_hasty(&self) -> bool {
+        // Reports come when the endpoint sends them, and what is held down as flapping stays down
+        // whatever is seen.
+        if self.spec.pushed || self.spec.recheck >= self.spec.interval || self.flap.hold().is_some()
+        {
+            return false;
+        }
+        match self.tracker.is_up() {
+            true => self.tracker.fails() > 0,
+            false => self.spec.recheck_up && self.tracker.passes() > 0,
+        }
+    }
+
+    /// True while a sudden look may find out more: up, and nothing counted.
+    pub(super) fn is_unsuspected(&self) -> bool {
+        !self.spec.pushed && self.tracker.is_up() && self.tracker.fails() == 0
+    }
+
     /// Cause of the tracker's state, at a transition.
     pub(super) fn cause(&self) -> Cause {
         match (self.tracker.is_up(), self.last_failure, &self.last) {
             (false, Some(reason), _) => Cause::Failed {
                 reason,
-                // The tracker has cleared its count at the fall; the threshold is what it had
-                // reached.
-                fails: self.thresholds().fall,
+                // The tracker has cleared its count at the fall.
+                fails: self.fell_after,
             },
             (true, _, Some(last)) if last.passed() => Cause::Passed {
                 passes: self.thresholds().rise,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ring::digest;
 
@@ -19,8 +20,9 @@ pub struct Key {
     pub target: Target,
 }
 
-/// Stands for a check's definition, its name left out: equal ones have equal fingerprints. What is held down as flapping
-/// is no part of it: whoever changes that rule keeps the health that was judged.
+/// Stands for a check's definition, its name left out: equal ones have equal fingerprints. The rules that say what is
+/// held down as flapping, and when probes come, are no part of it: whoever changes them keeps the
+/// health that was judged.
 ///
 /// The first 128 bits of the SHA-256 of the definition as this version of Meridian writes it down.
 /// Another version may write the same check differently; it is then taken for a changed one.
@@ -54,6 +56,9 @@ impl Fingerprint {
         let nameless = CheckSpec {
             name: String::new(),
             flap: None,
+            recheck: Duration::ZERO,
+            recheck_up: false,
+            watch: false,
             ..check.clone()
         };
         // `Debug` writes every field, so that one added later cannot be forgotten here.

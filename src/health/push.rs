@@ -189,6 +189,10 @@ mod tests {
             fall: 1,
             rise: 1,
             forgive: 5,
+            fall_refused: 3,
+            recheck: Duration::from_millis(500),
+            recheck_up: false,
+            watch: false,
             flap: None,
         };
         let checks = [

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::phase::Phase;
+use super::tracker::Failure;
 use crate::dns::Rcode;
 
 /// Reason why a probe failed.
@@ -186,6 +187,17 @@ pub enum PushFault {
     Silent,
     /// It reported that it is not well.
     Reported,
+}
+
+impl FailReason {
+    /// The kind of the failure: a refused, reset or closed connection is the deed of a host that
+    /// is reached, and no lost packet.
+    pub fn failure(self) -> Failure {
+        match self {
+            FailReason::ConnectRefused | FailReason::Closed(_) => Failure::Refusal,
+            _ => Failure::Doubtful,
+        }
+    }
 }
 
 impl fmt::Display for FailReason {

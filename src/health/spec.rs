@@ -14,6 +14,10 @@ pub struct TargetSpec {
     pub interval: Duration,
     /// The longest time that one probe may take.
     pub timeout: Duration,
+    /// Time from an outcome to the next probe while failures are counted; `interval` at most.
+    pub recheck: Duration,
+    /// True where probes come as early while passes are counted towards `rise`.
+    pub recheck_up: bool,
     /// The regions with an endpoint judged by it, each once.
     pub regions: Vec<RegionId>,
     /// It is one of `[server] sanity`.
@@ -57,6 +61,8 @@ impl TargetSpec {
             thresholds: Thresholds::from(check),
             interval: check.interval,
             timeout: check.timeout,
+            recheck: check.recheck,
+            recheck_up: check.recheck_up,
             regions: Vec::new(),
             sanity: false,
             flap: check.flap,
@@ -104,6 +110,10 @@ mod tests {
             fall: 3,
             rise: 4,
             forgive: 5,
+            fall_refused: 3,
+            recheck: Duration::from_millis(500),
+            recheck_up: false,
+            watch: false,
             flap: None,
         };
         let target = |last| ProbeTarget {
@@ -150,6 +160,7 @@ mod tests {
             specs[0].thresholds,
             Thresholds {
                 fall: 3,
+                fall_refused: 3,
                 rise: 4,
                 forgive: 5
             }

@@ -16,9 +16,11 @@ use super::entry::Entry;
 use super::isolation::{Change, Isolation};
 use super::load::AverageLoad;
 use super::outcome::{Outcome, Seen, Warning};
+use super::pace::{Pace, Rechecks, gap};
 use super::reason::FailReason;
 use super::spec::TargetSpec;
-use super::tracker::Tracker;
+use super::tracker::{Step, Tracker};
+use super::watch::Watch;
 use crate::model::{Endpoint, Moment, TargetId};
 
 /// The health of every (check, address) pair of one configuration.
@@ -27,6 +29,9 @@ pub struct Health {
     /// By [`TargetId`].
     pub(super) entries: Vec<Entry>,
     pub(super) isolation: Isolation,
+    pace: Pace,
+    /// The last pass of anything.
+    passed: Option<Moment>,
     /// Targets that failed since the last pass of anything; exactly those with `before`.
     silent: Vec<TargetId>,
     /// Targets whose fall is held back; exactly those with `held`.
@@ -37,6 +42,9 @@ pub struct Health {
     /// to nothing are harmless.
     pub(super) settling: BinaryHeap<Reverse<(Moment, TargetId)>>,
 }
+
+/// The most targets of a region that are looked at for one that may be a witness.
+const MOST_LOOKED_AT: usize = 16;
 
 impl Health {
     /// Without history: everything is up until probed otherwise. `specs` by [`TargetId`].
@@ -52,10 +60,13 @@ impl Health {
         let sanity = specs.iter().enumerate().filter(|(_, spec)| spec.sanity);
         let isolation =
             Isolation::new(window, sanity.map(|(index, _)| TargetId::from_index(index)));
+        let pace = Pace::new(&specs);
         let entries = specs.into_iter().map(Entry::new).collect();
         Health {
             entries,
             isolation,
+            pace,
+            passed: None,
             silent: Vec::new(),
             held: Vec::new(),
             flapping: Vec::new(),
@@ -76,6 +87,8 @@ impl Health {
         }
         self.isolation
             .carry_over(&old.isolation, !self.silent.is_empty());
+        self.pace.carry_over(&old.pace);
+        self.passed = old.passed;
     }
 
     /// Takes in one outcome; what changed, in the order it did. A `target` that is none is ignored.
@@ -98,6 +111,25 @@ impl Health {
             Seen::Pass => self.pass(target, now, &mut effects),
             Seen::Fail(reason) => self.fail(target, reason, now, &mut effects),
             Seen::NotJudged(_) => self.abstain(target, now, &mut effects),
+        }
+        self.set_pace(target, now, &mut effects);
+        effects
+    }
+
+    /// Takes in the state of the connection that is held to a target. Where it was lost, the target
+    /// is probed at once: the probe decides, not the loss.
+    pub fn watched(&mut self, target: TargetId, watch: Watch, now: Moment) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(entry) = self.entries.get_mut(target.index()) else {
+            return effects;
+        };
+        let before = std::mem::replace(&mut entry.watch, watch);
+        match watch {
+            Watch::Lost if entry.is_unsuspected() => {
+                self.look(&[target], now, &mut effects);
+            }
+            Watch::GivenUp if before != watch => effects.push(Effect::WatchGivenUp(target)),
+            _ => {}
         }
         effects
     }
@@ -181,6 +213,16 @@ impl Health {
             endpoint.need,
             endpoint.probes.iter().map(|target| self.state(*target)),
         )
+    }
+
+    /// The connection that is held to a target.
+    pub fn connection(&self, target: TargetId) -> Watch {
+        self.entries[target.index()].watch
+    }
+
+    /// The numbers of targets that are probed before their interval is over.
+    pub fn rechecks(&self) -> Rechecks {
+        self.pace.rechecks()
     }
 
     /// True while our own network is what failed.
@@ -269,8 +311,85 @@ impl Health {
             entry.before = Some(entry.tracker);
             self.silent.push(target);
         }
-        entry.tracker.fail(&entry.thresholds(), now);
+        let step = entry.fail(reason.failure(), now);
+        if entry.is_hasty() && entry.tracker.fails() == 1 {
+            self.ask_witnesses(target, now, effects);
+        }
         self.publish(target, now, effects);
+        if step == Step::Fell {
+            self.look_at_regions(target, now, effects);
+        }
+    }
+
+    /// Has a target probed soon while something is counted, and no more once nothing is.
+    fn set_pace(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
+        let entry = &self.entries[target.index()];
+        let mut early = Vec::new();
+        if entry.is_hasty() {
+            self.pace
+                .hurry(target, now + entry.spec.recheck, &mut early);
+        } else {
+            self.pace.calm(target, now, &mut early);
+        }
+        effects.extend(early.into_iter().map(Effect::ProbeEarly));
+    }
+
+    /// Has targets probed that tell whether our own network is what failed.
+    fn ask_witnesses(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
+        if !self.pace.may_ask(now) {
+            return;
+        }
+        let regions = &self.entries[target.index()].spec.regions;
+        let mut asked = Vec::new();
+        for group in self.pace.witnesses(regions) {
+            let unsuspected = group
+                .iter()
+                .take(MOST_LOOKED_AT)
+                .find(|other| self.entries[other.index()].is_unsuspected());
+            // What is down may pass, and its failure tells as much as any other.
+            asked.extend(unsuspected.or(group.first()).filter(|own| **own != target));
+        }
+        self.look(&asked, now, effects);
+    }
+
+    /// True while a fall may be our own network's although no other region has failed yet: rechecks
+    /// brought it about before anything else was probed.
+    fn is_unproven(&self, target: TargetId, now: Moment) -> bool {
+        let entry = &self.entries[target.index()];
+        let Some(first) = entry.first_failure else {
+            return false;
+        };
+        // Without rechecks every fall takes its time.
+        entry.spec.recheck < entry.spec.interval
+            && !entry.spec.pushed
+            && self.passed.is_none_or(|passed| passed < first)
+            && entry.ordinary_fall().is_some_and(|fall| now < fall)
+            && !self.pace.witnesses(&entry.spec.regions).is_empty()
+    }
+
+    /// A target fell: what else its regions have may have died with it, and is looked at now rather
+    /// than at its own turn.
+    fn look_at_regions(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
+        let spec = &self.entries[target.index()].spec;
+        let pause = spec.interval;
+        for region in spec.regions.clone() {
+            let mut others = self.pace.look_at(region, pause, now);
+            others.retain(|other| {
+                let entry = &self.entries[other.index()];
+                entry.is_unsuspected() && entry.is_settled(now) && self.pace.is_calm(*other)
+            });
+            self.look(&others, now, effects);
+        }
+    }
+
+    /// Has targets probed now, one shortly after the other.
+    fn look(&mut self, targets: &[TargetId], now: Moment, effects: &mut Vec<Effect>) {
+        let (mut early, mut due) = (Vec::new(), now);
+        for target in targets {
+            self.pace.hurry(*target, due, &mut early);
+            due = due + gap(self.entries[target.index()].spec.recheck, targets.len());
+        }
+        effects.extend(early.into_iter().map(Effect::ProbeEarly));
     }
 
     /// An outcome that is not judged changes no tracker. Where the target was judged before it is
@@ -300,6 +419,7 @@ impl Health {
 
     /// Something passed: every loss before it is real.
     fn end_silence(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.passed = Some(now);
         let change = self.isolation.pass();
         self.isolation_changed(change, now, effects);
         self.let_go();
@@ -354,6 +474,7 @@ impl Health {
     /// Brings what is published of a target in line with its tracker.
     fn publish(&mut self, target: TargetId, now: Moment, effects: &mut Vec<Effect>) {
         let isolated = self.isolation.is_isolated();
+        let unproven = self.is_unproven(target, now);
         let entry = &mut self.entries[target.index()];
         // While isolated nothing moves: a hold that is over ends with the isolation.
         let released = !isolated && entry.flap.release(now);
@@ -365,6 +486,16 @@ impl Health {
                 self.held.push(target);
             }
             entry.doubt(target, true, effects);
+            return;
+        }
+        // So has this one: a witness that passes, or the time at which the interval would have
+        // brought the fall about.
+        if entry.state.up && !up && unproven {
+            entry.doubt(target, true, effects);
+            if let Some(due) = entry.ordinary_fall() {
+                self.settling.push(Reverse((due, target)));
+            }
+            self.ask_witnesses(target, now, effects);
             return;
         }
         if released {

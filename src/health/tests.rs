@@ -28,12 +28,15 @@ fn spec(region: u16, fall: u32) -> TargetSpec {
     TargetSpec {
         thresholds: Thresholds {
             fall,
+            fall_refused: fall,
             rise: 2,
             forgive: 3,
         },
         flap: Some(crate::model::FlapRule::DEFAULT),
         interval: Duration::from_millis(100),
         timeout: Duration::from_millis(100),
+        recheck: Duration::from_millis(100),
+        recheck_up: false,
         regions: vec![RegionId(region)],
         sanity: false,
         reports_load: false,
@@ -81,7 +84,8 @@ fn text(millis: u64, effect: &Effect) -> Option<String> {
             if t.up { "up" } else { "down" },
             t.cause
         ),
-        Effect::Doubt { .. } => return None,
+        Effect::Doubt { .. } | Effect::ProbeEarly(_) => return None,
+        Effect::WatchGivenUp(target) => format!("{millis} {} is not watched", target.0),
         Effect::Flapping {
             target,
             changes,
@@ -543,7 +547,7 @@ proptest! {
             health.record(T[3], outcome(Seen::Pass, now), now);
             health.record(T[target], outcome(if pass { Seen::Pass } else { REFUSED }, now), now);
             let thresholds = health.spec(T[target]).thresholds;
-            if pass { trackers[target].pass(&thresholds, now) } else { trackers[target].fail(&thresholds, now) };
+            if pass { trackers[target].pass(&thresholds, now) } else { trackers[target].fail(Failure::Refusal, &thresholds, now) };
             for (index, tracker) in trackers.iter().enumerate() {
                 let held = health.flapping_until(T[index]).is_some();
                 prop_assert_eq!(health.state(T[index]).up, tracker.is_up() && !held);

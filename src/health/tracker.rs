@@ -6,6 +6,9 @@
 //! DOWN + pass: passes+=1; if passes==rise                 { fails=0; passes=0; -> UP }
 //! DOWN + fail: passes=0
 //! ```
+//! Of the failures, those that are no lost packet (a refused, reset or closed connection) are also
+//! counted apart: `fall_refused` of them take the endpoint down as well.
+//!
 //! Failures accumulate while up: an endpoint that loses one probe in five still goes down.
 
 use std::time::Duration;
@@ -17,6 +20,8 @@ use crate::model::{CheckSpec, Moment};
 pub struct Thresholds {
     /// Failures, accumulated, that take an endpoint down.
     pub fall: u32,
+    /// Refusals, accumulated, that do the same; at most `fall`.
+    pub fall_refused: u32,
     /// Passes in a row that bring it back.
     pub rise: u32,
     /// Passes in a row that forgive accumulated failures.
@@ -28,9 +33,20 @@ pub struct Thresholds {
 pub struct Tracker {
     up: bool,
     fails: u32,
+    /// Those of `fails` that were refusals.
+    refused: u32,
     passes: u32,
     /// The last transition; `None` before the first.
     since: Option<Moment>,
+}
+
+/// Kind of a failure, as far as thresholds tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// A lost packet would look the same.
+    Doubtful,
+    /// The connection was refused, reset or closed, which no loss of packets does.
+    Refusal,
 }
 
 /// The effect of an outcome on the state.
@@ -50,6 +66,7 @@ impl Tracker {
         Tracker {
             up,
             fails: 0,
+            refused: 0,
             passes: 0,
             since: None,
         }
@@ -63,7 +80,7 @@ impl Tracker {
             if self.fails > 0 {
                 self.passes += 1;
                 if self.passes >= thresholds.forgive {
-                    (self.fails, self.passes) = (0, 0);
+                    (self.fails, self.refused, self.passes) = (0, 0, 0);
                 }
             }
             return Step::Stayed;
@@ -75,6 +92,7 @@ impl Tracker {
         *self = Tracker {
             up: true,
             fails: 0,
+            refused: 0,
             passes: 0,
             since: Some(now),
         };
@@ -82,19 +100,21 @@ impl Tracker {
     }
 
     /// Counts a failure at `now`.
-    pub fn fail(&mut self, thresholds: &Thresholds, now: Moment) -> Step {
+    pub fn fail(&mut self, failure: Failure, thresholds: &Thresholds, now: Moment) -> Step {
         // A failure breaks both rows: towards `forgive` while up, towards `rise` while down.
         self.passes = 0;
         if !self.up {
             return Step::Stayed;
         }
         self.fails += 1;
-        if self.fails < thresholds.fall {
+        self.refused += u32::from(failure == Failure::Refusal);
+        if self.fails < thresholds.fall && self.refused < thresholds.fall_refused {
             return Step::Stayed;
         }
         *self = Tracker {
             up: false,
             fails: 0,
+            refused: 0,
             passes: 0,
             since: Some(now),
         };
@@ -138,6 +158,7 @@ impl From<&CheckSpec> for Thresholds {
     fn from(check: &CheckSpec) -> Thresholds {
         Thresholds {
             fall: check.fall,
+            fall_refused: check.fall_refused,
             rise: check.rise,
             forgive: check.forgive,
         }
@@ -152,6 +173,7 @@ mod tests {
 
     const DEFAULTS: Thresholds = Thresholds {
         fall: 3,
+        fall_refused: 3,
         rise: 4,
         forgive: 5,
     };
@@ -160,14 +182,16 @@ mod tests {
         Moment(Duration::from_secs(seconds))
     }
 
-    /// Runs `+` (pass) and `-` (fail), one a second, and writes the state after each.
+    /// Runs `+` (pass), `-` (doubtful failure) and `x` (refusal), one a second, and writes the state
+    /// after each.
     fn run(thresholds: &Thresholds, outcomes: &str) -> String {
         let mut tracker = Tracker::assumed(true);
         let step = |(second, outcome)| {
             let now = at(second as u64);
             match outcome {
                 '+' => tracker.pass(thresholds, now),
-                _ => tracker.fail(thresholds, now),
+                'x' => tracker.fail(Failure::Refusal, thresholds, now),
+                _ => tracker.fail(Failure::Doubtful, thresholds, now),
             };
             if tracker.is_up() { 'U' } else { 'd' }
         };
@@ -190,6 +214,23 @@ mod tests {
     }
 
     #[test]
+    fn refusals_have_a_threshold_of_their_own() {
+        let thresholds = Thresholds {
+            fall_refused: 2,
+            ..DEFAULTS
+        };
+        assert_eq!(run(&thresholds, "xx"), "Ud");
+        assert_eq!(run(&thresholds, "x-x"), "UUd");
+        assert_eq!(run(&thresholds, "x--"), "UUd", "a refusal is a failure too");
+        assert_eq!(
+            run(&thresholds, "x+++++x"),
+            "UUUUUUU",
+            "passes forgive refusals with the rest"
+        );
+        assert_eq!(run(&DEFAULTS, "xxx"), "UUd", "by default they count alike");
+    }
+
+    #[test]
     fn rise_counts_passes_in_a_row() {
         assert_eq!(run(&DEFAULTS, "---+++-++++"), "UUddddddddU");
     }
@@ -199,12 +240,16 @@ mod tests {
         let second = Duration::from_secs(1);
         let thresholds = Thresholds {
             fall: 1,
+            fall_refused: 1,
             rise: 2,
             forgive: 1,
         };
         let mut tracker = Tracker::assumed(true);
         assert!(tracker.is_settled(second, at(0)));
-        assert_eq!(tracker.fail(&thresholds, at(10)), Step::Fell);
+        assert_eq!(
+            tracker.fail(Failure::Doubtful, &thresholds, at(10)),
+            Step::Fell
+        );
         assert!(!tracker.is_settled(second, at(10)));
         assert!(tracker.is_settled(second, at(11)));
         assert_eq!(tracker.pass(&thresholds, at(20)), Step::Stayed);
@@ -221,16 +266,18 @@ mod tests {
     struct Naive {
         up: bool,
         fails: u32,
+        refused: u32,
         passes: u32,
     }
 
     impl Naive {
-        fn step(&mut self, t: &Thresholds, pass: bool) {
+        fn step(&mut self, t: &Thresholds, pass: bool, refusal: bool) {
             match (self.up, pass) {
                 (true, true) if self.fails > 0 => {
                     self.passes += 1;
                     if self.passes == t.forgive {
                         self.fails = 0;
+                        self.refused = 0;
                         self.passes = 0;
                     }
                 }
@@ -238,8 +285,12 @@ mod tests {
                 (true, false) => {
                     self.passes = 0;
                     self.fails += 1;
-                    if self.fails == t.fall {
+                    if refusal {
+                        self.refused += 1;
+                    }
+                    if self.fails == t.fall || self.refused == t.fall_refused {
                         self.fails = 0;
+                        self.refused = 0;
                         self.up = false;
                     }
                 }
@@ -259,16 +310,17 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_the_rule_as_written(
-            (fall, rise, forgive) in (1u32..5, 1u32..5, 1u32..7),
-            outcomes in prop::collection::vec(any::<bool>(), 0..200),
+            (fall, refused, rise, forgive) in (1u32..5, 1u32..5, 1u32..5, 1u32..7),
+            outcomes in prop::collection::vec(any::<(bool, bool)>(), 0..200),
         ) {
-            let thresholds = Thresholds { fall, rise, forgive };
+            let thresholds = Thresholds { fall, fall_refused: refused.min(fall), rise, forgive };
             let mut tracker = Tracker::assumed(true);
-            let mut naive = Naive { up: true, fails: 0, passes: 0 };
-            for (second, pass) in outcomes.into_iter().enumerate() {
+            let mut naive = Naive { up: true, fails: 0, refused: 0, passes: 0 };
+            for (second, (pass, refusal)) in outcomes.into_iter().enumerate() {
                 let (was_up, now) = (tracker.is_up(), at(second as u64));
-                let step = if pass { tracker.pass(&thresholds, now) } else { tracker.fail(&thresholds, now) };
-                naive.step(&thresholds, pass);
+                let failure = if refusal { Failure::Refusal } else { Failure::Doubtful };
+                let step = if pass { tracker.pass(&thresholds, now) } else { tracker.fail(failure, &thresholds, now) };
+                naive.step(&thresholds, pass, refusal);
                 prop_assert_eq!(
                     (tracker.is_up(), tracker.fails(), tracker.passes()),
                     (naive.up, naive.fails, naive.passes)
@@ -284,15 +336,16 @@ mod tests {
 
         #[test]
         fn no_single_outcome_flips_what_is_settled(
-            (fall, rise, forgive) in (2u32..5, 2u32..5, 1u32..7),
-            outcomes in prop::collection::vec(any::<bool>(), 1..200),
+            (fall, refused, rise, forgive) in (2u32..5, 2u32..5, 2u32..5, 1u32..7),
+            outcomes in prop::collection::vec(any::<(bool, bool)>(), 1..200),
         ) {
-            let thresholds = Thresholds { fall, rise, forgive };
+            let thresholds = Thresholds { fall, fall_refused: refused.min(fall), rise, forgive };
             let mut tracker = Tracker::assumed(true);
-            for (second, pass) in outcomes.into_iter().enumerate() {
+            for (second, (pass, refusal)) in outcomes.into_iter().enumerate() {
                 let now = at(second as u64);
+                let failure = if refusal { Failure::Refusal } else { Failure::Doubtful };
                 let before = (tracker.is_up(), tracker.is_settled(Duration::from_secs(1), now));
-                if pass { tracker.pass(&thresholds, now) } else { tracker.fail(&thresholds, now) };
+                if pass { tracker.pass(&thresholds, now) } else { tracker.fail(failure, &thresholds, now) };
                 prop_assert!(!before.1 || tracker.is_up() == before.0);
             }
         }

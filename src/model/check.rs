@@ -36,6 +36,17 @@ pub struct CheckSpec {
     pub rise: u32,
     /// Passes in a row that forgive accumulated failures; at least 1.
     pub forgive: u32,
+    /// Failures by a refused, reset or closed connection (accumulated) that take an endpoint down;
+    /// 1 … `fall`.
+    pub fall_refused: u32,
+    /// Time from an outcome to the next probe while an endpoint that is up has failures counted;
+    /// 50 ms … `interval`. At `interval` no probe comes early.
+    pub recheck: Duration,
+    /// True where probes come as early while an endpoint that is down has passes counted.
+    pub recheck_up: bool,
+    /// True where an idle connection to each endpoint is held, whose loss has the endpoint probed
+    /// at once.
+    pub watch: bool,
     /// Rule by which an endpoint is held down as flapping; `None` holds none.
     pub flap: Option<FlapRule>,
 }

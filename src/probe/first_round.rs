@@ -9,11 +9,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Job, ProbeLimit, Prober};
 use crate::allocator;
-use crate::health::{NotJudged, Outcome, Seen};
+use crate::health::{NotJudged, Outcome, Seen, Step, Thresholds, Tracker};
 use crate::model::TargetId;
 
 /// Probes every one of `jobs`, all at once as far as `limit` allows. A failing probe repeats at
-/// once until it passes or has failed `fall` times. Ends when all are decided, at the latest after
+/// once until it passes or has failed often enough to be down. Ends when all are decided, at the latest after
 /// `within`; what is under way then is given up.
 ///
 /// The outcomes, in the order they came, are to be recorded one by one and then
@@ -74,9 +74,14 @@ pub async fn first_round_each(
 
 /// Probes one target until it is decided.
 async fn decide(prober: &Prober, job: &Job, outcomes: &mpsc::UnboundedSender<(TargetId, Outcome)>) {
-    for _ in 0..job.check.spec.fall {
+    let spec = &job.check.spec;
+    let (thresholds, mut tracker) = (Thresholds::from(spec), Tracker::assumed(true));
+    for _ in 0..spec.fall {
         let outcome = prober.probe(&job.check, &job.target).await;
-        let decided = is_decided(outcome.seen);
+        let mut decided = is_decided(outcome.seen);
+        if let Seen::Fail(reason) = outcome.seen {
+            decided = tracker.fail(reason.failure(), &thresholds, outcome.at) == Step::Fell;
+        }
         if outcomes.send((job.id, outcome)).is_err() || decided {
             return;
         }

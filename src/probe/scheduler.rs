@@ -15,10 +15,10 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
-use super::timetable::{Timetable, phase};
+use super::timetable::{Due, Timetable, phase};
 use super::{Check, ProbeLimit, Prober};
 use crate::clock::Clock;
-use crate::health::{FailReason, NotJudged, Outcome, Seen};
+use crate::health::{Early, FailReason, NotJudged, Outcome, Seen};
 use crate::model::{CheckKind, CheckSpec, ProbeTarget, Target, TargetId};
 
 /// A target to probe.
@@ -47,7 +47,15 @@ pub struct Observed {
 /// The running scheduler; dropping it ends it, and what is under way is given up.
 #[derive(Debug)]
 pub struct Scheduler {
-    commands: mpsc::UnboundedSender<(u32, Vec<Job>)>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+/// An order to the scheduler's task.
+enum Command {
+    /// Probe these targets of a configuration from now on.
+    Replace(u32, Vec<Job>),
+    /// Probe these targets of a configuration before their turn.
+    Early(u32, Vec<Early>),
 }
 
 impl Job {
@@ -96,8 +104,11 @@ impl Scheduler {
             seen,
             // Slow targets have a part of the bound to themselves: a region that hangs must not
             // keep the probes of the others waiting.
+            again: commands.downgrade(),
             lanes: [limit.probes - limit.probes / 2, limit.probes / 2, PROGRAMS].map(Lane::new),
             slots: Vec::new(),
+            by_target: HashMap::new(),
+            generation,
             timetable: Timetable::default(),
             crowded: false,
         };
@@ -118,7 +129,13 @@ impl Scheduler {
     /// address are the same keeps its turn, and the probe of it that is under way.
     pub fn replace(&self, generation: u32, jobs: Vec<Job>) {
         // The receiver lives as long as this sender does, unless the runtime is shutting down.
-        let _ = self.commands.send((generation, jobs));
+        let _ = self.commands.send(Command::Replace(generation, jobs));
+    }
+
+    /// Probes targets of configuration `generation` before their turn. One whose probe is under way
+    /// is probed again when that has ended.
+    pub fn probe_early(&self, generation: u32, targets: Vec<Early>) {
+        let _ = self.commands.send(Command::Early(generation, targets));
     }
 }
 
@@ -132,6 +149,12 @@ struct Running {
     /// For targets that answer, for slow ones, and for programs.
     lanes: [Lane; 3],
     slots: Vec<Arc<Slot>>,
+    /// Their indexes.
+    by_target: HashMap<TargetId, usize>,
+    /// The configuration that they are of.
+    generation: u32,
+    /// For probes that end and are to be repeated at once.
+    again: mpsc::WeakUnboundedSender<Command>,
     timetable: Timetable,
     /// Probes of targets that answer had to wait; said once each time it begins.
     crowded: bool,
@@ -151,6 +174,8 @@ struct Slot {
     address: AtomicU64,
     /// Waiting or under way.
     busy: AtomicBool,
+    /// An early probe was asked for meanwhile: it follows when this one has ended.
+    again: AtomicBool,
     /// The last probe ran into its timeout.
     slow: AtomicBool,
 }
@@ -164,13 +189,14 @@ const BATCH: usize = 256;
 const GONE: u64 = u64::MAX;
 
 impl Running {
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<(u32, Vec<Job>)>) {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
         loop {
             let due = self.timetable.next_due().map(|due| self.clock.instant(due));
             let [answering, slow, programs] = [0, 1, 2].map(|lane| self.lanes[lane].next_permit());
             tokio::select! {
                 command = inbox.recv() => match command {
-                    Some((generation, jobs)) => self.replace(generation, jobs),
+                    Some(Command::Replace(generation, jobs)) => self.replace(generation, jobs),
+                    Some(Command::Early(generation, targets)) => self.hasten(generation, &targets),
                     None => return,
                 },
                 () = until(due) => self.launch_due(),
@@ -183,11 +209,12 @@ impl Running {
 
     fn launch_due(&mut self) {
         let now = self.clock.now();
-        while let Some(index) = self.timetable.pop(now) {
+        while let Some(Due { index, early }) = self.timetable.pop(now) {
             let slot = &self.slots[index];
             // Its last probe still waits or is under way. This turn falls out, so that a slow
-            // target never has two probes at a time.
-            if slot.busy.swap(true, Ordering::Relaxed) {
+            // target never has two probes at a time. What is asked for early is to see what is now,
+            // and the probe under way may have begun before: it comes after it.
+            if !slot.begin(early) {
                 continue;
             }
             let lane = slot.lane();
@@ -211,21 +238,25 @@ impl Running {
     }
 
     fn launch(&self, index: usize, permit: OwnedSemaphorePermit) {
-        let turn = Turn(self.slots[index].clone());
+        let turn = Turn {
+            slot: self.slots[index].clone(),
+            clock: self.clock,
+            commands: self.again.clone(),
+        };
         let (prober, seen) = (self.prober.clone(), self.seen.clone());
-        let computes = turn.0.check.spec.kind.tls().is_some();
+        let computes = turn.slot.check.spec.kind.tls().is_some();
         let probe = async move {
             // Threads that answer queries need not wait for all the probes that are due at once.
             thread::yield_now();
-            let outcome = prober.probe(&turn.0.check, &turn.0.target).await;
+            let outcome = prober.probe(&turn.slot.check, &turn.slot.target).await;
             let slow = matches!(
                 outcome.seen,
                 Seen::Fail(FailReason::Timeout(_)) | Seen::NotJudged(NotJudged::Resolver(_))
             );
-            turn.0.slow.store(slow, Ordering::Relaxed);
+            turn.slot.slow.store(slow, Ordering::Relaxed);
             // Turn and permit are kept until the outcome is taken: a publisher that falls behind
             // slows the probes down instead of filling memory.
-            if let Some((generation, target)) = turn.0.address() {
+            if let Some((generation, target)) = turn.slot.address() {
                 let _ = seen
                     .send(Observed {
                         generation,
@@ -242,6 +273,19 @@ impl Running {
         } else {
             tokio::spawn(probe)
         });
+    }
+
+    /// Has targets due before their turn.
+    fn hasten(&mut self, generation: u32, targets: &[Early]) {
+        // Ids of other files are those of other targets.
+        if generation != self.generation {
+            return;
+        }
+        for Early { target, due } in targets {
+            if let Some(index) = self.by_target.get(target) {
+                self.timetable.hasten(*index, *due);
+            }
+        }
     }
 
     fn say_crowded(&mut self, lane: usize) {
@@ -271,9 +315,11 @@ impl Running {
         // Who waits has an index into the old slots, which means nothing in the new ones: it waits
         // for its next turn instead.
         for index in waiting {
-            old_slots[index].busy.store(false, Ordering::Relaxed);
+            old_slots[index].busy.store(false, Ordering::SeqCst);
         }
         let phases = phases(&jobs);
+        self.generation = generation;
+        self.by_target.clear();
         for (job, phase) in jobs.into_iter().zip(phases) {
             let before = old
                 .get(&(job.check.spec.name.as_str(), &job.target))
@@ -281,8 +327,10 @@ impl Running {
             let same = before.filter(|index| *old_slots[*index].check == *job.check);
             let keeps_turn = before
                 .filter(|index| old_slots[*index].check.spec.interval == job.check.spec.interval);
-            let next = keeps_turn.map_or(now + phase, |index| old_timetable.next_of(index));
-            self.timetable.push(job.check.spec.interval, next);
+            let next = keeps_turn.map_or(now + phase, |index| old_timetable.turn_of(index));
+            let spec = &job.check.spec;
+            self.timetable.push(spec.interval, spec.recheck, next);
+            self.by_target.insert(job.id, self.slots.len());
             let slot = same.map_or_else(
                 || Arc::new(Slot::new(job.check, job.target)),
                 |index| old_slots[index].clone(),
@@ -369,7 +417,27 @@ impl Slot {
             target,
             address: AtomicU64::new(GONE),
             busy: AtomicBool::new(false),
+            again: AtomicBool::new(false),
             slow: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes the slot for a probe; false where one waits or is under way. One that is asked for
+    /// `early` follows that one.
+    fn begin(&self, early: bool) -> bool {
+        loop {
+            if !self.busy.swap(true, Ordering::SeqCst) {
+                return true;
+            }
+            if !early {
+                return false;
+            }
+            self.again.store(true, Ordering::SeqCst);
+            // The other may have ended between the two steps, and then nobody looks at the note.
+            if self.busy.load(Ordering::SeqCst) {
+                return false;
+            }
+            self.again.store(false, Ordering::SeqCst);
         }
     }
 
@@ -388,10 +456,24 @@ impl Slot {
 }
 
 /// A target's turn: over when dropped, however the probe ends.
-struct Turn(Arc<Slot>);
+struct Turn {
+    slot: Arc<Slot>,
+    clock: Clock,
+    /// Weak: the scheduler ends although probes are under way.
+    commands: mpsc::WeakUnboundedSender<Command>,
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.busy.store(false, Ordering::Relaxed);
+        self.slot.busy.store(false, Ordering::SeqCst);
+        if !self.slot.again.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        if let (Some((generation, target)), Some(commands)) =
+            (self.slot.address(), self.commands.upgrade())
+        {
+            let due = self.clock.now();
+            let _ = commands.send(Command::Early(generation, vec![Early { target, due }]));
+        }
     }
 }

@@ -38,6 +38,10 @@ fn check(kind: CheckKind, port: u16) -> CheckSpec {
         fall: 3,
         rise: 2,
         forgive: 5,
+        fall_refused: 3,
+        recheck: Duration::from_millis(500),
+        recheck_up: false,
+        watch: false,
         flap: None,
     }
 }

@@ -23,15 +23,31 @@ pub(super) struct Timetable {
 #[derive(Debug, Clone, Copy)]
 struct Row {
     interval: Duration,
+    /// The least time from an early probe to the next turn.
+    recheck: Duration,
+    /// The next turn of its own.
+    turn: Moment,
+    /// The next probe: its turn, or before it.
     next: Moment,
+}
+
+/// A target that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Its index.
+    pub(super) index: usize,
+    /// True where it was asked for before its turn.
+    pub(super) early: bool,
 }
 
 impl Timetable {
     /// Adds a target that is due at `first` and every `interval` from then on.
-    pub(super) fn push(&mut self, interval: Duration, first: Moment) {
+    pub(super) fn push(&mut self, interval: Duration, recheck: Duration, first: Moment) {
         self.due.push(Reverse((first, self.rows.len())));
         self.rows.push(Row {
-            interval,
+            interval: interval.max(Duration::from_millis(1)),
+            recheck,
+            turn: first,
             next: first,
         });
     }
@@ -41,28 +57,53 @@ impl Timetable {
         self.due.peek().map(|Reverse((due, _))| *due)
     }
 
-    /// Moment at which target `index` is due next.
-    pub(super) fn next_of(&self, index: usize) -> Moment {
-        self.rows[index].next
+    /// Moment at which target `index` has its next turn.
+    pub(super) fn turn_of(&self, index: usize) -> Moment {
+        self.rows[index].turn
     }
 
-    /// The next target due at `now`, which becomes due again one interval later. Turns that were
+    /// Has target `index` due at `due`, where that is before its turn.
+    pub(super) fn hasten(&mut self, index: usize, due: Moment) {
+        let row = &mut self.rows[index];
+        if due < row.next {
+            row.next = due;
+            self.due.push(Reverse((due, index)));
+        }
+    }
+
+    /// The next target due at `now`, which becomes due again at its next turn. Turns that were
     /// missed by a whole interval (the machine slept) are left out, not made up for in a burst.
-    pub(super) fn pop(&mut self, now: Moment) -> Option<usize> {
+    pub(super) fn pop(&mut self, now: Moment) -> Option<Due> {
         loop {
             let (due, index) = self.due.peek().filter(|Reverse((due, _))| *due <= now)?.0;
             self.due.pop();
             let row = &mut self.rows[index];
-            let interval = row.interval.max(Duration::from_millis(1));
-            let missed = now.since(due).as_nanos() / interval.as_nanos();
-            let turns = u32::try_from(missed).unwrap_or(u32::MAX).saturating_add(1);
-            row.next = due + interval * turns;
+            // The place of a turn that an early probe came before.
+            if due != row.next {
+                continue;
+            }
+            let early = due != row.turn;
+            // The turns stay where they are, so that what died together is spread again later. One
+            // that would follow an early probe sooner than a recheck has been taken by it.
+            let until = if early { now + row.recheck } else { now };
+            let turns = turns_until(row, until);
+            row.turn = row.turn + row.interval * turns;
+            row.next = row.turn;
             self.due.push(Reverse((row.next, index)));
-            if missed == 0 {
-                return Some(index);
+            if early || turns == 1 {
+                return Some(Due { index, early });
             }
         }
     }
+}
+
+/// Turns of `row` that are over at `until`, the one at that moment included.
+fn turns_until(row: &Row, until: Moment) -> u32 {
+    if row.turn > until {
+        return 0;
+    }
+    let whole = until.since(row.turn).as_nanos() / row.interval.as_nanos();
+    u32::try_from(whole).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// Computes how far into its interval target `index` of `count` of the `check`th check is due.
@@ -77,6 +118,15 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    const TURN: Due = Due {
+        index: 0,
+        early: false,
+    };
+    const EARLY: Due = Due {
+        index: 0,
+        early: true,
+    };
+
     fn at(millis: u64) -> Moment {
         Moment(Duration::from_millis(millis))
     }
@@ -85,10 +135,18 @@ mod tests {
     fn crowded() -> Timetable {
         let mut timetable = Timetable::default();
         for index in 0..10_000 {
-            timetable.push(2 * SECOND, at(0) + phase(2 * SECOND, 0, index, 10_000));
+            timetable.push(
+                2 * SECOND,
+                SECOND / 2,
+                at(0) + phase(2 * SECOND, 0, index, 10_000),
+            );
         }
         for check in 1..101 {
-            timetable.push(2 * SECOND, at(0) + phase(2 * SECOND, check, 0, 1));
+            timetable.push(
+                2 * SECOND,
+                SECOND / 2,
+                at(0) + phase(2 * SECOND, check, 0, 1),
+            );
         }
         timetable
     }
@@ -121,9 +179,9 @@ mod tests {
     #[test]
     fn a_late_turn_neither_drifts_nor_repeats() {
         let mut timetable = Timetable::default();
-        timetable.push(SECOND, at(100));
+        timetable.push(SECOND, SECOND / 4, at(100));
         assert_eq!(timetable.pop(at(99)), None);
-        assert_eq!(timetable.pop(at(300)), Some(0));
+        assert_eq!(timetable.pop(at(300)), Some(TURN));
         assert_eq!(timetable.next_due(), Some(at(1100)));
         assert_eq!(
             timetable.pop(at(9500)),
@@ -131,6 +189,33 @@ mod tests {
             "eight turns missed: none is made up for"
         );
         assert_eq!(timetable.next_due(), Some(at(10_100)));
-        assert_eq!(timetable.pop(at(10_100)), Some(0));
+        assert_eq!(timetable.pop(at(10_100)), Some(TURN));
+    }
+
+    #[test]
+    fn an_early_probe_leaves_the_turns_where_they_are() {
+        let mut timetable = Timetable::default();
+        timetable.push(SECOND, SECOND / 4, at(100));
+        assert_eq!(timetable.pop(at(100)), Some(TURN));
+        timetable.hasten(0, at(350));
+        timetable.hasten(0, at(900));
+        assert_eq!(timetable.next_due(), Some(at(350)), "the earlier one");
+        assert_eq!(timetable.pop(at(350)), Some(EARLY));
+        assert_eq!(
+            timetable.pop(at(1099)),
+            None,
+            "the later one is not there too"
+        );
+        assert_eq!(timetable.pop(at(1100)), Some(TURN));
+        timetable.hasten(0, at(1900));
+        assert_eq!(timetable.pop(at(1900)), Some(EARLY));
+        assert_eq!(
+            timetable.pop(at(2100)),
+            None,
+            "a turn that soon after a recheck falls out"
+        );
+        assert_eq!(timetable.pop(at(3100)), Some(TURN));
+        timetable.hasten(0, at(9000));
+        assert_eq!(timetable.pop(at(4100)), Some(TURN), "no turn is put off");
     }
 }

@@ -7,7 +7,7 @@ use super::Commit;
 use crate::changes::{Change, override_sentence};
 use crate::commit;
 use crate::dataset::{Dataset, Snapshot};
-use crate::health::{Outcome, Report};
+use crate::health::{Early, Outcome, Report, Watch};
 use crate::model::{RegionId, ServiceId, TargetId, WallTime};
 use crate::overrides::{self, Found, OverrideRequest, Selector};
 use crate::units::{self, UnitRecords};
@@ -62,6 +62,15 @@ pub enum ProbeEvent {
         target: TargetId,
         /// The report.
         report: Report,
+    },
+    /// The state of the connection that is held to a target.
+    Watch {
+        /// [`super::Publisher::generation`] when the watch was set up.
+        generation: u32,
+        /// The target.
+        target: TargetId,
+        /// The state of the connection.
+        watch: Watch,
     },
     /// Every target has been probed to a verdict, or the time for that is over.
     FirstRoundEnded,
@@ -155,6 +164,8 @@ impl From<UnitEvent> for Event {
 pub enum Effect {
     /// Publish this snapshot.
     Publish(Arc<Snapshot>),
+    /// Probe a target of the present dataset before its interval is over.
+    ProbeEarly(Early),
     /// Log this change, and put it on the event stream.
     Changed(Change),
     /// Have this written, and report the end of it as [`Event::Committed`]. Writes of one

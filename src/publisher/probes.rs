@@ -1,6 +1,6 @@
 //! Health: outcomes and reports in, dirty services and changes out.
 
-use super::{ProbeEvent, Publisher};
+use super::{Effect, ProbeEvent, Publisher};
 use crate::changes::{EndpointChange, EndpointEvent, Event, NodeChange, Verdict};
 use crate::health::{self, Cause, Outcome, Transition};
 use crate::model::{Moment, TargetId};
@@ -25,6 +25,17 @@ impl Publisher {
                     let timeout = targets.health.spec(target).timeout;
                     let outcome = self.inputs.stalls.excuse(outcome, timeout);
                     self.record(target, outcome, now);
+                }
+            }
+            ProbeEvent::Watch {
+                generation,
+                target,
+                watch,
+            } => {
+                if generation == self.inputs.targets.generation {
+                    let effects = self.inputs.targets.health.watched(target, watch, now);
+                    self.dirty_view.target(target);
+                    self.take_health(effects);
                 }
             }
             ProbeEvent::FirstRoundEnded => self.end_first_round(now),
@@ -93,6 +104,10 @@ impl Publisher {
                 }
                 health::Effect::Warned { target, warning } => {
                     self.report(target, EndpointEvent::Warning(warning));
+                }
+                health::Effect::ProbeEarly(early) => self.outbox.push(Effect::ProbeEarly(early)),
+                health::Effect::WatchGivenUp(target) => {
+                    self.report(target, EndpointEvent::WatchGivenUp);
                 }
                 health::Effect::IsolationBegan => {
                     self.outbox.change(Event::Node(NodeChange::Isolated));

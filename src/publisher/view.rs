@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::Publisher;
 use crate::dataset::Dataset;
-use crate::health::{self, Health, Outcome, State};
+use crate::health::{self, Health, Outcome, Rechecks, State, Watch};
 use crate::model::{Moment, ServiceId, TargetId};
 use crate::overrides::Overrides;
 use crate::recovery::PoolRecord;
@@ -42,6 +42,8 @@ pub struct TargetView {
     pub load_ignored: u64,
     /// The last probe's outcome; `None` before the first.
     pub last: Option<Outcome>,
+    /// The connection that is held to it.
+    pub watch: Watch,
 }
 
 impl TargetView {
@@ -57,6 +59,7 @@ impl TargetView {
             load: load.average(),
             load_ignored: load.ignored(),
             last: health.last_outcome(target).cloned(),
+            watch: health.connection(target),
         }
     }
 }
@@ -94,6 +97,8 @@ pub struct View {
     pub dataset: Arc<Dataset>,
     /// True while this node's own network is assumed down.
     pub is_isolated: bool,
+    /// The numbers of targets that are probed before their interval is over.
+    pub rechecks: Rechecks,
     /// By [`TargetId`], in pieces.
     targets: Vec<Arc<[TargetView]>>,
     /// The services that have something to tell.
@@ -114,6 +119,7 @@ pub struct ViewUpdate {
     services: Vec<(ServiceId, ServiceView)>,
     overrides: Option<Arc<OverridesView>>,
     is_isolated: bool,
+    rechecks: Rechecks,
     frozen: Option<Arc<str>>,
 }
 
@@ -125,6 +131,7 @@ impl View {
             at: update.at,
             dataset: update.dataset.clone()?,
             is_isolated: false,
+            rechecks: Rechecks::default(),
             targets: Vec::new(),
             services: Arc::default(),
             overrides: Arc::default(),
@@ -137,6 +144,7 @@ impl View {
     /// Takes in what changed.
     pub fn apply(&mut self, update: ViewUpdate) {
         (self.at, self.is_isolated) = (update.at, update.is_isolated);
+        self.rechecks = update.rechecks;
         self.frozen = update.frozen;
         if let Some(overrides) = update.overrides {
             self.overrides = overrides;
@@ -254,7 +262,10 @@ impl Dirty {
             health::Effect::Doubt { target, .. }
             | health::Effect::Flapping { target, .. }
             | health::Effect::FlappingEnded(target)
+            | health::Effect::WatchGivenUp(target)
             | health::Effect::Warned { target, .. } => self.target(*target),
+            // What is to come changes nothing that is shown of a target.
+            health::Effect::ProbeEarly(_) => {}
             // What isolation undoes changes the counts of many targets without a word about each.
             health::Effect::IsolationBegan | health::Effect::IsolationEnded(_) => {
                 self.all();
@@ -297,6 +308,7 @@ impl Publisher {
             services: self.service_views(services, is_first, now),
             overrides: self.changed_overrides(is_first),
             is_isolated: self.health().is_isolated(),
+            rechecks: self.health().rechecks(),
             frozen: self.frozen_reason(),
         }
     }

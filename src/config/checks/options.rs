@@ -53,6 +53,8 @@ const ALL: &[Type] = &[Http, Https, Tcp, Tls, Icmp, Dns, Grpc, Exec, Push];
 const PROBED: &[Type] = &[Http, Https, Tcp, Tls, Icmp, Dns, Grpc, Exec];
 /// Those that are sent to a port; and programs, which may be told one.
 const PORT: &[Type] = &[Http, Https, Tcp, Tls, Dns, Grpc, Exec];
+/// Those that are a connection, which can be held.
+const CONNECTED: &[Type] = &[Http, Https, Tcp, Tls, Grpc];
 /// Those that speak HTTP as a browser does.
 const WEB: &[Type] = &[Http, Https];
 /// Those that may be inside TLS.
@@ -163,6 +165,11 @@ options! {
     fall: u32 = ALL, By("3; 1 for push"), "1 to 1000 failures", integer(1..=1000, "failures");
     rise: u32 = ALL, By("4; 1 for push"), "1 to 1000 passes", integer(1..=1000, "passes");
     forgive: u32 = ALL, Is("5"), "1 to 1000 passes", integer(1..=1000, "passes");
+    fall_refused: u32 = PROBED, By("`fall`"), "1 to `fall` failures", integer(1..=1000, "failures");
+    recheck: Duration = PROBED, By("a quarter of the interval, at least 50ms"), "50ms to the interval",
+        duration(Duration::from_millis(50)..=Duration::from_secs(3600));
+    recheck_up: bool = PROBED, Is("false"), "true or false", boolean;
+    watch: bool = CONNECTED, Is("false"), "true or false", boolean;
     flap: Option<FlapRule> = ALL, Is("{ changes = 4, within = \"10m\", hold = \"5m\" }"),
         "a table of changes (1 … 100), within and hold (1s … 1d), or false", flap;
     address: IpAddr = PROBED, No, "an address", address;

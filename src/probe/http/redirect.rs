@@ -122,6 +122,10 @@ mod tests {
             fall: 3,
             rise: 2,
             forgive: 5,
+            fall_refused: 3,
+            recheck: Duration::from_millis(500),
+            recheck_up: false,
+            watch: false,
             flap: None,
         });
         let attempt = Attempt {
