@@ -249,6 +249,33 @@ impl Scrape {
             "1 while this node's own network is assumed down",
             self.status.isolated,
         )?;
+        let rechecks = &self.status.rechecks;
+        let numbers = [
+            (
+                "meridian_rechecks",
+                "Targets that are rechecked now",
+                rechecks.active,
+            ),
+            (
+                "meridian_rechecks_waiting",
+                "Targets that wait in line for rechecks",
+                rechecks.waiting,
+            ),
+            (
+                "meridian_rechecks_limit",
+                "The most targets that are rechecked at once",
+                rechecks.limit,
+            ),
+        ];
+        for (name, help, count) in numbers {
+            // There are fewer targets than 2³².
+            out.gauge(name, help, i64::try_from(count).unwrap_or(i64::MAX))?;
+        }
+        out.counter(
+            "meridian_recheck_probes",
+            "Probes that came before their interval was over",
+            rechecks.probes,
+        )?;
         out.gauges(
             "meridian_target_up",
             "1 while a check of an address is up",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::health::{self, Outcome, Seen};
+use crate::health::{self, Outcome, Rechecks, Seen};
 use crate::model::{Moment, TargetId, WallTime};
 use crate::overrides::Override;
 use crate::publisher::{Done, TargetView, View};
@@ -21,6 +21,8 @@ pub struct Status {
     pub not_ready: Option<String>,
     /// True while our own network is taken to be what failed.
     pub isolated: bool,
+    /// Probes that come before their interval is over.
+    pub rechecks: RecheckStatus,
     /// Every (check, address) pair.
     pub targets: Vec<TargetStatus>,
     /// Pools on their way back.
@@ -31,6 +33,30 @@ pub struct Status {
     pub overrides: Vec<OverrideStatus>,
     /// The reason why overrides were lost, until an operator accepts it; null where none were.
     pub overrides_lost: Option<String>,
+}
+
+/// Probes that come before their interval is over.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct RecheckStatus {
+    /// The most targets that are rechecked at once.
+    pub limit: usize,
+    /// Those that are.
+    pub active: usize,
+    /// Those that wait in line for it.
+    pub waiting: usize,
+    /// Early probes since the start.
+    pub probes: u64,
+}
+
+impl From<Rechecks> for RecheckStatus {
+    fn from(numbers: Rechecks) -> RecheckStatus {
+        RecheckStatus {
+            limit: numbers.limit,
+            active: numbers.hurried,
+            waiting: numbers.waiting,
+            probes: numbers.asked,
+        }
+    }
 }
 
 /// The control socket's answer about overrides.
@@ -228,6 +254,7 @@ impl Status {
         Status {
             not_ready: not_ready.map(|why| why.to_string()),
             isolated: view.is_isolated,
+            rechecks: RecheckStatus::from(view.rechecks),
             targets: targets.collect(),
             returning: view.recovery().map(PoolStatus::new).collect(),
             units: UnitsStatus::new(view, wall),

@@ -165,8 +165,8 @@ options! {
     fall: u32 = ALL, By("3; 1 for push"), "1 to 1000 failures", integer(1..=1000, "failures");
     rise: u32 = ALL, By("4; 1 for push"), "1 to 1000 passes", integer(1..=1000, "passes");
     forgive: u32 = ALL, Is("5"), "1 to 1000 passes", integer(1..=1000, "passes");
-    fall_refused: u32 = PROBED, By("`fall`"), "1 to `fall` failures", integer(1..=1000, "failures");
-    recheck: Duration = PROBED, By("a quarter of the interval, at least 50ms"), "50ms to the interval",
+    fall_refused: u32 = PROBED, By("`fall`"), "1 failure or more, at most `fall`", integer(1..=1000, "failures");
+    recheck: Duration = PROBED, By("a quarter of the interval, at least 50ms"), "50ms or more, at most the interval",
         duration(Duration::from_millis(50)..=Duration::from_secs(3600));
     recheck_up: bool = PROBED, Is("false"), "true or false", boolean;
     watch: bool = CONNECTED, Is("false"), "true or false", boolean;
