@@ -18,6 +18,7 @@ macro_rules! print_line {
 }
 
 mod clients;
+mod complete;
 mod demo;
 mod diff;
 mod error;
@@ -102,6 +103,9 @@ enum Command {
     Geoip(geoip::Geoip),
     /// Run a server and three toy regions on loopback, to try failover by hand.
     Demo(demo::Demo),
+    /// Print the words that may follow on a command line, for the completions of shells.
+    #[command(hide = true)]
+    Complete(complete::Complete),
 }
 
 #[derive(Debug, Subcommand)]
@@ -149,6 +153,11 @@ enum UnitCommand {
         #[command(flatten)]
         place: Place,
     },
+}
+
+/// The whole command line, from which its man pages are made too.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the command that `arguments` name, the program's own name first.
@@ -204,6 +213,7 @@ impl Command {
             Command::Release(release) => release.run(),
             Command::Geoip(geoip) => geoip.run(),
             Command::Demo(demo) => demo.run(),
+            Command::Complete(complete) => complete.run(),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! kinds      what a value may be: ranges, durations, addresses, names
 //! server, geography, checks        the sections of meridian.toml
 //! zones, services, routing_tests   a zone file
+//! known      the names that a configuration gives, to complete what an operator types
 //! ```
 
 mod checks;
@@ -16,6 +17,7 @@ mod context;
 mod document;
 mod geography;
 mod kinds;
+mod known;
 mod names;
 mod pattern;
 mod routing_tests;
@@ -39,6 +41,7 @@ use crate::model::{
 use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
 pub use checks::{CheckOption, OptionDefault, check_options};
+pub use known::{NameKind, names_beginning};
 pub use pattern::compile_pattern;
 pub use server::is_node_name;
 pub use zones::OUTSIDE;

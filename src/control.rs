@@ -44,7 +44,9 @@ use crate::publisher::View;
 use crate::recovery::{self, NotResumed};
 use crate::server::{self, BindError, ServerCounters, Transport, seed};
 
-pub use client::{RequestError, get, get_local, percent_encode, post, post_local};
+pub use client::{
+    RequestError, get, get_local, get_local_within, percent_encode, post, post_local,
+};
 pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
 pub use last_reload::{LastReload, Refused, Reloads};
 pub use liveness::{Liveness, TURN};

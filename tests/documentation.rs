@@ -697,3 +697,75 @@ fn the_table_of_chance_alarms_is_the_machines_own() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// The page of a command, and those of the commands below it, each with its name.
+fn man_pages(command: &clap::Command, pages: &mut BTreeMap<String, String>) {
+    for inner in command.get_subcommands().filter(|own| !own.is_hide_set()) {
+        man_pages(inner, pages);
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    let man = clap_mangen::Man::new(command.clone())
+        .source(format!("meridian {version}"))
+        .manual("Meridian");
+    let mut page = Vec::new();
+    man.render(&mut page).unwrap();
+    let (name, mut page) = (man.get_filename(), String::from_utf8(page).unwrap());
+    page += if name == "meridian.1" {
+        include_str!("../man/meridian.end")
+    } else {
+        ".SH SEE ALSO\n\\fBmeridian\\fR(1), file:///usr/share/doc/meridian/README.md\n"
+    };
+    pages.insert(name, page);
+}
+
+/// `UPDATE_GOLDEN=1 cargo test --test documentation man_pages` writes them anew.
+#[test]
+fn man_pages_are_those_of_the_command_line() {
+    let mut command = meridian::cli::command().disable_help_subcommand(true);
+    command.build();
+    let mut pages = BTreeMap::new();
+    man_pages(&command, &mut pages);
+    assert!(pages.len() >= 20, "{:?}", pages.keys());
+    let directory = root().join("man");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        for (name, page) in &pages {
+            fs::write(directory.join(name), page).unwrap();
+        }
+    }
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(&directory).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".1") && !pages.contains_key(&name) {
+            wrong.push(format!("{name} is the page of no command"));
+        }
+    }
+    for (name, page) in &pages {
+        if fs::read_to_string(directory.join(name)).is_ok_and(|kept| kept == *page) {
+            continue;
+        }
+        wrong.push(format!("{name} is not what the command line says"));
+    }
+    assert!(
+        wrong.is_empty(),
+        "UPDATE_GOLDEN=1 cargo test --test documentation man_pages writes man/ anew:\n{}",
+        wrong.join("\n")
+    );
+}
+
+/// groff judges the pages as `man` shows them.
+#[test]
+fn man_pages_are_good_roff() {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(root().join("man")).unwrap() {
+        pages.push(entry.unwrap().path());
+    }
+    pages.retain(|path| path.extension().is_some_and(|extension| extension == "1"));
+    let mut groff = std::process::Command::new("groff");
+    groff.args(["-man", "-ww", "-Kutf8", "-Tutf8", "-z"]);
+    let output = groff
+        .args(pages)
+        .output()
+        .expect("groff is installed (apt-get install groff-base)");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}

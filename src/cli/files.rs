@@ -8,7 +8,7 @@ use crate::dataset::Dataset;
 use crate::loader;
 
 /// Configurations that are looked for when none is named, in this order.
-const DEFAULTS: [&str; 2] = ["meridian.toml", "/etc/meridian/meridian.toml"];
+pub(super) const DEFAULTS: [&str; 2] = ["meridian.toml", "/etc/meridian/meridian.toml"];
 
 /// Options that name the configuration.
 #[derive(Debug, clap::Args)]

@@ -22,7 +22,7 @@ pub(super) struct Place {
     /// State directory of the server [default: the one in the configuration, else
     /// /var/lib/meridian].
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
-    state: Option<PathBuf>,
+    pub(super) state: Option<PathBuf>,
     /// Control socket of a server. May be repeated: the servers are asked in turn, once all of
     /// them have shown that they answer.
     #[arg(
@@ -31,9 +31,9 @@ pub(super) struct Place {
         value_parser = parse_socket,
         conflicts_with_all = ["state", "config"]
     )]
-    servers: Vec<PathBuf>,
+    pub(super) servers: Vec<PathBuf>,
     #[command(flatten)]
-    files: Files,
+    pub(super) files: Files,
 }
 
 fn parse_socket(text: &str) -> Result<PathBuf, &'static str> {
@@ -52,7 +52,7 @@ fn parse_socket(text: &str) -> Result<PathBuf, &'static str> {
 
 impl Place {
     /// Paths of the sockets, at least one.
-    fn sockets(self) -> Result<Vec<PathBuf>, Reason> {
+    pub(super) fn sockets(self) -> Result<Vec<PathBuf>, Reason> {
         if !self.servers.is_empty() {
             return Ok(self.servers);
         }

@@ -108,12 +108,13 @@ pub fn post(url: &str, path: &str) -> Result<String, RequestError> {
 
 /// Body of the answer to GET `path` (`/path?query`) at the control socket `socket`.
 pub fn get_local(socket: &Path, path: &str) -> Result<String, RequestError> {
-    request(
-        Server::Socket(socket.to_owned()),
-        Method::GET,
-        path,
-        TIMEOUT,
-    )
+    get_local_within(TIMEOUT, socket, path)
+}
+
+/// Body of the answer to GET `path` at the control socket `socket`, which may take as long as
+/// `time`.
+pub fn get_local_within(time: Duration, socket: &Path, path: &str) -> Result<String, RequestError> {
+    request(Server::Socket(socket.to_owned()), Method::GET, path, time)
 }
 
 /// Body of the answer to a POST without a body to `path` at the control socket `socket`, which

@@ -22,7 +22,7 @@ use super::{
     Answered, Command, Control, OverridesStatus, Request, UnitsStatus, ask, catch_panics, edge,
     render,
 };
-use crate::config::Config;
+use crate::config::{Config, NameKind, names_beginning};
 use crate::model::Weight;
 use crate::overrides::{Action, NoScope, OverrideRequest, Scope, Selector};
 use crate::publisher::{Done, NotDone};
@@ -101,6 +101,7 @@ pub async fn serve(listener: UnixListener, control: Control) {
         .route("/overrides", on_get(overrides).post(say))
         .route("/overrides/release", on_post(release))
         .route("/reload", on_post(reload))
+        .route("/names", on_get(names))
         .route("/overrides/accept-loss", on_post(accept_loss))
         .layer(catch_panics())
         .with_state(control);
@@ -167,6 +168,26 @@ async fn begin(
 
 async fn overrides(State(control): State<Control>) -> Result<Response, Response> {
     Ok(Json(render(&control, OverridesStatus::new).await?).into_response())
+}
+
+/// The parameters of `/names`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Names {
+    kind: NameKind,
+    #[serde(default)]
+    beginning: String,
+}
+
+/// The names by which a shell completes a command. They come from the published files, so a loop
+/// that is late keeps nobody at a prompt waiting.
+async fn names(State(control): State<Control>, Query(wanted): Query<Names>) -> Json<Vec<String>> {
+    let dataset = control.published.load().dataset.clone();
+    Json(names_beginning(
+        &dataset.config,
+        wanted.kind,
+        &wanted.beginning,
+    ))
 }
 
 /// The parameters of a new override; times in seconds.

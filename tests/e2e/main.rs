@@ -13,6 +13,7 @@ mod addresses;
 mod admin;
 mod clock;
 mod commands;
+mod completions;
 mod demo;
 mod descriptors;
 mod figures;
