@@ -430,7 +430,11 @@ impl World {
 
     fn run(&mut self, time: Duration) {
         let end = self.now + time;
+        let mut steps = 0;
         loop {
+            // A deadline that is never over would have time stand still for ever.
+            steps += 1;
+            assert!(steps < 1_000_000, "time stands still at {:?}", self.now);
             let next = |i: &usize| self.due[*i].min(*self.early.get(i).unwrap_or(&Duration::MAX));
             let probe = (0..self.due.len()).min_by_key(next);
             let due = probe.map_or(Duration::MAX, |i| next(&i));
