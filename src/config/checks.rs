@@ -49,6 +49,7 @@ pub(super) fn check(
     let kind = t.required(out, "type", &type_hint(), one_of(TYPES));
     let mut options = Options::read(&mut t, kind, out);
     let timing = Timing::take(&mut options, kind);
+    let pace = Pace::take(&mut options, &timing, item, out);
     if t.sound() {
         timing.warn(item, out);
     }
@@ -58,7 +59,6 @@ pub(super) fn check(
     let kind = kind?;
     let port = value(options.port.take()).or(kind.usual_port());
     let address = value(options.address.take());
-    let pace = Pace::take(&mut options, &timing, item, out);
     let recheck_up = value(options.recheck_up.take());
     let watch = value(options.watch.take());
     let forgive = value(options.forgive.take());
