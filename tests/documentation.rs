@@ -16,8 +16,11 @@ use meridian::dataset::Dataset;
 use meridian::diag::{Diagnostics, Sources, render_text};
 use meridian::dns::{Name, RrType};
 use meridian::geo::{EMBEDDED, Locations};
-use meridian::health::{Failure, Step, Thresholds, Tracker};
-use meridian::model::{Moment, WallTime};
+use meridian::health::{
+    Early, Effect, FailReason, Failure, Health, Outcome, Phase, Seen, Step, TargetSpec, Thresholds,
+    Tracker,
+};
+use meridian::model::{Moment, RegionId, TargetId, WallTime};
 use meridian::publisher::Publisher;
 use meridian::simulate::run_tests;
 
@@ -591,39 +594,153 @@ fn every_metric_is_documented_and_no_other() {
     }
 }
 
-/// The mean number of probes after which an endpoint that loses a share `lost` of them goes down: the
-/// equations of its Markov chain, whose states and steps are the tracker's own.
-fn probes_to_fall(thresholds: &Thresholds, lost: f64) -> f64 {
-    let at = Moment(Duration::ZERO);
-    let mut states = vec![Tracker::assumed(true)];
-    let mut rows: Vec<[Option<usize>; 2]> = Vec::new();
-    while let Some(&state) = states.get(rows.len()) {
-        let (mut passed, mut failed) = (state, state);
-        passed.pass(thresholds, at);
-        let fell = failed.fail(Failure::Doubtful, thresholds, at) == Step::Fell;
-        let mut number = |next: Tracker| {
-            states
-                .iter()
-                .position(|known| *known == next)
-                .unwrap_or_else(|| {
-                    states.push(next);
-                    states.len() - 1
-                })
-        };
-        rows.push([Some(number(passed)), (!fell).then(|| number(failed))]);
-    }
-    // T(state) = 1 + (1 − lost)·T(passed) + lost·T(failed), T(down) = 0: solved by elimination, from the last state up.
-    let size = rows.len();
-    let mut matrix = vec![vec![0.0; size + 1]; size];
-    for (index, [passed, failed]) in rows.iter().enumerate() {
-        matrix[index][index] += 1.0;
-        matrix[index][size] = 1.0;
-        for (next, share) in [(passed, 1.0 - lost), (failed, lost)] {
-            if let Some(next) = next {
-                matrix[index][*next] -= share;
-            }
+/// The settings of one check, as a row of the table of false alarms begins with them.
+struct Settings {
+    interval: Duration,
+    timeout: Duration,
+    recheck: Duration,
+    thresholds: Thresholds,
+}
+
+impl Settings {
+    /// The settings in the first cells of a row.
+    fn parse(cells: &[&str]) -> Settings {
+        let time = |cell: &str| humantime::parse_duration(cell.trim_matches('`')).unwrap();
+        let fall = cells[3].parse().unwrap();
+        Settings {
+            interval: time(cells[0]),
+            timeout: time(cells[1]),
+            recheck: time(cells[2]),
+            thresholds: Thresholds {
+                fall,
+                fall_refused: fall,
+                rise: 4,
+                forgive: cells[4].parse().unwrap(),
+            },
         }
     }
+
+    /// The same with `fall_refused = 1`.
+    fn deciding_at_one_refusal(&self) -> Settings {
+        Settings {
+            thresholds: Thresholds {
+                fall_refused: 1,
+                ..self.thresholds
+            },
+            ..*self
+        }
+    }
+
+    /// An endpoint of a region that is judged by them.
+    fn spec(&self, region: u16) -> TargetSpec {
+        TargetSpec {
+            thresholds: self.thresholds,
+            interval: self.interval,
+            timeout: self.timeout,
+            recheck: self.recheck,
+            recheck_up: false,
+            regions: vec![RegionId(region)],
+            sanity: false,
+            flap: None,
+            reports_load: false,
+            pushed: false,
+        }
+    }
+
+    /// The time from the probe that led to a state, to the next.
+    fn wait(&self, state: &Tracker) -> Duration {
+        let wait = match (state.fails(), state.passes()) {
+            (0, _) => self.interval,
+            // It follows a failure: a probe that is lost ends by its timeout.
+            (_, 0) => self.timeout + self.recheck,
+            _ => self.recheck,
+        };
+        wait.min(self.interval)
+    }
+
+    /// The mean number of seconds after which an endpoint that loses a share `lost` of its probes
+    /// goes down: the equations of its Markov chain, whose states and steps are the tracker's own.
+    fn seconds_to_fall(&self, lost: f64) -> f64 {
+        let at = Moment(Duration::ZERO);
+        let mut states = vec![Tracker::assumed(true)];
+        let mut rows: Vec<[Option<usize>; 2]> = Vec::new();
+        while let Some(&state) = states.get(rows.len()) {
+            let (mut passed, mut failed) = (state, state);
+            passed.pass(&self.thresholds, at);
+            let fell = failed.fail(Failure::Doubtful, &self.thresholds, at) == Step::Fell;
+            let mut number = |next: Tracker| {
+                states
+                    .iter()
+                    .position(|known| *known == next)
+                    .unwrap_or_else(|| {
+                        states.push(next);
+                        states.len() - 1
+                    })
+            };
+            rows.push([Some(number(passed)), (!fell).then(|| number(failed))]);
+        }
+        // T(state) = wait(state) + (1 − lost)·T(passed) + lost·T(failed), T(down) = 0.
+        let size = rows.len();
+        let mut matrix = vec![vec![0.0; size + 1]; size];
+        for (index, [passed, failed]) in rows.iter().enumerate() {
+            matrix[index][index] += 1.0;
+            matrix[index][size] = self.wait(&states[index]).as_secs_f64();
+            for (next, share) in [(passed, 1.0 - lost), (failed, lost)] {
+                if let Some(next) = next {
+                    matrix[index][*next] -= share;
+                }
+            }
+        }
+        solve_first(matrix)
+    }
+
+    /// The share of bursts in which all packets are lost for the time of `length` that take a
+    /// healthy endpoint down: they begin at random in its interval, one in each of many equal parts.
+    fn share_of_bursts(&self, length: Duration) -> f64 {
+        const BURSTS: u32 = 500;
+        let mut random = fastrand::Rng::with_seed(1);
+        let part = self.interval / BURSTS;
+        let starts = (0..BURSTS).map(|index| part * index + part.mul_f64(random.f64()));
+        let falls = starts
+            .filter(|start| Burst::new(self, self.interval + *start, length).takes_it_down())
+            .count();
+        falls as f64 / f64::from(BURSTS)
+    }
+
+    /// The page's formula.
+    fn longest_harmless_burst(&self) -> Duration {
+        (self.recheck + self.timeout).min(self.interval) * (self.thresholds.fall - 1)
+    }
+
+    /// The row of the table.
+    fn row(&self) -> String {
+        let time = |time: Duration| format!("`{}`", humantime::format_duration(time));
+        let alarms = [0.001, 0.01].map(|lost| in_words(self.seconds_to_fall(lost)));
+        let bursts = BURSTS.map(|length| in_percent(self.share_of_bursts(length)));
+        format!(
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            time(self.interval),
+            time(self.timeout),
+            time(self.recheck).replace("2s 500ms", "2.5s"),
+            self.thresholds.fall,
+            self.thresholds.forgive,
+            alarms.join(" | "),
+            bursts.join(" | "),
+        )
+    }
+}
+
+/// The bursts of the table.
+const BURSTS: [Duration; 3] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(1000),
+];
+
+/// Solves linear equations, one a row with its constant last, for the first unknown: by elimination,
+/// from the last one up.
+fn solve_first(mut matrix: Vec<Vec<f64>>) -> f64 {
+    let size = matrix.len();
     for pivot in (0..size).rev() {
         let row = matrix[pivot].clone();
         for other in matrix.iter_mut().take(pivot) {
@@ -635,6 +752,131 @@ fn probes_to_fall(thresholds: &Thresholds, lost: f64) -> f64 {
         }
     }
     matrix[0][size] / matrix[0][0]
+}
+
+/// A healthy endpoint whose network loses all packets for a while, and one of another region, on
+/// another network, that loses none: both are probed as health asks for it.
+struct Burst {
+    health: Health,
+    /// By target: the second is the witness.
+    probing: [Probing; 2],
+    start: Duration,
+    end: Duration,
+}
+
+/// The probes of one endpoint.
+struct Probing {
+    spec: TargetSpec,
+    /// The next turn, one in each interval.
+    turn: Duration,
+    /// The next probe that health asks for before that.
+    early: Option<Duration>,
+    /// End of the probe that is under way, and whether it passes.
+    under_way: Option<(Duration, bool)>,
+}
+
+/// The time in which an answer arrives.
+const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+impl Burst {
+    fn new(settings: &Settings, start: Duration, length: Duration) -> Burst {
+        let probing = [0u16, 1].map(|region| Probing {
+            spec: settings.spec(region),
+            turn: settings.interval * u32::from(region) / 2,
+            early: None,
+            under_way: None,
+        });
+        Burst {
+            health: Health::new(probing.iter().map(|own| own.spec.clone()).collect()),
+            probing,
+            start,
+            end: start + length,
+        }
+    }
+
+    fn takes_it_down(mut self) -> bool {
+        // More than any row takes: probes that never settle are to fail the test.
+        for _ in 0..1000 {
+            let index = usize::from(self.probing[1].next() < self.probing[0].next());
+            let now = self.probing[index].next();
+            let tick = self.health.next_deadline().map(|deadline| deadline.0);
+            let effects = match tick.filter(|tick| *tick <= now) {
+                Some(tick) => self.health.tick(Moment(tick)),
+                None => self.step(index, now),
+            };
+            if effects.iter().any(is_fall) {
+                return true;
+            }
+            self.take(&effects, now);
+            if now > self.end + ROUND_TRIP && self.is_over() {
+                return false;
+            }
+        }
+        panic!("the endpoint is neither down nor settled");
+    }
+
+    /// No failure is counted any more, and none is to come.
+    fn is_over(&self) -> bool {
+        let tracker = self.health.tracker(TargetId(0));
+        tracker.is_up() && tracker.fails() == 0 && self.probing[0].under_way.is_none()
+    }
+
+    /// Begins or ends a probe.
+    fn step(&mut self, index: usize, now: Duration) -> Vec<Effect> {
+        let own = &mut self.probing[index];
+        if let Some((_, passes)) = own.under_way.take() {
+            let seen = match passes {
+                true => Seen::Pass,
+                false => Seen::Fail(FailReason::Timeout(Phase::Connect)),
+            };
+            let (target, now) = (TargetId::from_index(index), Moment(now));
+            return self.health.record(target, Outcome::new(now, seen), now);
+        }
+        let burst = self.start..self.end;
+        let lost = index == 0 && (burst.contains(&now) || burst.contains(&(now + ROUND_TRIP)));
+        // A lost SYN is sent again after 1 s, which no timeout of the table waits for.
+        let takes = if lost { own.spec.timeout } else { ROUND_TRIP };
+        own.begin(now, takes, !lost);
+        Vec::new()
+    }
+
+    fn take(&mut self, effects: &[Effect], now: Duration) {
+        for effect in effects {
+            if let Effect::ProbeEarly(Early { target, due }) = effect {
+                let own = &mut self.probing[target.index()];
+                let due = due.0.max(now);
+                own.early = Some(own.early.map_or(due, |early| early.min(due)));
+            }
+        }
+    }
+}
+
+impl Probing {
+    /// Moment at which a probe begins, or the one under way ends.
+    fn next(&self) -> Duration {
+        let begins = self.early.map_or(self.turn, |early| early.min(self.turn));
+        self.under_way.map_or(begins, |(end, _)| end)
+    }
+
+    fn begin(&mut self, now: Duration, takes: Duration, passes: bool) {
+        // Turns keep their places, and those that a probe has just been made for fall out: as in the
+        // scheduler.
+        let taken = if now < self.turn {
+            now + self.spec.recheck
+        } else {
+            now
+        };
+        let under_way = (now + takes).saturating_sub(Duration::from_nanos(1));
+        self.early = None;
+        self.under_way = Some((now + takes, passes));
+        while self.turn <= taken.max(under_way) {
+            self.turn += self.spec.interval;
+        }
+    }
+}
+
+fn is_fall(effect: &Effect) -> bool {
+    matches!(effect, Effect::Transition(change) if !change.up)
 }
 
 /// Two significant digits, in the largest unit of which there are two.
@@ -659,6 +901,15 @@ fn in_words(seconds: f64) -> String {
     }
 }
 
+/// Whole percent; where it is not quite none or all, that shows.
+fn in_percent(share: f64) -> String {
+    match (share * 100.0).round() {
+        percent if percent == 0.0 && share > 0.0 => "< 1 %".to_owned(),
+        percent if percent == 100.0 && share < 1.0 => "> 99 %".to_owned(),
+        percent => format!("{percent} %"),
+    }
+}
+
 #[test]
 fn the_table_of_chance_alarms_is_the_machines_own() {
     let page = read("docs/health.md");
@@ -672,28 +923,26 @@ fn the_table_of_chance_alarms_is_the_machines_own() {
     assert!(rows.len() >= 10, "{rows:?}");
     let mut wrong = Vec::new();
     for row in rows {
-        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-        let interval = cells[1].trim_matches('`');
-        let seconds = interval.strip_suffix("ms").map_or_else(
-            || interval.trim_end_matches('s').parse::<f64>().unwrap(),
-            |millis| millis.parse::<f64>().unwrap() / 1000.0,
-        );
-        let (fall, forgive) = (cells[2].parse().unwrap(), cells[3].parse().unwrap());
-        let thresholds = Thresholds {
-            fall,
-            fall_refused: fall,
-            rise: 4,
-            forgive,
-        };
-        let mean = |lost| in_words(seconds * probes_to_fall(&thresholds, lost));
-        let computed = format!(
-            "| `{interval}` | {fall} | {forgive} | {} | {} |",
-            mean(0.001),
-            mean(0.01)
-        );
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let settings = Settings::parse(&cells);
+        let computed = settings.row();
         if row != computed {
             wrong.push(format!("{row}\nis {computed}"));
         }
+        assert_eq!(
+            settings.deciding_at_one_refusal().row(),
+            computed,
+            "no loss of packets is a refusal"
+        );
+        let harmless = settings.longest_harmless_burst();
+        // A turn may come sooner after a probe than a recheck would.
+        assert_eq!(
+            settings.share_of_bursts(harmless.mul_f64(0.8)),
+            0.0,
+            "{row}"
+        );
+        let harmful = harmless + settings.interval / 4;
+        assert!(settings.share_of_bursts(harmful) > 0.0, "{row}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
