@@ -19,7 +19,7 @@ mod place;
 mod units;
 mod writer;
 
-pub use directory::{objection, sweep};
+pub use directory::{objection, service_objection, sweep};
 pub use document::{NotUsed, Unusable};
 pub use history::{
     HISTORY_FILE, HISTORY_SET_ASIDE, MAX_HISTORY_SIZE, decode_history, encode_history, load_history,

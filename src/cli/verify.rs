@@ -106,7 +106,7 @@ fn check_removed(config: &Path, new: &Dataset, out: &mut Diagnostics) {
 
 fn last_accepted(new: &Dataset) -> Option<Dataset> {
     let state = state::state_directory(new.config.server.state.clone())?;
-    if state::objection(&state).is_some() {
+    if state::service_objection(&state).is_some() {
         return None;
     }
     let kept = state::load_last_good(&state).ok()?;
@@ -124,7 +124,7 @@ fn check_state(path: &Path, config: &Config, out: &mut Diagnostics) -> Result<()
         return Ok(());
     };
     let at = At::file(path.display().to_string());
-    if let Some(objection) = state::objection(&state) {
+    if let Some(objection) = state::service_objection(&state) {
         let message = format!("{objection}; the server will not use anything in it");
         out.warning("bad-state-directory", at, "server.state", message)
             .hint(

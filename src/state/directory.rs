@@ -15,12 +15,27 @@ const INSIDE: [&str; 2] = [LAST_GOOD, "last-good/files"];
 /// The reason not to use `directory`, as a sentence: others could change what is kept there. `None`
 /// where it is good, or not there.
 pub fn objection(directory: &Path) -> Option<String> {
+    objection_of(nix::unistd::geteuid().as_raw(), directory)
+}
+
+/// The same for the server of this directory where root asks: root looks after a service that has a
+/// user of its own, and the directory belongs to that user.
+pub fn service_objection(directory: &Path) -> Option<String> {
+    let mut user = nix::unistd::geteuid().as_raw();
+    if user == 0 {
+        user = fs::metadata(directory).map_or(user, |metadata| metadata.uid());
+    }
+    objection_of(user, directory)
+}
+
+/// The reason for `user` not to use it.
+fn objection_of(user: u32, directory: &Path) -> Option<String> {
     let shown = directory.display();
     // systemd's own StateDirectory is a link that belongs to root, where the service has a user made
     // for it.
     if let Ok(link) = fs::symlink_metadata(directory)
         && link.is_symlink()
-        && !is_ours(&link)
+        && !is_ours(user, &link)
     {
         return Some(format!(
             "the state directory {shown} is a link of user {}, who may point it elsewhere",
@@ -38,21 +53,21 @@ pub fn objection(directory: &Path) -> Option<String> {
     }
     // Whoever may write to a directory inside can put other files there, whoever owns the one around
     // it.
-    objection_to(directory).or_else(|| {
+    objection_to(user, directory).or_else(|| {
         INSIDE
             .iter()
-            .find_map(|name| objection_to(&directory.join(name)))
+            .find_map(|name| objection_to(user, &directory.join(name)))
     })
 }
 
 /// The reason not to use one directory, whatever is around it or inside.
-fn objection_to(path: &Path) -> Option<String> {
+fn objection_to(user: u32, path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok().filter(Metadata::is_dir)?;
     let shown = path.display();
-    if !is_ours(&metadata) {
-        let user = metadata.uid();
+    if !is_ours(user, &metadata) {
+        let owner = metadata.uid();
         return Some(format!(
-            "the state directory {shown} belongs to user {user}: run as that user, or name another"
+            "the state directory {shown} belongs to user {owner}: run as that user, or name another"
         ));
     }
     let mode = metadata.mode() & 0o7777;
@@ -65,10 +80,10 @@ fn objection_to(path: &Path) -> Option<String> {
     ))
 }
 
-/// True where a file belongs to this user, or to root.
-fn is_ours(metadata: &Metadata) -> bool {
+/// True where a file belongs to `user`, or to root.
+fn is_ours(user: u32, metadata: &Metadata) -> bool {
     // Root may write everywhere anyway, and makes the directory in packages and units.
-    [0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid())
+    [0, user].contains(&metadata.uid())
 }
 
 /// Removes what writes that were cut short left in `directory`, which nobody else writes to.
@@ -139,6 +154,9 @@ mod tests {
             );
             std::os::unix::fs::chown(&state, Some(65534), None).unwrap();
             assert!(objection(&state).unwrap().contains("belongs to user 65534"));
+            assert_eq!(service_objection(&state), None, "it is the service's own");
+            mode(&state, 0o777);
+            assert!(service_objection(&state).unwrap().contains("(mode 0777)"));
         }
     }
 
