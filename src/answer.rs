@@ -24,7 +24,7 @@ use crate::model::Moment;
 pub use internet::steer;
 use prefetch::Prefetched;
 pub use why::{Explanation, Possible, Step, explain, query_message};
-pub use worker::{Counters, Worker};
+pub use worker::{AnswerSize, AskedType, Counters, QueryTraits, Worker};
 
 /// One message as a transport received it.
 #[derive(Debug, Clone, Copy)]
@@ -188,12 +188,15 @@ fn finish(
     out: &mut [u8],
 ) -> Response {
     // Before anything returns, so that every message is counted, those without an answer too.
-    worker.counters.count_query(query.transport);
+    let is_read = prefetched.unanswerable.is_none();
+    let request = is_read.then_some(&prefetched.request);
+    worker.counters.count_query(query, request);
     match prefetched.unanswerable {
         None => {}
         Some(Unanswerable::HeaderOnly(rcode)) => {
-            worker.counters.count_rcode(rcode);
-            return Response::Send(header_only(query.bytes, rcode, out));
+            let length = header_only(query.bytes, rcode, out);
+            worker.counters.count_answer(rcode, length);
+            return Response::Send(length);
         }
         Some(Unanswerable::Short) => return worker.counters.count_drop(DropReason::Short),
         Some(Unanswerable::NotAQuery) => return worker.counters.count_drop(DropReason::NotAQuery),
@@ -223,22 +226,17 @@ fn finish(
         }
         None => refuse(&mut writer, ExtendedError::NOT_SUPPORTED),
     }
-    worker.counters.count_rcode(writer.rcode);
     if writer.tc {
         worker.counters.truncated.add(1);
     }
-    let length = writer.finish(request, nsid);
+    let rcode = writer.rcode;
+    let mut length = writer.finish(request, nsid);
     // TSIG is the last record of a message, so it goes behind the OPT record that `finish` has
     // written.
     if request.error == Some(Rcode::NOTAUTH) {
-        return Response::Send(refuse_tsig(
-            query.bytes,
-            request.tsig_at,
-            length,
-            limit,
-            out,
-        ));
+        length = refuse_tsig(query.bytes, request.tsig_at, length, limit, out);
     }
+    worker.counters.count_answer(rcode, length);
     Response::Send(length)
 }
 
@@ -251,11 +249,12 @@ fn refuse(writer: &mut Writer<'_>, why: ExtendedError) {
 /// Answers SERVFAIL where the program failed, and counts it.
 pub fn failed(worker: &Worker, query: &Query<'_>, out: &mut [u8]) -> Response {
     worker.counters.panics.add(1);
-    worker.counters.count_rcode(Rcode::SERVFAIL);
-    match query.bytes.len() {
-        HEADER.. => Response::Send(header_only(query.bytes, Rcode::SERVFAIL, out)),
-        _ => Response::Drop(DropReason::Short),
+    if query.bytes.len() < HEADER {
+        return Response::Drop(DropReason::Short);
     }
+    let length = header_only(query.bytes, Rcode::SERVFAIL, out);
+    worker.counters.count_answer(Rcode::SERVFAIL, length);
+    Response::Send(length)
 }
 
 /// The most octets that the answer may have. "Values lower than 512 MUST be treated as equal to 512"

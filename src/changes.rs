@@ -182,6 +182,33 @@ pub enum HistoryChange {
     Persisted,
 }
 
+impl EndpointEvent {
+    fn as_label(&self) -> &'static str {
+        match self {
+            EndpointEvent::Health { new, .. } => match new {
+                Verdict::Up => "up",
+                Verdict::Down => "down",
+            },
+            EndpointEvent::Warning(Some(_)) => "warning",
+            EndpointEvent::Warning(None) => "warning_ended",
+            EndpointEvent::Flapping { .. } => "flapping",
+            EndpointEvent::FlappingEnded => "flapping_ended",
+            EndpointEvent::WatchGivenUp => "watch_given_up",
+        }
+    }
+}
+
+impl PoolEvent {
+    fn as_label(&self) -> &'static str {
+        match self {
+            PoolEvent::Availability { new, .. } => new.rung.as_label(),
+            PoolEvent::RampBegan(_) => "ramp_began",
+            PoolEvent::RampEnded => "ramp_ended",
+            PoolEvent::Resumed => "resumed",
+        }
+    }
+}
+
 impl Verdict {
     /// Up or down.
     pub fn of(up: bool) -> Verdict {
@@ -202,6 +229,21 @@ impl Change {
 }
 
 impl Event {
+    /// The kind of object that changed, and its change, as labels of a metric.
+    pub fn labels(&self) -> [&'static str; 2] {
+        match self {
+            Event::Endpoint(endpoint) => ["endpoint", endpoint.change.as_label()],
+            Event::Pool(pool) => ["pool", pool.change.as_label()],
+            Event::Service(service) => ["service", service.new.as_label()],
+            Event::Override(change) => ["override", change.as_label()],
+            Event::Unit(unit) => ["unit", unit.as_label()],
+            Event::Node(NodeChange::Isolated) => ["node", "isolated"],
+            Event::Node(NodeChange::IsolationEnded(_)) => ["node", "isolation_ended"],
+            Event::History(HistoryChange::NotPersisted(_)) => ["history", "not_persisted"],
+            Event::History(HistoryChange::Persisted) => ["history", "persisted"],
+        }
+    }
+
     /// True for a change that an operator should look at.
     pub fn is_warning(&self) -> bool {
         match self {

@@ -15,6 +15,7 @@ mod push;
 mod read_model;
 mod request;
 mod status;
+mod tallies;
 mod work;
 
 use std::any::Any;
@@ -40,6 +41,7 @@ use crate::config::{AdminSpec, Config};
 use crate::dataset::Published;
 use crate::dns::{Name, Prefix, RrType};
 use crate::model::WallTime;
+use crate::probe::ProbeCounters;
 use crate::publisher::View;
 use crate::recovery::{self, NotResumed};
 use crate::server::{self, BindError, ServerCounters, Transport, seed};
@@ -50,12 +52,14 @@ pub use client::{
 pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
 pub use last_reload::{LastReload, Refused, Reloads};
 pub use liveness::{Liveness, TURN};
+pub use metrics::page as metrics_page;
 pub use read_model::{Feed, ReadModel};
 pub use request::{Command, Request, Stale};
 pub use status::{
     Answered, OverrideStatus, OverridesStatus, PoolStatus, ProbeStatus, Status, TargetStatus,
     UnitStatus, UnitsStatus,
 };
+pub use tallies::Tallies;
 pub use work::{Work, WorkTimes};
 
 /// The time that the publisher's loop may take to answer; what waits for a disk takes less.
@@ -80,6 +84,10 @@ pub struct Control {
     pub requests: mpsc::Sender<Request>,
     /// The outcome of the last reload.
     pub reloads: Arc<Reloads>,
+    /// The counters of the probes.
+    pub probes: Arc<ProbeCounters>,
+    /// The counts of what the process did.
+    pub tallies: Arc<Tallies>,
 }
 
 /// The API's [`Control`], once queries are answered. Before that only `/healthz` has something to say.
@@ -259,11 +267,18 @@ async fn health(control: Control) -> Result<Response, Response> {
     Ok(Json(status(&control).await?).into_response())
 }
 
-async fn metrics(control: Control) -> Result<Response, Response> {
-    let status = status(&control).await?;
-    let text = metrics::encode(&control, status);
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+async fn metrics(control: Control, headers: HeaderMap) -> Result<Response, Response> {
+    let (format, all) = (metrics::Format::accepted(&headers), control.clone());
+    let text = render(&control, move |view, wall| {
+        metrics::encode(all, view.clone(), wall, format)
+    })
+    .await?;
+    // A cache in between must not give one client the other's format.
+    let kind = [
+        (header::CONTENT_TYPE, format.content_type()),
+        (header::VARY, "accept"),
+    ];
+    Ok((kind, text).into_response())
 }
 
 /// The parameters of `/resume`.

@@ -39,7 +39,7 @@ use std::time::Duration;
 use crate::changes::Change;
 use crate::clock::Clock;
 use crate::config::{Config, TcpLimits};
-use crate::control::{self, Control, Liveness, Reloads, Started};
+use crate::control::{self, Control, Liveness, Reloads, Started, Tallies};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::health::Outcome;
 use crate::model::{Moment, TargetId};
@@ -154,10 +154,19 @@ async fn serve(
     let shares = open_admin(&dataset.config, &listen, &started)?;
     notify::status("starting: no query is answered before the first round of probes has ended");
 
-    let log = ChangeLog::start(hooks.published).map_err(thread)?;
+    let tallies = Arc::<Tallies>::default();
+    let log = ChangeLog::start(hooks.published, tallies.clone()).map_err(thread)?;
     let begun = begin(&dataset, first_units, shares.probes, &log, clock).await;
     let (inputs, files) = Files::start(config, start.built, start.last_good, hooks.reloaded);
-    let mut daemon = connect(begun, files, &dataset, &listen, &shares, log, &started)?;
+    let mut daemon = connect(
+        begun,
+        files,
+        &dataset,
+        &listen,
+        &shares,
+        (log, tallies),
+        &started,
+    )?;
     // Only now: files that compile but cannot be served are no good ones to fall back to.
     daemon.keep_last_good(inputs, Copies::All);
     daemon.handle(Event::Tick);
@@ -180,7 +189,7 @@ fn connect(
     dataset: &Dataset,
     listen: &Listen,
     shares: &Shares,
-    log: ChangeLog,
+    (log, tallies): (ChangeLog, Arc<Tallies>),
     started: &Started,
 ) -> Result<Daemon, Failure> {
     let (mut publisher, mut state, clock) = (begun.publisher, begun.state, Clock);
@@ -208,6 +217,8 @@ fn connect(
         work: Arc::default(),
         requests,
         reloads: Arc::new(Reloads::from_pointee(last_reload)),
+        probes: begun.prober.counters(),
+        tallies,
         state: read_model,
     };
     let liveness = control.liveness.clone();
@@ -337,7 +348,10 @@ impl Daemon {
                     }
                     probed => self.take_probed(probed),
                 },
-                end = self.state.next() => self.handle(Event::Committed(end)),
+                end = self.state.next() => {
+                    self.control.tallies.count_write(&end);
+                    self.handle(Event::Committed(end));
+                }
                 request = self.operators.next() => self.answer(request),
                 input = self.files.next() => match input {
                     FileInput::Reloaded(finished) => self.finish_reload(finished),

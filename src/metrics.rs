@@ -5,10 +5,12 @@
 //! long as counters of different writers lie on different lines: groups of them are declared with
 //! `#[repr(align(128))]` (two 64-byte lines, since processors fetch lines in pairs).
 
+mod histogram;
 mod pools;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use histogram::Histogram;
 pub use pools::{PoolCounters, UNCOUNTED};
 
 /// A count that one thread writes and any thread reads.

@@ -128,7 +128,35 @@ pub enum OverrideChange {
     EndedMeanwhile,
 }
 
+impl Event {
+    /// Its kind, as a metric's label.
+    pub fn as_label(&self) -> &'static str {
+        match self {
+            Event::LossAccepted { .. } => "loss_accepted",
+            Event::Changed { change, .. } => match change {
+                OverrideChange::InForce => "in_force",
+                OverrideChange::Announced => "announced",
+                OverrideChange::Began => "began",
+                OverrideChange::Released { .. } => "released",
+                OverrideChange::EndsSoon => "ends_soon",
+                OverrideChange::Ended => "ended",
+                OverrideChange::EndedMeanwhile => "ended_meanwhile",
+            },
+        }
+    }
+}
+
 impl Action {
+    /// Its kind, as a metric's label.
+    pub fn as_label(self) -> &'static str {
+        match self {
+            Action::Drain => "drain",
+            Action::Up => "up",
+            Action::Down => "down",
+            Action::Weight(_) => "weight",
+        }
+    }
+
     /// True for the actions that replace weight; the others replace health.
     pub fn is_of_weight(self) -> bool {
         matches!(self, Action::Drain | Action::Weight(_))

@@ -15,6 +15,7 @@
 mod attempt;
 mod certificate;
 mod check;
+mod counters;
 mod dns;
 mod exec;
 mod first_round;
@@ -32,6 +33,7 @@ mod timetable;
 mod tls;
 
 pub use check::Check;
+pub use counters::{CheckCounts, DURATIONS, ProbeCounters};
 pub use dns::{Heard, Question};
 pub use exec::MAX_OUTPUT;
 pub use first_round::{first_round, first_round_each};

@@ -42,7 +42,7 @@ pub use crate::answer::{Exchange, Query, Response, TCP_BUFFER, Transport, UDP_BU
 
 pub(crate) use admission::{Admission, Admitted, Ticket};
 pub use bind::{BindError, BindFailure, Listeners, bind, bind_admin, spoken};
-pub use counters::{ServerCounters, TcpCounters, UdpCounters};
+pub use counters::{SAMPLED, ServerCounters, TcpCounters, UdpCounters};
 pub use holder::Holder;
 
 /// The longest sleep of a thread without work: then it looks for a newer snapshot and whether to

@@ -14,6 +14,7 @@ use std::{io, thread};
 
 use super::Observer;
 use crate::changes::{Change, lines};
+use crate::control::Tallies;
 use crate::dataset::Snapshot;
 use crate::log;
 use crate::model::WallTime;
@@ -44,8 +45,11 @@ struct Batch {
 }
 
 impl ChangeLog {
-    /// Starts the thread; `observer` hears there of each publication.
-    pub(super) fn start(mut observer: Option<Observer>) -> io::Result<ChangeLog> {
+    /// Starts the thread; `observer` hears there of each publication, and `tallies` counts the changes.
+    pub(super) fn start(
+        mut observer: Option<Observer>,
+        tallies: Arc<Tallies>,
+    ) -> io::Result<ChangeLog> {
         let (batches, inbox) = sync_channel::<Batch>(BATCHES);
         let (alive, end) = sync_channel::<()>(0);
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -57,6 +61,9 @@ impl ChangeLog {
                 let _alive = alive;
                 for batch in inbox {
                     batch.log();
+                    for change in &batch.changes {
+                        tallies.count_change(&change.event);
+                    }
                     if let (Some(observer), Some(snapshot)) = (&mut observer, &batch.snapshot) {
                         observer(snapshot, &batch.changes);
                     }
@@ -154,11 +161,11 @@ mod tests {
     fn an_observer_that_hangs_delays_nobody_and_what_is_dropped_is_counted() {
         let (go, gate) = channel::<()>();
         let (seen, observed) = channel();
-        let log = ChangeLog::start(Some(Box::new(move |_, changes| {
+        let observer: Observer = Box::new(move |_, changes| {
             let _ = gate.recv();
             let _ = seen.send(changes.len());
-        })))
-        .unwrap();
+        });
+        let log = ChangeLog::start(Some(observer), Arc::default()).unwrap();
         let (snapshot, before) = (snapshot(), log::dropped());
         let many = u64::try_from(BATCHES).unwrap() + 10;
         for number in 0..many {

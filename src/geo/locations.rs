@@ -21,6 +21,8 @@ pub struct Locations {
     known: Known,
     /// Records that cannot be read, by file.
     skipped: Vec<(Database, Skipped)>,
+    /// The time at which each file says that it was made, in seconds since 1970.
+    built: Vec<(Database, u64)>,
 }
 
 /// The kinds of data that the files have of any address at all.
@@ -56,6 +58,11 @@ impl Locations {
     pub fn read(city: Option<&[u8]>, asn: Option<&[u8]>) -> Result<Locations, GeoError> {
         let (places, cities, of_city) = mmdb::read_city(city)?;
         let (asns, of_asn) = mmdb::read_asn(asn)?;
+        let built = [(Database::City, city), (Database::Asn, asn)];
+        let built = built
+            .into_iter()
+            .filter_map(|(database, bytes)| Some((database, mmdb::built(bytes?)?)))
+            .collect();
         let skipped = [(Database::City, of_city), (Database::Asn, of_asn)];
         let skipped = skipped
             .into_iter()
@@ -67,7 +74,14 @@ impl Locations {
             cities,
             asns,
             skipped,
+            built,
         })
+    }
+
+    /// The time at which each file says that it was made, in seconds since 1970; a file that does not
+    /// say it is left out.
+    pub fn built(&self) -> &[(Database, u64)] {
+        &self.built
     }
 
     /// Returns the kinds of data that the files have of any address: the sources of a map for other

@@ -200,6 +200,15 @@ pub(super) fn read_asn(bytes: Option<&[u8]>) -> Result<(Networks, Option<Skipped
     })
 }
 
+/// The time at which an MMDB was made, in seconds since 1970, as it says itself; `None` of one that
+/// does not: a file that is the same whenever it is made has a number that is no time.
+pub(super) fn built(bytes: &[u8]) -> Option<u64> {
+    // 2000-01-01: the format is younger.
+    const FIRST: u64 = 946_684_800;
+    let reader = open(bytes).ok()?;
+    Some(reader.metadata().build_epoch).filter(|built| *built >= FIRST)
+}
+
 /// The key by which two locations are the same.
 fn key(location: &Location) -> impl std::hash::Hash + Eq + use<> {
     let coordinates = location

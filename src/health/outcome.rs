@@ -24,6 +24,8 @@ pub struct Outcome {
     pub load: Option<Load>,
     /// A warning: not a failure yet.
     pub warning: Option<Warning>,
+    /// The end of the server's certificate, in seconds since 1970; `None` without TLS.
+    pub certificate_end: Option<u32>,
 }
 
 /// The verdict of one probe.
@@ -97,12 +99,30 @@ impl Outcome {
             evidence: None,
             load: None,
             warning: None,
+            certificate_end: None,
         }
     }
 
     /// True when the probe passed.
     pub fn passed(&self) -> bool {
         self.seen == Seen::Pass
+    }
+}
+
+impl NotJudged {
+    /// Its kind, as a metric's label.
+    pub fn as_label(self) -> &'static str {
+        match self {
+            NotJudged::NoRoute(_) => "no_route",
+            NotJudged::Resources(_) => "resources",
+            NotJudged::NoIcmp => "no_icmp",
+            NotJudged::Program(_) => "program",
+            NotJudged::Resolver(_) => "resolver",
+            NotJudged::NoRoots => "no_roots",
+            NotJudged::Secret => "secret",
+            NotJudged::Check => "check",
+            NotJudged::Stalled => "stalled",
+        }
     }
 }
 

@@ -49,6 +49,30 @@ pub enum FailReason {
     System(i32),
 }
 
+impl FailReason {
+    /// Its kind, as a metric's label.
+    pub fn as_label(self) -> &'static str {
+        match self {
+            FailReason::ConnectRefused => "connect_refused",
+            FailReason::Unreachable => "unreachable",
+            FailReason::Timeout(_) => "timeout",
+            FailReason::Closed(_) => "closed",
+            FailReason::Certificate(_) => "certificate",
+            FailReason::Tls(_) => "tls",
+            FailReason::Status(_) => "status",
+            FailReason::Http(_) => "http",
+            FailReason::NoMatch => "no_match",
+            FailReason::Json(_) => "json",
+            FailReason::Resolve(_) => "resolve",
+            FailReason::Dns(_) => "dns",
+            FailReason::Grpc(_) => "grpc",
+            FailReason::Exec(_) => "exec",
+            FailReason::Push(_) => "push",
+            FailReason::System(_) => "system",
+        }
+    }
+}
+
 /// Rule that a certificate breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

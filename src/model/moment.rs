@@ -78,6 +78,11 @@ impl WallTime {
         duration(i128::from(self.zero) + nanos(moment.0)).min(LAST)
     }
 
+    /// The Unix time of `moment` in seconds, as metrics have it.
+    pub fn unix_seconds(self, moment: Moment) -> f64 {
+        self.unix(moment).as_secs_f64()
+    }
+
     /// The moment of a Unix time; the moment zero for what is before it.
     pub fn moment(self, unix: Duration) -> Moment {
         Moment(duration(nanos(unix) - i128::from(self.zero)))

@@ -368,6 +368,14 @@ impl Family {
     /// Both, IPv4 first.
     pub const BOTH: [Family; 2] = [Family::V4, Family::V6];
 
+    /// Its name as a metric's label.
+    pub fn as_label(self) -> &'static str {
+        match self {
+            Family::V4 => "ipv4",
+            Family::V6 => "ipv6",
+        }
+    }
+
     /// 0 for IPv4, 1 for IPv6.
     pub fn index(self) -> usize {
         self as usize

@@ -93,6 +93,39 @@ impl fmt::Display for Selector {
 }
 
 impl Scope {
+    /// Its kind, as a metric's label.
+    pub fn as_label(&self) -> &'static str {
+        match self {
+            Scope::Endpoint { .. } => "endpoint",
+            Scope::Pool { .. } => "pool",
+            Scope::Service(_) => "service",
+            Scope::Region(_) => "region",
+            Scope::Metro(_) => "metro",
+            Scope::Label(..) => "label",
+        }
+    }
+
+    /// The text by which an operator means it, without its kind: `KEY:VALUE` of a label,
+    /// `SERVICE/REGION` of a pool, `SERVICE/ENDPOINT` of an endpoint of one service.
+    pub fn name(&self) -> String {
+        match self {
+            Scope::Endpoint {
+                service: None,
+                target,
+            } => target.clone(),
+            Scope::Endpoint {
+                service: Some(service),
+                target: part,
+            }
+            | Scope::Pool {
+                service,
+                region: part,
+            } => format!("{service}/{part}"),
+            Scope::Service(name) | Scope::Region(name) | Scope::Metro(name) => name.clone(),
+            Scope::Label(key, value) => format!("{key}:{value}"),
+        }
+    }
+
     /// Resolves an operator's `text`: a region, a metro, a label as `KEY:VALUE`, a service by its
     /// owner name, a pool as `SERVICE/REGION`, an endpoint by its address or target, or
     /// `SERVICE/ENDPOINT`. `metro:NAME` is a metro even where a region has its name.

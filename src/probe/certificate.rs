@@ -22,13 +22,17 @@ pub(super) fn check_end(
     chain: Option<&[CertificateDer<'_>]>,
     report: &mut Report,
 ) -> Result<(), Seen> {
+    let end = chain.and_then(<[_]>::first).and_then(end);
+    // Told in any case: metrics show it, whatever days the check asks for.
+    report.certificate_end = end.and_then(|end| u32::try_from(end).ok());
     if spec.certificate_min_days == 0 && spec.certificate_warn_days == 0 {
         return Ok(());
     }
     let fail = |rule| Err(Seen::Fail(FailReason::Certificate(rule)));
-    let Some(left) = chain.and_then(<[_]>::first).and_then(seconds_left) else {
+    let Some(end) = end else {
         return fail(CertificateRule::Encoding);
     };
+    let left = end - now();
     let days = u32::try_from(left.div_euclid(DAY)).unwrap_or(0);
     if days < spec.certificate_min_days {
         return fail(if left < 0 {
@@ -43,16 +47,18 @@ pub(super) fn check_end(
     Ok(())
 }
 
-/// Returns the seconds for which `certificate` is still valid; negative once it is not. `None`
-/// where it cannot be read.
-fn seconds_left(certificate: &CertificateDer<'_>) -> Option<i64> {
+/// The end of a certificate, in seconds since 1970; `None` where it cannot be read.
+fn end(certificate: &CertificateDer<'_>) -> Option<i64> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let now = SystemTime::now()
+    Some(certificate.validity().not_after.timestamp())
+}
+
+/// The present, in seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-        });
-    Some(certificate.validity().not_after.timestamp() - now)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The rule that TLS found broken.

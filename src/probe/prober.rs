@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::attempt::Attempt;
 use super::check::Check;
+use super::counters::ProbeCounters;
 use super::exec::{Programs, Turn};
 use super::http::Network;
 use super::icmp::Icmp;
@@ -34,6 +35,7 @@ pub struct Prober {
     resolver: Arc<Resolver>,
     icmp: Icmp,
     programs: Programs,
+    counters: Arc<ProbeCounters>,
 }
 
 impl fmt::Debug for Prober {
@@ -68,6 +70,7 @@ impl Prober {
             resolver,
             icmp: Icmp::default(),
             programs: Programs::new(EXEC_PROCESSES),
+            counters: Arc::default(),
         }
     }
 
@@ -82,6 +85,11 @@ impl Prober {
     /// Looks names up at `servers` from now on; where none are given, at those of `/etc/resolv.conf`.
     pub fn look_up_at(&self, servers: &[SocketAddr]) {
         self.resolver.ask_at(servers);
+    }
+
+    /// The counters of its probes.
+    pub fn counters(&self) -> Arc<ProbeCounters> {
+        self.counters.clone()
     }
 
     /// The clock its outcomes are dated by.
@@ -117,7 +125,9 @@ impl Prober {
                 report.evidence = Some(evidence.without(value));
             }
         }
-        report.finish(self.clock.now(), seen)
+        let outcome = report.finish(self.clock.now(), seen);
+        self.counters.count(&spec.name, &outcome);
+        outcome
     }
 
     async fn probe_address(&self, run: &Run<'_>, address: IpAddr) -> (Seen, Report) {

@@ -17,6 +17,8 @@ pub(super) struct Report {
     pub(super) load: Option<Load>,
     /// A warning: not a failure yet.
     pub(super) warning: Option<Warning>,
+    /// The end of the server's certificate, in seconds since 1970.
+    pub(super) certificate_end: Option<u32>,
 }
 
 impl Report {
@@ -29,6 +31,7 @@ impl Report {
             evidence: None,
             load: None,
             warning: None,
+            certificate_end: None,
         }
     }
 
@@ -48,6 +51,7 @@ impl Report {
     pub(super) fn begin_attempt(&mut self, phase: Phase) {
         self.enter(phase);
         (self.load, self.warning) = (None, None);
+        self.certificate_end = None;
     }
 
     /// The probe ended.
@@ -61,6 +65,7 @@ impl Report {
             evidence,
             load: self.load,
             warning: self.warning,
+            certificate_end: self.certificate_end,
         }
     }
 }

@@ -107,6 +107,8 @@ pub struct View {
     pub overrides: Arc<OverridesView>,
     /// The reason why no unit changes hands.
     pub frozen: Option<Arc<str>>,
+    /// The number of snapshots published since the first, and the time of the last.
+    pub publications: (u64, Option<Moment>),
 }
 
 /// The difference between two moments.
@@ -121,6 +123,7 @@ pub struct ViewUpdate {
     is_isolated: bool,
     rechecks: Rechecks,
     frozen: Option<Arc<str>>,
+    publications: (u64, Option<Moment>),
 }
 
 impl View {
@@ -136,6 +139,7 @@ impl View {
             services: Arc::default(),
             overrides: Arc::default(),
             frozen: None,
+            publications: update.publications,
         };
         view.apply(update);
         Some(view)
@@ -145,7 +149,7 @@ impl View {
     pub fn apply(&mut self, update: ViewUpdate) {
         (self.at, self.is_isolated) = (update.at, update.is_isolated);
         self.rechecks = update.rechecks;
-        self.frozen = update.frozen;
+        (self.frozen, self.publications) = (update.frozen, update.publications);
         if let Some(overrides) = update.overrides {
             self.overrides = overrides;
         }
@@ -310,6 +314,7 @@ impl Publisher {
             is_isolated: self.health().is_isolated(),
             rechecks: self.health().rechecks(),
             frozen: self.frozen_reason(),
+            publications: (self.plans.publication, self.plans.published),
         }
     }
 

@@ -23,6 +23,7 @@ use tokio::task::{JoinSet, LocalSet, yield_now};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::admission::{Admission, Admitted, Ticket};
+use super::counters::SAMPLED;
 use super::{
     Engine, IDLE, Messages, Query, Response, ServerCounters, TCP_BUFFER, TcpCounters, Transport,
 };
@@ -376,6 +377,7 @@ impl<E: Engine> Connection<E> {
         let Worker { engine, answer } = &mut *worker;
         engine.refresh();
         let now = Clock.now();
+        let before = shared.counters().answered.get();
         let (mut done, mut messages) = (0, 0);
         let answered = loop {
             let full = self.output.len() >= WRITE_SIZE || messages == TURN;
@@ -423,6 +425,11 @@ impl<E: Engine> Connection<E> {
             shared.counters().answered.increment();
         };
         self.input.drain(..done);
+        let counters = shared.counters();
+        // A turn of many answers is met more often than one of few, and so it counts once.
+        if before / SAMPLED != counters.answered.get() / SAMPLED {
+            counters.latency.record(Clock.now().since(now), 1);
+        }
         (answered, messages)
     }
 

@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::counters::SAMPLED;
 use super::mmsg::{Batch, PassedOver, Wait};
 use super::{Engine, UdpCounters};
 use crate::clock::Clock;
@@ -94,9 +95,14 @@ fn turn(
     let received = batch.receive(socket, wait)?;
     engine.refresh();
     // Once for the batch: its queries came within microseconds of each other.
-    batch.answer(Clock.now(), |exchanges| engine.answer_all(exchanges));
+    let now = Clock.now();
+    batch.answer(now, |exchanges| engine.answer_all(exchanges));
     let queued = batch.queued();
     let sent = batch.send(socket);
+    // Whole batches are sampled, since their answers leave together; each counts for all of them.
+    if counters.turns.get().is_multiple_of(SAMPLED) {
+        counters.latency.record(Clock.now().since(now), sent as u64);
+    }
     // Counted after sending: nobody waits for numbers.
     counters.received.add(received as u64);
     counters.dropped.add((received - queued) as u64);

@@ -101,6 +101,21 @@ pub enum Cause {
 }
 
 impl Event {
+    /// Its kind, as a metric's label.
+    pub fn as_label(&self) -> &'static str {
+        match self {
+            Event::Fenced { .. } => "fenced",
+            Event::Redirected { .. } => "redirected",
+            Event::Owned { .. } => "owned",
+            Event::Stranded { .. } => "stranded",
+            Event::Unknown { .. } => "unknown",
+            Event::Foreign { .. } => "foreign",
+            Event::Frozen { .. } => "frozen",
+            Event::NotWritten { .. } => "not_written",
+            Event::Written => "written",
+        }
+    }
+
     /// The event of a record that became durable; `None` where nothing but its TTL changed.
     pub(super) fn of_write(
         unit: &str,

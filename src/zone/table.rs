@@ -203,6 +203,15 @@ impl NameTable {
         &self.zones[zone.index()]
     }
 
+    /// The serial of a zone's SOA.
+    pub fn serial(&self, zone: ZoneId) -> u32 {
+        // "SERIAL, REFRESH, RETRY, EXPIRE, MINIMUM" end the RDATA, 32 bits each (RFC 1035 §3.3.13).
+        let soa = self.block(&self.apex(zone).negative_soa);
+        let numbers = soa.last_chunk::<20>();
+        let serial = numbers.and_then(|numbers| numbers.first_chunk());
+        serial.map_or(0, |serial| u32::from_be_bytes(*serial))
+    }
+
     /// The origin of a zone, lower-cased wire format.
     pub fn origin(&self, zone: ZoneId) -> &[u8] {
         self.node(self.zones[zone.index()].record).name

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use hickory_proto::rr::RecordType;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Meridian, PATIENCE, Site, Toy, dig, get, query, run, udp, wait_for};
+use crate::support::{
+    Meridian, PATIENCE, Site, Toy, dig, get, get_with, query, run, udp, wait_for,
+};
 
 /// Checks an exposition line by line (OpenMetrics 1.0, "Text Format"); values by name and labels.
 fn parse_metrics(text: &str) -> BTreeMap<String, f64> {
@@ -19,7 +21,7 @@ fn parse_metrics(text: &str) -> BTreeMap<String, f64> {
     for line in body.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (family, kind) = rest.split_once(' ').expect("a name and a type");
-            assert!(["counter", "gauge"].contains(&kind), "{line}");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
             assert!(
                 kinds.insert(family, kind).is_none(),
                 "one TYPE line per family: {line}"
@@ -27,11 +29,13 @@ fn parse_metrics(text: &str) -> BTreeMap<String, f64> {
         } else if !line.starts_with("# HELP ") {
             let (series, value) = line.rsplit_once(' ').expect("a value");
             let name = series.split('{').next().unwrap();
-            let family = name.strip_suffix("_total").unwrap_or(name);
+            let suffixes = ["_total", "_bucket", "_count", "_sum"];
+            let family = suffixes.iter().find_map(|suffix| name.strip_suffix(suffix));
             let kind = *kinds
-                .get(family)
+                .get(family.unwrap_or(name))
                 .unwrap_or_else(|| panic!("typed before its first value: {line}"));
             assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            assert_eq!(kind == "gauge", family.is_none(), "{line}");
             assert!(
                 values
                     .insert(series.to_owned(), value.parse().expect("a number"))
@@ -43,6 +47,15 @@ fn parse_metrics(text: &str) -> BTreeMap<String, f64> {
     values
 }
 
+/// The metrics of a server, as OpenMetrics.
+fn open_metrics(server: SocketAddr) -> (u16, String) {
+    get_with(
+        server,
+        "/metrics",
+        "Accept: application/openmetrics-text\r\n",
+    )
+}
+
 #[test]
 fn metrics_count_what_was_asked() {
     let site = Site::new();
@@ -51,7 +64,7 @@ fn metrics_count_what_was_asked() {
         dig(server.net.dns(), &["www.gtm.example"]);
     }
     dig(server.net.dns(), &["nothing.gtm.example", "+tcp"]);
-    let (status, text) = get(server.net.admin(), "/metrics");
+    let (status, text) = open_metrics(server.net.admin());
     assert_eq!(status, 200);
     let metrics = parse_metrics(&text);
     for (series, value) in [
@@ -60,6 +73,18 @@ fn metrics_count_what_was_asked() {
         ("meridian_responses_total{rcode=\"NOERROR\"}", 3.0),
         ("meridian_responses_total{rcode=\"NXDOMAIN\"}", 1.0),
         ("meridian_service_answers_total{rung=\"up\"}", 3.0),
+        ("meridian_query_families_total{family=\"ipv4\"}", 4.0),
+        ("meridian_query_types_total{type=\"A\"}", 4.0),
+        ("meridian_query_options_total{option=\"edns\"}", 4.0),
+        (
+            "meridian_query_options_total{option=\"client_subnet\"}",
+            0.0,
+        ),
+        ("meridian_response_size_bytes_count", 4.0),
+        (
+            "meridian_service_rung{service=\"www.gtm.example.\",family=\"ipv4\"}",
+            0.0,
+        ),
         ("meridian_tcp_connections_accepted_total", 1.0),
         ("meridian_ready", 1.0),
         ("meridian_isolated", 0.0),
@@ -100,7 +125,7 @@ fn queries_that_a_socket_had_no_room_for_are_counted() {
     (0..sent).for_each(|_| assert_eq!(client.send(&query).unwrap(), query.len()));
     server.process.signal(Signal::SIGCONT);
     let [received, lost] = wait_for("every query is received or counted as lost", || {
-        let metrics = parse_metrics(&get(server.net.admin(), "/metrics").1);
+        let metrics = parse_metrics(&open_metrics(server.net.admin()).1);
         let series = [
             "meridian_queries_total{transport=\"udp\"}",
             "meridian_dropped_total{reason=\"overflow\"}",
@@ -151,7 +176,7 @@ fn health_shows_every_target_and_what_its_last_probe_saw() {
             (&*address(13), true)
         ])
     );
-    let (_, text) = get(net.admin(), "/metrics");
+    let (_, text) = open_metrics(net.admin());
     let metrics = parse_metrics(&text);
     assert_eq!(
         metrics[&format!(

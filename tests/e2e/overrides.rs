@@ -114,7 +114,9 @@ fn a_provider_is_drained_at_once_and_stays_it_over_a_kill() {
     );
     let (_, metrics) = get(site.net.admin(), "/metrics");
     assert!(
-        metrics.contains("meridian_override{word=\"drain\",of=\"label provider:cloud-a\"} 1"),
+        metrics.contains(
+            "meridian_override{number=\"1\",action=\"drain\",scope=\"label\",name=\"provider:cloud-a\"} 1"
+        ),
         "{metrics}"
     );
 

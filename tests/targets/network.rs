@@ -379,6 +379,8 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
                 state,
                 liveness: Arc::new(Liveness::new(Moment::default())),
                 work: Arc::default(),
+                probes: Arc::default(),
+                tallies: Arc::default(),
             };
             let started = Started::default();
             assert!(started.set(control.clone()).is_ok());

@@ -160,6 +160,11 @@ pub(crate) fn get(server: SocketAddr, path: &str) -> (u16, String) {
     request(server, "GET", path, "")
 }
 
+/// Status and body of a GET with these header lines.
+pub(crate) fn get_with(server: SocketAddr, path: &str, headers: &str) -> (u16, String) {
+    request(server, "GET", path, headers)
+}
+
 /// Status and body of a POST with these header lines and no body.
 pub(crate) fn post(server: SocketAddr, path: &str, headers: &str) -> (u16, String) {
     request(server, "POST", path, headers)

@@ -7,7 +7,7 @@ mod site;
 mod toy;
 mod unbound;
 
-pub(crate) use client::{Answer, Client, Hammer, exchange_tcp, get, post, query, udp};
+pub(crate) use client::{Answer, Client, Hammer, exchange_tcp, get, get_with, post, query, udp};
 pub(crate) use net::Net;
 pub(crate) use process::{Done, Process, command, dig, kdig, run};
 pub(crate) use site::{Meridian, Site, ZONE};
