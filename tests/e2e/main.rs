@@ -11,6 +11,7 @@ mod support;
 
 mod addresses;
 mod admin;
+mod big_peers;
 mod clock;
 mod commands;
 mod completions;
