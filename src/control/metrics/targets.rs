@@ -40,12 +40,12 @@ families! { "Probes and health"
         "Probes that ended, by their result", "3 × checks",
         "`pass`, `fail`, and `not_judged` when this node could not tell. `push` checks have none";
     FAILURES: Counter "meridian_probe_failures" ["check", "reason"]
-        "Probes that did not pass, by the kind of reason", "25 × checks",
+        "Probes that did not pass, by the kind of reason", "24 × checks",
         "Only reasons that occurred. Failures: `connect_refused`, `unreachable`, `timeout`, `closed`, `certificate`, `tls`, `status`, `http`, `no_match`, `json`, `resolve`, `dns`, `grpc`, `exec`, `system`. Not judged: `no_route`, `resources`, `no_icmp`, `program`, `resolver`, `no_roots`, `secret`, `check`, `stalled`";
     DURATION: Histogram "meridian_probe_duration_seconds" ["check"]
         "Time that probes took, all phases together", "15 × checks", "";
     CHANGES: Counter "meridian_changes" ["object", "change"]
-        "Changes of the state, by the kind of object and of change", "49",
+        "Changes of the state, by the kind of object and of change", "47",
         "The same that the log tells. `endpoint`: `up`, `down`, `flapping`, `flapping_ended`, `warning`, `warning_ended`, `watch_given_up`; `pool` and `service`: the rung that they came to, and for pools `ramp_began`, `ramp_ended`, `resumed`; also of `override`, `unit`, `node` and `history`. Exists after the first such change";
 }
 
