@@ -16,6 +16,8 @@ pub mod diag;
 #[deny(clippy::disallowed_methods)]
 pub mod dns;
 #[deny(clippy::disallowed_methods)]
+pub mod failover;
+#[deny(clippy::disallowed_methods)]
 pub mod geo;
 #[deny(clippy::disallowed_methods)]
 pub mod health;

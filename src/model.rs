@@ -20,7 +20,8 @@ pub use geography::{Coordinates, Entry, MapSpec, Region, RegionOrder, RegionSet,
 pub use ids::{CheckId, EndpointId, MapId, RegionId, ServiceId, TargetId, ZoneId};
 pub use moment::{Moment, WallTime};
 pub use service::{
-    Endpoint, Expect, Families, Family, FamilyRule, Need, Part, Pool, Resume, Route, RoutingTest,
-    Service, SvcbSet, Takeover, Target, Unit, UnitRules, Weight, WeightTooLarge,
+    AnswerTest, Endpoint, Expect, FailoverTest, Families, Family, FamilyRule, Need, Part, Pool,
+    Resume, Route, RoutingTest, Service, SvcbSet, Takeover, Target, Unit, UnitRules, Weight,
+    WeightTooLarge,
 };
 pub use share::{Share, ShareError};

@@ -23,10 +23,12 @@ use crate::answer::{Explanation, explain};
 use crate::config::Config;
 use crate::dataset::{Dataset, Snapshot};
 use crate::diag::{Diagnostics, UnknownName};
-use crate::dns::Prefix;
+use crate::dns::{Name, Prefix};
+use crate::failover::Failover;
 use crate::health::State;
 use crate::model::{
-    Endpoint, Expect, Part, Pool, RegionId, RoutingTest, Service, Takeover, WallTime, regions_named,
+    AnswerTest, Endpoint, Expect, FailoverTest, Part, Pool, RegionId, Service, Takeover, WallTime,
+    regions_named,
 };
 use crate::steer::{Drain, Plan, PoolConditions, UnitState, successor};
 
@@ -171,28 +173,76 @@ fn endpoint_named<'c>(config: &'c Config, name: &str) -> Option<&'c Endpoint> {
         .find(|endpoint| endpoint.target.to_string() == name)
 }
 
-/// Runs every `[[tests]]`, and reports an error for each that gets something else than it expects.
-/// Returns the number of tests.
+/// Runs every `[[tests]]`, and reports an error for each that gets something else than it expects,
+/// and for each service that is slower than expected. Returns the number of tests.
 pub fn run_tests(dataset: &Arc<Dataset>, diagnostics: &mut Diagnostics) -> usize {
     for test in &dataset.config.tests {
-        let explanation = explain(
-            &what_if(dataset, &test.down, &test.drained),
-            &test.name,
-            test.rtype,
-            test.client,
-            0,
-            WallTime::default(),
-        );
-        if !is_met(dataset, test, &explanation) {
-            diagnose(dataset, test, &explanation, diagnostics);
+        if let Some(answer) = &test.answer {
+            run_answer_test(dataset, &test.name, answer, diagnostics);
+        }
+        if let Some(failover) = &test.failover {
+            run_failover_test(dataset, &test.name, failover, diagnostics);
         }
     }
     dataset.config.tests.len()
 }
 
+fn run_answer_test(
+    dataset: &Arc<Dataset>,
+    name: &Name,
+    test: &AnswerTest,
+    diagnostics: &mut Diagnostics,
+) {
+    let explanation = explain(
+        &what_if(dataset, &test.down, &test.drained),
+        name,
+        test.rtype,
+        test.client,
+        0,
+        WallTime::default(),
+    );
+    if !is_met(dataset, name, test, &explanation) {
+        diagnose(dataset, test, &explanation, diagnostics);
+    }
+}
+
+fn run_failover_test(
+    dataset: &Dataset,
+    name: &Name,
+    test: &FailoverTest,
+    diagnostics: &mut Diagnostics,
+) {
+    let config = &dataset.config;
+    let whole = |service: &&Service| service.goes_by(&name.to_string());
+    let Some(service) = dataset
+        .service_at(name)
+        .map(|id| &config.services[id.index()])
+        .or_else(|| config.services.iter().find(whole))
+    else {
+        let message = format!("{name} is no service, so there is no region to leave");
+        diagnostics.error("no-service", test.at.clone(), "tests", message);
+        return;
+    };
+    let failover = Failover::of(config, service);
+    if failover
+        .bound()
+        .is_some_and(|bound| bound.within <= test.within)
+    {
+        return;
+    }
+    let show = humantime::format_duration;
+    let message = format!(
+        "expected that a client of {name} leaves a dead region within {}, but {failover}",
+        show(test.within)
+    );
+    diagnostics
+        .error("test-failed", test.at.clone(), "tests", message)
+        .hint(failover.hint(config, service));
+}
+
 fn diagnose(
     dataset: &Dataset,
-    test: &RoutingTest,
+    test: &AnswerTest,
     explanation: &Explanation,
     diagnostics: &mut Diagnostics,
 ) {
@@ -229,7 +279,7 @@ fn is_for_documentation(client: Prefix) -> bool {
 }
 
 /// True when the client gets what the test expects; where chance decides, when it can get that.
-fn is_met(dataset: &Dataset, test: &RoutingTest, explanation: &Explanation) -> bool {
+fn is_met(dataset: &Dataset, name: &Name, test: &AnswerTest, explanation: &Explanation) -> bool {
     match &test.expect {
         // One draw is only one of the ways that chance allows, so a test that looked at the answer
         // alone would fail now and then.
@@ -237,7 +287,7 @@ fn is_met(dataset: &Dataset, test: &RoutingTest, explanation: &Explanation) -> b
         Expect::NoData => explanation.rcode == "NOERROR" && explanation.answers.is_empty(),
         Expect::Target(target) => {
             let text = target.to_string();
-            match dataset.service_at(&test.name) {
+            match dataset.service_at(name) {
                 Some(_) if !explanation.steps.is_empty() => {
                     explanation.possible.targets.contains(&text)
                 }

@@ -1,9 +1,12 @@
 //! `meridian verify`.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::error::Error;
 use super::files::Files;
@@ -12,6 +15,7 @@ use super::terminal::has_color;
 use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::diag::{At, Diagnostics, render_json, render_text};
+use crate::failover::{self, Bound, Failover};
 use crate::loader::{self, Removed};
 use crate::model::{Service, WallTime};
 use crate::simulate::run_tests;
@@ -34,11 +38,12 @@ impl Verify {
         let config = self.files.config()?;
         let built = loader::build(&config);
         let (mut diagnostics, sources) = (built.diagnostics, built.sources);
-        let (mut tests, mut unseen) = (0, None);
+        let (mut tests, mut unseen, mut failovers) = (0, None, Vec::new());
         // Routing tests and state need a dataset that compiles; an error in the files comes first.
         if let Some(dataset) = built.dataset {
             unseen = check_state(&config, &dataset.config, &mut diagnostics).err();
             check_removed(&config, &dataset, &mut diagnostics);
+            failovers = failover::failovers(&dataset.config).map(named).collect();
             tests = run_tests(&Arc::new(dataset), &mut diagnostics);
         }
         diagnostics.sort();
@@ -47,6 +52,7 @@ impl Verify {
             let mut object = render_json(&diagnostics);
             object["tests"] = tests.into();
             object["unseen"] = unseen.map(|unseen| unseen.to_string()).into();
+            object["failover"] = failovers.iter().map(json).collect();
             print_line!("{object:#}");
         } else {
             let text = render_text(&diagnostics, &sources, has_color(&std::io::stdout()));
@@ -57,6 +63,9 @@ impl Verify {
                     config.display(),
                     count(tests, "routing test")
                 );
+                for line in failover_lines(&failovers) {
+                    print_line!("{line}");
+                }
                 if let Some(unseen) = unseen {
                     print_line!("{unseen}");
                 }
@@ -68,6 +77,66 @@ impl Verify {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Lines about failover that are printed at most: a thousand services may have as many bounds.
+const FAILOVER_LINES: usize = 10;
+/// Services that such a line names at most.
+const NAMED: usize = 3;
+
+/// Name of a service, with units of the whole of them, and its bound.
+type Named = (String, Failover);
+
+fn named((service, failover): (&Service, Failover)) -> Named {
+    let unit = service.unit.as_ref();
+    let name = unit.map_or(&service.name, |unit| &unit.rules.service);
+    (name.to_string(), failover)
+}
+
+fn json((name, failover): &Named) -> serde_json::Value {
+    let mut object = failover.json();
+    object["service"] = name.as_str().into();
+    object
+}
+
+/// When clients leave a dead region, the slowest services first; those that say the same share a
+/// line.
+fn failover_lines(failovers: &[Named]) -> Vec<String> {
+    // What has no bound is the slowest of all.
+    let mut lines: BTreeMap<(Reverse<Duration>, String), Vec<&str>> = BTreeMap::new();
+    for (name, failover) in failovers {
+        let within = failover.bound().map_or(Duration::MAX, Bound::rounded);
+        let names = lines
+            .entry((Reverse(within), failover.to_string()))
+            .or_default();
+        names.push(name.trim_end_matches('.'));
+    }
+    let mut shown: Vec<String> = Vec::new();
+    let mut left_out = 0;
+    for ((_, clause), names) in &lines {
+        if shown.len() < FAILOVER_LINES {
+            shown.push(format!("{clause}: {}", enumeration(names)));
+        } else {
+            left_out += names.len();
+        }
+    }
+    if left_out > 0 {
+        shown.push(format!(
+            "{} in less time; `meridian verify --json` lists all",
+            count(left_out, "more service")
+        ));
+    }
+    shown
+}
+
+/// `www, api and 998 more`.
+fn enumeration(names: &[&str]) -> String {
+    // "1 more" would be longer than most names.
+    if names.len() <= NAMED + 1 {
+        return names.join(", ");
+    }
+    let more = names.len() - NAMED;
+    format!("{} and {more} more", names[..NAMED].join(", "))
 }
 
 /// State directory that this user may not read, so that `verify` cannot check it.
@@ -224,5 +293,50 @@ fn check_units(
             message,
         )
         .hint(hint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failover::{Never, Part};
+
+    fn within(name: &str, seconds: u64) -> Named {
+        let within = Duration::from_secs(seconds);
+        let bound = Bound {
+            first_failure: Duration::from_secs(3),
+            detection: Duration::from_secs(6),
+            within,
+            decides: Part::Ttl,
+        };
+        (name.to_owned(), Failover::Within(bound))
+    }
+
+    #[test]
+    fn a_thousand_equal_services_share_a_line() {
+        let mut all: Vec<Named> = (0..1000).map(|i| within(&format!("s{i}.x."), 23)).collect();
+        all.push(within("slow.x.", 70));
+        all.push(("db.x.".to_owned(), Failover::Never(Never::Operator)));
+        assert_eq!(
+            failover_lines(&all),
+            [
+                "a client stays in a dead region until an operator moves the unit: db.x",
+                "a client leaves a dead region within 1m 10s (the TTL decides): slow.x",
+                "a client leaves a dead region within 23s (the TTL decides): s0.x, s1.x, s2.x and \
+                 997 more",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_thousand_bounds_are_left_to_json() {
+        let all: Vec<Named> = (1..=1000).map(|i| within(&format!("s{i}.x."), i)).collect();
+        let lines = failover_lines(&all);
+        assert_eq!(lines.len(), FAILOVER_LINES + 1);
+        assert!(lines[0].ends_with("within 16m 40s (the TTL decides): s1000.x"));
+        assert_eq!(
+            lines[FAILOVER_LINES],
+            "990 more services in less time; `meridian verify --json` lists all"
+        );
     }
 }

@@ -1,21 +1,27 @@
-//! `[[tests]]` of a zone file: the answers that clients are to get.
+//! `[[tests]]` of a zone file: the answers that clients are to get, and how soon they leave a dead
+//! region.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::context::Context;
 use super::document::{Item, Table};
-use super::kinds::{list, prefix};
+use super::kinds::{duration, list, prefix};
 use super::names::Names;
 use super::services::Services;
-use crate::diag::{Diagnostics, did_you_mean};
+use crate::diag::{At, Diagnostics, did_you_mean};
 use crate::dns::{Name, RrType};
-use crate::model::{Expect, Part, RegionId, RoutingTest, Target, regions_named};
+use crate::model::{
+    AnswerTest, Expect, FailoverTest, Part, RegionId, RoutingTest, Target, regions_named,
+};
 use crate::zone::Records;
 
 /// The names and endpoints of a zone that its tests may name.
 pub(super) struct Known<'z> {
     origin: &'z Name,
+    /// The names of its services and of their units; `None` where some could not be read.
+    services: Option<HashSet<Name>>,
     /// `None` where the records could not be read.
     owners: Option<HashSet<Name>>,
     /// `None` where anything of the zone could not be read.
@@ -46,10 +52,21 @@ impl<'z> Known<'z> {
         }
         Known {
             origin,
+            services: (!services.unread.anywhere).then(|| steered_names(services)),
             owners,
             endpoints,
         }
     }
+}
+
+/// The names of services and of their units, wrong ones too; not those that tell a unit's owner.
+fn steered_names(services: &Services) -> HashSet<Name> {
+    let mut names: HashSet<Name> = services.unread.names.iter().cloned().collect();
+    for service in &services.list {
+        names.insert(service.name.clone());
+        names.extend(service.unit.iter().map(|unit| unit.rules.service.clone()));
+    }
+    names
 }
 
 /// Reads the tests of a zone.
@@ -72,10 +89,55 @@ fn test(
     out: &mut Diagnostics,
 ) -> Option<RoutingTest> {
     let mut t: Table<'_> = item.table(out)?;
-    let hint = "name the client: client = \"203.0.113.0/24\"";
-    let client = t.required(out, "client", hint, prefix);
     let hint = "name what the client asks for: name = \"www\"";
     let name = t.required(out, "name", hint, |item, out| asked(item, known, out));
+    let failover = t.located(
+        out,
+        "expect_failover",
+        duration(Duration::ZERO..=LONGEST_FAILOVER),
+    );
+    let failover = failover.map(|own| FailoverTest {
+        at: own.at,
+        within: own.value,
+    });
+    // A test of the time alone has no client; what is written about one is incomplete without it.
+    let asks = ANSWER_KEYS.iter().any(|key| t.item(key).is_some());
+    let answer = if asks || t.item("expect_failover").is_none() {
+        Some(answer(&mut t, item.at(), known, context, out))
+    } else {
+        None
+    };
+    if let Some(name) = name.as_ref().filter(|_| failover.is_some()) {
+        steered(&mut t, name, known, out);
+    }
+    if !t.finish(out) {
+        return None;
+    }
+    Some(RoutingTest {
+        name: name?,
+        answer: match answer {
+            Some(answer) => Some(answer?),
+            None => None,
+        },
+        failover,
+    })
+}
+
+/// The keys that say what a client is to get.
+const ANSWER_KEYS: [&str; 5] = ["client", "type", "down", "drained", "expect"];
+/// A service that may take longer needs no test for it.
+const LONGEST_FAILOVER: Duration = Duration::from_secs(30 * 86_400);
+
+/// Reads what a client is to get.
+fn answer(
+    t: &mut Table<'_>,
+    at: At,
+    known: &Known<'_>,
+    context: &Context<'_>,
+    out: &mut Diagnostics,
+) -> Option<AnswerTest> {
+    let hint = "name the client: client = \"203.0.113.0/24\"";
+    let client = t.required(out, "client", hint, prefix);
     let rtype = t.optional(out, "type", rtype);
     let lost = list(|item, out| lost(item, known, context, out));
     let down = t.optional(out, "down", lost).unwrap_or_default();
@@ -86,23 +148,38 @@ fn test(
     let expect = t.required(out, "expect", hint, |item, out| {
         expect(item, context.regions, out)
     });
-    if !t.finish(out) {
-        return None;
-    }
     let mut all_down = Part::default();
     for part in down {
         all_down.regions.extend(part.regions);
         all_down.endpoints.extend(part.endpoints);
     }
-    Some(RoutingTest {
-        at: item.at(),
+    Some(AnswerTest {
+        at,
         client: client?,
-        name: name?,
         rtype,
         down: all_down,
         drained: drained.concat(),
         expect: expect?,
     })
+}
+
+/// Reports a name that no service steers: it has no region to leave.
+fn steered(t: &mut Table<'_>, name: &Name, known: &Known<'_>, out: &mut Diagnostics) {
+    let Some(services) = &known.services else {
+        return;
+    };
+    // A record of that very name hides a service at a wildcard.
+    let hidden = known.owners.as_ref().is_some_and(|own| own.contains(name));
+    if services.contains(name) || !hidden && exists(name, services) {
+        return;
+    }
+    let Some(item) = t.item("name") else { return };
+    let message = format!(
+        "\"{}\" is no service, so there is no region to leave",
+        name.relative_to(known.origin)
+    );
+    item.error(out, "no-service", message)
+        .hint("`expect_failover` is about a service: name one of [services]");
 }
 
 const PLACES: &str = "a region, a metro or a label (\"provider:cloud-a\")";

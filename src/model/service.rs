@@ -427,15 +427,25 @@ impl Families {
     }
 }
 
-/// One `[[tests]]` of a zone file: what a client is to get.
+/// One `[[tests]]` of a zone file: what a client is to get, or how soon a dead region is left, or
+/// both.
 #[derive(Debug, Clone)]
 pub struct RoutingTest {
-    /// Its place in the zone file.
+    /// The name asked, absolute.
+    pub name: Name,
+    /// The answer that a client is to get.
+    pub answer: Option<AnswerTest>,
+    /// The bound that the service is to keep.
+    pub failover: Option<FailoverTest>,
+}
+
+/// The part of a [`RoutingTest`] about an answer.
+#[derive(Debug, Clone)]
+pub struct AnswerTest {
+    /// The place of the test in the zone file.
     pub at: At,
     /// The client's prefix.
     pub client: Prefix,
-    /// The name asked, absolute.
-    pub name: Name,
     /// The type asked; A where none is written and the service has IPv4, else AAAA.
     pub rtype: Option<RrType>,
     /// Parts that are taken as down.
@@ -444,6 +454,15 @@ pub struct RoutingTest {
     pub drained: Vec<RegionId>,
     /// The region, or the address or target that is to be among the answers.
     pub expect: Expect,
+}
+
+/// The part of a [`RoutingTest`] about the time in which a client leaves a dead region.
+#[derive(Debug, Clone)]
+pub struct FailoverTest {
+    /// The place of the time in the zone file.
+    pub at: At,
+    /// The longest time that is accepted.
+    pub within: Duration,
 }
 
 /// A part of everything that runs: whole regions, and single endpoints.
@@ -462,7 +481,7 @@ impl Part {
     }
 }
 
-/// Expectation of a [`RoutingTest`].
+/// Expectation of an [`AnswerTest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
     /// The answer comes from this region.

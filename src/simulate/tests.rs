@@ -665,3 +665,36 @@ fn a_test_that_fails_for_want_of_a_place_of_documentation_prefixes_says_so() {
             .any(says_so)
     );
 }
+
+#[test]
+fn a_service_that_is_slower_than_expected_fails_its_test() {
+    let main = "[checks.web]\ntype = \"http\"\n[regions]\na = {}\nb = {}\n";
+    let failures = |within: &str| {
+        let services = format!(
+            "[services.w]\nroute = \"weighted\"\nchecks = [\"web\"]\n[services.w.pools]\na = {{ \
+             endpoints = [\"192.0.2.1\"] }}\nb = {{ endpoints = [\"192.0.2.2\"] }}\n\
+             [services.u]\nroute = \"unit\"\nunits = 2\nowners = {{ \"0-1\" = \"a\" }}\n\
+             [services.u.pools]\na = {{ endpoints = [\"192.0.2.1\"] }}\nb = {{ endpoints = \
+             [\"192.0.2.2\"] }}\n[[tests]]\nname = \"w\"\nexpect_failover = \"{within}\"\n\
+             [[tests]]\nname = \"w\"\nclient = \"9.9.9.0/24\"\nexpect = \"a\"\n\
+             expect_failover = \"{within}\"\n[[tests]]\nname = \"u\"\nexpect_failover = \"1h\"\n"
+        );
+        let mut diagnostics = Diagnostics::default();
+        assert_eq!(run_tests(&dataset(main, &services), &mut diagnostics), 3);
+        let said = |one: &crate::diag::Diagnostic| (one.at.line, one.message.clone());
+        diagnostics.iter().map(said).collect::<Vec<_>>()
+    };
+    let operator = "expected that a client of u.gtm.example. leaves a dead region within 1h, but a \
+                    client stays in a dead region until an operator moves the unit";
+    let enough = failures("23s");
+    assert_eq!(enough.len(), 1);
+    assert_eq!(enough[0].1, operator);
+    let short = failures("22s 999ms");
+    assert_eq!(short.len(), 3, "{short:?}");
+    assert_eq!(
+        short[0].1,
+        "expected that a client of w.gtm.example. leaves a dead region within 22s 999ms, but a \
+         client leaves a dead region within 23s (the TTL decides)"
+    );
+    assert_eq!(short[1].0 - short[0].0, 5, "each at its own place");
+}

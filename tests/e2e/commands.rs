@@ -34,10 +34,19 @@ fn verify_runs_the_tests_of_a_good_zone() {
         "{done:?}"
     );
     let json: Value = serde_json::from_str(&site.run(&["verify", "--json"]).stdout).unwrap();
-    assert_eq!(
-        json,
-        serde_json::json!({ "errors": 0, "warnings": 0, "diagnostics": [], "tests": 2, "unseen": null })
-    );
+    let mut expected = serde_json::json!({
+        "errors": 0, "warnings": 0, "diagnostics": [], "tests": 2, "unseen": null
+    });
+    expected["failover"] = json["failover"].clone();
+    assert_eq!(json, expected);
+    let services = json["failover"].as_array().unwrap();
+    assert!(!services.is_empty());
+    for service in services {
+        let name = service["service"].as_str().unwrap();
+        assert!(name.ends_with(".gtm.example."), "{service}");
+        let text = name.trim_end_matches('.');
+        assert!(done.stdout.contains(text), "{text}: {}", done.stdout);
+    }
 }
 
 #[test]
@@ -59,6 +68,24 @@ fn verify_fails_a_zone_whose_test_fails() {
             && done.stdout.contains("1 error, 0 warnings"),
         "{done:?}"
     );
+}
+
+#[test]
+fn verify_fails_a_service_that_is_slower_than_its_test_expects() {
+    let site = Site::new();
+    let with = |within: &str| {
+        let test = format!("\n[[tests]]\nname = \"www\"\nexpect_failover = \"{within}\"\n");
+        site.write(ZONE_FILE, &[crate::support::ZONE, &test].concat());
+        site.run(&["verify"])
+    };
+    let done = with("1h");
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.contains("1 routing test passed"), "{done:?}");
+    let done = with("1s");
+    assert_eq!(done.code, Some(1), "{done:?}");
+    let line = crate::support::ZONE.lines().count() + 4;
+    let place = format!("{ZONE_FILE}:{line}:19: error[test-failed]: tests: expected that a client");
+    assert!(done.stdout.contains(&place), "{place}: {}", done.stdout);
 }
 
 #[test]
