@@ -22,15 +22,43 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Debian packages of the bare system, besides the essential ones.
 const INSTALLED: &str = "systemd-sysv";
 
-/// Mounts the kept system below a layer in memory, and starts it. The mounts are its own, so that all of them
-/// end with it.
-const BOOT: &str = r#"
+/// Mounts the kept system below a layer in memory. The mounts are its own, so that all of them end with it.
+const MOUNT: &str = r#"
 set -e
 mount --make-rprivate /
 mount -t tmpfs layers "$2"
 mkdir "$2/changes" "$2/work" "$2/root"
 mount -t overlay root -o "lowerdir=$1,upperdir=$2/changes,workdir=$2/work" "$2/root"
+"#;
+
+/// Starts that system.
+const BOOT: &str = r#"
 exec systemd-nspawn --quiet --directory "$2/root" --boot --private-network --register=no --keep-unit
+"#;
+
+/// Installs the package `$3` into that system without starting it, runs the server by hand, and purges the package.
+const CHROOT: &str = r#"
+ip link set lo up
+cp "$3" "$2/root/root/meridian.deb"
+mount -t proc proc "$2/root/proc"
+mount --rbind /dev "$2/root/dev"
+root=$2/root
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+chroot "$root" apt-get install -y /root/meridian.deb >&2
+chroot "$root" setpriv --reuid meridian --regid meridian --clear-groups \
+    meridian serve --config /etc/meridian/meridian.toml >&2 &
+answer=
+for attempt in $(seq 100); do
+    answer=$(dig @127.0.0.1 -p 5310 +short +tries=1 www.gtm.example +subnet=192.0.2.0/24) && break
+    sleep 0.2
+done
+echo "answered $answer"
+pkill --signal TERM --exact meridian
+wait
+rm "$root/root/meridian.deb"
+chroot "$root" apt-get purge -y meridian >&2
+find "$root" -xdev -iname '*meridian*'
+chroot "$root" getent passwd meridian || echo "no user is left"
 "#;
 
 fn root() -> &'static Path {
@@ -52,6 +80,16 @@ fn run(command: &mut Command) -> String {
         output.status
     );
     out
+}
+
+/// A shell that runs `script` with a network, mounts and processes of its own, none of which outlives it.
+fn alone(script: &str) -> Command {
+    let mut shell = Command::new("setpriv");
+    shell
+        .args(["--pdeathsig", "KILL", "--", "unshare", "--net", "--mount"])
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["sh", "-c", script, "alone"]);
+    shell
 }
 
 /// The first value that `look` finds.
@@ -179,7 +217,7 @@ impl Machine {
             "--mount",
             "sh",
             "-c",
-            BOOT,
+            &[MOUNT, BOOT].concat(),
             "boot",
         ])
         .arg(lower)
@@ -543,23 +581,11 @@ mod big_peers {
         let containerfile = fs::read_to_string(root().join("Containerfile")).unwrap();
         fs::write(context.join("Containerfile"), &containerfile).unwrap();
 
-        let mut build = Command::new("setpriv");
+        let mut build = alone(IMAGE);
         build
-            .args([
-                "--pdeathsig",
-                "KILL",
-                "--",
-                "unshare",
-                "--net",
-                "--mount",
-                "--pid",
-                "--fork",
-            ])
-            .args(["--kill-child", "--mount-proc", "sh", "-c", IMAGE, "image"])
             .arg(bare_debian(&suite))
             .arg(&context)
-            .arg(health_check(&containerfile))
-            .env("STORAGE_DRIVER", "vfs");
+            .arg(health_check(&containerfile));
         // Images of their own, apart from those of this host.
         let storage = directory.path().join("storage.conf");
         let at = directory.path().display();
@@ -576,5 +602,23 @@ mod big_peers {
             [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
         assert_eq!(said, "user 5353\nhealthy\n192.0.2.10\n", "{log}");
         assert!(log.contains("stopped"), "{log}");
+    }
+
+    /// As in the build of an image, where no systemd runs.
+    #[test]
+    fn the_package_installs_where_systemd_does_not_run() {
+        let suite = match suite() {
+            Ok(suite) => suite,
+            Err(why) => return eprintln!("skipped: {why}"),
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let layers = directory.path().join("layers");
+        fs::create_dir(&layers).unwrap();
+        let mut install = alone(&[MOUNT, CHROOT].concat());
+        install
+            .arg(bare_debian(&suite))
+            .arg(&layers)
+            .arg(build_package(directory.path()));
+        assert_eq!(run(&mut install), "answered 192.0.2.10\nno user is left\n");
     }
 }
