@@ -12,6 +12,11 @@
 //! their interval meanwhile. Thresholds and isolation know nothing of all this: an early probe
 //! counts as any other.
 //!
+//! Early probes are also bounded in number: for some time there are no more of them than ordinary
+//! ones ([`Allowance`]). A `recheck` that is a small part of the interval would otherwise multiply
+//! the load when much fails, and a node that is late with its probes because of that would see more
+//! failures. Without allowance a target is probed at its interval.
+//!
 //! One thing rechecks would change: a target could fall before anything else is probed, and the loss
 //! of our own network look like the loss of its region. Its first failure therefore has *witnesses*
 //! probed, targets of other regions, and a fall that came sooner than the interval allows is held
@@ -28,6 +33,13 @@ const PART: usize = 4;
 /// So many targets may be hurried at once, however few there are: their probes cost nothing, and a
 /// small installation loses its regions at once too.
 const LEAST: usize = 16;
+/// Early probes a second that are allowed however few targets there are.
+const LEAST_RATE: f64 = 64.0;
+/// Early probes that may come at once, as a multiple of the probed targets: a region that dies is
+/// looked at and rechecked at once.
+const BURST: f64 = 2.0;
+/// The same however few targets there are.
+const LEAST_BURST: f64 = 256.0;
 /// The longest time between the probes of two targets of a region that are looked at together.
 const GAP: Duration = Duration::from_micros(100);
 
@@ -65,6 +77,7 @@ pub(super) struct Pace {
     limit: usize,
     hurried: usize,
     asked: u64,
+    allowance: Allowance,
     /// By [`TargetId`].
     states: Vec<State>,
     /// By the number of their turn.
@@ -76,6 +89,42 @@ pub(super) struct Pace {
     sanity: Vec<TargetId>,
     /// The last moment at which witnesses were asked.
     asked_witnesses: Option<Moment>,
+}
+
+/// Early probes that may still come: as many in a time as ordinary ones, and a burst beside.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    left: f64,
+    most: f64,
+    /// Early probes a second.
+    rate: f64,
+    /// The last moment at which it grew.
+    since: Option<Moment>,
+}
+
+impl Allowance {
+    fn new(targets: usize, rate: f64) -> Allowance {
+        // Fewer targets than 2³².
+        let most = (BURST * targets as f64).max(LEAST_BURST);
+        Allowance {
+            left: most,
+            most,
+            rate: rate.max(LEAST_RATE),
+            since: None,
+        }
+    }
+
+    /// Takes one early probe; false where none is left.
+    fn take(&mut self, now: Moment) -> bool {
+        let since = self.since.replace(now).unwrap_or(now);
+        let grown = now.since(since).as_secs_f64() * self.rate;
+        self.left = (self.left + grown).min(self.most);
+        let is_left = self.left >= 1.0;
+        if is_left {
+            self.left -= 1.0;
+        }
+        is_left
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,9 +147,10 @@ impl Pace {
     /// Nothing is hurried; `specs` by [`TargetId`].
     pub(super) fn new(specs: &[TargetSpec]) -> Pace {
         let mut regions: Vec<Region> = Vec::new();
-        let (mut probed, mut sanity) = (0, Vec::new());
+        let (mut probed, mut sanity, mut rate) = (0, Vec::new(), 0.0);
         for (index, spec) in specs.iter().enumerate().filter(|(_, spec)| !spec.pushed) {
             probed += 1;
+            rate += 1.0 / spec.interval.as_secs_f64().max(0.001);
             if spec.sanity {
                 sanity.push(TargetId::from_index(index));
             }
@@ -117,6 +167,7 @@ impl Pace {
             limit: (probed / PART).max(LEAST),
             hurried: 0,
             asked: 0,
+            allowance: Allowance::new(probed, rate),
             states: vec![State::Calm; specs.len()],
             waiting: BTreeMap::new(),
             turns: 0,
@@ -147,7 +198,13 @@ impl Pace {
     }
 
     /// Has a target probed at `due`, if there is room; else it waits for its turn.
-    pub(super) fn hurry(&mut self, target: TargetId, due: Moment, early: &mut Vec<Early>) {
+    pub(super) fn hurry(
+        &mut self,
+        target: TargetId,
+        due: Moment,
+        now: Moment,
+        early: &mut Vec<Early>,
+    ) {
         match self.states[target.index()] {
             State::Hurried => {}
             State::Waiting(_) => return,
@@ -162,7 +219,7 @@ impl Pace {
                 self.hurried += 1;
             }
         }
-        self.ask(target, due, early);
+        self.ask(target, due, now, early);
     }
 
     /// Ends the hurry of a target, and gives its place to the one that has waited longest.
@@ -177,7 +234,7 @@ impl Pace {
                 if let Some((_, next)) = self.waiting.pop_first() {
                     self.states[next.index()] = State::Hurried;
                     self.hurried += 1;
-                    self.ask(next, now, early);
+                    self.ask(next, now, now, early);
                 }
             }
         }
@@ -232,9 +289,12 @@ impl Pace {
         may
     }
 
-    fn ask(&mut self, target: TargetId, due: Moment, early: &mut Vec<Early>) {
-        self.asked += 1;
-        early.push(Early { target, due });
+    fn ask(&mut self, target: TargetId, due: Moment, now: Moment, early: &mut Vec<Early>) {
+        // Without it the target keeps its place, and asks again after its next probe.
+        if self.allowance.take(now) {
+            self.asked += 1;
+            early.push(Early { target, due });
+        }
     }
 }
 
@@ -244,4 +304,28 @@ pub(super) fn gap(recheck: Duration, count: usize) -> Duration {
     // More targets than 2³² have no ids.
     let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
     (recheck / count).min(GAP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn early_probes_are_no_more_than_ordinary_ones_for_long() {
+        // A thousand targets every 10 s.
+        let mut allowance = Allowance::new(1000, 100.0);
+        let mut taken = 0;
+        // 10 000 are asked for in each second.
+        for step in 0..200_000_u64 {
+            let now = Moment(Duration::from_micros(100 * step));
+            taken += u64::from(allowance.take(now));
+        }
+        assert!(
+            (2000 + 1990..=2000 + 2010).contains(&taken),
+            "a burst, and 100 a second for 20 s: {taken}"
+        );
+        let mut few = Allowance::new(2, 0.2);
+        let now = Moment::default();
+        assert_eq!((0..1000).filter(|_| few.take(now)).count(), 256);
+    }
 }

@@ -327,7 +327,7 @@ impl Health {
         let mut early = Vec::new();
         if entry.is_hasty() {
             self.pace
-                .hurry(target, now + entry.spec.recheck, &mut early);
+                .hurry(target, now + entry.spec.recheck, now, &mut early);
         } else {
             self.pace.calm(target, now, &mut early);
         }
@@ -386,7 +386,7 @@ impl Health {
     fn look(&mut self, targets: &[TargetId], now: Moment, effects: &mut Vec<Effect>) {
         let (mut early, mut due) = (Vec::new(), now);
         for target in targets {
-            self.pace.hurry(*target, due, &mut early);
+            self.pace.hurry(*target, due, now, &mut early);
             due = due + gap(self.entries[target.index()].spec.recheck, targets.len());
         }
         effects.extend(early.into_iter().map(Effect::ProbeEarly));
