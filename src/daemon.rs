@@ -524,13 +524,15 @@ impl Daemon {
 
 fn summary(dataset: &Dataset) -> String {
     let config = &dataset.config;
+    let failover = dataset.failover.as_deref();
     format!(
-        "{}, {}, {} in {}, {}",
+        "{}, {}, {} in {}, {}{}",
         counted(config.zones.len(), "zone"),
         counted(dataset.names.len(), "name"),
         counted(config.services.len(), "service"),
         counted(config.regions.len(), "region"),
         counted(config.targets.len(), "probe target"),
+        failover.map_or_else(String::new, |clause| format!("; {clause}")),
     )
 }
 

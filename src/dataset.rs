@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use crate::config::{Config, ZoneSpec};
 use crate::dns::{Name, RrType};
+use crate::failover;
 use crate::geo::{GeoMap, Locations};
 use crate::metrics::PoolCounters;
 use crate::model::{MapId, MapSpec, RegionId, Route, ServiceId, Unit};
@@ -24,6 +25,8 @@ pub struct Dataset {
     pub maps: Vec<Arc<GeoMap>>,
     /// By [`ServiceId`]: the map whose order decides, where the route is `nearest` or `sticky`. It is in the plan too, which is further away.
     pub nearest: Vec<Option<MapId>>,
+    /// A clause about the slowest service's failover, for the log; `None` where none has a bound.
+    pub failover: Option<Arc<str>>,
     /// The files are broken, and this is made of the last good ones.
     pub last_good: bool,
     /// The locations of addresses, from which the maps were compiled.
@@ -88,6 +91,7 @@ impl Dataset {
             .map(|spec| known(spec).unwrap_or_else(|| compile(spec)))
             .collect();
         let config = Arc::new(config);
+        let failover = failover::summary(&config).map(Arc::from);
         let by_order = |route| matches!(route, Route::Nearest | Route::Sticky);
         let nearest = config
             .services
@@ -99,6 +103,7 @@ impl Dataset {
             names,
             maps,
             nearest,
+            failover,
             last_good: false,
             locations,
         }
@@ -110,6 +115,7 @@ impl Dataset {
             config,
             names,
             nearest,
+            failover,
             ..
         } = self;
         let maps = config
@@ -122,6 +128,7 @@ impl Dataset {
             names: names.clone(),
             maps,
             nearest: nearest.clone(),
+            failover: failover.clone(),
             last_good: self.last_good,
             locations,
         }

@@ -8,6 +8,7 @@ mod unit;
 use super::{Query, Response, TCP_BUFFER, Transport, Worker, respond};
 use crate::dataset::{Dataset, Snapshot};
 use crate::dns::{Name, Prefix, Rcode, RrType, Section};
+use crate::failover::Failover;
 use crate::geo::{Location, Source};
 use crate::model::{RegionId, Route, ServiceId, WallTime};
 use crate::steer::Rung;
@@ -49,6 +50,8 @@ pub struct Explanation {
     pub steps: Vec<Step>,
     /// The owner of the unit, where the service is one: in words, and as numbers.
     pub unit: Option<UnitReport>,
+    /// Time in which a client leaves a dead region of the service; `None` for static records.
+    pub failover: Option<Failover>,
     /// The answers that the draws could have given this client.
     pub possible: Possible,
 }
@@ -129,6 +132,7 @@ pub fn explain(
         unit: service
             .or(epoch_of)
             .and_then(|unit| UnitReport::of(snapshot, unit, wall)),
+        failover: None,
         possible: Possible::default(),
     };
     explanation.ask(snapshot, seed);
@@ -137,6 +141,9 @@ pub fn explain(
         Some((_, Lookup::Service(_)))
     );
     if let Some(service) = service.filter(|_| steered) {
+        let config = &dataset.config;
+        let failover = Failover::of(config, &config.services[service.index()]);
+        explanation.failover = Some(failover);
         explanation.locate(dataset, service);
         steps::trace(&mut explanation, snapshot, service, seed, wall);
     }
@@ -179,6 +186,9 @@ impl Explanation {
                 "next": unit.next,
                 "fenced_until": unit.fenced_until,
             });
+        }
+        if let Some(failover) = &self.failover {
+            object["failover"] = failover.json();
         }
         object
     }

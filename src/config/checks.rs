@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::document::{Item, Located, Table};
 use super::kinds::one_of;
-use crate::diag::Diagnostics;
+use crate::diag::{At, Diagnostics};
 use crate::model::{CheckSpec, FlapRule};
 
 use kinds::value;
@@ -34,6 +34,9 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The shortest default of `recheck`: less than that is no second look.
 const LEAST_RECHECK: Duration = Duration::from_millis(50);
+
+/// Networks lose packets for so long, and go on as if nothing had been.
+const SHORT_BURST: Duration = Duration::from_millis(200);
 
 /// The time that a report of a `push` check holds: several times the usual interval of reports.
 const DEFAULT_EXPIRES: Duration = Duration::from_secs(30);
@@ -52,6 +55,9 @@ pub(super) fn check(
     let pace = Pace::take(&mut options, &timing, item, out);
     if t.sound() {
         timing.warn(item, out);
+        if kind.is_some_and(|kind| kind != Type::Push) {
+            timing.warn_short_burst(&pace, item, out);
+        }
     }
     if !check_port(&mut t, kind, item, out) || !t.finish(out) {
         return None;
@@ -59,14 +65,13 @@ pub(super) fn check(
     let kind = kind?;
     let port = value(options.port.take()).or(kind.usual_port());
     let address = value(options.address.take());
-    let recheck_up = value(options.recheck_up.take());
     let watch = value(options.watch.take());
     let forgive = value(options.forgive.take());
     let flap = options.flap.take();
     if let Some(flap) = &flap
         && kind != Type::Push
     {
-        timing.warn_never_flaps(flap, item, out);
+        timing.warn_never_flaps(flap, &pace, item, out);
     }
     Some(CheckSpec {
         name: name.to_owned(),
@@ -80,7 +85,7 @@ pub(super) fn check(
         forgive: forgive.unwrap_or(5),
         fall_refused: pace.fall_refused,
         recheck: pace.recheck,
-        recheck_up: recheck_up.unwrap_or(false),
+        recheck_up: pace.recheck_up,
         watch: watch.unwrap_or(false),
         flap: value(flap).unwrap_or(Some(FlapRule::DEFAULT)),
     })
@@ -124,6 +129,9 @@ fn check_port(
 struct Pace {
     fall_refused: u32,
     recheck: Duration,
+    /// The place of `recheck`, where it is written.
+    recheck_at: Option<At>,
+    recheck_up: bool,
 }
 
 impl Pace {
@@ -163,6 +171,8 @@ impl Pace {
                 ));
         }
         Pace {
+            recheck_at: recheck.as_ref().map(|own| own.at.clone()),
+            recheck_up: value(options.recheck_up.take()).unwrap_or(false),
             fall_refused: value(fall_refused).unwrap_or(fall).min(fall),
             recheck: value(recheck)
                 .unwrap_or((timing.interval / 4).max(LEAST_RECHECK))
@@ -218,6 +228,7 @@ impl Timing {
     fn warn_never_flaps(
         &self,
         flap: &Located<Option<FlapRule>>,
+        pace: &Pace,
         item: &Item<'_>,
         out: &mut Diagnostics,
     ) {
@@ -226,13 +237,14 @@ impl Timing {
         };
         // Between two changes it takes all the failures or all the passes. With an odd number of
         // changes the shorter of the two comes once more.
-        let fall = self.falls();
-        let falls = match fall < self.rise {
-            true => rule.changes.div_ceil(2),
-            false => rule.changes / 2,
+        let fall = pace.recheck * pace.fall_refused;
+        let rise = match pace.recheck_up {
+            true => pace.recheck * self.rise,
+            // The first pass may come soon after a recheck that failed.
+            false => pace.recheck + self.interval * (self.rise - 1),
         };
-        let probes = falls * fall + (rule.changes - falls) * self.rise;
-        let least = self.interval * probes;
+        let (shorter, longer) = (fall.min(rise), fall.max(rise));
+        let least = shorter * rule.changes.div_ceil(2) + longer * (rule.changes / 2);
         if least < rule.within {
             return;
         }
@@ -245,9 +257,41 @@ impl Timing {
         let path = format!("{}.flap", item.path);
         out.warning("never-flaps", flap.at.clone(), path, message)
             .hint(format!(
-                "with this `interval`, `fall` and `rise` so many changes take at least {}: set a longer `within`, or flap = false",
+                "with this `interval`, `fall`, `rise` and `recheck` so many changes take at least {}: set a longer `within`, or flap = false",
                 show(least)
             ));
+    }
+
+    /// True where `quick-fall` is said, which covers bursts too.
+    fn falls_quickly(&self) -> bool {
+        let falls = self.fall.as_ref().is_some_and(|fall| fall.value < 3);
+        falls && self.interval < Duration::from_secs(1)
+    }
+
+    /// Warns of failures that follow each other so soon that one short burst of packet loss makes
+    /// up all of them.
+    fn warn_short_burst(&self, pace: &Pace, item: &Item<'_>, out: &mut Diagnostics) {
+        let (fall, timeout) = (self.falls(), self.timeout_of(Type::Tcp));
+        let apart = (pace.recheck + timeout).min(self.interval) * fall.saturating_sub(1);
+        if fall < 2 || self.falls_quickly() || apart >= SHORT_BURST {
+            return;
+        }
+        let show = humantime::format_duration;
+        let message = format!(
+            "a burst of packet loss of {} takes a healthy endpoint down: with fall = {fall}, recheck = \
+             {} and timeout = {}, its failures follow each other within that time",
+            show(apart),
+            show(pace.recheck),
+            show(timeout)
+        );
+        let timeout_at = self.timeout.as_ref().map(|own| own.at.clone());
+        let (key, at) = match (&pace.recheck_at, timeout_at) {
+            (Some(at), _) => ("recheck", at.clone()),
+            (None, Some(at)) => ("timeout", at),
+            (None, None) => ("fall", item.key_at()),
+        };
+        out.warning("short-burst", at, format!("{}.{key}", item.path), message)
+            .hint("networks lose packets for 200ms and recover: set a larger `fall`, `recheck` or `timeout`");
     }
 
     fn warn(&self, item: &Item<'_>, out: &mut Diagnostics) {
@@ -270,11 +314,7 @@ impl Timing {
             )
             .hint("a slow probe would still be running when the next one is due; half the interval is usual");
         }
-        if let Some(fall) = self
-            .fall
-            .as_ref()
-            .filter(|fall| fall.value < 3 && self.interval < Duration::from_secs(1))
-        {
+        if let Some(fall) = self.fall.as_ref().filter(|_| self.falls_quickly()) {
             let message = format!(
                 "with fall = {} and an interval of {}, a little packet loss counts as an outage",
                 fall.value,
