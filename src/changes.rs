@@ -92,7 +92,8 @@ pub enum EndpointEvent {
     },
     /// The hold for flapping is over, and it is down.
     FlappingEnded,
-    /// Its server closes every idle connection at once, so that `watch` holds none any more.
+    /// Its server closes every idle connection at once, or sends without end, so that `watch` holds
+    /// none any more.
     WatchGivenUp,
 }
 

@@ -153,6 +153,12 @@ impl Config {
         });
         found.map(TargetId::from_index)
     }
+
+    /// The number of targets that a connection is held to.
+    pub fn watched(&self) -> usize {
+        let is_watched = |probe: &&ProbeTarget| self.checks[probe.check.index()].watch;
+        self.targets.iter().filter(is_watched).count()
+    }
 }
 
 /// `[server]`.

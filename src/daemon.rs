@@ -43,7 +43,7 @@ use crate::control::{self, Control, Liveness, Reloads, Started, Tallies};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::health::Outcome;
 use crate::model::{Moment, TargetId};
-use crate::probe::{Observed, ProbeLimit, Prober};
+use crate::probe::{Observed, ProbeLimit, Prober, Sight};
 use crate::publisher::{Effect, Event, ProbeEvent, Publisher, UnitEvent};
 use crate::server::{BindError, notify};
 use crate::units::UnitRecords;
@@ -302,7 +302,7 @@ fn open_admin(config: &Config, listen: &Listen, started: &Started) -> Result<Sha
         }
         None => None,
     };
-    let shares = Shares::of_process(&config.server, listen.sockets())
+    let shares = Shares::of_process(&config.server, listen.sockets(), config.watched())
         .map_err(|error| Failure::System("read the limit of open files", error))?;
     if let Some(admin) = admin {
         tokio::spawn(control::serve(admin, shares.admin, started.clone()));
@@ -396,24 +396,48 @@ impl Daemon {
         match probed {
             Probed::Outcomes(batch) => {
                 for observed in batch {
-                    let Observed {
-                        generation,
-                        target,
-                        outcome,
-                    } = observed;
-                    self.observe(generation, target, outcome);
+                    self.observe(observed);
                 }
                 let now = self.clock.now();
                 self.publication.tell_readers_much(&mut self.publisher, now);
             }
             // It began with the start's files; new targets of later ones are probed by their reload.
-            Probed::First(target, outcome) => self.observe(0, target, outcome),
+            Probed::First(target, outcome) => self.observe(Observed {
+                generation: 0,
+                target,
+                sight: Sight::Outcome(outcome),
+            }),
             Probed::FirstRoundEnded => self.handle(ProbeEvent::FirstRoundEnded),
             Probed::Lost => {}
         }
     }
 
-    fn observe(&mut self, generation: u32, target: TargetId, outcome: Outcome) {
+    fn observe(&mut self, observed: Observed) {
+        let Observed {
+            generation,
+            target,
+            sight,
+        } = observed;
+        let event = match sight {
+            Sight::Outcome(outcome) => {
+                self.show(generation, target, &outcome);
+                ProbeEvent::Outcome {
+                    generation,
+                    target,
+                    outcome,
+                }
+            }
+            Sight::Watch(watch) => ProbeEvent::Watch {
+                generation,
+                target,
+                watch,
+            },
+        };
+        self.handle(event);
+    }
+
+    /// Logs an outcome for those who look for it.
+    fn show(&self, generation: u32, target: TargetId, outcome: &Outcome) {
         // Text is made only where it is wanted: thousands of probes may end in a second. A target
         // of another generation has no entry in this configuration, or another's.
         if tracing::enabled!(tracing::Level::DEBUG) && generation == self.publisher.generation() {
@@ -427,11 +451,6 @@ impl Daemon {
                 outcome.seen
             );
         }
-        self.handle(ProbeEvent::Outcome {
-            generation,
-            target,
-            outcome,
-        });
     }
 
     /// Has the publisher handle an event, and carries out its effects.

@@ -22,15 +22,19 @@ mod first_round;
 mod grpc;
 mod http;
 mod icmp;
+mod keeper;
 mod limit;
+mod observed;
 mod prober;
 mod report;
 mod resolver;
 mod route;
 mod scheduler;
+mod slot;
 mod tcp;
 mod timetable;
 mod tls;
+mod watch;
 
 pub use check::Check;
 pub use counters::{CheckCounts, DURATIONS, ProbeCounters};
@@ -39,9 +43,10 @@ pub use exec::MAX_OUTPUT;
 pub use first_round::{first_round, first_round_each};
 pub use icmp::{EchoHeard, hear_v4, hear_v6};
 pub use limit::ProbeLimit;
+pub use observed::{Observed, Sight};
 pub use prober::{EXEC_PROCESSES, MAX_ADDRESSES, Prober};
 pub use route::{has_route, unrouted};
-pub use scheduler::{Job, Observed, Scheduler};
+pub use scheduler::{Job, Scheduler};
 
 /// The longest head of an HTTP response that is read, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;

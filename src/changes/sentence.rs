@@ -82,7 +82,7 @@ fn write_endpoint(
             f.write_str(" is down: the hold for flapping is over, and probes decide again")
         }
         EndpointEvent::WatchGivenUp => f.write_str(
-            " is not watched any more: its server closes idle connections at once; probes go on at their interval (set watch = false, or have the server keep connections open)",
+            " is not watched any more: its server closes idle connections at once, or sends without end; probes go on at their interval (set watch = false, or have the server keep idle connections)",
         ),
     }
 }

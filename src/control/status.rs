@@ -158,6 +158,8 @@ pub struct TargetStatus {
     pub load: Option<f64>,
     /// The number of passes without a usable load report.
     pub load_ignored: u64,
+    /// The connection that is held to it: `none`, `held`, `lost`, `given up` or `no descriptor`.
+    pub watch: String,
     /// The last probe's outcome; null before the first.
     pub last: Option<ProbeStatus>,
 }
@@ -316,6 +318,7 @@ impl TargetStatus {
             restored: view.restored,
             load: view.load,
             load_ignored: view.load_ignored,
+            watch: view.watch.to_string(),
             last: view
                 .last
                 .as_ref()

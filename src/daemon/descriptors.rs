@@ -31,8 +31,12 @@ pub(super) struct Shares {
 
 impl Shares {
     /// Raises the soft limit towards the hard one, shares out what is not open yet, and says so. So many
-    /// `sockets` are still to be opened.
-    pub(super) fn of_process(server: &ServerSpec, sockets: usize) -> io::Result<Shares> {
+    /// `sockets` are still to be opened, and so many targets are `watched`.
+    pub(super) fn of_process(
+        server: &ServerSpec,
+        sockets: usize,
+        watched: usize,
+    ) -> io::Result<Shares> {
         let (mut soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let wanted = hard.min(ENOUGH);
         // A refusal is no error: the shares below are cut from what there is.
@@ -46,6 +50,7 @@ impl Shares {
             soft,
             open + sockets as u64 + OTHERS + OF_A_PROGRAM * server.exec_processes as u64,
             server.tcp.connections,
+            watched,
         );
         let Shares { probes, tcp, admin } = &shares;
         tracing::info!(
@@ -62,21 +67,25 @@ impl Shares {
         Ok(shares)
     }
 
-    /// The shares of `descriptors`, of which `taken` are spoken for, where `wanted` TCP connections are allowed.
-    fn of(descriptors: u64, taken: u64, wanted: usize) -> Shares {
+    /// The shares of `descriptors`, of which `taken` are spoken for, where `wanted` TCP connections
+    /// are allowed and so many targets are `watched`.
+    fn of(descriptors: u64, taken: u64, wanted: usize, watched: usize) -> Shares {
         let left = descriptors.saturating_sub(taken + control::LOCAL_CONNECTIONS as u64);
         // Probes and the admin address first: without them a node is blind, while refused TCP
         // clients retry.
         let admin = (left / 8).clamp(1, control::CONNECTIONS as u64);
         // Twice: the first round of a reload probes beside those that go on.
         let probes = (left / 4).clamp(LEAST_PROBES, MOST_PROBES);
-        let tcp = left
-            .saturating_sub(2 * probes + admin)
-            .clamp(1, wanted as u64);
+        let rest = left.saturating_sub(2 * probes + admin);
+        // What is watched has a quarter of the rest where there is not enough for everybody: without
+        // it failover is slower, and without the other three some clients find no connection.
+        let kept = (watched as u64).min(rest / 4);
+        let tcp = (rest - kept).clamp(1, wanted as u64);
         Shares {
             probes: ProbeLimit {
                 descriptors,
                 probes: probes as usize,
+                watches: rest.saturating_sub(tcp) as usize,
             },
             tcp: tcp as usize,
             admin: admin as usize,
@@ -88,17 +97,25 @@ impl Shares {
 mod tests {
     use super::*;
 
-    fn shares(descriptors: u64) -> (usize, usize, usize) {
-        let Shares { probes, tcp, admin } = Shares::of(descriptors, 200, 1000);
-        (probes.probes, tcp, admin)
+    fn shares(descriptors: u64, watched: usize) -> [usize; 4] {
+        let Shares { probes, tcp, admin } = Shares::of(descriptors, 200, 1000, watched);
+        [probes.probes, tcp, admin, probes.watches]
     }
 
     #[test]
     fn clients_get_what_probes_and_others_leave() {
-        assert_eq!(shares(65_536), (16_330, 1000, 64));
-        assert_eq!(shares(4096), (970, 1000, 64));
-        assert_eq!(shares(1024), (202, 340, 64));
-        assert_eq!(shares(256), (10, 15, 5));
-        assert_eq!(shares(64), (8, 1, 1));
+        assert_eq!(shares(65_536, 0), [16_330, 1000, 64, 31_596]);
+        assert_eq!(shares(4096, 0), [970, 1000, 64, 876]);
+        assert_eq!(shares(1024, 0), [202, 340, 64, 0]);
+        assert_eq!(shares(256, 0), [10, 15, 5, 0]);
+        assert_eq!(shares(64, 0), [8, 1, 1, 0]);
+    }
+
+    #[test]
+    fn what_is_watched_gets_a_quarter_of_what_would_be_left_to_clients() {
+        assert_eq!(shares(65_536, 20_000), [16_330, 1000, 64, 31_596]);
+        assert_eq!(shares(1024, 20), [202, 320, 64, 20]);
+        assert_eq!(shares(1024, 20_000), [202, 255, 64, 85]);
+        assert_eq!(shares(64, 20_000), [8, 1, 1, 0]);
     }
 }

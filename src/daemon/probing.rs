@@ -25,7 +25,7 @@ pub(super) struct Probing {
 
 /// An input of the loop from probes.
 pub(super) enum Probed {
-    /// Outcomes of scheduled probes.
+    /// Outcomes of scheduled probes, and states of connections.
     Outcomes(Vec<Observed>),
     /// An outcome of the first round.
     First(TargetId, Outcome),

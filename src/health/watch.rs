@@ -18,10 +18,24 @@ pub enum Watch {
     Held,
     /// It was lost: the peer closed or reset it, or the network has no way to the peer any more.
     Lost,
-    /// The server closes every idle connection at once, so that none is opened any more.
+    /// The server closes every idle connection at once, or sends without end: none is opened any
+    /// more.
     GivenUp,
     /// The process has no descriptor left for it.
     NoDescriptor,
+}
+
+impl Watch {
+    /// The state as a label of a metric.
+    pub fn as_label(self) -> &'static str {
+        match self {
+            Watch::None => "none",
+            Watch::Held => "held",
+            Watch::Lost => "lost",
+            Watch::GivenUp => "given_up",
+            Watch::NoDescriptor => "no_descriptor",
+        }
+    }
 }
 
 impl fmt::Display for Watch {

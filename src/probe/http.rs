@@ -169,14 +169,9 @@ async fn fetch_inside(
     connectors: &Tls,
     report: &mut Report,
 ) -> Result<Answer, Seen> {
-    let alpn = match version {
-        HttpVersion::Auto => Alpn::Either,
-        HttpVersion::One => Alpn::Http1,
-        HttpVersion::Two => Alpn::Http2,
-    };
     let handshake = tls::open(
         tls,
-        alpn,
+        alpn(version),
         place.address,
         &place.authority,
         connectors,
@@ -189,6 +184,15 @@ async fn fetch_inside(
         (_, true) => Box::pin(exchange::http2(stream, message, report)).await,
         (HttpVersion::Two, false) => Err(Seen::Fail(FailReason::Http(HttpFault::NoHttp2))),
         (_, false) => Box::pin(exchange::http1(stream, message, report)).await,
+    }
+}
+
+/// Protocols that are offered inside TLS for a version of HTTP.
+pub(super) fn alpn(version: HttpVersion) -> Alpn {
+    match version {
+        HttpVersion::Auto => Alpn::Either,
+        HttpVersion::One => Alpn::Http1,
+        HttpVersion::Two => Alpn::Http2,
     }
 }
 

@@ -100,6 +100,15 @@ impl Prober {
     /// Runs `check` on `target` once; takes at most the check's `timeout`, after the wait for a turn
     /// where it runs a program.
     pub async fn probe(&self, check: &Check, target: &Target) -> Outcome {
+        self.visit(check, target).await.0
+    }
+
+    /// Runs a check like [`Prober::probe`], and tells the address that passed as well.
+    pub(super) async fn visit(
+        &self,
+        check: &Check,
+        target: &Target,
+    ) -> (Outcome, Option<SocketAddr>) {
         let spec = &check.spec;
         if let Some(tls) = spec.kind.tls() {
             // Before the time begins to run: work of this node must not count against the endpoint.
@@ -125,9 +134,15 @@ impl Prober {
                 report.evidence = Some(evidence.without(value));
             }
         }
+        let address = report.passed_at;
         let outcome = report.finish(self.clock.now(), seen);
         self.counters.count(&spec.name, &outcome);
-        outcome
+        (outcome, address)
+    }
+
+    /// The ways to connect inside TLS, for connections that are held.
+    pub(super) fn connectors(&self) -> &Tls {
+        &self.tls
     }
 
     async fn probe_address(&self, run: &Run<'_>, address: IpAddr) -> (Seen, Report) {
@@ -207,7 +222,10 @@ impl Prober {
     /// Probes one address, and ends at the deadline.
     async fn attempt(&self, run: &Run<'_>, attempt: &Attempt<'_>, report: &mut Report) -> Seen {
         match timeout_at(attempt.deadline, self.steps(run, attempt, report)).await {
-            Ok(Ok(())) => Seen::Pass,
+            Ok(Ok(())) => {
+                report.passed_at = Some(attempt.address);
+                Seen::Pass
+            }
             Ok(Err(seen)) => seen,
             Err(_) => Seen::Fail(FailReason::Timeout(report.phase())),
         }

@@ -1,5 +1,7 @@
 //! Report of a probe besides its verdict: its phase, how long each phase took, and its evidence.
 
+use std::net::SocketAddr;
+
 use tokio::time::Instant;
 
 use crate::health::{Evidence, Outcome, Phase, Phases, Seen, Warning};
@@ -19,6 +21,8 @@ pub(super) struct Report {
     pub(super) warning: Option<Warning>,
     /// The end of the server's certificate, in seconds since 1970.
     pub(super) certificate_end: Option<u32>,
+    /// The address that passed.
+    pub(super) passed_at: Option<SocketAddr>,
 }
 
 impl Report {
@@ -32,6 +36,7 @@ impl Report {
             load: None,
             warning: None,
             certificate_end: None,
+            passed_at: None,
         }
     }
 

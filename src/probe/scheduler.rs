@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::{io, thread};
 
@@ -15,11 +15,14 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
+use super::observed::{Observed, Sight};
+use super::slot::Slot;
 use super::timetable::{Due, Timetable, phase};
+use super::watch::Watches;
 use super::{Check, ProbeLimit, Prober};
 use crate::clock::Clock;
-use crate::health::{Early, FailReason, NotJudged, Outcome, Seen};
-use crate::model::{CheckKind, CheckSpec, ProbeTarget, Target, TargetId};
+use crate::health::{Early, FailReason, NotJudged, Seen};
+use crate::model::{CheckSpec, ProbeTarget, Target, TargetId};
 
 /// A target to probe.
 #[derive(Debug, Clone)]
@@ -30,18 +33,6 @@ pub struct Job {
     pub check: Arc<Check>,
     /// The probed address or name.
     pub target: Target,
-}
-
-/// The outcome of one probe, and its target.
-#[derive(Debug, Clone)]
-pub struct Observed {
-    /// The configuration that `target` is an id of: the number given with its jobs. Outcomes of
-    /// another configuration than the current one are to be dropped.
-    pub generation: u32,
-    /// The target.
-    pub target: TargetId,
-    /// The outcome.
-    pub outcome: Outcome,
 }
 
 /// The running scheduler; dropping it ends it, and what is under way is given up.
@@ -99,8 +90,9 @@ impl Scheduler {
         let (seen, ended) = mpsc::channel(BATCH);
         let mut running = Running {
             clock: prober.clock(),
-            prober,
             computing: Handle::current(),
+            watches: Watches::new(prober.clone(), limit.watches, seen.clone()),
+            prober,
             seen,
             // Slow targets have a part of the bound to themselves: a region that hangs must not
             // keep the probes of the others waiting.
@@ -146,6 +138,7 @@ struct Running {
     /// Runtime on which a TLS handshake keeps nobody waiting.
     computing: Handle,
     seen: mpsc::Sender<Observed>,
+    watches: Arc<Watches>,
     /// For targets that answer, for slow ones, and for programs.
     lanes: [Lane; 3],
     slots: Vec<Arc<Slot>>,
@@ -166,27 +159,11 @@ struct Lane {
     waiting: VecDeque<usize>,
 }
 
-/// A target, shared with the probe of it that is under way.
-struct Slot {
-    check: Arc<Check>,
-    target: Target,
-    /// Generation and id, or [`GONE`].
-    address: AtomicU64,
-    /// Waiting or under way.
-    busy: AtomicBool,
-    /// An early probe was asked for meanwhile: it follows when this one has ended.
-    again: AtomicBool,
-    /// The last probe ran into its timeout.
-    slow: AtomicBool,
-}
-
 /// The most programs that may run, or wait in line for it, at once: more than `[server]
 /// exec_processes` allows.
 const PROGRAMS: usize = 1024;
 /// The most outcomes that are handed on at once.
 const BATCH: usize = 256;
-/// The address of a slot whose target is not probed any more.
-const GONE: u64 = u64::MAX;
 
 impl Running {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
@@ -244,13 +221,15 @@ impl Running {
             commands: self.again.clone(),
         };
         let (prober, seen) = (self.prober.clone(), self.seen.clone());
+        let watches = self.watches.clone();
         let computes = turn.slot.check.spec.kind.tls().is_some();
         let probe = async move {
             // Threads that answer queries need not wait for all the probes that are due at once.
             thread::yield_now();
-            let outcome = prober.probe(&turn.slot.check, &turn.slot.target).await;
+            let (outcome, address) = prober.visit(&turn.slot.check, &turn.slot.target).await;
+            let saw = outcome.seen;
             let slow = matches!(
-                outcome.seen,
+                saw,
                 Seen::Fail(FailReason::Timeout(_)) | Seen::NotJudged(NotJudged::Resolver(_))
             );
             turn.slot.slow.store(slow, Ordering::Relaxed);
@@ -261,9 +240,10 @@ impl Running {
                     .send(Observed {
                         generation,
                         target,
-                        outcome,
+                        sight: Sight::Outcome(outcome),
                     })
                     .await;
+                watches.probed(&turn.slot, saw, address).await;
             }
             drop(permit);
         };
@@ -309,17 +289,18 @@ impl Running {
         for (index, slot) in old_slots.iter().enumerate() {
             // The probe of a target that is gone reports to nobody; those that stay get their new
             // address below.
-            slot.address.store(GONE, Ordering::Relaxed);
+            slot.leave();
             old.insert((&slot.check.spec.name, &slot.target), index);
         }
         // Who waits has an index into the old slots, which means nothing in the new ones: it waits
         // for its next turn instead.
         for index in waiting {
-            old_slots[index].busy.store(false, Ordering::SeqCst);
+            old_slots[index].end();
         }
         let phases = phases(&jobs);
         self.generation = generation;
         self.by_target.clear();
+        self.watches.reloaded();
         for (job, phase) in jobs.into_iter().zip(phases) {
             let before = old
                 .get(&(job.check.spec.name.as_str(), &job.target))
@@ -335,12 +316,10 @@ impl Running {
                 || Arc::new(Slot::new(job.check, job.target)),
                 |index| old_slots[index].clone(),
             );
-            // Generation and id in one word: a probe that ends meanwhile never reads one of each
-            // configuration.
-            slot.address.store(
-                u64::from(generation) << 32 | u64::from(job.id.0),
-                Ordering::Relaxed,
-            );
+            slot.move_to(generation, job.id);
+            if let Some(keeper) = &slot.keeper {
+                keeper.reloaded();
+            }
             self.slots.push(slot);
         }
     }
@@ -410,51 +389,6 @@ impl Lane {
     }
 }
 
-impl Slot {
-    fn new(check: Arc<Check>, target: Target) -> Slot {
-        Slot {
-            check,
-            target,
-            address: AtomicU64::new(GONE),
-            busy: AtomicBool::new(false),
-            again: AtomicBool::new(false),
-            slow: AtomicBool::new(false),
-        }
-    }
-
-    /// Takes the slot for a probe; false where one waits or is under way. One that is asked for
-    /// `early` follows that one.
-    fn begin(&self, early: bool) -> bool {
-        loop {
-            if !self.busy.swap(true, Ordering::SeqCst) {
-                return true;
-            }
-            if !early {
-                return false;
-            }
-            self.again.store(true, Ordering::SeqCst);
-            // The other may have ended between the two steps, and then nobody looks at the note.
-            if self.busy.load(Ordering::SeqCst) {
-                return false;
-            }
-            self.again.store(false, Ordering::SeqCst);
-        }
-    }
-
-    fn lane(&self) -> usize {
-        match self.check.spec.kind {
-            CheckKind::Exec(_) => 2,
-            _ => usize::from(self.slow.load(Ordering::Relaxed)),
-        }
-    }
-
-    fn address(&self) -> Option<(u32, TargetId)> {
-        let address = self.address.load(Ordering::Relaxed);
-        // Two halves of 32 bits: generation and target.
-        (address != GONE).then_some(((address >> 32) as u32, TargetId(address as u32)))
-    }
-}
-
 /// A target's turn: over when dropped, however the probe ends.
 struct Turn {
     slot: Arc<Slot>,
@@ -465,8 +399,7 @@ struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.slot.busy.store(false, Ordering::SeqCst);
-        if !self.slot.again.swap(false, Ordering::SeqCst) {
+        if !self.slot.end() {
             return;
         }
         if let (Some((generation, target)), Some(commands)) =

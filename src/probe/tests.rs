@@ -13,6 +13,7 @@ mod schedule;
 mod server;
 mod tcp;
 mod tls;
+mod watch;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -36,3 +36,4 @@ mod stalls;
 mod start;
 mod steering;
 mod units;
+mod watch;

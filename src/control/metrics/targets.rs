@@ -5,6 +5,7 @@ use std::fmt::Error;
 
 use super::family::{Distribution, Families, families};
 use crate::control::Control;
+use crate::health::Watch;
 use crate::model::WallTime;
 use crate::probe::{CheckCounts, DURATIONS};
 use crate::publisher::{TargetView, View};
@@ -20,6 +21,9 @@ families! { "Probes and health"
         "The most targets that are rechecked at once", "1", "";
     RECHECK_PROBES: Counter "meridian_recheck_probes" []
         "Probes that came before their interval was over", "1", "";
+    WATCHES: Gauge "meridian_watches" ["state"]
+        "Watched targets, by the state of the connection that is held to them", "4",
+        "`held`; `lost`, until another is opened; `given_up`; `no_descriptor`. See [watch](health.md#watch)";
     TARGET_UP: Gauge "meridian_target_up" ["check", "target"]
         "1 while a check of an address is up", "targets", "";
     IN_DOUBT: Gauge "meridian_target_in_doubt" ["check", "target"]
@@ -63,9 +67,27 @@ pub(super) fn write(
     out.gauge(&RECHECKS_WAITING, rechecks.waiting as i64)?;
     out.gauge(&RECHECKS_LIMIT, rechecks.limit as i64)?;
     out.counter(&RECHECK_PROBES, rechecks.asked)?;
+    watches(view, out)?;
     targets(view, wall, out)?;
     probes(view, &control.probes.get(), out)?;
     out.counters(&CHANGES, control.tallies.changes())
+}
+
+fn watches(view: &View, out: &mut Families<'_, '_>) -> Result<(), Error> {
+    const SHOWN: [Watch; 4] = [
+        Watch::Held,
+        Watch::Lost,
+        Watch::GivenUp,
+        Watch::NoDescriptor,
+    ];
+    let mut counts = [0_i64; SHOWN.len()];
+    for (_, target) in view.targets() {
+        if let Some(place) = SHOWN.iter().position(|state| *state == target.watch) {
+            counts[place] += 1;
+        }
+    }
+    let rows = SHOWN.map(|state| [state.as_label()]).into_iter();
+    out.gauges(&WATCHES, rows.zip(counts))
 }
 
 /// A target's names and its state.

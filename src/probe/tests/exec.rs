@@ -246,6 +246,7 @@ async fn programs_in_line_delay_no_other_checks() {
         ProbeLimit {
             descriptors: 1024,
             probes: 8,
+            watches: 64,
         },
         0,
         jobs,

@@ -325,3 +325,15 @@ async fn a_family_that_is_not_answered_leaves_the_other() {
         Seen::Pass
     );
 }
+
+#[tokio::test]
+async fn the_address_that_passed_is_known() {
+    let endpoint = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = endpoint.local_addr().unwrap();
+    let prober = NameServer::start(Does::Answer).await.prober();
+    let check = Check::from(on(address));
+    let name = target("endpoint.example.");
+    assert_eq!(prober.visit(&check, &name).await.1, Some(address));
+    drop(endpoint);
+    assert_eq!(prober.visit(&check, &name).await.1, None);
+}

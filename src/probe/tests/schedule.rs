@@ -11,12 +11,13 @@ use super::*;
 use crate::model::TargetId;
 use crate::probe::{Job, Observed, ProbeLimit, Scheduler, first_round};
 
-const LIMIT: ProbeLimit = ProbeLimit {
+pub(super) const LIMIT: ProbeLimit = ProbeLimit {
     descriptors: 1024,
     probes: 64,
+    watches: 64,
 };
 
-fn job(id: u32, check: &CheckSpec) -> Job {
+pub(super) fn job(id: u32, check: &CheckSpec) -> Job {
     Job {
         id: TargetId(id),
         check: Arc::new(Check::from(CheckSpec {
@@ -27,7 +28,7 @@ fn job(id: u32, check: &CheckSpec) -> Job {
     }
 }
 
-fn prober() -> Arc<Prober> {
+pub(super) fn prober() -> Arc<Prober> {
     Arc::new(Prober::new(Clock))
 }
 

@@ -164,6 +164,11 @@ impl Process {
         kill(Pid::from_raw(self.child.id() as i32), signal).expect("it runs");
     }
 
+    /// False once it has ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Waits for its end: its exit code and everything it printed.
     #[track_caller]
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
