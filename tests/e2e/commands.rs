@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Site, command, run};
+use crate::support::{APP, Site, command, run};
 
 const ZONE_FILE: &str = "zones/gtm.example.toml";
 
@@ -74,8 +74,8 @@ fn verify_fails_a_zone_whose_test_fails() {
 fn verify_fails_a_service_that_is_slower_than_its_test_expects() {
     let site = Site::new();
     let with = |within: &str| {
-        let test = format!("\n[[tests]]\nname = \"www\"\nexpect_failover = \"{within}\"\n");
-        site.write(ZONE_FILE, &[crate::support::ZONE, &test].concat());
+        let test = format!("\n[[tests]]\nname = \"app\"\nexpect_failover = \"{within}\"\n");
+        site.write(ZONE_FILE, &[crate::support::ZONE, APP, &test].concat());
         site.run(&["verify"])
     };
     let done = with("1h");
@@ -83,7 +83,7 @@ fn verify_fails_a_service_that_is_slower_than_its_test_expects() {
     assert!(done.stdout.contains("1 routing test passed"), "{done:?}");
     let done = with("1s");
     assert_eq!(done.code, Some(1), "{done:?}");
-    let line = crate::support::ZONE.lines().count() + 4;
+    let line = crate::support::ZONE.lines().count() + APP.lines().count() + 4;
     let place = format!("{ZONE_FILE}:{line}:19: error[test-failed]: tests: expected that a client");
     assert!(done.stdout.contains(&place), "{place}: {}", done.stdout);
 }
@@ -185,6 +185,7 @@ fn why_json_keeps_its_contract() {
         "ttl",
         "rcode",
         "steps",
+        "failover",
     ];
     assert_eq!(keys(&why), contract);
     assert_eq!(

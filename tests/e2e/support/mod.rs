@@ -10,7 +10,7 @@ mod unbound;
 pub(crate) use client::{Answer, Client, Hammer, exchange_tcp, get, get_with, post, query, udp};
 pub(crate) use net::Net;
 pub(crate) use process::{Done, Process, command, dig, kdig, run};
-pub(crate) use site::{Meridian, Site, ZONE};
+pub(crate) use site::{APP, Meridian, Site, ZONE};
 pub(crate) use toy::Toy;
 pub(crate) use unbound::{unbound, unbound_address};
 
