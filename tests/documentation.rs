@@ -798,6 +798,8 @@ struct Probing {
     turn: Duration,
     /// The next probe that health asks for before that.
     early: Option<Duration>,
+    /// The last probe came before its turn.
+    was_early: bool,
     /// End of the probe that is under way, and whether it passes.
     under_way: Option<(Duration, bool)>,
 }
@@ -811,6 +813,7 @@ impl Burst {
             spec: settings.spec(region),
             turn: settings.interval * u32::from(region) / 2,
             early: None,
+            was_early: false,
             under_way: None,
         });
         Burst {
@@ -872,6 +875,10 @@ impl Burst {
             if let Effect::ProbeEarly(Early { target, due }) = effect {
                 let own = &mut self.probing[target.index()];
                 let due = due.0.max(now);
+                // As in the scheduler: a turn between two early probes falls out.
+                while own.was_early && own.early.is_none() && own.turn <= due {
+                    own.turn += own.spec.interval;
+                }
                 own.early = Some(own.early.map_or(due, |early| early.min(due)));
             }
         }
@@ -886,17 +893,12 @@ impl Probing {
     }
 
     fn begin(&mut self, now: Duration, takes: Duration, passes: bool) {
-        // Turns keep their places, and those that a probe has just been made for fall out: as in the
-        // scheduler.
-        let taken = if now < self.turn {
-            now + self.spec.recheck
-        } else {
-            now
-        };
+        // Turns keep their places, and those of the time of a probe fall out: as in the scheduler.
+        self.was_early = now < self.turn;
         let under_way = (now + takes).saturating_sub(Duration::from_nanos(1));
         self.early = None;
         self.under_way = Some((now + takes, passes));
-        while self.turn <= taken.max(under_way) {
+        while self.turn <= now.max(under_way) {
             self.turn += self.spec.interval;
         }
     }

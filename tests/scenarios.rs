@@ -168,6 +168,8 @@ struct World {
     due: Vec<Duration>,
     /// Targets that are probed before that.
     early: BTreeMap<usize, Duration>,
+    /// Those whose last probe came before its turn.
+    were_early: BTreeSet<usize>,
     said: Vec<String>,
 }
 
@@ -180,6 +182,7 @@ impl World {
             files: files.to_owned(),
             due: Vec::new(),
             early: BTreeMap::new(),
+            were_early: BTreeSet::new(),
             snapshot: publisher.snapshot(),
             dataset,
             publisher,
@@ -452,12 +455,11 @@ impl World {
                 Some(target) if due <= tick => {
                     let config = &self.dataset.config;
                     let check = &config.checks[config.targets[target].check.index()];
-                    // A turn that would follow a recheck at once falls out.
-                    let until = match self.early.remove(&target) {
-                        Some(early) if early < self.due[target] => early + check.recheck,
-                        _ => self.due[target],
-                    };
-                    while self.due[target] <= until {
+                    let turn = self.due[target];
+                    if self.early.remove(&target).is_some_and(|early| early < turn) {
+                        self.were_early.insert(target);
+                    } else {
+                        self.were_early.remove(&target);
                         self.due[target] += check.interval;
                     }
                     self.probe(target);
@@ -531,7 +533,16 @@ impl World {
             match effect {
                 Effect::Publish(snapshot) => self.snapshot = snapshot,
                 Effect::ProbeEarly(Early { target, due }) => {
-                    let due = due.0.max(self.now);
+                    let (due, index) = (due.0.max(self.now), target.index());
+                    // As in the scheduler: a turn between two early probes falls out.
+                    if self.were_early.contains(&index)
+                        && !self.early.contains_key(&index)
+                        && self.due[index] <= due
+                    {
+                        let config = &self.dataset.config;
+                        let check = config.targets[index].check;
+                        self.due[index] += config.checks[check.index()].interval;
+                    }
                     let early = self.early.entry(target.index()).or_insert(due);
                     *early = due.min(*early);
                 }

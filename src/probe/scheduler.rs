@@ -310,7 +310,7 @@ impl Running {
                 .filter(|index| old_slots[*index].check.spec.interval == job.check.spec.interval);
             let next = keeps_turn.map_or(now + phase, |index| old_timetable.turn_of(index));
             let spec = &job.check.spec;
-            self.timetable.push(spec.interval, spec.recheck, next);
+            self.timetable.push(spec.interval, next);
             self.by_target.insert(job.id, self.slots.len());
             let slot = same.map_or_else(
                 || Arc::new(Slot::new(job.check, job.target)),

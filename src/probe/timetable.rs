@@ -23,12 +23,12 @@ pub(super) struct Timetable {
 #[derive(Debug, Clone, Copy)]
 struct Row {
     interval: Duration,
-    /// The least time from an early probe to the next turn.
-    recheck: Duration,
     /// The next turn of its own.
     turn: Moment,
     /// The next probe: its turn, or before it.
     next: Moment,
+    /// The last probe came before its turn.
+    was_early: bool,
 }
 
 /// A target that is due.
@@ -42,13 +42,13 @@ pub(super) struct Due {
 
 impl Timetable {
     /// Adds a target that is due at `first` and every `interval` from then on.
-    pub(super) fn push(&mut self, interval: Duration, recheck: Duration, first: Moment) {
+    pub(super) fn push(&mut self, interval: Duration, first: Moment) {
         self.due.push(Reverse((first, self.rows.len())));
         self.rows.push(Row {
             interval: interval.max(Duration::from_millis(1)),
-            recheck,
             turn: first,
             next: first,
+            was_early: false,
         });
     }
 
@@ -62,9 +62,15 @@ impl Timetable {
         self.rows[index].turn
     }
 
-    /// Has target `index` due at `due`, where that is before its turn.
+    /// Has target `index` due at `due`, where that is before its turn. A turn between two early
+    /// probes falls out: failures that decide are to lie as far apart as rechecks do. After a turn
+    /// none does, so that nothing is found out later than at the interval.
     pub(super) fn hasten(&mut self, index: usize, due: Moment) {
         let row = &mut self.rows[index];
+        if row.was_early && row.next == row.turn && row.turn <= due {
+            row.turn = row.turn + row.interval * turns_until(row, due);
+            row.next = row.turn;
+        }
         if due < row.next {
             row.next = due;
             self.due.push(Reverse((due, index)));
@@ -83,12 +89,11 @@ impl Timetable {
                 continue;
             }
             let early = due != row.turn;
-            // The turns stay where they are, so that what died together is spread again later. One
-            // that would follow an early probe sooner than a recheck has been taken by it.
-            let until = if early { now + row.recheck } else { now };
-            let turns = turns_until(row, until);
+            // The turns stay where they are, so that what died together is spread again later, and
+            // none is put off by an early probe that passes.
+            let turns = turns_until(row, now);
             row.turn = row.turn + row.interval * turns;
-            row.next = row.turn;
+            (row.next, row.was_early) = (row.turn, early);
             self.due.push(Reverse((row.next, index)));
             if early || turns == 1 {
                 return Some(Due { index, early });
@@ -135,18 +140,10 @@ mod tests {
     fn crowded() -> Timetable {
         let mut timetable = Timetable::default();
         for index in 0..10_000 {
-            timetable.push(
-                2 * SECOND,
-                SECOND / 2,
-                at(0) + phase(2 * SECOND, 0, index, 10_000),
-            );
+            timetable.push(2 * SECOND, at(0) + phase(2 * SECOND, 0, index, 10_000));
         }
         for check in 1..101 {
-            timetable.push(
-                2 * SECOND,
-                SECOND / 2,
-                at(0) + phase(2 * SECOND, check, 0, 1),
-            );
+            timetable.push(2 * SECOND, at(0) + phase(2 * SECOND, check, 0, 1));
         }
         timetable
     }
@@ -179,7 +176,7 @@ mod tests {
     #[test]
     fn a_late_turn_neither_drifts_nor_repeats() {
         let mut timetable = Timetable::default();
-        timetable.push(SECOND, SECOND / 4, at(100));
+        timetable.push(SECOND, at(100));
         assert_eq!(timetable.pop(at(99)), None);
         assert_eq!(timetable.pop(at(300)), Some(TURN));
         assert_eq!(timetable.next_due(), Some(at(1100)));
@@ -195,7 +192,7 @@ mod tests {
     #[test]
     fn an_early_probe_leaves_the_turns_where_they_are() {
         let mut timetable = Timetable::default();
-        timetable.push(SECOND, SECOND / 4, at(100));
+        timetable.push(SECOND, at(100));
         assert_eq!(timetable.pop(at(100)), Some(TURN));
         timetable.hasten(0, at(350));
         timetable.hasten(0, at(900));
@@ -211,11 +208,22 @@ mod tests {
         assert_eq!(timetable.pop(at(1900)), Some(EARLY));
         assert_eq!(
             timetable.pop(at(2100)),
-            None,
-            "a turn that soon after a recheck falls out"
+            Some(TURN),
+            "an early probe that passes puts nothing off"
         );
-        assert_eq!(timetable.pop(at(3100)), Some(TURN));
+        timetable.hasten(0, at(3050));
+        assert_eq!(timetable.pop(at(3050)), Some(EARLY));
+        timetable.hasten(0, at(3300));
+        assert_eq!(
+            timetable.pop(at(3200)),
+            None,
+            "a turn between two rechecks falls out"
+        );
+        assert_eq!(timetable.pop(at(3300)), Some(EARLY));
+        assert_eq!(timetable.pop(at(4100)), Some(TURN));
+        timetable.hasten(0, at(5200));
+        assert_eq!(timetable.pop(at(5100)), Some(TURN), "and none after a turn");
         timetable.hasten(0, at(9000));
-        assert_eq!(timetable.pop(at(4100)), Some(TURN), "no turn is put off");
+        assert_eq!(timetable.pop(at(6100)), Some(TURN), "no turn is put off");
     }
 }
