@@ -8,6 +8,7 @@ use super::*;
 use crate::model::{Family, Moment, RegionId, TargetId};
 
 mod flapping;
+mod pace;
 mod restart;
 
 const T: [TargetId; 6] = [
