@@ -342,8 +342,13 @@ impl Health {
         let regions = &self.entries[target.index()].spec.regions;
         let mut asked = Vec::new();
         for group in self.pace.witnesses(regions) {
+            // Another one each time: thousands of endpoints that lose a packet now and then would
+            // all look at the same one. Cut to fewer bits, the number does as well.
+            let first = self.pace.rechecks().asked as usize % group.len();
             let unsuspected = group
                 .iter()
+                .cycle()
+                .skip(first)
                 .take(MOST_LOOKED_AT)
                 .find(|other| self.entries[other.index()].is_unsuspected());
             // What is down may pass, and its failure tells as much as any other.
