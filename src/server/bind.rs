@@ -638,12 +638,11 @@ mod tests {
 
     #[test]
     fn an_address_taken_is_given_back_when_another_one_fails() {
-        let port = UdpSocket::bind(loopback())
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let good: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
+        // An address of its own: connections of other tests leave from 127.0.0.1, at any port.
+        let own = Ipv4Addr::new(127, 0, 73, 1);
+        let free = UdpSocket::bind((own, 0)).unwrap();
+        let good = free.local_addr().unwrap();
+        drop(free);
         let held = UdpSocket::bind(loopback()).unwrap();
         plain(&[good, held.local_addr().unwrap()], ONE).unwrap_err();
         assert_eq!(plain(&[good], ONE).unwrap().addresses, [good]);
