@@ -16,7 +16,9 @@ pub use check::{
     HttpSpec, HttpVersion, IcmpSpec, JsonPointer, JsonRule, JsonTest, Load, LoadSource, Pattern,
     ProbeTarget, PushSpec, Roots, Scalar, Secret, SecretPlace, StatusRange, TcpSpec, TlsSpec,
 };
-pub use geography::{Coordinates, Entry, MapSpec, Region, RegionOrder, RegionSet, regions_named};
+pub use geography::{
+    Coordinates, Entry, MapSpec, Region, RegionOrder, RegionSet, place_names, regions_named,
+};
 pub use ids::{CheckId, EndpointId, MapId, RegionId, ServiceId, TargetId, ZoneId};
 pub use moment::{Moment, WallTime};
 pub use service::{

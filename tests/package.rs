@@ -283,7 +283,7 @@ impl Machine {
         command
     }
 
-    /// What `dig` says there.
+    /// The output of `dig` in the network of the container.
     fn dig(&self, arguments: &str) -> String {
         let mut dig = self.in_network("dig");
         dig.args(["+tries=2", "+time=5"])

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::Config;
-use crate::model::{Service, Target};
+use crate::model::{Service, Target, place_names};
 
 /// A kind of name that commands take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -52,9 +52,9 @@ impl NameKind {
 pub fn names_beginning(config: &Config, kind: NameKind, beginning: &str) -> Vec<String> {
     let mut names = match kind {
         NameKind::Region => regions(config),
-        NameKind::Place => places(config),
+        NameKind::Place => place_names(&config.regions),
         NameKind::Part => {
-            let mut names = places(config);
+            let mut names = place_names(&config.regions);
             names.extend(endpoints_begun(config, beginning));
             names
         }
@@ -72,28 +72,11 @@ fn regions(config: &Config) -> Vec<String> {
     config.regions.iter().map(|r| r.name.clone()).collect()
 }
 
-fn places(config: &Config) -> Vec<String> {
-    let mut names = regions(config);
-    let (mut metros, mut labels) = (BTreeSet::new(), BTreeSet::new());
-    for region in &config.regions {
-        metros.extend(&region.metro);
-        labels.extend(&region.labels);
-    }
-    for metro in metros {
-        // The long form means the metro even where a region has its name.
-        names.push(format!("metro:{metro}"));
-    }
-    for (key, value) in labels {
-        names.push(format!("{key}:{value}"));
-    }
-    names
-}
-
 fn scopes(config: &Config, beginning: &str) -> Vec<String> {
     if let Some((service, _)) = beginning.split_once('/') {
         return parts_of(config, service);
     }
-    let mut names = places(config);
+    let mut names = place_names(&config.regions);
     names.extend(services(config, beginning));
     names.extend(endpoints_begun(config, beginning));
     names

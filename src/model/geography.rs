@@ -1,6 +1,6 @@
 //! Regions, maps and client prefixes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::RegionId;
 use crate::diag::At;
@@ -22,6 +22,26 @@ pub struct Region {
     /// The share of the clients' weight that it can take, in the unit in which `meridian simulate`
     /// counts them.
     pub capacity: Option<f64>,
+}
+
+/// Names of everything that [`regions_named`] finds: regions in the order of the file, then metros
+/// and labels in alphabetical order.
+pub fn place_names(regions: &[Region]) -> Vec<String> {
+    let mut names = Vec::new();
+    let (mut metros, mut labels) = (BTreeSet::new(), BTreeSet::new());
+    for region in regions {
+        names.push(region.name.clone());
+        metros.extend(&region.metro);
+        labels.extend(&region.labels);
+    }
+    for metro in metros {
+        // The long form means the metro even where a region has its name.
+        names.push(format!("metro:{metro}"));
+    }
+    for (key, value) in labels {
+        names.push(format!("{key}:{value}"));
+    }
+    names
 }
 
 /// The regions that an operator means by `text`: a region's name, else a metro's, else a label as `KEY:VALUE`. `metro:NAME`

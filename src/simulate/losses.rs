@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::diag::UnknownName;
-use crate::model::{Part, Region, RegionId, regions_named};
+use crate::model::{Part, Region, RegionId, place_names, regions_named};
 
 /// Regions that are lost together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Loss {
 pub fn losses(regions: &[Region], pairs: bool) -> Vec<Loss> {
     let mut known = BTreeSet::new();
     let mut all: Vec<Loss> = Vec::new();
-    for name in names(regions) {
+    for name in place_names(regions) {
         let lost: BTreeSet<RegionId> = regions_named(ids(regions), &name).into_iter().collect();
         if !lost.is_empty() && known.insert(lost.clone()) {
             all.push(Loss::new(name, lost, regions));
@@ -80,25 +80,6 @@ pub fn losses(regions: &[Region], pairs: bool) -> Vec<Loss> {
         }
     }
     all
-}
-
-/// Names of everything that can be lost: regions in the order of the file, then metros and labels
-/// in alphabetical order.
-fn names(regions: &[Region]) -> Vec<String> {
-    let mut names = Vec::new();
-    let (mut metros, mut labels) = (BTreeSet::new(), BTreeSet::new());
-    for region in regions {
-        names.push(region.name.clone());
-        metros.extend(&region.metro);
-        labels.extend(&region.labels);
-    }
-    for metro in metros {
-        names.push(format!("metro:{metro}"));
-    }
-    for (key, value) in labels {
-        names.push(format!("{key}:{value}"));
-    }
-    names
 }
 
 /// Every region with its id.
