@@ -1,11 +1,12 @@
 //! Changes: what happened to the state of the server, as data.
 //!
-//! The publisher numbers each change and hands it out; the log sentence ([`Sentence`]) and the
-//! lines that a failure under many services takes ([`lines`]) are renderings of it, made elsewhere
-//! than in the publisher's loop. Names are copied into a change, so that it outlives the
-//! configuration.
+//! The publisher numbers each change and hands it out; the log sentence ([`Sentence`]), the lines
+//! that a failure under many services takes ([`lines`]), and the keys by which a change is found
+//! ([`Keys`]) are renderings of it, made elsewhere than in the publisher's loop. Names are copied
+//! into a change, so that it outlives the configuration.
 
 mod collapse;
+mod keys;
 mod sentence;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::steer::Rung;
 use crate::units;
 
 pub use collapse::{Line, lines};
+pub use keys::{Keys, Severity};
 pub use sentence::{Sentence, override_sentence};
 
 /// A change of the server's state.
@@ -281,4 +283,4 @@ impl Event {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,6 +7,7 @@
 
 mod client;
 mod edge;
+mod events;
 mod last_reload;
 mod liveness;
 pub mod local;
@@ -50,6 +51,7 @@ pub use client::{
     RequestError, get, get_local, get_local_within, percent_encode, post, post_local,
 };
 pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
+pub use events::{EventId, Events, Kept, NotAnEventId, Recorded, Seen, Subscription};
 pub use last_reload::{LastReload, Refused, Reloads};
 pub use liveness::{Liveness, TURN};
 pub use metrics::page as metrics_page;
@@ -88,6 +90,8 @@ pub struct Control {
     pub probes: Arc<ProbeCounters>,
     /// The counts of what the process did.
     pub tallies: Arc<Tallies>,
+    /// The changes of this process, for those who follow them.
+    pub events: Arc<Events>,
 }
 
 /// The API's [`Control`], once queries are answered. Before that only `/healthz` has something to say.

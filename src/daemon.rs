@@ -39,7 +39,7 @@ use std::time::Duration;
 use crate::changes::Change;
 use crate::clock::Clock;
 use crate::config::{Config, TcpLimits};
-use crate::control::{self, Control, Liveness, Reloads, Started, Tallies};
+use crate::control::{self, Control, Liveness, Reloads, Started};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::health::Outcome;
 use crate::model::{Moment, TargetId};
@@ -154,19 +154,10 @@ async fn serve(
     let shares = open_admin(&dataset.config, &listen, &started)?;
     notify::status("starting: no query is answered before the first round of probes has ended");
 
-    let tallies = Arc::<Tallies>::default();
-    let log = ChangeLog::start(hooks.published, tallies.clone()).map_err(thread)?;
+    let log = ChangeLog::start(hooks.published).map_err(thread)?;
     let begun = begin(&dataset, first_units, shares.probes, &log, clock).await;
     let (inputs, files) = Files::start(config, start.built, start.last_good, hooks.reloaded);
-    let mut daemon = connect(
-        begun,
-        files,
-        &dataset,
-        &listen,
-        &shares,
-        (log, tallies),
-        &started,
-    )?;
+    let mut daemon = connect(begun, files, &dataset, &listen, &shares, log, &started)?;
     // Only now: files that compile but cannot be served are no good ones to fall back to.
     daemon.keep_last_good(inputs, Copies::All);
     daemon.handle(Event::Tick);
@@ -189,7 +180,7 @@ fn connect(
     dataset: &Dataset,
     listen: &Listen,
     shares: &Shares,
-    (log, tallies): (ChangeLog, Arc<Tallies>),
+    log: ChangeLog,
     started: &Started,
 ) -> Result<Daemon, Failure> {
     let (mut publisher, mut state, clock) = (begun.publisher, begun.state, Clock);
@@ -205,6 +196,7 @@ fn connect(
     let (answering, counters) = Answering::start(listeners, limits, &published, clock)
         .map_err(|error| Failure::System("start the transports", error))?;
     let (requests, operators) = Operators::new();
+    let (tallies, events) = (log.tallies(), log.events());
     let (publication, read_model) =
         Publication::start(published.clone(), &mut publisher, log, clock.now());
     let last_reload = reload::at_start(files.known.last_good);
@@ -219,6 +211,7 @@ fn connect(
         reloads: Arc::new(Reloads::from_pointee(last_reload)),
         probes: begun.prober.counters(),
         tallies,
+        events,
         state: read_model,
     };
     let liveness = control.liveness.clone();

@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 
 use super::{Change, Event};
-use crate::model::WallTime;
 
 /// The most services that are named one by one when the same happens to many at once. A region that
 /// fails under ten thousand services is one event, and ten thousand lines would hide it.
@@ -19,22 +18,21 @@ pub struct Line {
     pub sentence: String,
 }
 
-/// The lines for `changes`, in their order, with times as `wall` reads them. Of the same change of
-/// many services, the first few have a line each, and the others one together at the end.
-pub fn lines(changes: &[Change], wall: WallTime) -> Vec<Line> {
+/// The lines for `changes`, in their order, of which `sentences` are the sentences. Of the same
+/// change of many services, the first few have a line each, and the others one together at the end.
+pub fn lines(changes: &[Change], sentences: &[String]) -> Vec<Line> {
     let mut lines = Vec::new();
     // By what is left of a sentence without the service's name: the number of such changes.
     let mut alike: HashMap<String, usize> = HashMap::new();
     let mut collapsed: Vec<Line> = Vec::new();
-    for change in changes {
+    for (change, sentence) in changes.iter().zip(sentences) {
         let is_warning = change.is_warning();
-        let sentence = change.sentence(wall).to_string();
         // Two changes are alike where their sentences are, but for the name: old and new state, region
         // and family are in them.
-        let Some(rest) = without_service(&change.event, &sentence) else {
+        let Some(rest) = without_service(&change.event, sentence) else {
             lines.push(Line {
                 is_warning,
-                sentence,
+                sentence: sentence.clone(),
             });
             continue;
         };
@@ -53,7 +51,7 @@ pub fn lines(changes: &[Change], wall: WallTime) -> Vec<Line> {
         if *count <= NAMED {
             lines.push(Line {
                 is_warning,
-                sentence,
+                sentence: sentence.clone(),
             });
         }
     }
@@ -83,14 +81,17 @@ fn without_service<'s>(event: &Event, sentence: &'s str) -> Option<&'s str> {
 mod tests {
     use super::*;
     use crate::changes::{NodeChange, PoolChange, PoolEvent, PoolState};
-    use crate::model::Family;
+    use crate::model::{Family, WallTime};
     use crate::steer::Rung;
 
-    fn numbered(events: Vec<Event>) -> Vec<Change> {
-        (1..)
+    fn rendered(events: Vec<Event>) -> Vec<Line> {
+        let changes: Vec<Change> = (1..)
             .zip(events)
             .map(|(number, event)| Change { number, event })
-            .collect()
+            .collect();
+        let sentence = |change: &Change| change.sentence(WallTime::default()).to_string();
+        let sentences: Vec<String> = changes.iter().map(sentence).collect();
+        lines(&changes, &sentences)
     }
 
     fn pool(service: usize, region: &str, new: Rung) -> Event {
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn few_services_are_all_named() {
         let changes = (0..NAMED).map(|service| pool(service, "dublin", Rung::AsIfUp));
-        let lines = lines(&numbered(changes.collect()), WallTime::default());
+        let lines = rendered(changes.collect());
         assert_eq!(lines.len(), NAMED);
         assert_eq!(
             lines[1].sentence,
@@ -135,7 +136,7 @@ mod tests {
                 pool(service, "tokyo", tokyo),
             ]
         }));
-        let lines = lines(&numbered(changes), WallTime::default());
+        let lines = rendered(changes);
         assert_eq!(lines.len(), 1 + 2 * NAMED + 1 + 2);
         assert!(lines.iter().all(|line| line.is_warning));
         assert_eq!(

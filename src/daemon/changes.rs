@@ -1,7 +1,8 @@
 //! The log of changes: rendered, and shown to observers, on a thread of its own.
 //!
 //! ```text
-//! the loop ─ changes as data ─► bounded queue ─► the thread "changes": sentences ─► the log's queue
+//! the loop ─ changes as data ─► bounded queue ─► the thread "changes": sentences ─┬► the log's queue
+//!                                                                                 └► Events
 //! ```
 //! The loop writes no sentence and waits for no observer. A queue that is full drops changes, and
 //! they are counted with the log lines that are dropped.
@@ -14,10 +15,11 @@ use std::{io, thread};
 
 use super::Observer;
 use crate::changes::{Change, lines};
-use crate::control::Tallies;
+use crate::clock::Clock;
+use crate::control::{Events, Tallies};
 use crate::dataset::Snapshot;
 use crate::log;
-use crate::model::WallTime;
+use crate::model::{Moment, WallTime};
 use crate::publisher::Effect;
 
 /// The most batches that wait.
@@ -33,6 +35,8 @@ pub(super) struct ChangeLog {
     /// Nothing is ever sent on it: it closes when the thread ends.
     end: Receiver<()>,
     is_observed: bool,
+    tallies: Arc<Tallies>,
+    events: Arc<Events>,
 }
 
 /// Changes that happened together.
@@ -41,15 +45,15 @@ struct Batch {
     changes: Vec<Change>,
     /// The snapshot that they led to, where there is one and somebody observes.
     snapshot: Option<Arc<Snapshot>>,
+    at: Moment,
     wall: WallTime,
 }
 
 impl ChangeLog {
-    /// Starts the thread; `observer` hears there of each publication, and `tallies` counts the changes.
-    pub(super) fn start(
-        mut observer: Option<Observer>,
-        tallies: Arc<Tallies>,
-    ) -> io::Result<ChangeLog> {
+    /// Starts the thread; `observer` hears there of each publication.
+    pub(super) fn start(mut observer: Option<Observer>) -> io::Result<ChangeLog> {
+        let (tallies, events) = (Arc::<Tallies>::default(), Arc::<Events>::default());
+        let (counts, tells) = (tallies.clone(), events.clone());
         let (batches, inbox) = sync_channel::<Batch>(BATCHES);
         let (alive, end) = sync_channel::<()>(0);
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -60,9 +64,9 @@ impl ChangeLog {
             .spawn(move || {
                 let _alive = alive;
                 for batch in inbox {
-                    batch.log();
+                    batch.tell(&tells);
                     for change in &batch.changes {
-                        tallies.count_change(&change.event);
+                        counts.count_change(&change.event);
                     }
                     if let (Some(observer), Some(snapshot)) = (&mut observer, &batch.snapshot) {
                         observer(snapshot, &batch.changes);
@@ -76,7 +80,19 @@ impl ChangeLog {
             waiting,
             end,
             is_observed,
+            tallies,
+            events,
         })
+    }
+
+    /// The counts of the changes, and of what else the process does.
+    pub(super) fn tallies(&self) -> Arc<Tallies> {
+        self.tallies.clone()
+    }
+
+    /// The changes, for those who follow them.
+    pub(super) fn events(&self) -> Arc<Events> {
+        self.events.clone()
     }
 
     /// Hands over changes, their times as `wall` reads them, and the snapshot that they led to;
@@ -98,6 +114,8 @@ impl ChangeLog {
         let batch = Batch {
             changes,
             snapshot,
+            // Read here: the thread may come to them later.
+            at: Clock.now(),
             wall,
         };
         if !fits || self.batches.try_send(batch).is_err() {
@@ -125,8 +143,14 @@ impl ChangeLog {
 }
 
 impl Batch {
-    fn log(&self) {
-        for line in lines(&self.changes, self.wall) {
+    /// Tells those who follow the events, and the log.
+    fn tell(&self, events: &Events) {
+        let mut sentences = Vec::with_capacity(self.changes.len());
+        for change in &self.changes {
+            sentences.push(change.sentence(self.wall).to_string());
+        }
+        events.record(&self.changes, &sentences, self.at, self.wall);
+        for line in lines(&self.changes, &sentences) {
             let sentence = line.sentence;
             if line.is_warning {
                 tracing::warn!("{sentence}");
@@ -165,7 +189,7 @@ mod tests {
             let _ = gate.recv();
             let _ = seen.send(changes.len());
         });
-        let log = ChangeLog::start(Some(observer), Arc::default()).unwrap();
+        let log = ChangeLog::start(Some(observer)).unwrap();
         let (snapshot, before) = (snapshot(), log::dropped());
         let many = u64::try_from(BATCHES).unwrap() + 10;
         for number in 0..many {

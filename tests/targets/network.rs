@@ -381,6 +381,7 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
                 work: Arc::default(),
                 probes: Arc::default(),
                 tallies: Arc::default(),
+                events: Arc::default(),
             };
             let started = Started::default();
             assert!(started.set(control.clone()).is_ok());

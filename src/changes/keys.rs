@@ -1,0 +1,312 @@
+//! The keys of a change: the names that it is about and the states between which it lies, for
+//! journal fields, event streams, filters and notifications.
+
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    EndpointChange, EndpointEvent, Event, HistoryChange, NodeChange, PoolChange, PoolEvent,
+    PoolState, ServiceChange, Verdict,
+};
+use crate::model::Family;
+use crate::overrides::{self, Override, Scope};
+use crate::steer::Rung;
+use crate::units;
+
+/// The names that a change is about, and its states. Each is a key and never prose; what a change
+/// does not have is `None`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Keys {
+    /// The kind of object that changed: `endpoint`, `pool`, `service`, `override`, `unit`, `node`
+    /// or `history`.
+    pub kind: &'static str,
+    /// The change, as `meridian_changes_total` labels it.
+    pub event: &'static str,
+    /// Its weight for an operator.
+    pub severity: Severity,
+    /// Owner name of the service, or of the unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// The region. An endpoint that serves several regions has their names with commas between
+    /// them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The endpoint's address or target name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The check's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<String>,
+    /// The family, where the change is of one.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "label")]
+    pub family: Option<Family>,
+    /// The state before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub old: Option<Cow<'static, str>>,
+    /// The state now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new: Option<Cow<'static, str>>,
+    /// The override's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub r#override: Option<u64>,
+    /// The operator's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// The weight of a change for an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// An operator should look at it.
+    Warning,
+}
+
+fn label<S: Serializer>(family: &Option<Family>, to: S) -> Result<S::Ok, S::Error> {
+    family.map(Family::as_label).serialize(to)
+}
+
+impl Severity {
+    /// Both, the lighter one first.
+    pub const ALL: [Severity; 2] = [Severity::Info, Severity::Warning];
+
+    /// Its name in documents and in the configuration.
+    pub fn as_label(self) -> &'static str {
+        match self {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
+impl Keys {
+    /// True where the change is about the service of owner name `name`, or about one below it, such
+    /// as a unit. Letter case and the final dot do not matter.
+    pub fn is_of_service(&self, name: &str) -> bool {
+        let Some(service) = &self.service else {
+            return false;
+        };
+        let (service, name) = (bare(service), bare(name));
+        let Some(at) = service.len().checked_sub(name.len()) else {
+            return false;
+        };
+        // Names of services are ASCII; others have no such boundary, and equal nothing.
+        service
+            .get(at..)
+            .is_some_and(|end| end.eq_ignore_ascii_case(name))
+            && (at == 0 || service.as_bytes()[at - 1] == b'.')
+    }
+
+    /// True where the change is about the region of this name.
+    pub fn is_in_region(&self, name: &str) -> bool {
+        let regions = self.region.as_deref().unwrap_or_default();
+        regions.split(',').any(|region| region == name)
+    }
+}
+
+/// A name without its final dot.
+fn bare(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+impl Event {
+    /// The names that it is about, and its states.
+    pub fn keys(&self) -> Keys {
+        let [kind, event] = self.labels();
+        let severity = match self.is_warning() {
+            true => Severity::Warning,
+            false => Severity::Info,
+        };
+        let mut keys = Keys {
+            kind,
+            event,
+            severity,
+            service: None,
+            region: None,
+            endpoint: None,
+            check: None,
+            family: None,
+            old: None,
+            new: None,
+            r#override: None,
+            by: None,
+        };
+        match self {
+            Event::Endpoint(endpoint) => keys.take_endpoint(endpoint),
+            Event::Pool(pool) => keys.take_pool(pool),
+            Event::Service(service) => keys.take_service(service),
+            Event::Override(overrides::Event::Changed { own, .. }) => keys.take_override(own),
+            Event::Override(overrides::Event::LossAccepted { .. }) => {}
+            Event::Unit(unit) => keys.take_unit(unit),
+            Event::Node(NodeChange::Isolated) => keys.between("connected", "isolated"),
+            Event::Node(NodeChange::IsolationEnded(_)) => keys.between("isolated", "connected"),
+            Event::History(HistoryChange::NotPersisted(_)) => {
+                keys.between("persisted", "not_persisted");
+            }
+            Event::History(HistoryChange::Persisted) => keys.between("not_persisted", "persisted"),
+        }
+        keys
+    }
+}
+
+impl Keys {
+    fn between(&mut self, old: &'static str, new: &'static str) {
+        (self.old, self.new) = (Some(old.into()), Some(new.into()));
+    }
+
+    fn take_endpoint(&mut self, endpoint: &EndpointChange) {
+        self.endpoint = Some(endpoint.target.clone());
+        self.check = Some(endpoint.check.clone());
+        match &endpoint.change {
+            EndpointEvent::Health {
+                old, new, regions, ..
+            } => {
+                self.region = (!regions.is_empty()).then(|| regions.join(","));
+                self.between(verdict(*old), verdict(*new));
+            }
+            EndpointEvent::Warning(Some(_)) => self.new = Some("warning".into()),
+            EndpointEvent::Warning(None) => self.old = Some("warning".into()),
+            EndpointEvent::Flapping { .. } => self.new = Some("flapping".into()),
+            EndpointEvent::FlappingEnded => self.between("flapping", "down"),
+            EndpointEvent::WatchGivenUp => self.between("watched", "not_watched"),
+        }
+    }
+
+    fn take_pool(&mut self, pool: &PoolChange) {
+        self.service = Some(pool.service.clone());
+        self.region = Some(pool.region.clone());
+        match &pool.change {
+            PoolEvent::Availability { family, old, new } => {
+                self.family = Some(*family);
+                self.between(old.as_label(), new.as_label());
+            }
+            PoolEvent::RampBegan(_) => self.new = Some("ramping".into()),
+            PoolEvent::RampEnded => self.between("ramping", "in_use"),
+            PoolEvent::Resumed => self.between("held", "resumed"),
+        }
+    }
+
+    fn take_service(&mut self, change: &ServiceChange) {
+        self.service = Some(change.service.clone());
+        self.family = Some(change.family);
+        self.between(change.old.as_label(), change.new.as_label());
+    }
+
+    fn take_override(&mut self, own: &Override) {
+        self.r#override = Some(own.id);
+        self.by = Some(own.by.clone());
+        self.new = Some(self.event.into());
+        match &own.scope {
+            Scope::Endpoint { service, target } => {
+                self.service.clone_from(service);
+                self.endpoint = Some(target.clone());
+            }
+            Scope::Pool { service, region } => {
+                self.service = Some(service.clone());
+                self.region = Some(region.clone());
+            }
+            Scope::Service(name) => self.service = Some(name.clone()),
+            Scope::Region(name) => self.region = Some(name.clone()),
+            // The files say which regions these are, and a change outlives the files.
+            Scope::Metro(_) | Scope::Label(..) => {}
+        }
+    }
+
+    fn take_unit(&mut self, event: &units::Event) {
+        self.service = event.unit().map(str::to_owned);
+        match event {
+            units::Event::Fenced { owner, next, .. } => {
+                self.region = Some(next.clone());
+                self.old = owner.clone().map(Cow::Owned);
+                self.new = Some("fenced".into());
+            }
+            units::Event::Redirected { next, old, .. } => {
+                self.region = Some(next.clone());
+                (self.old, self.new) = (Some(old.clone().into()), Some(next.clone().into()));
+            }
+            units::Event::Owned { owner, .. } => {
+                self.region = Some(owner.clone());
+                (self.old, self.new) = (Some("fenced".into()), Some(owner.clone().into()));
+            }
+            units::Event::Stranded { owner, .. } => {
+                self.region = Some(owner.clone());
+                self.new = Some("stranded".into());
+            }
+            units::Event::Unknown { .. } | units::Event::Foreign { .. } => {}
+            units::Event::Frozen { .. } | units::Event::NotWritten { .. } => {
+                self.new = Some("frozen".into());
+            }
+            units::Event::Written => self.between("frozen", "written"),
+        }
+    }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Up => "up",
+        Verdict::Down => "down",
+    }
+}
+
+impl PoolState {
+    /// Its name in documents: that of its rung, or why it stands aside.
+    pub fn as_label(self) -> &'static str {
+        match self.rung {
+            // As in the sentence: different people bring held and drained pools back.
+            _ if self.held => "held",
+            Rung::Standby if self.drained => "drained",
+            rung if rung >= Rung::AsIfUp => "down",
+            rung => rung.as_label(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changes::tests::of_every_kind;
+
+    #[test]
+    fn every_change_has_keys_that_are_no_prose() {
+        for event in of_every_kind() {
+            let keys = event.keys();
+            let all = [
+                Some(keys.kind.to_owned()),
+                Some(keys.event.to_owned()),
+                keys.old.clone().map(Cow::into_owned),
+                keys.new.clone().map(Cow::into_owned),
+            ];
+            for key in all.into_iter().flatten() {
+                assert!(!key.is_empty() && !key.contains(' '), "{keys:?}");
+            }
+            let json = serde_json::to_value(&keys).unwrap();
+            assert!(
+                json.as_object()
+                    .unwrap()
+                    .values()
+                    .all(|value| !value.is_null())
+            );
+        }
+    }
+
+    #[test]
+    fn a_service_is_meant_by_its_name_and_by_one_above_it() {
+        let event = of_every_kind().into_iter().find_map(|event| match event {
+            Event::Pool(pool) => Some(Event::Pool(PoolChange {
+                service: "07.orders.gtm.example.".to_owned(),
+                ..pool
+            })),
+            _ => None,
+        });
+        let keys = event.expect("a pool").keys();
+        for name in ["07.orders.gtm.example.", "orders.GTM.example", "example"] {
+            assert!(keys.is_of_service(name), "{name}");
+        }
+        for name in ["rders.gtm.example", "8.07.orders.gtm.example", "gtm", "é"] {
+            assert!(!keys.is_of_service(name), "{name}");
+        }
+    }
+}
