@@ -225,20 +225,20 @@ impl UnitCommand {
                 service,
                 json,
                 place,
-            } => unit::list(service.as_deref(), json, place),
+            } => unit::list(service.as_deref(), json, &place),
             UnitCommand::Move {
                 unit,
                 region,
                 force,
                 json,
                 place,
-            } => unit::move_unit(&unit, &region, force, json, place),
+            } => unit::move_unit(&unit, &region, force, json, &place),
             UnitCommand::Init {
                 service,
                 epoch,
                 json,
                 place,
-            } => unit::init(&service, epoch, json, place),
+            } => unit::init(&service, epoch, json, &place),
         }
     }
 }

@@ -48,7 +48,8 @@ use crate::recovery::{self, NotResumed};
 use crate::server::{self, BindError, ServerCounters, Transport, seed};
 
 pub use client::{
-    RequestError, get, get_local, get_local_within, percent_encode, post, post_local,
+    Admittance, AdmittanceError, BadServer, RequestError, Server, delete, follow, get, get_within,
+    percent_encode, post, post_within, put,
 };
 pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
 pub use events::{EventId, Events, Kept, NotAnEventId, Recorded, Seen, Subscription};
@@ -407,11 +408,12 @@ mod tests {
             .route("/works", on_get(async || "ok\n"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        let server: Server = url.parse().unwrap();
         tokio::spawn(axum::serve(listener, routes.layer(catch_panics())).into_future());
         let ask = move |path: &'static str| {
-            let url = url.clone();
+            let server = server.clone();
             async move {
-                tokio::task::spawn_blocking(move || get(&url, path))
+                tokio::task::spawn_blocking(move || get(&server, path))
                     .await
                     .unwrap()
             }

@@ -18,9 +18,9 @@ use serde_json::Value;
 
 use super::error::Error;
 use super::files::{self, Files};
-use super::local::Place;
+use super::local::{AdmittanceFiles, Place};
 use crate::config::{NameKind, names_beginning};
-use crate::control::{get_local_within, percent_encode};
+use crate::control::{Server, get_within, percent_encode};
 
 /// The time after which nothing is offered; a longer wait feels like a hung shell.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -151,7 +151,9 @@ fn offer_files(_: &OsStr) -> Vec<CompletionCandidate> {
 struct Context {
     config: Option<PathBuf>,
     state: Option<PathBuf>,
-    server: Option<PathBuf>,
+    server: Option<Server>,
+    ca: Option<PathBuf>,
+    token_file: Option<PathBuf>,
     /// False for a command that reads other files than the server's.
     asks_server: bool,
 }
@@ -169,12 +171,14 @@ impl Context {
             match option {
                 "--config" => context.config = value,
                 "--state" => context.state = value,
-                // An admin address (http://…) has no names to offer.
-                "--server" => context.server = value.and_then(socket_of),
+                "--server" => context.server = value.and_then(server_of),
+                "--ca" => context.ca = value,
+                "--token-file" => context.token_file = value,
                 _ => {}
             }
         }
         context.asks_server = talks_to_servers(typed)
+            || context.server.is_some()
             || (context.config.is_none() && !Path::new(files::DEFAULTS[0]).exists());
         context
     }
@@ -241,18 +245,22 @@ impl Context {
 
     /// The answer of the server to GET `path`.
     fn ask(&self, path: &str) -> Option<Value> {
-        let text = get_local_within(SERVER_PATIENCE, &self.socket()?, path).ok()?;
+        let text = get_within(SERVER_PATIENCE, &self.server()?, path).ok()?;
         serde_json::from_str(&text).ok()
     }
 
-    /// The control socket, found as the command itself will find it.
-    fn socket(&self) -> Option<PathBuf> {
+    /// The server, found as the command itself will find it.
+    fn server(&self) -> Option<Server> {
         let place = Place {
             state: self.state.clone(),
             servers: self.server.clone().into_iter().collect(),
+            admittance: AdmittanceFiles {
+                ca: self.ca.clone(),
+                token_file: self.token_file.clone(),
+            },
             files: self.files(),
         };
-        place.sockets().ok()?.into_iter().next()
+        place.servers().ok()?.into_iter().next()
     }
 
     fn files(&self) -> Files {
@@ -262,13 +270,11 @@ impl Context {
     }
 }
 
-/// The path in `unix:PATH`.
-fn socket_of(server: PathBuf) -> Option<PathBuf> {
-    let path = server.to_str()?.strip_prefix("unix:")?;
-    Some(path.into())
+fn server_of(server: PathBuf) -> Option<Server> {
+    server.to_str()?.parse().ok()
 }
 
-/// True where the command that is typed asks servers through their control sockets.
+/// True where the command that is typed asks a running server without being told to.
 fn talks_to_servers(words: &[OsString]) -> bool {
     let root = super::command();
     let mut command = &root;
@@ -277,5 +283,5 @@ fn talks_to_servers(words: &[OsString]) -> bool {
             command = inner;
         }
     }
-    command.get_arguments().any(|arg| arg.get_id() == "servers")
+    command.get_arguments().any(|arg| arg.get_id() == "state")
 }

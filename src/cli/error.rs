@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use tracing_subscriber::filter::ParseError;
 
 use super::terminal::has_color;
-use crate::control::RequestError;
+use crate::control::{AdmittanceError, RequestError};
 use crate::daemon;
 use crate::diag::{Diagnostics, Sources, UnknownName, render_text};
 use crate::dns::NameError;
@@ -57,8 +57,12 @@ pub(super) enum Reason {
     Request(RequestError),
     /// A running server answered in a form that this version cannot read.
     OtherVersion(serde_json::Error),
+    /// A file that `--ca` or `--token-file` names is of no use.
+    Admittance(AdmittanceError),
     /// This server failed, among several.
-    Server(PathBuf, Box<Reason>),
+    Server(String, Box<Reason>),
+    /// All of several servers failed, each for its reason.
+    AllFailed(Vec<Reason>),
     /// A server failed before any of them acted.
     NothingDone(Box<Reason>),
     /// A server failed after others had acted.
@@ -191,7 +195,7 @@ impl fmt::Display for Reason {
                 f.write_str(render_text(diagnostics, sources, false).trim_end())
             }
             Reason::NoAdmin => f.write_str(
-                "the configuration has no [admin] listen: name the server with --server URL",
+                "the configuration has no [admin] listen: name the server with --server",
             ),
             Reason::BadName(text, error) => write!(f, "{text}: {error}"),
             Reason::Unknown(unknown) => unknown.fmt(f),
@@ -224,7 +228,14 @@ impl fmt::Display for Reason {
                 "the server answered in a form that this version cannot read; is it of another \
                  version? ({error})"
             ),
-            Reason::Server(socket, reason) => write!(f, "{}: {reason}", socket.display()),
+            Reason::Admittance(error) => error.fmt(f),
+            Reason::Server(server, reason) => write!(f, "{server}: {reason}"),
+            Reason::AllFailed(reasons) => {
+                f.write_str("no server has answered:")?;
+                reasons
+                    .iter()
+                    .try_for_each(|reason| write!(f, "\n{reason}"))
+            }
             Reason::NothingDone(reason) => write!(f, "{reason}; nothing is done anywhere"),
             Reason::PartlyDone(reason) => write!(
                 f,

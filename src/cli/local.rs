@@ -1,66 +1,88 @@
-//! Requests to running servers through their control sockets.
+//! Requests to running servers.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::error::{Error, NoState, Reason};
 use super::files::Files;
-use crate::control::{Answered, get_local, post_local};
+use crate::control::{Admittance, Answered, BadServer, Server, get, post_within};
 use crate::loader;
 use crate::state;
 
 /// The time that a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Options that name the control sockets of running servers.
+/// Options that name running servers.
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
     /// State directory of the server [default: the one in the configuration, else
     /// /var/lib/meridian].
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub(super) state: Option<PathBuf>,
-    /// Control socket of a server. May be repeated: the servers are asked in turn, once all of
-    /// them have shown that they answer.
+    /// Control socket or admin address of a server, e.g. https://gtm.example.net:8053. May be
+    /// repeated: what changes something is asked of the servers in turn, once all of them have
+    /// shown that they answer.
     #[arg(
         long = "server",
-        value_name = "unix:PATH",
-        value_parser = parse_socket,
+        value_name = "URL|unix:PATH",
+        value_parser = parse_server,
         conflicts_with_all = ["state", "config"]
     )]
-    pub(super) servers: Vec<PathBuf>,
+    pub(super) servers: Vec<Server>,
+    #[command(flatten)]
+    pub(super) admittance: AdmittanceFiles,
     #[command(flatten)]
     pub(super) files: Files,
 }
 
-fn parse_socket(text: &str) -> Result<PathBuf, &'static str> {
-    if text.starts_with("http:") || text.starts_with("https:") {
-        return Err(
-            "the admin address has no passwords and takes no such command: name the control \
-             socket, as unix:/var/lib/meridian/control.sock; reach one on another host with \
-             `ssh -L`",
-        );
-    }
-    match text.strip_prefix("unix:") {
-        Some(path) if !path.is_empty() => Ok(path.into()),
-        _ => Err("write unix: and the path of a control socket"),
+/// Options of commands that ask servers at their admin addresses.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct AdmittanceFiles {
+    /// File with the certificates, in PEM, of the authorities that https:// servers are to have
+    /// theirs from [default: the system's authorities].
+    #[arg(long, value_name = "FILE", requires = "servers")]
+    pub(super) ca: Option<PathBuf>,
+    /// File with the token that lets this command in at https:// servers; not readable by
+    /// everybody.
+    #[arg(long, value_name = "FILE", requires = "servers")]
+    pub(super) token_file: Option<PathBuf>,
+}
+
+impl AdmittanceFiles {
+    /// The servers, to which the files are shown.
+    pub(super) fn show_to(&self, servers: &[Server]) -> Result<Vec<Server>, Reason> {
+        let (ca, token_file) = (self.ca.as_deref(), self.token_file.as_deref());
+        let admittance = Admittance::load(ca, token_file).map_err(Reason::Admittance)?;
+        let with = |server: &Server| server.clone().with(admittance.clone());
+        Ok(servers.iter().map(with).collect())
     }
 }
 
+/// Reads the value of `--server`.
+pub(super) fn parse_server(text: &str) -> Result<Server, BadServer> {
+    text.parse()
+}
+
 impl Place {
-    /// Paths of the sockets, at least one.
-    pub(super) fn sockets(self) -> Result<Vec<PathBuf>, Reason> {
+    /// The servers, at least one.
+    pub(super) fn servers(&self) -> Result<Vec<Server>, Reason> {
         if !self.servers.is_empty() {
-            return Ok(self.servers);
+            return self.admittance.show_to(&self.servers);
         }
-        let state = match self.state {
-            Some(state) => state,
-            None => state_of(&self.files)?,
-        };
-        Ok(vec![state.join(state::SOCKET)])
+        Ok(vec![Server::socket(self.state()?.join(state::SOCKET))])
+    }
+
+    /// State directory of the server on this host.
+    pub(super) fn state(&self) -> Result<PathBuf, Reason> {
+        match &self.state {
+            Some(state) => Ok(state.clone()),
+            None => state_of(&self.files),
+        }
     }
 }
 
@@ -86,75 +108,168 @@ fn state_of(files: &Files) -> Result<PathBuf, Reason> {
     Err(missing.into())
 }
 
-/// Answers of the servers to GET `path` (`/path?query`), each with its socket.
-pub(super) fn look<T: DeserializeOwned>(
-    place: Place,
+/// Answers of servers, and the failures of others.
+pub(super) struct Answers<T> {
+    /// The servers that answered.
+    pub(super) answered: Vec<(Server, T)>,
+    /// The others, of several.
+    failed: Vec<(Server, Reason)>,
+}
+
+/// Answers of the servers to GET `path` (`/path?query`): all are asked, whatever becomes of one.
+///
+/// # Errors
+/// When no server has answered.
+pub(super) fn look<T: DeserializeOwned + Send>(
+    place: &Place,
     path: &str,
-) -> Result<Vec<(PathBuf, T)>, Reason> {
-    let mut answers = Vec::new();
-    for socket in place.sockets()? {
-        let text = get_local(&socket, path)?;
-        answers.push((socket, read(&text)?));
+) -> Result<Answers<T>, Reason> {
+    let ask = |server: &Server| {
+        get(server, path)
+            .map_err(Reason::from)
+            .and_then(|text| read(&text))
+    };
+    look_with(&place.servers()?, ask)
+}
+
+/// Answers of `servers` that `ask` gets, each on a thread of its own.
+///
+/// # Errors
+/// When no server has answered.
+pub(super) fn look_with<T: Send>(
+    servers: &[Server],
+    ask: impl Fn(&Server) -> Result<T, Reason> + Sync,
+) -> Result<Answers<T>, Reason> {
+    let mut answers = Answers {
+        answered: Vec::new(),
+        failed: Vec::new(),
+    };
+    let ask = &ask;
+    let asked: Vec<Result<T, Reason>> = thread::scope(|scope| {
+        let threads: Vec<_> = servers
+            .iter()
+            .map(|server| scope.spawn(move || ask(server)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("asking does not panic"))
+            .collect()
+    });
+    for (server, answer) in servers.iter().zip(asked) {
+        match answer {
+            Ok(answer) => answers.answered.push((server.clone(), answer)),
+            // With one server there is no other that could have failed.
+            Err(reason) if servers.len() == 1 => return Err(reason),
+            Err(reason) => answers
+                .failed
+                .push((server.clone(), located(reason, server))),
+        }
+    }
+    if answers.answered.is_empty() {
+        let reasons = answers
+            .failed
+            .into_iter()
+            .map(|(_, reason)| reason)
+            .collect();
+        return Err(Reason::AllFailed(reasons));
     }
     Ok(answers)
+}
+
+impl<T> Answers<T> {
+    /// Prints the answers, as JSON by `value` or else as `text`, and the failures; the exit code
+    /// tells of the latter.
+    pub(super) fn print(
+        self,
+        as_json: bool,
+        value: impl Fn(&T) -> Value,
+        text: impl Fn(&T) -> String,
+    ) -> ExitCode {
+        if as_json {
+            print_line!("{:#}", self.by_server(value));
+        } else {
+            let texts: Vec<_> = self
+                .answered
+                .iter()
+                .map(|(server, answer)| (server.clone(), text(answer)))
+                .collect();
+            print_line!("{}", headed(&texts, self.failed.is_empty()));
+        }
+        for (_, reason) in &self.failed {
+            eprintln!("meridian: {reason}");
+        }
+        match self.failed.is_empty() {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }
+    }
+
+    /// JSON of several servers: an object by their addresses, with an `error` for each that failed;
+    /// with one server its value alone.
+    fn by_server(&self, value: impl Fn(&T) -> Value) -> Value {
+        if let ([(_, answer)], []) = (&*self.answered, &*self.failed) {
+            return value(answer);
+        }
+        let mut object = Map::new();
+        for (server, answer) in &self.answered {
+            object.insert(server.to_string(), value(answer));
+        }
+        for (server, reason) in &self.failed {
+            object.insert(server.to_string(), json!({ "error": reason.to_string() }));
+        }
+        object.into()
+    }
+}
+
+/// The lines of an answer in words.
+pub(super) fn in_lines(answer: &Value) -> String {
+    answer.as_str().unwrap_or_default().trim_end().to_owned()
 }
 
 fn read<T: DeserializeOwned>(text: &str) -> Result<T, Reason> {
     serde_json::from_str(text).map_err(Reason::OtherVersion)
 }
 
-/// JSON of several servers: an object by their sockets, or with one server its value alone.
-pub(super) fn by_server(mut values: Vec<(PathBuf, Value)>) -> Value {
-    if values.len() == 1 {
-        return values.remove(0).1;
-    }
-    let mut object = serde_json::Map::new();
-    for (socket, value) in values {
-        object.insert(socket.display().to_string(), value);
-    }
-    object.into()
-}
-
-/// Text of several servers, each below its socket, or with one server its text alone.
-pub(super) fn headed(texts: &[(PathBuf, String)]) -> String {
-    if let [(_, text)] = texts {
+/// Text of several servers, each below its address; with one server, that `is_only` one, its text alone.
+fn headed(texts: &[(Server, String)], is_only: bool) -> String {
+    if let ([(_, text)], true) = (texts, is_only) {
         return text.clone();
     }
     let mut parts = Vec::new();
-    for (socket, text) in texts {
-        parts.push(format!("{}:\n{text}", socket.display()));
+    for (server, text) in texts {
+        parts.push(format!("{server}:\n{text}"));
     }
     parts.join("\n")
 }
 
 /// Posts `path` (`/path?query`) to each server in turn, up to the first that refuses, and prints
 /// the results.
-pub(super) fn request(place: Place, path: &str, as_json: bool) -> Result<ExitCode, Error> {
+pub(super) fn request(place: &Place, path: &str, as_json: bool) -> Result<ExitCode, Error> {
     request_within(PATIENCE, place, path, as_json)
 }
 
 /// The same for a request that may take a server as long as `time`.
 pub(super) fn request_within(
     time: Duration,
-    place: Place,
+    place: &Place,
     path: &str,
     as_json: bool,
 ) -> Result<ExitCode, Error> {
     let mut results = Results::default();
     let ended = place
-        .sockets()
-        .and_then(|sockets| results.collect(time, &sockets, path));
+        .servers()
+        .and_then(|servers| results.collect(time, &servers, path));
     if as_json {
-        let failed = ended
-            .as_ref()
-            .err()
-            .map(|reason| json!({ "server": results.failed, "error": reason.to_string() }));
+        let failed = ended.as_ref().err().map(|reason| {
+            let server = results.failed.as_ref().map(Server::to_string);
+            json!({ "server": server, "error": reason.to_string() })
+        });
         print_line!(
             "{:#}",
             json!({ "done": results.done_json(), "failed": failed })
         );
     } else if !results.done.is_empty() {
-        print_line!("{}", headed(&results.texts()));
+        print_line!("{}", headed(&results.texts(), results.done.len() == 1));
     }
     match ended {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -163,45 +278,45 @@ pub(super) fn request_within(
     }
 }
 
-/// The reason with the socket of the server that gave it, unless it names the server itself.
-fn located(reason: Reason, socket: &Path) -> Reason {
+/// The reason with the server that gave it, unless it names the server itself.
+fn located(reason: Reason, server: &Server) -> Reason {
     match reason {
         Reason::Request(error) if !error.is_refusal() => Reason::Request(error),
-        reason => Reason::Server(socket.to_owned(), Box::new(reason)),
+        reason => Reason::Server(server.to_string(), Box::new(reason)),
     }
 }
 
 /// Results of one request to several servers.
 #[derive(Default)]
 struct Results {
-    done: Vec<(PathBuf, Answered)>,
+    done: Vec<(Server, Answered)>,
     /// The server that failed, after which none was asked.
-    failed: Option<PathBuf>,
+    failed: Option<Server>,
 }
 
 impl Results {
-    fn collect(&mut self, time: Duration, sockets: &[PathBuf], path: &str) -> Result<(), Reason> {
-        if sockets.len() > 1 {
+    fn collect(&mut self, time: Duration, servers: &[Server], path: &str) -> Result<(), Reason> {
+        if servers.len() > 1 {
             // An operator wants all or none: a server that cannot answer is found before the
             // first one has acted.
-            for socket in sockets {
-                if let Err(error) = get_local(socket, "/overrides") {
-                    self.failed = Some(socket.clone());
+            for server in servers {
+                if let Err(error) = get(server, "/overrides") {
+                    self.failed = Some(server.clone());
                     return Err(Reason::NothingDone(Box::new(error.into())));
                 }
             }
         }
-        for socket in sockets {
-            let answer = post_local(time, socket, path)
+        for server in servers {
+            let answer = post_within(time, server, path, None)
                 .map_err(Reason::from)
                 .and_then(|text| read(&text));
             match answer {
-                Ok(answered) => self.done.push((socket.clone(), answered)),
+                Ok(answered) => self.done.push((server.clone(), answered)),
                 Err(reason) => {
-                    self.failed = Some(socket.clone());
-                    return Err(match sockets {
+                    self.failed = Some(server.clone());
+                    return Err(match servers {
                         [_] => reason,
-                        _ => located(reason, socket),
+                        _ => located(reason, server),
                     });
                 }
             }
@@ -211,9 +326,9 @@ impl Results {
 
     fn done_json(&self) -> Vec<Value> {
         let mut objects = Vec::new();
-        for (socket, answered) in &self.done {
+        for (server, answered) in &self.done {
             objects.push(json!({
-                "server": socket,
+                "server": server.to_string(),
                 "message": answered.message,
                 "numbers": answered.numbers,
                 "overrides": answered.overrides,
@@ -222,10 +337,10 @@ impl Results {
         objects
     }
 
-    fn texts(&self) -> Vec<(PathBuf, String)> {
+    fn texts(&self) -> Vec<(Server, String)> {
         let mut texts = Vec::new();
-        for (socket, answered) in &self.done {
-            texts.push((socket.clone(), answered.message.clone()));
+        for (server, answered) in &self.done {
+            texts.push((server.clone(), answered.message.clone()));
         }
         texts
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::error::Error;
-use super::local::{Place, by_server, headed, look, request};
+use super::local::{Place, look, request};
 use crate::control::{OverrideStatus, OverridesStatus, percent_encode};
 
 /// Options of `meridian drain`, `up` and `down`, and those that `weight` shares with them.
@@ -142,7 +142,7 @@ impl New {
                 path += &format!("&{key}={:.3}", time.as_secs_f64());
             }
         }
-        request(self.place, &path, terms.json)
+        request(&self.place, &path, terms.json)
     }
 }
 
@@ -157,9 +157,9 @@ impl List {
     /// Prints the overrides in force and announced, or accepts the loss of others.
     pub(super) fn run(self) -> Result<ExitCode, Error> {
         if self.accept_loss {
-            request(self.place, "/overrides/accept-loss", self.json)
+            request(&self.place, "/overrides/accept-loss", self.json)
         } else {
-            list(self.place, self.json)
+            list(&self.place, self.json)
         }
     }
 }
@@ -169,33 +169,33 @@ impl Release {
     pub(super) fn run(self) -> Result<ExitCode, Error> {
         let what = percent_encode(&self.what);
         let path = format!("/overrides/release?what={what}&force={}", self.force);
-        request(self.place, &path, self.json)
+        request(&self.place, &path, self.json)
     }
 }
 
 /// Prints the overrides of each server. Fails where some were lost: the list is incomplete then.
-fn list(place: Place, as_json: bool) -> Result<ExitCode, Error> {
-    let mut code = ExitCode::SUCCESS;
-    let (mut values, mut texts, mut losses) = (Vec::new(), Vec::new(), Vec::new());
-    for (socket, status) in look::<OverridesStatus>(place, "/overrides")? {
-        values.push((socket.clone(), json!(status.overrides)));
-        texts.push((socket, lines(&status.overrides)));
-        losses.extend(status.lost);
+fn list(place: &Place, as_json: bool) -> Result<ExitCode, Error> {
+    let looked = look::<OverridesStatus>(place, "/overrides")?;
+    let mut losses = Vec::new();
+    for (_, status) in &looked.answered {
+        losses.extend(status.lost.clone());
     }
-    if as_json {
-        print_line!("{:#}", by_server(values));
-    } else {
-        print_line!("{}", headed(&texts));
-    }
+    let code = looked.print(
+        as_json,
+        |status| json!(status.overrides),
+        |status| lines(&status.overrides),
+    );
     // On standard error, so that a script that reads the list still gets valid JSON.
-    for lost in losses {
+    for lost in &losses {
         eprintln!(
             "meridian overrides: {lost}. The server is not ready until `meridian overrides \
              --accept-loss`, which continues with the overrides above"
         );
-        code = ExitCode::FAILURE;
     }
-    Ok(code)
+    Ok(match losses.is_empty() {
+        true => code,
+        false => ExitCode::FAILURE,
+    })
 }
 
 fn lines(overrides: &[OverrideStatus]) -> String {

@@ -23,6 +23,6 @@ impl Reload {
     /// Makes running servers read their files again.
     pub(super) fn run(self) -> Result<ExitCode, Error> {
         let path = format!("/reload?force={}", self.force);
-        request_within(LONGEST, self.place, &path, false)
+        request_within(LONGEST, &self.place, &path, false)
     }
 }

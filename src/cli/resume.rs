@@ -3,9 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
+use serde_json::Value;
+
 use super::error::{Error, Reason};
 use super::files::{self, Files};
-use crate::control::{percent_encode, post};
+use super::local::{AdmittanceFiles, in_lines, look_with, parse_server};
+use crate::control::{Server, percent_encode, post};
 
 /// Options of `meridian resume`.
 #[derive(Debug, clap::Args)]
@@ -17,10 +20,17 @@ pub(super) struct Resume {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-    /// Admin address of the running server, e.g. http://127.0.0.1:8053 [default: the one in the
-    /// configuration].
-    #[arg(long, value_name = "URL", conflicts_with = "config")]
-    server: Option<String>,
+    /// Admin address of a running server, e.g. http://127.0.0.1:8053 [default: the one in the
+    /// configuration]. May be repeated.
+    #[arg(
+        long = "server",
+        value_name = "URL|unix:PATH",
+        value_parser = parse_server,
+        conflicts_with = "config"
+    )]
+    servers: Vec<Server>,
+    #[command(flatten)]
+    admittance: AdmittanceFiles,
     #[command(flatten)]
     files: Files,
 }
@@ -28,10 +38,16 @@ pub(super) struct Resume {
 impl Resume {
     /// Returns the held regions of the service at the running server, and prints its answer.
     pub(super) fn run(self) -> Result<ExitCode, Error> {
-        let url = match &self.server {
-            Some(url) => url.clone(),
-            None => admin_url(&self.files)?,
+        let servers = match &*self.servers {
+            [] => vec![admin_address(&self.files)?],
+            servers => self.admittance.show_to(servers)?,
         };
+        let answers = look_with(&servers, |server| self.ask(server))?;
+        Ok(answers.print(self.json, Clone::clone, in_lines))
+    }
+
+    /// Has a running server resume.
+    fn ask(&self, server: &Server) -> Result<Value, Reason> {
         let region = match &self.region {
             Some(region) => format!("&region={}", percent_encode(region)),
             None => String::new(),
@@ -39,14 +55,16 @@ impl Resume {
         let format = if self.json { "json" } else { "text" };
         let service = percent_encode(&self.service);
         let path = format!("/resume?service={service}{region}&format={format}");
-        let answer = post(&url, &path)?;
-        print_line!("{}", answer.trim_end());
-        Ok(ExitCode::SUCCESS)
+        let text = post(server, &path, None)?;
+        match self.json {
+            true => serde_json::from_str(&text).map_err(Reason::OtherVersion),
+            false => Ok(text.into()),
+        }
     }
 }
 
-/// URL at which a server with these files is reached from its own host.
-fn admin_url(files: &Files) -> Result<String, Reason> {
+/// Address at which a server with these files is reached from its own host.
+fn admin_address(files: &Files) -> Result<Server, Reason> {
     let config = files::config(&files.config()?)?;
     let listen = config.admin.ok_or(Reason::NoAdmin)?.listen;
     let host = match listen.ip() {
@@ -54,5 +72,6 @@ fn admin_url(files: &Files) -> Result<String, Reason> {
         IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         address => address,
     };
-    Ok(format!("http://{}", SocketAddr::new(host, listen.port())))
+    let url = format!("http://{}", SocketAddr::new(host, listen.port()));
+    Ok(url.parse().expect("an address and a port make a URL"))
 }

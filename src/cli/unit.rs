@@ -5,17 +5,17 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::error::{Error, Reason};
-use super::local::{Place, by_server, headed, look, request};
+use super::local::{Place, look, request};
 use super::names::is_same;
 use super::table::{self, Column};
 use crate::control::{UnitStatus, UnitsStatus, percent_encode};
 
 /// Prints every unit, or those of one service, as tables or as JSON.
-pub(super) fn list(service: Option<&str>, as_json: bool, place: Place) -> Result<ExitCode, Error> {
+pub(super) fn list(service: Option<&str>, as_json: bool, place: &Place) -> Result<ExitCode, Error> {
     let mut listed = look::<UnitsStatus>(place, "/units")?;
     if let Some(service) = service {
         let mut found = 0;
-        for (_, status) in &mut listed {
+        for (_, status) in &mut listed.answered {
             status
                 .units
                 .retain(|unit| is_same(&unit.unit, service) || is_same(&unit.service, service));
@@ -25,17 +25,7 @@ pub(super) fn list(service: Option<&str>, as_json: bool, place: Place) -> Result
             return Err(Reason::NoUnit(service.to_owned()).into());
         }
     }
-    let (mut values, mut texts) = (Vec::new(), Vec::new());
-    for (socket, status) in listed {
-        texts.push((socket.clone(), table(&status)));
-        values.push((socket, json!(status)));
-    }
-    if as_json {
-        print_line!("{:#}", by_server(values));
-    } else {
-        print_line!("{}", headed(&texts));
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(listed.print(as_json, |status| json!(status), table))
 }
 
 /// Moves a unit to a region.
@@ -44,7 +34,7 @@ pub(super) fn move_unit(
     region: &str,
     force: bool,
     as_json: bool,
-    place: Place,
+    place: &Place,
 ) -> Result<ExitCode, Error> {
     let path = format!(
         "/units/move?unit={}&region={}&force={force}",
@@ -59,7 +49,7 @@ pub(super) fn init(
     service: &str,
     epoch: u64,
     as_json: bool,
-    place: Place,
+    place: &Place,
 ) -> Result<ExitCode, Error> {
     let path = format!(
         "/units/init?service={}&epoch={epoch}",

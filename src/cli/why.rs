@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::error::{Error, Reason};
 use super::files::Files;
+use super::local::{AdmittanceFiles, in_lines, look_with, parse_server};
 use super::names::absolute;
 use crate::answer::explain;
-use crate::control::{self, percent_encode};
+use crate::control::{Server, get, percent_encode};
 use crate::dns::{Prefix, RrType};
 use crate::model::WallTime;
 use crate::simulate::{part, what_if};
@@ -29,7 +32,7 @@ pub(super) struct Why {
         long,
         value_delimiter = ',',
         value_name = "NAME",
-        conflicts_with = "server"
+        conflicts_with = "servers"
     )]
     down: Vec<String>,
     /// Regions, metros and labels (KEY:VALUE) to assume drained, separated by commas.
@@ -37,16 +40,23 @@ pub(super) struct Why {
         long,
         value_delimiter = ',',
         value_name = "NAME",
-        conflicts_with = "server"
+        conflicts_with = "servers"
     )]
     drained: Vec<String>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
     /// Ask a running server at its admin address, e.g. http://127.0.0.1:8053: it knows the current
-    /// health.
-    #[arg(long, value_name = "URL", conflicts_with = "config")]
-    server: Option<String>,
+    /// health. May be repeated.
+    #[arg(
+        long = "server",
+        value_name = "URL|unix:PATH",
+        value_parser = parse_server,
+        conflicts_with = "config"
+    )]
+    servers: Vec<Server>,
+    #[command(flatten)]
+    admittance: AdmittanceFiles,
     #[command(flatten)]
     files: Files,
 }
@@ -54,11 +64,13 @@ pub(super) struct Why {
 impl Why {
     /// Explains the answer from the files, or has a running server explain it.
     pub(super) fn run(self) -> Result<ExitCode, Error> {
-        match &self.server {
-            Some(url) => print_line!("{}", self.ask_server(url)?.trim_end()),
-            None => self.explain_files()?,
+        if self.servers.is_empty() {
+            self.explain_files()?;
+            return Ok(ExitCode::SUCCESS);
         }
-        Ok(ExitCode::SUCCESS)
+        let servers = self.admittance.show_to(&self.servers)?;
+        let answers = look_with(&servers, |server| self.ask(server))?;
+        Ok(answers.print(self.json, Clone::clone, in_lines))
     }
 
     /// Explains from the files, with everything up but what `--down` and `--drained` name.
@@ -88,8 +100,8 @@ impl Why {
         Ok(())
     }
 
-    /// Has the running server at `url` explain, through its admin address.
-    fn ask_server(&self, url: &str) -> Result<String, Reason> {
+    /// Has a running server explain.
+    fn ask(&self, server: &Server) -> Result<Value, Reason> {
         let rtype = match self.rtype {
             Some(rtype) => format!("&type={rtype}"),
             None => String::new(),
@@ -100,7 +112,11 @@ impl Why {
             self.client,
             if self.json { "json" } else { "text" }
         );
-        Ok(control::get(url, &path)?)
+        let text = get(server, &path)?;
+        match self.json {
+            true => serde_json::from_str(&text).map_err(Reason::OtherVersion),
+            false => Ok(text.into()),
+        }
     }
 }
 

@@ -299,7 +299,7 @@ fn why_over_http_knows_health_and_the_command_asks_it() {
         assert!(body.contains(said), "{wrong}: {body}");
     }
     assert_eq!(get(net.admin(), "/nothing").0, 404);
-    for wrong in [&*net.admin().to_string(), "https://127.0.0.1", "localhost"] {
+    for wrong in [&*net.admin().to_string(), "ftp://127.0.0.1", "localhost"] {
         let done = run(
             site.directory(),
             &[
@@ -311,9 +311,13 @@ fn why_over_http_knows_health_and_the_command_asks_it() {
                 wrong,
             ],
         );
-        assert_eq!(
-            done.stderr,
-            format!("meridian why: {wrong} is not of the form http://ADDRESS:PORT\n")
+        assert_eq!(done.code, Some(2), "{done:?}");
+        assert!(
+            done.stderr.contains(&format!(
+                "'{wrong}' for '--server <URL|unix:PATH>': write http://ADDRESS:PORT, \
+                 https://NAME:PORT, or unix: and the path of a control socket"
+            )),
+            "{done:?}"
         );
     }
     drop(server);

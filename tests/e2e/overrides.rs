@@ -546,20 +546,34 @@ fn several_servers_are_told_in_turn_and_scripts_read_what_came_of_it() {
             .starts_with("override 2 is released"),
         "{json}"
     );
-    let wrong = first.run(&[
-        "drain",
-        "tokyo",
-        "--for",
-        "1h",
-        "--reason",
-        "x",
-        "--server",
-        "http://127.0.0.1:8053",
-    ]);
+    let wrong = crate::support::run(
+        first.directory(),
+        &[&drain[..], &["--server", "ftp://127.0.0.1"]].concat(),
+    );
     assert_eq!(wrong.code, Some(2));
     assert!(wrong.stderr.contains("--server"), "{wrong:?}");
-    one.stop();
     two.stop();
+
+    // What looks is answered by all that can, and the others are named.
+    let half = run(&["overrides"]);
+    assert_eq!(half.code, Some(1));
+    assert!(
+        half.stdout
+            .starts_with(&format!("{}:\n1  drain", sockets[0])),
+        "{half:?}"
+    );
+    let gone = format!("meridian: {}: no server is running there", sockets[1]);
+    assert!(half.stderr.starts_with(&gone), "{half:?}");
+    let json: Value = serde_json::from_str(&run(&["overrides", "--json"]).stdout).unwrap();
+    assert_eq!(json[&sockets[0]][0]["number"], 1, "{json}");
+    let error = json[&sockets[1]]["error"].as_str().unwrap_or_default();
+    assert!(error.contains("no server is running there"), "{json}");
+    one.stop();
+    let nobody = run(&["overrides"]);
+    assert_eq!((nobody.code, &*nobody.stdout), (Some(1), ""));
+    for socket in &sockets {
+        assert!(nobody.stderr.contains(socket), "{nobody:?}");
+    }
 }
 
 /// As the unit has it: systemd makes `/var/lib/meridian`, a link to where only root may look, and `[server] state` is not written.

@@ -341,8 +341,9 @@ fn an_endpoint_reports_itself_over_http() {
     let mut server = site.start();
     let report = |what: &str| {
         meridian::control::post(
-            &site.net.admin_url(),
+            &site.net.admin_url().parse().unwrap(),
             &format!("/push?check=own&target={what}"),
+            None,
         )
         .map_err(|error| error.to_string())
     };

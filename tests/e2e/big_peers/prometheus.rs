@@ -135,7 +135,7 @@ impl Prometheus {
     /// The data of an answer of its API.
     #[track_caller]
     fn data(&self, path: &str) -> Value {
-        let text = meridian::control::get(&self.url, path)
+        let text = meridian::control::get(&self.url.parse().unwrap(), path)
             .unwrap_or_else(|error| panic!("{path}: {error}"));
         let mut answer: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(answer["status"], "success", "{answer}");
