@@ -12,6 +12,7 @@ mod last_reload;
 mod liveness;
 pub mod local;
 mod metrics;
+mod preflight;
 mod push;
 mod read_model;
 mod request;
@@ -56,6 +57,7 @@ pub use events::{EventId, Events, Kept, NotAnEventId, Recorded, Seen, Subscripti
 pub use last_reload::{LastReload, Refused, Reloads};
 pub use liveness::{Liveness, TURN};
 pub use metrics::page as metrics_page;
+pub use preflight::{NameNumbers, Populations, Preflight, RegionNumbers};
 pub use read_model::{Feed, ReadModel};
 pub use request::{Command, Request, Stale};
 pub use status::{
@@ -93,6 +95,8 @@ pub struct Control {
     pub tallies: Arc<Tallies>,
     /// The changes of this process, for those who follow them.
     pub events: Arc<Events>,
+    /// The clients of the dataset in use.
+    pub populations: Arc<Populations>,
 }
 
 /// The API's [`Control`], once queries are answered. Before that only `/healthz` has something to say.

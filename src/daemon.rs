@@ -212,6 +212,7 @@ fn connect(
         probes: begun.prober.counters(),
         tallies,
         events,
+        populations: Arc::default(),
         state: read_model,
     };
     let liveness = control.liveness.clone();

@@ -157,6 +157,16 @@ impl Action {
         }
     }
 
+    /// The deed of taking this action on `scope`: `draining region dublin`.
+    pub fn doing(self, scope: &Scope) -> String {
+        match self {
+            Action::Drain => format!("draining {scope}"),
+            Action::Up => format!("marking {scope} up"),
+            Action::Down => format!("marking {scope} down"),
+            Action::Weight(weight) => format!("giving {scope} weight {}", weight.get()),
+        }
+    }
+
     /// True for the actions that replace weight; the others replace health.
     pub fn is_of_weight(self) -> bool {
         matches!(self, Action::Drain | Action::Weight(_))
@@ -175,6 +185,22 @@ impl fmt::Display for Action {
 }
 
 impl Override {
+    /// The override that is asked for at `now`, with this number.
+    pub fn new(id: u64, asked: OverrideRequest, now: Moment) -> Override {
+        let starts = now + asked.starts_in;
+        Override {
+            id,
+            action: asked.action,
+            scope: asked.scope,
+            by: asked.by,
+            reason: asked.reason,
+            made: now,
+            starts,
+            until: asked.lasts.map(|lasts| starts + lasts),
+            forced: false,
+        }
+    }
+
     /// True while it is in effect at `now`.
     fn holds(&self, now: Moment) -> bool {
         // The start belongs to it and the end does not: one that follows another leaves no gap, and

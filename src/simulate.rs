@@ -7,6 +7,9 @@
 //!                   Simulation::run(service) ── for each class and loss one traced selection ── Report ── Summary
 //! ```
 //!
+//! [`Present`] asks the same of a change of the overrides, from the state of a moment instead of
+//! from the files alone: its [`Shift`] has the numbers of the pre-flight.
+//!
 //! A selection tells its trace how probable each region was, so one of them gives the exact split
 //! of a class.
 
@@ -14,6 +17,7 @@ mod change;
 mod clients;
 mod losses;
 mod outcome;
+mod shift;
 mod split;
 
 use std::net::IpAddr;
@@ -37,8 +41,9 @@ pub use clients::{Population, Sampled, read_clients};
 pub use losses::{Loss, losses};
 pub use outcome::{
     BadCondition, BadShare, Broken, Condition, LossSummary, Outcome, Report, Simulation, Summary,
-    destination_name, read_share, round, route_name,
+    destination_name, percent, read_share, round, route_name,
 };
+pub use shift::{DEMAND, NAMES, NameShift, Present, RegionShift, Shift};
 pub use split::{Destination, Split, Subject};
 
 const DOWN: State = State {

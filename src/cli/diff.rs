@@ -8,11 +8,11 @@ use serde_json::json;
 use super::clients::Scope;
 use super::error::{Error, Reason};
 use super::names::is_same;
-use super::table::{Column, count, indent, lines, list, percent};
+use super::table::{Column, count, indent, lines, list};
 use super::{files, work};
 use crate::dataset::Dataset;
 use crate::model::ServiceId;
-use crate::simulate::{Change, Movement, Names, ServiceChange, read_share, round};
+use crate::simulate::{Change, Movement, Names, ServiceChange, percent, read_share, round};
 
 /// Options of `meridian diff`.
 #[derive(Debug, clap::Args)]

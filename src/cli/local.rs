@@ -272,6 +272,8 @@ pub(super) fn request_within(
         print_line!("{}", headed(&results.texts(), results.done.len() == 1));
     }
     match ended {
+        // A dry run that would be refused has an answer, and is no success.
+        Ok(()) if results.is_refused() => Ok(ExitCode::FAILURE),
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(reason) if results.done.is_empty() => Err(reason.into()),
         Err(reason) => Err(Reason::PartlyDone(Box::new(reason)).into()),
@@ -324,6 +326,12 @@ impl Results {
         Ok(())
     }
 
+    /// True where a server would refuse what it was only asked about.
+    fn is_refused(&self) -> bool {
+        let mut asked = self.done.iter().filter(|(_, own)| own.numbers.is_empty());
+        asked.any(|(_, own)| own.preflight.as_ref().is_some_and(|own| !own.accepted))
+    }
+
     fn done_json(&self) -> Vec<Value> {
         let mut objects = Vec::new();
         for (server, answered) in &self.done {
@@ -332,6 +340,7 @@ impl Results {
                 "message": answered.message,
                 "numbers": answered.numbers,
                 "overrides": answered.overrides,
+                "preflight": answered.preflight,
             }));
         }
         objects
@@ -340,7 +349,11 @@ impl Results {
     fn texts(&self) -> Vec<(Server, String)> {
         let mut texts = Vec::new();
         for (server, answered) in &self.done {
-            texts.push((server.clone(), answered.message.clone()));
+            let mut text = answered.message.clone();
+            for line in answered.preflight.iter().flat_map(|own| &own.lines) {
+                text += &format!("\n{line}");
+            }
+            texts.push((server.clone(), text));
         }
         texts
     }

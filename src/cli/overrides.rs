@@ -49,6 +49,10 @@ struct Terms {
     /// record shows that it was forced.
     #[arg(long)]
     force: bool,
+    /// Change nothing, and print what the override would do: which clients move where, and whether
+    /// it would be refused; then the exit code is 1.
+    #[arg(long)]
+    dry_run: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -88,6 +92,10 @@ pub(super) struct Release {
     /// Remove it even if that leaves a service fewer regions up than its `min_regions`.
     #[arg(long)]
     force: bool,
+    /// Change nothing, and print what the release would do; the exit code is 1 if it would be
+    /// refused.
+    #[arg(long)]
+    dry_run: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -130,12 +138,13 @@ impl New {
         let terms = self.terms;
         let by = terms.by.or_else(user);
         let mut path = format!(
-            "/overrides?word={}&what={}&reason={}&by={}&force={}",
+            "/overrides?word={}&what={}&reason={}&by={}&force={}&dry_run={}",
             percent_encode(action),
             percent_encode(&terms.what),
             percent_encode(&terms.reason),
             percent_encode(by.as_deref().unwrap_or("unknown")),
-            terms.force
+            terms.force,
+            terms.dry_run
         );
         for (key, time) in [("for", terms.end.lasts), ("in", terms.starts_in)] {
             if let Some(time) = time {
@@ -168,7 +177,10 @@ impl Release {
     /// Removes an override by its number, or every override of a subject.
     pub(super) fn run(self) -> Result<ExitCode, Error> {
         let what = percent_encode(&self.what);
-        let path = format!("/overrides/release?what={what}&force={}", self.force);
+        let path = format!(
+            "/overrides/release?what={what}&force={}&dry_run={}",
+            self.force, self.dry_run
+        );
         request(&self.place, &path, self.json)
     }
 }

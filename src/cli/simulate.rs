@@ -8,12 +8,12 @@ use serde_json::json;
 use super::clients::Scope;
 use super::error::{Error, Reason};
 use super::files::Files;
-use super::table::{Column, count, indent, lines, list, percent};
+use super::table::{Column, count, indent, lines, list};
 use super::work;
 use crate::model::Region;
 use crate::simulate::{
     BadCondition, Broken, Condition, Destination, Loss, LossSummary, Outcome, Population, Report,
-    Sampled, Simulation, Split, Subject, Summary, destination_name, losses, route_name,
+    Sampled, Simulation, Split, Subject, Summary, destination_name, losses, percent, route_name,
 };
 use crate::steer::Rung;
 

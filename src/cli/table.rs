@@ -47,17 +47,6 @@ pub(super) fn indent(mut lines: Vec<String>) -> Vec<String> {
     lines
 }
 
-/// Percentage of a share, 0 … 1, with at most one digit after the point.
-pub(super) fn percent(share: f64) -> String {
-    match share {
-        // Sums of shares are not exact to the last bit.
-        share if share < 1e-9 => "0 %".to_owned(),
-        share if share < 0.0005 => "<0.1 %".to_owned(),
-        share if share > 0.9995 && share < 1.0 - 1e-9 => ">99.9 %".to_owned(),
-        share => format!("{} %", (share * 1000.0).round() / 10.0),
-    }
-}
-
 /// Number of things in words: `1 name`, `2 names`, `3 losses`.
 pub(super) fn count(number: usize, word: &str) -> String {
     let ending = match number {
@@ -85,6 +74,7 @@ pub(super) fn list(words: &[String], most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulate::percent;
 
     #[test]
     fn shares_are_never_rounded_to_none_or_all() {

@@ -20,7 +20,7 @@ use tokio::net::UnixListener;
 
 use super::{
     Answered, Command, Control, OverridesStatus, Request, UnitsStatus, ask, catch_panics, edge,
-    render,
+    preflight, render,
 };
 use crate::config::{Config, NameKind, names_beginning};
 use crate::model::Weight;
@@ -202,6 +202,8 @@ struct Say {
     r#in: Option<f64>,
     #[serde(default)]
     force: bool,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 async fn say(
@@ -209,8 +211,41 @@ async fn say(
     Query(said): Query<Say>,
 ) -> Result<Response, Response> {
     let dataset = control.published.load().dataset.clone();
+    let dry_run = said.dry_run;
     let asked = read(said, &dataset.config).map_err(IntoResponse::into_response)?;
-    command(&control, Command::Override(asked)).await
+    let wish = preflight::Wish::Add(asked.clone());
+    change(&control, wish, Command::Override(asked), dry_run).await
+}
+
+/// Has the loop change the overrides, unless it is a dry run, and answers with the numbers of the
+/// pre-flight.
+async fn change(
+    control: &Control,
+    wish: preflight::Wish,
+    command: Command,
+    dry_run: bool,
+) -> Result<Response, Response> {
+    let judged = preflight::begin(control, wish).await?;
+    if dry_run {
+        let preflight = judged.wait().await?;
+        return Ok(Json(Answered {
+            message: preflight.verdict(),
+            numbers: Vec::new(),
+            overrides: Vec::new(),
+            preflight: Some(preflight),
+        })
+        .into_response());
+    }
+    // Computed beside the deed, which does not wait for it: a drain is urgent, its numbers are not.
+    let result = ask(control, |reply| Request::Command { command, reply }).await?;
+    Ok(answered(match result {
+        Ok(done) => {
+            let mut answered = describe(control, done).await?;
+            answered.preflight = judged.wait().await.ok();
+            Ok(answered)
+        }
+        Err(why) => Err(why),
+    }))
 }
 
 /// Checks the parameters of a new override.
@@ -351,17 +386,27 @@ struct Release {
     what: String,
     #[serde(default)]
     force: bool,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 async fn release(
     State(control): State<Control>,
     Query(what): Query<Release>,
 ) -> Result<Response, Response> {
-    let Release { what, force } = what;
+    let Release {
+        what,
+        force,
+        dry_run,
+    } = what;
     let dataset = control.published.load().dataset.clone();
     // No error where nothing is found: overrides outlive the files that named their scope.
     let what = Selector::find(&dataset.config, &what);
-    command(&control, Command::Release { what, force }).await
+    let wish = preflight::Wish::Release {
+        what: what.clone(),
+        force,
+    };
+    change(&control, wish, Command::Release { what, force }, dry_run).await
 }
 
 async fn accept_loss(State(control): State<Control>) -> Result<Response, Response> {
@@ -385,6 +430,7 @@ async fn reload(
         message: summary,
         numbers: Vec::new(),
         overrides: Vec::new(),
+        preflight: None,
     })))
 }
 

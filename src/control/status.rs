@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::preflight::Preflight;
 use crate::config::Config;
 use crate::health::{self, Outcome, Rechecks, Seen};
 use crate::model::{Moment, TargetId, WallTime};
@@ -77,6 +78,9 @@ pub struct Answered {
     pub numbers: Vec<u64>,
     /// Those of them that there are now.
     pub overrides: Vec<OverrideStatus>,
+    /// The numbers of the pre-flight, where the deed is one of overrides.
+    #[serde(default)]
+    pub preflight: Option<Preflight>,
 }
 
 impl Answered {
@@ -89,6 +93,7 @@ impl Answered {
             message: done.message(wall),
             numbers,
             overrides,
+            preflight: None,
         }
     }
 }

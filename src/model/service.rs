@@ -234,7 +234,7 @@ impl Service {
 }
 
 /// Rule by which a region is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route {
     /// The client's region order, step by step.
     Nearest,

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A share of a whole, 0 … 1, in parts of a billion: a decimal with nine digits after its point at most, exactly. What is
 /// compared with it is compared in whole numbers, since 0.55 of 100 is more than 55 in floating point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Share(u32);
 
 impl Share {

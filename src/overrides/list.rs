@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Action, Override};
+use super::{Action, Override, Selector};
 use crate::health::State;
 use crate::model::{Endpoint, Moment, Pool, Region, Service, Weight};
 use crate::steer::{Drain, PoolConditions};
@@ -195,7 +195,7 @@ impl Overrides {
     }
 
     /// The overrides that only these have, or only `other`.
-    pub(super) fn one_sided<'o>(&'o self, other: &'o Overrides) -> Vec<&'o Override> {
+    pub fn one_sided<'o>(&'o self, other: &'o Overrides) -> Vec<&'o Override> {
         let (ours, theirs) = (self.ids(), other.ids());
         let mut one_sided = Vec::new();
         for own in self.0.iter().chain(&other.0) {
@@ -211,7 +211,7 @@ impl Overrides {
     }
 
     /// Adds an override; it replaces an earlier one on the same axis of the same scope.
-    pub(super) fn add(&mut self, own: &Override) {
+    pub fn add(&mut self, own: &Override) {
         self.0.retain(|other| {
             // The earlier one must not come back when this one ends before it.
             other.scope != own.scope || other.action.is_of_weight() != own.action.is_of_weight()
@@ -219,8 +219,14 @@ impl Overrides {
         self.0.push(own.clone());
     }
 
+    /// The overrides that an operator means by `what`.
+    pub fn selected(&self, what: &Selector) -> Vec<Override> {
+        let selected = self.0.iter().filter(|own| what.selects(own));
+        selected.cloned().collect()
+    }
+
     /// Removes those that are in `released`.
-    pub(super) fn remove(&mut self, released: &[Override]) {
+    pub fn remove(&mut self, released: &[Override]) {
         self.0
             .retain(|other| released.iter().all(|own| own.id != other.id));
     }

@@ -299,18 +299,8 @@ impl Store {
         asked: OverrideRequest,
         inputs: &PreflightInputs<'_>,
     ) -> Result<Override, Rejected> {
-        let starts = inputs.now + asked.starts_in;
-        let mut own = Override {
-            id: self.last_id + 1,
-            action: asked.action,
-            scope: asked.scope,
-            by: asked.by,
-            reason: asked.reason,
-            made: inputs.now,
-            starts,
-            until: asked.lasts.map(|lasts| starts + lasts),
-            forced: false,
-        };
+        let force = asked.force;
+        let mut own = Override::new(self.last_id + 1, asked, inputs.now);
         // The pre-flight compares two whole lists, so that it judges a release by the same rule.
         let mut with = self.list.clone();
         with.add(&own);
@@ -320,7 +310,7 @@ impl Store {
         }
         let objections = objections(&self.list, &with, inputs);
         own.forced = !objections.is_empty();
-        if own.forced && !asked.force {
+        if own.forced && !force {
             return Err(Rejected::Preflight {
                 objections,
                 is_release: false,
@@ -337,8 +327,7 @@ impl Store {
         force: bool,
         inputs: &PreflightInputs<'_>,
     ) -> Result<ListChange, Rejected> {
-        let selected = self.list.0.iter().filter(|own| what.selects(own));
-        let all: Vec<Override> = selected.cloned().collect();
+        let all = self.list.selected(what);
         if all.is_empty() {
             return Err(Rejected::NotFound(what.to_string()));
         }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::Publisher;
 use crate::dataset::Dataset;
 use crate::health::{self, Health, Outcome, Rechecks, State, Watch};
-use crate::model::{Moment, ServiceId, TargetId};
+use crate::model::{Endpoint, Moment, ServiceId, TargetId};
 use crate::overrides::Overrides;
 use crate::recovery::PoolRecord;
 use crate::units::UnitView;
@@ -196,6 +196,27 @@ impl View {
         views
             .enumerate()
             .map(|(index, view)| (TargetId::from_index(index), view))
+    }
+
+    /// One target of the view's dataset.
+    pub fn target(&self, target: TargetId) -> &TargetView {
+        &self.targets[target.index() / PIECE][target.index() % PIECE]
+    }
+
+    /// The health of an endpoint of the view's dataset as probes see it.
+    pub fn endpoint(&self, endpoint: &Endpoint) -> State {
+        let states = endpoint.probes.iter();
+        health::combine(
+            endpoint.need,
+            states.map(|target| self.target(*target).state),
+        )
+    }
+
+    /// The highest load that any check of an endpoint reads, 0 … 1; `None` where none is known.
+    pub fn load(&self, endpoint: &Endpoint) -> Option<f64> {
+        let loads = endpoint.probes.iter();
+        let loads = loads.filter_map(|target| self.target(*target).load);
+        loads.reduce(f64::max)
     }
 
     /// The pools that are not simply in use.

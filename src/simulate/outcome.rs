@@ -161,7 +161,7 @@ fn is_unchecked(service: &Service) -> bool {
 }
 
 /// Sums over classes of clients.
-struct Totals {
+pub(super) struct Totals {
     /// By region, then the fallback, then nowhere.
     shares: Vec<f64>,
     moved: f64,
@@ -171,7 +171,7 @@ struct Totals {
 }
 
 impl Totals {
-    fn new(regions: usize) -> Totals {
+    pub(super) fn new(regions: usize) -> Totals {
         Totals {
             shares: vec![0.0; regions + 2],
             moved: 0.0,
@@ -190,7 +190,7 @@ impl Totals {
     }
 
     /// Adds a class with this `split` and `weight`, of which the share `moved` moves.
-    fn add(&mut self, split: &ClassSplit, weight: f64, moved: f64) {
+    pub(super) fn add(&mut self, split: &ClassSplit, weight: f64, moved: f64) {
         let regions = self.shares.len() - 2;
         for (destination, share) in &split.split {
             let slot = match destination {
@@ -212,7 +212,7 @@ impl Totals {
         }
     }
 
-    fn outcome(&self, regions: &[Region], demand: f64, loss: Option<&Loss>) -> Outcome {
+    pub(super) fn outcome(&self, regions: &[Region], demand: f64, loss: Option<&Loss>) -> Outcome {
         let mut split = Split::new();
         let mut over_capacity = Vec::new();
         for (slot, share) in self.shares.iter().enumerate() {
@@ -605,4 +605,15 @@ pub fn route_name(route: Route) -> &'static str {
 /// The number with six digits after the point: no more is certain of a sum of shares.
 pub fn round(number: f64) -> f64 {
     (number * 1e6).round() / 1e6
+}
+
+/// Percentage of a share, 0 … 1, with at most one digit after the point.
+pub fn percent(share: f64) -> String {
+    match share {
+        // Sums of shares are not exact to the last bit.
+        share if share < 1e-9 => "0 %".to_owned(),
+        share if share < 0.0005 => "<0.1 %".to_owned(),
+        share if share > 0.9995 && share < 1.0 - 1e-9 => ">99.9 %".to_owned(),
+        share => format!("{} %", (share * 1000.0).round() / 10.0),
+    }
 }

@@ -35,7 +35,7 @@ impl Subject {
 }
 
 /// Types that can go different ways.
-fn types(service: &Service) -> Vec<RrType> {
+pub(super) fn types(service: &Service) -> Vec<RrType> {
     let families = service.families();
     let mut types = Vec::new();
     for family in Family::BOTH {

@@ -1,5 +1,7 @@
 //! What-if snapshots, losses, populations and changes over small worlds.
 
+mod shift;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -213,6 +213,73 @@ fn what_would_do_harm_or_means_nothing_is_refused_in_words() {
 }
 
 #[test]
+fn a_dry_run_tells_who_would_move_and_changes_nothing() {
+    let site = site();
+    site.edit(
+        "meridian.toml",
+        "[regions.ashburn]",
+        "[regions.ashburn]\ncapacity = 10",
+    );
+    let server = site.start();
+    let terms = ["--for", "1h", "--reason", "x"];
+    let dry = |what: &str, more: &[&str]| {
+        site.run(&[&["drain", what, "--dry-run"], &terms[..], more].concat())
+    };
+    let said = done(dry("dublin", &[]));
+    for line in [
+        "dry run: accepted; nothing is changed",
+        "pre-flight: draining region dublin moves ",
+        "warning: ashburn would reach ",
+        "caches keep the answers of before until ",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    let whole = dry("www.gtm.example", &[]);
+    assert_eq!(whole.code, Some(1), "{}", whole.stdout);
+    let refusal = "it would leave www.gtm.example. 0 regions up, and min_regions is 1";
+    assert!(
+        whole
+            .stdout
+            .starts_with(&format!("dry run: refused: {refusal}\n")),
+        "{}",
+        whole.stdout
+    );
+    assert!(
+        done(dry("www.gtm.example", &["--force"]))
+            .starts_with("dry run: accepted by force, although "),
+    );
+    refused(dry("dubln", &[]), "did you mean dublin?");
+    refused(
+        site.run(&["release", "dublin", "--dry-run"]),
+        "there is no such override, so nothing would change",
+    );
+    assert_eq!(done(site.run(&["overrides"])), "no overrides\n");
+    assert_eq!(answer(&site), DUBLIN);
+    let text = done(dry("dublin", &["--json"]));
+    let json: Value = serde_json::from_str(&text).unwrap();
+    let preflight = &json["done"][0]["preflight"];
+    assert_eq!(preflight["accepted"], true);
+    assert_eq!(preflight["names"][0]["name"], "www.gtm.example.");
+    assert_eq!(preflight["names"][0]["after"]["dublin"], Value::Null);
+    // The deed itself tells the same numbers.
+    let deed = done(site.run(&[&["drain", "dublin", "--json"], &terms[..]].concat()));
+    let deed: Value = serde_json::from_str(&deed).unwrap();
+    assert_eq!(deed["done"][0]["numbers"], serde_json::json!([1]));
+    assert_eq!(deed["done"][0]["preflight"]["names"], preflight["names"]);
+    assert_eq!(
+        deed["done"][0]["preflight"]["regions"],
+        preflight["regions"]
+    );
+    let back = done(site.run(&["release", "1", "--dry-run"]));
+    assert!(
+        back.contains("pre-flight: releasing drain of region dublin moves "),
+        "{back}"
+    );
+    assert_eq!(answer(&site), ASHBURN, "it is still drained");
+    server.stop();
+}
+
+#[test]
 fn reasons_and_times_that_nobody_can_mean_are_refused() {
     let site = site();
     let server = site.start();

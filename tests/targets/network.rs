@@ -382,6 +382,7 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
                 probes: Arc::default(),
                 tallies: Arc::default(),
                 events: Arc::default(),
+                populations: Arc::default(),
             };
             let started = Started::default();
             assert!(started.set(control.clone()).is_ok());
