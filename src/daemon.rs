@@ -32,14 +32,16 @@ mod work;
 
 use std::fmt;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::changes::Change;
 use crate::clock::Clock;
+use crate::commit::End;
 use crate::config::{Config, TcpLimits};
-use crate::control::{self, Control, Liveness, Reloads, Started};
+use crate::control::{self, Control, Liveness, Reloads, Request, Started};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::health::Outcome;
 use crate::model::{Moment, TargetId};
@@ -308,6 +310,16 @@ fn thread(error: io::Error) -> Failure {
     Failure::System("start a thread", error)
 }
 
+/// One input of the loop, by the part that it comes from.
+enum Input {
+    Probed(Probed),
+    Written(End),
+    Operator(Request),
+    File(FileInput),
+    Timer(Timer),
+    Signal(Wish),
+}
+
 /// The parts, and the publisher that they feed and carry out the effects of.
 struct Daemon {
     clock: Clock,
@@ -327,39 +339,54 @@ impl Daemon {
     /// Follows the inputs of all parts until one of them means the end.
     async fn run(&mut self, mut signals: Signals) {
         let mut timers = Timers::new(self.clock);
+        let mut begun = self.clock.now();
         loop {
             // Every turn announces: any input may change readiness, and most change nothing, which
             // is cheap.
-            self.turn();
+            let now = self.turn();
             self.announce();
+            self.control.liveness.count_turn(now.since(begun));
             let deadline = self.publisher.next_deadline();
             let fences = self.publisher.awaits_seen_by_all();
-            tokio::select! {
-                probed = self.probing.next() => match probed {
-                    Probed::Lost => {
-                        tracing::error!("probe scheduler ended, which is a fault of Meridian: stopping, so that the service manager restarts the server");
-                        return;
-                    }
-                    probed => self.take_probed(probed),
-                },
-                end = self.state.next() => {
-                    self.control.tallies.count_write(&end);
-                    self.handle(Event::Committed(end));
-                }
-                request = self.operators.next() => self.answer(request),
-                input = self.files.next() => match input {
-                    FileInput::Reloaded(finished) => self.finish_reload(finished),
-                    FileInput::Looked(seen) => self.take_look(seen),
-                },
-                timer = timers.next(deadline, fences) => self.take_timer(timer),
+            let input = tokio::select! {
+                probed = self.probing.next() => Input::Probed(probed),
+                end = self.state.next() => Input::Written(end),
+                request = self.operators.next() => Input::Operator(request),
+                input = self.files.next() => Input::File(input),
+                timer = timers.next(deadline, fences) => Input::Timer(timer),
                 // No arm is first (`biased` is not set): a flood of outcomes starves neither
                 // operators nor signals.
-                wish = signals.next() => match wish {
-                    Wish::Reload => self.ask_reload(Asked::new("SIGHUP")),
-                    Wish::Stop => return,
-                },
+                wish = signals.next() => Input::Signal(wish),
+            };
+            begun = self.clock.now();
+            if self.take_input(input).is_break() {
+                return;
             }
         }
+    }
+
+    /// Takes one input; breaks where it means the end.
+    fn take_input(&mut self, input: Input) -> ControlFlow<()> {
+        match input {
+            Input::Probed(Probed::Lost) => {
+                tracing::error!(
+                    "probe scheduler ended, which is a fault of Meridian: stopping, so that the service manager restarts the server"
+                );
+                return ControlFlow::Break(());
+            }
+            Input::Probed(probed) => self.take_probed(probed),
+            Input::Written(end) => {
+                self.control.tallies.count_write(&end);
+                self.handle(Event::Committed(end));
+            }
+            Input::Operator(request) => self.answer(request),
+            Input::File(FileInput::Reloaded(finished)) => self.finish_reload(finished),
+            Input::File(FileInput::Looked(seen)) => self.take_look(seen),
+            Input::Timer(timer) => self.take_timer(timer),
+            Input::Signal(Wish::Reload) => self.ask_reload(Asked::new("SIGHUP")),
+            Input::Signal(Wish::Stop) => return ControlFlow::Break(()),
+        }
+        ControlFlow::Continue(())
     }
 
     fn take_timer(&mut self, timer: Timer) {

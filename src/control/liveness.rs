@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use super::work::millis;
+use crate::metrics::Histogram;
 use crate::model::Moment;
 use crate::readiness::{self, Conditions, NotAnnounced, NotReady};
 
@@ -24,6 +25,8 @@ pub struct Liveness {
     turned: AtomicU64,
     /// The number of times the loop was late.
     stalls: AtomicU64,
+    /// The times that the loop's turns took.
+    turns: Histogram,
     is_stopping: AtomicBool,
     conditions: ArcSwap<Conditions>,
     /// By thread: its turns when they were last seen to change, and when that was. Only those who ask
@@ -41,6 +44,7 @@ impl Liveness {
         Liveness {
             turned: AtomicU64::new(millis(now.0)),
             stalls: AtomicU64::new(0),
+            turns: Histogram::new(),
             is_stopping: AtomicBool::new(false),
             conditions: ArcSwap::from_pointee(starting),
             threads: Mutex::default(),
@@ -57,6 +61,16 @@ impl Liveness {
     pub fn late(&self, now: Moment) -> Duration {
         let turned = Duration::from_millis(self.turned.load(Ordering::Relaxed));
         now.since(Moment(turned)).saturating_sub(TURN)
+    }
+
+    /// Counts a turn of the loop, from its input to when it waited for the next; for the loop alone.
+    pub fn count_turn(&self, took: Duration) {
+        self.turns.record(took, 1);
+    }
+
+    /// The times that the loop's turns took.
+    pub fn turns(&self) -> &Histogram {
+        &self.turns
     }
 
     /// Counts that the loop was late again.

@@ -8,6 +8,8 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use crate::metrics::Histogram;
+
 /// A metric family, as its subject's table declares it.
 #[derive(Debug)]
 pub(super) struct Family {
@@ -179,6 +181,28 @@ impl Families<'_, '_> {
             metric(value).encode(encoder.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+}
+
+impl Distribution {
+    /// The sum of histograms, in seconds.
+    pub(super) fn of<'h>(histograms: impl IntoIterator<Item = &'h Histogram>) -> Distribution {
+        let mut all = [0_u64; Histogram::BUCKETS];
+        let mut nanos = 0.0;
+        for histogram in histograms {
+            for (all, own) in all.iter_mut().zip(histogram.counts()) {
+                *all += own;
+            }
+            nanos += histogram.nanos() as f64;
+        }
+        let buckets = all.into_iter().enumerate().map(|(index, count)| {
+            let most = Histogram::most(index).map_or(f64::INFINITY, |most| most.as_secs_f64());
+            (most, count)
+        });
+        Distribution {
+            buckets: buckets.collect(),
+            sum: nanos / 1e9,
+        }
     }
 }
 

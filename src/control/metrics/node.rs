@@ -2,7 +2,7 @@
 
 use std::fmt::Error;
 
-use super::family::{Families, families};
+use super::family::{Distribution, Families, families};
 use crate::clock::Clock;
 use crate::control::{Control, Work};
 use crate::geo::Database;
@@ -20,6 +20,9 @@ families! { "Node and process"
         "0 while it [makes progress](running.md#stalls)";
     STALLS: Counter "meridian_control_loop_stalls" []
         "Times that the control loop was late by a second or more", "1", "";
+    TURNS: Histogram "meridian_control_loop_turn_seconds" []
+        "Time that the control loop took for one input", "20",
+        "From an outcome, a request or a timer until it waited for the next one; `count` is the number of inputs";
     LOG_DROPPED: Counter "meridian_log_dropped" []
         "Log lines dropped because the log reader did not keep up", "1", "See [stalls](running.md#stalls)";
     WORK: Gauge "meridian_file_work_seconds" ["work"]
@@ -84,6 +87,7 @@ fn liveness(control: &Control, out: &mut Families<'_, '_>) -> Result<(), Error> 
     out.flag(&READY, liveness.ready(now).is_ok())?;
     out.gauge(&LATE, liveness.late(now).as_secs_f64())?;
     out.counter(&STALLS, liveness.stalls())?;
+    out.histograms(&TURNS, [([], Distribution::of([liveness.turns()]))])?;
     out.counter(&LOG_DROPPED, log::dropped())?;
     let rows = Work::ALL.map(|work| {
         let takes = control.work.get(work).as_secs_f64();

@@ -8,7 +8,7 @@ use super::family::{Distribution, Families, families};
 use crate::answer::{AnswerSize, AskedType, Counters, QueryTraits, Transport};
 use crate::control::{Control, PANICS};
 use crate::dns::Rcode;
-use crate::metrics::{Counter, Histogram};
+use crate::metrics::Counter;
 use crate::model::Family as AddressFamily;
 
 families! { "Queries and answers"
@@ -150,30 +150,10 @@ fn latency(control: &Control, out: &mut Families<'_, '_>) -> Result<(), Error> {
     out.histograms(
         &LATENCY,
         [
-            ([Transport::Udp.label()], distribution(udp)),
-            ([Transport::Tcp.label()], distribution(tcp.into_iter())),
+            ([Transport::Udp.label()], Distribution::of(udp)),
+            ([Transport::Tcp.label()], Distribution::of(tcp)),
         ],
     )
-}
-
-/// The sum of the workers' histograms.
-fn distribution<'h>(histograms: impl Iterator<Item = &'h Histogram>) -> Distribution {
-    let mut all = [0_u64; Histogram::BUCKETS];
-    let mut nanos = 0.0;
-    for histogram in histograms {
-        for (all, own) in all.iter_mut().zip(histogram.counts()) {
-            *all += own;
-        }
-        nanos += histogram.nanos() as f64;
-    }
-    let buckets = all.into_iter().enumerate().map(|(index, count)| {
-        let most = Histogram::most(index).map_or(f64::INFINITY, |most| most.as_secs_f64());
-        (most, count)
-    });
-    Distribution {
-        buckets: buckets.collect(),
-        sum: nanos / 1e9,
-    }
 }
 
 fn dropped(
