@@ -190,11 +190,7 @@ fn taken(built: Built) -> (Arc<Dataset>, loader::Contents) {
 }
 
 fn snapshot_of(dataset: &Arc<Dataset>) -> meridian::dataset::Snapshot {
-    meridian::dataset::Snapshot {
-        dataset: dataset.clone(),
-        plans: Vec::new(),
-        pool_counters: Arc::default(),
-    }
+    meridian::dataset::Snapshot::of(dataset.clone(), Vec::new())
 }
 
 fn target(dataset: &Dataset, address: &str) -> TargetId {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::acme;
 use crate::health::{Cause, End, Warning};
 use crate::model::{Family, Moment, WallTime};
 use crate::overrides::{self, OverrideChange};
@@ -45,6 +46,8 @@ pub enum Event {
     Service(ServiceChange),
     /// The overrides changed.
     Override(overrides::Event),
+    /// An ACME challenge changed.
+    Acme(acme::Event),
     /// Units changed.
     Unit(units::Event),
     /// This node changed.
@@ -239,6 +242,7 @@ impl Event {
             Event::Pool(pool) => ["pool", pool.change.as_label()],
             Event::Service(service) => ["service", service.new.as_label()],
             Event::Override(change) => ["override", change.as_label()],
+            Event::Acme(challenge) => ["acme", challenge.as_label()],
             Event::Unit(unit) => ["unit", unit.as_label()],
             Event::Node(NodeChange::Isolated) => ["node", "isolated"],
             Event::Node(NodeChange::IsolationEnded(_)) => ["node", "isolation_ended"],
@@ -275,6 +279,7 @@ impl Event {
                 // It ended while no process was there to warn of that.
                 OverrideChange::EndedMeanwhile => true,
             },
+            Event::Acme(_) => false,
             Event::Unit(unit) => unit.is_bad(),
             Event::Node(node) => *node == NodeChange::Isolated,
             Event::History(history) => matches!(history, HistoryChange::NotPersisted(_)),

@@ -36,6 +36,8 @@ pub enum Collection {
     Units,
     /// The overrides of operators.
     Overrides,
+    /// The ACME challenges that operators set.
+    Acme,
 }
 
 impl Collection {
@@ -149,6 +151,7 @@ impl fmt::Display for Key {
             Collection::Health => "health",
             Collection::Units => "units",
             Collection::Overrides => "overrides",
+            Collection::Acme => "acme",
         })?;
         if self.name.is_empty() {
             Ok(())

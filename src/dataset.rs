@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::acme::ChallengeTable;
 use crate::config::{Config, ZoneSpec};
 use crate::dns::{Name, RrType};
 use crate::failover;
@@ -182,9 +183,21 @@ pub struct Snapshot {
     pub plans: Vec<Arc<Plan>>,
     /// By worker: where it counts the answers of each pool, by the numbers in the plans.
     pub pool_counters: Arc<[PoolCounters]>,
+    /// The ACME challenges in force; `None` without any, so that a query asks no further.
+    pub challenges: Option<Arc<ChallengeTable>>,
 }
 
 impl Snapshot {
+    /// A snapshot that counts nothing, without challenges.
+    pub fn of(dataset: Arc<Dataset>, plans: Vec<Arc<Plan>>) -> Snapshot {
+        Snapshot {
+            dataset,
+            plans,
+            pool_counters: Arc::default(),
+            challenges: None,
+        }
+    }
+
     /// Answers of `service` so far, by region and last those with its `fallback` addresses, summed over all workers.
     pub fn answers_of(&self, service: ServiceId) -> impl Iterator<Item = (Option<RegionId>, u64)> {
         let plan = &self.plans[service.index()];

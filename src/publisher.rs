@@ -23,6 +23,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::acme::{self, StoredChallenges};
 use crate::changes;
 use crate::commit::{self, Collection, Write};
 use crate::dataset::{Dataset, Snapshot};
@@ -32,7 +33,7 @@ use crate::overrides::{Overrides, Store, StoredOverrides};
 use crate::recovery::{NotResumed, PoolRecord, Recovery};
 use crate::units::{UnitRecord, UnitView, Units};
 
-pub use event::{Done, Effect, Event, NotDone, OverrideEvent, ProbeEvent, UnitEvent};
+pub use event::{AcmeEvent, Done, Effect, Event, NotDone, OverrideEvent, ProbeEvent, UnitEvent};
 pub use history::{History, PERSIST_PAUSE, PERSIST_PAUSE_IN_DOUBT, PERSIST_PERIOD};
 pub use plans::COALESCE;
 pub use reload::new_targets;
@@ -49,6 +50,7 @@ use view::Dirty;
 pub struct Publisher {
     inputs: Inputs,
     overrides: Store,
+    acme: acme::Store,
     recovery: Recovery,
     units: Units,
     history: HistoryWriter,
@@ -68,6 +70,8 @@ pub enum Commit {
     Units(Write<UnitRecord>),
     /// All overrides.
     Overrides(Write<StoredOverrides>),
+    /// All ACME challenges.
+    Acme(Write<StoredChallenges>),
 }
 
 impl Publisher {
@@ -82,6 +86,7 @@ impl Publisher {
         let config = &dataset.config;
         Publisher {
             overrides: Store::default(),
+            acme: acme::Store::default(),
             recovery: Recovery::new(config),
             units: Units::new(config),
             history: HistoryWriter::default(),
@@ -127,11 +132,13 @@ impl Publisher {
         self.units.switch(on);
     }
 
-    /// Goes on with a state directory for overrides, or with none: then they are refused. What was
-    /// under way elsewhere is given up.
+    /// Goes on with a state directory for overrides and ACME challenges, or with none: then they are
+    /// refused. What was under way elsewhere is given up.
     pub fn switch_overrides(&mut self, on: bool) -> Vec<Effect> {
         let outputs = self.overrides.switch(on);
         self.outbox.overrides(outputs);
+        let outputs = self.acme.switch(on);
+        self.outbox.acme(outputs);
         self.outbox.take()
     }
 
@@ -248,6 +255,7 @@ impl Publisher {
             // Pointers: a snapshot shares with the one before every plan that did not change.
             plans: self.plans.current.clone(),
             pool_counters: self.plans.counters.by_worker(),
+            challenges: self.plans.challenges.clone(),
         })
     }
 
@@ -272,6 +280,7 @@ impl Publisher {
             self.units.next_deadline(),
             // Counted from the last look at time: what began since then has not been taken in yet.
             self.overrides.next_deadline(stalls.looked()),
+            self.acme.next_deadline(),
             stalls.next_deadline(),
         ]
         .into_iter()
@@ -307,6 +316,8 @@ impl Publisher {
         // Writes begin last: what this event brought about is in them.
         self.persist_history(now);
         self.step_overrides(now);
+        let outputs = self.acme.step(&self.inputs.dataset.names, now);
+        self.outbox.acme(outputs);
         let write = self.units.persist();
         self.take_units(write);
         self.outbox.take()
@@ -316,6 +327,7 @@ impl Publisher {
         match event {
             Event::Probe(event) => self.handle_probe(event, now),
             Event::Override(event) => self.handle_override(event, now),
+            Event::Acme(event) => self.handle_acme(event, now),
             Event::Unit(event) => self.handle_unit(event, now),
             Event::Reload {
                 dataset,
@@ -327,6 +339,7 @@ impl Publisher {
                 // What is in memory goes by a monotonic clock; only files have times of day.
                 self.history.changed = true;
                 self.overrides.clock_set();
+                self.acme.clock_set();
             }
             Event::Tick => {
                 // What time alone changes in health is looked for here; `next_deadline` has a tick
@@ -350,6 +363,11 @@ impl Publisher {
         let (outputs, changed) = self.overrides.advance(config, looked, now);
         self.plans.dirty.extend(changed);
         self.outbox.overrides(outputs);
+        let ended = self.acme.advance(now);
+        if !ended.is_empty() {
+            self.compile_challenges();
+        }
+        self.outbox.acme(ended);
         self.step_units(now);
     }
 
@@ -371,6 +389,13 @@ impl Publisher {
                 let (outputs, changed) = self.overrides.write_ended(end, config, now);
                 self.plans.dirty.extend(changed);
                 self.outbox.overrides(outputs);
+            }
+            Collection::Acme => {
+                let (outputs, is_changed) = self.acme.write_ended(end, now);
+                if is_changed {
+                    self.compile_challenges();
+                }
+                self.outbox.acme(outputs);
             }
         }
     }

@@ -58,11 +58,7 @@ pub fn what_if(dataset: &Arc<Dataset>, down: &Part, drained: &[RegionId]) -> Sna
     for service in &dataset.config.services {
         plans.push(Arc::new(plan_if(&dataset.config, service, down, drained)));
     }
-    Snapshot {
-        dataset: dataset.clone(),
-        plans,
-        pool_counters: Arc::default(),
-    }
+    Snapshot::of(dataset.clone(), plans)
 }
 
 /// The plan of one service of `config` in such a snapshot.

@@ -1,5 +1,5 @@
 //! The state directory's part that changes while the server runs: `health.json`, the history of
-//! health, `units.json`, the owners of units, and `overrides.json`.
+//! health, `units.json`, the owners of units, `overrides.json`, and `acme.json`, the challenges.
 //!
 //! ```text
 //! Effect::Commit ─► StateWriter ─► its thread: merge, encode, write, fsync, rename ─► commit::End
@@ -8,6 +8,7 @@
 //! Everything is written by one thread, in turn; nobody waits for it but the end of the process, and
 //! that not for long. A file that cannot be used is set aside, never deleted.
 
+mod acme;
 mod directory;
 mod document;
 mod files;
@@ -19,6 +20,7 @@ mod place;
 mod units;
 mod writer;
 
+pub use acme::{ACME_FILE, ACME_SET_ASIDE, decode_acme, encode_acme, load_acme, peek_acme};
 pub use directory::{objection, service_objection, sweep};
 pub use document::{NotUsed, Unusable};
 pub use history::{

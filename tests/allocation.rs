@@ -11,13 +11,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use meridian::acme::{Challenge, LONGEST, Subject, Value};
 use meridian::answer::{
     Exchange, Query, Response, TCP_BUFFER, Transport, Worker, query_message, respond, respond_all,
 };
 use meridian::dataset::Snapshot;
 use meridian::dns::{Name, RrType, Ttl};
 use meridian::model::Moment;
-use meridian::publisher::{Publisher, UnitEvent};
+use meridian::publisher::{AcmeEvent, Publisher, UnitEvent};
 use meridian::units::UnitRecord;
 
 struct Counting;
@@ -57,6 +58,7 @@ d      DNAME w
 long   DNAME LONG
 cut    NS    ns.cut
 ns.cut A     192.0.2.99
+_acme-challenge TXT "of the zone file"
 stick  HTTPS 1 . alpn=h2 ipv4hint=192.0.2.9
 MANY'''
 [services.near]
@@ -124,6 +126,14 @@ fn snapshot() -> Arc<Snapshot> {
         },
         Moment::default(),
     );
+    let challenge = |name: &str| Challenge {
+        subject: Subject::parse(name).unwrap(),
+        value: Value::try_from("value".to_owned()).unwrap(),
+        by: "anna".to_owned(),
+        until: Moment(LONGEST),
+    };
+    let challenges = ["gtm.example", "a.b.gtm.example"].map(challenge).to_vec();
+    publisher.handle(AcmeEvent::Adopted(Some(challenges)), Moment::default());
     publisher.answer_at_once(Moment::default());
     publisher.snapshot()
 }
@@ -302,6 +312,21 @@ fn queries() -> Vec<(&'static str, Vec<u8>, Kind)> {
         (
             "DS at a cut",
             ask("cut", RrType::DS, v4),
+            Whole(0, [0, 1, 0]),
+        ),
+        (
+            "challenge beside a static record",
+            ask("_ACME-challenge", RrType::TXT, v4),
+            Whole(0, [2, 0, 0]),
+        ),
+        (
+            "challenge, another type",
+            ask("_acme-challenge.a.b", RrType::A, v4),
+            Whole(0, [0, 1, 0]),
+        ),
+        (
+            "above a challenge",
+            ask("a.b", RrType::A, v4),
             Whole(0, [0, 1, 0]),
         ),
         ("wildcard", ask("q.w", RrType::A, v4), Whole(0, [1, 0, 0])),

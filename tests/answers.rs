@@ -1004,11 +1004,7 @@ proptest! {
 #[test]
 fn a_why_that_panics_costs_its_answer_and_not_the_thread() {
     let good = gtm();
-    let broken = Snapshot {
-        dataset: good.dataset.clone(),
-        plans: Vec::new(),
-        pool_counters: Arc::default(),
-    };
+    let broken = Snapshot::of(good.dataset.clone(), Vec::new());
     let mut worker = Worker::new(1);
     let question = Ask {
         class: 3,

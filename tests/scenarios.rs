@@ -568,6 +568,10 @@ impl World {
                         });
                     self.event(Event::Committed(write.end(outcome)));
                 }
+                Effect::Commit(Commit::Acme(write)) => {
+                    let end = write.end(commit::Outcome::Committed(Revision(write.id)));
+                    self.event(Event::Committed(end));
+                }
                 Effect::Commit(Commit::Overrides(write)) => {
                     let outcome = match self.disk_full {
                         true => commit::Outcome::Failed(full("overrides.json")),

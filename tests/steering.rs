@@ -297,11 +297,7 @@ impl World {
             ))
         };
         let plans = config.services.iter().enumerate().map(plan).collect();
-        Snapshot {
-            dataset: self.dataset.clone(),
-            plans,
-            pool_counters: Arc::default(),
-        }
+        Snapshot::of(self.dataset.clone(), plans)
     }
 
     /// The regions that a client may be sent to.

@@ -295,7 +295,7 @@ impl World {
                     let end = write.end(commit::Outcome::Committed(Revision(write.id)));
                     self.event(Event::Committed(end));
                 }
-                Effect::Commit(Commit::History(_))
+                Effect::Commit(Commit::History(_) | Commit::Acme(_))
                 | Effect::ProbeEarly(_)
                 | Effect::Changed(_)
                 | Effect::Answer { .. } => {}

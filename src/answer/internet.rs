@@ -2,6 +2,7 @@
 
 use super::prefetch::Prefetched;
 use super::{Query, Worker, refuse};
+use crate::acme::Over;
 use crate::dataset::Snapshot;
 use crate::dns::{
     ExtendedError, HEADER, MAX_NAME, Prefix, QNAME, Rcode, Request, RrType, Section, Ttl, Writer,
@@ -171,7 +172,10 @@ struct Answer<'a, 'o> {
 impl Answer<'_, '_> {
     fn resolve(&mut self, found: Lookup) {
         self.writer.aa = true;
-        let Some(lookup) = self.chase(found) else {
+        let Some(lookup) = self
+            .challenged(self.request.qname(), found)
+            .and_then(|found| self.chase(found))
+        else {
             return;
         };
         match lookup {
@@ -226,10 +230,31 @@ impl Answer<'_, '_> {
                 )) => {
                     return None;
                 }
-                Some((_, next)) => lookup = next,
+                Some((_, next)) => lookup = self.challenged(name.as_wire(), next)?,
             }
         }
         Some(lookup)
+    }
+
+    /// Lays the ACME challenges in force over what was `found` at `name` in the zone; `None` where a
+    /// challenge answers.
+    #[inline]
+    fn challenged(&mut self, name: &[u8], found: Lookup) -> Option<Lookup> {
+        let Some(challenges) = &self.snapshot.challenges else {
+            return Some(found);
+        };
+        match challenges.over(name, self.request.qtype, &found) {
+            None => Some(found),
+            Some(Over::NoData) => Some(Lookup::NoData),
+            Some(Over::Txt(count, block)) => {
+                let (owner, none) = (self.owner, (&[][..], 0));
+                let fits = self
+                    .writer
+                    .rrset(Section::Answer, count, block, owner, None, none);
+                self.writer.tc |= !fits;
+                None
+            }
+        }
     }
 
     fn hit(&mut self, set: &Rrset) {

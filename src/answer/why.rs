@@ -136,9 +136,15 @@ pub fn explain(
         possible: Possible::default(),
     };
     explanation.ask(snapshot, seed);
+    let wire = name.to_lowercase();
+    let found = dataset.names.lookup(wire.as_wire(), rtype);
+    let is_challenged = |found| {
+        let challenges = snapshot.challenges.as_ref();
+        challenges.is_some_and(|own| own.over(wire.as_wire(), rtype, found).is_some())
+    };
     let steered = matches!(
-        dataset.names.lookup(name.to_lowercase().as_wire(), rtype),
-        Some((_, Lookup::Service(_)))
+        &found,
+        Some((_, found @ Lookup::Service(_))) if !is_challenged(found)
     );
     if let Some(service) = service.filter(|_| steered) {
         let config = &dataset.config;

@@ -70,9 +70,11 @@ fn without_service<'s>(event: &Event, sentence: &'s str) -> Option<&'s str> {
         Event::Pool(pool) => ("service ", pool.service.as_str()),
         Event::Service(service) => ("service ", service.service.as_str()),
         Event::Unit(unit) => ("unit ", unit.unit()?),
-        Event::Endpoint(_) | Event::Override(_) | Event::Node(_) | Event::History(_) => {
-            return None;
-        }
+        Event::Endpoint(_)
+        | Event::Override(_)
+        | Event::Acme(_)
+        | Event::Node(_)
+        | Event::History(_) => return None,
     };
     sentence.strip_prefix(object)?.strip_prefix(name)
 }

@@ -9,6 +9,7 @@ use super::{
     EndpointChange, EndpointEvent, Event, HistoryChange, NodeChange, PoolChange, PoolEvent,
     PoolState, ServiceChange, Verdict,
 };
+use crate::acme::{self, Challenge, ChallengeChange};
 use crate::model::Family;
 use crate::overrides::{self, Override, Scope};
 use crate::steer::Rung;
@@ -18,14 +19,14 @@ use crate::units;
 /// does not have is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Keys {
-    /// The kind of object that changed: `endpoint`, `pool`, `service`, `override`, `unit`, `node`
-    /// or `history`.
+    /// The kind of object that changed: `endpoint`, `pool`, `service`, `override`, `acme`, `unit`,
+    /// `node` or `history`.
     pub kind: &'static str,
     /// The change, as `meridian_changes_total` labels it.
     pub event: &'static str,
     /// Its weight for an operator.
     pub severity: Severity,
-    /// Owner name of the service, or of the unit.
+    /// Owner name of the service, or of the unit; the name of an ACME challenge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// The region. An endpoint that serves several regions has their names with commas between
@@ -140,6 +141,7 @@ impl Event {
             Event::Service(service) => keys.take_service(service),
             Event::Override(overrides::Event::Changed { own, .. }) => keys.take_override(own),
             Event::Override(overrides::Event::LossAccepted { .. }) => {}
+            Event::Acme(event) => keys.take_acme(event),
             Event::Unit(unit) => keys.take_unit(unit),
             Event::Node(NodeChange::Isolated) => keys.between("connected", "isolated"),
             Event::Node(NodeChange::IsolationEnded(_)) => keys.between("isolated", "connected"),
@@ -213,6 +215,16 @@ impl Keys {
             // The files say which regions these are, and a change outlives the files.
             Scope::Metro(_) | Scope::Label(..) => {}
         }
+    }
+
+    fn take_acme(&mut self, event: &acme::Event) {
+        let Challenge { subject, by, .. } = &event.challenge;
+        self.service = Some(subject.to_string());
+        self.by = Some(match &event.change {
+            ChallengeChange::Cleared(by) => by.clone(),
+            ChallengeChange::Set | ChallengeChange::Renewed | ChallengeChange::Ended => by.clone(),
+        });
+        self.new = Some(self.event.into());
     }
 
     fn take_unit(&mut self, event: &units::Event) {

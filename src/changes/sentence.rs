@@ -32,6 +32,7 @@ impl fmt::Display for Sentence<'_> {
             Event::Pool(pool) => write_pool(f, pool),
             Event::Service(service) => write_service(f, service),
             Event::Override(event) => f.write_str(&override_sentence(event, self.wall)),
+            Event::Acme(challenge) => f.write_str(&challenge.sentence(self.wall)),
             Event::Unit(unit) => write!(f, "{unit}"),
             Event::Node(node) => f.write_str(node_sentence(node)),
             Event::History(history) => write_history(f, history),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::acme::{Challenge, ChallengeChange, Subject, Value};
 
 fn text(text: &str) -> String {
     text.to_owned()
@@ -42,6 +43,7 @@ pub(crate) fn of_every_kind() -> Vec<Event> {
         new: Rung::Fallback,
     }));
     events.extend(overridden());
+    events.extend(challenges());
     events.extend(units());
     events.extend([
         Event::Node(NodeChange::Isolated),
@@ -151,6 +153,27 @@ fn overridden() -> Vec<Event> {
     let mut events: Vec<Event> = (1..).zip(scopes).map(of).collect();
     events.push(Event::Override(overrides::Event::LossAccepted { left: 1 }));
     events
+}
+
+fn challenges() -> impl Iterator<Item = Event> {
+    let challenge = Challenge {
+        subject: Subject::parse("www.example").unwrap(),
+        value: Value::try_from(text("v1")).unwrap(),
+        by: text("kim"),
+        until: Moment::default(),
+    };
+    let changes = [
+        ChallengeChange::Set,
+        ChallengeChange::Renewed,
+        ChallengeChange::Cleared(text("anna")),
+        ChallengeChange::Ended,
+    ];
+    changes.into_iter().map(move |change| {
+        Event::Acme(acme::Event {
+            challenge: challenge.clone(),
+            change,
+        })
+    })
 }
 
 fn units() -> impl Iterator<Item = Event> {

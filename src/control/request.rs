@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::acme::{ChallengeRequest, Subject, Value};
 use crate::config::Config;
 use crate::health::Report;
 use crate::model::{RegionId, ServiceId, TargetId};
@@ -57,7 +58,7 @@ pub enum Request {
     },
 }
 
-/// A change of units or overrides.
+/// A change of units, overrides or ACME challenges.
 #[derive(Debug)]
 pub enum Command {
     /// Moves a unit.
@@ -87,4 +88,15 @@ pub enum Command {
     },
     /// Goes on with the overrides in force, after others were lost.
     AcceptLoss,
+    /// Sets an ACME challenge.
+    SetChallenge(ChallengeRequest),
+    /// Clears ACME challenges.
+    ClearChallenges {
+        /// The name.
+        subject: Subject,
+        /// The value; all of the name where it is left out.
+        value: Option<Value>,
+        /// Whoever asks.
+        by: String,
+    },
 }

@@ -17,10 +17,11 @@ pub struct Tallies {
 }
 
 /// The kinds of documents, by their names in the metrics.
-const DOCUMENTS: [(Collection, &str); 3] = [
+const DOCUMENTS: [(Collection, &str); 4] = [
     (Collection::Health, "health"),
     (Collection::Units, "units"),
     (Collection::Overrides, "overrides"),
+    (Collection::Acme, "acme"),
 ];
 
 impl Tallies {

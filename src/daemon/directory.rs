@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
+use crate::acme::Challenge;
 use crate::config::Config;
 use crate::control::{self, Control};
 use crate::model::WallTime;
 use crate::overrides;
-use crate::publisher::{Event, OverrideEvent, UnitEvent};
+use crate::publisher::{AcmeEvent, Event, OverrideEvent, UnitEvent};
 use crate::state::{self, FoundOverrides, Lock, NotLocked, StateWriter};
 use crate::units::{UnitRecords, begin_units};
 
@@ -63,7 +64,7 @@ impl Moved {
     }
 }
 
-/// The units and overrides in a state directory.
+/// The units, overrides and ACME challenges in a state directory.
 #[derive(Debug)]
 pub(super) struct Found {
     records: UnitRecords,
@@ -73,6 +74,8 @@ pub(super) struct Found {
     lost: bool,
     /// The overrides of operators.
     overrides: FoundOverrides,
+    /// The ACME challenges that operators set; `None` where none were ever kept.
+    challenges: Option<Vec<Challenge>>,
 }
 
 impl Found {
@@ -83,6 +86,7 @@ impl Found {
             frozen: Some(why),
             lost: false,
             overrides: FoundOverrides::default(),
+            challenges: None,
         }
     }
 
@@ -92,11 +96,12 @@ impl Found {
     }
 
     /// The events that tell the publisher about them.
-    pub(super) fn events(self) -> [Event; 2] {
+    pub(super) fn events(self) -> [Event; 3] {
         let Found {
             records,
             frozen,
             overrides,
+            challenges,
             ..
         } = self;
         let FoundOverrides {
@@ -112,6 +117,7 @@ impl Found {
                 lost,
             })
             .into(),
+            AcmeEvent::Adopted(challenges).into(),
             UnitEvent::Adopted { records, frozen }.into(),
         ]
     }
@@ -137,12 +143,17 @@ fn refuse(why: String) -> Found {
 /// Reads a directory that this process has for itself.
 fn read(path: &Path, wall: WallTime) -> Found {
     let overrides = find_overrides(path, wall);
+    let challenges = state::load_acme(path, wall).unwrap_or_else(|why| {
+        tracing::warn!("{why}");
+        None
+    });
     match state::load_units(path) {
         Ok(records) => Found {
             records,
             frozen: None,
             lost: state::were_units_lost(path),
             overrides,
+            challenges,
         },
         Err(why) => {
             // The directory is adopted all the same: an operator has to reach this server to give
@@ -155,6 +166,7 @@ fn read(path: &Path, wall: WallTime) -> Found {
                 frozen: there.then(|| why.to_string()),
                 lost: true,
                 overrides,
+                challenges,
             }
         }
     }
@@ -203,6 +215,7 @@ impl Directory {
         Found {
             records,
             overrides: find_overrides(path, wall),
+            challenges: state::peek_acme(path, wall).unwrap_or_default(),
             ..Found::frozen(why)
         }
     }

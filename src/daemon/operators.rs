@@ -14,7 +14,7 @@ use super::reload::Asked;
 use crate::config::Config;
 use crate::control::{Command, Request, Stale};
 use crate::model::{Moment, RegionId, ServiceId};
-use crate::publisher::{Done, Event, NotDone, OverrideEvent, ProbeEvent, UnitEvent};
+use crate::publisher::{AcmeEvent, Done, Event, NotDone, OverrideEvent, ProbeEvent, UnitEvent};
 use crate::recovery::NotResumed;
 use crate::units;
 
@@ -190,5 +190,13 @@ fn event_of(command: Command, request: u64, config: &Config) -> Result<Event, No
         }
         .into(),
         Command::AcceptLoss => OverrideEvent::AcceptLoss { request }.into(),
+        Command::SetChallenge(asked) => AcmeEvent::Set { request, asked }.into(),
+        Command::ClearChallenges { subject, value, by } => AcmeEvent::Clear {
+            request,
+            subject,
+            value,
+            by,
+        }
+        .into(),
     })
 }

@@ -40,11 +40,7 @@ mod tests {
     use crate::loader;
 
     fn snapshot(dataset: &Arc<Dataset>) -> Arc<Snapshot> {
-        Arc::new(Snapshot {
-            dataset: dataset.clone(),
-            plans: Vec::new(),
-            pool_counters: Arc::default(),
-        })
+        Arc::new(Snapshot::of(dataset.clone(), Vec::new()))
     }
 
     fn dataset() -> Arc<Dataset> {

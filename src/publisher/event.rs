@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Commit;
+use crate::acme::{self, Challenge, ChallengeRequest, Subject, Value};
 use crate::changes::{Change, override_sentence};
 use crate::commit;
 use crate::dataset::{Dataset, Snapshot};
@@ -19,6 +20,8 @@ pub enum Event {
     Probe(ProbeEvent),
     /// Something about overrides.
     Override(OverrideEvent),
+    /// Something about ACME challenges.
+    Acme(AcmeEvent),
     /// Something about units.
     Unit(UnitEvent),
     /// New files were accepted.
@@ -104,6 +107,32 @@ pub enum OverrideEvent {
     },
 }
 
+/// An input about ACME challenges.
+#[derive(Debug)]
+pub enum AcmeEvent {
+    /// A state directory was adopted: its challenges count from now on. `None` where none were ever
+    /// kept there.
+    Adopted(Option<Vec<Challenge>>),
+    /// An operator sets a challenge; answered by [`Effect::Answer`].
+    Set {
+        /// The request's number.
+        request: u64,
+        /// The challenge.
+        asked: ChallengeRequest,
+    },
+    /// An operator clears challenges; answered by [`Effect::Answer`].
+    Clear {
+        /// The request's number.
+        request: u64,
+        /// The name.
+        subject: Subject,
+        /// The value; `None` for all of the name.
+        value: Option<Value>,
+        /// Whoever asks.
+        by: String,
+    },
+}
+
 /// An input about units.
 #[derive(Debug)]
 pub enum UnitEvent {
@@ -153,6 +182,12 @@ impl From<OverrideEvent> for Event {
     }
 }
 
+impl From<AcmeEvent> for Event {
+    fn from(event: AcmeEvent) -> Event {
+        Event::Acme(event)
+    }
+}
+
 impl From<UnitEvent> for Event {
     fn from(event: UnitEvent) -> Event {
         Event::Unit(event)
@@ -187,6 +222,8 @@ pub enum Done {
     Message(String),
     /// Events of the overrides.
     Overrides(Vec<overrides::Event>),
+    /// Events of the ACME challenges; none where all was so already.
+    Acme(Vec<acme::Event>),
 }
 
 impl Done {
@@ -196,6 +233,11 @@ impl Done {
             Done::Message(sentence) => sentence.clone(),
             Done::Overrides(events) => {
                 let sentences = events.iter().map(|event| override_sentence(event, wall));
+                sentences.collect::<Vec<_>>().join("\n")
+            }
+            Done::Acme(events) if events.is_empty() => "nothing to clear".to_owned(),
+            Done::Acme(events) => {
+                let sentences = events.iter().map(|event| event.sentence(wall));
                 sentences.collect::<Vec<_>>().join("\n")
             }
         }
@@ -235,6 +277,18 @@ impl From<overrides::Rejected> for NotDone {
             // are made here, by the part that knows the reason.
             overrides::Rejected::NotFound(_) => NotDone::NotFound(rejected.to_string()),
             overrides::Rejected::NotWritten(failure) => NotDone::NotPersisted(failure.to_string()),
+            other => NotDone::Refused(other.to_string()),
+        }
+    }
+}
+
+impl From<acme::Rejected> for NotDone {
+    fn from(rejected: acme::Rejected) -> NotDone {
+        match rejected {
+            acme::Rejected::NoPlace(_, acme::NoPlace::NotOurs) => {
+                NotDone::NotFound(rejected.to_string())
+            }
+            acme::Rejected::NotWritten(failure) => NotDone::NotPersisted(failure.to_string()),
             other => NotDone::Refused(other.to_string()),
         }
     }

@@ -1,7 +1,10 @@
-//! Operators: overrides, units and resumed pools.
+//! Operators: overrides, ACME challenges, units and resumed pools.
+
+use std::sync::Arc;
 
 use super::differences::recovery_change;
-use super::{Commit, Done, Effect, NotDone, OverrideEvent, Publisher, UnitEvent};
+use super::{AcmeEvent, Commit, Done, Effect, NotDone, OverrideEvent, Publisher, UnitEvent};
+use crate::acme::ChallengeTable;
 use crate::changes;
 use crate::model::{Endpoint, Moment, RegionId, ServiceId};
 use crate::overrides::{Overrides, PreflightInputs};
@@ -31,6 +34,34 @@ impl Publisher {
             OverrideEvent::AcceptLoss { request } => store.accept_loss(request),
         };
         self.outbox.overrides(answer);
+    }
+
+    pub(super) fn handle_acme(&mut self, event: AcmeEvent, now: Moment) {
+        let store = &mut self.acme;
+        let answer = match event {
+            AcmeEvent::Adopted(found) => {
+                if store.adopt(found, now) {
+                    self.compile_challenges();
+                }
+                return;
+            }
+            AcmeEvent::Set { request, asked } => store.set(request, asked),
+            AcmeEvent::Clear {
+                request,
+                subject,
+                value,
+                by,
+            } => store.clear(request, subject, value, by),
+        };
+        self.outbox.acme(answer);
+    }
+
+    /// Lays the challenges in force over the names of the files in use; the next snapshot has them.
+    pub(super) fn compile_challenges(&mut self) {
+        let challenges = self.acme.challenges();
+        let table = ChallengeTable::compile(challenges, &self.inputs.dataset.names);
+        self.plans.challenges = table.map(Arc::new);
+        self.plans.is_challenged = true;
     }
 
     pub(super) fn handle_unit(&mut self, event: UnitEvent, now: Moment) {

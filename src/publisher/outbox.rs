@@ -1,6 +1,7 @@
 //! The effects of one event, collected, and the numbers of changes.
 
 use super::{Done, Effect, NotDone};
+use crate::acme;
 use crate::changes::{self, Change};
 use crate::overrides;
 
@@ -40,6 +41,22 @@ impl Outbox {
                 }
                 overrides::Output::Answer { request, result } => {
                     let result = result.map(Done::Overrides).map_err(NotDone::from);
+                    self.answer(request, result);
+                }
+            }
+        }
+    }
+
+    /// Adds outputs of the ACME challenges, as the publisher's.
+    pub(super) fn acme(&mut self, outputs: impl IntoIterator<Item = acme::Output>) {
+        for output in outputs {
+            match output {
+                acme::Output::Event(event) => self.change(changes::Event::Acme(event)),
+                acme::Output::Write(write) => {
+                    self.push(Effect::Commit(super::Commit::Acme(write)));
+                }
+                acme::Output::Answer { request, result } => {
+                    let result = result.map(Done::Acme).map_err(NotDone::from);
                     self.answer(request, result);
                 }
             }

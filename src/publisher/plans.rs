@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::counters::CounterIds;
 use super::differences::{differences, recovery_change};
 use super::{Effect, Publisher};
+use crate::acme::ChallengeTable;
 use crate::config::Config;
 use crate::model::{Endpoint, Moment, Pool, ServiceId};
 use crate::recovery;
@@ -27,6 +28,10 @@ pub(super) struct Plans {
     /// By [`ServiceId`].
     pub(super) current: Vec<Arc<Plan>>,
     pub(super) counters: CounterIds,
+    /// The ACME challenges in force, as snapshots have them.
+    pub(super) challenges: Option<Arc<ChallengeTable>>,
+    /// True where the last snapshot has other challenges.
+    pub(super) is_challenged: bool,
     pub(super) dirty: BTreeSet<ServiceId>,
     /// Services of targets whose falls were undone since their plans were compiled.
     pub(super) undone: BTreeSet<ServiceId>,
@@ -53,6 +58,8 @@ impl Plans {
         Plans {
             current: Vec::new(),
             counters: CounterIds::new(config),
+            challenges: None,
+            is_challenged: false,
             dirty: BTreeSet::new(),
             undone: BTreeSet::new(),
             published: None,
@@ -67,7 +74,10 @@ impl Plans {
     }
 
     fn is_due(&self, now: Moment) -> bool {
-        !self.dirty.is_empty() && self.published.is_none_or(|at| now >= at + COALESCE)
+        // Challenges do not wait: whoever set one is told so now, and has it asked for. They come no
+        // faster than the disk takes them.
+        self.is_challenged
+            || (!self.dirty.is_empty() && self.published.is_none_or(|at| now >= at + COALESCE))
     }
 }
 
@@ -132,7 +142,7 @@ impl Publisher {
     /// does.
     fn emit(&mut self, compiled: Compiled, now: Moment) {
         let config = &self.inputs.dataset.config;
-        let mut is_changed = false;
+        let mut is_changed = self.plans.is_challenged;
         for CompiledPlan {
             service: id,
             plan,
@@ -179,6 +189,7 @@ impl Publisher {
         // snapshot.
         self.plans.published = Some(now);
         self.plans.publication += 1;
+        self.plans.is_challenged = false;
         // A fence begins when all threads have left the publications before this one.
         self.units.published(self.plans.publication);
         let snapshot = self.snapshot();

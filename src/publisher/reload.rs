@@ -39,6 +39,8 @@ impl Publisher {
             self.record(target, outcome, now);
         }
         self.compile_all(now);
+        // The zones are others: a challenge may have its place in them now, or none any more.
+        self.compile_challenges();
         // At once, without regard to `COALESCE`: from now on ids are those of the new files.
         self.emit_snapshot(now);
     }

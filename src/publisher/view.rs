@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Publisher;
+use crate::acme::StoredChallenges;
 use crate::dataset::Dataset;
 use crate::health::{self, Health, Outcome, Rechecks, State, Watch};
 use crate::model::{Endpoint, Moment, ServiceId, TargetId};
@@ -105,6 +106,8 @@ pub struct View {
     services: Arc<BTreeMap<ServiceId, ServiceView>>,
     /// Operators' overrides.
     pub overrides: Arc<OverridesView>,
+    /// ACME challenges in force.
+    pub challenges: StoredChallenges,
     /// The reason why no unit changes hands.
     pub frozen: Option<Arc<str>>,
     /// The number of snapshots published since the first, and the time of the last.
@@ -120,6 +123,7 @@ pub struct ViewUpdate {
     targets: Vec<(TargetId, TargetView)>,
     services: Vec<(ServiceId, ServiceView)>,
     overrides: Option<Arc<OverridesView>>,
+    challenges: StoredChallenges,
     is_isolated: bool,
     rechecks: Rechecks,
     frozen: Option<Arc<str>>,
@@ -138,6 +142,7 @@ impl View {
             targets: Vec::new(),
             services: Arc::default(),
             overrides: Arc::default(),
+            challenges: Arc::default(),
             frozen: None,
             publications: update.publications,
         };
@@ -150,6 +155,7 @@ impl View {
         (self.at, self.is_isolated) = (update.at, update.is_isolated);
         self.rechecks = update.rechecks;
         (self.frozen, self.publications) = (update.frozen, update.publications);
+        self.challenges = update.challenges;
         if let Some(overrides) = update.overrides {
             self.overrides = overrides;
         }
@@ -332,6 +338,7 @@ impl Publisher {
             targets: self.target_views(targets),
             services: self.service_views(services, is_first, now),
             overrides: self.changed_overrides(is_first),
+            challenges: self.acme.challenges().clone(),
             is_isolated: self.health().is_isolated(),
             rechecks: self.health().rechecks(),
             frozen: self.frozen_reason(),

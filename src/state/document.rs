@@ -5,8 +5,11 @@ use std::fmt::{self, Write as _};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
+
+use crate::model::{Moment, WallTime};
 
 /// A reason not to use a file of the state directory. Its words complete "it …", in one line of
 /// bounded length whatever the file has.
@@ -141,6 +144,19 @@ pub(super) fn parse<'f, T: Deserialize<'f>>(bytes: &'f [u8], known: u32) -> Resu
         });
     }
     Ok(serde_json::from_slice(bytes)?)
+}
+
+/// Writes a time, to the millisecond.
+pub(super) fn written(at: Moment, wall: WallTime) -> String {
+    humantime::format_rfc3339_millis(UNIX_EPOCH + wall.unix(at)).to_string()
+}
+
+/// Reads a time that was written so.
+pub(super) fn moment(text: &str, wall: WallTime) -> Result<Moment, Unusable> {
+    let time = humantime::parse_rfc3339(text)
+        .map_err(|_| Unusable::Damaged(format!("{text:?} is not a time")))?;
+    // A time before 1970 counts as 1970: either is long over.
+    Ok(wall.moment(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 
 impl From<serde_json::Error> for Unusable {

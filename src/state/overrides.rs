@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{Unusable, parse, read};
+use super::document::{Unusable, moment, parse, read, written};
 use super::files::{make_directory, write_atomically};
-use crate::model::{Moment, WallTime, Weight};
+use crate::model::{WallTime, Weight};
 use crate::overrides::{Action, Override, Overrides, Scope};
 
 /// The file in the state directory.
@@ -274,18 +273,6 @@ impl Row {
     }
 }
 
-/// Writes a time, to the millisecond.
-fn written(at: Moment, wall: WallTime) -> String {
-    humantime::format_rfc3339_millis(UNIX_EPOCH + wall.unix(at)).to_string()
-}
-
-fn moment(text: &str, wall: WallTime) -> Result<Moment, Unusable> {
-    let time = humantime::parse_rfc3339(text)
-        .map_err(|_| Unusable::Damaged(format!("{text:?} is not a time")))?;
-    // A time before 1970 counts as 1970: either is long over.
-    Ok(wall.moment(time.duration_since(UNIX_EPOCH).unwrap_or_default()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -293,6 +280,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Moment;
 
     fn at() -> impl Strategy<Value = Moment> {
         (0u64..1 << 45).prop_map(|millis| Moment(Duration::from_millis(millis)))

@@ -295,6 +295,7 @@ fn ended_as(end: End) -> (&'static str, u64, Result<(), String>) {
         Collection::Health => HISTORY_FILE,
         Collection::Units => UNITS_FILE,
         Collection::Overrides => OVERRIDES_FILE,
+        Collection::Acme => ACME_FILE,
     };
     let result = match end.outcome {
         Outcome::Committed(_) => Ok(()),

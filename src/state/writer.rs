@@ -14,8 +14,10 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::acme::write_acme;
 use super::history::{HISTORY_FILE, write_history};
-use super::{OVERRIDES_FILE, UNITS_FILE, write_overrides, write_units};
+use super::{ACME_FILE, OVERRIDES_FILE, UNITS_FILE, write_overrides, write_units};
+use crate::acme::StoredChallenges;
 use crate::commit::{Documents, End, Failure, Outcome, Revision, Write};
 use crate::model::WallTime;
 use crate::overrides::StoredOverrides;
@@ -41,7 +43,7 @@ enum Job {
         commit: Commit,
         /// The time at which it was handed over: ages in the history count from it.
         made: SystemTime,
-        /// Reads the times of overrides.
+        /// Reads the times of overrides and challenges.
         wall: WallTime,
     },
 }
@@ -145,6 +147,7 @@ impl Backend {
             Commit::History(write) => write.end(self.write_history(&write, made)),
             Commit::Units(write) => write.end(self.write_units(&write)),
             Commit::Overrides(write) => write.end(self.write_overrides(&write, wall)),
+            Commit::Acme(write) => write.end(self.write_acme(&write, wall)),
         })
     }
 
@@ -171,6 +174,15 @@ impl Backend {
             let StoredOverrides { overrides, last } = &put.value;
             if let Err(error) = write_overrides(&self.directory, overrides, *last, wall) {
                 return Outcome::Failed(failure(&self.directory, OVERRIDES_FILE, &error));
+            }
+        }
+        Outcome::Committed(Revision(write.id))
+    }
+
+    fn write_acme(&self, write: &Write<StoredChallenges>, wall: WallTime) -> Outcome {
+        for put in &write.puts {
+            if let Err(error) = write_acme(&self.directory, &put.value, wall) {
+                return Outcome::Failed(failure(&self.directory, ACME_FILE, &error));
             }
         }
         Outcome::Committed(Revision(write.id))

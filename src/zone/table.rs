@@ -180,6 +180,12 @@ impl NameTable {
         }
     }
 
+    /// True where a zone has a name of its own (wire format, any case), be it a non-terminal without
+    /// records; what a wildcard gives is none.
+    pub fn contains(&self, name: &[u8]) -> bool {
+        self.find(self.key(name), name).is_some()
+    }
+
     /// For a name that is not there.
     #[inline(never)]
     fn missing(&self, qname: &[u8], qtype: RrType) -> Option<(ZoneId, Lookup)> {

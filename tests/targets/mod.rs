@@ -14,6 +14,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::Message;
+use meridian::acme::ChallengeTable;
 use meridian::answer::{
     DropReason, Query, Response, TCP_BUFFER, Transport, UDP_BUFFER, Worker, explain, query_message,
     respond,
@@ -53,6 +54,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("history", read_history),
     ("units", read_units),
     ("overrides", read_overrides),
+    ("acme", read_acme),
     ("clients", |bytes| read_clients(&text(bytes))),
     ("address_plan", |bytes| read_address_plan(&text(bytes))),
     ("mmdb", read_mmdb),
@@ -545,6 +547,41 @@ fn read_overrides(bytes: &[u8]) {
             assert_eq!(state::encode_overrides(&again.0, again.1, wall), text);
         }
         Err(why) => assert!(!why.to_string().contains('\n'), "{why:?}"),
+    }
+}
+
+/// Reads any octets as ACME challenges, and answers from what is accepted: a name that has one is
+/// there, and what is written is read again as it is.
+fn read_acme(bytes: &[u8]) {
+    let wall = WallTime::default();
+    let challenges = match state::decode_acme(bytes, wall) {
+        Ok(challenges) => challenges,
+        Err(why) => return assert!(!why.to_string().contains('\n'), "{why:?}"),
+    };
+    // Times are written to the millisecond.
+    let text = state::encode_acme(&challenges, wall);
+    let again = state::decode_acme(&text, wall).expect("what is written is read");
+    assert_eq!(state::encode_acme(&again, wall), text);
+    let names = &ANSWERS.dataset.names;
+    let table = ChallengeTable::compile(&challenges, names);
+    let snapshot = Snapshot {
+        challenges: table.map(Arc::new),
+        ..Snapshot::of(ANSWERS.dataset.clone(), ANSWERS.plans.clone())
+    };
+    for challenge in challenges {
+        let has_place = challenge.subject.place(names).is_ok();
+        let client = Prefix::host([192, 0, 2, 1].into());
+        let owner = challenge.subject.owner();
+        let message = query_message(owner, RrType::TXT, client);
+        let query = Query::synthetic(&message, client.address(), Transport::Tcp);
+        let mut out = vec![0; TCP_BUFFER];
+        let Response::Send(length) = respond(&snapshot, &mut Worker::new(1), &query, &mut out)
+        else {
+            panic!("no answer");
+        };
+        let value = challenge.value.as_str().as_bytes();
+        let is_there = out[..length].windows(value.len()).any(|own| own == value);
+        assert!(is_there || !has_place, "{challenge:?}");
     }
 }
 

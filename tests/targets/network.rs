@@ -21,7 +21,9 @@ use meridian::dataset::Published;
 use meridian::health::Seen;
 use meridian::model::{CheckKind, CheckSpec, Moment, Target};
 use meridian::probe::{Check, Prober};
-use meridian::publisher::{Event, OverrideEvent, ProbeEvent, Publisher, UnitEvent, View};
+use meridian::publisher::{
+    AcmeEvent, Event, OverrideEvent, ProbeEvent, Publisher, UnitEvent, View,
+};
 use meridian::server::{self, Engine, Server};
 use meridian::units::{find_region, find_unit};
 use rustls::crypto::ring::default_provider;
@@ -424,6 +426,14 @@ fn event(command: Command, config: &Config) -> Option<Event> {
             unit: find_unit(config, &unit).ok()?,
             region: find_region(config, &region).ok()?,
             force,
+        }
+        .into(),
+        Command::SetChallenge(asked) => AcmeEvent::Set { request, asked }.into(),
+        Command::ClearChallenges { subject, value, by } => AcmeEvent::Clear {
+            request,
+            subject,
+            value,
+            by,
         }
         .into(),
         Command::BeginUnits { .. } | Command::AcceptLoss => return None,

@@ -44,9 +44,9 @@ families! { "Node and process"
         "Time at which a location database was made, as it says itself", "2",
         "`city` and `asn`. The built-in database has no time, and no line";
     WRITES: Counter "meridian_state_writes" ["document"]
-        "Writes to the state directory that succeeded", "3", "`health`, `units` and `overrides`";
+        "Writes to the state directory that succeeded", "4", "`health`, `units`, `overrides` and `acme`";
     WRITE_FAILURES: Counter "meridian_state_write_failures" ["document"]
-        "Writes to the state directory that failed", "3", "";
+        "Writes to the state directory that failed", "4", "";
     CPU: Counter "process_cpu_seconds" []
         "Processor time that the process has used, user and system", "1", "";
     START: Gauge "process_start_time_seconds" []

@@ -1,4 +1,4 @@
-//! Families of what operators decide: overrides, held pools and the owners of units.
+//! Families of what operators decide: overrides, ACME challenges, held pools and the owners of units.
 
 use std::fmt::Error;
 
@@ -9,7 +9,7 @@ use crate::recovery::{Phase, PoolRecord};
 use crate::steer::OwnerState;
 use crate::units::UnitView;
 
-families! { "Overrides, recovery and units"
+families! { "Overrides, challenges, recovery and units"
     OVERRIDES: Gauge "meridian_overrides" ["state"]
         "Overrides in force, and announced for later", "2", "`in_force` and `announced`";
     OVERRIDE: Gauge "meridian_override" ["number", "action", "scope", "name"]
@@ -20,6 +20,8 @@ families! { "Overrides, recovery and units"
     LOST: Gauge "meridian_overrides_lost" []
         "1 while overrides are lost and no operator has accepted that", "1",
         "See [lost overrides](overrides.md#when-overrides-are-lost)";
+    CHALLENGES: Gauge "meridian_acme_challenges" []
+        "ACME challenges in force", "1", "";
     HELD: Gauge "meridian_pool_held" ["service", "region"]
         "1 while a pool is held until an operator resumes it", "pools", "Exists only then";
     OWNER: Gauge "meridian_unit_owner" ["unit", "region"]
@@ -36,6 +38,8 @@ families! { "Overrides, recovery and units"
 /// Writes the families of this subject.
 pub(super) fn write(view: &View, wall: WallTime, out: &mut Families<'_, '_>) -> Result<(), Error> {
     overrides(view, wall, out)?;
+    // There are a thousand at most.
+    out.gauge(&CHALLENGES, view.challenges.len() as i64)?;
     let held = view.recovery().filter(|pool| is_held(pool));
     out.gauges(
         &HELD,
