@@ -14,6 +14,7 @@
 
 mod checks;
 mod context;
+mod digest;
 mod document;
 mod geography;
 mod kinds;
@@ -41,6 +42,7 @@ use crate::model::{
 use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
 pub use checks::{CheckOption, OptionDefault, check_options};
+pub use digest::Digest;
 pub use known::{NameKind, names_beginning};
 pub use pattern::compile_pattern;
 pub use server::is_node_name;
@@ -48,6 +50,7 @@ pub use zones::OUTSIDE;
 
 use checks::Targets;
 use context::Context;
+use digest::Sha256;
 use document::{Document, Item, Table};
 use names::Names;
 use zones::{Files, ZoneDraft};
@@ -263,6 +266,8 @@ pub struct ZoneSpec {
     pub origin: Name,
     /// The place of `zone = `.
     pub at: At,
+    /// The digest of its file and of the master files that belong to it.
+    pub digest: Digest,
     /// Its static records, inside the zone and checked.
     pub records: Records,
     /// Its services: a range of [`Config::services`].
@@ -544,6 +549,7 @@ fn read_zones(
             source,
             sources,
             allowed: &allowed,
+            digest: Sha256::new(),
         };
         match files.source.text(&path) {
             Ok(text) => drafts.extend(zones::zone(&path, text, &mut context, &mut files, out)),
@@ -683,6 +689,7 @@ impl Main {
             config.zones.push(ZoneSpec {
                 origin: draft.origin,
                 at: draft.at,
+                digest: draft.digest,
                 records: draft.records,
                 services,
             });

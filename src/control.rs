@@ -5,6 +5,8 @@
 //! enters the publisher's loop. What operators and endpoints want done goes there as a [`Request`];
 //! nothing is written here.
 
+mod access;
+pub mod api;
 mod client;
 mod edge;
 mod events;
@@ -13,6 +15,7 @@ mod liveness;
 pub mod local;
 mod metrics;
 mod preflight;
+mod problem;
 mod push;
 mod read_model;
 mod request;
@@ -48,6 +51,8 @@ use crate::publisher::View;
 use crate::recovery::{self, NotResumed};
 use crate::server::{self, BindError, ServerCounters, Transport, seed};
 
+pub use access::{Caller, Scope};
+pub use api::KeptAnswers;
 pub use client::{
     Admittance, AdmittanceError, BadServer, RequestError, Server, delete, follow, get, get_within,
     percent_encode, post, post_within, put,
@@ -58,6 +63,7 @@ pub use last_reload::{LastReload, Refused, Reloads};
 pub use liveness::{Liveness, TURN};
 pub use metrics::page as metrics_page;
 pub use preflight::{NameNumbers, Populations, Preflight, RegionNumbers};
+pub use problem::{DiagnosticDocument, Problem, ProblemDocument};
 pub use read_model::{Feed, ReadModel};
 pub use request::{Command, Request, Stale};
 pub use status::{
@@ -97,6 +103,15 @@ pub struct Control {
     pub events: Arc<Events>,
     /// The clients of the dataset in use.
     pub populations: Arc<Populations>,
+    /// The answers of the API that are kept for requests that come again.
+    pub answers: Arc<KeptAnswers>,
+}
+
+impl Control {
+    /// The name of this node.
+    pub fn node(&self) -> String {
+        self.published.load().dataset.config.server.node.clone()
+    }
 }
 
 /// The API's [`Control`], once queries are answered. Before that only `/healthz` has something to say.
@@ -148,8 +163,9 @@ pub async fn serve(admin: Admin, connections: usize, started: Started) {
         .route("/resume", on_post(resume))
         .route("/push", on_post(push::push))
         // Inside the check of hosts: a page that rebinds its name reaches no handler at all.
-        .layer(catch_panics())
-        .with_state(started)
+        .layer(catch_panics(failed))
+        .with_state(started.clone())
+        .merge(api::routes(started))
         .layer(middleware::from_fn_with_state(
             admin.hosts,
             edge::check_host,
@@ -160,20 +176,62 @@ pub async fn serve(admin: Admin, connections: usize, started: Started) {
 /// Requests of the admin address and the control socket that ended in 500 because the program failed at them.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Answers 500 where a handler panics, and counts it.
-fn catch_panics() -> CatchPanicLayer<impl FnMut(Box<dyn Any + Send>) -> Response + Clone> {
-    CatchPanicLayer::custom(|_| {
+/// Answers with `failed` where a handler panics, and counts it.
+fn catch_panics(
+    failed: fn() -> Response,
+) -> CatchPanicLayer<impl FnMut(Box<dyn Any + Send>) -> Response + Clone> {
+    CatchPanicLayer::custom(move |_| {
         // The panic hook has logged where it happened.
         PANICS.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
             "HTTP request failed with status 500: its handler panicked, which is a fault of Meridian; please report it"
         );
-        (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal error in Meridian: see the log\n",
-        )
-            .into_response()
+        failed()
     })
+}
+
+/// The answer to a request whose handler panicked.
+fn failed() -> Response {
+    (
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal error in Meridian: see the log\n",
+    )
+        .into_response()
+}
+
+/// The reason why the publisher's loop did not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Unanswered {
+    /// It was not asked: nothing has a name that the request has.
+    NotFound(String),
+    /// The process ends.
+    Stopping,
+    /// The loop hangs: the time by which it is late.
+    Stalled(Duration),
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unanswered::NotFound(why) => f.write_str(why),
+            Unanswered::Stopping => f.write_str("stopping"),
+            Unanswered::Stalled(late) => write!(
+                f,
+                "control loop stalled: late by {} ms, so nothing was answered; see the log",
+                late.as_millis()
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Unanswered {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Unanswered::NotFound(_) => StatusCode::NOT_FOUND,
+            Unanswered::Stopping | Unanswered::Stalled(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, format!("{self}\n")).into_response()
+    }
 }
 
 /// Makes something of the state of this moment, on a thread that may take its time: texts of tens of
@@ -198,42 +256,41 @@ async fn status(control: &Control) -> Result<Status, Response> {
     .await
 }
 
+impl From<Unanswered> for Response {
+    fn from(why: Unanswered) -> Response {
+        why.into_response()
+    }
+}
+
 /// Puts a request to the publisher's loop, which answers at once unless it hangs.
 async fn ask<T>(
     control: &Control,
     request: impl FnOnce(oneshot::Sender<T>) -> Request,
-) -> Result<T, Response> {
+) -> Result<T, Unanswered> {
     let (reply, answer) = oneshot::channel();
     // Both steps are under one limit: a loop that hangs leaves its queue full as well.
     let asked = async {
         control.requests.send(request(reply)).await.ok()?;
         answer.await.ok()
     };
-    let why = match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Some(answer)) => return Ok(answer),
-        Ok(None) => "stopping\n".to_owned(),
-        Err(_) => {
-            let late = control.liveness.late(Clock.now()).as_millis();
-            format!(
-                "control loop stalled: late by {late} ms, so nothing was answered; see the log\n"
-            )
-        }
-    };
-    Err((StatusCode::SERVICE_UNAVAILABLE, why).into_response())
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(Unanswered::Stopping),
+        Err(_) => Err(Unanswered::Stalled(control.liveness.late(Clock.now()))),
+    }
 }
 
 /// Puts a request about ids to the publisher's loop. Names are resolved here, beside the loop, which
 /// would hold up everybody while it searches tens of thousands of targets; where a reload comes in
-/// between, the loop refuses the ids and the names are resolved again. Names that nothing has get 404.
+/// between, the loop refuses the ids and the names are resolved again.
 async fn ask_about<I, E: fmt::Display, T>(
     control: &Control,
     resolve: impl Fn(&Config) -> Result<I, E>,
     request: impl Fn(Arc<Config>, I, oneshot::Sender<Result<T, Stale>>) -> Request,
-) -> Result<T, Response> {
+) -> Result<T, Unanswered> {
     loop {
         let config = control.published.load().dataset.config.clone();
-        let ids = resolve(&config)
-            .map_err(|why| (StatusCode::NOT_FOUND, format!("{why}\n")).into_response())?;
+        let ids = resolve(&config).map_err(|why| Unanswered::NotFound(why.to_string()))?;
         // A second turn finds the new files: they are published before the loop takes more requests.
         if let Ok(answer) = ask(control, |reply| request(config, ids, reply)).await? {
             return Ok(answer);
@@ -413,7 +470,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server: Server = url.parse().unwrap();
-        tokio::spawn(axum::serve(listener, routes.layer(catch_panics())).into_future());
+        tokio::spawn(axum::serve(listener, routes.layer(catch_panics(failed))).into_future());
         let ask = move |path: &'static str| {
             let server = server.clone();
             async move {

@@ -215,6 +215,7 @@ fn connect(
         tallies,
         events,
         populations: Arc::default(),
+        answers: Arc::default(),
         state: read_model,
     };
     let liveness = control.liveness.clone();

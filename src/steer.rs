@@ -15,7 +15,6 @@ mod select;
 mod svcb;
 mod unit;
 
-pub(crate) use conditions::until;
 pub use conditions::{Applied, Drain, PoolConditions, RAMP_STEPS};
 pub use hash::client as client_hash;
 pub use plan::{Note, Plan, PoolPlan, Ring};

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::context::{Context, ZoneDefaults};
+use super::digest::{Digest, Sha256};
 use super::document::{BACKSLASHES, Document, Item, Located, Table};
 use super::kinds::{integer, text};
 use super::routing_tests::{self, Known};
@@ -30,6 +31,7 @@ const MAX_MASTER_FILE: u64 = 1 << 30;
 pub(super) struct ZoneDraft {
     pub(super) origin: Name,
     pub(super) at: At,
+    pub(super) digest: Digest,
     pub(super) records: Records,
     pub(super) services: Vec<Service>,
     pub(super) tests: Vec<RoutingTest>,
@@ -53,6 +55,8 @@ pub(super) fn zone(
         return None;
     }
     files.show(&document.file, &document.text);
+    files.digest = Sha256::new();
+    files.digest.add(&document.text);
     let entries = document.parse(out)?;
     let keys = Keys::read(document.root(&entries), context, out);
     check_end(&document, keys.end, context.require_end, out);
@@ -88,6 +92,7 @@ pub(super) fn zone(
     Some(ZoneDraft {
         origin: defaults.origin,
         at: origin.at,
+        digest: files.digest.finish(),
         records: records.unwrap_or_else(|partial| partial),
         services: services.list,
         tests,
@@ -260,7 +265,10 @@ fn records_input(
             // The author of a zone file chooses where its records are, so any path will do. An
             // $INCLUDE may come with records from elsewhere, and is confined.
             match files.source.master_file(&path, None, MAX_MASTER_FILE) {
-                Ok(text) => Some(Input::whole(path.display().to_string(), text)),
+                Ok(text) => {
+                    files.digest.add(&text.text);
+                    Some(Input::whole(path.display().to_string(), text))
+                }
                 Err(problem) => {
                     report(problem, file.at(), "records_file", out);
                     None
@@ -335,6 +343,8 @@ pub(super) struct Files<'s> {
     pub(super) sources: &'s mut Sources,
     /// The directories that `$INCLUDE` may lead to.
     pub(super) allowed: &'s [PathBuf],
+    /// The texts read so far of the zone.
+    pub(super) digest: Sha256,
 }
 
 impl Files<'_> {
@@ -351,7 +361,10 @@ impl Include for Files<'_> {
             .filter(|component| *component != Component::CurDir)
             .collect();
         match self.source.master_file(&path, Some(self.allowed), room) {
-            Ok(text) => Ok(Input::whole(path.display().to_string(), text)),
+            Ok(text) => {
+                self.digest.add(&text.text);
+                Ok(Input::whole(path.display().to_string(), text))
+            }
             Err(problem) if problem.rule == OUTSIDE => Err(IncludeError {
                 rule: OUTSIDE,
                 message: problem.to_string(),

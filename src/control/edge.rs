@@ -2,7 +2,7 @@
 //! may be asked.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,9 +18,11 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::access::Caller;
 use crate::config::TcpLimits;
 use crate::server::{Admission, Admitted, Ticket};
 
@@ -47,7 +49,7 @@ pub(super) fn prepare(listener: &std::net::TcpListener) -> io::Result<()> {
 
 /// Serves `routes` on `listener` for as long as the runtime lives, to `connections` at once. A new one takes the place of
 /// the one that has asked nothing for the longest time.
-pub(super) async fn serve<L: Listener>(mut listener: L, connections: usize, routes: Router) {
+pub(super) async fn serve<L: Identify>(mut listener: L, connections: usize, routes: Router) {
     let limits = TcpLimits {
         connections,
         connections_per_address: usize::MAX,
@@ -69,7 +71,8 @@ pub(super) async fn serve<L: Listener>(mut listener: L, connections: usize, rout
             .acquire_owned()
             .await
             .expect("it is never closed");
-        let (stream, _) = listener.accept().await;
+        let (stream, address) = listener.accept().await;
+        let caller = L::caller(&stream, &address);
         // Evicting the idlest lets an operator in, however many connections somebody leaves open.
         let Some(Admitted { ticket, evict, .. }) = lock(&open).admit(ANYBODY, Instant::now())
         else {
@@ -82,7 +85,10 @@ pub(super) async fn serve<L: Listener>(mut listener: L, connections: usize, rout
         let routes = TowerToHyperService::new(routes.clone());
         let http = http.clone();
         tokio::spawn(async move {
-            let answer = service_fn(|request| {
+            let answer = service_fn(|mut request| {
+                if let Some(caller) = &caller {
+                    hyper::Request::extensions_mut(&mut request).insert(caller.clone());
+                }
                 // A request makes a connection useful; one that only stays open is the first to go.
                 lock(&place.open).useful(place.ticket, Instant::now());
                 routes.call(request)
@@ -96,6 +102,26 @@ pub(super) async fn serve<L: Listener>(mut listener: L, connections: usize, rout
             }
             drop(descriptor);
         });
+    }
+}
+
+/// A listener that knows who connects.
+pub(super) trait Identify: Listener {
+    /// The party at the other end of a connection; `None` where it is nobody that is known.
+    fn caller(stream: &Self::Io, address: &Self::Addr) -> Option<Caller>;
+}
+
+impl Identify for TcpListener {
+    fn caller(_: &TcpStream, address: &SocketAddr) -> Option<Caller> {
+        let is_local = address.ip().to_canonical().is_loopback();
+        is_local.then_some(Caller::Loopback)
+    }
+}
+
+impl Identify for UnixListener {
+    fn caller(stream: &UnixStream, _: &tokio::net::unix::SocketAddr) -> Option<Caller> {
+        let credentials = stream.peer_cred().ok()?;
+        Some(Caller::Local(credentials.uid()))
     }
 }
 

@@ -21,6 +21,8 @@ const STILL: Duration = Duration::from_secs(10);
 /// The signs of life of this process.
 #[derive(Debug)]
 pub struct Liveness {
+    /// The time of the beginning.
+    began: Moment,
     /// The time of the loop's last turn, in milliseconds of its clock.
     turned: AtomicU64,
     /// The number of times the loop was late.
@@ -42,6 +44,7 @@ impl Liveness {
             ..Conditions::default()
         };
         Liveness {
+            began: now,
             turned: AtomicU64::new(millis(now.0)),
             stalls: AtomicU64::new(0),
             turns: Histogram::new(),
@@ -49,6 +52,11 @@ impl Liveness {
             conditions: ArcSwap::from_pointee(starting),
             threads: Mutex::default(),
         }
+    }
+
+    /// The time of the beginning.
+    pub fn began(&self) -> Moment {
+        self.began
     }
 
     /// Notes that the loop turns at `now`.

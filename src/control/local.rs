@@ -8,6 +8,7 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
@@ -19,8 +20,8 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 
 use super::{
-    Answered, Command, Control, OverridesStatus, Request, UnitsStatus, ask, catch_panics, edge,
-    preflight, render,
+    Answered, Command, Control, OverridesStatus, Request, Started, UnitsStatus, api, ask,
+    catch_panics, edge, failed, preflight, render,
 };
 use crate::config::{Config, NameKind, names_beginning};
 use crate::model::Weight;
@@ -94,6 +95,7 @@ fn replace(path: &Path, aside: &Path) -> io::Result<UnixListener> {
 
 /// Serves it for as long as the runtime lives.
 pub async fn serve(listener: UnixListener, control: Control) {
+    let started = Started::from(OnceLock::from(control.clone()));
     let routes = Router::new()
         .route("/units", on_get(units))
         .route("/units/move", on_post(move_unit))
@@ -103,8 +105,9 @@ pub async fn serve(listener: UnixListener, control: Control) {
         .route("/reload", on_post(reload))
         .route("/names", on_get(names))
         .route("/overrides/accept-loss", on_post(accept_loss))
-        .layer(catch_panics())
-        .with_state(control);
+        .layer(catch_panics(failed))
+        .with_state(control)
+        .merge(api::routes(started));
     edge::serve(listener, edge::LOCAL_CONNECTIONS, routes).await;
 }
 

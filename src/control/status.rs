@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::preflight::Preflight;
 use crate::config::Config;
@@ -109,7 +110,7 @@ impl OverridesStatus {
 }
 
 /// The owners of the units.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct UnitsStatus {
     /// The reason why none changes hands; null when they may.
     pub frozen: Option<String>,
@@ -118,7 +119,7 @@ pub struct UnitsStatus {
 }
 
 /// The state of one unit.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct UnitStatus {
     /// Its owner name.
     pub unit: String,
@@ -170,7 +171,7 @@ pub struct TargetStatus {
 }
 
 /// The outcome of one probe.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ProbeStatus {
     /// The time of its end, in RFC 3339.
     pub at: String,
@@ -285,7 +286,8 @@ impl UnitsStatus {
 }
 
 impl UnitStatus {
-    fn new(view: &UnitView, wall: WallTime) -> UnitStatus {
+    /// The state that `view` tells, with times as `wall` reads them.
+    pub(super) fn new(view: &UnitView, wall: WallTime) -> UnitStatus {
         let region = view.region.clone();
         let (state, owner, next, until) = match view.unit_state.owner {
             OwnerState::Owner(_) => ("owned", region, None, None),
@@ -333,7 +335,8 @@ impl TargetStatus {
 }
 
 impl ProbeStatus {
-    fn new(outcome: &Outcome, wall: WallTime) -> ProbeStatus {
+    /// The document of `outcome`, with times as `wall` reads them.
+    pub(super) fn new(outcome: &Outcome, wall: WallTime) -> ProbeStatus {
         let verdict = match outcome.seen {
             Seen::Pass => "pass",
             Seen::Fail(_) => "fail",
@@ -370,7 +373,8 @@ impl PoolStatus {
         [self.ipv4, self.ipv6].contains(&HELD)
     }
 
-    fn new(record: &PoolRecord) -> PoolStatus {
+    /// The state that `record` tells.
+    pub(super) fn new(record: &PoolRecord) -> PoolStatus {
         let word = |own: &PoolRecovery<_>| match own.phase {
             _ if own.down => "down",
             Phase::InUse => "in use",

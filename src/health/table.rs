@@ -235,6 +235,11 @@ impl Health {
         self.entries[target.index()].last.as_ref()
     }
 
+    /// Returns the reason of the last failure of a target; `None` where it never failed.
+    pub fn last_failure(&self, target: TargetId) -> Option<FailReason> {
+        self.entries[target.index()].last_failure
+    }
+
     /// Returns the warning of a target when it last passed.
     pub fn warning(&self, target: TargetId) -> Option<Warning> {
         self.entries[target.index()].warning

@@ -345,6 +345,18 @@ impl Target {
     }
 }
 
+impl Target {
+    /// True when an operator's `text` is this endpoint: the address, however it is written, or the
+    /// name with its final dot. Without the dot a name could be a region's.
+    pub fn is_written(&self, text: &str) -> bool {
+        match self {
+            // Compared as addresses, since an IPv6 address has many spellings.
+            Target::Address(address) => text.parse() == Ok(*address),
+            Target::Name(name) => name.to_string().eq_ignore_ascii_case(text),
+        }
+    }
+}
+
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -57,6 +57,29 @@ impl Overrides {
         counting
     }
 
+    /// The health that an override gives an endpoint at `now`, and that override.
+    pub fn health_of(
+        &self,
+        regions: &[Region],
+        service: &Service,
+        pool: &Pool,
+        endpoint: &Endpoint,
+        now: Moment,
+    ) -> Option<(State, &Override)> {
+        // Mostly there are none, and this is asked for every endpoint.
+        if self.0.is_empty() {
+            return None;
+        }
+        let own = self.counting(regions, service, pool, Some(endpoint), now, Axis::Health)?;
+        let state = State {
+            up: own.action == Action::Up,
+            // An operator is never in doubt, so that answers keep the long TTL whatever probes see
+            // meanwhile.
+            settled: true,
+        };
+        Some((state, own))
+    }
+
     /// The health that an override gives an endpoint at `now`.
     #[inline]
     pub fn state(
@@ -67,17 +90,8 @@ impl Overrides {
         endpoint: &Endpoint,
         now: Moment,
     ) -> Option<State> {
-        // Mostly there are none, and this is asked for every endpoint.
-        if self.0.is_empty() {
-            return None;
-        }
-        let own = self.counting(regions, service, pool, Some(endpoint), now, Axis::Health)?;
-        Some(State {
-            up: own.action == Action::Up,
-            // An operator is never in doubt, so that answers keep the long TTL whatever probes see
-            // meanwhile.
-            settled: true,
-        })
+        let (state, _) = self.health_of(regions, service, pool, endpoint, now)?;
+        Some(state)
     }
 
     /// True when an override drains the whole pool at `now`.

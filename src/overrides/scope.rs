@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Override;
 use crate::config::Config;
 use crate::diag::suggestion;
-use crate::model::{Endpoint, Pool, Region, RegionId, Service, Target, regions_named};
+use crate::model::{Endpoint, Pool, Region, RegionId, Service, regions_named};
 
 /// The part of the configuration that an override covers; narrower scopes come first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -236,7 +236,7 @@ impl Scope {
                 target,
             } => {
                 name.as_ref().is_none_or(|name| service.goes_by(name))
-                    && is_named(&endpoint.target, target)
+                    && endpoint.target.is_written(target)
             }
             _ => false,
         }
@@ -285,20 +285,11 @@ fn target_of(config: &Config, service: Option<&str>, text: &str) -> Option<Strin
             continue;
         }
         let mut endpoints = own.pools.iter().flat_map(|pool| &pool.endpoints);
-        if let Some(endpoint) = endpoints.find(|endpoint| is_named(&endpoint.target, text)) {
+        if let Some(endpoint) = endpoints.find(|endpoint| endpoint.target.is_written(text)) {
             return Some(endpoint.target.to_string());
         }
     }
     None
-}
-
-fn is_named(target: &Target, text: &str) -> bool {
-    match target {
-        // Compared as addresses, since an IPv6 address has many spellings.
-        Target::Address(address) => text.parse() == Ok(*address),
-        // Without its final dot a target name could be a region's, so the dot is asked for.
-        Target::Name(name) => name.to_string().eq_ignore_ascii_case(text),
-    }
 }
 
 impl fmt::Display for Scope {

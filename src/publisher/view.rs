@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::Publisher;
 use crate::acme::StoredChallenges;
 use crate::dataset::Dataset;
-use crate::health::{self, Health, Outcome, Rechecks, State, Watch};
+use crate::health::{self, FailReason, Health, Outcome, Rechecks, State, Watch};
 use crate::model::{Endpoint, Moment, ServiceId, TargetId};
 use crate::overrides::Overrides;
 use crate::recovery::PoolRecord;
@@ -43,6 +43,8 @@ pub struct TargetView {
     pub load_ignored: u64,
     /// The last probe's outcome; `None` before the first.
     pub last: Option<Outcome>,
+    /// The reason of the last failure; `None` where it never failed.
+    pub last_failure: Option<FailReason>,
     /// The connection that is held to it.
     pub watch: Watch,
 }
@@ -60,6 +62,7 @@ impl TargetView {
             load: load.average(),
             load_ignored: load.ignored(),
             last: health.last_outcome(target).cloned(),
+            last_failure: health.last_failure(target),
             watch: health.connection(target),
         }
     }
@@ -223,6 +226,11 @@ impl View {
         let loads = endpoint.probes.iter();
         let loads = loads.filter_map(|target| self.target(*target).load);
         loads.reduce(f64::max)
+    }
+
+    /// The parts of a service's state that are no health; `None` where it has none.
+    pub fn service(&self, service: ServiceId) -> Option<&ServiceView> {
+        self.services.get(&service)
     }
 
     /// The pools that are not simply in use.

@@ -69,6 +69,18 @@ impl Default for PoolConditions {
     }
 }
 
+impl Drain {
+    /// Its scope, operator, end and reason in one phrase, with times as `wall` reads them.
+    pub fn sentence(&self, wall: WallTime) -> String {
+        let Drain {
+            what, by, reason, ..
+        } = self;
+        let until = until(self.until, wall);
+        let why = if reason.is_empty() { "" } else { ": " };
+        format!("{what} drained by {by} {until}{why}{reason}")
+    }
+}
+
 impl Applied {
     /// Its effect, operator, times and reason in one sentence, with times as `wall` reads them.
     pub fn sentence(&self, wall: WallTime) -> String {

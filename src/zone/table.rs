@@ -65,6 +65,8 @@ pub struct NameTable {
     arena: Vec<u8>,
     zones: Vec<Apex>,
     names: usize,
+    /// By [`ZoneId`]: the number of its names.
+    counts: Vec<usize>,
     /// The records of names that a zone has at or below the origin of another zone of ours: a
     /// delegation and its glue. The index has these names for the zone below.
     handed_over: Vec<u32>,
@@ -270,6 +272,11 @@ impl NameTable {
             node.rrset_count > 0 || (node.service != NONE && node.service & EPOCH == 0)
         };
         nodes.filter(has_any).map(|node| node.name)
+    }
+
+    /// Counts the names of one zone likewise.
+    pub fn count(&self, zone: ZoneId) -> usize {
+        self.counts[zone.index()]
     }
 
     /// Counts the names, empty non-terminals among them.

@@ -385,6 +385,7 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
                 tallies: Arc::default(),
                 events: Arc::default(),
                 populations: Arc::default(),
+                answers: Arc::default(),
             };
             let started = Started::default();
             assert!(started.set(control.clone()).is_ok());

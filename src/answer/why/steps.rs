@@ -10,7 +10,6 @@ use crate::dns::{Name, RrType};
 use crate::model::{Family, RegionId, Route, ServiceId, WallTime};
 use crate::steer::{
     Drain, Note, Plan, PoolConditions, PoolPlan, RAMP_STEPS, Ring, Rung, Selection, Trace, Verdict,
-    until,
 };
 use crate::zone::rrs;
 
@@ -201,11 +200,7 @@ impl View<'_> {
             return text;
         };
         if let Some(drain) = drain(&note.conditions, usable_rung(pool, self.family)) {
-            let until = until(drain.until, self.wall);
-            text += &format!(", {} drained by {} {until}", drain.what, drain.by);
-            if !drain.reason.is_empty() {
-                text += &format!(": {}", drain.reason);
-            }
+            text += &format!(", {}", drain.sentence(self.wall));
         }
         for applied in &note.conditions.overrides {
             text += &format!(", {}", applied.sentence(self.wall));

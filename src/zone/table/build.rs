@@ -69,7 +69,9 @@ impl NameTable {
                 .iter()
                 .map(|child| origins[*child])
                 .collect();
+            let before = entries.len();
             tree.index_names(&below, &mut entries, &mut table.handed_over);
+            table.counts.push(entries.len() - before);
         }
         table.arena.shrink_to_fit();
         table.index = Index::new(&entries);
