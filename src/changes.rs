@@ -8,6 +8,7 @@
 mod collapse;
 mod keys;
 mod sentence;
+mod turn;
 
 use std::time::Duration;
 
@@ -21,8 +22,9 @@ use crate::steer::Rung;
 use crate::units;
 
 pub use collapse::{Line, lines};
-pub use keys::{Keys, Severity};
+pub use keys::Keys;
 pub use sentence::{Sentence, override_sentence};
+pub use turn::Turn;
 
 /// A change of the server's state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,6 +20,7 @@ mod geography;
 mod kinds;
 mod known;
 mod names;
+mod notify;
 mod pattern;
 mod routing_tests;
 mod server;
@@ -36,8 +37,8 @@ use std::time::Duration;
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::{Name, RrType};
 use crate::model::{
-    CheckSpec, MapSpec, Prefix, ProbeTarget, Region, RegionId, RoutingTest, SecretPlace, Service,
-    SvcbSet, Target, TargetId, ZoneId,
+    CheckSpec, MapSpec, NotifySpec, Prefix, ProbeTarget, Region, RegionId, RoutingTest,
+    SecretPlace, Service, SvcbSet, Target, TargetId, ZoneId,
 };
 use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
@@ -123,6 +124,8 @@ pub struct Config {
     pub server: ServerSpec,
     /// `[admin]`.
     pub admin: Option<AdminSpec>,
+    /// `[[notify]]`, in the order of the file.
+    pub notify: Vec<NotifySpec>,
     /// `[geo]`; without `city` the embedded default is used.
     pub geo: GeoSpec,
     /// By [`crate::model::RegionId`], in the order of their names.
@@ -338,7 +341,9 @@ fn load_files(
 }
 
 /// The sections of `meridian.toml`: a file with none of them is another one.
-const SECTIONS: &[&str] = &["server", "admin", "geo", "regions", "maps", "checks"];
+const SECTIONS: &[&str] = &[
+    "server", "admin", "geo", "regions", "maps", "checks", "notify",
+];
 
 /// Reports a file without any section of `meridian.toml`: its kind, as far as that is to be seen,
 /// and nothing of what it holds.
@@ -398,6 +403,7 @@ fn server_section(text: &str) -> Option<&str> {
 struct Main {
     server: Option<ServerSpec>,
     admin: Option<AdminSpec>,
+    notify: Vec<NotifySpec>,
     geo: GeoSpec,
     region_names: Names,
     regions: Vec<Option<Region>>,
@@ -426,6 +432,7 @@ fn read_main(
         checks.push(checks::check(check_names.name(i), item, &mut files, out));
     }
 
+    let notify = notify::destinations(&mut root, &region_names, &mut files, out);
     let mut targets = Targets::default();
     let host_name = files.source.host_name();
     let section = root.table_or_empty(out, "server");
@@ -455,6 +462,7 @@ fn read_main(
     let main = Main {
         server,
         admin,
+        notify,
         geo,
         region_names,
         regions,
@@ -665,6 +673,7 @@ impl Main {
         let mut config = Config {
             server: self.server?,
             admin: self.admin,
+            notify: self.notify,
             geo: self.geo,
             regions: self.regions.into_iter().collect::<Option<_>>()?,
             maps: self.maps.into_iter().collect::<Option<_>>()?,

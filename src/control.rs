@@ -14,6 +14,7 @@ mod last_reload;
 mod liveness;
 pub mod local;
 mod metrics;
+mod notifications;
 mod preflight;
 mod problem;
 mod push;
@@ -62,6 +63,7 @@ pub use events::{EventId, Events, Kept, NotAnEventId, Recorded, Seen, Subscripti
 pub use last_reload::{LastReload, Refused, Reloads};
 pub use liveness::{Liveness, TURN};
 pub use metrics::page as metrics_page;
+pub use notifications::{Delivery, Notifications};
 pub use preflight::{NameNumbers, Populations, Preflight, RegionNumbers};
 pub use problem::{DiagnosticDocument, Problem, ProblemDocument};
 pub use read_model::{Feed, ReadModel};
@@ -105,6 +107,8 @@ pub struct Control {
     pub populations: Arc<Populations>,
     /// The answers of the API that are kept for requests that come again.
     pub answers: Arc<KeptAnswers>,
+    /// The fate of what destinations are told.
+    pub notifications: Arc<Notifications>,
 }
 
 impl Control {

@@ -213,11 +213,14 @@ fn connect(
         reloads: Arc::new(Reloads::from_pointee(last_reload)),
         probes: begun.prober.counters(),
         tallies,
-        events,
+        events: events.clone(),
         populations: Arc::default(),
         answers: Arc::default(),
+        notifications: Arc::default(),
         state: read_model,
     };
+    let (published, fates) = (control.published.clone(), control.notifications.clone());
+    crate::notify::start(&events, published, fates).map_err(thread)?;
     let liveness = control.liveness.clone();
     watch::start(liveness, clock, answering.server.stalls()).map_err(thread)?;
     // Set here and nowhere else.

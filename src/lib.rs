@@ -52,6 +52,7 @@ pub mod control;
 pub mod daemon;
 pub mod loader;
 pub mod log;
+pub mod notify;
 pub mod probe;
 pub mod publisher;
 pub mod server;

@@ -7,6 +7,7 @@ mod check;
 mod geography;
 mod ids;
 mod moment;
+mod notify;
 mod service;
 mod share;
 
@@ -21,6 +22,10 @@ pub use geography::{
 };
 pub use ids::{CheckId, EndpointId, MapId, RegionId, ServiceId, TargetId, ZoneId};
 pub use moment::{Moment, WallTime};
+pub use notify::{
+    CHANGE_KINDS, Channel, NotifyFilter, NotifySpec, Severity, Template, TemplateError,
+    WebhookBody, WebhookSpec,
+};
 pub use service::{
     AnswerTest, Endpoint, Expect, FailoverTest, Families, Family, FamilyRule, Need, Part, Pool,
     Resume, Route, RoutingTest, Service, SvcbSet, Takeover, Target, Unit, UnitRules, Weight,

@@ -26,6 +26,7 @@ mod keeper;
 mod limit;
 mod observed;
 mod prober;
+pub(crate) mod program;
 mod report;
 mod resolver;
 mod route;

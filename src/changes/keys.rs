@@ -10,7 +10,7 @@ use super::{
     PoolState, ServiceChange, Verdict,
 };
 use crate::acme::{self, Challenge, ChallengeChange};
-use crate::model::Family;
+use crate::model::{Family, Severity};
 use crate::overrides::{self, Override, Scope};
 use crate::steer::Rung;
 use crate::units;
@@ -56,31 +56,8 @@ pub struct Keys {
     pub by: Option<String>,
 }
 
-/// The weight of a change for an operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// Good to know.
-    Info,
-    /// An operator should look at it.
-    Warning,
-}
-
 fn label<S: Serializer>(family: &Option<Family>, to: S) -> Result<S::Ok, S::Error> {
     family.map(Family::as_label).serialize(to)
-}
-
-impl Severity {
-    /// Both, the lighter one first.
-    pub const ALL: [Severity; 2] = [Severity::Info, Severity::Warning];
-
-    /// Its name in documents and in the configuration.
-    pub fn as_label(self) -> &'static str {
-        match self {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-        }
-    }
 }
 
 impl Keys {
@@ -280,6 +257,7 @@ impl PoolState {
 mod tests {
     use super::*;
     use crate::changes::tests::of_every_kind;
+    use crate::model::CHANGE_KINDS;
 
     #[test]
     fn every_change_has_keys_that_are_no_prose() {
@@ -291,6 +269,7 @@ mod tests {
                 keys.old.clone().map(Cow::into_owned),
                 keys.new.clone().map(Cow::into_owned),
             ];
+            assert!(CHANGE_KINDS.contains(&keys.kind));
             for key in all.into_iter().flatten() {
                 assert!(!key.is_empty() && !key.contains(' '), "{keys:?}");
             }

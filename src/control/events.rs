@@ -17,7 +17,7 @@ use axum::body::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::changes::{Change, Keys};
+use crate::changes::{Change, Keys, Turn};
 use crate::model::{Moment, WallTime};
 
 /// The most changes that are kept: a region that fails under five thousand services, twice over.
@@ -51,12 +51,16 @@ struct Ring {
 /// A change as others are told of it.
 #[derive(Debug)]
 pub struct Recorded {
+    /// The process that numbered it.
+    pub boot: Arc<str>,
     /// Its number, as in [`Change`].
     pub number: u64,
     /// The Unix time at which it happened, as the wall clock had it then.
     pub at: Duration,
     /// The names that it is about, and its states.
     pub keys: Keys,
+    /// The turn that it takes, where something got better or worse.
+    pub turn: Option<Turn>,
     /// The sentence of the log.
     pub sentence: Box<str>,
     /// An event of an event stream, with `json` as its data.
@@ -271,12 +275,12 @@ impl Subscription {
 }
 
 impl Recorded {
-    fn new(boot: &str, change: &Change, sentence: &str, at: Duration) -> Recorded {
+    fn new(boot: &Arc<str>, change: &Change, sentence: &str, at: Duration) -> Recorded {
         let keys = change.event.keys();
         let document = Document {
             number: change.number,
             boot,
-            time: humantime::format_rfc3339_millis(UNIX_EPOCH + at).to_string(),
+            time: show(at),
             keys: &keys,
             sentence,
         };
@@ -287,13 +291,20 @@ impl Recorded {
         let json = start..frame.len();
         frame.extend_from_slice(b"\n\n");
         Recorded {
+            boot: boot.clone(),
             number: change.number,
             at,
             keys,
+            turn: change.event.turn(),
             sentence: sentence.into(),
             frame: frame.into(),
             json,
         }
+    }
+
+    /// Its time in RFC 3339, in UTC and to the millisecond.
+    pub fn time(&self) -> String {
+        show(self.at)
     }
 
     /// The change as a JSON object, in one line.
@@ -305,6 +316,11 @@ impl Recorded {
     pub fn frame(&self) -> Bytes {
         self.frame.clone()
     }
+}
+
+/// A Unix time in RFC 3339, in UTC and to the millisecond.
+fn show(at: Duration) -> String {
+    humantime::format_rfc3339_millis(UNIX_EPOCH + at).to_string()
 }
 
 impl fmt::Display for EventId {

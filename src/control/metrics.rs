@@ -11,6 +11,7 @@
 mod family;
 mod format;
 mod node;
+mod notify;
 mod operators;
 mod page;
 mod queries;
@@ -31,11 +32,12 @@ pub(super) use format::Format;
 pub use page::page;
 
 /// Every subject, in the order of the text and of the page.
-static SUBJECTS: [&Subject; 5] = [
+static SUBJECTS: [&Subject; 6] = [
     &queries::SUBJECT,
     &services::SUBJECT,
     &targets::SUBJECT,
     &operators::SUBJECT,
+    &notify::SUBJECT,
     &node::SUBJECT,
 ];
 

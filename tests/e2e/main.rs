@@ -25,6 +25,7 @@ mod load;
 mod locations;
 mod names;
 mod nginx;
+mod notify;
 mod overrides;
 mod packets;
 mod probe;

@@ -386,6 +386,7 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
                 events: Arc::default(),
                 populations: Arc::default(),
                 answers: Arc::default(),
+                notifications: Arc::default(),
             };
             let started = Started::default();
             assert!(started.set(control.clone()).is_ok());

@@ -19,7 +19,7 @@ pub(in crate::config) struct Files<'a> {
 }
 
 /// Reads the secrets among the headers; `None`, after all of them, where one cannot be read.
-pub(super) fn with_secrets(
+pub(in crate::config) fn with_secrets(
     headers: Vec<(String, Located<HeaderText>)>,
     item: &Item<'_>,
     files: &mut Files<'_>,
@@ -46,7 +46,11 @@ pub(super) fn with_secrets(
     sound.then_some(read)
 }
 
-fn read_secret(secret: &mut Secret, files: &mut Files<'_>) -> Result<(), Unreadable> {
+/// Has the source read the value of a secret.
+pub(in crate::config) fn read_secret(
+    secret: &mut Secret,
+    files: &mut Files<'_>,
+) -> Result<(), Unreadable> {
     if let SecretPlace::File(path) = &mut secret.place {
         *path = files.directory.join(&*path);
     }
@@ -54,9 +58,10 @@ fn read_secret(secret: &mut Secret, files: &mut Files<'_>) -> Result<(), Unreada
     Ok(())
 }
 
-/// Checks that the program of a command is there and may be run.
-pub(super) fn program(
+/// Checks that the program of a command, the value of `key`, is there and may be run.
+pub(in crate::config) fn program(
     command: Located<Vec<String>>,
+    key: &str,
     item: &Item<'_>,
     files: &mut Files<'_>,
     out: &mut Diagnostics,
@@ -64,7 +69,7 @@ pub(super) fn program(
     match files.source.program(Path::new(&command.value[0])) {
         Ok(()) => Some(command.value),
         Err(problem) => {
-            report(problem, command.at, format!("{}.command", item.path), out);
+            report(problem, command.at, format!("{}.{key}", item.path), out);
             None
         }
     }
@@ -98,7 +103,7 @@ impl From<Unreadable> for BadRoots {
 }
 
 /// Reads a `ca_file`: at least one certificate in PEM, each good as a root.
-pub(super) fn roots(
+pub(in crate::config) fn roots(
     file: &Located<PathBuf>,
     item: &Item<'_>,
     files: &mut Files<'_>,

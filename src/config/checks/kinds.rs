@@ -39,7 +39,7 @@ impl Options {
             Type::Dns => self.into_dns(item, out)?,
             Type::Grpc => self.into_grpc(item, files, out)?,
             Type::Exec => CheckKind::Exec(ExecSpec {
-                command: program(self.command?, item, files, out)?,
+                command: program(self.command?, "command", item, files, out)?,
             }),
             Type::Push => CheckKind::Push(PushSpec {
                 expires: value(self.expires).unwrap_or(DEFAULT_EXPIRES),

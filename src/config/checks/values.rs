@@ -85,7 +85,7 @@ pub(super) fn method(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
 }
 
 /// Headers; the values of secrets are to be read still.
-pub(super) fn headers(
+pub(in crate::config) fn headers(
     item: &Item<'_>,
     out: &mut Diagnostics,
 ) -> Option<Vec<(String, Located<HeaderText>)>> {
@@ -135,7 +135,7 @@ fn header(
 }
 
 /// A string, or `{ file = "…" }` or `{ credential = "…" }`, which may have a `prefix`.
-fn header_text(item: &Item<'_>, out: &mut Diagnostics) -> Option<HeaderText> {
+pub(in crate::config) fn header_text(item: &Item<'_>, out: &mut Diagnostics) -> Option<HeaderText> {
     if !matches!(item.value, DeValue::Table(_)) {
         let text = item.string(
             out,
@@ -455,7 +455,7 @@ pub(super) fn rr_type(item: &Item<'_>, out: &mut Diagnostics) -> Option<RrType> 
 }
 
 /// A program and its arguments.
-pub(super) fn command(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<String>> {
+pub(in crate::config) fn command(item: &Item<'_>, out: &mut Diagnostics) -> Option<Vec<String>> {
     let words = list(|item: &Item<'_>, out: &mut Diagnostics| {
         item.string(out, "a string").map(str::to_owned)
     })(item, out)?;

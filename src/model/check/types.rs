@@ -1,5 +1,6 @@
 //! Types of checks: the action and the expectations of each.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -133,6 +134,19 @@ pub enum HeaderText {
     Plain(String),
     /// A value that is kept elsewhere, because it is secret.
     Secret(Secret),
+}
+
+impl HeaderText {
+    /// The whole text; `None` of a secret that cannot be read now.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            HeaderText::Plain(text) => Some(Cow::Borrowed(text)),
+            HeaderText::Secret(secret) => {
+                let value = secret.value.as_deref()?;
+                Some(Cow::Owned(format!("{}{value}", secret.prefix)))
+            }
+        }
+    }
 }
 
 /// A secret, and what is put before it. Its `Debug` does not show it, and what is derived from that does not depend on it.
