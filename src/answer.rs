@@ -237,6 +237,9 @@ fn finish(
         length = refuse_tsig(query.bytes, request.tsig_at, length, limit, out);
     }
     worker.counters.count_answer(rcode, length);
+    if let Some((zone, _)) = prefetched.found {
+        snapshot.count_from(zone, rcode, worker.number);
+    }
     Response::Send(length)
 }
 

@@ -7,12 +7,12 @@ use arc_swap::ArcSwap;
 
 use crate::acme::ChallengeTable;
 use crate::config::{Config, ZoneSpec};
-use crate::dns::{Name, RrType};
+use crate::dns::{Name, Rcode, RrType};
 use crate::failover;
 use crate::geo::{GeoMap, Locations};
 use crate::metrics::PoolCounters;
-use crate::model::{MapId, MapSpec, RegionId, Route, ServiceId, Unit};
-use crate::steer::Plan;
+use crate::model::{MapId, MapSpec, RegionId, Route, ServiceId, Unit, ZoneId};
+use crate::steer::{Plan, Rung};
 use crate::zone::{Lookup, NameTable, ZoneInput};
 
 /// Everything compiled from the files; immutable.
@@ -183,6 +183,9 @@ pub struct Snapshot {
     pub plans: Vec<Arc<Plan>>,
     /// By worker: where it counts the answers of each pool, by the numbers in the plans.
     pub pool_counters: Arc<[PoolCounters]>,
+    /// By [`ZoneId`]: the first of the numbers by which the answers from the zone are counted there;
+    /// see [`ZONE_RCODES`]. Empty where none are.
+    pub zone_counters: Arc<[u32]>,
     /// The ACME challenges in force; `None` without any, so that a query asks no further.
     pub challenges: Option<Arc<ChallengeTable>>,
 }
@@ -194,6 +197,7 @@ impl Snapshot {
             dataset,
             plans,
             pool_counters: Arc::default(),
+            zone_counters: Arc::default(),
             challenges: None,
         }
     }
@@ -201,19 +205,72 @@ impl Snapshot {
     /// Answers of `service` so far, by region and last those with its `fallback` addresses, summed over all workers.
     pub fn answers_of(&self, service: ServiceId) -> impl Iterator<Item = (Option<RegionId>, u64)> {
         let plan = &self.plans[service.index()];
-        let sum = |counter| {
-            self.pool_counters
-                .iter()
-                .map(|counters| counters.get(counter))
-                .fold(0, u64::wrapping_add)
-        };
-        let pools = plan
-            .pools
-            .iter()
-            .map(move |pool| (Some(pool.region), sum(pool.counter)));
-        pools.chain([(None, sum(plan.fallback_counter))])
+        let pools = plan.pools.iter().map(move |pool| {
+            let by_rung = Rung::ALL.map(|rung| self.sum(plan.counter(pool, rung)));
+            let all = by_rung.into_iter().fold(0, u64::wrapping_add);
+            (Some(pool.region), all)
+        });
+        pools.chain([(None, self.sum(plan.fallback_counter))])
+    }
+
+    /// The same by region and rung, of those that there were any of.
+    pub fn answers_by_rung(
+        &self,
+        service: ServiceId,
+    ) -> impl Iterator<Item = (Option<RegionId>, Rung, u64)> {
+        let plan = &self.plans[service.index()];
+        let pools = plan.pools.iter().flat_map(move |pool| {
+            let count = move |rung| (Some(pool.region), rung, self.sum(plan.counter(pool, rung)));
+            Rung::ALL.map(count)
+        });
+        let fallback = (None, Rung::Fallback, self.sum(plan.fallback_counter));
+        let all = pools.chain([fallback]);
+        all.filter(|(_, _, count)| *count > 0)
+    }
+
+    /// Answers from `zone` so far by response code, of those that there were any of, summed over all
+    /// workers.
+    pub fn answers_from(&self, zone: ZoneId) -> impl Iterator<Item = (Rcode, u64)> {
+        let first = self.zone_counters.get(zone.index()).copied();
+        let codes = first.map(|first| (first..).zip(ZONE_RCODES));
+        let counts = codes.into_iter().flatten();
+        counts
+            .map(|(counter, rcode)| (rcode, self.sum(counter)))
+            .filter(|(_, count)| *count > 0)
+    }
+
+    /// Counts an answer of worker `worker` from `zone`; only for that worker.
+    #[inline]
+    pub fn count_from(&self, zone: ZoneId, rcode: Rcode, worker: usize) {
+        if let Some(counters) = self.pool_counters.get(worker)
+            && let Some(first) = self.zone_counters.get(zone.index())
+        {
+            // Nothing but these is answered from a zone.
+            let place = match rcode {
+                Rcode::NOERROR => 0,
+                Rcode::NXDOMAIN => 1,
+                Rcode::YXDOMAIN => 2,
+                _ => 3,
+            };
+            counters.count(first + place);
+        }
+    }
+
+    /// The sum of a counter over all workers.
+    fn sum(&self, counter: u32) -> u64 {
+        let counts = self.pool_counters.iter().map(|own| own.get(counter));
+        counts.fold(0, u64::wrapping_add)
     }
 }
+
+/// The response codes by which the answers from a zone are counted: REFUSED is that of zone
+/// transfers.
+pub const ZONE_RCODES: [Rcode; 4] = [
+    Rcode::NOERROR,
+    Rcode::NXDOMAIN,
+    Rcode::YXDOMAIN,
+    Rcode::REFUSED,
+];
 
 /// The snapshot in force. The publisher alone stores; readers never wait.
 pub type Published = ArcSwap<Snapshot>;

@@ -255,6 +255,7 @@ impl Publisher {
             // Pointers: a snapshot shares with the one before every plan that did not change.
             plans: self.plans.current.clone(),
             pool_counters: self.plans.counters.by_worker(),
+            zone_counters: self.plans.counters.zones(),
             challenges: self.plans.challenges.clone(),
         })
     }

@@ -17,7 +17,7 @@ mod unit;
 
 pub use conditions::{Applied, Drain, PoolConditions, RAMP_STEPS};
 pub use hash::client as client_hash;
-pub use plan::{Note, Plan, PoolPlan, Ring};
+pub use plan::{Census, CounterSet, Note, Plan, PoolPlan, Ring};
 pub use rung::Rung;
 pub use select::{Asked, Selection, Trace, Verdict, select};
 pub use unit::{OwnerState, UnitState, succession, successor};

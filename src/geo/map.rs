@@ -81,6 +81,11 @@ impl GeoMap {
         self.table.fetch(client, step);
     }
 
+    /// True where any client has a border.
+    pub fn has_borders(&self) -> bool {
+        self.border_table.is_some()
+    }
+
     /// The client's border alone (`None`: it may be sent anywhere), and the scope in which that
     /// holds; for routes that choose among regions by something else than the order.
     #[inline]

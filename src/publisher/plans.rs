@@ -14,6 +14,7 @@ use super::differences::{differences, recovery_change};
 use super::{Effect, Publisher};
 use crate::acme::ChallengeTable;
 use crate::config::Config;
+use crate::geo::GeoMap;
 use crate::model::{Endpoint, Moment, Pool, ServiceId};
 use crate::recovery;
 use crate::steer::Plan;
@@ -130,7 +131,9 @@ impl Publisher {
         let mut plan =
             Plan::compile_unit(&applied, &config.regions, &state, &conditions, unit_state);
         // Before the comparison with the plan in use, which has its counters.
-        plan.count_in(self.plans.counters.of(id));
+        let map = self.inputs.dataset.map_of(&plan);
+        let can_degrade = plan.can_degrade(map.is_some_and(GeoMap::has_borders));
+        plan.count_in(self.plans.counters.of(id, can_degrade));
         CompiledPlan {
             service: id,
             plan,
@@ -192,6 +195,7 @@ impl Publisher {
         self.plans.is_challenged = false;
         // A fence begins when all threads have left the publications before this one.
         self.units.published(self.plans.publication);
+        self.plans.counters.grow();
         let snapshot = self.snapshot();
         self.outbox.push(Effect::Publish(snapshot));
     }

@@ -53,6 +53,11 @@ pub struct Plan {
     fallback: [Ring; 2],
     /// The counter of answers with the `fallback` addresses.
     pub fallback_counter: u32,
+    /// By pool: the first of the counters of its answers on later rungs than the first; empty where
+    /// none of them can be needed.
+    later_counters: Box<[u32]>,
+    /// By pool: the endpoints of each family; read by metrics alone.
+    census: Box<[[Census; 2]]>,
     /// By pool, where any has conditions; read by `why` alone.
     notes: Box<[Note]>,
     /// The share of the answers that goes to the next priority.
@@ -79,6 +84,32 @@ struct UnitPlan {
     unit_state: UnitState,
     /// The TXT RR that names the owner.
     epoch: Box<[u8]>,
+}
+
+/// The ids of the counters of a service's answers, in [`PoolCounters`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CounterSet {
+    /// By pool, for answers on [`Rung::Up`], and last of those with the `fallback` addresses.
+    pub up: Box<[u32]>,
+    /// By pool, where answers on later rungs are counted: the first of [`CounterSet::LATER`] ids that
+    /// follow one another.
+    pub later: Box<[u32]>,
+}
+
+impl CounterSet {
+    /// The number of counters for the rungs after the first.
+    pub const LATER: u32 = Rung::ALL.len() as u32 - 1;
+}
+
+/// The endpoints of one family in a pool; those by name count in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// The number of them.
+    pub endpoints: u16,
+    /// The number of those that are up.
+    pub up: u16,
+    /// The number of those in doubt.
+    pub in_doubt: u16,
 }
 
 /// The conditions of a pool, as `why` tells them.
@@ -139,13 +170,47 @@ struct Slot {
 }
 
 impl Plan {
-    /// Has the answers of each pool, and last those with the `fallback` addresses, counted in
-    /// `counters`, by their ids in [`PoolCounters`]; a new plan counts in none.
-    pub fn count_in(&mut self, counters: &[u32]) {
-        for (pool, counter) in self.pools.iter_mut().zip(counters) {
+    /// Has the answers of each pool, and those with the `fallback` addresses, counted in `counters`;
+    /// a new plan counts in none.
+    pub fn count_in(&mut self, counters: &CounterSet) {
+        for (pool, counter) in self.pools.iter_mut().zip(&counters.up) {
             pool.counter = *counter;
         }
-        self.fallback_counter = counters.get(self.pools.len()).copied().unwrap_or(UNCOUNTED);
+        let fallback = counters.up.get(self.pools.len());
+        self.fallback_counter = fallback.copied().unwrap_or(UNCOUNTED);
+        self.later_counters = counters.later.clone();
+    }
+
+    /// True where some client may get an answer from a pool on another rung than [`Rung::Up`]: no
+    /// pool is up, or some are not and clients have borders.
+    pub fn can_degrade(&self, has_borders: bool) -> bool {
+        Family::BOTH.into_iter().any(|family| {
+            let is_up = |rungs: u8| Rung::best(rungs).is_none_or(|rung| rung == Rung::Up);
+            let mut pools = self.pools.iter().map(|pool| pool.rungs[family.index()]);
+            !is_up(self.rungs(family)) || (has_borders && !pools.all(is_up))
+        })
+    }
+
+    /// The counter of the answers of `pool`, one of this plan's, on `rung`.
+    #[inline]
+    pub fn counter(&self, pool: &PoolPlan, rung: Rung) -> u32 {
+        if rung == Rung::Up {
+            return pool.counter;
+        }
+        self.later_counter(pool, rung)
+    }
+
+    /// Out of the way of the answers that are given while all is well.
+    #[inline(never)]
+    fn later_counter(&self, pool: &PoolPlan, rung: Rung) -> u32 {
+        let first = self.later_counters.get(self.index_of(pool));
+        // Rungs count from the first, which is not among these.
+        first.map_or(UNCOUNTED, |first| first + rung as u32 - 1)
+    }
+
+    /// The endpoints of one of its pools, by its place among them.
+    pub fn census(&self, pool: usize, family: Family) -> Census {
+        self.census[pool][family.index()]
     }
 
     /// The service's pool in `region`.

@@ -133,7 +133,7 @@ pub fn select<'p>(
         } else {
             plan.ttl
         },
-        counter: pool.counter,
+        counter: plan.counter(pool, rung),
         count,
         rrs,
     })

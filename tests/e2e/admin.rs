@@ -73,6 +73,14 @@ fn metrics_count_what_was_asked() {
         ("meridian_responses_total{rcode=\"NOERROR\"}", 3.0),
         ("meridian_responses_total{rcode=\"NXDOMAIN\"}", 1.0),
         ("meridian_service_answers_total{rung=\"up\"}", 3.0),
+        (
+            "meridian_zone_responses_total{zone=\"gtm.example.\",rcode=\"NOERROR\"}",
+            3.0,
+        ),
+        (
+            "meridian_zone_responses_total{zone=\"gtm.example.\",rcode=\"NXDOMAIN\"}",
+            1.0,
+        ),
         ("meridian_query_families_total{family=\"ipv4\"}", 4.0),
         ("meridian_query_types_total{type=\"A\"}", 4.0),
         ("meridian_query_options_total{option=\"edns\"}", 4.0),

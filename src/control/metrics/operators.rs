@@ -21,7 +21,7 @@ families! { "Overrides, challenges, recovery and units"
         "1 while overrides are lost and no operator has accepted that", "1",
         "See [lost overrides](overrides.md#when-overrides-are-lost)";
     CHALLENGES: Gauge "meridian_acme_challenges" []
-        "ACME challenges in force", "1", "";
+        "ACME challenges in force", "1", "See [ACME challenges](acme.md)";
     HELD: Gauge "meridian_pool_held" ["service", "region"]
         "1 while a pool is held until an operator resumes it", "pools", "Exists only then";
     OWNER: Gauge "meridian_unit_owner" ["unit", "region"]

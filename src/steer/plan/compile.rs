@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::judge::{judge_families, rung_set};
 use super::layout::Layout;
-use super::{Keys, NO_POOL, Note, Plan, PoolPlan, Ring, UnitPlan};
+use super::{Census, Keys, NO_POOL, Note, Plan, PoolPlan, Ring, UnitPlan};
 use crate::dns::Ttl;
 use crate::health::State;
 use crate::metrics::UNCOUNTED;
@@ -41,11 +41,13 @@ impl Plan {
         let mut layout = Layout::new(service, ttl);
         let mut pools = Vec::with_capacity(service.pools.len());
         let mut all = Vec::with_capacity(service.pools.len());
+        let mut counted = Vec::with_capacity(service.pools.len());
         for (index, pool) in service.pools.iter().enumerate() {
             let conditions = conditions.get(index);
             let (plan, every) = pool_plan(service, pool, state, conditions, &mut layout);
             pools.push(plan);
             all.push(every);
+            counted.push(census(pool, &layout.states));
         }
         // Only now, with all pools known: one ramp anywhere puts the weights of all on the finer
         // scale.
@@ -84,6 +86,8 @@ impl Plan {
             any,
             fallback,
             fallback_counter: UNCOUNTED,
+            later_counters: Box::default(),
+            census: counted.into(),
             notes: notes(service, conditions),
             trickle: service.trickle,
             keys: keys(&pools, regions, &mut layout),
@@ -266,6 +270,23 @@ fn pool_plan(
     };
     layout.states = states;
     (plan, all)
+}
+
+/// The endpoints of a pool in these states, by family.
+fn census(pool: &Pool, states: &[State]) -> [Census; 2] {
+    let mut census = [Census::default(); 2];
+    for (endpoint, state) in pool.endpoints.iter().zip(states) {
+        let families = endpoint.target.families();
+        for family in Family::BOTH {
+            let own = &mut census[family.index()];
+            let is_own = u16::from(families.contains(family));
+            // The configuration refuses more than 65 535 endpoints.
+            own.endpoints += is_own;
+            own.up += is_own * u16::from(state.up);
+            own.in_doubt += is_own * u16::from(!state.settled);
+        }
+    }
+    census
 }
 
 /// The rungs on which a pool stands, per family.
