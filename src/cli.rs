@@ -29,6 +29,7 @@ mod log;
 mod names;
 mod overrides;
 mod probe;
+mod progress;
 mod reload;
 mod resume;
 mod serve;

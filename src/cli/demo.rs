@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 use super::error::{Error, Reason};
+use super::progress::Waiting;
 use crate::answer::explain;
 use crate::changes::{Change, Event};
 use crate::clock::Clock;
@@ -82,7 +83,8 @@ impl Demo {
             toys.push(Toy { region, serving });
         }
         let zone_file = directory.path().join(ZONE_FILE).display().to_string();
-        let hooks = hooks(self.listen, zone_file, toys, runtime);
+        let waiting = Waiting::begin("probing the toy regions");
+        let hooks = hooks(self.listen, zone_file, toys, runtime, waiting);
         let terminal = raw_mode();
         let ended = daemon::run(&directory.path().join("meridian.toml"), false, hooks);
         if let Some(terminal) = terminal {
@@ -114,6 +116,7 @@ fn hooks(
     zone_file: String,
     toys: Vec<Toy>,
     runtime: &'static Runtime,
+    waiting: Waiting,
 ) -> Hooks {
     let watch = Arc::new(Mutex::new(Watch {
         last: BTreeMap::new(),
@@ -122,6 +125,7 @@ fn hooks(
     let at_change = watch.clone();
     Hooks {
         started: Some(Box::new(move |snapshot| {
+            drop(waiting);
             greet(listen, &zone_file);
             lock(&watch).look(snapshot);
             std::thread::spawn(move || keys(toys, runtime, &watch));

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::Reason;
+use super::progress::while_waiting;
 use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::loader;
@@ -42,7 +43,7 @@ impl Files {
 
 /// Dataset of the configuration at `path` and everything it leads to.
 pub(super) fn dataset(path: &Path) -> Result<Dataset, Reason> {
-    let built = loader::build(path);
+    let built = while_waiting("reading the files", || loader::build(path));
     built
         .dataset
         .ok_or(Reason::Files(built.diagnostics, built.sources))
@@ -50,7 +51,7 @@ pub(super) fn dataset(path: &Path) -> Result<Dataset, Reason> {
 
 /// Configuration at `path` with its zones, without location databases and tables.
 pub(super) fn config(path: &Path) -> Result<Config, Reason> {
-    let outcome = loader::load(path);
+    let outcome = while_waiting("reading the files", || loader::load(path));
     match outcome.loaded {
         Some(loaded) => Ok(loaded.config),
         None => Err(Reason::Files(outcome.diagnostics, outcome.sources)),

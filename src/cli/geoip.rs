@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::error::{Error, Reason};
+use super::progress::while_waiting;
 use crate::diag::{At, Diagnostics, Sources};
 use crate::geo::build::build as build_mmdb;
 
@@ -27,7 +28,10 @@ impl Geoip {
     pub(super) fn run(self) -> Result<ExitCode, Error> {
         let Geoip::Build { input, output } = self;
         let mut sources = Sources::new();
-        match make(&input, &output, &mut sources) {
+        let made = while_waiting("building the database", || {
+            make(&input, &output, &mut sources)
+        });
+        match made {
             Ok(size) => {
                 print_line!("{}: {size} bytes", output.display());
                 Ok(ExitCode::SUCCESS)

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::error::Error;
 use super::files::Files;
+use super::progress::while_waiting;
 use super::table::count;
 use super::terminal::has_color;
 use crate::config::Config;
@@ -36,7 +37,7 @@ impl Verify {
     /// Checks the files, and prints every diagnostic. Fails where one of them is an error.
     pub(super) fn run(self) -> Result<ExitCode, Error> {
         let config = self.files.config()?;
-        let built = loader::build(&config);
+        let built = while_waiting("reading the files", || loader::build(&config));
         let (mut diagnostics, sources) = (built.diagnostics, built.sources);
         let (mut tests, mut unseen, mut failovers) = (0, None, Vec::new());
         // Routing tests and state need a dataset that compiles; an error in the files comes first.
@@ -44,7 +45,10 @@ impl Verify {
             unseen = check_state(&config, &dataset.config, &mut diagnostics).err();
             check_removed(&config, &dataset, &mut diagnostics);
             failovers = failover::failovers(&dataset.config).map(named).collect();
-            tests = run_tests(&Arc::new(dataset), &mut diagnostics);
+            let dataset = Arc::new(dataset);
+            tests = while_waiting("running the tests of the zone files", || {
+                run_tests(&dataset, &mut diagnostics)
+            });
         }
         diagnostics.sort();
         let failed = diagnostics.has_errors();

@@ -1,19 +1,14 @@
 //! Work on every core, with a progress bar.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::terminal::is_smart;
+use super::progress::Bar;
 
-/// Work that takes less than this shows no bar.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Time between two steps of the bar.
+/// Time between two looks at the bar while no result comes.
 const STEP: Duration = Duration::from_millis(200);
-/// Length of the bar, in characters.
-const LENGTH: usize = 40;
 
 /// Does `work` for 0 … `count` − 1 on every core, and hands each result to `each`, in that order.
 /// On a terminal, a bar on standard error shows the number of `what` done.
@@ -27,12 +22,7 @@ pub(super) fn in_parallel<T: Send>(
     let next = AtomicUsize::new(0);
     // Bounded, so that fast workers do not pile up results faster than `each` can take them.
     let (sender, receiver) = sync_channel(64);
-    let mut bar = Bar {
-        began: Instant::now(),
-        shown: None,
-        count,
-        what,
-    };
+    let mut bar = Bar::new(count, what);
     std::thread::scope(|scope| {
         for _ in 0..cores.min(count) {
             let (sender, work, next) = (sender.clone(), &work, &next);
@@ -58,54 +48,13 @@ pub(super) fn in_parallel<T: Send>(
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             while let Some(result) = waiting.remove(&done) {
-                each(result);
+                bar.aside(|| each(result));
                 done += 1;
             }
             bar.show(done + waiting.len());
         }
     });
     bar.clear();
-}
-
-struct Bar<'w> {
-    began: Instant,
-    /// Time of its last step, once it is visible.
-    shown: Option<Instant>,
-    count: usize,
-    what: &'w str,
-}
-
-impl Bar<'_> {
-    fn show(&mut self, done: usize) {
-        let now = Instant::now();
-        let due = match self.shown {
-            Some(shown) => now - shown >= STEP,
-            None => now - self.began >= PATIENCE,
-        };
-        if due && is_smart(&std::io::stderr()) {
-            self.shown = Some(now);
-            let _ = write!(
-                std::io::stderr(),
-                "\r{}\x1b[K",
-                bar(done, self.count, self.what)
-            );
-        }
-    }
-
-    fn clear(&self) {
-        if self.shown.is_some() {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
-    }
-}
-
-fn bar(done: usize, count: usize, what: &str) -> String {
-    let full = LENGTH * done / count.max(1);
-    format!(
-        "[{}{}] {done} of {count} {what}",
-        "#".repeat(full),
-        " ".repeat(LENGTH - full)
-    )
 }
 
 #[cfg(test)]
@@ -126,17 +75,5 @@ mod tests {
         );
         assert_eq!(results, (0..100).map(|index| index * 2).collect::<Vec<_>>());
         in_parallel(0, "services", |_| (), |()| panic!("there is nothing to do"));
-    }
-
-    #[test]
-    fn the_bar_fills() {
-        assert_eq!(
-            bar(0, 7, "services"),
-            format!("[{}] 0 of 7 services", " ".repeat(40))
-        );
-        assert_eq!(
-            bar(7, 7, "services"),
-            format!("[{}] 7 of 7 services", "#".repeat(40))
-        );
     }
 }

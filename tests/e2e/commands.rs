@@ -497,3 +497,37 @@ fn a_gate_that_can_judge_nothing_is_wrong_usage() {
         "clients that only tokyo may serve lose it: {judged:?}"
     );
 }
+
+/// A plan that takes longer than a second to read, since another program writes it.
+#[test]
+fn what_takes_long_says_so_on_a_terminal_and_nowhere_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = format!(
+        "mkfifo plan.csv && ( ( sleep 2; cat '{}/geoip/world.csv' ) > plan.csv & ) && \
+         {} geoip build plan.csv plan.mmdb",
+        env!("CARGO_MANIFEST_DIR"),
+        env!("CARGO_BIN_EXE_meridian"),
+    );
+    let run = |program: &str, arguments: &[&str]| -> crate::support::Done {
+        let _ = std::fs::remove_file(directory.path().join("plan.csv"));
+        let mut shell = command(program);
+        shell.args(arguments).current_dir(directory.path());
+        shell.env("TERM", "xterm").stdin(Stdio::null());
+        shell.output().unwrap().into()
+    };
+    let piped = run("sh", &["-c", &script]);
+    assert_eq!((piped.code, piped.stderr.as_str()), (Some(0), ""));
+    assert!(piped.stdout.starts_with("plan.mmdb: "), "{}", piped.stdout);
+    assert_eq!(piped.stdout.lines().count(), 1, "{}", piped.stdout);
+    let shown = run("script", &["-qec", &script, "/dev/null"]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.stdout.contains("building the database"), "{shown:?}");
+    // It is gone before the result stands there.
+    let (before, after) = shown.stdout.split_once("plan.mmdb: ").unwrap();
+    assert!(before.contains("building") && !after.contains("building"));
+    let dumb = run(
+        "env",
+        &["TERM=dumb", "script", "-qec", &script, "/dev/null"],
+    );
+    assert!(dumb.stdout.starts_with("plan.mmdb: "), "{dumb:?}");
+}
