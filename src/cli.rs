@@ -17,6 +17,7 @@ macro_rules! print_line {
     }};
 }
 
+mod acme;
 mod clients;
 mod complete;
 mod demo;
@@ -99,6 +100,9 @@ enum Command {
     Overrides(overrides::List),
     /// Remove an override.
     Release(overrides::Release),
+    /// Set and clear ACME challenges: TXT records for certificate authorities to ask for.
+    #[command(subcommand)]
+    Acme(acme::Acme),
     /// Build location databases.
     #[command(subcommand)]
     Geoip(geoip::Geoip),
@@ -212,6 +216,7 @@ impl Command {
             Command::Weight(weight) => weight.run(),
             Command::Overrides(list) => list.run(),
             Command::Release(release) => release.run(),
+            Command::Acme(acme) => acme.run(),
             Command::Geoip(geoip) => geoip.run(),
             Command::Demo(demo) => demo.run(),
             Command::Complete(complete) => complete.run(),

@@ -9,6 +9,7 @@
 //! `routes`, which [`routes`] merges. Builders take the published state and nothing else, so that
 //! whatever else shows the state calls them too. Every error is a [`Problem`].
 
+pub mod acme;
 pub mod endpoints;
 mod kept;
 pub mod locate;
@@ -66,6 +67,7 @@ fn described() -> (Router<Started>, OpenApi) {
         simulate::routes(),
         names::routes(),
         resume::routes(),
+        acme::routes(),
     ];
     let all = subjects
         .into_iter()

@@ -9,6 +9,7 @@
 
 mod support;
 
+mod acme;
 mod addresses;
 mod admin;
 mod big_peers;

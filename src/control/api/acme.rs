@@ -1,0 +1,227 @@
+//! `/v1/acme`: challenges of ACME, for certificate authorities to ask for.
+
+use std::time::Duration;
+
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use super::{
+    Deed, Params, Present, Problem, Refusals, Routes, Running, Segments, Write, build, carry_out,
+};
+use crate::acme::{Challenge, ChallengeRequest, LABEL, LONGEST, Subject, TTL, USUAL, Value};
+use crate::control::access::Scope;
+use crate::control::{Command, Control, Request, ask};
+use crate::model::WallTime;
+
+/// The shortest challenge; a shorter one ends before anybody asks for it.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// The challenges in force.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ChallengeList {
+    /// The challenges, in the order in which they were set.
+    pub challenges: Vec<ChallengeDocument>,
+}
+
+/// A challenge.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ChallengeDocument {
+    /// The name that the certificate is for.
+    pub name: String,
+    /// The owner name of the TXT record.
+    pub record: String,
+    /// Its value.
+    pub value: String,
+    /// The TTL that it is answered with, in seconds.
+    pub ttl: u32,
+    /// The party that set it.
+    pub by: String,
+    /// The time of its end, in RFC 3339.
+    pub until: String,
+}
+
+/// A challenge to set.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewChallenge {
+    /// The value: 1 to 255 characters of base64url. Others of the same name stay.
+    pub value: String,
+    /// The time until it goes by itself, as `1h`: 1 s to 24 h, an hour where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub r#for: Option<String>,
+}
+
+/// The challenge to clear.
+#[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ClearedChallenge {
+    /// Its value; every challenge of the name where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+/// A change of the challenges of one name, which is on the disk.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct WrittenChallenges {
+    /// The deed in words, a line for each challenge.
+    pub message: String,
+    /// The challenges that the name has now.
+    pub challenges: Vec<ChallengeDocument>,
+}
+
+impl ChallengeDocument {
+    fn new(challenge: &Challenge, wall: WallTime) -> ChallengeDocument {
+        ChallengeDocument {
+            name: challenge.subject.to_string(),
+            record: challenge.subject.owner().to_string(),
+            value: challenge.value.as_str().to_owned(),
+            ttl: TTL,
+            by: challenge.by.clone(),
+            until: wall.show(challenge.until).to_string(),
+        }
+    }
+}
+
+/// Every challenge that `is_meant`.
+fn list(present: &Present, is_meant: impl Fn(&Challenge) -> bool) -> Vec<ChallengeDocument> {
+    let challenges = present.view.challenges.iter();
+    challenges
+        .filter(|challenge| is_meant(challenge))
+        .map(|challenge| ChallengeDocument::new(challenge, present.wall))
+        .collect()
+}
+
+fn subject(name: &str) -> Result<Subject, Problem> {
+    Subject::parse(name).map_err(|why| Problem::wrong("name", "bad-name", why.to_string()))
+}
+
+fn value(text: String) -> Result<Value, Problem> {
+    Value::try_from(text).map_err(|why| Problem::wrong("value", "bad-value", why.to_string()))
+}
+
+fn lasting(text: Option<&str>) -> Result<Duration, Problem> {
+    let Some(text) = text else {
+        return Ok(USUAL);
+    };
+    let bad = |why: String| Problem::wrong("for", "bad-duration", why);
+    let time = humantime::parse_duration(text).map_err(|why| bad(format!("{text}: {why}")))?;
+    if !(SHORTEST..=LONGEST).contains(&time) {
+        return Err(bad(format!("{text} is not a time from 1s to 24h")));
+    }
+    Ok(time)
+}
+
+/// Has the loop change the challenges of `subject`; the answer comes once that is on the disk.
+async fn change(
+    control: Control,
+    subject: Subject,
+    command: Command,
+) -> Result<WrittenChallenges, Problem> {
+    let done = ask(&control, |reply| Request::Command { command, reply }).await??;
+    let told = tokio::task::spawn_blocking(move || {
+        let present = Present::read(&control)?;
+        Ok(WrittenChallenges {
+            message: done.message(present.wall),
+            challenges: list(&present, |own| own.subject == subject),
+        })
+    });
+    told.await
+        .map_err(|why| Problem::unavailable(why.to_string()))?
+}
+
+/// List ACME challenges.
+#[utoipa::path(
+    get, path = "/v1/acme", tag = "acme",
+    responses((status = 200, description = "The challenges", body = ChallengeList), Refusals)
+)]
+async fn challenges(Running(control): Running) -> Result<Response, Problem> {
+    build(&control, |present| {
+        let challenges = list(present, |_| true);
+        Ok(ChallengeList { challenges })
+    })
+    .await
+}
+
+/// Set an ACME challenge.
+#[utoipa::path(
+    put, path = "/v1/acme/{name}", tag = "acme", request_body = NewChallenge,
+    params(("name" = String, Path, description = "The name that the certificate is for")),
+    responses((status = 200, description = "The challenges of the name", body = WrittenChallenges), Refusals)
+)]
+async fn set(
+    Segments(name): Segments<String>,
+    Write { writer, body }: Write<NewChallenge>,
+) -> Result<Response, Problem> {
+    let deed = deed("acme-set", &name);
+    let (control, caller) = (writer.control.clone(), writer.caller.clone());
+    let doing = async move {
+        let subject = subject(&name)?;
+        let asked = ChallengeRequest {
+            subject: subject.clone(),
+            value: value(body.value)?,
+            by: operator(move || caller.name()).await?,
+            lasts: lasting(body.r#for.as_deref())?,
+        };
+        change(control, subject, Command::SetChallenge(asked)).await
+    };
+    carry_out(&writer, deed, doing).await
+}
+
+/// Clear ACME challenges.
+#[utoipa::path(
+    delete, path = "/v1/acme/{name}", tag = "acme",
+    params(
+        ("name" = String, Path, description = "The name that the certificate is for"),
+        ClearedChallenge
+    ),
+    responses((status = 200, description = "The challenges of the name that are left", body = WrittenChallenges), Refusals)
+)]
+async fn clear(
+    Segments(name): Segments<String>,
+    Params(cleared): Params<ClearedChallenge>,
+    Write { writer, body }: Write<Nothing>,
+) -> Result<Response, Problem> {
+    let Nothing {} = body;
+    let deed = deed("acme-clear", &name);
+    let (control, caller) = (writer.control.clone(), writer.caller.clone());
+    let doing = async move {
+        let subject = subject(&name)?;
+        let command = Command::ClearChallenges {
+            subject: subject.clone(),
+            value: cleared.value.map(value).transpose()?,
+            by: operator(move || caller.name()).await?,
+        };
+        change(control, subject, command).await
+    };
+    carry_out(&writer, deed, doing).await
+}
+
+/// A body without fields.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+fn deed<'d>(action: &'d str, name: &str) -> Deed<'d> {
+    Deed {
+        action,
+        subject: format!("{LABEL}.{name}"),
+        reason: None,
+        scope: Scope::Operate,
+    }
+}
+
+/// The name of the party that asks, which the user database may take its time to tell.
+async fn operator(name: impl FnOnce() -> String + Send + 'static) -> Result<String, Problem> {
+    let name = tokio::task::spawn_blocking(name).await;
+    name.map_err(|why| Problem::unavailable(why.to_string()))
+}
+
+/// The routes of this subject.
+pub(super) fn routes() -> Routes {
+    Routes::new()
+        .routes(routes!(challenges))
+        .routes(routes!(set, clear))
+}
