@@ -405,6 +405,7 @@ fn installs_and_serves_the_example(machine: &Machine) {
         "/usr/share/bash-completion/completions/meridian",
         "/usr/share/zsh/vendor-completions/_meridian",
         "/usr/share/fish/vendor_completions.d/meridian.fish",
+        "/usr/share/meridian/acme-hook",
         "/usr/share/doc/meridian/README.md",
         "/usr/share/doc/meridian/copyright",
     ] {
@@ -463,6 +464,11 @@ fn follows_the_readme(machine: &Machine) {
 fn upgrades(machine: &Machine) {
     let (before, state) = (main_process(machine), "meridian overrides --json");
     let overrides = machine.sh(state);
+    // Set by the hook, as lego calls it.
+    let record = "_acme-challenge.www.gtm.example.com.";
+    machine.sh(&format!(
+        "/usr/share/meridian/acme-hook present {record} kept"
+    ));
     machine.sh("apt-get install -y -o Dpkg::Options::=--force-confold /root/next.deb");
     let version = machine.sh("dpkg-query -W -f '${Version}' meridian");
     assert_eq!(version, "2.0.0-1");
@@ -470,6 +476,8 @@ fn upgrades(machine: &Machine) {
     assert_ne!(main_process(machine), before, "the new program runs");
     assert_eq!(machine.sh(state), overrides);
     assert!(overrides.contains("INC-512"), "{overrides}");
+    let challenge = format!("@203.0.113.53 +short TXT {record}");
+    assert_eq!(machine.dig(&challenge), "\"kept\"");
     let (name, text) = readme_files().remove(0);
     assert_eq!(machine.sh(&format!("cat /etc/meridian/{name}")), text);
     assert!(

@@ -51,9 +51,11 @@ enum List {
 }
 
 /// Arguments whose values are known, by their id: of one command, or of every one.
-const LISTS: [(Option<&str>, &str, List); 13] = [
+const LISTS: [(Option<&str>, &str, List); 15] = [
     (Some("release"), "what", List::Overrides),
     (Some("why"), "name", List::Names(NameKind::Service)),
+    (Some("set"), "name", List::Names(NameKind::Service)),
+    (Some("clear"), "name", List::Names(NameKind::Service)),
     (Some("probe"), "address", List::Names(NameKind::Endpoint)),
     (None, "what", List::Names(NameKind::Scope)),
     (None, "region", List::Names(NameKind::Region)),
