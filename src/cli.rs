@@ -23,6 +23,7 @@ mod complete;
 mod demo;
 mod diff;
 mod error;
+mod events;
 mod files;
 mod geoip;
 mod local;
@@ -103,6 +104,8 @@ enum Command {
     /// Set and clear ACME challenges: TXT records for certificate authorities to ask for.
     #[command(subcommand)]
     Acme(acme::Acme),
+    /// Show the changes that a running server keeps: what went up and down, and what operators did.
+    Events(events::Events),
     /// Build location databases.
     #[command(subcommand)]
     Geoip(geoip::Geoip),
@@ -217,6 +220,7 @@ impl Command {
             Command::Overrides(list) => list.run(),
             Command::Release(release) => release.run(),
             Command::Acme(acme) => acme.run(),
+            Command::Events(events) => events.run(),
             Command::Geoip(geoip) => geoip.run(),
             Command::Demo(demo) => demo.run(),
             Command::Complete(complete) => complete.run(),

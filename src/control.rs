@@ -55,8 +55,8 @@ use crate::server::{self, BindError, ServerCounters, Transport, seed};
 pub use access::{Caller, Scope};
 pub use api::KeptAnswers;
 pub use client::{
-    Admittance, AdmittanceError, BadServer, RequestError, Server, delete, follow, get, get_within,
-    percent_encode, post, post_within, put,
+    Admittance, AdmittanceError, BadServer, EventStream, RequestError, Server, StreamEvent, delete,
+    follow, get, get_within, percent_encode, post, post_within, put,
 };
 pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
 pub use events::{EventId, Events, Kept, NotAnEventId, Recorded, Seen, Subscription};

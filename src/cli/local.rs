@@ -195,6 +195,16 @@ impl<T> Answers<T> {
                 .collect();
             print_line!("{}", headed(&texts, self.failed.is_empty()));
         }
+        self.report()
+    }
+
+    /// The servers that failed, and why.
+    pub(super) fn failed(&self) -> &[(Server, Reason)] {
+        &self.failed
+    }
+
+    /// Prints the failures; the exit code tells of them.
+    pub(super) fn report(&self) -> ExitCode {
         for (_, reason) in &self.failed {
             eprintln!("meridian: {reason}");
         }

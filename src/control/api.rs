@@ -11,6 +11,7 @@
 
 pub mod acme;
 pub mod endpoints;
+pub mod events;
 mod kept;
 pub mod locate;
 mod names;
@@ -65,6 +66,7 @@ fn described() -> (Router<Started>, OpenApi) {
         why::routes(),
         locate::routes(),
         simulate::routes(),
+        events::routes(),
         names::routes(),
         resume::routes(),
         acme::routes(),

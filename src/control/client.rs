@@ -3,6 +3,7 @@
 //! It takes nothing from the environment: no proxy, no token. A redirect is an answer like any other.
 
 mod admittance;
+mod stream;
 
 use std::error::Error;
 use std::fmt;
@@ -23,7 +24,10 @@ use tokio::runtime::Runtime;
 use url::{Host, Url};
 
 pub use admittance::{Admittance, AdmittanceError};
+pub use stream::{EventStream, StreamEvent};
 
+/// The time for which a stream may be silent; a server sends at least a comment every 15 s.
+const SILENCE: Duration = Duration::from_secs(45);
 /// The time that a server may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -317,7 +321,14 @@ pub fn follow(
             let (status, text) = read(response).await?;
             return Err(Reason::Refused(status, text));
         }
-        while let Some(piece) = response.chunk().await.map_err(classify)? {
+        loop {
+            let piece = tokio::time::timeout(SILENCE, response.chunk()).await;
+            let piece = piece
+                .map_err(|_| Reason::Late(SILENCE))?
+                .map_err(classify)?;
+            let Some(piece) = piece else {
+                break;
+            };
             if each(&piece).is_break() {
                 break;
             }

@@ -18,6 +18,7 @@ mod commands;
 mod completions;
 mod demo;
 mod descriptors;
+mod events;
 mod figures;
 mod files;
 mod last_good;
