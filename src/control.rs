@@ -8,6 +8,7 @@
 mod access;
 pub mod api;
 mod client;
+mod dashboard;
 mod edge;
 mod events;
 mod last_reload;
@@ -166,6 +167,7 @@ pub async fn serve(admin: Admin, connections: usize, started: Started) {
         .route("/why", on_get(why))
         .route("/resume", on_post(resume))
         .route("/push", on_post(push::push))
+        .merge(dashboard::routes())
         // Inside the check of hosts: a page that rebinds its name reaches no handler at all.
         .layer(catch_panics(failed))
         .with_state(started.clone())

@@ -31,6 +31,7 @@ mod table;
 mod tests;
 mod tree;
 
+pub use continents::continent_of;
 pub use embedded::hashed_prefix;
 pub use location::{Code, Location, Subdivision};
 pub use locations::{Known, Locations};

@@ -13,6 +13,7 @@
 //! A selection tells its trace how probable each region was, so one of them gives the exact split
 //! of a class.
 
+mod catchments;
 mod change;
 mod clients;
 mod losses;
@@ -36,6 +37,7 @@ use crate::model::{
 };
 use crate::steer::{Drain, Plan, PoolConditions, UnitState, successor};
 
+pub use catchments::{Area, CELL, Catchment, Census};
 pub use change::{Change, Movement, Names, ServiceChange};
 pub use clients::{Population, Sampled, read_clients};
 pub use losses::{Loss, losses};

@@ -35,7 +35,7 @@ const CONTINENTS: [(&str, &str); 7] = [
 ];
 
 /// The continent of `country`; `None` for a code that is no country's.
-pub(super) fn continent_of(country: Code) -> Option<Code> {
+pub fn continent_of(country: Code) -> Option<Code> {
     let found = CONTINENTS
         .iter()
         .find(|(_, countries)| countries.split(' ').any(|code| code == country.as_str()));

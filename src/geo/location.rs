@@ -20,7 +20,7 @@ pub struct Location {
 }
 
 /// A code of two upper-case letters or digits: a country or a continent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code([u8; 2]);
 
 impl Code {

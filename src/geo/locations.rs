@@ -104,6 +104,16 @@ impl Locations {
         }
     }
 
+    /// The IPv4 addresses from 0.0.0.0 on, as runs with one location each: the first address, and
+    /// the location where one is known.
+    pub fn v4_runs(&self) -> impl Iterator<Item = (u32, Option<&Location>)> {
+        let runs = self.cities.v4.iter();
+        runs.map(|(start, place)| {
+            let known = (place != 0).then(|| &self.places[place as usize]);
+            (start, known)
+        })
+    }
+
     /// The AS number that announces `address`, where it is known.
     pub fn asn(&self, address: IpAddr) -> Option<u32> {
         Some(self.asns.find(address)).filter(|asn| *asn != 0)

@@ -10,7 +10,7 @@ use super::paging::{Limit, Page, page};
 use super::{Params, Present, Problem, Refusals, Routes, Running, build};
 use crate::control::status::ProbeStatus;
 use crate::health::State;
-use crate::model::{Endpoint, Moment, Pool, Service, TargetId};
+use crate::model::{Endpoint, Moment, Pool, Service, ServiceId, TargetId};
 use crate::overrides::Override;
 use crate::publisher::TargetView;
 
@@ -264,6 +264,23 @@ fn check(present: &Present, id: TargetId) -> CheckDocument {
             .as_ref()
             .map(|outcome| ProbeStatus::new(outcome, present.wall)),
     }
+}
+
+/// The documents of the endpoints of a service.
+pub(in crate::control) fn of_service(present: &Present, id: ServiceId) -> Vec<EndpointDocument> {
+    let service = &present.config().services[id.index()];
+    let mut documents = Vec::new();
+    for pool in &service.pools {
+        for endpoint in &pool.endpoints {
+            let place = Place {
+                service,
+                pool,
+                endpoint,
+            };
+            documents.push(document(present, place));
+        }
+    }
+    documents
 }
 
 /// The page of endpoints that `wanted` asks for.
