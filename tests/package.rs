@@ -541,6 +541,13 @@ fn health_check(containerfile: &str) -> String {
     words[2].clone()
 }
 
+#[test]
+fn the_changelog_of_the_package_is_of_this_version() {
+    let changelog = fs::read_to_string(root().join("package/changelog")).unwrap();
+    let version = concat!("meridian (", env!("CARGO_PKG_VERSION"), "-1) ");
+    assert!(changelog.starts_with(version), "{changelog}");
+}
+
 /// Tests that need programs of hundreds of megabytes.
 mod big_peers {
     use super::*;
@@ -567,6 +574,18 @@ mod big_peers {
         follows_the_readme(&machine);
         upgrades(&machine);
         leaves_nothing(&machine);
+    }
+
+    #[test]
+    fn lintian_finds_no_fault_in_the_package() {
+        if let Err(why) = suite() {
+            return eprintln!("skipped: {why}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let package = build_package(directory.path());
+        let mut lintian = Command::new("lintian");
+        lintian.args(["--allow-root", "--fail-on", "error,warning"]);
+        run(lintian.arg(package));
     }
 
     #[test]
