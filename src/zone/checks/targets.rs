@@ -123,8 +123,11 @@ fn alias_target<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
     (target != [0]).then_some(target)
 }
 
+/// The first label of names that get records from operators and not from files.
+const CHALLENGE: &[u8] = b"\x0f_acme-challenge";
+
 /// True for a name of the zone with neither records nor a service. Where some could not be read, it
-/// may have those.
+/// may have those, and a challenge comes and goes.
 fn leads_nowhere(index: &Index<'_>, target: &[u8]) -> bool {
     let nothing = matches!(
         index.resolve(target),
@@ -133,7 +136,9 @@ fn leads_nowhere(index: &Index<'_>, target: &[u8]) -> bool {
             service: None
         }
     );
-    nothing && !index.is_epoch(target) && !index.is_unread(target)
+    let first = target.get(..CHALLENGE.len());
+    let is_challenge = first.is_some_and(|first| first.eq_ignore_ascii_case(CHALLENGE));
+    nothing && !is_challenge && !index.is_epoch(target) && !index.is_unread(target)
 }
 
 fn nowhere(index: &Index<'_>, target: &[u8]) -> String {

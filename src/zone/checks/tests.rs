@@ -362,7 +362,7 @@ fn every_rule_finds_what_breaks_it() {
             "z:5:1: error[dname-loop]: a DNAME: the DNAMEs rename names endlessly: a → a → a → a → a → a → a → a → … (point one of them at names that no DNAME renames)",
         ),
         (
-            "a CNAME nope",
+            "a CNAME nope\nb CNAME _acme-challenge.www",
             vec![],
             "z:5:1: warning[alias-to-nothing]: a CNAME: the target nope is a name of this zone, but has no records (write the records or the service of that name; a name of another zone ends in a dot)",
         ),
