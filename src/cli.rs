@@ -27,6 +27,7 @@ mod events;
 mod files;
 mod geoip;
 mod local;
+mod locate;
 mod log;
 mod names;
 mod overrides;
@@ -36,6 +37,7 @@ mod reload;
 mod resume;
 mod serve;
 mod simulate;
+mod status;
 mod table;
 mod terminal;
 mod unit;
@@ -68,8 +70,14 @@ enum Command {
     /// Check the configuration and report every problem, failed [[tests]] included; exit with 1 if
     /// there is an error.
     Verify(verify::Verify),
+    /// Show the state of running servers on one screen: readiness, zones, services by region, what is
+    /// down since when and why, overrides.
+    Status(status::Status),
     /// Explain which answer a client gets, and why.
     Why(why::Why),
+    /// Show what the location databases and every map say of a client, by a running server, or with
+    /// --config by the files.
+    Locate(locate::Locate),
     /// Show what losing regions, metros and labels, one or two at once, does to every service's
     /// clients.
     Simulate(simulate::Simulate),
@@ -206,7 +214,9 @@ impl Command {
         match self {
             Command::Serve(serve) => serve.run(),
             Command::Verify(verify) => verify.run(),
+            Command::Status(status) => status.run(),
             Command::Why(why) => why.run(),
+            Command::Locate(locate) => locate.run(),
             Command::Simulate(simulate) => simulate.run(),
             Command::Diff(diff) => diff.run(),
             Command::Probe(probe) => probe.run(),

@@ -27,7 +27,7 @@ mod server;
 mod services;
 mod zones;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,8 +37,8 @@ use std::time::Duration;
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::{Name, RrType};
 use crate::model::{
-    CheckSpec, MapSpec, NotifySpec, Prefix, ProbeTarget, Region, RegionId, RoutingTest,
-    SecretPlace, Service, SvcbSet, Target, TargetId, ZoneId,
+    CheckSpec, Endpoint, MapSpec, NotifySpec, Pool, Prefix, ProbeTarget, Region, RegionId,
+    RoutingTest, SecretPlace, Service, SvcbSet, Target, TargetId, ZoneId,
 };
 use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
@@ -158,6 +158,24 @@ impl Config {
             spec.kind.is_push() && spec.name == check && probe.target == *target
         });
         found.map(TargetId::from_index)
+    }
+
+    /// The targets of the `push` check of this name whose endpoints are `wanted`, each once.
+    pub fn push_targets(
+        &self,
+        check: &str,
+        wanted: impl Fn(&Pool, &Endpoint) -> bool,
+    ) -> Vec<TargetId> {
+        let mut found = BTreeSet::new();
+        for pool in self.services.iter().flat_map(|service| &service.pools) {
+            for endpoint in pool.endpoints.iter().filter(|own| wanted(pool, own)) {
+                found.extend(endpoint.probes.iter().filter(|target| {
+                    let spec = &self.checks[self.targets[target.index()].check.index()];
+                    spec.kind.is_push() && spec.name == check
+                }));
+            }
+        }
+        found.into_iter().collect()
     }
 
     /// The number of targets that a connection is held to.

@@ -61,17 +61,16 @@ pub use client::{
 };
 pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
 pub use events::{EventId, Events, Kept, NotAnEventId, Recorded, Seen, Subscription};
-pub use last_reload::{LastReload, Refused, Reloads};
+pub use last_reload::{LastReload, NotReloaded, Refused, Reloaded, Reloads};
 pub use liveness::{Liveness, TURN};
 pub use metrics::page as metrics_page;
 pub use notifications::{Delivery, Notifications};
 pub use preflight::{NameNumbers, Populations, Preflight, RegionNumbers};
 pub use problem::{DiagnosticDocument, Problem, ProblemDocument};
 pub use read_model::{Feed, ReadModel};
-pub use request::{Command, Request, Stale};
+pub use request::{Command, Durable, Request, Stale};
 pub use status::{
-    Answered, OverrideStatus, OverridesStatus, PoolStatus, ProbeStatus, Status, TargetStatus,
-    UnitStatus, UnitsStatus,
+    OverrideStatus, PoolStatus, ProbeStatus, Status, TargetStatus, UnitStatus, UnitsStatus,
 };
 pub use tallies::Tallies;
 pub use work::{Work, WorkTimes};
@@ -273,13 +272,22 @@ async fn ask<T>(
     control: &Control,
     request: impl FnOnce(oneshot::Sender<T>) -> Request,
 ) -> Result<T, Unanswered> {
+    ask_within(PATIENCE, control, request).await
+}
+
+/// The same for a request that the loop may answer as late as `patience`.
+async fn ask_within<T>(
+    patience: Duration,
+    control: &Control,
+    request: impl FnOnce(oneshot::Sender<T>) -> Request,
+) -> Result<T, Unanswered> {
     let (reply, answer) = oneshot::channel();
     // Both steps are under one limit: a loop that hangs leaves its queue full as well.
     let asked = async {
         control.requests.send(request(reply)).await.ok()?;
         answer.await.ok()
     };
-    match tokio::time::timeout(PATIENCE, asked).await {
+    match tokio::time::timeout(patience, asked).await {
         Ok(Some(answer)) => Ok(answer),
         Ok(None) => Err(Unanswered::Stopping),
         Err(_) => Err(Unanswered::Stalled(control.liveness.late(Clock.now()))),

@@ -381,7 +381,9 @@ impl Daemon {
             Input::Probed(probed) => self.take_probed(probed),
             Input::Written(end) => {
                 self.control.tallies.count_write(&end);
+                self.operators.set_write(Some(&end));
                 self.handle(Event::Committed(end));
+                self.operators.set_write(None);
             }
             Input::Operator(request) => self.answer(request),
             Input::File(FileInput::Reloaded(finished)) => self.finish_reload(finished),

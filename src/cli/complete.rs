@@ -46,7 +46,7 @@ enum List {
     Names(NameKind),
     /// Several such names, separated by commas.
     Several(NameKind),
-    /// Numbers of the overrides that are set.
+    /// Ids of the overrides that are set.
     Overrides,
 }
 
@@ -210,7 +210,7 @@ impl Context {
     /// Names from the running server, or from the files where it does not answer in time.
     fn names(&self, kind: NameKind, beginning: &str) -> Vec<String> {
         let path = format!(
-            "/names?kind={}&beginning={}",
+            "/v1/names?kind={}&beginning={}",
             kind.word(),
             percent_encode(beginning)
         );
@@ -229,17 +229,18 @@ impl Context {
         }
     }
 
-    /// Numbers of the overrides, each with its sentence; only a server knows them.
+    /// Ids of the overrides, each with its sentence; only a server knows them.
     fn overrides(&self, beginning: &str) -> Vec<CompletionCandidate> {
-        let status = self.ask("/overrides").unwrap_or_default();
+        let status = self.ask("/v1/overrides").unwrap_or_default();
         let overrides = status["overrides"].as_array().cloned().unwrap_or_default();
         let mut candidates = Vec::new();
         for own in &overrides {
-            let number = own["number"].to_string();
-            if number.starts_with(beginning) {
-                let text = |key: &str| own[key].as_str().unwrap_or_default().to_owned();
-                let help = format!("{} of {}: {}", text("word"), text("of"), text("reason"));
-                candidates.push(CompletionCandidate::new(number).help(Some(help.into())));
+            let text = |key: &str| own[key].as_str().unwrap_or_default().to_owned();
+            let id = text("id");
+            if id.starts_with(beginning) {
+                let of = format!("{} {}", text("scope"), text("name"));
+                let help = format!("{} of {of}: {}", text("action"), text("reason"));
+                candidates.push(CompletionCandidate::new(id).help(Some(help.into())));
             }
         }
         candidates

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::error::{Error, NoState, Reason};
 use super::files::Files;
-use crate::control::{Admittance, Answered, BadServer, Server, get, post_within};
+use crate::control::api::written::Written;
+use crate::control::{Admittance, BadServer, RequestError, Server, delete, get, post_within};
 use crate::loader;
 use crate::state;
 
@@ -231,12 +232,8 @@ impl<T> Answers<T> {
     }
 }
 
-/// The lines of an answer in words.
-pub(super) fn in_lines(answer: &Value) -> String {
-    answer.as_str().unwrap_or_default().trim_end().to_owned()
-}
-
-fn read<T: DeserializeOwned>(text: &str) -> Result<T, Reason> {
+/// Reads the JSON of an answer.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Reason> {
     serde_json::from_str(text).map_err(Reason::OtherVersion)
 }
 
@@ -252,23 +249,41 @@ fn headed(texts: &[(Server, String)], is_only: bool) -> String {
     parts.join("\n")
 }
 
-/// Posts `path` (`/path?query`) to each server in turn, up to the first that refuses, and prints
-/// the results.
-pub(super) fn request(place: &Place, path: &str, as_json: bool) -> Result<ExitCode, Error> {
-    request_within(PATIENCE, place, path, as_json)
+/// A request that changes something.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// POST of a body to a path.
+    Post(String, Value),
+    /// DELETE of a path.
+    Delete(String),
+}
+
+impl Change {
+    /// Sends it; the server may take as long as `time` for a POST.
+    fn send(&self, time: Duration, server: &Server) -> Result<String, RequestError> {
+        match self {
+            Change::Post(path, body) => post_within(time, server, path, Some(body)),
+            Change::Delete(path) => delete(server, path),
+        }
+    }
+}
+
+/// Sends `change` to each server in turn, up to the first that refuses, and prints the results.
+pub(super) fn request(place: &Place, change: &Change, as_json: bool) -> Result<ExitCode, Error> {
+    request_within(PATIENCE, place, change, as_json)
 }
 
 /// The same for a request that may take a server as long as `time`.
 pub(super) fn request_within(
     time: Duration,
     place: &Place,
-    path: &str,
+    change: &Change,
     as_json: bool,
 ) -> Result<ExitCode, Error> {
     let mut results = Results::default();
     let ended = place
         .servers()
-        .and_then(|servers| results.collect(time, &servers, path));
+        .and_then(|servers| results.collect(time, &servers, change));
     if as_json {
         let failed = ended.as_ref().err().map(|reason| {
             let server = results.failed.as_ref().map(Server::to_string);
@@ -301,25 +316,31 @@ fn located(reason: Reason, server: &Server) -> Reason {
 /// Results of one request to several servers.
 #[derive(Default)]
 struct Results {
-    done: Vec<(Server, Answered)>,
+    done: Vec<(Server, Written)>,
     /// The server that failed, after which none was asked.
     failed: Option<Server>,
 }
 
 impl Results {
-    fn collect(&mut self, time: Duration, servers: &[Server], path: &str) -> Result<(), Reason> {
+    fn collect(
+        &mut self,
+        time: Duration,
+        servers: &[Server],
+        change: &Change,
+    ) -> Result<(), Reason> {
         if servers.len() > 1 {
             // An operator wants all or none: a server that cannot answer is found before the
             // first one has acted.
             for server in servers {
-                if let Err(error) = get(server, "/overrides") {
+                if let Err(error) = get(server, "/v1/overrides") {
                     self.failed = Some(server.clone());
                     return Err(Reason::NothingDone(Box::new(error.into())));
                 }
             }
         }
         for server in servers {
-            let answer = post_within(time, server, path, None)
+            let answer = change
+                .send(time, server)
                 .map_err(Reason::from)
                 .and_then(|text| read(&text));
             match answer {
@@ -338,7 +359,7 @@ impl Results {
 
     /// True where a server would refuse what it was only asked about.
     fn is_refused(&self) -> bool {
-        let mut asked = self.done.iter().filter(|(_, own)| own.numbers.is_empty());
+        let mut asked = self.done.iter().filter(|(_, own)| own.ids.is_empty());
         asked.any(|(_, own)| own.preflight.as_ref().is_some_and(|own| !own.accepted))
     }
 
@@ -348,9 +369,11 @@ impl Results {
             objects.push(json!({
                 "server": server.to_string(),
                 "message": answered.message,
-                "numbers": answered.numbers,
+                "revision": answered.revision,
+                "ids": answered.ids,
                 "overrides": answered.overrides,
                 "preflight": answered.preflight,
+                "diagnostics": answered.diagnostics,
             }));
         }
         objects
@@ -362,6 +385,9 @@ impl Results {
             let mut text = answered.message.clone();
             for line in answered.preflight.iter().flat_map(|own| &own.lines) {
                 text += &format!("\n{line}");
+            }
+            for fault in &answered.diagnostics {
+                text += &format!("\n{fault}");
             }
             texts.push((server.clone(), text));
         }

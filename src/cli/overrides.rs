@@ -8,8 +8,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::error::Error;
-use super::local::{Place, look, request};
-use crate::control::{OverrideStatus, OverridesStatus, percent_encode};
+use super::local::{Change, Place, look, request};
+use crate::control::api::overrides::{NewOverride, OverrideList};
+use crate::control::api::written::OverrideDocument;
+use crate::control::percent_encode;
 
 /// Options of `meridian drain`, `up` and `down`, and those that `weight` shares with them.
 #[derive(Debug, clap::Args)]
@@ -87,7 +89,7 @@ pub(super) struct List {
 /// Options of `meridian release`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Release {
-    /// Number of the override, or its subject: then every override of that subject is removed.
+    /// Id of the override, or its subject: then every override of that subject is removed.
     what: String,
     /// Remove it even if that leaves a service fewer regions up than its `min_regions`.
     #[arg(long)]
@@ -133,32 +135,40 @@ fn parse_lasting(text: &str) -> Result<Duration, BadLasting> {
 }
 
 impl New {
-    /// Sets an override with this `action`, `drain`, `up`, `down` or `weight N`, at the servers.
+    /// Sets an override with this `action`, `drain`, `up` or `down`, at the servers.
     pub(super) fn run(self, action: &str) -> Result<ExitCode, Error> {
+        self.send(action, None)
+    }
+
+    fn send(self, action: &str, weight: Option<u32>) -> Result<ExitCode, Error> {
         let terms = self.terms;
         let by = terms.by.or_else(user);
-        let mut path = format!(
-            "/overrides?word={}&what={}&reason={}&by={}&force={}&dry_run={}",
-            percent_encode(action),
-            percent_encode(&terms.what),
-            percent_encode(&terms.reason),
-            percent_encode(by.as_deref().unwrap_or("unknown")),
-            terms.force,
-            terms.dry_run
-        );
-        for (key, time) in [("for", terms.end.lasts), ("in", terms.starts_in)] {
-            if let Some(time) = time {
-                path += &format!("&{key}={:.3}", time.as_secs_f64());
-            }
-        }
-        request(&self.place, &path, terms.json)
+        let body = NewOverride {
+            action: action.to_owned(),
+            weight,
+            what: terms.what,
+            reason: terms.reason,
+            r#for: terms.end.lasts.map(written),
+            until_released: terms.end.until_removed,
+            r#in: terms.starts_in.map(written),
+            by: Some(by.unwrap_or_else(|| "unknown".to_owned())),
+            force: terms.force,
+            dry_run: terms.dry_run,
+        };
+        let change = Change::Post("/v1/overrides".to_owned(), json!(body));
+        request(&self.place, &change, terms.json)
     }
+}
+
+/// A duration as requests have it.
+fn written(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
 }
 
 impl Weight {
     /// Sets an override of the weight at the servers.
     pub(super) fn run(self) -> Result<ExitCode, Error> {
-        self.new.run(&format!("weight {}", self.weight))
+        self.new.send("weight", Some(self.weight))
     }
 }
 
@@ -166,7 +176,8 @@ impl List {
     /// Prints the overrides in force and announced, or accepts the loss of others.
     pub(super) fn run(self) -> Result<ExitCode, Error> {
         if self.accept_loss {
-            request(&self.place, "/overrides/accept-loss", self.json)
+            let change = Change::Post("/v1/overrides/accept-loss".to_owned(), json!({}));
+            request(&self.place, &change, self.json)
         } else {
             list(&self.place, self.json)
         }
@@ -178,16 +189,16 @@ impl Release {
     pub(super) fn run(self) -> Result<ExitCode, Error> {
         let what = percent_encode(&self.what);
         let path = format!(
-            "/overrides/release?what={what}&force={}&dry_run={}",
+            "/v1/overrides/{what}?force={}&dry_run={}",
             self.force, self.dry_run
         );
-        request(&self.place, &path, self.json)
+        request(&self.place, &Change::Delete(path), self.json)
     }
 }
 
 /// Prints the overrides of each server. Fails where some were lost: the list is incomplete then.
 fn list(place: &Place, as_json: bool) -> Result<ExitCode, Error> {
-    let looked = look::<OverridesStatus>(place, "/overrides")?;
+    let looked = look::<OverrideList>(place, "/v1/overrides")?;
     let mut losses = Vec::new();
     for (_, status) in &looked.answered {
         losses.extend(status.lost.clone());
@@ -210,28 +221,15 @@ fn list(place: &Place, as_json: bool) -> Result<ExitCode, Error> {
     })
 }
 
-fn lines(overrides: &[OverrideStatus]) -> String {
+fn lines(overrides: &[OverrideDocument]) -> String {
     if overrides.is_empty() {
         return "no overrides".to_owned();
     }
-    overrides.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-fn line(own: &OverrideStatus) -> String {
-    let until = match &own.until {
-        Some(until) => format!("until {until}"),
-        None => "until it is released".to_owned(),
-    };
-    let starts = if own.in_force {
-        String::new()
-    } else {
-        format!(" from {}", own.starts)
-    };
-    let forced = if own.forced { ", forced" } else { "" };
-    format!(
-        "{}  {} of {}{starts} {until}, by {} at {}{forced}: {}",
-        own.number, own.word, own.of, own.by, own.made, own.reason
-    )
+    overrides
+        .iter()
+        .map(OverrideDocument::line)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Name of the user who runs the command; behind sudo, of the user who called it.

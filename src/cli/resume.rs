@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
-use serde_json::Value;
+use serde_json::json;
 
 use super::error::{Error, Reason};
 use super::files::{self, Files};
-use super::local::{AdmittanceFiles, in_lines, look_with, parse_server};
-use crate::control::{Server, percent_encode, post};
+use super::local::{AdmittanceFiles, look_with, parse_server, read};
+use crate::control::api::resume::{self, Resumed};
+use crate::control::{Server, post};
 
 /// Options of `meridian resume`.
 #[derive(Debug, clap::Args)]
@@ -43,23 +44,16 @@ impl Resume {
             servers => self.admittance.show_to(servers)?,
         };
         let answers = look_with(&servers, |server| self.ask(server))?;
-        Ok(answers.print(self.json, Clone::clone, in_lines))
+        Ok(answers.print(self.json, |own| json!(own), |own| own.message.clone()))
     }
 
     /// Has a running server resume.
-    fn ask(&self, server: &Server) -> Result<Value, Reason> {
-        let region = match &self.region {
-            Some(region) => format!("&region={}", percent_encode(region)),
-            None => String::new(),
-        };
-        let format = if self.json { "json" } else { "text" };
-        let service = percent_encode(&self.service);
-        let path = format!("/resume?service={service}{region}&format={format}");
-        let text = post(server, &path, None)?;
-        match self.json {
-            true => serde_json::from_str(&text).map_err(Reason::OtherVersion),
-            false => Ok(text.into()),
-        }
+    fn ask(&self, server: &Server) -> Result<Resumed, Reason> {
+        let body = json!(resume::Resume {
+            service: self.service.clone(),
+            region: self.region.clone(),
+        });
+        read(&post(server, "/v1/resume", Some(&body))?)
     }
 }
 

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::error::{Error, Reason};
-use super::local::{Place, look, request};
+use super::local::{Change, Place, look, request};
 use super::names::is_same;
 use super::table::{self, Column};
 use crate::control::{UnitStatus, UnitsStatus, percent_encode};
 
 /// Prints every unit, or those of one service, as tables or as JSON.
 pub(super) fn list(service: Option<&str>, as_json: bool, place: &Place) -> Result<ExitCode, Error> {
-    let mut listed = look::<UnitsStatus>(place, "/units")?;
+    let mut listed = look::<UnitsStatus>(place, "/v1/units")?;
     if let Some(service) = service {
         let mut found = 0;
         for (_, status) in &mut listed.answered {
@@ -36,12 +36,9 @@ pub(super) fn move_unit(
     as_json: bool,
     place: &Place,
 ) -> Result<ExitCode, Error> {
-    let path = format!(
-        "/units/move?unit={}&region={}&force={force}",
-        percent_encode(unit),
-        percent_encode(region)
-    );
-    request(place, &path, as_json)
+    let path = format!("/v1/units/{}/move", percent_encode(unit));
+    let body = json!({ "region": region, "force": force });
+    request(place, &Change::Post(path, body), as_json)
 }
 
 /// Gives units without recorded state their owners.
@@ -51,11 +48,12 @@ pub(super) fn init(
     as_json: bool,
     place: &Place,
 ) -> Result<ExitCode, Error> {
-    let path = format!(
-        "/units/init?service={}&epoch={epoch}",
-        percent_encode(service)
-    );
-    request(place, &path, as_json)
+    let path = format!("/v1/units/{}/init", percent_encode(service));
+    request(
+        place,
+        &Change::Post(path, json!({ "epoch": epoch })),
+        as_json,
+    )
 }
 
 /// A row for each unit.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::{Error, Reason};
 use super::files::Files;
-use super::local::{AdmittanceFiles, in_lines, look_with, parse_server};
+use super::local::{AdmittanceFiles, look_with, parse_server, read};
 use super::names::absolute;
 use crate::answer::explain;
 use crate::control::{Server, get, percent_encode};
@@ -28,20 +28,10 @@ pub(super) struct Why {
     client: Prefix,
     /// Regions, metros, labels (KEY:VALUE) and endpoints to assume down, separated by commas;
     /// everything else is assumed up.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "NAME",
-        conflicts_with = "servers"
-    )]
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
     down: Vec<String>,
     /// Regions, metros and labels (KEY:VALUE) to assume drained, separated by commas.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "NAME",
-        conflicts_with = "servers"
-    )]
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
     drained: Vec<String>,
     /// Print one JSON object.
     #[arg(long)]
@@ -107,17 +97,23 @@ impl Why {
             None => String::new(),
         };
         let path = format!(
-            "/why?name={}&client={}{rtype}&format={}",
+            "/v1/why?name={}&client={}{rtype}&down={}&drained={}",
             percent_encode(&self.name),
             self.client,
-            if self.json { "json" } else { "text" }
+            percent_encode(&self.down.join(",")),
+            percent_encode(&self.drained.join(","))
         );
-        let text = get(server, &path)?;
-        match self.json {
-            true => serde_json::from_str(&text).map_err(Reason::OtherVersion),
-            false => Ok(text.into()),
-        }
+        read(&get(server, &path)?)
     }
+}
+
+/// The lines of an explanation.
+fn in_lines(explanation: &Value) -> String {
+    let lines = explanation["lines"].as_array().into_iter().flatten();
+    lines
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn parse_type(text: &str) -> Result<RrType, &'static str> {

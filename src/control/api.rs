@@ -19,7 +19,9 @@ pub mod overrides;
 mod paging;
 mod params;
 mod present;
+pub mod push;
 pub mod regions;
+pub mod reload;
 pub mod resume;
 pub mod services;
 pub mod simulate;
@@ -27,6 +29,7 @@ pub mod status;
 pub mod units;
 pub mod why;
 mod write;
+pub mod written;
 pub mod zones;
 
 use std::sync::LazyLock;
@@ -48,7 +51,7 @@ pub use kept::KeptAnswers;
 
 pub(super) use params::{Params, Running, Segments};
 pub(super) use present::{Present, build};
-pub(super) use write::{Deed, Write, carry_out};
+pub(super) use write::{Deed, Nothing, Write, Writer, carry_out};
 
 /// A subject's routes.
 type Routes = OpenApiRouter<Started>;
@@ -70,6 +73,8 @@ fn described() -> (Router<Started>, OpenApi) {
         names::routes(),
         resume::routes(),
         acme::routes(),
+        reload::routes(),
+        push::routes(),
     ];
     let all = subjects
         .into_iter()

@@ -2,6 +2,8 @@
 
 use arc_swap::ArcSwap;
 
+use crate::diag::Diagnostics;
+
 /// The outcome of the last reload.
 pub type Reloads = ArcSwap<LastReload>;
 
@@ -14,6 +16,26 @@ pub struct LastReload {
     pub ended: u64,
     /// The number of reloads that were refused or failed since the start.
     pub failures: u64,
+}
+
+/// A reload that was accepted.
+#[derive(Debug, Clone)]
+pub struct Reloaded {
+    /// A summary of what is served now.
+    pub summary: String,
+    /// Warnings about the files.
+    pub warnings: Diagnostics,
+}
+
+/// A reload that was refused or failed.
+#[derive(Debug, Clone)]
+pub struct NotReloaded {
+    /// The reason.
+    pub refused: Refused,
+    /// Every diagnostic with its code frame, or the reason for a failure.
+    pub text: String,
+    /// Every diagnostic.
+    pub diagnostics: Diagnostics,
 }
 
 /// The reason why files are refused.

@@ -11,13 +11,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use utoipa::ToSchema;
 
 use super::Control;
+use super::problem::Problem;
 use crate::clock::Clock;
 use crate::dataset::{Dataset, Snapshot};
 use crate::model::{Endpoint, Moment, WallTime};
@@ -187,21 +186,18 @@ pub(super) struct Judged(JoinHandle<Option<Preflight>>);
 
 impl Judged {
     /// Waits for its end.
-    pub(super) async fn wait(self) -> Result<Preflight, Response> {
+    pub(super) async fn wait(self) -> Result<Preflight, Problem> {
         let ended = tokio::time::timeout(PATIENCE, self.0).await;
         match ended {
             Ok(Ok(Some(preflight))) => Ok(preflight),
-            Ok(Ok(None)) => Err((
-                StatusCode::NOT_FOUND,
-                "there is no such override, so nothing would change\n",
-            )
-                .into_response()),
-            Ok(Err(why)) => {
-                Err((StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response())
+            Ok(Ok(None)) => {
+                let why = "there is no such override, so nothing would change";
+                Err(Problem::not_found("id", why))
             }
+            Ok(Err(why)) => Err(Problem::unavailable(why.to_string())),
             Err(_) => {
-                let why = format!("the pre-flight took more than {} s\n", PATIENCE.as_secs());
-                Err((StatusCode::SERVICE_UNAVAILABLE, why).into_response())
+                let why = format!("the pre-flight took more than {} s", PATIENCE.as_secs());
+                Err(Problem::unavailable(why))
             }
         }
     }
@@ -209,15 +205,12 @@ impl Judged {
 
 /// Begins the pre-flight of `wish` from the state of this moment: what happens from now on is not
 /// in its numbers.
-pub(super) async fn begin(control: &Control, wish: Wish) -> Result<Judged, Response> {
+pub(super) async fn begin(control: &Control, wish: Wish) -> Result<Judged, Problem> {
     let control = control.clone();
     let taken = tokio::task::spawn_blocking(move || Situation::take(&control)).await;
     let situation = taken
-        .map_err(|why| (StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n")).into_response())?
-        .ok_or_else(|| {
-            let why = "a reload is under way: try again\n";
-            (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
-        })?;
+        .map_err(|why| Problem::unavailable(why.to_string()))?
+        .ok_or_else(|| Problem::unavailable("a reload is under way: try again"))?;
     Ok(Judged(tokio::task::spawn_blocking(move || {
         situation.judge(wish)
     })))

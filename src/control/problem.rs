@@ -1,6 +1,7 @@
 //! Problems: every error of the API, as RFC 9457 has them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use axum::Json;
 use axum::http::{StatusCode, header};
@@ -66,6 +67,27 @@ pub struct DiagnosticDocument {
     pub message: String,
     /// The way to mend it.
     pub hint: Option<String>,
+}
+
+impl fmt::Display for DiagnosticDocument {
+    /// One line: `file:line:column: severity[rule]: key: message (hint)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file)?;
+        for place in [self.line, self.column] {
+            if place > 0 {
+                write!(f, "{place}:")?;
+            }
+        }
+        write!(f, " {}[{}]: ", self.severity, self.rule)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl DiagnosticDocument {

@@ -76,11 +76,12 @@ pub(super) async fn push(
         |config| {
             config
                 .push_target(&check, &target)
+                .map(|target| vec![target])
                 .ok_or_else(|| format!("no push check {check} has an endpoint {target}"))
         },
-        |config, target, reply| Request::Report {
+        |config, targets, reply| Request::Report {
             config,
-            target,
+            targets,
             report: report.clone(),
             reply,
         },

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::last_reload::{NotReloaded, Reloaded};
 use crate::acme::{ChallengeRequest, Subject, Value};
+use crate::commit::Revision;
 use crate::config::Config;
 use crate::health::Report;
 use crate::model::{RegionId, ServiceId, TargetId};
@@ -24,8 +26,8 @@ pub enum Request {
     Report {
         /// The configuration that `target` belongs to.
         config: Arc<Config>,
-        /// The target of a `push` check.
-        target: TargetId,
+        /// The targets of a `push` check that it counts for.
+        targets: Vec<TargetId>,
         /// The report's contents.
         report: Report,
         /// The answer.
@@ -46,16 +48,25 @@ pub enum Request {
     Reload {
         /// Although they remove more than `max_removed`.
         force: bool,
-        /// A summary of what is served now, or every diagnostic.
-        reply: oneshot::Sender<Result<String, NotDone>>,
+        /// The outcome: a summary of what is served now, or the reason why it is what it was.
+        reply: oneshot::Sender<Result<Reloaded, NotReloaded>>,
     },
     /// An operator changes units or overrides: answered once the change is on the disk.
     Command {
         /// The change.
         command: Command,
         /// The channel for the result: what was done, or why it was not.
-        reply: oneshot::Sender<Result<Done, NotDone>>,
+        reply: oneshot::Sender<Result<Durable, NotDone>>,
     },
+}
+
+/// A deed that is on the disk.
+#[derive(Debug, Clone)]
+pub struct Durable {
+    /// The deed.
+    pub done: Done,
+    /// The revision of the document that it is in; `None` where nothing was written.
+    pub revision: Option<Revision>,
 }
 
 /// A change of units, overrides or ACME challenges.

@@ -5,12 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::preflight::Preflight;
 use crate::config::Config;
 use crate::health::{self, Outcome, Rechecks, Seen};
 use crate::model::{Moment, TargetId, WallTime};
 use crate::overrides::Override;
-use crate::publisher::{Done, TargetView, View};
+use crate::publisher::{TargetView, View};
 use crate::readiness::NotReady;
 use crate::recovery::{Phase, PoolRecord, PoolRecovery};
 use crate::steer::OwnerState;
@@ -57,54 +56,6 @@ impl From<Rechecks> for RecheckStatus {
             active: numbers.hurried,
             waiting: numbers.waiting,
             probes: numbers.asked,
-        }
-    }
-}
-
-/// The control socket's answer about overrides.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct OverridesStatus {
-    /// The reason why overrides were lost, until an operator accepts it; null where none were.
-    pub lost: Option<String>,
-    /// Those in force and announced.
-    pub overrides: Vec<OverrideStatus>,
-}
-
-/// The deed that an operator asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Answered {
-    /// The deed in words.
-    pub message: String,
-    /// The overrides that it is about, by number.
-    pub numbers: Vec<u64>,
-    /// Those of them that there are now.
-    pub overrides: Vec<OverrideStatus>,
-    /// The numbers of the pre-flight, where the deed is one of overrides.
-    #[serde(default)]
-    pub preflight: Option<Preflight>,
-}
-
-impl Answered {
-    /// The answer about `done`, with the overrides of `view` and times as `wall` reads them.
-    pub fn new(done: &Done, view: &View, wall: WallTime) -> Answered {
-        let numbers = done.numbers();
-        let mut overrides = OverrideStatus::all(view, wall);
-        overrides.retain(|own| numbers.contains(&own.number));
-        Answered {
-            message: done.message(wall),
-            numbers,
-            overrides,
-            preflight: None,
-        }
-    }
-}
-
-impl OverridesStatus {
-    /// The overrides of `view`, with times as `wall` reads them.
-    pub fn new(view: &View, wall: WallTime) -> OverridesStatus {
-        OverridesStatus {
-            lost: view.overrides.lost.clone(),
-            overrides: OverrideStatus::all(view, wall),
         }
     }
 }
@@ -255,7 +206,6 @@ pub struct PoolStatus {
 impl Status {
     /// The state that `view` tells, with times as `wall` reads them.
     pub fn new(view: &View, not_ready: Option<NotReady>, wall: WallTime) -> Status {
-        let OverridesStatus { lost, overrides } = OverridesStatus::new(view, wall);
         let targets = view
             .targets()
             .map(|(id, target)| TargetStatus::new(&view.dataset.config, id, target, wall));
@@ -266,8 +216,8 @@ impl Status {
             targets: targets.collect(),
             returning: view.recovery().map(PoolStatus::new).collect(),
             units: UnitsStatus::new(view, wall),
-            overrides,
-            overrides_lost: lost,
+            overrides: OverrideStatus::all(view, wall),
+            overrides_lost: view.overrides.lost.clone(),
         }
     }
 }

@@ -11,8 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Daemon;
 use super::reload::Asked;
+use crate::commit::{End, Outcome, Revision};
 use crate::config::Config;
-use crate::control::{Command, Request, Stale};
+use crate::control::{Command, Durable, Request, Stale};
 use crate::model::{Moment, RegionId, ServiceId};
 use crate::publisher::{AcmeEvent, Done, Event, NotDone, OverrideEvent, ProbeEvent, UnitEvent};
 use crate::recovery::NotResumed;
@@ -24,7 +25,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 const REQUESTS: usize = 64;
 
 /// The way back to an operator.
-type Reply = oneshot::Sender<Result<Done, NotDone>>;
+type Reply = oneshot::Sender<Result<Durable, NotDone>>;
 
 /// The loop's end of the control interfaces.
 pub(super) struct Operators {
@@ -33,6 +34,8 @@ pub(super) struct Operators {
     waiting: HashMap<u64, Waiting>,
     /// The number of the last command.
     count: u64,
+    /// The revision of the write whose end is being handled: the answers that follow from it have it.
+    revision: Option<Revision>,
 }
 
 /// An operator who waits for an answer.
@@ -49,6 +52,7 @@ impl Operators {
             requests,
             waiting: HashMap::new(),
             count: 0,
+            revision: None,
         };
         (sender, operators)
     }
@@ -62,11 +66,22 @@ impl Operators {
         }
     }
 
+    /// Takes in that the end of a write is about to be handled, or that nothing is any more.
+    pub(super) fn set_write(&mut self, end: Option<&End>) {
+        self.revision = match end.map(|end| &end.outcome) {
+            Some(Outcome::Committed(revision)) => Some(*revision),
+            _ => None,
+        };
+    }
+
     /// Answers a command by its number.
     pub(super) fn answer(&mut self, request: u64, result: Result<Done, NotDone>) {
         if let Some(waiting) = self.waiting.remove(&request) {
             // Whoever asked may have gone.
-            let _ = waiting.reply.send(result);
+            let revision = self.revision;
+            let _ = waiting
+                .reply
+                .send(result.map(|done| Durable { done, revision }));
         }
     }
 
@@ -89,13 +104,16 @@ impl Daemon {
             Request::Reload { force, reply } => self.ask_reload(Asked::by_operator(force, reply)),
             Request::Report {
                 config,
-                target,
+                targets,
                 report,
                 reply,
             } => {
                 let current = self.check_current(&config);
                 if current.is_ok() {
-                    self.handle(ProbeEvent::Report { target, report });
+                    for target in targets {
+                        let report = report.clone();
+                        self.handle(ProbeEvent::Report { target, report });
+                    }
                 }
                 let _ = reply.send(current);
             }

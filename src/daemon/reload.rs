@@ -21,14 +21,14 @@ use super::{Daemon, Reloader, first_round};
 use crate::allocator;
 use crate::clock::Clock;
 use crate::config::ServerSpec;
-use crate::control::{LastReload, Refused, Work};
+use crate::control::{LastReload, NotReloaded, Refused, Reloaded, Work};
 use crate::dataset::Dataset;
-use crate::diag::render_text;
+use crate::diag::{Diagnostics, render_text};
 use crate::health::Outcome;
 use crate::loader::{self, Built, Contents, Inputs, Refreshed, Removed, Stamps};
 use crate::model::{Moment, TargetId};
 use crate::probe::{ProbeLimit, Prober};
-use crate::publisher::{Event, NotDone};
+use crate::publisher::Event;
 use crate::server::notify;
 use crate::state;
 
@@ -147,7 +147,7 @@ pub(super) struct Asked {
     replies: Vec<Reply>,
 }
 
-type Reply = oneshot::Sender<Result<String, NotDone>>;
+type Reply = oneshot::Sender<Result<Reloaded, NotReloaded>>;
 
 impl Asked {
     /// Nobody waits for it, and nobody can force it.
@@ -240,16 +240,17 @@ enum Came {
     Databases(Box<Built>),
     /// They were, and hold what they held before.
     Same(Stamps),
-    /// Something is wrong with what was read: every diagnostic.
-    Refused(Refused, String),
+    /// Something is wrong with what was read.
+    Refused(NotReloaded),
 }
 
-/// Every diagnostic of files that cannot be served.
-fn refusal(built: &Built) -> Option<String> {
-    built
-        .dataset
-        .is_none()
-        .then(|| render_text(&built.diagnostics, &built.sources, false))
+/// The reason `refused` with every diagnostic, of files that cannot be served.
+fn refusal(built: &Built, refused: Refused) -> Option<NotReloaded> {
+    built.dataset.is_none().then(|| NotReloaded {
+        refused,
+        text: render_text(&built.diagnostics, &built.sources, false),
+        diagnostics: built.diagnostics.clone(),
+    })
 }
 
 /// The reload under way, once it has ended; the error is a panic on the way.
@@ -311,7 +312,7 @@ impl Rereading {
         let old = self.old.clone();
         let (built, removed) = match tokio::task::spawn_blocking(move || self.read()).await? {
             Ok(read) => read,
-            Err((why, text)) => return Ok(Came::Refused(why, text)),
+            Err(why) => return Ok(Came::Refused(why)),
         };
         let (mut first_round, mut named) = (Vec::new(), None);
         if let Some(new) = &built.dataset {
@@ -332,7 +333,7 @@ impl Rereading {
     }
 
     /// Reads and compiles the files; the reason, and every diagnostic, where they cannot be served.
-    fn read(&self) -> Result<(Built, Option<Removed>), (Refused, String)> {
+    fn read(&self) -> Result<(Built, Option<Removed>), NotReloaded> {
         let mut built = loader::rebuild(&self.config, &self.contents, &self.old);
         let mut removed = None;
         if let Some(new) = &built.dataset {
@@ -348,8 +349,8 @@ impl Rereading {
             Some(_) => Refused::TooMuchRemoved,
             None => Refused::Broken,
         };
-        match refusal(&built) {
-            Some(text) => Err((why, text)),
+        match refusal(&built, why) {
+            Some(why) => Err(why),
             None => Ok((built, removed)),
         }
     }
@@ -403,8 +404,8 @@ impl Daemon {
             let changed = || tracing::info!("reloading: a location database changed on disk");
             Ok(match loader::refresh(&contents, &before, changed) {
                 Refreshed::Same(stamps) => Came::Same(stamps),
-                Refreshed::Changed(built) => match refusal(&built) {
-                    Some(text) => Came::Refused(Refused::Database, text),
+                Refreshed::Changed(built) => match refusal(&built, Refused::Database) {
+                    Some(why) => Came::Refused(why),
                     None => Came::Databases(built),
                 },
             })
@@ -427,9 +428,10 @@ impl Daemon {
         let came = match finished.map(|Finished(came)| came) {
             Ok(Came::Files(reread)) => Ok(self.take_files(*reread)),
             Ok(Came::Databases(built)) => Ok(self.take_databases(*built)),
-            Ok(Came::Refused(why, text)) => {
+            Ok(Came::Refused(why)) => {
+                let text = &why.text;
                 tracing::error!("reload refused: still serving the previous files\n{text}");
-                Err((why, text))
+                Err(why)
             }
             Ok(Came::Same(stamps)) => {
                 tracing::info!(
@@ -438,23 +440,27 @@ impl Daemon {
                 self.files.known.stamps = stamps;
                 (self.files.known.changed, self.files.known.tried) = (None, None);
                 self.count_reload(Ok(Read::Databases));
-                Ok(self.summary())
+                Ok(Reloaded {
+                    summary: self.summary(),
+                    warnings: Diagnostics::default(),
+                })
             }
             Err(why) => {
                 tracing::error!("reload failed: {why}; still serving the previous files");
-                Err((Refused::Failed, why.to_string()))
+                Err(NotReloaded {
+                    refused: Refused::Failed,
+                    text: why.to_string(),
+                    diagnostics: Diagnostics::default(),
+                })
             }
         };
-        if let Err((refused, text)) = &came {
-            self.count_reload(Err(*refused));
-            self.tell_reloaded(Err(text));
+        if let Err(why) = &came {
+            self.count_reload(Err(why.refused));
+            self.tell_reloaded(Err(&why.text));
         }
-        let came = came
-            .map(|summary| format!("reloaded: {summary}"))
-            .map_err(|(_, why)| why);
         for reply in replies {
             // Whoever asked may have gone.
-            let _ = reply.send(came.clone().map_err(NotDone::Refused));
+            let _ = reply.send(came.clone());
         }
         self.announcer.tell_again();
         if let Some(asked) = self.files.asked.take() {
@@ -479,7 +485,7 @@ impl Daemon {
         }));
     }
 
-    fn take_files(&mut self, reread: Reread) -> String {
+    fn take_files(&mut self, reread: Reread) -> Reloaded {
         let Reread {
             built,
             removed,
@@ -517,10 +523,13 @@ impl Daemon {
             tracing::warn!("no longer served: {removed}");
         }
         self.tell_reloaded(Ok(&summary));
-        summary
+        Reloaded {
+            summary,
+            warnings: diagnostics,
+        }
     }
 
-    fn take_databases(&mut self, built: Built) -> String {
+    fn take_databases(&mut self, built: Built) -> Reloaded {
         let Built {
             dataset,
             diagnostics,
@@ -549,7 +558,10 @@ impl Daemon {
         let summary = self.summary();
         tracing::info!("reloaded: the location databases; {summary}");
         self.tell_reloaded(Ok(&summary));
-        summary
+        Reloaded {
+            summary,
+            warnings: diagnostics,
+        }
     }
 
     fn take_dataset(&mut self, dataset: Arc<Dataset>, first_round: Vec<(TargetId, Outcome)>) {

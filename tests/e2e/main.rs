@@ -12,6 +12,7 @@ mod support;
 mod acme;
 mod addresses;
 mod admin;
+mod api;
 mod big_peers;
 mod clock;
 mod commands;

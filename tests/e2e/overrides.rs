@@ -79,7 +79,7 @@ fn a_provider_is_drained_at_once_and_stays_it_over_a_kill() {
     let why = ["--reason", "INC-7: loses packets", "--by", "anna"];
     let said = done(site.run(&[&["drain", "provider:cloud-a", "--for", "1h"], &why[..]].concat()));
     assert!(
-        said.starts_with("override 1: drain of label provider:cloud-a by anna until "),
+        said.starts_with("override 1: drain of label provider:cloud-a by anna@test-node until "),
         "{said}"
     );
     assert_eq!(answer(&site), ASHBURN);
@@ -88,7 +88,7 @@ fn a_provider_is_drained_at_once_and_stays_it_over_a_kill() {
         "/why?name=www.gtm.example&client=203.0.113.0/24&format=text",
     );
     assert!(
-        body.contains("dublin: drained, 2 of 2 endpoints up, weight 1, label provider:cloud-a drained by anna until "),
+        body.contains("dublin: drained, 2 of 2 endpoints up, weight 1, label provider:cloud-a drained by anna@test-node until "),
         "{body}"
     );
     assert!(body.contains(": INC-7: loses packets"), "{body}");
@@ -125,7 +125,10 @@ fn a_provider_is_drained_at_once_and_stays_it_over_a_kill() {
     let server = site.start();
     assert_eq!(answer(&site), ASHBURN);
     let listed: Value = serde_json::from_str(&done(site.run(&["overrides", "--json"]))).unwrap();
-    assert_eq!(listed[0]["of"], "label provider:cloud-a");
+    assert_eq!(
+        (&listed[0]["scope"], &listed[0]["name"]),
+        (&"label".into(), &"provider:cloud-a".into())
+    );
     assert_eq!(
         (&listed[0]["in_force"], &listed[0]["forced"]),
         (&true.into(), &false.into())
@@ -264,7 +267,8 @@ fn a_dry_run_tells_who_would_move_and_changes_nothing() {
     // The deed itself tells the same numbers.
     let deed = done(site.run(&[&["drain", "dublin", "--json"], &terms[..]].concat()));
     let deed: Value = serde_json::from_str(&deed).unwrap();
-    assert_eq!(deed["done"][0]["numbers"], serde_json::json!([1]));
+    assert_eq!(deed["done"][0]["ids"], serde_json::json!(["1"]));
+    assert!(deed["done"][0]["revision"].is_u64(), "{deed}");
     assert_eq!(deed["done"][0]["preflight"]["names"], preflight["names"]);
     assert_eq!(
         deed["done"][0]["preflight"]["regions"],
@@ -554,8 +558,9 @@ fn several_servers_are_told_in_turn_and_scripts_read_what_came_of_it() {
     );
     let two = second.start();
     let said = done(run(&drain));
-    let expected =
-        |socket: &str| format!("{socket}:\noverride 1: drain of region dublin by anna until ");
+    let expected = |socket: &str| {
+        format!("{socket}:\noverride 1: drain of region dublin by anna@test-node until ")
+    };
     assert!(
         sockets
             .iter()
@@ -573,7 +578,7 @@ fn several_servers_are_told_in_turn_and_scripts_read_what_came_of_it() {
         2
     );
     let listed: Value = serde_json::from_str(&done(run(&["overrides", "--json"]))).unwrap();
-    assert_eq!(listed[&sockets[1]][0]["number"], 1, "{listed}");
+    assert_eq!(listed[&sockets[1]][0]["id"], "1", "{listed}");
 
     // One that has a reason of its own to refuse is said with what is done already.
     done(second.run(&["drain", "ashburn", "--for", "1h", "--reason", "x"]));
@@ -592,10 +597,10 @@ fn several_servers_are_told_in_turn_and_scripts_read_what_came_of_it() {
     assert_eq!(json["done"][0]["server"], sockets[0]);
     assert_eq!(
         (
-            &json["done"][0]["numbers"],
-            &json["done"][0]["overrides"][0]["of"]
+            &json["done"][0]["ids"],
+            &json["done"][0]["overrides"][0]["name"]
         ),
-        (&serde_json::json!([2]), &"region tokyo".into())
+        (&serde_json::json!(["2"]), &"tokyo".into())
     );
     assert!(
         json["failed"]["error"]
@@ -632,7 +637,7 @@ fn several_servers_are_told_in_turn_and_scripts_read_what_came_of_it() {
     let gone = format!("meridian: {}: no server is running there", sockets[1]);
     assert!(half.stderr.starts_with(&gone), "{half:?}");
     let json: Value = serde_json::from_str(&run(&["overrides", "--json"]).stdout).unwrap();
-    assert_eq!(json[&sockets[0]][0]["number"], 1, "{json}");
+    assert_eq!(json[&sockets[0]][0]["id"], "1", "{json}");
     let error = json[&sockets[1]]["error"].as_str().unwrap_or_default();
     assert!(error.contains("no server is running there"), "{json}");
     one.stop();

@@ -235,12 +235,13 @@ impl Operator {
     }
 
     fn drains(mut self, what: &str) -> String {
-        let head = "HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        write!(
-            self.0,
-            "POST /overrides?word=drain&what={what}&by=anna&reason=x&for=3600 {head}"
-        )
-        .unwrap();
+        let body =
+            format!(r#"{{"action":"drain","what":"{what}","by":"anna","reason":"x","for":"1h"}}"#);
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        write!(self.0, "POST /v1/overrides {head}{body}").unwrap();
         let mut answer = String::new();
         self.0.read_to_string(&mut answer).unwrap();
         answer

@@ -448,12 +448,15 @@ async fn hear_requests(mut publisher: Publisher, mut asked: mpsc::Receiver<Reque
     while let Some(request) = asked.recv().await {
         match request {
             Request::Report {
-                target,
+                targets,
                 report,
                 reply,
                 ..
             } => {
-                publisher.handle(ProbeEvent::Report { target, report }, now);
+                for target in targets {
+                    let report = report.clone();
+                    publisher.handle(ProbeEvent::Report { target, report }, now);
+                }
                 let _ = reply.send(Ok(()));
             }
             Request::Command { command, .. } => {

@@ -124,7 +124,7 @@ async fn change(
     let told = tokio::task::spawn_blocking(move || {
         let present = Present::read(&control)?;
         Ok(WrittenChallenges {
-            message: done.message(present.wall),
+            message: done.done.message(present.wall),
             challenges: list(&present, |own| own.subject == subject),
         })
     });

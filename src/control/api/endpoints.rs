@@ -100,6 +100,7 @@ pub(in crate::control) struct Wanted {
     /// Only endpoints that this check judges.
     check: Option<String>,
     /// Only endpoints in this state.
+    #[param(inline)]
     state: Option<StateFilter>,
     /// The most endpoints on the page; 100 where it is left out.
     #[serde(default)]

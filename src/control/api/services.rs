@@ -134,6 +134,7 @@ pub(in crate::control) struct Wanted {
     /// Only services with a pool in this region.
     region: Option<String>,
     /// Only services in this state.
+    #[param(inline)]
     state: Option<StateFilter>,
     /// The most services on the page; 100 where it is left out.
     #[serde(default)]

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::endpoints::{self, Place, places, standing};
-use super::overrides::OverrideDocument;
 use super::services::{Level, is_in_doubt, level, rungs};
+use super::written::OverrideDocument;
 use super::zones::ZoneDocument;
 use super::{Present, Problem, Refusals, Routes, Running, build, overrides, zones};
 use crate::clock::Clock;

@@ -12,8 +12,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ring::digest::{Context, SHA256};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::kept::{Answer, Mark};
 use super::params::{Running, unreadable};
@@ -43,6 +44,11 @@ pub(in crate::control) struct Writer {
     pub(in crate::control) caller: Caller,
     mark: Option<Mark>,
 }
+
+/// A body without content: none, or an empty object.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::control) struct Nothing {}
 
 /// The deed that a request asks for, as it is recorded.
 #[derive(Debug, Clone)]
@@ -113,6 +119,18 @@ fn answer<T: Serialize>(result: Result<T, Problem>) -> Answer {
             media_type: MEDIA_TYPE,
             body: read(&|| serde_json::to_vec(problem.document())),
         },
+    }
+}
+
+impl Writer {
+    /// The name of the operator for records, with that of the node: `anna@fra1`. `given` is the name
+    /// that the request gives.
+    pub(in crate::control) async fn operator(&self, given: Option<String>) -> String {
+        let caller = self.caller.clone();
+        let name = tokio::task::spawn_blocking(move || caller.operator(given.as_deref())).await;
+        // A panic on the way leaves no name, and is no reason to refuse an urgent drain.
+        let name = name.unwrap_or_else(|_| "unknown".to_owned());
+        format!("{name}@{}", self.control.node())
     }
 }
 
