@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Change, Event};
+use super::{Change, Event, Keys};
 
 /// The most services that are named one by one when the same happens to many at once. A region that
 /// fails under ten thousand services is one event, and ten thousand lines would hide it.
@@ -16,6 +16,8 @@ pub struct Line {
     pub is_warning: bool,
     /// The sentence.
     pub sentence: String,
+    /// The keys of the change; of several, those that they have in common.
+    pub keys: Keys,
 }
 
 /// The lines for `changes`, in their order, of which `sentences` are the sentences. Of the same
@@ -33,6 +35,7 @@ pub fn lines(changes: &[Change], sentences: &[String]) -> Vec<Line> {
             lines.push(Line {
                 is_warning,
                 sentence: sentence.clone(),
+                keys: change.event.keys(),
             });
             continue;
         };
@@ -43,15 +46,21 @@ pub fn lines(changes: &[Change], sentences: &[String]) -> Vec<Line> {
         };
         *count += 1;
         if *count == NAMED + 1 {
+            let keys = change.event.keys();
             collapsed.push(Line {
                 is_warning,
                 sentence: rest.to_owned(),
+                keys: Keys {
+                    service: None,
+                    ..keys
+                },
             });
         }
         if *count <= NAMED {
             lines.push(Line {
                 is_warning,
                 sentence: sentence.clone(),
+                keys: change.event.keys(),
             });
         }
     }

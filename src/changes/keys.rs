@@ -60,7 +60,52 @@ fn label<S: Serializer>(family: &Option<Family>, to: S) -> Result<S::Ok, S::Erro
     family.map(Family::as_label).serialize(to)
 }
 
+/// The journal's message ids by kind of object (journald's `MESSAGE_ID`): they never change.
+const MESSAGE_IDS: [(&str, &str); 8] = [
+    ("endpoint", "f39d8fb1595040c98ac58a73fab7b0eb"),
+    ("pool", "d37e1126ee2e4ffebc6c22fdb8f55e70"),
+    ("service", "01f99629382f404b9c2638bc47b96ba2"),
+    ("override", "5a2d8a26935a4e33887f8f4bb76de277"),
+    ("acme", "c44a2f12388149d7b9a24ca49e2dc489"),
+    ("unit", "30bff187fa0947d0afd5a5d68615eb60"),
+    ("node", "bb3ed2c9753a4564a88a06c8a63ee112"),
+    ("history", "1f471c6327014d18bbfd55ed3e059d01"),
+];
+
 impl Keys {
+    /// The journal's message id of changes of this kind: 32 hexadecimal digits.
+    pub fn message_id(&self) -> &'static str {
+        let found = MESSAGE_IDS.iter().find(|(kind, _)| *kind == self.kind);
+        found.map_or("", |(_, id)| id)
+    }
+
+    /// The keys as fields of a log line: names as in JSON, and values.
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = vec![
+            ("kind", self.kind.to_owned()),
+            ("event", self.event.to_owned()),
+            ("message_id", self.message_id().to_owned()),
+        ];
+        let more = [
+            ("service", self.service.clone()),
+            ("region", self.region.clone()),
+            ("endpoint", self.endpoint.clone()),
+            ("check", self.check.clone()),
+            (
+                "family",
+                self.family.map(|family| family.as_label().to_owned()),
+            ),
+            ("old", self.old.clone().map(Cow::into_owned)),
+            ("new", self.new.clone().map(Cow::into_owned)),
+            ("override", self.r#override.map(|number| number.to_string())),
+            ("by", self.by.clone()),
+        ];
+        for (name, value) in more {
+            fields.extend(value.map(|value| (name, value)));
+        }
+        fields
+    }
+
     /// True where the change is about the service of owner name `name`, or about one below it, such
     /// as a unit. Letter case and the final dot do not matter.
     pub fn is_of_service(&self, name: &str) -> bool {
@@ -270,6 +315,7 @@ mod tests {
                 keys.new.clone().map(Cow::into_owned),
             ];
             assert!(CHANGE_KINDS.contains(&keys.kind));
+            assert_eq!(keys.message_id().len(), 32);
             for key in all.into_iter().flatten() {
                 assert!(!key.is_empty() && !key.contains(' '), "{keys:?}");
             }

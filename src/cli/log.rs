@@ -8,14 +8,14 @@ use super::error::{BadFilter, Error, Reason};
 use super::terminal::has_color;
 use crate::log;
 
-/// Starts logging. `MERIDIAN_LOG` sets the level or a filter; it defaults to `info`.
-pub(super) fn start() -> Result<(), Error> {
+/// Starts logging in a format. `MERIDIAN_LOG` sets the level or a filter; it defaults to `info`.
+pub(super) fn start(format: log::Format) -> Result<(), Error> {
     let filter = match std::env::var_os("MERIDIAN_LOG").filter(|text| !text.is_empty()) {
         Some(text) => filter(&text.to_string_lossy()).map_err(Reason::LogFilter),
         None => Ok(EnvFilter::new("info")),
     };
     let started = filter.and_then(|filter| {
-        log::start(filter, has_color(&std::io::stderr()))
+        log::start(filter, has_color(&std::io::stderr()), format)
             .map_err(|error| Reason::System("start the log's thread", error))
     });
     started.map_err(Reason::into_usage)

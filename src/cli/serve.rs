@@ -24,6 +24,10 @@ pub(super) struct Serve {
     /// Name of this node. Overrides [server] node, so that several hosts can share their files.
     #[arg(long, value_name = "NAME", value_parser = parse_node)]
     node: Option<String>,
+    /// Form of the log on standard error: text, or json with one object a line. Under systemd, text
+    /// goes to the journal.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: log::Format,
     #[command(flatten)]
     files: Files,
 }
@@ -33,7 +37,7 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, Error> {
         // Without a configuration there is nothing to log: the terminal gets the error alone.
         let config = self.files.config()?;
-        super::log::start()?;
+        super::log::start(self.log_format)?;
         if let Some(node) = self.node {
             loader::name_node(node);
         }

@@ -151,12 +151,7 @@ impl Batch {
         }
         events.record(&self.changes, &sentences, self.at, self.wall);
         for line in lines(&self.changes, &sentences) {
-            let sentence = line.sentence;
-            if line.is_warning {
-                tracing::warn!("{sentence}");
-            } else {
-                tracing::info!("{sentence}");
-            }
+            log::change(line.is_warning, &line.sentence, &line.keys);
         }
     }
 }

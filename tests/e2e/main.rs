@@ -26,6 +26,7 @@ mod last_good;
 mod lifecycle;
 mod load;
 mod locations;
+mod logs;
 mod names;
 mod nginx;
 mod notify;
