@@ -7,6 +7,7 @@ use meridian::answer::{
     DropReason, Query, Response, Transport, UDP_BUFFER, Worker, query_message, respond,
 };
 use meridian::dns::{Name, RrType};
+use meridian::publisher::Publisher;
 
 use super::common;
 
@@ -46,9 +47,11 @@ pub(crate) fn bench(criterion: &mut Criterion) {
     for address in 0..40 {
         many += &format!("many A 198.51.100.{address}\n");
     }
-    let snapshot =
-        common::snapshot(&[common::CONFIGURATION, &ZONE.replace("RECORDS", &many)].concat());
-    let mut worker = Worker::new(1);
+    let files = [common::CONFIGURATION, &ZONE.replace("RECORDS", &many)].concat();
+    let mut publisher = Publisher::new(common::dataset(&files));
+    // Counted as a server does.
+    publisher.count_for(1);
+    let (snapshot, mut worker) = (publisher.snapshot(), Worker::numbered(1, 0));
     let mut out = [0; UDP_BUFFER];
     let client = "203.0.113.9".parse().expect("an address");
     let mut group = criterion.benchmark_group("respond");
