@@ -169,6 +169,7 @@ fn what_cannot_be_set_is_refused_in_words() {
         r#"{"value":"by-http"}"#,
     );
     assert!(answer.ends_with(" 200"), "{answer}");
+    assert!(answer.contains("\"revision\":1,"), "{answer}");
     assert_eq!(txt(&site), "\"by-http\"\n");
     let answer = curl(
         &site,

@@ -68,6 +68,10 @@ pub struct ClearedChallenge {
 pub struct WrittenChallenges {
     /// The deed in words, a line for each challenge.
     pub message: String,
+    /// The revision of the state document that it is in, counted since the server took its state
+    /// directory up; null where nothing was written.
+    #[serde(default)]
+    pub revision: Option<u64>,
     /// The challenges that the name has now.
     pub challenges: Vec<ChallengeDocument>,
 }
@@ -125,6 +129,7 @@ async fn change(
         let present = Present::read(&control)?;
         Ok(WrittenChallenges {
             message: done.done.message(present.wall),
+            revision: done.revision.map(|revision| revision.0),
             challenges: list(&present, |own| own.subject == subject),
         })
     });
