@@ -59,9 +59,12 @@ fn the_api_is_as_it_describes_itself() {
             "--max-examples",
             "20",
         ])
-        .args(["--seed", "1", "--workers", "2", "--checks", "all"])
+        // One worker: with several, Python 3.11 may fail at its own parser.
+        .args(["--seed", "1", "--checks", "all"])
         // A schema cannot say which names there are, nor that an override has one end.
         .args(["--exclude-checks", "positive_data_acceptance"])
+        // A stream of events has no end to wait for.
+        .args(["--exclude-path", "/v1/events"])
         // It keeps what it found in its directory.
         .current_dir(site.directory())
         .env("PYTHONPATH", &packages);
