@@ -18,6 +18,7 @@ macro_rules! print_line {
 }
 
 mod acme;
+mod audit;
 mod clients;
 mod complete;
 mod demo;
@@ -40,6 +41,7 @@ mod simulate;
 mod status;
 mod table;
 mod terminal;
+mod token;
 mod unit;
 mod verify;
 mod why;
@@ -114,6 +116,11 @@ enum Command {
     Acme(acme::Acme),
     /// Show the changes that a running server keeps: what went up and down, and what operators did.
     Events(events::Events),
+    /// Show who changed what, why, and what came of it.
+    Audit(audit::Audit),
+    /// Make tokens for the admin address.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Build location databases.
     #[command(subcommand)]
     Geoip(geoip::Geoip),
@@ -169,6 +176,12 @@ enum UnitCommand {
         #[command(flatten)]
         place: Place,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token; print it, and the table for the token file.
+    New(token::New),
 }
 
 /// The whole command line, from which its man pages are made too.
@@ -231,6 +244,8 @@ impl Command {
             Command::Release(release) => release.run(),
             Command::Acme(acme) => acme.run(),
             Command::Events(events) => events.run(),
+            Command::Audit(audit) => audit.run(),
+            Command::Token(TokenCommand::New(new)) => new.run(),
             Command::Geoip(geoip) => geoip.run(),
             Command::Demo(demo) => demo.run(),
             Command::Complete(complete) => complete.run(),

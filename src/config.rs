@@ -7,11 +7,13 @@
 //! ```text
 //! document   TOML with positions; tables that know which keys were asked for
 //! kinds      what a value may be: ranges, durations, addresses, names
-//! server, geography, checks        the sections of meridian.toml
+//! server, admin, geography, checks the sections of meridian.toml
+//! tokens                           the token file
 //! zones, services, routing_tests   a zone file
 //! known      the names that a configuration gives, to complete what an operator types
 //! ```
 
+mod admin;
 mod checks;
 mod context;
 mod digest;
@@ -25,6 +27,7 @@ mod pattern;
 mod routing_tests;
 mod server;
 mod services;
+mod tokens;
 mod zones;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -47,6 +50,7 @@ pub use digest::Digest;
 pub use known::{NameKind, names_beginning};
 pub use pattern::compile_pattern;
 pub use server::is_node_name;
+pub use tokens::{TOKEN_PREFIX, Token, TokenScope, Tokens, read_tokens, token_hash, token_name};
 pub use zones::OUTSIDE;
 
 use checks::Targets;
@@ -80,6 +84,19 @@ pub trait Source {
     /// Reads a secret, which is kept nowhere else. `None` where it is not there to be had now, and
     /// the configuration is to be good without it. Only who reads the disk itself can.
     fn secret(&mut self, place: &SecretPlace) -> Result<Option<String>, Unreadable> {
+        let _ = place;
+        Ok(None)
+    }
+    /// Looks whether the certificate and the key of the admin address can be used together. False
+    /// where they are not there to be had now, and the configuration is to be good without them.
+    /// Only who reads the disk itself can.
+    fn certificate(&mut self, places: &CertificatePlaces) -> Result<bool, Unreadable> {
+        let _ = places;
+        Ok(false)
+    }
+    /// Reads the token file, which is kept nowhere else; its path, and its text. `None` where it is
+    /// not there to be had now, and the configuration is to be good without it.
+    fn tokens(&mut self, place: &SecretPlace) -> Result<Option<(PathBuf, Arc<str>)>, Unreadable> {
         let _ = place;
         Ok(None)
     }
@@ -126,6 +143,8 @@ pub struct Config {
     pub admin: Option<AdminSpec>,
     /// `[[notify]]`, in the order of the file.
     pub notify: Vec<NotifySpec>,
+    /// `[audit]`.
+    pub audit: AuditSpec,
     /// `[geo]`; without `city` the embedded default is used.
     pub geo: GeoSpec,
     /// By [`crate::model::RegionId`], in the order of their names.
@@ -229,11 +248,69 @@ pub struct ServerSpec {
 /// `[admin]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminSpec {
-    /// The address on which the HTTP interface listens.
-    pub listen: SocketAddr,
+    /// The addresses on which the HTTP interface listens; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// The addresses at which endpoints report themselves, and nothing else is answered.
+    pub push_listen: Vec<SocketAddr>,
     /// Names by which it may be asked, besides `localhost`; in lower case, without a dot at the
     /// end.
     pub hosts: Vec<String>,
+    /// The certificate and its key; there where an address is not loopback's.
+    pub certificate: Option<CertificatePlaces>,
+    /// The place of the token file; there where an address is not loopback's.
+    pub token_place: Option<SecretPlace>,
+    /// The tokens of that file.
+    pub tokens: Tokens,
+    /// Limits of the HTTP interface.
+    pub limits: AdminLimits,
+}
+
+/// The places of the certificate of the admin address and of its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificatePlaces {
+    /// The certificate, and those of the authorities between it and a root; PEM.
+    pub certificate: SecretPlace,
+    /// Its private key; PEM.
+    pub key: SecretPlace,
+}
+
+/// Limits of the HTTP interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminLimits {
+    /// Connections to all of its addresses.
+    pub connections: usize,
+    /// Connections beside these on which a stream of events is under way.
+    pub streams: usize,
+    /// Requests a second of one caller; twice as many at once.
+    pub request_rate: u32,
+}
+
+impl Default for AdminLimits {
+    fn default() -> AdminLimits {
+        AdminLimits {
+            connections: 64,
+            streams: 128,
+            request_rate: 500,
+        }
+    }
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditSpec {
+    /// Octets of a file of the audit log, beyond which the next one is begun.
+    pub size: u64,
+    /// The number of full files that are kept.
+    pub keep: u32,
+}
+
+impl Default for AuditSpec {
+    fn default() -> AuditSpec {
+        AuditSpec {
+            size: 10_000_000,
+            keep: 10,
+        }
+    }
 }
 
 /// Options of the UDP transport.
@@ -345,7 +422,7 @@ fn load_files(
     let directory = config_path.parent().unwrap_or(Path::new(""));
     // Zone files refer to regions, maps and checks by name, so those are read first, wrong ones
     // too: a name that is known is not reported as unknown.
-    let (mut main, zones) = read_main(document.root(&entries), directory, source, out);
+    let (mut main, zones) = read_main(document.root(&entries), directory, source, sources, out);
     geo.clone_from(&main.geo);
     let drafts = zones
         .map(|zones| read_zones(source, zones, &mut main, sources, out))
@@ -360,7 +437,7 @@ fn load_files(
 
 /// The sections of `meridian.toml`: a file with none of them is another one.
 const SECTIONS: &[&str] = &[
-    "server", "admin", "geo", "regions", "maps", "checks", "notify",
+    "server", "admin", "audit", "geo", "regions", "maps", "checks", "notify",
 ];
 
 /// Reports a file without any section of `meridian.toml`: its kind, as far as that is to be seen,
@@ -422,6 +499,7 @@ struct Main {
     server: Option<ServerSpec>,
     admin: Option<AdminSpec>,
     notify: Vec<NotifySpec>,
+    audit: AuditSpec,
     geo: GeoSpec,
     region_names: Names,
     regions: Vec<Option<Region>>,
@@ -437,6 +515,7 @@ fn read_main(
     mut root: Table<'_>,
     directory: &Path,
     source: &mut dyn Source,
+    sources: &mut Sources,
     out: &mut Diagnostics,
 ) -> (Main, Option<server::Zones>) {
     let (region_names, regions) = read_regions(&mut root, out);
@@ -469,9 +548,18 @@ fn read_main(
         checks::warn_unused_addresses(&items, &used, out);
     }
     let admin = match root.table(out, "admin") {
-        Some(t) => server::admin(t, &listen, out),
+        Some(t) => {
+            let beside = admin::Beside {
+                taken: &listen,
+                check_names: &check_names,
+                checks: &checks,
+            };
+            let mut files = checks::Files { directory, source };
+            admin::admin(t, &beside, &mut files, sources, out)
+        }
         None => None,
     };
+    let audit = admin::audit(root.table_or_empty(out, "audit"), out);
     let geo = match root.table(out, "geo") {
         Some(t) => server::geo(t, directory, source, out),
         None => GeoSpec::default(),
@@ -481,6 +569,7 @@ fn read_main(
         server,
         admin,
         notify,
+        audit,
         geo,
         region_names,
         regions,
@@ -692,6 +781,7 @@ impl Main {
             server: self.server?,
             admin: self.admin,
             notify: self.notify,
+            audit: self.audit,
             geo: self.geo,
             regions: self.regions.into_iter().collect::<Option<_>>()?,
             maps: self.maps.into_iter().collect::<Option<_>>()?,

@@ -7,10 +7,14 @@
 
 mod access;
 pub mod api;
+mod audit;
+mod certificate;
 mod client;
 mod dashboard;
 mod edge;
 mod events;
+mod gate;
+mod hosts;
 mod last_reload;
 mod liveness;
 pub mod local;
@@ -19,6 +23,7 @@ mod notifications;
 mod preflight;
 mod problem;
 mod push;
+mod rates;
 mod read_model;
 mod request;
 mod status;
@@ -43,6 +48,9 @@ use tokio::sync::{mpsc, oneshot};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::answer::{Counters, explain};
+use edge::Edge;
+use gate::{Door, Requester};
+
 use crate::clock::Clock;
 use crate::config::{AdminSpec, Config};
 use crate::dataset::Published;
@@ -55,12 +63,16 @@ use crate::server::{self, BindError, ServerCounters, Transport, seed};
 
 pub use access::{Caller, Scope};
 pub use api::KeptAnswers;
+pub use audit::{
+    AUDIT_FILE, Audit, AuditEntry, AuditPage, AuditQuery, AuditResult, Entry, read_audit,
+};
 pub use client::{
     Admittance, AdmittanceError, BadServer, EventStream, RequestError, Server, StreamEvent, delete,
     follow, get, get_within, percent_encode, post, post_within, put,
 };
-pub use edge::{CONNECTIONS, LOCAL_CONNECTIONS};
+pub use edge::{LOCAL_CONNECTIONS, LOCAL_STREAMS};
 pub use events::{EventId, Events, Kept, NotAnEventId, Recorded, Seen, Subscription};
+pub use gate::Gate;
 pub use last_reload::{LastReload, NotReloaded, Refused, Reloaded, Reloads};
 pub use liveness::{Liveness, TURN};
 pub use metrics::page as metrics_page;
@@ -109,6 +121,10 @@ pub struct Control {
     pub answers: Arc<KeptAnswers>,
     /// The fate of what destinations are told.
     pub notifications: Arc<Notifications>,
+    /// The gate of the HTTP interface.
+    pub gate: Arc<Gate>,
+    /// The way into the audit log.
+    pub audit: Audit,
 }
 
 impl Control {
@@ -135,28 +151,35 @@ impl FromRequestParts<Started> for Control {
     }
 }
 
-/// The admin address, taken and not yet served.
+/// The admin addresses, taken and not yet served.
 #[derive(Debug)]
 pub struct Admin {
-    listener: TcpListener,
-    hosts: Arc<[String]>,
+    listeners: Vec<(TcpListener, Door)>,
+    gate: Arc<Gate>,
 }
 
-/// Takes the admin address, on a thread of the runtime.
-pub fn bind(spec: AdminSpec) -> Result<Admin, BindError> {
-    let listener = server::bind_admin(spec.listen)?;
-    let listener = edge::prepare(&listener).and_then(|()| TcpListener::from_std(listener));
-    let listener =
-        listener.map_err(|error| BindError::explain(spec.listen, Transport::Tcp, error))?;
-    Ok(Admin {
-        listener,
-        hosts: spec.hosts.into(),
-    })
+/// Takes the admin addresses, on a thread of the runtime.
+pub fn bind(spec: &AdminSpec, gate: Arc<Gate>) -> Result<Admin, BindError> {
+    let mut listeners = Vec::new();
+    for (addresses, is_for_pushes) in [(&spec.listen, false), (&spec.push_listen, true)] {
+        for address in addresses {
+            let listener = server::bind_admin(*address)?;
+            let listener = edge::prepare(&listener).and_then(|()| TcpListener::from_std(listener));
+            let listener =
+                listener.map_err(|error| BindError::explain(*address, Transport::Tcp, error))?;
+            let door = Door {
+                is_exposed: !address.ip().to_canonical().is_loopback(),
+                is_for_pushes,
+            };
+            listeners.push((listener, door));
+        }
+    }
+    Ok(Admin { listeners, gate })
 }
 
-/// Serves the API on the admin address for as long as the runtime lives, to so many connections at once: at once, and all of
-/// it from when `started` is set.
-pub async fn serve(admin: Admin, connections: usize, started: Started) {
+/// Serves the API on the admin addresses for as long as the runtime lives, to so many connections at once, and to so many
+/// streams beside them: at once, and all of it from when `started` is set.
+pub async fn serve(admin: Admin, connections: usize, streams: usize, started: Started) {
     let routes = Router::new()
         .route("/healthz", on_get(async || "ok\n"))
         .route("/readyz", on_get(readyz))
@@ -167,15 +190,19 @@ pub async fn serve(admin: Admin, connections: usize, started: Started) {
         .route("/resume", on_post(resume))
         .route("/push", on_post(push::push))
         .merge(dashboard::routes())
-        // Inside the check of hosts: a page that rebinds its name reaches no handler at all.
         .layer(catch_panics(failed))
         .with_state(started.clone())
         .merge(api::routes(started))
+        // Around all else: whoever is refused reaches no handler at all.
         .layer(middleware::from_fn_with_state(
-            admin.hosts,
-            edge::check_host,
+            admin.gate.clone(),
+            gate::gate,
         ));
-    edge::serve(admin.listener, connections, routes).await;
+    tokio::spawn(admin.gate.certificate.clone().watch());
+    let edge = Edge::new(connections, streams, admin.gate);
+    for (listener, door) in admin.listeners {
+        tokio::spawn(edge.clone().serve(listener, door, routes.clone()));
+    }
 }
 
 /// Requests of the admin address and the control socket that ended in 500 because the program failed at them.
@@ -375,20 +402,15 @@ fn text() -> Format {
     Format::Text
 }
 
-/// It changes something. A browser says on whose behalf it posts, and no page has any
-/// business here: not even one that a name made to look local.
 async fn resume(
     control: Control,
-    headers: HeaderMap,
+    caller: Caller,
+    requester: Requester,
     Query(what): Query<Resume>,
 ) -> Result<Response, Response> {
-    if headers.contains_key(header::ORIGIN) {
-        return Err((
-            StatusCode::FORBIDDEN,
-            "web pages may not change anything here\n",
-        )
-            .into_response());
-    }
+    caller
+        .may(Scope::Operate)
+        .map_err(IntoResponse::into_response)?;
     let Resume {
         service,
         region,
@@ -405,6 +427,18 @@ async fn resume(
         },
     )
     .await?;
+    let what = match &region {
+        Some(region) => format!("{service}/{region}"),
+        None => service.clone(),
+    };
+    let entry = Entry::new(caller.name(), "resume", what);
+    control.audit.record(requester.record(match &resumed {
+        Ok(regions) => Entry {
+            after: serde_json::json!({ "regions": regions }),
+            ..entry
+        },
+        Err(why) => entry.ended(AuditResult::Refused, why.to_string()),
+    }));
     Ok(match resumed {
         Ok(regions) if format == Format::Json => {
             Json(serde_json::json!({ "service": service, "regions": regions })).into_response()

@@ -41,7 +41,7 @@ use crate::changes::Change;
 use crate::clock::Clock;
 use crate::commit::End;
 use crate::config::{Config, TcpLimits};
-use crate::control::{self, Control, Liveness, Reloads, Request, Started};
+use crate::control::{self, Audit, Control, Gate, Liveness, Reloads, Request, Started};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::health::Outcome;
 use crate::model::{Moment, TargetId};
@@ -153,13 +153,22 @@ async fn serve(
     let started = Started::default();
     // The admin address answers during the first round: a supervisor can tell a slow start from a
     // dead process.
-    let shares = open_admin(&dataset.config, &listen, &started)?;
+    let gate = Arc::new(Gate::new(dataset.config.admin.as_ref()));
+    let shares = open_admin(&dataset.config, &listen, &gate, &started)?;
     notify::status("starting: no query is answered before the first round of probes has ended");
 
     let log = ChangeLog::start(hooks.published).map_err(thread)?;
     let begun = begin(&dataset, first_units, shares.probes, &log, clock).await;
     let (inputs, files) = Files::start(config, start.built, start.last_good, hooks.reloaded);
-    let mut daemon = connect(begun, files, &dataset, &listen, &shares, log, &started)?;
+    let mut daemon = connect(
+        begun,
+        files,
+        &dataset,
+        &listen,
+        &shares,
+        log,
+        (&started, gate),
+    )?;
     // Only now: files that compile but cannot be served are no good ones to fall back to.
     daemon.keep_last_good(inputs, Copies::All);
     daemon.handle(Event::Tick);
@@ -183,7 +192,7 @@ fn connect(
     listen: &Listen,
     shares: &Shares,
     log: ChangeLog,
-    started: &Started,
+    (started, gate): (&Started, Arc<Gate>),
 ) -> Result<Daemon, Failure> {
     let (mut publisher, mut state, clock) = (begun.publisher, begun.state, Clock);
     // After the first round: until then the kernel refuses queries, and resolvers go elsewhere at
@@ -217,6 +226,8 @@ fn connect(
         populations: Arc::default(),
         answers: Arc::default(),
         notifications: Arc::default(),
+        gate,
+        audit: Audit::start().map_err(thread)?,
         state: read_model,
     };
     let (published, fates) = (control.published.clone(), control.notifications.clone());
@@ -226,6 +237,11 @@ fn connect(
     // Set here and nowhere else.
     let _ = started.set(control.clone());
     state.serve(&control);
+    let audited = state.directory().adopted_path();
+    let config = &dataset.config;
+    control
+        .audit
+        .place(&config.server.node, audited, config.audit);
     let jobs = probing::jobs(dataset);
     let (generation, limit) = (publisher.generation(), shares.probes);
     let probing = Probing::start(begun.prober, limit, generation, jobs, begun.beside)
@@ -294,18 +310,28 @@ async fn begin(
     }
 }
 
-/// Opens the admin address, which answers `/healthz` from now on, and shares out the descriptors.
-fn open_admin(config: &Config, listen: &Listen, started: &Started) -> Result<Shares, Failure> {
+/// Opens the admin addresses, which answer `/healthz` from now on, and shares out the descriptors.
+fn open_admin(
+    config: &Config,
+    listen: &Listen,
+    gate: &Arc<Gate>,
+    started: &Started,
+) -> Result<Shares, Failure> {
     let admin = match &config.admin {
-        Some(admin) => {
-            Some(control::bind(admin.clone()).map_err(|error| Failure::Bind(vec![error]))?)
+        Some(spec) => {
+            gate.read_certificate(Some(spec));
+            let admin = control::bind(spec, gate.clone());
+            Some(admin.map_err(|error| Failure::Bind(vec![error]))?)
         }
         None => None,
     };
-    let shares = Shares::of_process(&config.server, listen.sockets(), config.watched())
+    let limits = config.admin.as_ref().map(|spec| spec.limits);
+    let (sockets, watched) = (listen.sockets(), config.watched());
+    let shares = Shares::of_process(&config.server, limits, sockets, watched)
         .map_err(|error| Failure::System("read the limit of open files", error))?;
     if let Some(admin) = admin {
-        tokio::spawn(control::serve(admin, shares.admin, started.clone()));
+        let (connections, streams) = (shares.admin, shares.streams);
+        tokio::spawn(control::serve(admin, connections, streams, started.clone()));
     }
     Ok(shares)
 }
@@ -389,7 +415,7 @@ impl Daemon {
             Input::File(FileInput::Reloaded(finished)) => self.finish_reload(finished),
             Input::File(FileInput::Looked(seen)) => self.take_look(seen),
             Input::Timer(timer) => self.take_timer(timer),
-            Input::Signal(Wish::Reload) => self.ask_reload(Asked::new("SIGHUP")),
+            Input::Signal(Wish::Reload) => self.ask_reload(Asked::by_signal()),
             Input::Signal(Wish::Stop) => return ControlFlow::Break(()),
         }
         ControlFlow::Continue(())

@@ -10,10 +10,13 @@
 //! state directory keeps copies of them.
 
 mod build;
+mod certificate;
 mod copies;
 mod disk;
 mod node;
+mod reading;
 mod removed;
+mod secret;
 mod stamps;
 
 use std::fmt;
@@ -24,6 +27,7 @@ use crate::config::{self, Config, Source};
 use crate::diag::{At, Diagnostics, Sources};
 
 pub use build::{Built, Contents, Refreshed, build, build_copies, rebuild, refresh};
+pub use certificate::{ServerCertificate, certificate_stamps, load_certificate};
 pub use copies::load_copies;
 pub use node::name_node;
 pub use removed::Removed;
@@ -146,7 +150,7 @@ fn load_stamped(config_path: &Path) -> (Outcome, Stamps) {
 pub fn find_state(config_path: &Path) -> Option<PathBuf> {
     // A file that cannot be read is reported when it is loaded; here it only names no state
     // directory.
-    let bytes = disk::read(config_path).ok()?;
+    let bytes = reading::read(config_path).ok()?;
     config::find_state(
         &String::from_utf8_lossy(&bytes),
         config_path.parent().unwrap_or(Path::new("")),

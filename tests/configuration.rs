@@ -238,6 +238,10 @@ fn the_commented_keys_are_keys_and_state_their_defaults() {
         "expect",
         "server_name",
         "ca_file",
+        "push_listen",
+        "certificate",
+        "key",
+        "tokens",
     ];
     let main = uncomment(
         &fs::read_to_string(root.join("meridian.toml")).unwrap(),
@@ -272,6 +276,9 @@ fn the_commented_keys_are_keys_and_state_their_defaults() {
         )
     };
     assert_eq!(server(&as_written), server(&spelled_out));
+    let limits = |config: &meridian::config::Config| config.admin.as_ref().map(|own| own.limits);
+    assert_eq!(limits(&as_written), limits(&spelled_out));
+    assert_eq!(as_written.audit, spelled_out.audit);
     let services = |config: &meridian::config::Config| {
         config
             .services

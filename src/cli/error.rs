@@ -31,6 +31,8 @@ pub(super) enum Reason {
     Files(Diagnostics, Sources),
     /// The configuration has no admin address.
     NoAdmin,
+    /// None of the admin addresses is one of loopback.
+    NoLocalAdmin,
     /// This text is not a domain name.
     BadName(String, NameError),
     /// No such service, check, region or endpoint is configured.
@@ -196,6 +198,10 @@ impl fmt::Display for Reason {
             }
             Reason::NoAdmin => f.write_str(
                 "the configuration has no [admin] listen: name the server with --server",
+            ),
+            Reason::NoLocalAdmin => f.write_str(
+                "no address of [admin] listen is one of loopback: name the server with --server, \
+                 and a token for it with --token-file",
             ),
             Reason::BadName(text, error) => write!(f, "{text}: {error}"),
             Reason::Unknown(unknown) => unknown.fmt(f),

@@ -1,6 +1,5 @@
 //! `meridian resume`.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -60,12 +59,12 @@ impl Resume {
 /// Address at which a server with these files is reached from its own host.
 fn admin_address(files: &Files) -> Result<Server, Reason> {
     let config = files::config(&files.config()?)?;
-    let listen = config.admin.ok_or(Reason::NoAdmin)?.listen;
-    let host = match listen.ip() {
-        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        address => address,
-    };
-    let url = format!("http://{}", SocketAddr::new(host, listen.port()));
+    let admin = config.admin.ok_or(Reason::NoAdmin)?;
+    let mut local = admin
+        .listen
+        .iter()
+        .filter(|address| address.ip().is_loopback());
+    let listen = local.next().ok_or(Reason::NoLocalAdmin)?;
+    let url = format!("http://{listen}");
     Ok(url.parse().expect("an address and a port make a URL"))
 }

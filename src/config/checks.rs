@@ -27,7 +27,7 @@ use options::{Options, TYPES, Type};
 pub(super) use files::{Files, program, read_secret, roots, with_secrets};
 pub use options::{CheckOption, OptionDefault, check_options};
 pub(super) use targets::{Targets, sanity, warn_unused_addresses};
-pub(super) use values::{command, header_text, headers};
+pub(super) use values::{command, credential, header_text, headers};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
 /// A probe that takes longer than this says enough, whatever the interval.

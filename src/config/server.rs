@@ -1,4 +1,4 @@
-//! `[server]`, `[admin]` and `[geo]`.
+//! `[server]` and `[geo]`.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,7 +10,7 @@ use super::document::{Item, Located, Table};
 use super::kinds::{
     boolean, distinct, duration, integer, list, path, percentage, prefix, socket, text,
 };
-use super::{AdminSpec, GeoSpec, ServerSpec, Source, TcpLimits, UdpOptions, report};
+use super::{GeoSpec, ServerSpec, Source, TcpLimits, UdpOptions, report};
 use crate::diag::{At, Diagnostics};
 use crate::model::TargetId;
 
@@ -146,61 +146,6 @@ fn tcp(t: &mut Table<'_>, out: &mut Diagnostics) -> TcpLimits {
 /// A number that was read as a count; `usize` has at least 32 bits on every platform served.
 fn count(number: u32) -> usize {
     number as usize
-}
-
-/// Reads `[admin]`, whose `listen` must not be one of the `taken` addresses.
-pub(super) fn admin(
-    mut t: Table<'_>,
-    taken: &[Located<SocketAddr>],
-    out: &mut Diagnostics,
-) -> Option<AdminSpec> {
-    let hint = "write listen = \"127.0.0.1:8053\", or leave [admin] out to have no HTTP interface";
-    let listen = t.required(out, "listen", hint, |item, out| {
-        admin_address(item, taken, out)
-    });
-    let hosts = t
-        .optional(out, "hosts", distinct(host, "name"))
-        .unwrap_or_default();
-    t.finish(out);
-    Some(AdminSpec {
-        listen: listen?,
-        hosts,
-    })
-}
-
-fn admin_address(
-    item: &Item<'_>,
-    taken: &[Located<SocketAddr>],
-    out: &mut Diagnostics,
-) -> Option<SocketAddr> {
-    let address = socket(item, out)?;
-    for other in taken {
-        // Port 0 is a new port each time.
-        if other.value == address && address.port() != 0 {
-            let message = format!("[server] listen at {} already uses {address}", other.at);
-            item.error(out, "duplicate-listen-address", message)
-                .hint("give the HTTP interface a port of its own");
-            return None;
-        }
-    }
-    Some(address)
-}
-
-/// Reads a name that stands in URLs.
-fn host(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
-    let name = text(item, out)?.to_ascii_lowercase();
-    let name = name.strip_suffix('.').unwrap_or(&name);
-    if name.is_empty()
-        || !name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-    {
-        item.error(out, "bad-name", format!("{} is not a host name", item.written())).hint(
-            "write only the name, such as \"gtm.example.net\", without http:// or a port; addresses need not be listed",
-        );
-        return None;
-    }
-    Some(name.to_owned())
 }
 
 /// Reads `[geo]`; paths are relative to `directory`.

@@ -3,10 +3,14 @@
 //! The edge knows where a connection comes from and puts a [`Caller`] beside each of its requests.
 //! A request without one is refused.
 
+use std::fmt;
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::problem::Problem;
+use crate::config::{Token, TokenScope};
 
 /// The party that sent a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +19,8 @@ pub enum Caller {
     Local(u32),
     /// A process on this host, by a loopback address.
     Loopback,
+    /// Whoever shows this token.
+    Token(Arc<Token>),
 }
 
 /// A kind of request, which a caller may make or not.
@@ -39,6 +45,16 @@ impl Caller {
                 Caller::Local(_) | Caller::Loopback,
                 Scope::Read | Scope::Push(_) | Scope::Operate,
             ) => Ok(()),
+            (Caller::Token(token), scope) if allows(token, scope) => Ok(()),
+            (Caller::Token(token), scope) => {
+                let scopes: Vec<String> = token.scopes.iter().map(ToString::to_string).collect();
+                let why = format!(
+                    "this needs the scope {scope}, and the token {} has {}",
+                    token.name,
+                    scopes.join(" and ")
+                );
+                Err(Problem::forbidden("missing-scope", why))
+            }
         }
     }
 
@@ -47,6 +63,7 @@ impl Caller {
     pub fn name(&self) -> String {
         match self {
             Caller::Loopback => "loopback".to_owned(),
+            Caller::Token(token) => token.name.clone(),
             Caller::Local(uid) => {
                 let user = nix::unistd::User::from_uid((*uid).into()).ok().flatten();
                 user.map_or_else(|| format!("uid {uid}"), |user| user.name)
@@ -59,7 +76,8 @@ impl Caller {
     pub fn operator(&self, given: Option<&str>) -> String {
         match (self, given) {
             (Caller::Local(_) | Caller::Loopback, Some(given)) => given.to_owned(),
-            (caller, None) => caller.name(),
+            // Of a token it is known whose it is.
+            (caller, _) => caller.name(),
         }
     }
 
@@ -71,9 +89,31 @@ impl Caller {
         parts.extensions.get::<Caller>().cloned().ok_or_else(|| {
             Problem::forbidden(
                 "unknown-caller",
-                "the API answers processes on its own host only: ask by a loopback address or by the control socket",
+                "nobody is known to ask, and only callers that are known are answered",
             )
         })
+    }
+}
+
+/// True where a token allows a kind of request. Whoever may change things may look at them.
+fn allows(token: &Token, scope: Scope<'_>) -> bool {
+    token.scopes.iter().any(|own| match (own, scope) {
+        (TokenScope::Read, Scope::Read) | (TokenScope::Operate, Scope::Read | Scope::Operate) => {
+            true
+        }
+        (TokenScope::Push(own), Scope::Push(check)) => own == check,
+        _ => false,
+    })
+}
+
+impl fmt::Display for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::Read => f.write_str("read"),
+            Scope::Push("") => f.write_str("push:CHECK"),
+            Scope::Push(check) => write!(f, "push:{check}"),
+            Scope::Operate => f.write_str("operate"),
+        }
     }
 }
 

@@ -7,9 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use axum::middleware;
 use tokio::net::UnixListener;
 
-use super::{Control, Started, api, edge};
+use super::edge::{Edge, LOCAL_CONNECTIONS, LOCAL_STREAMS};
+use super::gate::{self, Door};
+use super::{Control, Started, api};
 use crate::state::SOCKET;
 
 /// Its name until it may be used; as long.
@@ -68,6 +71,15 @@ fn replace(path: &Path, aside: &Path) -> io::Result<UnixListener> {
 
 /// Serves the API there for as long as the runtime lives.
 pub async fn serve(listener: UnixListener, control: Control) {
+    let gate = control.gate.clone();
     let started = Started::from(OnceLock::from(control));
-    edge::serve(listener, edge::LOCAL_CONNECTIONS, api::routes(started)).await;
+    let routes =
+        api::routes(started).layer(middleware::from_fn_with_state(gate.clone(), gate::gate));
+    let door = Door {
+        is_exposed: false,
+        is_for_pushes: false,
+    };
+    Edge::new(LOCAL_CONNECTIONS, LOCAL_STREAMS, gate)
+        .serve(listener, door, routes)
+        .await;
 }

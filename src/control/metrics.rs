@@ -8,6 +8,7 @@
 //! them. The page `docs/metrics.md` is made of the same tables ([`page`]), so that no family is
 //! exposed that the page does not have.
 
+mod access;
 mod family;
 mod format;
 mod node;
@@ -32,12 +33,13 @@ pub(super) use format::Format;
 pub use page::page;
 
 /// Every subject, in the order of the text and of the page.
-static SUBJECTS: [&Subject; 6] = [
+static SUBJECTS: [&Subject; 7] = [
     &queries::SUBJECT,
     &services::SUBJECT,
     &targets::SUBJECT,
     &operators::SUBJECT,
     &notify::SUBJECT,
+    &access::SUBJECT,
     &node::SUBJECT,
 ];
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilder};
@@ -19,7 +19,7 @@ pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Error of the API.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem(Box<ProblemDocument>);
+pub struct Problem(Box<ProblemDocument>, Option<(HeaderName, HeaderValue)>);
 
 /// An error, as RFC 9457 describes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -123,6 +123,7 @@ fn kind(status: StatusCode) -> (&'static str, &'static str) {
         StatusCode::NOT_FOUND => ("not-found", "There is nothing of that name"),
         StatusCode::METHOD_NOT_ALLOWED => ("method-not-allowed", "The path has no such method"),
         StatusCode::CONFLICT => ("refused", "The state speaks against it"),
+        StatusCode::REQUEST_TIMEOUT => ("too-slow", "The request came too slowly"),
         StatusCode::PAYLOAD_TOO_LARGE => ("too-large", "The body is too large"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported-media-type", "The body is not JSON"),
         StatusCode::MISDIRECTED_REQUEST => ("misdirected", "The host is not this server"),
@@ -137,7 +138,7 @@ impl Problem {
     /// A problem with a status and an explanation.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
         let (name, title) = kind(status);
-        Problem(Box::new(ProblemDocument {
+        let document = Box::new(ProblemDocument {
             kind: format!("urn:meridian:problem:{name}"),
             title: title.to_owned(),
             status: status.as_u16(),
@@ -146,13 +147,21 @@ impl Problem {
             rule: None,
             objections: Vec::new(),
             diagnostics: Vec::new(),
-        }))
+        });
+        Problem(document, None)
     }
 
     /// The same about a field, which is a parameter or a part of the body.
     #[must_use]
     pub fn of_field(mut self, field: impl Into<String>) -> Problem {
         self.0.field = Some(field.into());
+        self
+    }
+
+    /// The same with a header of its response.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
+        self.1 = Some((name, value));
         self
     }
 
@@ -248,7 +257,11 @@ impl From<NotDone> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let kind = [(header::CONTENT_TYPE, MEDIA_TYPE)];
-        (self.status(), kind, Json(self.0)).into_response()
+        let mut response = (self.status(), kind, Json(self.0)).into_response();
+        if let Some((name, value)) = self.1 {
+            response.headers_mut().insert(name, value);
+        }
+        response
     }
 }
 

@@ -1,10 +1,11 @@
 //! `/push`: endpoints of `push` checks report themselves.
 
 use axum::extract::Query;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::access::{Caller, Scope};
 use super::{Control, Request, ask_about};
 use crate::dns::Name;
 use crate::health::Report;
@@ -30,19 +31,16 @@ enum Status {
     Fail,
 }
 
-/// Hands the report to the publisher's loop. Like all that changes something it is not for web pages.
+/// Hands the report to the publisher's loop.
 pub(super) async fn push(
     control: Control,
-    headers: HeaderMap,
+    caller: Caller,
     Query(push): Query<Push>,
 ) -> Result<&'static str, Response> {
     let refuse = |status: StatusCode, why: String| (status, format!("{why}\n")).into_response();
-    if headers.contains_key(header::ORIGIN) {
-        return Err(refuse(
-            StatusCode::FORBIDDEN,
-            "web pages may not change anything here".to_owned(),
-        ));
-    }
+    caller
+        .may(Scope::Push(&push.check))
+        .map_err(IntoResponse::into_response)?;
     // An address first: `192.0.2.1` would also read as a name.
     let target = match push.target.parse() {
         Ok(address) => Target::Address(address),

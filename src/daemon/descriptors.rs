@@ -4,7 +4,7 @@ use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::config::ServerSpec;
+use crate::config::{AdminLimits, ServerSpec};
 use crate::control;
 use crate::probe::ProbeLimit;
 
@@ -25,8 +25,10 @@ pub(super) struct Shares {
     pub(super) probes: ProbeLimit,
     /// Connections of the DNS server.
     pub(super) tcp: usize,
-    /// Connections of the admin address.
+    /// Connections of the admin addresses.
     pub(super) admin: usize,
+    /// Connections beside these on which streams are under way.
+    pub(super) streams: usize,
 }
 
 impl Shares {
@@ -34,6 +36,7 @@ impl Shares {
     /// `sockets` are still to be opened, and so many targets are `watched`.
     pub(super) fn of_process(
         server: &ServerSpec,
+        admin: Option<AdminLimits>,
         sockets: usize,
         watched: usize,
     ) -> io::Result<Shares> {
@@ -50,11 +53,17 @@ impl Shares {
             soft,
             open + sockets as u64 + OTHERS + OF_A_PROGRAM * server.exec_processes as u64,
             server.tcp.connections,
+            admin.unwrap_or_default(),
             watched,
         );
-        let Shares { probes, tcp, admin } = &shares;
+        let Shares {
+            probes,
+            tcp,
+            admin,
+            streams,
+        } = &shares;
         tracing::info!(
-            "file descriptors: the limit of {soft} (RLIMIT_NOFILE) allows {} concurrent probes, {tcp} TCP connections and {admin} connections to the admin address",
+            "file descriptors: the limit of {soft} (RLIMIT_NOFILE) allows {} concurrent probes, {tcp} TCP connections, and {admin} connections and {streams} event streams to the admin addresses",
             probes.probes
         );
         if *tcp < server.tcp.connections {
@@ -69,11 +78,20 @@ impl Shares {
 
     /// The shares of `descriptors`, of which `taken` are spoken for, where `wanted` TCP connections
     /// are allowed and so many targets are `watched`.
-    fn of(descriptors: u64, taken: u64, wanted: usize, watched: usize) -> Shares {
-        let left = descriptors.saturating_sub(taken + control::LOCAL_CONNECTIONS as u64);
-        // Probes and the admin address first: without them a node is blind, while refused TCP
+    fn of(
+        descriptors: u64,
+        taken: u64,
+        wanted: usize,
+        limits: AdminLimits,
+        watched: usize,
+    ) -> Shares {
+        let local = control::LOCAL_CONNECTIONS + control::LOCAL_STREAMS;
+        let left = descriptors.saturating_sub(taken + local as u64);
+        // Probes and the admin addresses first: without them a node is blind, while refused TCP
         // clients retry.
-        let admin = (left / 8).clamp(1, control::CONNECTIONS as u64);
+        let connections = (left / 8).clamp(1, limits.connections as u64);
+        let streams = (left / 8 - connections.min(left / 8)).min(limits.streams as u64);
+        let admin = connections + streams;
         // Twice: the first round of a reload probes beside those that go on.
         let probes = (left / 4).clamp(LEAST_PROBES, MOST_PROBES);
         let rest = left.saturating_sub(2 * probes + admin);
@@ -88,7 +106,8 @@ impl Shares {
                 watches: rest.saturating_sub(tcp) as usize,
             },
             tcp: tcp as usize,
-            admin: admin as usize,
+            admin: connections as usize,
+            streams: streams as usize,
         }
     }
 }
@@ -97,25 +116,31 @@ impl Shares {
 mod tests {
     use super::*;
 
-    fn shares(descriptors: u64, watched: usize) -> [usize; 4] {
-        let Shares { probes, tcp, admin } = Shares::of(descriptors, 200, 1000, watched);
-        [probes.probes, tcp, admin, probes.watches]
+    fn shares(descriptors: u64, watched: usize) -> [usize; 5] {
+        let limits = AdminLimits::default();
+        let Shares {
+            probes,
+            tcp,
+            admin,
+            streams,
+        } = Shares::of(descriptors, 200, 1000, limits, watched);
+        [probes.probes, tcp, admin, streams, probes.watches]
     }
 
     #[test]
     fn clients_get_what_probes_and_others_leave() {
-        assert_eq!(shares(65_536, 0), [16_330, 1000, 64, 31_596]);
-        assert_eq!(shares(4096, 0), [970, 1000, 64, 876]);
-        assert_eq!(shares(1024, 0), [202, 340, 64, 0]);
-        assert_eq!(shares(256, 0), [10, 15, 5, 0]);
-        assert_eq!(shares(64, 0), [8, 1, 1, 0]);
+        assert_eq!(shares(65_536, 0), [16_326, 1000, 64, 128, 31_460]);
+        assert_eq!(shares(4096, 0), [966, 1000, 64, 128, 740]);
+        assert_eq!(shares(1024, 0), [198, 297, 64, 35, 0]);
+        assert_eq!(shares(256, 0), [8, 5, 3, 0, 0]);
+        assert_eq!(shares(64, 0), [8, 1, 1, 0, 0]);
     }
 
     #[test]
     fn what_is_watched_gets_a_quarter_of_what_would_be_left_to_clients() {
-        assert_eq!(shares(65_536, 20_000), [16_330, 1000, 64, 31_596]);
-        assert_eq!(shares(1024, 20), [202, 320, 64, 20]);
-        assert_eq!(shares(1024, 20_000), [202, 255, 64, 85]);
-        assert_eq!(shares(64, 20_000), [8, 1, 1, 0]);
+        assert_eq!(shares(65_536, 20_000), [16_326, 1000, 64, 128, 31_460]);
+        assert_eq!(shares(1024, 20), [198, 277, 64, 35, 20]);
+        assert_eq!(shares(1024, 20_000), [198, 223, 64, 35, 74]);
+        assert_eq!(shares(64, 20_000), [8, 1, 1, 0, 0]);
     }
 }

@@ -276,6 +276,11 @@ impl Directory {
         self.path().filter(|_| self.is_usable)
     }
 
+    /// The path of a directory that this process alone writes to.
+    pub(super) fn adopted_path(&self) -> Option<PathBuf> {
+        self.path.clone().filter(|_| self.is_adopted())
+    }
+
     /// True where this process alone writes to it.
     pub(super) fn is_adopted(&self) -> bool {
         self.lock.is_some()

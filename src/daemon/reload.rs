@@ -20,8 +20,8 @@ use super::directory::Moved;
 use super::{Daemon, Reloader, first_round};
 use crate::allocator;
 use crate::clock::Clock;
-use crate::config::ServerSpec;
-use crate::control::{LastReload, NotReloaded, Refused, Reloaded, Work};
+use crate::config::{AdminSpec, Config, ServerSpec};
+use crate::control::{AuditResult, Entry, LastReload, NotReloaded, Refused, Reloaded, Work};
 use crate::dataset::Dataset;
 use crate::diag::{Diagnostics, render_text};
 use crate::health::Outcome;
@@ -141,6 +141,8 @@ impl Files {
 /// A reload of all files that is asked for.
 pub(super) struct Asked {
     why: &'static str,
+    /// By a signal, whose end nobody else records.
+    is_signalled: bool,
     /// Although more is removed than `max_removed`.
     force: bool,
     /// Operators who wait for what comes of it.
@@ -150,10 +152,21 @@ pub(super) struct Asked {
 type Reply = oneshot::Sender<Result<Reloaded, NotReloaded>>;
 
 impl Asked {
-    /// Nobody waits for it, and nobody can force it.
-    pub(super) fn new(why: &'static str) -> Asked {
+    /// By SIGHUP: nobody waits for it, and nobody can force it.
+    pub(super) fn by_signal() -> Asked {
+        Asked {
+            why: "SIGHUP",
+            is_signalled: true,
+            force: false,
+            replies: Vec::new(),
+        }
+    }
+
+    /// By a change of the files: nobody waits for it.
+    fn by_change(why: &'static str) -> Asked {
         Asked {
             why,
+            is_signalled: false,
             force: false,
             replies: Vec::new(),
         }
@@ -167,6 +180,7 @@ impl Asked {
         };
         Asked {
             why,
+            is_signalled: false,
             force,
             replies: vec![reply],
         }
@@ -178,6 +192,7 @@ impl Asked {
         let replies = self.replies.into_iter().chain(later.replies).collect();
         Asked {
             why,
+            is_signalled: self.is_signalled || later.is_signalled,
             force: self.force || later.force,
             replies,
         }
@@ -188,6 +203,7 @@ impl Asked {
 pub(super) struct Reload {
     since: Moment,
     task: JoinHandle<Result<Came, JoinError>>,
+    is_signalled: bool,
     replies: Vec<Reply>,
 }
 
@@ -371,6 +387,7 @@ impl Daemon {
         }
         let Asked {
             why,
+            is_signalled,
             force,
             replies,
         } = asked;
@@ -390,6 +407,7 @@ impl Daemon {
         self.files.reload = Some(Reload {
             since: self.clock.now(),
             task,
+            is_signalled,
             replies,
         });
     }
@@ -413,18 +431,16 @@ impl Daemon {
         self.files.reload = Some(Reload {
             since: self.clock.now(),
             task,
+            is_signalled: false,
             replies: Vec::new(),
         });
     }
 
     /// All or nothing: the new dataset, or every diagnostic and the old one.
     pub(super) fn finish_reload(&mut self, finished: Result<Finished, JoinError>) {
-        let replies = self
-            .files
-            .reload
-            .take()
-            .map(|reload| reload.replies)
-            .unwrap_or_default();
+        let reload = self.files.reload.take();
+        let is_signalled = reload.as_ref().is_some_and(|reload| reload.is_signalled);
+        let replies = reload.map(|reload| reload.replies).unwrap_or_default();
         let came = match finished.map(|Finished(came)| came) {
             Ok(Came::Files(reread)) => Ok(self.take_files(*reread)),
             Ok(Came::Databases(built)) => Ok(self.take_databases(*built)),
@@ -457,6 +473,13 @@ impl Daemon {
         if let Err(why) = &came {
             self.count_reload(Err(why.refused));
             self.tell_reloaded(Err(&why.text));
+        }
+        if is_signalled {
+            let entry = Entry::new("SIGHUP", "reload", "files");
+            self.control.audit.record(match &came {
+                Ok(_) => entry,
+                Err(why) => entry.ended(AuditResult::Refused, &why.text),
+            });
         }
         for reply in replies {
             // Whoever asked may have gone.
@@ -514,6 +537,7 @@ impl Daemon {
         };
         // First the directory: what its overrides drain gets no client from the new files.
         self.follow_state(moved);
+        self.let_in(&dataset.config);
         self.take_dataset(dataset, first_round);
         self.keep_last_good(inputs, Copies::All);
         self.count_reload(Ok(Read::Files));
@@ -527,6 +551,19 @@ impl Daemon {
             summary,
             warnings: diagnostics,
         }
+    }
+
+    /// Has the HTTP interface and the audit log follow the files.
+    fn let_in(&self, config: &Config) {
+        let gate = self.control.gate.clone();
+        gate.adopt(config.admin.as_ref());
+        let path = self.state.directory().adopted_path();
+        self.control
+            .audit
+            .place(&config.server.node, path, config.audit);
+        // Beside the loop: the files of the certificate may hang with their file system.
+        let admin = config.admin.clone();
+        tokio::task::spawn_blocking(move || gate.read_certificate(admin.as_ref()));
     }
 
     fn take_databases(&mut self, built: Built) -> Reloaded {
@@ -593,9 +630,15 @@ impl Daemon {
         };
         // A warning and no refusal: the rest of the files is good, and a restart is the operator's
         // choice.
-        if fixed(&old.server) != fixed(&new.server) || old.admin != new.admin {
+        let of_admin = |admin: &Option<AdminSpec>| {
+            let admin = admin.as_ref()?;
+            let limits = (admin.limits.connections, admin.limits.streams);
+            Some((admin.listen.clone(), admin.push_listen.clone(), limits))
+        };
+        if fixed(&old.server) != fixed(&new.server) || of_admin(&old.admin) != of_admin(&new.admin)
+        {
             tracing::warn!(
-                "listen, workers, pin_workers, udp_*, tcp_*, exec_processes and [admin] of the new files take effect at the next restart"
+                "listen, workers, pin_workers, udp_*, tcp_*, exec_processes and the listen addresses, connections and streams of [admin] of the new files take effect at the next restart"
             );
         }
     }
@@ -633,7 +676,9 @@ impl Daemon {
                     files.tried = Some(seen);
                     // While copies are served, it may be the database that was broken, and all files are tried again.
                     match files.last_good {
-                        true => self.ask_reload(Asked::new("a location database changed on disk")),
+                        true => {
+                            self.ask_reload(Asked::by_change("a location database changed on disk"))
+                        }
                         false => self.refresh(),
                     }
                 }

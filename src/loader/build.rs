@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ring::digest::{SHA256, digest};
 
 use super::stamps::Stamps;
-use super::{Content, InputFile, Inputs, Outcome, disk};
+use super::{Content, InputFile, Inputs, Outcome, reading};
 use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::diag::{At, Diagnostics, Sources};
@@ -116,7 +116,7 @@ fn read(
     let (path, at) = named.as_ref()?;
     // Before the content: a change in between then shows as a change at the next look.
     stamps.add(path);
-    match disk::read(path) {
+    match reading::read(path) {
         Ok(bytes) => Some(super::Database {
             at: at.clone(),
             path: path.clone(),

@@ -59,7 +59,7 @@ impl Source for Copies {
             return Ok(text.clone());
         }
         // Only what the configuration takes as text is decoded: a database stays as it is.
-        let text = super::disk::text(path, self.bytes(path)?.to_vec())?;
+        let text = super::reading::text(path, self.bytes(path)?.to_vec())?;
         let text: Arc<str> = text.into();
         self.texts.insert(path.to_owned(), text.clone());
         Ok(text)
@@ -84,6 +84,12 @@ impl Source for Copies {
     /// Reads a secret from its own place, since no copy of it is made. One that cannot be read is no
     /// reason to serve nothing.
     fn secret(&mut self, place: &SecretPlace) -> Result<Option<String>, Unreadable> {
-        Ok(super::disk::secret(place).unwrap_or_default())
+        Ok(super::secret::secret(place).unwrap_or_default())
+    }
+
+    /// Reads the token file from its own place likewise: whoever was withdrawn from it is not let in
+    /// again by a copy.
+    fn tokens(&mut self, place: &SecretPlace) -> Result<Option<(PathBuf, Arc<str>)>, Unreadable> {
+        Ok(super::secret::tokens(place).unwrap_or_default())
     }
 }

@@ -1,25 +1,20 @@
 //! The files as they are on the disk, each read once, whole, and only up to a limit.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::certificate::load_certificate;
+use super::reading::{MAX_FILE, Problem, read, read_up_to, refuse, text};
+use super::secret::{secret, tokens};
 use super::stamps::Stamps;
 use super::{Content, InputFile, is_zone_file};
-use crate::config::{OUTSIDE, Source, Unreadable};
-use crate::diag::{At, position};
+use crate::config::{CertificatePlaces, OUTSIDE, Source, Unreadable};
 use crate::model::SecretPlace;
 use crate::zone::MasterText;
-
-/// TOML is parsed into a tree several times its size; data of this size belongs into `records_file`.
-const MAX_TOML: u64 = 64 << 20;
-/// Master files and MMDBs.
-const MAX_FILE: u64 = 1 << 30;
-/// The value of a header: web servers take no longer ones.
-const MAX_SECRET: usize = 8 << 10;
 
 /// Reads files and remembers them.
 #[derive(Default)]
@@ -157,6 +152,14 @@ impl Source for Disk {
         secret(place)
     }
 
+    fn certificate(&mut self, places: &CertificatePlaces) -> Result<bool, Unreadable> {
+        load_certificate(places).map(|read| read.is_some())
+    }
+
+    fn tokens(&mut self, place: &SecretPlace) -> Result<Option<(PathBuf, Arc<str>)>, Unreadable> {
+        tokens(place)
+    }
+
     fn program(&mut self, path: &Path) -> Result<(), Unreadable> {
         match fs::metadata(path) {
             Ok(metadata) if !metadata.is_file() => refuse(
@@ -232,16 +235,6 @@ fn check_inside(path: &Path, allowed: &[PathBuf]) -> Result<(), Unreadable> {
     })
 }
 
-/// Refuses a file of the configuration, for the reason `what` that completes "PATH …".
-fn refuse<T>(path: &Path, rule: &'static str, what: &str, hint: &str) -> Result<T, Unreadable> {
-    Err(Unreadable {
-        rule,
-        message: format!("{} {what}", path.display()),
-        hint: Some(hint.to_owned()),
-        position: None,
-    })
-}
-
 /// The path without links, `.` and `..`; for a path that does not exist, that of the nearest
 /// directory above it that does.
 fn real(path: &Path) -> PathBuf {
@@ -256,201 +249,6 @@ fn real(path: &Path) -> PathBuf {
     path.ancestors()
         .find_map(real)
         .unwrap_or_else(|| path.to_owned())
-}
-
-/// Reads a secret for the value of a header, without the line end that editors and `echo` put
-/// behind it. `None` where it is a credential and systemd has given this process none. Messages
-/// about a bad secret never show any of it.
-pub(super) fn secret(place: &SecretPlace) -> Result<Option<String>, Unreadable> {
-    let path = match place {
-        SecretPlace::File(path) => path.clone(),
-        SecretPlace::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
-            Some(directory) => Path::new(&directory).join(name),
-            None => return Ok(None),
-        },
-    };
-    let bytes = read(&path).map_err(|problem| match (&problem, place) {
-        (Problem::Io(error), SecretPlace::Credential(name)) if error.kind() == ErrorKind::NotFound => Unreadable {
-            rule: "missing-file",
-            message: format!("systemd gave this service no credential {name}"),
-            hint: Some(format!("add LoadCredential={name}:/etc/meridian/{name} with `systemctl edit meridian`, and restart the service")),
-            position: None,
-        },
-        _ => problem.explain(&path),
-    })?;
-    // Editors end the file with a line end, which no header may have.
-    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    check_secret(&path, line).map(Some)
-}
-
-/// The secret in `line`, where it can be the value of a header. Messages never show any of it.
-fn check_secret(path: &Path, line: &[u8]) -> Result<String, Unreadable> {
-    const RULE: &str = "bad-secret";
-    if line.is_empty() {
-        let hint = "write the secret into the file, on one line";
-        return refuse(path, RULE, "is empty", hint);
-    }
-    if line.len() > MAX_SECRET {
-        let what = format!("has {} octets, more than {MAX_SECRET}", line.len());
-        return refuse(path, RULE, &what, "check that it is the right file");
-    }
-    if let Some(at) = line.iter().position(|b| matches!(b, b'\n' | b'\r')) {
-        let what = format!("has more than one line: octet {} is a line end", at + 1);
-        let hint = "write the secret on one line, as a header needs it";
-        return refuse(path, RULE, &what, hint);
-    }
-    match String::from_utf8(line.to_vec()) {
-        Ok(text)
-            if text
-                .bytes()
-                .all(|b| b == b' ' || b == b'\t' || b.is_ascii_graphic()) =>
-        {
-            Ok(text)
-        }
-        _ => {
-            let at = line
-                .iter()
-                .position(|b| !matches!(b, b' ' | b'\t' | b'!'..=b'~'))
-                .unwrap_or_default();
-            let hint =
-                "a header holds printable ASCII characters: encode others, for example as Base64";
-            let what = format!(
-                "cannot be the value of a header: octet {} is not printable ASCII",
-                at + 1
-            );
-            refuse(path, RULE, &what, hint)
-        }
-    }
-}
-
-/// A reason why a file was not read.
-#[derive(Debug)]
-pub(super) enum Problem {
-    Io(io::Error),
-    NotAFile(&'static str),
-    TooLarge(u64),
-    BadPath,
-}
-
-/// Reads a whole regular file; a pipe or a device could block or never end.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
-    read_up_to(
-        path,
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
-            MAX_TOML
-        } else {
-            MAX_FILE
-        },
-    )
-}
-
-/// Reads a regular file likewise, of at most `limit` octets.
-fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
-    if path.to_str().is_none() {
-        return Err(Problem::BadPath);
-    }
-    // Looked at before it is opened: opening a pipe waits for a writer.
-    let kind = fs::metadata(path).map_err(Problem::Io)?.file_type();
-    if !kind.is_file() {
-        return Err(Problem::NotAFile(if kind.is_dir() {
-            "a directory"
-        } else {
-            "a pipe or a device"
-        }));
-    }
-    let file = File::open(path).map_err(Problem::Io)?;
-    let size = file.metadata().map_err(Problem::Io)?.len();
-    if size > limit {
-        return Err(Problem::TooLarge(limit));
-    }
-    // At most `limit`, which is 1 GiB.
-    let mut bytes = Vec::with_capacity(size as usize);
-    // One byte more shows a file that grew past the limit meanwhile.
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(Problem::Io)?;
-    if bytes.len() as u64 > limit {
-        Err(Problem::TooLarge(limit))
-    } else {
-        Ok(bytes)
-    }
-}
-
-impl Problem {
-    pub(super) fn explain(self, path: &Path) -> Unreadable {
-        let path = path.display();
-        let (rule, message, hint) = match self {
-            Problem::Io(error) if error.kind() == ErrorKind::NotFound => (
-                "missing-file",
-                format!("there is no file {path}"),
-                "relative paths start at the directory of the file that names them",
-            ),
-            Problem::Io(error) if error.kind() == ErrorKind::PermissionDenied => (
-                "unreadable-file",
-                format!("the file {path} cannot be read: permission denied"),
-                "the user that runs the server must be able to read it and to enter its directory",
-            ),
-            Problem::Io(error) => (
-                "unreadable-file",
-                format!("the file {path} cannot be read: {error}"),
-                "check the kernel log for disk errors",
-            ),
-            Problem::NotAFile(what) => (
-                "unreadable-file",
-                format!("{path} is {what}, not a file"),
-                "name a regular file",
-            ),
-            Problem::TooLarge(limit) if limit == MAX_TOML => (
-                "file-too-large",
-                format!("{path} is larger than {} MiB", limit >> 20),
-                "keep large data in a master file: records_file = \"…\"",
-            ),
-            Problem::TooLarge(limit) => (
-                "file-too-large",
-                format!("{path} is larger than {} MiB", limit >> 20),
-                "check that it is the right file; split a large zone with $INCLUDE",
-            ),
-            Problem::BadPath => (
-                "unreadable-file",
-                format!("the name of {path} is not valid UTF-8"),
-                "rename the file: letters, digits, dots and hyphens are safe",
-            ),
-        };
-        Unreadable {
-            rule,
-            message,
-            hint: Some(hint.to_owned()),
-            position: None,
-        }
-    }
-}
-
-/// The bytes as text, or where they stop being UTF-8.
-pub(super) fn text(path: &Path, bytes: Vec<u8>) -> Result<String, Unreadable> {
-    String::from_utf8(bytes).map_err(|error| {
-        let good = error.utf8_error().valid_up_to();
-        let (before, bad) = (&error.as_bytes()[..good], error.as_bytes()[good]);
-        let line_start = before
-            .iter()
-            .rposition(|b| *b == b'\n')
-            .map_or(0, |i| i + 1);
-        let line = position(before.iter().filter(|b| **b == b'\n').count() + 1);
-        let before = String::from_utf8_lossy(&before[line_start..]);
-        let column = position(before.chars().count() + 1);
-        Unreadable {
-            rule: "not-utf8",
-            message: format!("the byte 0x{bad:02X} is not UTF-8 text"),
-            hint: Some(
-                "save the file as UTF-8: iconv -f latin1 -t utf-8 converts most old files"
-                    .to_owned(),
-            ),
-            position: Some(At::new(path.display().to_string(), line, column, 0)),
-        }
-    })
 }
 
 fn unlistable(directory: &Path, error: &io::Error) -> Unreadable {
@@ -487,7 +285,10 @@ fn unlistable(directory: &Path, error: &io::Error) -> Unreadable {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
+    use crate::diag::At;
 
     #[test]
     fn each_way_of_not_reading_has_its_words() {

@@ -20,6 +20,7 @@ use meridian::answer::{
     respond,
 };
 use meridian::config::{self, Config};
+use meridian::control::{AUDIT_FILE, AuditQuery, read_audit};
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::diag::{Diagnostics, Sources, render_json, render_text};
 use meridian::dns::{Name, Prefix, Rcode, RrType};
@@ -55,6 +56,8 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("units", read_units),
     ("overrides", read_overrides),
     ("acme", read_acme),
+    ("token_file", |bytes| read_token_file(&text(bytes))),
+    ("audit", read_audit_log),
     ("clients", |bytes| read_clients(&text(bytes))),
     ("address_plan", |bytes| read_address_plan(&text(bytes))),
     ("mmdb", read_mmdb),
@@ -547,6 +550,52 @@ fn read_overrides(bytes: &[u8]) {
             assert_eq!(state::encode_overrides(&again.0, again.1, wall), text);
         }
         Err(why) => assert!(!why.to_string().contains('\n'), "{why:?}"),
+    }
+}
+
+/// Reads a token file: what is accepted lets nobody in who shows nothing, or a hash in place of a token.
+fn read_token_file(text: &str) {
+    let mut out = Diagnostics::default();
+    let path = Path::new("tokens.toml");
+    let tokens = config::read_tokens(path, text.into(), &mut Sources::new(), &mut out);
+    assert_eq!(tokens.is_none(), out.has_errors());
+    for shown in [
+        "",
+        text,
+        &text
+            .chars()
+            .filter(char::is_ascii_hexdigit)
+            .collect::<String>(),
+    ] {
+        // The hash of a text that holds itself would be a find.
+        assert!(
+            tokens
+                .as_ref()
+                .is_none_or(|tokens| tokens.find(shown).is_none())
+        );
+    }
+}
+
+/// Reads an audit log of any octets by pages of two: numbers fall from page to page, and it ends.
+fn read_audit_log(bytes: &[u8]) {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = bytes.split_at(bytes.len() / 2);
+    std::fs::write(directory.path().join(AUDIT_FILE), new).unwrap();
+    std::fs::write(directory.path().join(format!("{AUDIT_FILE}.1")), old).unwrap();
+    let mut query = AuditQuery {
+        limit: 2,
+        ..AuditQuery::default()
+    };
+    let mut last = u64::MAX;
+    loop {
+        let page = read_audit(directory.path(), &query).unwrap();
+        for entry in &page.entries {
+            assert!(entry.number < last, "{page:?}");
+            last = entry.number;
+        }
+        let Some(next) = page.next else { return };
+        assert!(Some(next) != query.before, "{page:?}");
+        query.before = Some(next);
     }
 }
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use meridian::answer::{Query, Response, TCP_BUFFER, Transport, Worker, respond};
 use meridian::clock::Clock;
-use meridian::config::{AdminSpec, Config, TcpLimits, UdpOptions};
+use meridian::config::{AdminLimits, AdminSpec, Config, TcpLimits, Tokens, UdpOptions};
 use meridian::control::{
-    self, Command, Control, LastReload, Liveness, ReadModel, Reloads, Request, Started,
+    self, Audit, Command, Control, Gate, LastReload, Liveness, ReadModel, Reloads, Request, Started,
 };
 use meridian::dataset::Published;
 use meridian::health::Seen;
@@ -372,6 +372,7 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
             }));
             let view = View::first(publisher.view_update(Moment::default())).unwrap();
             let (_, state) = ReadModel::new(view);
+            let gate = Arc::new(Gate::default());
             let control = Control {
                 published,
                 counters: Vec::new(),
@@ -387,15 +388,26 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
                 populations: Arc::default(),
                 answers: Arc::default(),
                 notifications: Arc::default(),
+                gate: gate.clone(),
+                audit: Audit::default(),
             };
             let started = Started::default();
             assert!(started.set(control.clone()).is_ok());
-            let admin = control::bind(AdminSpec {
-                listen: address,
+            let spec = AdminSpec {
+                listen: vec![address],
+                push_listen: Vec::new(),
                 hosts: Vec::new(),
-            })
-            .unwrap();
-            tokio::spawn(control::serve(admin, 16, started));
+                certificate: None,
+                token_place: None,
+                tokens: Tokens::default(),
+                limits: AdminLimits {
+                    request_rate: 1_000_000,
+                    ..AdminLimits::default()
+                },
+            };
+            gate.adopt(Some(&spec));
+            let admin = control::bind(&spec, gate).unwrap();
+            tokio::spawn(control::serve(admin, 16, 4, started));
             tokio::spawn(control::local::serve(
                 control::local::bind(&socket).unwrap(),
                 control,

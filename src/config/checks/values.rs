@@ -148,23 +148,7 @@ pub(in crate::config) fn header_text(item: &Item<'_>, out: &mut Diagnostics) -> 
         printable(item.string(out, "a string")?, item, out)
     });
     let file = t.optional(out, "file", |item, out| text(item, out).map(PathBuf::from));
-    let credential = t.optional(out, "credential", |item, out| {
-        let name = text(item, out)?;
-        let good = name != "."
-            && name != ".."
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');
-        if !good {
-            item.error(
-                out,
-                "bad-name",
-                format!("{} is not the name of a credential", item.written()),
-            )
-            .hint("use the name from LoadCredential=NAME:PATH: letters, digits, dots and hyphens");
-        }
-        good.then_some(name)
-    });
+    let credential = t.optional(out, "credential", credential);
     if !t.finish(out) {
         return None;
     }
@@ -187,6 +171,25 @@ pub(in crate::config) fn header_text(item: &Item<'_>, out: &mut Diagnostics) -> 
         place,
         value: None,
     }))
+}
+
+/// The name of a credential that systemd passes to the service.
+pub(in crate::config) fn credential(item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {
+    let name = text(item, out)?;
+    let good = name != "."
+        && name != ".."
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');
+    if !good {
+        item.error(
+            out,
+            "bad-name",
+            format!("{} is not the name of a credential", item.written()),
+        )
+        .hint("use the name from LoadCredential=NAME:PATH: letters, digits, dots and hyphens");
+    }
+    good.then_some(name)
 }
 
 fn printable(text: &str, item: &Item<'_>, out: &mut Diagnostics) -> Option<String> {

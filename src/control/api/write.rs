@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Write<T> (who, body, idempotency key) ─► carry_out ─► may the caller? ─► known key? ─► the deed ─► answer
+//!                                                    └─────────────────► audit log ◄────────────────┘
 //! ```
 
 use std::time::Instant;
@@ -14,13 +15,15 @@ use axum::response::{IntoResponse, Response};
 use ring::digest::{Context, SHA256};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::kept::{Answer, Mark};
 use super::params::{Running, unreadable};
 use super::{MEDIA_TYPE, Problem};
 use crate::control::access::{Caller, Scope};
-use crate::control::{Control, Started};
+use crate::control::gate::Requester;
+use crate::control::{AuditResult, Control, Entry, Started};
 
 /// The largest body, in octets.
 const LARGEST: usize = 64 * 1024;
@@ -42,6 +45,7 @@ pub(in crate::control) struct Writer {
     pub(in crate::control) control: Control,
     /// The party.
     pub(in crate::control) caller: Caller,
+    requester: Requester,
     mark: Option<Mark>,
 }
 
@@ -73,22 +77,38 @@ pub(in crate::control) async fn carry_out<T: Serialize>(
     deed: Deed<'_>,
     doing: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<Response, Problem> {
-    writer.caller.may(deed.scope)?;
+    let audit = writer.control.audit.clone();
+    let (caller, requester) = (writer.caller.clone(), writer.requester.clone());
+    let (action, subject, reason) = (deed.action.to_owned(), deed.subject, deed.reason);
+    if let Err(problem) = writer.caller.may(deed.scope) {
+        let refused = Entry {
+            reason,
+            ..Entry::new(caller.name(), &action, subject)
+        };
+        let why = problem.document().detail.clone();
+        audit.record(requester.record(refused.ended(AuditResult::Refused, why)));
+        return Err(problem);
+    }
     let kept = writer.control.answers.clone();
     if let Some(mark) = &writer.mark
         && let Some(answer) = kept.begin(mark, Instant::now())?
     {
         return Ok(answer.into_response());
     }
-    let (mark, caller) = (writer.mark.clone(), writer.caller.clone());
-    let (action, subject) = (deed.action.to_owned(), deed.subject);
-    let reason = deed.reason.unwrap_or_default();
+    let mark = writer.mark.clone();
     // On a task of its own: a client that hangs up has not taken back what it asked for, and asks
     // for the answer with the same key.
     let done = tokio::spawn(async move {
         let answer = answer(doing.await);
-        let status = answer.status;
-        tracing::debug!("request by {caller:?} answered: {action} {subject}: {status} {reason}");
+        // Names come from the user database, which may wait for a network.
+        let record = answer.clone();
+        tokio::task::spawn_blocking(move || {
+            let entry = Entry {
+                reason,
+                ..Entry::new(caller.name(), &action, subject)
+            };
+            audit.record(requester.record(record.ended(entry)));
+        });
         if let Some(mark) = &mark {
             // What the server could not do now may be asked for again.
             let is_final = !answer.status.is_server_error();
@@ -134,6 +154,22 @@ impl Writer {
     }
 }
 
+impl Answer {
+    /// The entry of the audit log, with what this answer says of the end.
+    fn ended(&self, entry: Entry) -> Entry {
+        let said: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let detail = said["detail"].as_str().unwrap_or_default().to_owned();
+        match self.status {
+            StatusCode::OK => Entry {
+                after: said,
+                ..entry
+            },
+            status if status.is_server_error() => entry.ended(AuditResult::Failed, detail),
+            _ => entry.ended(AuditResult::Refused, detail),
+        }
+    }
+}
+
 impl<T: DeserializeOwned> FromRequest<Started> for Write<T> {
     type Rejection = Problem;
 
@@ -151,6 +187,7 @@ impl<T: DeserializeOwned> FromRequest<Started> for Write<T> {
             writer: Writer {
                 control,
                 caller,
+                requester: parts.extensions.get().cloned().unwrap_or_default(),
                 mark,
             },
             body,
