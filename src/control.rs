@@ -14,6 +14,7 @@ mod dashboard;
 mod edge;
 mod events;
 mod gate;
+mod history;
 mod hosts;
 mod last_reload;
 mod liveness;
@@ -73,6 +74,7 @@ pub use client::{
 pub use edge::{LOCAL_CONNECTIONS, LOCAL_STREAMS};
 pub use events::{EventId, Events, Kept, NotAnEventId, Recorded, Seen, Subscription};
 pub use gate::Gate;
+pub use history::{HistoryKey, Interval, Strip};
 pub use last_reload::{LastReload, NotReloaded, Refused, Reloaded, Reloads};
 pub use liveness::{Liveness, TURN};
 pub use metrics::page as metrics_page;

@@ -13,6 +13,7 @@ pub mod acme;
 mod audit;
 pub mod endpoints;
 pub mod events;
+pub mod history;
 mod kept;
 pub mod locate;
 mod names;
@@ -71,6 +72,7 @@ fn described() -> (Router<Started>, OpenApi) {
         locate::routes(),
         simulate::routes(),
         events::routes(),
+        history::routes(),
         names::routes(),
         resume::routes(),
         acme::routes(),

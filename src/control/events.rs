@@ -17,6 +17,7 @@ use axum::body::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::history::{History, HistoryKey, Strip};
 use crate::changes::{Change, Keys, Turn};
 use crate::model::{Moment, WallTime};
 
@@ -32,6 +33,7 @@ const TAKEN: usize = 256;
 pub struct Events {
     boot: Arc<str>,
     ring: Mutex<Ring>,
+    history: Mutex<History>,
     /// The number of the last change; its receivers wake up for each batch.
     news: watch::Sender<u64>,
 }
@@ -143,6 +145,7 @@ impl Events {
                 octets: 0,
                 last: 0,
             }),
+            history: Mutex::default(),
             news: watch::Sender::new(0),
         }
     }
@@ -168,6 +171,11 @@ impl Events {
         let Some(last) = recorded.last().map(|last| last.number) else {
             return;
         };
+        let mut history = self.states();
+        for change in &recorded {
+            history.record(&change.keys, at.as_secs());
+        }
+        drop(history);
         // Held for the moving of pointers only: everything was written before.
         let mut ring = self.ring();
         let dropped = ring.push(recorded, last);
@@ -210,6 +218,16 @@ impl Events {
             last: ring.last,
             steps: steps.into(),
         }
+    }
+
+    /// The states of the pools and endpoints that `is_wanted`, in the 24 hours before the Unix time
+    /// `now` in seconds, and the number of changes of those that found no room.
+    pub fn history(&self, now: u64, is_wanted: impl Fn(&HistoryKey) -> bool) -> (Vec<Strip>, u64) {
+        self.states().strips(now, is_wanted)
+    }
+
+    fn states(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
