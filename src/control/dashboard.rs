@@ -12,6 +12,7 @@ mod fields;
 mod happenings;
 mod layout;
 mod losses;
+mod overrides;
 mod projection;
 mod services;
 mod traffic;
@@ -31,8 +32,9 @@ use maud::{Markup, html};
 
 use super::access::{Caller, Scope};
 use super::api::{Present, Running};
+use super::preflight;
 use super::problem::Problem;
-use super::{Control, Started};
+use super::{AuditEntry, AuditQuery, Control, Started, read_audit};
 use crate::clock::Clock;
 use crate::dataset::{Dataset, Snapshot};
 use crate::dns::RrType;
@@ -49,6 +51,9 @@ use world::{Node, Painted};
 /// The policy for every page: its own files, and nothing written into the page itself.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The entries of the audit log on a page.
+const AUDITED: usize = 20;
 
 /// Work that pages have in common, kept between them.
 #[derive(Debug, Default)]
@@ -71,7 +76,10 @@ impl FromRequestParts<Started> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, started: &Started) -> Result<Asked, Response> {
         let refused = |problem| refused(Tab::World, &problem);
-        let caller = Caller::of(parts).map_err(refused)?;
+        let Ok(caller) = Caller::of(parts) else {
+            let why = "beyond this host's loopback, these pages need a token with the scope read";
+            return Err(refused(Problem::new(StatusCode::UNAUTHORIZED, why)));
+        };
         caller.may(Scope::Read).map_err(refused)?;
         let Running(control) = Running::from_request_parts(parts, started)
             .await
@@ -98,6 +106,8 @@ pub(super) fn routes() -> Router<Started> {
         .route("/ui/services/{name}", page(Tab::Services))
         .route("/ui/why", page(Tab::Why))
         .route("/ui/events", page(Tab::Events))
+        .route("/ui/overrides", page(Tab::Overrides))
+        .route("/ui/preflight", on_get(judge))
         .route("/ui/simulate", page(Tab::Simulate))
         .route("/ui/assets/{name}", on_get(assets::serve))
         .layer(middleware::from_fn(guard))
@@ -193,6 +203,37 @@ fn one_service(shared: &Shared, present: &Present, name: &str) -> Response {
     .into_response()
 }
 
+/// The newest entries of the audit log; none where there is no log, or it cannot be read.
+fn audit(control: &Control) -> Option<Vec<AuditEntry>> {
+    let query = AuditQuery {
+        limit: AUDITED,
+        ..AuditQuery::default()
+    };
+    let page = read_audit(&control.audit.directory()?, &query);
+    page.ok().map(|page| page.entries)
+}
+
+/// The judgement of a change that a form is about: a part of the page of overrides.
+async fn judge(
+    Asked {
+        control, fields, ..
+    }: Asked,
+) -> Markup {
+    let config = control.published.load().dataset.config.clone();
+    let question = match overrides::question(&config, &fields) {
+        Ok(question) => question,
+        Err(problem) => return overrides::problem(&problem),
+    };
+    let judged = match preflight::begin(&control, question.wish.clone()).await {
+        Ok(judged) => judged.wait().await,
+        Err(problem) => Err(problem),
+    };
+    match judged {
+        Ok(preflight) => overrides::judgement(&config, &question, &preflight),
+        Err(problem) => overrides::problem(&problem),
+    }
+}
+
 fn make(
     control: &Control,
     shared: &Shared,
@@ -206,6 +247,7 @@ fn make(
         Tab::Services => services::page(facts, fields),
         Tab::Why => why::page(facts, fields, seed()),
         Tab::Events => happenings::page(&control.events, fields),
+        Tab::Overrides => overrides::page(facts, fields, audit(control).as_deref()),
         Tab::Simulate => losses::page(facts, &shared.population(&facts.snapshot.dataset), fields),
         _ => world(control, shared, facts, fields),
     };
@@ -213,7 +255,10 @@ fn make(
         tab,
         title: tab.link().1,
         node: &facts.config().server.node,
-        is_live: matches!(tab, Tab::World | Tab::Services | Tab::Events),
+        is_live: matches!(
+            tab,
+            Tab::World | Tab::Services | Tab::Events | Tab::Overrides
+        ),
         body,
     }
     .render()

@@ -228,6 +228,9 @@ fn demand(method: &Method, path: &str) -> Demand {
     let is_reading = is_reading(method);
     match path {
         "/healthz" | "/readyz" | "/announcez" if is_reading => Demand::Nothing,
+        // The dashboard's pages ask for a token themselves: a browser sends none before that.
+        "/" if is_reading => Demand::Nothing,
+        _ if is_reading && path.starts_with("/ui/") => Demand::Nothing,
         "/push" => Demand::Push,
         _ if path.starts_with("/v1/push/") => Demand::Push,
         _ if is_reading => Demand::Read,
@@ -678,6 +681,9 @@ mod tests {
         for (method, path, wanted) in [
             (Method::GET, "/healthz", Demand::Nothing),
             (Method::POST, "/healthz", Demand::Operate),
+            (Method::GET, "/", Demand::Nothing),
+            (Method::GET, "/ui/services", Demand::Nothing),
+            (Method::POST, "/ui/services", Demand::Operate),
             (Method::GET, "/metrics", Demand::Read),
             (Method::GET, "/healthz/", Demand::Read),
             (Method::POST, "/push", Demand::Push),

@@ -100,7 +100,11 @@ const LONGEST_NAME: usize = 100;
 
 impl NewOverride {
     /// Checks all of it; `by` is the operator's name as it is recorded.
-    fn read(&self, by: String, config: &Config) -> Result<OverrideRequest, Problem> {
+    pub(in crate::control) fn read(
+        &self,
+        by: String,
+        config: &Config,
+    ) -> Result<OverrideRequest, Problem> {
         let reason = self.reason()?;
         let lasts = self.lasts()?;
         let starts_in = self.r#in.as_deref().map(|text| time("in", text));

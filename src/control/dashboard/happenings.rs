@@ -84,18 +84,21 @@ fn form(fields: &Fields) -> Markup {
         form.panel method="get" action="/ui/events" data-filter {
             div.body.row {
                 label.field { "With this in the sentence"
-                    input type="search" name="q" value=[fields.get("q")] placeholder="tokyo" autocomplete="off" size="24";
+                    input type="search" name="q" value=[fields.get("q")] placeholder="tokyo"
+                        autocomplete="off" size="24";
                 }
                 fieldset.checks {
                     legend { "About" }
                     @for kind in KINDS {
                         label {
-                            input type="checkbox" name="kind" value=(kind) checked[fields.all("kind").any(|own| own == kind)];
+                            input type="checkbox" name="kind" value=(kind)
+                                checked[fields.all("kind").any(|own| own == kind)];
                             (kind)
                         }
                     }
                     label {
-                        input type="checkbox" name="warnings" value="1" checked[fields.get("warnings").is_some()];
+                        input type="checkbox" name="warnings" value="1"
+                            checked[fields.get("warnings").is_some()];
                         "only what needs a look"
                     }
                 }
@@ -135,7 +138,12 @@ pub(super) fn latest(events: &Events, most: usize) -> Markup {
     let changes: Vec<_> = changes.take(most).collect();
     html! {
         section.panel aria-labelledby="latest" {
-            header { h2 id="latest" { "Latest events" } a href="/ui/events" { "All " (count(usize::try_from(kept.last).unwrap_or(usize::MAX), "event")) } }
+            header {
+                h2 id="latest" { "Latest events" }
+                a href="/ui/events" {
+                    "All " (count(usize::try_from(kept.last).unwrap_or(usize::MAX), "event"))
+                }
+            }
             @if changes.is_empty() { p.calm.soft { "Nothing has changed since the start." } }
             ol.events.compact { @for change in changes { (event(change)) } }
         }

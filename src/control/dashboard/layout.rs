@@ -19,16 +19,19 @@ pub(super) enum Tab {
     Why,
     /// Changes as they happen.
     Events,
+    /// Overrides.
+    Overrides,
     /// Losses.
     Simulate,
 }
 
 impl Tab {
-    const ALL: [Tab; 5] = [
+    const ALL: [Tab; 6] = [
         Tab::World,
         Tab::Services,
         Tab::Why,
         Tab::Events,
+        Tab::Overrides,
         Tab::Simulate,
     ];
 
@@ -39,6 +42,7 @@ impl Tab {
             Tab::Services => ("/ui/services", "Services"),
             Tab::Why => ("/ui/why", "Why"),
             Tab::Events => ("/ui/events", "Events"),
+            Tab::Overrides => ("/ui/overrides", "Overrides"),
             Tab::Simulate => ("/ui/simulate", "Simulate"),
         }
     }
@@ -106,7 +110,9 @@ impl Page<'_> {
                 div.tools {
                     span.live id="live" role="status" data-state="off" { "loaded once" }
                     button.quiet.small id="token-button" type="button" { "Token" }
-                    button.quiet.small id="theme-button" type="button" aria-label="Colour theme" { "Theme" }
+                    button.quiet.small id="theme-button" type="button" aria-label="Colour theme" {
+                        "Theme"
+                    }
                 }
             }
         }
@@ -120,8 +126,8 @@ fn token_dialog() -> Markup {
             form method="dialog" {
                 h2 id="token-title" { "Token" }
                 p.soft {
-                    "Needed beyond this host's loopback. It is sent with every request of this tab, is \
-                     kept until the tab is closed, and goes nowhere else."
+                    "Needed beyond this host's loopback. It is sent with every request of this tab, "
+                    "is kept until the tab is closed, and goes nowhere else."
                 }
                 label.field { "Token" input id="token-field" type="password" autocomplete="off"; }
                 div.row {
@@ -151,6 +157,11 @@ pub(super) fn colour(region: RegionId) -> String {
         0 => format!("c{}", index % COLOURS),
         pattern => format!("c{} p{pattern}", index % COLOURS),
     }
+}
+
+/// The class of a bar in the region's colour.
+pub(super) fn own(region: RegionId) -> String {
+    format!("own {}", colour(region))
 }
 
 /// The number of colours that can be told apart.

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::facts::{Facts, State};
 use super::fields::Fields;
-use super::layout::{bar, bare, colour, count, percent, region, worded};
+use super::layout::{self, bar, bare, count, percent, region, worded};
 use crate::model::{Region, RegionId, ServiceId, place_names};
 use crate::simulate::{
     Destination, Loss, Outcome, Population, Report, Simulation, Subject, destination_name,
@@ -28,7 +28,12 @@ pub(super) fn page(facts: Facts<'_>, population: &Population, fields: &Fields) -
         demand,
     ) {
         (true, ..) => {
-            html! { p.soft { "Choose what is lost. Everything else is assumed up, without overrides; overlaps are lost at once." } }
+            html! {
+                p.soft {
+                    "Choose what is lost. Everything else is assumed up, without overrides; overlaps "
+                    "are lost at once."
+                }
+            }
         }
         (_, Err(unknown), _) => html! { p.note.bad role="alert" { (unknown) } },
         (_, _, None) => {
@@ -50,14 +55,16 @@ fn form(regions: &[Region], fields: &Fields) -> Markup {
                     legend { "Lost: regions, metros and labels" }
                     @for name in place_names(regions) {
                         label {
-                            input type="checkbox" name="loss" value=(name) checked[fields.all("loss").any(|own| own == name)];
+                            input type="checkbox" name="loss" value=(name)
+                                checked[fields.all("loss").any(|own| own == name)];
                             (name)
                         }
                     }
                 }
                 div.line.row {
                     label.field { "Demand of all clients, in the unit of the regions' capacity"
-                        input name="demand" inputmode="decimal" size="10" value=(fields.get("demand").unwrap_or("100"));
+                        input name="demand" inputmode="decimal" size="10"
+                            value=(fields.get("demand").unwrap_or("100"));
                     }
                     button.main { "Simulate" }
                 }
@@ -172,46 +179,74 @@ fn summary(loss: &Loss, hit: &[(&Report, &Outcome)], all: usize) -> Markup {
         div class=(note) role="status" {
             p {
                 strong { "Without " (loss.name) ": " }
-                (count(hit.len(), "service")) " of " (all) " affected, at most " (percent(moved)) " of a service's clients move. "
-                @if empty > 0 { (count(empty, "service")) " would send clients to endpoints that are down, or nowhere. " }
-                @if degraded > empty { (count(degraded - empty, "service")) " would be answered from less than a region that is up. " }
-                @if over > 0 { (count(over, "service")) " would bring a region over its capacity. " }
+                (count(hit.len(), "service")) " of " (all) " affected, at most " (percent(moved))
+                " of a service's clients move. "
+                @if empty > 0 {
+                    (count(empty, "service"))
+                    " would send clients to endpoints that are down, or nowhere. "
+                }
+                @if degraded > empty {
+                    (count(degraded - empty, "service"))
+                    " would be answered from less than a region that is up. "
+                }
+                @if over > 0 {
+                    (count(over, "service")) " would bring a region over its capacity. "
+                }
                 @if empty + degraded + over == 0 { "Every client keeps a region that is up." }
             }
         }
     }
 }
 
+/// The largest share that a bar shows.
+fn top(regions: &[Region], loads: &[Load], demand: f64) -> f64 {
+    let mut top = f64::MIN_POSITIVE;
+    for (region, load) in regions.iter().zip(loads) {
+        let mark = region.capacity.and_then(|capacity| part(capacity, demand));
+        // A capacity far beyond all demand would leave nothing of the bars.
+        let mark = mark.unwrap_or(0.0).min(2.0);
+        top = top.max(load.before).max(load.after).max(mark);
+    }
+    top
+}
+
+/// A capacity as a part of all demand; `None` where there is no demand.
+fn part(capacity: f64, demand: f64) -> Option<f64> {
+    (demand > 0.0).then(|| capacity / demand)
+}
+
 fn regions(facts: Facts<'_>, loss: &Loss, loads: &[Load], demand: f64) -> Markup {
-    let config = facts.config();
-    let top = config.regions.iter().zip(loads).map(|(region, load)| {
-        let capacity = region
-            .capacity
-            .map_or(0.0, |capacity| capacity / demand.max(f64::MIN_POSITIVE));
-        load.before.max(load.after).max(capacity.min(2.0))
-    });
-    let top = top.fold(f64::MIN_POSITIVE, f64::max);
+    let regions = &facts.config().regions;
+    let top = top(regions, loads, demand);
     html! {
         section.panel aria-labelledby="loads" {
-            header { h2 id="loads" { "Regions" } span.soft { "share of all answers; the mark is the capacity" } }
+            header {
+                h2 id="loads" { "Regions" }
+                span.soft { "share of all answers; the mark is the capacity" }
+            }
             div.scroll tabindex="0" role="region" aria-labelledby="loads" {
                 table {
-                    thead { tr {
-                        th scope="col" { "Region" } th scope="col" { "Load" }
-                        th.number scope="col" { "Before" } th.number scope="col" { "After" } th.number scope="col" { "Of capacity" }
-                    } }
+                    thead {
+                        tr {
+                            th scope="col" { "Region" }
+                            th scope="col" { "Load" }
+                            th.number scope="col" { "Before" }
+                            th.number scope="col" { "After" }
+                            th.number scope="col" { "Of capacity" }
+                        }
+                    }
                     tbody {
-                        @for (index, (own, load)) in config.regions.iter().zip(loads).enumerate() {
+                        @for (index, (own, load)) in regions.iter().zip(loads).enumerate() {
                             @let id = RegionId::from_index(index);
-                            @let is_lost = loss.regions.contains(&id);
-                            @let used = own.capacity.filter(|capacity| *capacity > 0.0).map(|capacity| load.after * demand / capacity);
-                            @let is_over = used.is_some_and(|used| used > 1.0);
                             tr {
-                                th scope="row" { (region(id, &own.name)) @if is_lost { " " (worded(State::Down, "lost")) } }
-                                td.wide { (bar(load.after / top, own.capacity.map(|capacity| capacity / demand.max(f64::MIN_POSITIVE) / top).filter(|mark| *mark <= 1.0), &if is_over { "over".to_owned() } else { format!("own {}", colour(id)) })) }
-                                td.number { (percent(load.before)) }
-                                td.number { (percent(load.after)) }
-                                td.number { @match used { Some(used) if is_over => (worded(State::Down, &percent(used))), Some(used) => (percent(used)), None => span.soft { "not set" } } }
+                                th scope="row" {
+                                    (region(id, &own.name))
+                                    @if loss.regions.contains(&id) {
+                                        " "
+                                        (worded(State::Down, "lost"))
+                                    }
+                                }
+                                (loaded(id, own, *load, demand, top))
                             }
                         }
                     }
@@ -221,19 +256,70 @@ fn regions(facts: Facts<'_>, loss: &Loss, loads: &[Load], demand: f64) -> Markup
     }
 }
 
+/// The cells of a region's load.
+fn loaded(id: RegionId, own: &Region, load: Load, demand: f64, top: f64) -> Markup {
+    let capacity = own.capacity.and_then(|capacity| part(capacity, demand));
+    let used = capacity
+        .filter(|capacity| *capacity > 0.0)
+        .map(|capacity| load.after / capacity);
+    let is_over = used.is_some_and(|used| used > 1.0);
+    let class = match is_over {
+        true => "over".to_owned(),
+        false => layout::own(id),
+    };
+    let mark = capacity
+        .map(|capacity| capacity / top)
+        .filter(|mark| *mark <= 1.0);
+    html! {
+        td.wide { (bar(load.after / top, mark, &class)) }
+        td.number { (percent(load.before)) }
+        td.number { (percent(load.after)) }
+        td.number {
+            @match used {
+                Some(used) if is_over => (worded(State::Down, &percent(used))),
+                Some(used) => (percent(used)),
+                None => span.soft { "not set" },
+            }
+        }
+    }
+}
+
 fn services(facts: Facts<'_>, hit: &[(&Report, &Outcome)]) -> Markup {
     let config = facts.config();
     html! {
         section.panel aria-labelledby="hit" {
-            header { h2 id="hit" { "Services" } span.soft { (count(hit.len(), "service")) ", the worst first" } }
+            header {
+                h2 id="hit" { "Services" }
+                span.soft { (count(hit.len(), "service")) ", the worst first" }
+            }
             div.scroll tabindex="0" role="region" aria-labelledby="hit" {
                 table {
-                    thead { tr { th scope="col" { "Service" } th scope="col" { "Outcome" } th.number scope="col" { "Move" } th scope="col" { "Then at" } } }
+                    thead {
+                        tr {
+                            th scope="col" { "Service" }
+                            th scope="col" { "Outcome" }
+                            th.number scope="col" { "Move" }
+                            th scope="col" { "Then at" }
+                        }
+                    }
                     tbody {
                         @for (report, outcome) in hit.iter().take(SHOWN) {
                             tr {
-                                th scope="row" { a href=(format!("/ui/services/{}", report.name)) { (bare(&report.name)) } " " span.aside { (report.subject.rtype.to_string()) } }
-                                td { (verdict(outcome)) @if report.unchecked { div.detail { "has an endpoint without a check: it would still be handed out" } } }
+                                th scope="row" {
+                                    a href=(format!("/ui/services/{}", report.name)) {
+                                        (bare(&report.name))
+                                    }
+                                    " "
+                                    span.aside { (report.subject.rtype.to_string()) }
+                                }
+                                td {
+                                    (verdict(outcome))
+                                    @if report.unchecked {
+                                        div.detail {
+                                            "has an endpoint without a check: it would still be handed out"
+                                        }
+                                    }
+                                }
                                 td.number { (percent(outcome.moved)) }
                                 td { (split(&config.regions, outcome)) }
                             }

@@ -41,11 +41,15 @@ pub(super) fn page(facts: Facts<'_>, fields: &Fields) -> Markup {
     let pages = rows.len().div_ceil(SHOWN).max(1);
     let page = fields.get("page").and_then(|page| page.parse().ok());
     let page = page.unwrap_or(1_usize).clamp(1, pages);
+    let turn = |page: usize| fields.with("/ui/services", "page", Some(&page.to_string()));
     let shown = rows.iter().skip((page - 1) * SHOWN).take(SHOWN);
     html! {
         div.head {
             h1 { "Services" }
-            span.soft { (rows.len()) " of " (count(facts.config().services.len(), "service")) "; answers: " (facts.traffic.window()) }
+            span.soft {
+                (rows.len()) " of " (count(facts.config().services.len(), "service")) "; answers: "
+                (facts.traffic.window())
+            }
         }
         div.stack {
             (form(facts, fields))
@@ -53,9 +57,14 @@ pub(super) fn page(facts: Facts<'_>, fields: &Fields) -> Markup {
                 div.scroll tabindex="0" role="region" aria-label="Services" {
                     table {
                         thead { tr {
-                            th scope="col" { "Service" } th.minor scope="col" { "Route" } th scope="col" { "State" }
-                            th scope="col" { "Regions" } th.number scope="col" { "Endpoints" } th.number scope="col" { "TTL now" }
-                            th.number scope="col" { "Answers" } th.wide.minor scope="col" { "Handed out" }
+                            th scope="col" { "Service" }
+                            th.minor scope="col" { "Route" }
+                            th scope="col" { "State" }
+                            th scope="col" { "Regions" }
+                            th.number scope="col" { "Endpoints" }
+                            th.number scope="col" { "TTL now" }
+                            th.number scope="col" { "Answers" }
+                            th.wide.minor scope="col" { "Handed out" }
                         } }
                         tbody { @for row in shown { (self::row(facts, row)) } }
                     }
@@ -63,9 +72,21 @@ pub(super) fn page(facts: Facts<'_>, fields: &Fields) -> Markup {
                 @if rows.is_empty() { p.calm.soft { "No service is like that." } }
                 @if pages > 1 {
                     div.pages {
-                        @if page > 1 { a href=(fields.with("/ui/services", "page", Some(&(page - 1).to_string()))) rel="prev" { "‹ Previous" } }
+                        @if page > 1 {
+                            a
+                                href=(turn(page - 1))
+                                rel="prev" {
+                                "‹ Previous"
+                            }
+                        }
                         span { "Page " (page) " of " (pages) }
-                        @if page < pages { a href=(fields.with("/ui/services", "page", Some(&(page + 1).to_string()))) rel="next" { "Next ›" } }
+                        @if page < pages {
+                            a
+                                href=(turn(page + 1))
+                                rel="next" {
+                                "Next ›"
+                            }
+                        }
                     }
                 }
             }
@@ -80,17 +101,22 @@ fn form(facts: Facts<'_>, fields: &Fields) -> Markup {
         form.panel method="get" action="/ui/services" data-filter {
             div.body.row {
                 label.field { "Name"
-                    input type="search" name="q" value=[fields.get("q")] autocomplete="off" size="24";
+                    input type="search" name="q" value=[fields.get("q")] autocomplete="off"
+                        size="24";
                 }
                 label.field { "State"
                     select name="state" {
-                        @for (value, words) in STATES { option value=(value) selected[value == state] { (words) } }
+                        @for (value, words) in STATES {
+                            option value=(value) selected[value == state] { (words) }
+                        }
                     }
                 }
                 label.field { "Region"
                     select name="region" {
                         option value="" { "any" }
-                        @for own in &facts.config().regions { option value=(own.name) selected[own.name == region] { (own.name) } }
+                        @for own in &facts.config().regions {
+                            option value=(own.name) selected[own.name == region] { (own.name) }
+                        }
                     }
                 }
                 button { "Filter" }
@@ -205,7 +231,9 @@ fn row(facts: Facts<'_>, row: &Row<'_>) -> Markup {
     let answers = answers + facts.traffic.lately(plan.fallback_counter);
     html! {
         tr {
-            th scope="row" { a href=(format!("/ui/services/{}", row.service.name)) { (bare(&row.service.name)) } }
+            th scope="row" {
+                a href=(format!("/ui/services/{}", row.service.name)) { (bare(&row.service.name)) }
+            }
             td.minor { (route_name(row.service.route)) }
             td { (worded(row.state, service_word(plan, row.state))) }
             td { (pips(facts, plan)) }
@@ -265,7 +293,8 @@ fn handed_out(facts: Facts<'_>, plan: &Plan, all: u64) -> Markup {
             svg.bar role="img" aria-label=(words.join(", ")) {
                 title { (words.join(", ")) }
                 @for (region, from, share) in &parts {
-                    rect class={ "own " (colour(*region)) } x=(format!("{:.1}%", from * 100.0)) width=(format!("{:.1}%", share * 100.0)) height="100%" {}
+                    rect class={ "own " (colour(*region)) } x=(format!("{:.1}%", from * 100.0))
+                        width=(format!("{:.1}%", share * 100.0)) height="100%" {}
                 }
             }
         }

@@ -122,7 +122,9 @@ fn form(facts: Facts<'_>, fields: &Fields) -> Markup {
                             value=[fields.get("name")] placeholder="www.gtm.example";
                     }
                     datalist id="services" {
-                        @for service in facts.config().services.iter().take(500) { option value=(bare(&service.name)) {} }
+                        @for service in facts.config().services.iter().take(500) {
+                            option value=(bare(&service.name)) {}
+                        }
                     }
                     label.field { "Client, an address or prefix"
                         input name="client" required autocomplete="off" size="22"
@@ -131,7 +133,11 @@ fn form(facts: Facts<'_>, fields: &Fields) -> Markup {
                     label.field { "Type"
                         select name="type" {
                             option value="" { "of the service" }
-                            @for kind in types { option value=(kind) selected[kind.eq_ignore_ascii_case(chosen)] { (kind) } }
+                            @for kind in types {
+                                option value=(kind) selected[kind.eq_ignore_ascii_case(chosen)] {
+                                    (kind)
+                                }
+                            }
                         }
                     }
                     button.main { "Explain" }
@@ -153,7 +159,8 @@ fn toggles(config: &Config, fields: &Fields) -> Markup {
                     legend { (legend) }
                     @for name in place_names(&config.regions) {
                         label {
-                            input type="checkbox" name=(key) value=(name) checked[fields.all(key).any(|own| own == name)];
+                            input type="checkbox" name=(key) value=(name)
+                                checked[fields.all(key).any(|own| own == name)];
                             (name)
                         }
                     }
@@ -175,10 +182,16 @@ fn introduction() -> Markup {
 fn answer(facts: Facts<'_>, explanation: &Explanation, fields: &Fields) -> Markup {
     html! {
         @if is_what_if(fields) {
-            p.note.doubt-note { "Assumed: what is ticked above is lost, and everything else is up and not overridden. This is not the state of this moment." }
+            p.note.doubt-note {
+                "Assumed: what is ticked above is lost, and everything else is up and not "
+                "overridden. This is not the state of this moment."
+            }
         }
         section.panel aria-labelledby="answer" {
-            header { h2 id="answer" { "Answer" } button.small type="button" data-copy-address { "Copy the address" } }
+            header {
+                h2 id="answer" { "Answer" }
+                button.small type="button" data-copy-address { "Copy the address" }
+            }
             div.body.stack {
                 p.verdict { (verdict(facts, explanation)) }
                 (located(explanation))
@@ -191,7 +204,10 @@ fn answer(facts: Facts<'_>, explanation: &Explanation, fields: &Fields) -> Marku
                 ol.ladder {
                     @for step in &explanation.steps { (rung(facts.config(), step)) }
                     @for name in next(explanation) {
-                        li.later { span.region { (region_of(facts.config(), name)) } div.soft { "next in line, and not looked at" } }
+                        li.later {
+                            span.region { (region_of(facts.config(), name)) }
+                            div.soft { "next in line, and not looked at" }
+                        }
                     }
                 }
                 @if let Some(failover) = &explanation.failover {
@@ -221,7 +237,10 @@ fn verdict(facts: Facts<'_>, explanation: &Explanation) -> Markup {
         (None, None) => html! {},
     };
     html! {
-        span.mono { (client) } " asks for " span.mono { (bare(name)) } " " (rtype.to_string()) " and gets "
+        span.mono { (client) }
+        " asks for "
+        span.mono { (bare(name)) }
+        " " (rtype.to_string()) " and gets "
         @if answers.is_empty() {
             (explanation.rcode) " without records"
         } @else {
@@ -266,7 +285,10 @@ fn located(explanation: &Explanation) -> Markup {
             div { dt { "Located" } dd { (source) } }
             @if !codes.is_empty() { div { dt { "Place" } dd { (codes.join(" › ")) } } }
             @if let Some(point) = location.coordinates {
-                div { dt { "Coordinates" } dd { (format!("{:.2}, {:.2}", point.latitude, point.longitude)) } }
+                div {
+                    dt { "Coordinates" }
+                    dd { (format!("{:.2}, {:.2}", point.latitude, point.longitude)) }
+                }
             }
             @if let Some(asn) = explanation.asn { div { dt { "AS" } dd { (asn) } } }
             div { dt { "The answer is good for" } dd { (scope(explanation)) } }

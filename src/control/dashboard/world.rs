@@ -88,7 +88,13 @@ fn summary(facts: Facts<'_>, node: &Node, regions: &[RegionFacts]) -> Markup {
     let answers: u64 = regions.iter().map(|region| region.answers).sum();
     html! {
         dl.facts {
-            div { dt { "Node" } dd { @if node.not_ready.is_none() { (worded(State::Up, "ready")) } @else { (worded(State::Down, "not ready")) } } }
+            div {
+                dt { "Node" }
+                dd {
+                    @if node.not_ready.is_none() { (worded(State::Up, "ready")) }
+                    @else { (worded(State::Down, "not ready")) }
+                }
+            }
             div { dt { "Regions" } dd { (up) " of " (used.len()) " up" } }
             div { dt { "Endpoints in pools" } dd { (endpoints.0) " of " (endpoints.1) " up" } }
             div { dt { "Services" } dd { (facts.snapshot.plans.len()) } }
@@ -181,7 +187,8 @@ fn degraded(facts: Facts<'_>) -> Option<Markup> {
     let what = html! {
         a href=(format!("/ui/services/{first}")) { (bare(first)) }
         @if names.len() > 1 {
-            " and " a href="/ui/services?state=degraded" { (count(names.len() - 1, "other service")) }
+            " and "
+            a href="/ui/services?state=degraded" { (count(names.len() - 1, "other service")) }
         }
         " without a region that is up for everybody; the worst is answered from: " (worst.as_str())
     };
@@ -196,7 +203,8 @@ fn of_override(facts: Facts<'_>, own: &Override) -> Markup {
         "override"
     };
     let what = html! {
-        "#" (own.id) " " (own.action.to_string()) " of " (own.scope.to_string())
+        a href="/ui/overrides" { "#" (own.id) }
+        " " (own.action.to_string()) " of " (own.scope.to_string())
         " by " (own.by) @if !own.reason.is_empty() { ": " (own.reason) }
         @if own.forced { " (forced)" }
     };
@@ -250,10 +258,13 @@ fn choice(facts: Facts<'_>, painted: Option<&Painted>) -> Markup {
         form.line method="get" action="/" {
             label.field {
                 span.hidden { "Service" }
-                input name="service" list="services" value=[name] placeholder="service" autocomplete="off" size="28";
+                input name="service" list="services" value=[name] placeholder="service"
+                    autocomplete="off" size="28";
             }
             datalist id="services" {
-                @for service in facts.config().services.iter().take(500) { option value=(bare(&service.name)) {} }
+                @for service in facts.config().services.iter().take(500) {
+                    option value=(bare(&service.name)) {}
+                }
             }
             button { "Show" }
         }
@@ -286,7 +297,8 @@ fn legend(facts: Facts<'_>, painted: Option<&Painted>) -> Markup {
     let unknown = unknown.map_or(0.0, |own| own.clients as f64 / total as f64);
     html! {
         @if painted.catchments.is_empty() {
-            (bare(&service.name)) ", route " (route_name(service.route)) ": clients are not told apart by their place."
+            (bare(&service.name)) ", route " (route_name(service.route))
+            ": clients are not told apart by their place."
         } @else {
             ul.legend {
                 @for (destination, part) in &shares {
@@ -300,7 +312,8 @@ fn legend(facts: Facts<'_>, painted: Option<&Painted>) -> Markup {
                 }
             }
             p {
-                "Where clients of " a href=(format!("/ui/services/{}", service.name)) { (bare(&service.name)) }
+                "Where clients of "
+                a href=(format!("/ui/services/{}", service.name)) { (bare(&service.name)) }
                 " (" (painted.rtype.to_string()) ") are sent now, as shares of all IPv4 addresses. Fainter areas have no \
                  located clients of their own and take after their country or continent; "
                 (percent(unknown)) " of the addresses have no known place."
@@ -321,17 +334,23 @@ fn table(facts: Facts<'_>, regions: &[RegionFacts]) -> Markup {
                 table {
                     thead { tr {
                         th scope="col" { "Region" } th scope="col" { "State" }
-                        th.number scope="col" { "Endpoints" } th.number.minor scope="col" { "Pools" }
-                        th scope="col" { "Share of answers" }
+                        th.number scope="col" { "Endpoints" }
+                        th.number.minor scope="col" { "Pools" }
+                        th scope="col" { "Share" }
                     } }
                     tbody {
                         @for own in regions {
                             tr data-region=(config.region_name(own.id)) {
-                                th scope="row" { (region(own.id, config.region_name(own.id))) (place(facts, own.id)) }
+                                th scope="row" {
+                                    (region(own.id, config.region_name(own.id)))
+                                    (place(facts, own.id))
+                                }
                                 td { (state(own.state)) }
                                 td.number { (own.endpoints.0) " / " (own.endpoints.1) }
                                 td.number.minor { (own.pools.0) " / " (own.pools.1) }
-                                td { (share(own.share, None, &format!("own {}", super::layout::colour(own.id)))) }
+                                td {
+                                    (share(own.share, None, &super::layout::own(own.id)))
+                                }
                             }
                         }
                     }

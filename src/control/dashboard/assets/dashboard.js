@@ -17,6 +17,14 @@
         Object.assign(event.detail.ctx.request.headers, authorized());
     });
 
+    // What is refused before it comes to a page is no page: a problem document.
+    document.addEventListener("htmx:before:response", (event) => {
+        const { response } = event.detail.ctx;
+        if (response.headers.get("Content-Type")?.startsWith("text/html")) return;
+        event.preventDefault();
+        say("lost", response.status === 401 ? "token refused" : `refused: ${response.status}`);
+    });
+
     const showToken = () => {
         const button = $("#token-button");
         if (button) button.textContent = token() ? "Token ✓" : "Token";
@@ -169,6 +177,38 @@
         try { localStorage.setItem(THEME, now); } catch { /* this page only */ }
         showTheme();
     });
+
+    // ---- Writes: JSON to the API, which no page of another site can send.
+    document.addEventListener("click", async (event) => {
+        const button = event.target.closest("[data-write]");
+        if (!button || button.disabled) return;
+        const { write: method, path, body } = button.dataset;
+        const place = button.closest("#preflight") ?? button.parentElement;
+        const tell = (text, kind) => {
+            const note = document.createElement("p");
+            note.className = `note ${kind}`;
+            note.setAttribute("role", "status");
+            note.textContent = text;
+            place.replaceChildren(note);
+        };
+        button.disabled = true;
+        const headers = { "Content-Type": "application/json", "Idempotency-Key": key() };
+        try {
+            const response = await fetch(path, { method, headers: authorized(headers), body: body || undefined });
+            const answer = await response.json();
+            if (response.ok) tell(answer.message ?? "Done.", "good");
+            else tell(answer.detail ?? answer.title ?? `Refused with status ${response.status}.`, "bad");
+        } catch (error) {
+            tell(`Not known whether it is done: ${error.message}`, "bad");
+        }
+        await refresh();
+    });
+    const key = () => [...crypto.getRandomValues(new Uint8Array(16))].map((octet) => octet.toString(16).padStart(2, "0")).join("");
+    // A change of the form takes the button away until the pre-flight has been asked about it.
+    document.addEventListener("input", (event) => {
+        if (!event.target.closest("#make")) return;
+        for (const button of document.querySelectorAll("#preflight [data-write]")) button.disabled = true;
+    }, true);
 
     // ---- Addresses are to be sent to colleagues.
     document.addEventListener("click", async (event) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::super::facts::{Facts, State, pool_state};
-use super::super::layout::{bare, colour, percent, region, share, state, worded};
+use super::super::layout::{self, bare, percent, region, share, state, worded};
 use super::{service_state, service_word, ttl_now};
 use crate::control::api::endpoints::{self, CheckDocument, EndpointDocument};
 use crate::control::api::services::{self, PoolDocument, ServiceDocument};
@@ -23,8 +23,11 @@ pub(in super::super) fn page(facts: Facts<'_>, id: ServiceId) -> Markup {
             h1 { (bare(&document.service)) }
             (worded(own, service_word(plan, own)))
             div.row {
-                a href=(format!("/ui/why?name={}&client=203.0.113.0/24", bare(&document.service))) { "Why" }
+                a href=(format!("/ui/why?name={}&client=203.0.113.0/24", bare(&document.service))) {
+                    "Why"
+                }
                 a href=(format!("/?service={}", bare(&document.service))) { "Catchments" }
+                a href=(format!("/ui/overrides?target={}", bare(&document.service))) { "Override" }
             }
         }
         div.stack {
@@ -46,15 +49,25 @@ fn summary(facts: Facts<'_>, id: ServiceId, document: &ServiceDocument) -> Marku
                     div { dt { "Zone" } dd { (bare(&document.zone)) } }
                     div { dt { "Route" } dd { (document.route) } }
                     @if let Some(map) = &document.map { div { dt { "Map" } dd { (map) } } }
-                    div { dt { "TTL now" } dd { (ttl_now(plan)) " s" } dt { "(" (document.ttl) " s settled, " (document.ttl_min) " s in doubt)" } }
+                    div {
+                        dt { "TTL now" }
+                        dd { (ttl_now(plan)) " s" }
+                        dt { "(" (document.ttl) " s settled, " (document.ttl_min) " s in doubt)" }
+                    }
                     @if let (Some(up), Some(least)) = (document.regions_up, document.min_regions) {
                         div { dt { "Regions up" } dd { (up) } dt { "(must keep " (least) ")" } }
                     }
                     @for family in &document.families {
-                        div { dt { (family.family) } dd { (family.rung.as_deref().unwrap_or("no answer").replace('_', " ")) } }
+                        div {
+                            dt { (family.family) }
+                            dd { (family.rung.as_deref().unwrap_or("no answer").replace('_', " ")) }
+                        }
                     }
                     @if let Some(unit) = &document.unit {
-                        div { dt { "Owner" } dd { (unit.owner.as_deref().unwrap_or("none")) ", epoch " (unit.epoch) } }
+                        div {
+                            dt { "Owner" }
+                            dd { (unit.owner.as_deref().unwrap_or("none")) ", epoch " (unit.epoch) }
+                        }
                     }
                     div { dt { "Failover" } dd { (failover) } }
                 }
@@ -93,14 +106,21 @@ fn pools(facts: Facts<'_>, id: ServiceId, document: &ServiceDocument) -> Markup 
         section.panel aria-labelledby="pools" {
             header {
                 h2 id="pools" { "Regions" }
-                span.soft { "handed out: " (facts.traffic.window()) @if has_marks { "; the mark is what the weights say" } }
+                span.soft {
+                    "handed out: " (facts.traffic.window())
+                    @if has_marks { "; the mark is what the weights say" }
+                }
             }
             div.scroll tabindex="0" role="region" aria-labelledby="pools" {
                 table {
                     thead { tr {
-                        th scope="col" { "Region" } th scope="col" { "State" } th.number scope="col" { "Weight" }
+                        th scope="col" { "Region" }
+                        th scope="col" { "State" }
+                        th.number scope="col" { "Weight" }
                         @if plan.route == Route::Priority { th.number scope="col" { "Priority" } }
-                        th.wide scope="col" { "Handed out" } th.number scope="col" { "Answers" } th.number scope="col" { "Endpoints" }
+                        th.wide scope="col" { "Handed out" }
+                        th.number scope="col" { "Answers" }
+                        th.number scope="col" { "Endpoints" }
                         th scope="col" { "Notes" }
                     } }
                     tbody {
@@ -112,7 +132,9 @@ fn pools(facts: Facts<'_>, id: ServiceId, document: &ServiceDocument) -> Markup 
                                 td { (state(pool_state(plan, own))) }
                                 td.number { (weight(pool)) }
                                 @if plan.route == Route::Priority { td.number { (pool.priority) } }
-                                td { (share(part, expected(facts, id, own.region), &format!("own {}", colour(own.region)))) }
+                                td {
+                                    (share(part, expected(facts, id, own.region), &layout::own(own.region)))
+                                }
                                 td.number { (answers) }
                                 td.number { (pool.endpoints_up) " / " (pool.endpoints) }
                                 td { (notes(pool)) }
@@ -128,7 +150,9 @@ fn pools(facts: Facts<'_>, id: ServiceId, document: &ServiceDocument) -> Markup 
 fn weight(pool: &PoolDocument) -> Markup {
     html! {
         (pool.weight)
-        @if pool.weight != pool.configured_weight { " " span.aside { "(" (pool.configured_weight) " in the files)" } }
+        @if pool.weight != pool.configured_weight {
+            " " span.aside { "(" (pool.configured_weight) " in the files)" }
+        }
         @if pool.ramp < 1.0 { " " span.aside { "ramp " (percent(pool.ramp)) } }
     }
 }
@@ -166,8 +190,12 @@ fn endpoints(facts: Facts<'_>, id: ServiceId) -> Markup {
             div.scroll tabindex="0" role="region" aria-labelledby="endpoints" {
                 table {
                     thead { tr {
-                        th scope="col" { "Endpoint" } th scope="col" { "Region" } th scope="col" { "State" }
-                        th scope="col" { "Since" } th scope="col" { "Last probes" } th.number scope="col" { "Weight" }
+                        th scope="col" { "Endpoint" }
+                        th scope="col" { "Region" }
+                        th scope="col" { "State" }
+                        th scope="col" { "Since" }
+                        th scope="col" { "Last probes" }
+                        th.number scope="col" { "Weight" }
                     } }
                     tbody { @for document in &documents { (endpoint(facts, document)) } }
                 }
@@ -187,11 +215,18 @@ fn endpoint(facts: Facts<'_>, document: &EndpointDocument) -> Markup {
     html! {
         tr data-endpoint=(document.endpoint) {
             th.mono scope="row" { (document.endpoint) }
-            td { @if let Some(index) = index { (region(RegionId::from_index(index), &document.region)) } }
+            td {
+                @if let Some(index) = index {
+                    (region(RegionId::from_index(index), &document.region))
+                }
+            }
             td {
                 (state(own))
                 @if let Some(id) = &document.overridden_by {
-                    div.detail { "by override " (id) "; probes see it " (if document.probed_up { "up" } else { "down" }) }
+                    div.detail {
+                        "by override " (id) "; probes see it "
+                        (if document.probed_up { "up" } else { "down" })
+                    }
                 }
             }
             td.nowrap.soft { (document.since.as_deref().unwrap_or("the start")) }
@@ -220,7 +255,9 @@ fn check(check: &CheckDocument) -> Markup {
             (check.check) ": "
             @if let Some(last) = last {
                 (last.result)
-                @if let Some(taken) = taken { " in " (format!("{:.1} ms", taken.as_secs_f64() * 1000.0)) }
+                @if let Some(taken) = taken {
+                    " in " (format!("{:.1} ms", taken.as_secs_f64() * 1000.0))
+                }
                 @if let Some(evidence) = &last.evidence { ", " (evidence) }
                 @if let Some(warning) = &last.warning { "; " (warning) }
             } @else { "not probed yet" }

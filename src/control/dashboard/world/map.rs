@@ -26,12 +26,13 @@ pub(super) fn render(
     html! {
         svg.world viewBox=(view) role="img" aria-label=(described) {
             defs {
-                clipPath id="coast" { path d=(LAND.trim_end()) {} }
+                path id="outline" d=(LAND.trim_end()) {}
+                clipPath id="coast" { use href="#outline" {} }
                 @for pattern in 1..3 { (hatch(pattern)) }
             }
-            path.land d=(LAND.trim_end()) {}
+            use.land href="#outline" {}
             g clip-path="url(#coast)" { (areas(catchments)) }
-            path.coast d=(LAND.trim_end()) {}
+            use.coast href="#outline" {}
             @for dot in dots(regions, facts) { (dot) }
         }
     }
@@ -63,10 +64,12 @@ fn areas(catchments: &[Catchment]) -> Markup {
             @if let Destination::Region(region) = destination {
                 @let mask = mask(*region);
                 @if !guessed.is_empty() {
-                    path class={ "catch guess " (colour(*region)) } mask=[mask.as_deref()] d=(outline(guessed)) {}
+                    path class={ "catch guess " (colour(*region)) } mask=[mask.as_deref()]
+                        d=(outline(guessed)) {}
                 }
                 @if !own.is_empty() {
-                    path class={ "catch " (colour(*region)) } mask=[mask.as_deref()] d=(outline(own)) {}
+                    path class={ "catch " (colour(*region)) } mask=[mask.as_deref()]
+                        d=(outline(own)) {}
                 }
             }
         }
