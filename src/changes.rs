@@ -56,6 +56,8 @@ pub enum Event {
     Node(NodeChange),
     /// The persistence of the history of health changed.
     History(HistoryChange),
+    /// A drill changed.
+    Drill(DrillChange),
 }
 
 /// A change of an endpoint under one check.
@@ -190,6 +192,47 @@ pub enum HistoryChange {
     Persisted,
 }
 
+/// A change of a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrillChange {
+    /// Its number.
+    pub drill: u64,
+    /// The part of the configuration that it drains: `region dublin`.
+    pub target: String,
+    /// The person who started it.
+    pub by: String,
+    /// The change.
+    pub change: DrillEvent,
+}
+
+/// The changes of a drill; the text is the cause, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DrillEvent {
+    /// Its drain is in force.
+    Started,
+    /// It lasted as long as it was to, and nothing degraded.
+    Completed,
+    /// An operator ended it.
+    Stopped(String),
+    /// A survivor degraded, or nobody watches them.
+    Aborted(String),
+    /// It did not begin.
+    Refused(String),
+}
+
+impl DrillEvent {
+    fn as_label(&self) -> &'static str {
+        match self {
+            DrillEvent::Started => "started",
+            DrillEvent::Completed => "completed",
+            DrillEvent::Stopped(_) => "stopped",
+            DrillEvent::Aborted(_) => "aborted",
+            DrillEvent::Refused(_) => "refused",
+        }
+    }
+}
+
 impl EndpointEvent {
     fn as_label(&self) -> &'static str {
         match self {
@@ -250,6 +293,7 @@ impl Event {
             Event::Node(NodeChange::IsolationEnded(_)) => ["node", "isolation_ended"],
             Event::History(HistoryChange::NotPersisted(_)) => ["history", "not_persisted"],
             Event::History(HistoryChange::Persisted) => ["history", "persisted"],
+            Event::Drill(drill) => ["drill", drill.change.as_label()],
         }
     }
 
@@ -277,7 +321,9 @@ impl Event {
                 }
                 OverrideChange::Released { forced } => *forced,
                 // Both were decided when it was made; the end brings back what the files say.
-                OverrideChange::EndsSoon | OverrideChange::Ended => false,
+                OverrideChange::EndsSoon | OverrideChange::Returning | OverrideChange::Ended => {
+                    false
+                }
                 // It ended while no process was there to warn of that.
                 OverrideChange::EndedMeanwhile => true,
             },
@@ -285,6 +331,12 @@ impl Event {
             Event::Unit(unit) => unit.is_bad(),
             Event::Node(node) => *node == NodeChange::Isolated,
             Event::History(history) => matches!(history, HistoryChange::NotPersisted(_)),
+            Event::Drill(drill) => {
+                matches!(
+                    drill.change,
+                    DrillEvent::Aborted(_) | DrillEvent::Refused(_)
+                )
+            }
         }
     }
 }

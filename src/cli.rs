@@ -23,6 +23,7 @@ mod clients;
 mod complete;
 mod demo;
 mod diff;
+mod drill;
 mod error;
 mod events;
 mod files;
@@ -98,13 +99,13 @@ enum Command {
     #[command(subcommand)]
     Unit(UnitCommand),
     /// Take a region, metro, label, service, pool or endpoint out of use for some time.
-    Drain(overrides::New),
+    Drain(overrides::Drain),
     /// Treat a region, metro, label, service, pool or endpoint as up for some time, whatever
     /// probes see.
     Up(overrides::New),
     /// Treat a region, metro, label, service, pool or endpoint as down for some time, whatever
     /// probes see.
-    Down(overrides::New),
+    Down(overrides::Down),
     /// Change the weight of a region, metro, label, service, pool or endpoint for some time.
     Weight(overrides::Weight),
     /// List the overrides that operators set with drain, up, down and weight.
@@ -121,6 +122,9 @@ enum Command {
     /// Make tokens for the admin address.
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Rehearse the loss of a place by a drain that is watched.
+    #[command(subcommand)]
+    Drill(drill::Drill),
     /// Build location databases.
     #[command(subcommand)]
     Geoip(geoip::Geoip),
@@ -236,9 +240,9 @@ impl Command {
             Command::Resume(resume) => resume.run(),
             Command::Reload(reload) => reload.run(),
             Command::Unit(unit) => unit.run(),
-            Command::Drain(new) => new.run("drain"),
-            Command::Up(new) => new.run("up"),
-            Command::Down(new) => new.run("down"),
+            Command::Drain(new) => new.run(),
+            Command::Up(new) => new.run(),
+            Command::Down(new) => new.run(),
             Command::Weight(weight) => weight.run(),
             Command::Overrides(list) => list.run(),
             Command::Release(release) => release.run(),
@@ -246,6 +250,7 @@ impl Command {
             Command::Events(events) => events.run(),
             Command::Audit(audit) => audit.run(),
             Command::Token(TokenCommand::New(new)) => new.run(),
+            Command::Drill(drill) => drill.run(),
             Command::Geoip(geoip) => geoip.run(),
             Command::Demo(demo) => demo.run(),
             Command::Complete(complete) => complete.run(),

@@ -18,6 +18,7 @@ mod checks;
 mod context;
 mod digest;
 mod document;
+mod drills;
 mod geography;
 mod kinds;
 mod known;
@@ -40,8 +41,8 @@ use std::time::Duration;
 use crate::diag::{At, Diagnostics, Sources};
 use crate::dns::{Name, RrType};
 use crate::model::{
-    CheckSpec, Endpoint, MapSpec, NotifySpec, Pool, Prefix, ProbeTarget, Region, RegionId,
-    RoutingTest, SecretPlace, Service, SvcbSet, Target, TargetId, ZoneId,
+    CheckSpec, DrillSpec, Endpoint, MapSpec, NotifySpec, Pool, Prefix, ProbeTarget, Region,
+    RegionId, RoutingTest, SecretPlace, Service, SvcbSet, Target, TargetId, ZoneId,
 };
 use crate::zone::{self, MasterText, Records, ZoneUnderCheck};
 
@@ -161,6 +162,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// `[[tests]]` of every zone.
     pub tests: Vec<RoutingTest>,
+    /// `[[drills]]`.
+    pub drills: Vec<DrillSpec>,
 }
 
 impl Config {
@@ -437,7 +440,7 @@ fn load_files(
 
 /// The sections of `meridian.toml`: a file with none of them is another one.
 const SECTIONS: &[&str] = &[
-    "server", "admin", "audit", "geo", "regions", "maps", "checks", "notify",
+    "server", "admin", "audit", "geo", "regions", "maps", "checks", "notify", "drills",
 ];
 
 /// Reports a file without any section of `meridian.toml`: its kind, as far as that is to be seen,
@@ -508,6 +511,7 @@ struct Main {
     check_names: Names,
     checks: Vec<Option<CheckSpec>>,
     targets: Targets,
+    drills: Vec<DrillSpec>,
 }
 
 /// Reads every section of `meridian.toml`, and the place of the zone files.
@@ -564,6 +568,8 @@ fn read_main(
         Some(t) => server::geo(t, directory, source, out),
         None => GeoSpec::default(),
     };
+    let items = root.optional(out, "drills", |item, out| item.elements(out));
+    let drills = drills::drills(&items.unwrap_or_default(), &regions, out);
     root.finish(out);
     let main = Main {
         server,
@@ -578,6 +584,7 @@ fn read_main(
         check_names,
         checks,
         targets,
+        drills,
     };
     (main, zones)
 }
@@ -790,6 +797,7 @@ impl Main {
             zones: Vec::new(),
             services: Vec::new(),
             tests: Vec::new(),
+            drills: self.drills,
         };
         for (i, mut draft) in drafts.into_iter().enumerate() {
             let first = config.services.len();

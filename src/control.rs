@@ -11,6 +11,7 @@ mod audit;
 mod certificate;
 mod client;
 mod dashboard;
+mod drills;
 mod edge;
 mod events;
 mod gate;
@@ -71,6 +72,9 @@ pub use client::{
     Admittance, AdmittanceError, BadServer, EventStream, RequestError, Server, StreamEvent, delete,
     follow, get, get_within, percent_encode, post, post_within, put,
 };
+pub use drills::{
+    DrillDesk, DrillInbox, DrillRefusal, DrillsShown, StatePlace, drive as drive_drills,
+};
 pub use edge::{LOCAL_CONNECTIONS, LOCAL_STREAMS};
 pub use events::{EventId, Events, Kept, NotAnEventId, Recorded, Seen, Subscription};
 pub use gate::Gate;
@@ -127,6 +131,8 @@ pub struct Control {
     pub gate: Arc<Gate>,
     /// The way into the audit log.
     pub audit: Audit,
+    /// The way to the drills.
+    pub drills: DrillDesk,
 }
 
 impl Control {

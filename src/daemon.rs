@@ -41,7 +41,9 @@ use crate::changes::Change;
 use crate::clock::Clock;
 use crate::commit::End;
 use crate::config::{Config, TcpLimits};
-use crate::control::{self, Audit, Control, Gate, Liveness, Reloads, Request, Started};
+use crate::control::{
+    self, Audit, Control, DrillDesk, Gate, Liveness, Reloads, Request, Started, StatePlace,
+};
 use crate::dataset::{Dataset, Published, Snapshot};
 use crate::health::Outcome;
 use crate::model::{Moment, TargetId};
@@ -207,6 +209,7 @@ fn connect(
     let (answering, counters) = Answering::start(listeners, limits, &published, clock)
         .map_err(|error| Failure::System("start the transports", error))?;
     let (requests, operators) = Operators::new();
+    let (desk, drills) = DrillDesk::new();
     let (tallies, events) = (log.tallies(), log.events());
     let (publication, read_model) =
         Publication::start(published.clone(), &mut publisher, log, clock.now());
@@ -228,6 +231,7 @@ fn connect(
         notifications: Arc::default(),
         gate,
         audit: Audit::start().map_err(thread)?,
+        drills: desk,
         state: read_model,
     };
     let (published, fates) = (control.published.clone(), control.notifications.clone());
@@ -261,9 +265,14 @@ fn connect(
         operators,
         files,
         control,
+        state_place: StatePlace::default(),
         announcer: Announcer::default(),
     };
     daemon.take(given_up);
+    daemon.show_state_place();
+    // Last: it finds overrides that drills of a process before have left.
+    let place = daemon.state_place.clone();
+    tokio::spawn(control::drive_drills(daemon.control.clone(), drills, place));
     Ok(daemon)
 }
 
@@ -362,6 +371,8 @@ struct Daemon {
     files: Files,
     /// The parts that the control interfaces share with the loop.
     control: Control,
+    /// The state directory, as tasks that write there themselves know it.
+    state_place: StatePlace,
     announcer: Announcer,
 }
 

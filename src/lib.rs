@@ -18,6 +18,8 @@ pub mod diag;
 #[deny(clippy::disallowed_methods)]
 pub mod dns;
 #[deny(clippy::disallowed_methods)]
+pub mod drills;
+#[deny(clippy::disallowed_methods)]
 pub mod failover;
 #[deny(clippy::disallowed_methods)]
 pub mod geo;

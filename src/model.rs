@@ -8,6 +8,7 @@ mod geography;
 mod ids;
 mod moment;
 mod notify;
+mod schedule;
 mod service;
 mod share;
 
@@ -26,6 +27,7 @@ pub use notify::{
     CHANGE_KINDS, Channel, NotifyFilter, NotifySpec, Severity, Template, TemplateError,
     WebhookBody, WebhookSpec,
 };
+pub use schedule::{BadSchedule, DrillSpec, Schedule};
 pub use service::{
     AnswerTest, Endpoint, Expect, FailoverTest, Families, Family, FamilyRule, Need, Part, Pool,
     Resume, Route, RoutingTest, Service, SvcbSet, Takeover, Target, Unit, UnitRules, Weight,

@@ -23,7 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Moment, WallTime, Weight};
-use crate::steer::Applied;
+use crate::steer::{Applied, RAMP_STEPS};
 
 pub use list::Overrides;
 pub use preflight::{PreflightInputs, Stranded, objections};
@@ -66,6 +66,13 @@ pub struct Override {
     pub until: Option<Moment>,
     /// True where the pre-flight would have refused it.
     pub forced: bool,
+    /// The time in which the weight of its pools grows back once it ends or is released; `None` is
+    /// at once.
+    #[serde(default)]
+    pub ramp: Option<Duration>,
+    /// The number of the drill that it is the drain of.
+    #[serde(default)]
+    pub drill: Option<u64>,
 }
 
 /// An operator's request for an override.
@@ -85,6 +92,11 @@ pub struct OverrideRequest {
     pub lasts: Option<Duration>,
     /// True to make it although the pre-flight speaks against it.
     pub force: bool,
+    /// The time in which the weight of its pools grows back afterwards; of a drain or `down` of
+    /// whole pools alone.
+    pub ramp: Option<Duration>,
+    /// The number of the drill that it is the drain of.
+    pub drill: Option<u64>,
 }
 
 /// An event in the life of the overrides.
@@ -93,8 +105,8 @@ pub struct OverrideRequest {
 pub enum Event {
     /// One override changed.
     Changed {
-        /// The override.
-        own: Override,
+        /// The override; boxed, as the other events are small.
+        own: Box<Override>,
         /// The change.
         change: OverrideChange,
     },
@@ -122,7 +134,9 @@ pub enum OverrideChange {
     },
     /// It ends within [`ENDS_SOON`].
     EndsSoon,
-    /// Its time is over.
+    /// Its time is over, and its pools come back by a ramp.
+    Returning,
+    /// Its time is over, and so is its ramp.
     Ended,
     /// Its time was over before this process read it back.
     EndedMeanwhile,
@@ -139,6 +153,7 @@ impl Event {
                 OverrideChange::Began => "began",
                 OverrideChange::Released { .. } => "released",
                 OverrideChange::EndsSoon => "ends_soon",
+                OverrideChange::Returning => "returning",
                 OverrideChange::Ended => "ended",
                 OverrideChange::EndedMeanwhile => "ended_meanwhile",
             },
@@ -198,14 +213,52 @@ impl Override {
             starts,
             until: asked.lasts.map(|lasts| starts + lasts),
             forced: false,
+            ramp: asked.ramp,
+            drill: asked.drill,
         }
     }
 
     /// True while it is in effect at `now`.
-    fn holds(&self, now: Moment) -> bool {
+    pub fn holds(&self, now: Moment) -> bool {
         // The start belongs to it and the end does not: one that follows another leaves no gap, and
         // the two never hold together.
         self.starts <= now && self.until.is_none_or(|until| until > now)
+    }
+
+    /// True from its end on, while its pools come back by a ramp.
+    pub fn is_returning(&self, now: Moment) -> bool {
+        self.until.is_some_and(|until| until <= now) && !self.is_over(now)
+    }
+
+    /// True once nothing of it is left: its time is over, and so is its ramp.
+    fn is_over(&self, now: Moment) -> bool {
+        let ramp = self.ramp.unwrap_or_default();
+        self.until.is_some_and(|until| until + ramp <= now)
+    }
+
+    /// The steps of its ramp that are over at `now`, 0 … [`RAMP_STEPS`]; all of them while it has
+    /// not ended.
+    fn steps(&self, now: Moment) -> u32 {
+        match (self.until, self.ramp) {
+            (Some(until), Some(ramp)) if self.is_returning(now) => {
+                let steps = u128::from(RAMP_STEPS) * now.since(until).as_nanos();
+                // Less than all of them, as less than the ramp is over.
+                (steps / ramp.as_nanos().max(1)) as u32
+            }
+            _ => RAMP_STEPS,
+        }
+    }
+
+    /// The moment of the next step of its ramp after `now`.
+    fn next_step(&self, now: Moment) -> Option<Moment> {
+        let (until, ramp) = (self.until?, self.ramp?);
+        if !self.is_returning(now) {
+            return None;
+        }
+        let step = ramp.as_nanos() * u128::from(self.steps(now) + 1);
+        // A ramp is far below 2⁶⁴ ns, which are 584 years.
+        let step = step.div_ceil(u128::from(RAMP_STEPS)) as u64;
+        Some(until + Duration::from_nanos(step))
     }
 
     /// The override as a pool's plan has it at `now`.

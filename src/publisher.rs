@@ -336,6 +336,7 @@ impl Publisher {
             } => self.reload(dataset, first_round, now),
             Event::Resume { service, region } => self.resume(service, region, now),
             Event::Committed(end) => self.committed(end, now),
+            Event::Told(change) => self.outbox.change(change),
             Event::ClockSet => {
                 // What is in memory goes by a monotonic clock; only files have times of day.
                 self.history.changed = true;

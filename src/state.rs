@@ -1,5 +1,6 @@
 //! The state directory's part that changes while the server runs: `health.json`, the history of
-//! health, `units.json`, the owners of units, `overrides.json`, and `acme.json`, the challenges.
+//! health, `units.json`, the owners of units, `overrides.json`, and `acme.json`, the challenges; and
+//! `drills.json`, the reports of drills, which a task of their own writes.
 //!
 //! ```text
 //! Effect::Commit ─► StateWriter ─► its thread: merge, encode, write, fsync, rename ─► commit::End
@@ -11,6 +12,7 @@
 mod acme;
 mod directory;
 mod document;
+mod drills;
 mod files;
 mod history;
 mod last_good;
@@ -23,6 +25,7 @@ mod writer;
 pub use acme::{ACME_FILE, ACME_SET_ASIDE, decode_acme, encode_acme, load_acme, peek_acme};
 pub use directory::{objection, service_objection, sweep};
 pub use document::{NotUsed, Unusable};
+pub use drills::{DRILLS_FILE, decode_drills, encode_drills, load_drills, write_drills};
 pub use history::{
     HISTORY_FILE, HISTORY_SET_ASIDE, MAX_HISTORY_SIZE, decode_history, encode_history, load_history,
 };

@@ -96,6 +96,8 @@ impl World {
             starts_in: Duration::ZERO,
             lasts: None,
             force: true,
+            ramp: None,
+            drill: None,
         };
         self.event(OverrideEvent::Request { request: 1, asked });
         self.event(Event::Tick);

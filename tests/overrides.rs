@@ -83,6 +83,8 @@ fn said(config: &Config, id: u64, word: Action, scope: &str) -> Override {
         starts: at(id),
         until: None,
         forced: false,
+        ramp: None,
+        drill: None,
     }
 }
 
@@ -489,6 +491,8 @@ impl World {
             starts_in: Duration::ZERO,
             lasts: None,
             force: false,
+            ramp: None,
+            drill: None,
         };
         change(&mut asked);
         self.answers.clear();
@@ -830,6 +834,8 @@ fn words_asked_for_at_once_are_judged_one_after_another() {
             starts_in,
             lasts: None,
             force: false,
+            ramp: None,
+            drill: None,
         };
         world.event_without_disk(OverrideEvent::Request { request, asked });
     };
@@ -1045,7 +1051,7 @@ proptest! {
                     let scope = Scope::find(&config, SCOPES[scope]).unwrap();
                     let (by, reason) = ("anna".to_owned(), "work".to_owned());
                     let (starts_in, lasts) = (Duration::from_secs(starts_in), lasts.map(Duration::from_secs));
-                    let asked = OverrideRequest { action: words[word], scope, by, reason, starts_in, lasts, force: false };
+                    let asked = OverrideRequest { action: words[word], scope, by, reason, starts_in, lasts, force: false, ramp: None, drill: None };
                     world.event_without_disk(OverrideEvent::Request { request: 7, asked });
                 }
                 Act::Release { scope } => {

@@ -23,7 +23,9 @@
 //! | `resume SERVICE [REGION]: SAYS` | an operator takes back what is held, and is told so, or why not |
 //! | `unit move UNIT REGION [by force]: SAYS` | an operator moves a unit, and is told what comes of it |
 //! | `unit init NAME [in epoch N]: SAYS` | an operator gives units their first owners, likewise |
-//! | `drain WHAT [for 1h]: SAYS` / `release WHAT: SAYS` | an operator drains something, or takes that back; is told `done`, or why not |
+//! | `drill start WHAT for 15m: SAYS` / `drill stop: SAYS` | an operator begins a drill, and is told `it runs`, or why not; or ends it |
+//! | `drill report: TEXT` | TEXT stands in a line of the last report |
+//! | `drain WHAT [for 1h] [ramp 10m]: SAYS` / `release WHAT: SAYS` | an operator drains something, or takes that back; is told `done`, or why not |
 //! | `disk full` / `disk works` | who owns the units, and what operators say, can (not) be written from now on |
 //! | `lose units` | what is kept of units is gone at the next start |
 //! | `run 2s` | time passes; every target is probed at its interval |
@@ -39,7 +41,7 @@
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -48,20 +50,25 @@ use hickory_proto::op::{Message, ResponseCode};
 use meridian::answer::{
     Query, Response, TCP_BUFFER, Transport, Worker, explain, query_message, respond,
 };
+use meridian::changes::{self, Change};
 use meridian::commit::{self, Documents, Failure, Revision};
 use meridian::dataset::{Dataset, Snapshot};
 use meridian::dns::{Name, Prefix};
+use meridian::drills::{DrillRequest, Drills, Output, Survey};
 use meridian::geo::{EMBEDDED, Locations};
 use meridian::health::{Early, FailReason, Outcome, Report, Seen};
 use meridian::model::{Moment, ProbeTarget, Target, TargetId, WallTime};
-use meridian::overrides::{Action, Found, OverrideRequest, Scope, Selector, StoredOverrides};
+use meridian::overrides::{
+    Action, Found, Override, OverrideRequest, Scope, Selector, StoredOverrides,
+};
 use meridian::publisher::{
     Commit, Effect, Event, OverrideEvent, ProbeEvent, Publisher, UnitEvent, new_targets,
 };
 use meridian::recovery::resolve;
+use meridian::simulate::{Population, Present};
 use meridian::state::{
-    Unusable, decode_history, decode_overrides, decode_units, encode_history, encode_overrides,
-    encode_units,
+    Unusable, decode_drills, decode_history, decode_overrides, decode_units, encode_drills,
+    encode_history, encode_overrides, encode_units,
 };
 use meridian::units::{
     NotFound, UnitRecord, UnitRecords, begin_units, find_region, find_unit, find_units,
@@ -171,6 +178,11 @@ struct World {
     /// Those whose last probe came before its turn.
     were_early: BTreeSet<usize>,
     said: Vec<String>,
+    drills: Drills,
+    /// `drills.json`.
+    reports: Option<Vec<u8>>,
+    /// Changes that the drills have not seen.
+    unseen: VecDeque<Change>,
 }
 
 impl World {
@@ -198,6 +210,9 @@ impl World {
             answering: false,
             answered: None,
             said: Vec::new(),
+            drills: Drills::default(),
+            reports: None,
+            unseen: VecDeque::new(),
         };
         world.take_up_units();
         world.schedule();
@@ -264,6 +279,7 @@ impl World {
             ("reload", "") => self.reload()?,
             ("resume", what) => return self.resume(what),
             ("drain", what) => return self.drain(what),
+            ("drill", what) => return self.drill(what),
             ("release", what) => {
                 let dataset = self.publisher.dataset().clone();
                 return self.operator(what, |what| {
@@ -366,7 +382,17 @@ impl World {
         };
         self.publisher.switch_history(true);
         self.answering = false;
+        self.drills = Drills::default();
+        self.unseen.clear();
         self.take_up_units();
+        let reports = self.reports.as_deref().map(decode_drills).transpose();
+        let reports = reports.map_err(|why| why.to_string())?.unwrap_or_default();
+        let overrides = self.publisher.overrides().0.clone();
+        let now = Moment(self.now);
+        let outputs = self
+            .drills
+            .adopt(reports, &overrides, now, WallTime::default());
+        self.carry_out(outputs);
         self.schedule();
         if unknown.len() < self.due.len() {
             unknown
@@ -546,9 +572,11 @@ impl World {
                     let early = self.early.entry(target.index()).or_insert(due);
                     *early = due.min(*early);
                 }
-                Effect::Changed(change) => self
-                    .said
-                    .push(change.sentence(WallTime::default()).to_string()),
+                Effect::Changed(change) => {
+                    self.said
+                        .push(change.sentence(WallTime::default()).to_string());
+                    self.unseen.push_back(change);
+                }
                 Effect::Commit(Commit::History(write)) => {
                     for put in &write.puts {
                         self.kept = Some(encode_history(&put.value, self.wall()));
@@ -592,6 +620,7 @@ impl World {
                 }
             }
         }
+        self.follow();
         // No thread lags here.
         if self.answering && self.publisher.awaits_seen_by_all() {
             self.event(UnitEvent::SeenByAll {
@@ -650,6 +679,9 @@ impl World {
     fn drain(&mut self, what: &str) -> Result<(), String> {
         let dataset = self.publisher.dataset().clone();
         self.operator(what, |what| {
+            let (what, ramp) = what
+                .split_once(" ramp ")
+                .map_or((what, None), |(what, ramp)| (what, Some(ramp)));
             let (what, lasts) = what
                 .split_once(" for ")
                 .map_or((what, None), |(what, lasts)| (what, Some(lasts)));
@@ -661,9 +693,110 @@ impl World {
                 starts_in: Duration::ZERO,
                 lasts: lasts.map(parse).transpose()?,
                 force: false,
+                ramp: ramp.map(parse).transpose()?,
+                drill: None,
             };
             Ok(OverrideEvent::Request { request: 1, asked }.into())
         })
+    }
+
+    fn drill(&mut self, what: &str) -> Result<(), String> {
+        let (what, expected) = what.split_once(": ").ok_or("drill …: SAYS")?;
+        let got = match what.split_once(' ') {
+            Some(("start", what)) => self.start_drill(what)?,
+            None if what == "stop" => {
+                let (stopped, outputs) = self.drills.stop("an operator", Moment(self.now));
+                self.carry_out(outputs);
+                stopped.map_or_else(|why| why.to_string(), |_| "it ends".to_owned())
+            }
+            None if what == "report" => {
+                let last = self.drills.reports().next_back();
+                let lines = last.ok_or("there is no report")?.lines();
+                return match lines.iter().any(|line| line.contains(expected)) {
+                    true => Ok(()),
+                    false => Err(format!("it says {lines:#?}")),
+                };
+            }
+            _ => return Err("drill start, stop or report".into()),
+        };
+        match got == expected {
+            true => Ok(()),
+            false => Err(format!("it says {got}")),
+        }
+    }
+
+    fn start_drill(&mut self, what: &str) -> Result<String, String> {
+        let (what, lasts) = what.split_once(" for ").ok_or("drill start WHAT for 15m")?;
+        let dataset = self.publisher.dataset().clone();
+        let asked = DrillRequest {
+            target: Scope::find(&dataset.config, what).map_err(|why| why.to_string())?,
+            lasts: parse(lasts)?,
+            reason: "a rehearsal".to_owned(),
+            by: "an operator".to_owned(),
+            scheduled: false,
+        };
+        let before = self.publisher.overrides().clone();
+        let mut after = before.clone();
+        let now = Moment(self.now);
+        after.add(&Override::new(u64::MAX, asked.drain(0), now));
+        let health = self.publisher.health();
+        let present = Present {
+            dataset: &dataset,
+            plans: &self.snapshot.plans,
+            state: &|endpoint| health.endpoint(endpoint),
+            load: &|_| None,
+            population: &Population::of_addresses(&dataset),
+            now,
+        };
+        let shift = present.shift(&before, &after, now);
+        let not_ready = (!self.publisher.is_ready()).then_some("it is not");
+        let survey = Survey {
+            shift: &shift,
+            not_ready,
+        };
+        let (started, outputs) = self.drills.start(asked, &survey, now, WallTime::default());
+        self.carry_out(outputs);
+        Ok(started.map_or_else(|why| why.to_string(), |_| "it runs".to_owned()))
+    }
+
+    /// Carries out outputs of the drills, as their task does.
+    fn carry_out(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Drain(asked) => {
+                    let drill = asked.drill;
+                    self.event(OverrideEvent::Request { request: 2, asked });
+                    let mut overrides = self.publisher.overrides().0.iter();
+                    let own = overrides.find(|own| own.drill == drill).map(|own| own.id);
+                    let why = self.answered.take().unwrap_or_default();
+                    let now = Moment(self.now);
+                    let drained = self
+                        .drills
+                        .drained(own.ok_or(why), now, WallTime::default());
+                    self.carry_out(drained);
+                }
+                Output::Release(id) => {
+                    let what = Selector::find(&self.dataset.config, &id.to_string());
+                    self.event(OverrideEvent::Release {
+                        request: 3,
+                        what,
+                        force: true,
+                    });
+                }
+                Output::Keep(stored) => self.reports = Some(encode_drills(&stored)),
+                Output::Told(change) => self.event(Event::Told(changes::Event::Drill(change))),
+            }
+        }
+    }
+
+    /// Shows the drills what has changed.
+    fn follow(&mut self) {
+        while let Some(change) = self.unseen.pop_front() {
+            let sentence = change.sentence(WallTime::default()).to_string();
+            let (keys, now) = (change.event.keys(), Moment(self.now));
+            let outputs = self.drills.seen(&keys, &sentence, now, WallTime::default());
+            self.carry_out(outputs);
+        }
     }
 
     fn unit(&mut self, what: &str) -> Result<(), String> {

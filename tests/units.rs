@@ -392,6 +392,8 @@ impl World {
                     starts_in: Duration::ZERO,
                     lasts: None,
                     force: true,
+                    ramp: None,
+                    drill: None,
                 };
                 self.event(OverrideEvent::Request { request, asked });
             }

@@ -83,7 +83,8 @@ fn without_service<'s>(event: &Event, sentence: &'s str) -> Option<&'s str> {
         | Event::Override(_)
         | Event::Acme(_)
         | Event::Node(_)
-        | Event::History(_) => return None,
+        | Event::History(_)
+        | Event::Drill(_) => return None,
     };
     sentence.strip_prefix(object)?.strip_prefix(name)
 }

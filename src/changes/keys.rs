@@ -20,7 +20,7 @@ use crate::units;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Keys {
     /// The kind of object that changed: `endpoint`, `pool`, `service`, `override`, `acme`, `unit`,
-    /// `node` or `history`.
+    /// `node`, `history` or `drill`.
     pub kind: &'static str,
     /// The change, as `meridian_changes_total` labels it.
     pub event: &'static str,
@@ -171,6 +171,10 @@ impl Event {
                 keys.between("persisted", "not_persisted");
             }
             Event::History(HistoryChange::Persisted) => keys.between("not_persisted", "persisted"),
+            Event::Drill(drill) => {
+                keys.by = Some(drill.by.clone());
+                keys.new = Some(event.into());
+            }
         }
         keys
     }

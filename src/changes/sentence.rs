@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    EndpointChange, EndpointEvent, Event, HistoryChange, NodeChange, PoolChange, PoolEvent,
-    PoolState, ServiceChange, Verdict,
+    DrillChange, DrillEvent, EndpointChange, EndpointEvent, Event, HistoryChange, NodeChange,
+    PoolChange, PoolEvent, PoolState, ServiceChange, Verdict,
 };
 use crate::health::End;
 use crate::model::{Family, WallTime};
@@ -36,6 +36,7 @@ impl fmt::Display for Sentence<'_> {
             Event::Unit(unit) => write!(f, "{unit}"),
             Event::Node(node) => f.write_str(node_sentence(node)),
             Event::History(history) => write_history(f, history),
+            Event::Drill(drill) => write_drill(f, drill),
         }
     }
 }
@@ -158,8 +159,9 @@ fn changed_override(own: &Override, change: OverrideChange, wall: WallTime) -> S
             )
         }
         OverrideChange::Began => " is in force, as announced".to_owned(),
-        OverrideChange::Released { .. } => " is released".to_owned(),
+        OverrideChange::Released { .. } => format!(" is released{}", back(own)),
         OverrideChange::EndsSoon => format!(" ends within {} minutes", ENDS_SOON.as_secs() / 60),
+        OverrideChange::Returning => format!(" has ended{}", back(own)),
         OverrideChange::Ended => " has ended".to_owned(),
         OverrideChange::EndedMeanwhile => " ended while no server was running".to_owned(),
     };
@@ -167,7 +169,10 @@ fn changed_override(own: &Override, change: OverrideChange, wall: WallTime) -> S
     let forced = match change {
         OverrideChange::InForce | OverrideChange::Announced | OverrideChange::Began => own.forced,
         OverrideChange::Released { forced } => forced,
-        OverrideChange::EndsSoon | OverrideChange::Ended | OverrideChange::EndedMeanwhile => false,
+        OverrideChange::EndsSoon
+        | OverrideChange::Returning
+        | OverrideChange::Ended
+        | OverrideChange::EndedMeanwhile => false,
     };
     let by_force = if forced { " (forced)" } else { "" };
     format!(
@@ -175,6 +180,17 @@ fn changed_override(own: &Override, change: OverrideChange, wall: WallTime) -> S
         own.id,
         own.sentence(wall)
     )
+}
+
+/// The way in which the pools of an override come back, as the end of a phrase.
+fn back(own: &Override) -> String {
+    match own.ramp {
+        Some(ramp) => {
+            let ramp = humantime::format_duration(ramp);
+            format!(", and its weight grows back in {ramp}")
+        }
+        None => String::new(),
+    }
 }
 
 fn node_sentence(node: &NodeChange) -> &'static str {
@@ -198,6 +214,22 @@ fn write_history(f: &mut fmt::Formatter<'_>, history: &HistoryChange) -> fmt::Re
             "health history not persisted: {why}; a restart will begin with a first round of probes"
         ),
         HistoryChange::Persisted => f.write_str("health history is persisted again"),
+    }
+}
+
+fn write_drill(f: &mut fmt::Formatter<'_>, change: &DrillChange) -> fmt::Result {
+    let DrillChange {
+        drill, target, by, ..
+    } = change;
+    write!(f, "drill {drill} of {target} by {by} ")?;
+    match &change.change {
+        DrillEvent::Started => {
+            f.write_str("has begun: it is drained, and the survivors are watched")
+        }
+        DrillEvent::Completed => f.write_str("is completed: nothing degraded"),
+        DrillEvent::Stopped(why) => write!(f, "is stopped: {why}"),
+        DrillEvent::Aborted(why) => write!(f, "is aborted: {why}"),
+        DrillEvent::Refused(why) => write!(f, "is refused: {why}"),
     }
 }
 

@@ -51,6 +51,21 @@ pub(crate) fn of_every_kind() -> Vec<Event> {
         Event::History(HistoryChange::NotPersisted(text("disk full"))),
         Event::History(HistoryChange::Persisted),
     ]);
+    let changes = [
+        DrillEvent::Started,
+        DrillEvent::Completed,
+        DrillEvent::Stopped(text("anna stopped it")),
+        DrillEvent::Aborted(text("tokyo reports a load of 0.95, above 0.9")),
+        DrillEvent::Refused(text("the disk is full")),
+    ];
+    events.extend(changes.map(|change| {
+        Event::Drill(DrillChange {
+            drill: 3,
+            target: text("region dublin"),
+            by: text("anna"),
+            change,
+        })
+    }));
     events
 }
 
@@ -136,7 +151,7 @@ fn overridden() -> Vec<Event> {
     ];
     let of = |(id, scope)| {
         Event::Override(overrides::Event::Changed {
-            own: Override {
+            own: Box::new(Override {
                 id,
                 action: Action::Drain,
                 scope,
@@ -146,7 +161,9 @@ fn overridden() -> Vec<Event> {
                 starts: Moment::default(),
                 until: None,
                 forced: false,
-            },
+                ramp: None,
+                drill: None,
+            }),
             change: OverrideChange::InForce,
         })
     };

@@ -47,7 +47,7 @@ impl Event {
             Event::Service(service) => {
                 Some(Turn::new("rung", service.old as u8, service.new as u8))
             }
-            Event::Override(_) | Event::Acme(_) => None,
+            Event::Override(_) | Event::Acme(_) | Event::Drill(_) => None,
             Event::Unit(unit) => of_unit(unit),
             Event::Node(NodeChange::Isolated) => Turn::bad("isolation"),
             Event::Node(NodeChange::IsolationEnded(_)) => Turn::good("isolation"),

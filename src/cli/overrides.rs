@@ -13,7 +13,37 @@ use crate::control::api::overrides::{NewOverride, OverrideList};
 use crate::control::api::written::OverrideDocument;
 use crate::control::percent_encode;
 
-/// Options of `meridian drain`, `up` and `down`, and those that `weight` shares with them.
+/// Options of `meridian drain`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Drain {
+    /// Drain once every cache has let go of the answers of before: they have `ttl_min` until then.
+    #[arg(long)]
+    lower_ttl: bool,
+    #[command(flatten)]
+    back: Back,
+    #[command(flatten)]
+    new: New,
+}
+
+/// Options of `meridian down`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Down {
+    #[command(flatten)]
+    back: Back,
+    #[command(flatten)]
+    new: New,
+}
+
+/// Option of overrides that take whole pools out of use.
+#[derive(Debug, clap::Args)]
+struct Back {
+    /// Time in which the weight of the pools grows back once the override ends or is released, e.g.
+    /// 10m; 1s to 24h.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    ramp: Option<Duration>,
+}
+
+/// Options of `meridian up`, and those that `drain`, `down` and `weight` share with it.
 #[derive(Debug, clap::Args)]
 pub(super) struct New {
     #[command(flatten)]
@@ -135,28 +165,58 @@ fn parse_lasting(text: &str) -> Result<Duration, BadLasting> {
 }
 
 impl New {
-    /// Sets an override with this `action`, `drain`, `up` or `down`, at the servers.
-    pub(super) fn run(self, action: &str) -> Result<ExitCode, Error> {
-        self.send(action, None)
+    /// Sets an `up` at the servers.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        self.send("up", |_| {})
     }
 
-    fn send(self, action: &str, weight: Option<u32>) -> Result<ExitCode, Error> {
+    /// Sets an override with this `action` at the servers, once `complete` has added what is its
+    /// own.
+    fn send(
+        self,
+        action: &str,
+        complete: impl FnOnce(&mut NewOverride),
+    ) -> Result<ExitCode, Error> {
         let terms = self.terms;
         let by = terms.by.or_else(user);
-        let body = NewOverride {
+        let mut body = NewOverride {
             action: action.to_owned(),
-            weight,
+            weight: None,
             what: terms.what,
             reason: terms.reason,
             r#for: terms.end.lasts.map(written),
             until_released: terms.end.until_removed,
             r#in: terms.starts_in.map(written),
+            lower_ttl: false,
+            ramp: None,
             by: Some(by.unwrap_or_else(|| "unknown".to_owned())),
             force: terms.force,
             dry_run: terms.dry_run,
         };
+        complete(&mut body);
         let change = Change::Post("/v1/overrides".to_owned(), json!(body));
         request(&self.place, &change, terms.json)
+    }
+}
+
+impl Drain {
+    /// Sets a drain at the servers.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        let Drain {
+            lower_ttl, back, ..
+        } = &self;
+        let (lower_ttl, ramp) = (*lower_ttl, back.ramp.map(written));
+        self.new.send("drain", |body| {
+            (body.lower_ttl, body.ramp) = (lower_ttl, ramp);
+        })
+    }
+}
+
+impl Down {
+    /// Sets a `down` at the servers.
+    pub(super) fn run(self) -> Result<ExitCode, Error> {
+        let ramp = self.back.ramp.map(written);
+        self.new.send("down", |body| body.ramp = ramp)
     }
 }
 
@@ -168,7 +228,8 @@ fn written(time: Duration) -> String {
 impl Weight {
     /// Sets an override of the weight at the servers.
     pub(super) fn run(self) -> Result<ExitCode, Error> {
-        self.new.send("weight", Some(self.weight))
+        let weight = self.weight;
+        self.new.send("weight", |body| body.weight = Some(weight))
     }
 }
 
@@ -233,7 +294,7 @@ fn lines(overrides: &[OverrideDocument]) -> String {
 }
 
 /// Name of the user who runs the command; behind sudo, of the user who called it.
-fn user() -> Option<String> {
+pub(super) fn user() -> Option<String> {
     if let Ok(user) = std::env::var("SUDO_USER")
         && !user.is_empty()
     {

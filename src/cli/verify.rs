@@ -13,12 +13,13 @@ use super::files::Files;
 use super::progress::while_waiting;
 use super::table::count;
 use super::terminal::has_color;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::dataset::Dataset;
 use crate::diag::{At, Diagnostics, render_json, render_text};
 use crate::failover::{self, Bound, Failover};
 use crate::loader::{self, Removed};
-use crate::model::{Service, WallTime};
+use crate::model::{DrillSpec, Service, WallTime};
 use crate::simulate::run_tests;
 use crate::state::{self, UNITS_FILE, Unusable, peek_units};
 use crate::units::{UnitRecords, compare_units};
@@ -40,11 +41,13 @@ impl Verify {
         let built = while_waiting("reading the files", || loader::build(&config));
         let (mut diagnostics, sources) = (built.diagnostics, built.sources);
         let (mut tests, mut unseen, mut failovers) = (0, None, Vec::new());
+        let mut drills = Vec::new();
         // Routing tests and state need a dataset that compiles; an error in the files comes first.
         if let Some(dataset) = built.dataset {
             unseen = check_state(&config, &dataset.config, &mut diagnostics).err();
             check_removed(&config, &dataset, &mut diagnostics);
             failovers = failover::failovers(&dataset.config).map(named).collect();
+            drills.clone_from(&dataset.config.drills);
             let dataset = Arc::new(dataset);
             tests = while_waiting("running the tests of the zone files", || {
                 run_tests(&dataset, &mut diagnostics)
@@ -70,6 +73,9 @@ impl Verify {
                 for line in failover_lines(&failovers) {
                     print_line!("{line}");
                 }
+                for line in drill_lines(&drills) {
+                    print_line!("{line}");
+                }
                 if let Some(unseen) = unseen {
                     print_line!("{unseen}");
                 }
@@ -87,6 +93,8 @@ impl Verify {
 const FAILOVER_LINES: usize = 10;
 /// Services that such a line names at most.
 const NAMED: usize = 3;
+/// Runs of a schedule that are named.
+const RUNS: usize = 3;
 
 /// Name of a service, with units of the whole of them, and its bound.
 type Named = (String, Failover);
@@ -131,6 +139,29 @@ fn failover_lines(failovers: &[Named]) -> Vec<String> {
         ));
     }
     shown
+}
+
+/// The next drills of each schedule.
+fn drill_lines(drills: &[DrillSpec]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let clock = Clock;
+    let now = clock.wall().unix(clock.now());
+    for spec in drills {
+        let (mut runs, mut after) = (Vec::new(), now);
+        while runs.len() < RUNS
+            && let Some(at) = spec.schedule.next(after)
+        {
+            runs.push(spec.schedule.show(at));
+            after = at;
+        }
+        let lasts = humantime::format_duration(spec.lasts);
+        let runs = runs.join(", ");
+        lines.push(format!(
+            "drill of {} for {lasts}, next at {runs}",
+            spec.target
+        ));
+    }
+    lines
 }
 
 /// `www, api and 998 more`.

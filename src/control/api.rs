@@ -11,6 +11,7 @@
 
 pub mod acme;
 mod audit;
+pub mod drills;
 pub mod endpoints;
 pub mod events;
 pub mod history;
@@ -68,6 +69,7 @@ fn described() -> (Router<Started>, OpenApi) {
         endpoints::routes(),
         units::routes(),
         overrides::routes(),
+        drills::routes(),
         why::routes(),
         locate::routes(),
         simulate::routes(),

@@ -216,6 +216,17 @@ pub(super) async fn begin(control: &Control, wish: Wish) -> Result<Judged, Probl
     })))
 }
 
+/// The shift that an override brings about from the state of this moment; `None` where it takes too
+/// long to tell.
+pub(super) async fn survey(control: &Control, asked: OverrideRequest) -> Option<Shift> {
+    let control = control.clone();
+    let surveyed = tokio::task::spawn_blocking(move || {
+        let situation = Situation::take(&control)?;
+        Some(situation.shift_of(asked))
+    });
+    tokio::time::timeout(PATIENCE, surveyed).await.ok()?.ok()?
+}
+
 /// The state of one moment.
 struct Situation {
     snapshot: Arc<Snapshot>,
@@ -247,25 +258,38 @@ impl Situation {
 
     /// The numbers of `wish`; `None` where it is about no override that there is.
     fn judge(self, wish: Wish) -> Option<Preflight> {
-        let before = &self.view.overrides.list;
-        let mut after = before.clone();
-        let (what, at, force) = match wish {
+        let (what, force, shift) = match wish {
             Wish::Add(asked) => {
-                let (force, what) = (asked.force, asked.action.doing(&asked.scope));
-                // A number that none has: the real one is given by the loop.
-                let id = before.0.iter().map(|own| own.id).max().unwrap_or(0) + 1;
-                let own = Override::new(id, asked, self.now);
-                after.add(&own);
-                (what, own.starts, force)
+                let (what, force) = (asked.action.doing(&asked.scope), asked.force);
+                (what, force, self.shift_of(asked))
             }
             Wish::Release { what, force } => {
+                let before = &self.view.overrides.list;
                 let released = before.selected(&what);
-                after.remove(&released);
-                (releasing(&released)?, self.now, force)
+                let mut after = before.clone();
+                after.release(&released, self.now);
+                let shift = self.shift(before, &after, self.now);
+                (releasing(&released)?, force, shift)
             }
         };
-        let shift = self.shift(before, &after, at);
         Some(Preflight::new(&shift, &what, force, Clock.wall()))
+    }
+
+    /// The shift that one more override brings about.
+    fn shift_of(&self, asked: OverrideRequest) -> Shift {
+        let (before, after, at) = self.with(asked);
+        self.shift(&before, &after, at)
+    }
+
+    /// The overrides before and with one more, and the moment at which that takes effect.
+    fn with(&self, asked: OverrideRequest) -> (Overrides, Overrides, Moment) {
+        let before = self.view.overrides.list.clone();
+        // A number that none has: the real one is given by the loop.
+        let id = before.0.iter().map(|own| own.id).max().unwrap_or(0) + 1;
+        let own = Override::new(id, asked, self.now);
+        let mut after = before.clone();
+        after.add(&own);
+        (before, after, own.starts)
     }
 
     fn shift(&self, before: &Overrides, after: &Overrides, at: Moment) -> Shift {

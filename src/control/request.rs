@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::last_reload::{NotReloaded, Reloaded};
 use crate::acme::{ChallengeRequest, Subject, Value};
+use crate::changes;
 use crate::commit::Revision;
 use crate::config::Config;
 use crate::health::Report;
@@ -51,6 +52,8 @@ pub enum Request {
         /// The outcome: a summary of what is served now, or the reason why it is what it was.
         reply: oneshot::Sender<Result<Reloaded, NotReloaded>>,
     },
+    /// Something happened beside the loop, which numbers it with the other changes.
+    Tell(changes::Event),
     /// An operator changes units or overrides: answered once the change is on the disk.
     Command {
         /// The change.

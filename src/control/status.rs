@@ -182,7 +182,7 @@ impl OverrideStatus {
             made: wall.show(own.made).to_string(),
             starts: wall.show(own.starts).to_string(),
             until: own.until.map(|until| wall.show(until).to_string()),
-            in_force: own.starts <= now,
+            in_force: own.holds(now),
             forced: own.forced,
         }
     }

@@ -127,6 +127,7 @@ impl Daemon {
                 let _ = reply.send(current.map(|()| self.resume(service, region)));
             }
             Request::Command { command, reply } => self.carry_out(command, reply),
+            Request::Tell(change) => self.handle(Event::Told(change)),
         }
     }
 

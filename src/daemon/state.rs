@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -130,6 +131,13 @@ impl State {
 }
 
 impl Daemon {
+    /// Tells the tasks that write to the state directory themselves where that is.
+    pub(super) fn show_state_place(&self) {
+        let is_adopted = self.state.directory.is_adopted();
+        let path = self.state.written_path().filter(|_| is_adopted);
+        self.state_place.store(path.map(Arc::new));
+    }
+
     /// Writes where the new files say from now on; a directory that could not be adopted before was
     /// tried again.
     pub(super) fn follow_state(&mut self, moved: Option<Moved>) {
@@ -162,6 +170,7 @@ impl Daemon {
             }
         }
         self.state.directory.serve(listener, &self.control);
+        self.show_state_place();
         // Overrides need both: another process's file must not be overwritten, however writable it
         // is.
         let is_kept = self.state.directory.is_adopted() && self.state.has_writer();

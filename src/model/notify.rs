@@ -9,8 +9,8 @@ use super::{HeaderText, Roots, Secret};
 use crate::diag::suggestion;
 
 /// The kinds of objects that change.
-pub const CHANGE_KINDS: [&str; 8] = [
-    "endpoint", "pool", "service", "override", "acme", "unit", "node", "history",
+pub const CHANGE_KINDS: [&str; 9] = [
+    "endpoint", "pool", "service", "override", "acme", "unit", "node", "history", "drill",
 ];
 
 /// The weight of a change for an operator.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Action, Override, Selector};
 use crate::health::State;
 use crate::model::{Endpoint, Moment, Pool, Region, Service, Weight};
-use crate::steer::{Drain, PoolConditions};
+use crate::steer::{Drain, PoolConditions, RAMP_STEPS};
 
 /// Every override there is, in the order in which they were made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,7 +23,8 @@ enum Axis {
 impl Overrides {
     /// The next moment after `now` at which one takes effect or ends.
     pub fn next_change(&self, now: Moment) -> Option<Moment> {
-        self.boundaries().filter(|at| *at > now).min()
+        let steps = self.0.iter().filter_map(|own| own.next_step(now));
+        self.boundaries().chain(steps).filter(|at| *at > now).min()
     }
 
     /// The moments at which any takes effect or ends.
@@ -138,9 +139,25 @@ impl Overrides {
                     changed.to_mut().pools[index].endpoints[place].weight = weight;
                 }
             }
+            conditions.share = conditions
+                .share
+                .min(self.share(regions, service, pool, now));
             self.describe(regions, service, pool, conditions, now);
         }
         changed
+    }
+
+    /// The share of its weight, 1 … [`RAMP_STEPS`], that the overrides which have ended leave a pool
+    /// while it comes back.
+    fn share(&self, regions: &[Region], service: &Service, pool: &Pool, now: Moment) -> u32 {
+        let mut share = RAMP_STEPS;
+        for own in &self.0 {
+            if own.is_returning(now) && own.scope.has_pool(regions, service, pool) {
+                // One step at least: a pool that has come back gets some clients at once.
+                share = share.min(own.steps(now).max(1));
+            }
+        }
+        share
     }
 
     /// The weight that an override of an endpoint alone gives it; a drained one is a standby in its
@@ -185,6 +202,9 @@ impl Overrides {
             // A drain of the whole pool is told as `drained`.
             let is_told_as_drain =
                 own.action == Action::Drain && own.scope.has_pool(regions, service, pool);
+            if own.is_returning(now) {
+                continue;
+            }
             if !own.holds(now) {
                 announced.push(own.applied(now));
             } else if !is_told_as_drain {
@@ -239,17 +259,25 @@ impl Overrides {
         selected.cloned().collect()
     }
 
-    /// Removes those that are in `released`.
-    pub fn remove(&mut self, released: &[Override]) {
-        self.0
-            .retain(|other| released.iter().all(|own| own.id != other.id));
+    /// Ends those that are in `released` at `now`: one in force with a ramp stays until that is
+    /// over, and all others are removed.
+    pub fn release(&mut self, released: &[Override], now: Moment) {
+        self.0.retain_mut(|own| {
+            if released.iter().all(|other| other.id != own.id) {
+                return true;
+            }
+            // A ramp that is under way already is over.
+            let returns = own.ramp.is_some() && own.holds(now);
+            if returns {
+                own.until = Some(now);
+            }
+            returns
+        });
     }
 
-    /// Removes and returns those whose time is over at `now`.
+    /// Removes and returns those of which nothing is left at `now`: time and ramp are over.
     pub(super) fn take_ended(&mut self, now: Moment) -> Vec<Override> {
-        self.0
-            .extract_if(.., |own| own.until.is_some_and(|until| until <= now))
-            .collect()
+        self.0.extract_if(.., |own| own.is_over(now)).collect()
     }
 }
 

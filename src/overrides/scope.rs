@@ -1,6 +1,7 @@
 //! The scopes of overrides, and the names by which operators mean them.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -195,6 +196,18 @@ impl Scope {
                 part: part.to_owned(),
             }),
         }
+    }
+
+    /// The longest TTL of the services of which it covers something: the time for which caches may
+    /// keep an answer of theirs.
+    pub fn longest_ttl(&self, config: &Config) -> Duration {
+        let mut longest = 0;
+        for service in &config.services {
+            if self.touches(&config.regions, service) {
+                longest = longest.max(service.ttl.secs());
+            }
+        }
+        Duration::from_secs(longest.into())
     }
 
     /// True when it covers something of `service`.

@@ -123,7 +123,12 @@ struct Pending {
 #[derive(Debug)]
 enum ListChange {
     Add(Override),
-    Remove { all: Vec<Override>, forced: bool },
+    Remove {
+        all: Vec<Override>,
+        forced: bool,
+        /// The moment at which it was judged: ramps begin then.
+        at: Moment,
+    },
     AcceptLoss,
 }
 
@@ -332,7 +337,7 @@ impl Store {
             return Err(Rejected::NotFound(what.to_string()));
         }
         let mut without = self.list.clone();
-        without.remove(&all);
+        without.release(&all, inputs.now);
         let objections = objections(&self.list, &without, inputs);
         let forced = !objections.is_empty();
         if forced && !force {
@@ -341,7 +346,8 @@ impl Store {
                 is_release: true,
             });
         }
-        Ok(ListChange::Remove { all, forced })
+        let at = inputs.now;
+        Ok(ListChange::Remove { all, forced, at })
     }
 
     /// Takes in the end of a write. Returns what follows from it, and the services whose plans
@@ -397,6 +403,13 @@ impl Store {
                 changed.extend(affected(config, own));
                 outputs.push(Output::changed(own.clone(), OverrideChange::Began));
             }
+            let has_ended = own.until.is_some_and(|until| until > last && until <= now);
+            if has_ended && own.is_returning(now) {
+                outputs.push(Output::changed(own.clone(), OverrideChange::Returning));
+                changed.extend(affected(config, own));
+            } else if own.steps(last) != own.steps(now) {
+                changed.extend(affected(config, own));
+            }
             if own.ends_soon(now) && self.warned.insert(own.id) {
                 outputs.push(Output::changed(own.clone(), OverrideChange::EndsSoon));
             }
@@ -442,6 +455,7 @@ impl Override {
 
 impl Output {
     fn changed(own: Override, change: OverrideChange) -> Output {
+        let own = Box::new(own);
         Output::Event(Event::Changed { own, change })
     }
 
@@ -465,7 +479,7 @@ impl ListChange {
     fn apply(&self, list: &mut Overrides) {
         match self {
             ListChange::Add(own) => list.add(own),
-            ListChange::Remove { all, .. } => list.remove(all),
+            ListChange::Remove { all, at, .. } => list.release(all, *at),
             ListChange::AcceptLoss => {}
         }
     }
@@ -482,7 +496,14 @@ impl ListChange {
             }
         };
         let mut events = Vec::new();
-        for own in self.overrides().iter().cloned() {
+        for own in self.overrides() {
+            let mut own = Box::new(own.clone());
+            if let ListChange::Remove { at, .. } = self
+                && !own.holds(*at)
+            {
+                // It had not begun, or was on its way back already: no ramp follows.
+                own.ramp = None;
+            }
             events.push(Event::Changed { own, change });
         }
         events

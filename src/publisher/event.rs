@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Commit;
 use crate::acme::{self, Challenge, ChallengeRequest, Subject, Value};
-use crate::changes::{Change, override_sentence};
+use crate::changes::{self, Change, override_sentence};
 use crate::commit;
 use crate::dataset::{Dataset, Snapshot};
 use crate::health::{Early, Outcome, Report, Watch};
@@ -40,6 +40,8 @@ pub enum Event {
     },
     /// A write of documents has ended.
     Committed(commit::End),
+    /// Something happened beside the loop, which is to be numbered with the other changes.
+    Told(changes::Event),
     /// The wall clock was set: files with times of day are dated wrongly.
     ClockSet,
     /// Time has passed.

@@ -134,9 +134,19 @@ fn unreadable(error: &io::Error) -> Unusable {
 
 /// Reads a document whose layout must be `known`.
 pub(super) fn parse<'f, T: Deserialize<'f>>(bytes: &'f [u8], known: u32) -> Result<T, Unusable> {
+    parse_since(known, bytes, known)
+}
+
+/// Reads a document whose layout must be `known`, or an earlier one from `oldest` on of which it has
+/// all fields.
+pub(super) fn parse_since<'f, T: Deserialize<'f>>(
+    oldest: u32,
+    bytes: &'f [u8],
+    known: u32,
+) -> Result<T, Unusable> {
     // The header comes first: a later layout is recognised whatever else it has.
     let Header { format, meridian } = serde_json::from_slice(bytes)?;
-    if format != known {
+    if !(oldest..=known).contains(&format) {
         return Err(Unusable::OtherFormat {
             format,
             meridian,

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::time::Duration;
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{Unusable, moment, parse, read, written};
+use super::document::{Unusable, moment, parse_since, read, written};
 use super::files::{make_directory, write_atomically};
 use crate::model::{WallTime, Weight};
 use crate::overrides::{Action, Override, Overrides, Scope};
@@ -20,7 +21,10 @@ const SET_ASIDE: &str = "overrides.json.bad";
 /// The largest file that is read, in octets.
 const MAX_SIZE: u64 = 16 << 20;
 /// The layout of the file; a higher one is of a later version.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The layout before overrides had ramps and drills, which is written where none has: an earlier
+/// version reads it.
+const PLAIN: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,6 +53,10 @@ struct Row {
     until: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     forced: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ramp: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    drill: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -93,9 +101,14 @@ pub struct FoundOverrides {
 
 /// The file's content for `overrides`; `last` is the highest number ever given, and `wall` reads times.
 pub fn encode_overrides(overrides: &Overrides, last: u64, wall: WallTime) -> Vec<u8> {
+    let is_plain = |own: &Override| own.ramp.is_none() && own.drill.is_none();
+    let format = match overrides.0.iter().all(is_plain) {
+        true => PLAIN,
+        false => FORMAT,
+    };
     let overrides = overrides.0.iter().map(|own| Row::new(own, wall)).collect();
     let file = File {
-        format: FORMAT,
+        format,
         meridian: env!("CARGO_PKG_VERSION").into(),
         last,
         overrides,
@@ -190,7 +203,7 @@ fn peek(path: &Path, wall: WallTime) -> Result<Option<(Overrides, u64)>, Unusabl
 
 /// Reads the content of a file, its times as `wall` reads them, and the highest number ever given.
 pub fn decode_overrides(bytes: &[u8], wall: WallTime) -> Result<(Overrides, u64), Unusable> {
-    let file: File<'_> = parse(bytes, FORMAT)?;
+    let file: File<'_> = parse_since(PLAIN, bytes, FORMAT)?;
     let mut list: Vec<Override> = file
         .overrides
         .into_iter()
@@ -235,6 +248,10 @@ impl Row {
             starts: written(own.starts, wall),
             until: own.until.map(|until| written(until, wall)),
             forced: own.forced,
+            ramp: own
+                .ramp
+                .map(|ramp| humantime::format_duration(ramp).to_string()),
+            drill: own.drill,
         }
     }
 
@@ -269,14 +286,19 @@ impl Row {
                 .map(|until| moment(until, wall))
                 .transpose()?,
             forced: self.forced,
+            ramp: self.ramp.as_deref().map(duration).transpose()?,
+            drill: self.drill,
         })
     }
 }
 
+fn duration(text: &str) -> Result<Duration, Unusable> {
+    humantime::parse_duration(text)
+        .map_err(|_| Unusable::Damaged(format!("{text:?} is not a duration")))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -312,18 +334,25 @@ mod tests {
 
     fn overrides() -> impl Strategy<Value = Overrides> {
         let times = (at(), at(), prop::option::of(at()));
-        let own = (word(), scope(), ".{0,9}", ".{0,9}", times, any::<bool>());
-        let make = |(id, (word, scope, by, reason, (made, starts, until), forced))| Override {
-            id,
-            action: word,
-            scope,
-            by,
-            reason,
-            made,
-            starts,
-            until,
-            forced,
-        };
+        let ramp = prop::option::of((1u64..1 << 40).prop_map(Duration::from_millis));
+        let more = (any::<bool>(), ramp, prop::option::of(any::<u64>()));
+        let own = (word(), scope(), ".{0,9}", ".{0,9}", times, more);
+        let make =
+            |(id, (word, scope, by, reason, (made, starts, until), (forced, ramp, drill)))| {
+                Override {
+                    id,
+                    action: word,
+                    scope,
+                    by,
+                    reason,
+                    made,
+                    starts,
+                    until,
+                    forced,
+                    ramp,
+                    drill,
+                }
+            };
         prop::collection::vec(own, 0..6)
             .prop_map(move |rows| Overrides((1..).zip(rows).map(make).collect()))
     }
@@ -340,6 +369,8 @@ mod tests {
             starts: Moment(Duration::from_secs(1)),
             until: None,
             forced: false,
+            ramp: None,
+            drill: None,
         };
         let wall = WallTime::default();
         let good =
@@ -354,8 +385,8 @@ mod tests {
             (String::new(), "is damaged: EOF"),
             (good[..good.len() / 2].to_owned(), "is damaged: EOF"),
             (
-                good.replace("\"format\": 1", "\"format\": 2"),
-                "has format 2, written by Meridian",
+                good.replace("\"format\": 1", "\"format\": 3"),
+                "has format 3, written by Meridian",
             ),
             (good.replace("1970-01-01", "1970-13-01"), "is not a time"),
             (
@@ -377,6 +408,26 @@ mod tests {
                 .to_string();
             assert!(why.contains(said), "{said}: {why}");
         }
+    }
+
+    #[test]
+    fn a_file_without_ramps_and_drills_has_the_layout_of_the_version_before() {
+        let text = r#"{"format": 1, "meridian": "0.1.0", "last": 7, "overrides": [{"id": 7,
+            "word": "drain", "of": {"region": "east"}, "by": "anna", "reason": "work",
+            "made": "2026-01-02T03:04:05Z", "starts": "2026-01-02T03:04:05Z"}]}"#;
+        let wall = WallTime::default();
+        let (mut overrides, last) = decode_overrides(text.as_bytes(), wall).unwrap();
+        assert_eq!(
+            (overrides.0[0].ramp, overrides.0[0].drill, last),
+            (None, None, 7)
+        );
+        let format = |overrides: &Overrides| {
+            let bytes = encode_overrides(overrides, 7, wall);
+            serde_json::from_slice::<serde_json::Value>(&bytes).unwrap()["format"].clone()
+        };
+        assert_eq!(format(&overrides), 1);
+        overrides.0[0].ramp = Some(Duration::from_secs(600));
+        assert_eq!(format(&overrides), 2);
     }
 
     proptest! {

@@ -620,6 +620,8 @@ fn overrides(numbers: &[u64]) -> Overrides {
         starts: at,
         until: None,
         forced: false,
+        ramp: None,
+        drill: None,
     };
     Overrides(numbers.iter().map(own).collect())
 }

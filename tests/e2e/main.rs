@@ -20,6 +20,7 @@ mod commands;
 mod completions;
 mod demo;
 mod descriptors;
+mod drills;
 mod events;
 mod figures;
 mod files;

@@ -284,6 +284,62 @@ fn a_dry_run_tells_who_would_move_and_changes_nothing() {
 }
 
 #[test]
+fn a_drain_waits_for_caches_and_comes_back_by_a_ramp_over_a_kill() {
+    let site = site();
+    // Two seconds of TTL, then a drain of one second with a long way back.
+    site.edit("zones/gtm.example.toml", "ttl     = 20", "ttl     = 2");
+    site.edit(
+        "zones/gtm.example.toml",
+        "route = \"nearest\"",
+        "route = \"weighted\"",
+    );
+    let server = site.start();
+    let said = done(site.run(&[
+        "drain",
+        "dublin",
+        "--lower-ttl",
+        "--for",
+        "1s",
+        "--ramp",
+        "1h",
+        "--reason",
+        "x",
+    ]));
+    assert!(
+        said.contains(" is announced and takes effect at "),
+        "{said}"
+    );
+    assert!(
+        said.contains("caches keep the answers of before until "),
+        "{said}"
+    );
+    let listed = |site: &Site| -> Value {
+        let text = done(site.run(&["overrides", "--json"]));
+        serde_json::from_str::<Value>(&text).unwrap()[0].clone()
+    };
+    assert_eq!(listed(&site)["in_force"], false);
+    wait_for("it returns", || {
+        (listed(&site)["returning"] == true).then_some(())
+    });
+    assert_eq!(listed(&site)["ramp_seconds"], 3600.0);
+    server.process.signal(Signal::SIGKILL);
+    server.process.end();
+    let server = site.start();
+    assert_eq!(listed(&site)["returning"], true);
+    let line = done(site.run(&["overrides"]));
+    assert!(line.contains(" returning, in force until "), "{line}");
+    // Whoever wants it back at once releases the ramp.
+    done(site.run(&["release", "dublin"]));
+    assert_eq!(done(site.run(&["overrides"])), "no overrides\n");
+    let ramped = ["--ramp", "10m", "--for", "1h", "--reason", "x"];
+    refused(
+        site.run(&[&["drain", "192.0.2.10"], &ramped[..]].concat()),
+        "a ramp follows a drain or a down of whole pools",
+    );
+    server.stop();
+}
+
+#[test]
 fn reasons_and_times_that_nobody_can_mean_are_refused() {
     let site = site();
     let server = site.start();
@@ -407,7 +463,7 @@ fn damaged_overrides_keep_the_node_unready_until_an_operator_accepts_the_loss() 
     server.stop();
     let kept = fs::read_to_string(site.path("state/overrides.json")).unwrap();
     for bad in [
-        kept.replace("\"format\": 1", "\"format\": 2"),
+        kept.replace("\"format\": 1", "\"format\": 3"),
         "{}".to_owned(),
         String::new(),
     ] {

@@ -390,6 +390,7 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
                 notifications: Arc::default(),
                 gate: gate.clone(),
                 audit: Audit::default(),
+                drills: control::DrillDesk::new().0,
             };
             let started = Started::default();
             assert!(started.set(control.clone()).is_ok());

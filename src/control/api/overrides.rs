@@ -73,6 +73,14 @@ pub struct NewOverride {
     /// The time until it takes effect, as in `10m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub r#in: Option<String>,
+    /// True to take effect once every cache has let go of the answers of before: until then they
+    /// have `ttl_min`. With `in` at the later of the two.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lower_ttl: bool,
+    /// The time in which the weight of the pools grows back once it ends, 1 s to 24 h, as in `10m`;
+    /// of `drain` and `down` of whole pools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ramp: Option<String>,
     /// The operator's name, from callers that are trusted with it; the caller's own where it is left
     /// out. At most 100 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,10 +101,12 @@ fn is_false(value: &bool) -> bool {
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest override with an end; a longer one must say that it has none.
 const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
+/// The longest ramp after an override.
+const LONGEST_RAMP: Duration = Duration::from_secs(86_400);
 /// The longest reason, in characters.
-const LONGEST_REASON: usize = 500;
+pub(super) const LONGEST_REASON: usize = 500;
 /// The longest name of an operator, in characters.
-const LONGEST_NAME: usize = 100;
+pub(super) const LONGEST_NAME: usize = 100;
 
 impl NewOverride {
     /// Checks all of it; `by` is the operator's name as it is recorded.
@@ -110,14 +120,21 @@ impl NewOverride {
         let starts_in = self.r#in.as_deref().map(|text| time("in", text));
         let scope = Scope::find(config, &self.what)
             .map_err(|why| Problem::not_found("what", why.to_string()))?;
+        let action = self.action()?;
+        let mut starts_in = starts_in.transpose()?.unwrap_or_default();
+        if self.lower_ttl {
+            starts_in = starts_in.max(scope.longest_ttl(config));
+        }
         Ok(OverrideRequest {
-            action: self.action()?,
+            ramp: self.ramp(action, &scope)?,
+            action,
             scope,
             by,
             reason,
-            starts_in: starts_in.transpose()?.unwrap_or_default(),
+            starts_in,
             lasts,
             force: self.force,
+            drill: None,
         })
     }
 
@@ -149,6 +166,23 @@ impl NewOverride {
                 Err(Problem::wrong("weight", "useless-key", why))
             }
         }
+    }
+
+    fn ramp(&self, action: Action, scope: &Scope) -> Result<Option<Duration>, Problem> {
+        let Some(text) = self.ramp.as_deref() else {
+            return Ok(None);
+        };
+        let ramp = time("ramp", text)?;
+        if ramp < SHORTEST || ramp > LONGEST_RAMP {
+            let why = format!("{text} is not a time from 1 s to 24 h");
+            return Err(Problem::wrong("ramp", "out-of-range", why));
+        }
+        let is_of_pools = !matches!(scope, Scope::Endpoint { .. });
+        if !is_of_pools || !matches!(action, Action::Drain | Action::Down) {
+            let why = "a ramp follows a drain or a down of whole pools: leave it out";
+            return Err(Problem::wrong("ramp", "useless-key", why));
+        }
+        Ok(Some(ramp))
     }
 
     fn reason(&self) -> Result<String, Problem> {
@@ -206,7 +240,7 @@ fn time(field: &str, text: &str) -> Result<Duration, Problem> {
 }
 
 /// Text for the log, for terminals and for every `why`: one line of plain text.
-fn line(field: &str, what: &str, text: &str, most: usize) -> Result<String, Problem> {
+pub(super) fn line(field: &str, what: &str, text: &str, most: usize) -> Result<String, Problem> {
     let text = text.trim();
     if let Some(c) = text.chars().find(|c| breaks_line(*c)) {
         let c = u32::from(c);

@@ -35,7 +35,7 @@ pub struct Written {
 }
 
 /// An override of health or weight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OverrideDocument {
     /// Its id: an opaque text, never another's.
     pub id: String,
@@ -61,6 +61,13 @@ pub struct OverrideDocument {
     pub in_force: bool,
     /// True where the pre-flight spoke against it.
     pub forced: bool,
+    /// The time in which the weight of its pools grows back afterwards, in seconds; null where they
+    /// come back at once.
+    pub ramp_seconds: Option<f64>,
+    /// True once it has ended, while the weight of its pools grows back.
+    pub returning: bool,
+    /// The number of the drill that it is the drain of; null else.
+    pub drill: Option<u64>,
 }
 
 impl OverrideDocument {
@@ -70,15 +77,20 @@ impl OverrideDocument {
             Some(until) => format!("until {until}"),
             None => "until it is released".to_owned(),
         };
-        let starts = if self.in_force {
+        let starts = if self.returning {
+            " returning, in force".to_owned()
+        } else if self.in_force {
             String::new()
         } else {
             format!(" from {}", self.starts)
         };
         let forced = if self.forced { ", forced" } else { "" };
+        let drill = self
+            .drill
+            .map_or(String::new(), |drill| format!(", drill {drill}"));
         let weight = self.weight.map_or(String::new(), |own| format!(" {own}"));
         format!(
-            "{}  {}{weight} of {} {}{starts} {until}, by {} at {}{forced}: {}",
+            "{}  {}{weight} of {} {}{starts} {until}, by {} at {}{forced}{drill}: {}",
             self.id, self.action, self.scope, self.name, self.by, self.made, self.reason
         )
     }
@@ -99,8 +111,11 @@ impl OverrideDocument {
             made: wall.show(own.made).to_string(),
             starts: wall.show(own.starts).to_string(),
             until: own.until.map(|until| wall.show(until).to_string()),
-            in_force: own.starts <= now,
+            in_force: own.holds(now),
             forced: own.forced,
+            ramp_seconds: own.ramp.map(|ramp| ramp.as_secs_f64()),
+            returning: own.is_returning(now),
+            drill: own.drill,
         }
     }
 }

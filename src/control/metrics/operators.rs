@@ -1,15 +1,18 @@
-//! Families of what operators decide: overrides, ACME challenges, held pools and the owners of units.
+//! Families of what operators decide: overrides, drills, ACME challenges, held pools and the owners
+//! of units.
 
 use std::fmt::Error;
 
 use super::family::{Families, families};
+use crate::control::{Control, DrillDesk};
+use crate::drills::Verdict;
 use crate::model::WallTime;
 use crate::publisher::View;
 use crate::recovery::{Phase, PoolRecord};
 use crate::steer::OwnerState;
 use crate::units::UnitView;
 
-families! { "Overrides, challenges, recovery and units"
+families! { "Overrides, drills, challenges, recovery and units"
     OVERRIDES: Gauge "meridian_overrides" ["state"]
         "Overrides in force, and announced for later", "2", "`in_force` and `announced`";
     OVERRIDE: Gauge "meridian_override" ["number", "action", "scope", "name"]
@@ -22,6 +25,11 @@ families! { "Overrides, challenges, recovery and units"
         "See [lost overrides](overrides.md#when-overrides-are-lost)";
     CHALLENGES: Gauge "meridian_acme_challenges" []
         "ACME challenges in force", "1", "See [ACME challenges](acme.md)";
+    DRILL_RUNNING: Gauge "meridian_drill_running" []
+        "1 while a drill runs", "1", "See [drills](drills.md)";
+    DRILLS: Counter "meridian_drills" ["verdict"]
+        "Drills that have ended, or did not begin", "4",
+        "`completed`, `stopped`, `aborted` and `refused`";
     HELD: Gauge "meridian_pool_held" ["service", "region"]
         "1 while a pool is held until an operator resumes it", "pools", "Exists only then";
     OWNER: Gauge "meridian_unit_owner" ["unit", "region"]
@@ -36,10 +44,16 @@ families! { "Overrides, challenges, recovery and units"
 }
 
 /// Writes the families of this subject.
-pub(super) fn write(view: &View, wall: WallTime, out: &mut Families<'_, '_>) -> Result<(), Error> {
+pub(super) fn write(
+    control: &Control,
+    view: &View,
+    wall: WallTime,
+    out: &mut Families<'_, '_>,
+) -> Result<(), Error> {
     overrides(view, wall, out)?;
     // There are a thousand at most.
     out.gauge(&CHALLENGES, view.challenges.len() as i64)?;
+    drills(&control.drills, out)?;
     let held = view.recovery().filter(|pool| is_held(pool));
     out.gauges(
         &HELD,
@@ -50,8 +64,8 @@ pub(super) fn write(view: &View, wall: WallTime, out: &mut Families<'_, '_>) -> 
 
 fn overrides(view: &View, wall: WallTime, out: &mut Families<'_, '_>) -> Result<(), Error> {
     let all = &view.overrides.list.0;
-    let in_force: Vec<_> = all.iter().filter(|own| own.starts <= view.at).collect();
-    let announced = all.len() - in_force.len();
+    let in_force: Vec<_> = all.iter().filter(|own| own.holds(view.at)).collect();
+    let announced = all.iter().filter(|own| own.starts > view.at).count();
     // There are far fewer overrides than 2^63.
     out.gauges(
         &OVERRIDES,
@@ -74,9 +88,21 @@ fn overrides(view: &View, wall: WallTime, out: &mut Families<'_, '_>) -> Result<
         (labels, 1_i64)
     });
     out.gauges(&OVERRIDE, rows)?;
-    let next = all.iter().filter_map(|own| own.until).min();
+    // The end of one that is returning by its ramp is over.
+    let ends = all.iter().filter_map(|own| own.until);
+    let next = ends.filter(|until| *until > view.at).min();
     out.gauges(&NEXT_END, next.map(|end| ([], wall.unix_seconds(end))))?;
     out.flag(&LOST, view.overrides.lost.is_some())
+}
+
+fn drills(drills: &DrillDesk, out: &mut Families<'_, '_>) -> Result<(), Error> {
+    out.flag(&DRILL_RUNNING, drills.is_running())?;
+    let ends = Verdict::ALL.into_iter();
+    let ends = ends.filter(|verdict| *verdict != Verdict::Running);
+    out.counters(
+        &DRILLS,
+        ends.map(|verdict| ([verdict.as_label()], drills.count(verdict))),
+    )
 }
 
 /// True where an operator is waited for, in either family.

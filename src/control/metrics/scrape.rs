@@ -37,7 +37,7 @@ impl Collector for Scrape {
         queries::write(control, out)?;
         services::write(control, out)?;
         targets::write(control, view, *wall, out)?;
-        operators::write(view, *wall, out)?;
+        operators::write(control, view, *wall, out)?;
         notify::write(control, out)?;
         access::write(control, out)?;
         node::write(control, view, *wall, out)

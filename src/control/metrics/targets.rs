@@ -49,8 +49,8 @@ families! { "Probes and health"
     DURATION: Histogram "meridian_probe_duration_seconds" ["check"]
         "Time that probes took, all phases together", "15 × checks", "";
     CHANGES: Counter "meridian_changes" ["object", "change"]
-        "Changes of the state, by the kind of object and of change", "51",
-        "The same that the log tells. `endpoint`: `up`, `down`, `flapping`, `flapping_ended`, `warning`, `warning_ended`, `watch_given_up`; `pool` and `service`: the rung that they came to, and for pools `ramp_began`, `ramp_ended`, `resumed`; also of `override`, `acme`, `unit`, `node` and `history`. Exists after the first such change";
+        "Changes of the state, by the kind of object and of change", "57",
+        "The same that the log tells. `endpoint`: `up`, `down`, `flapping`, `flapping_ended`, `warning`, `warning_ended`, `watch_given_up`; `pool` and `service`: the rung that they came to, and for pools `ramp_began`, `ramp_ended`, `resumed`; also of `override`, `acme`, `unit`, `node`, `history` and `drill`. Exists after the first such change";
 }
 
 /// Writes the families of this subject.

@@ -44,7 +44,7 @@ impl Shift {
         }
         let mut loads = Vec::new();
         for region in &self.regions {
-            loads.extend(region.sentences());
+            loads.extend(region.sentences(1.0));
         }
         // What is too much comes first: it is what an operator has to see.
         loads.sort_by_key(|(is_over, _)| !is_over);
@@ -112,9 +112,21 @@ impl NameShift {
 }
 
 impl RegionShift {
-    /// Sentences of what it would reach, where it gets more clients than before and something says how many are
-    /// too many; with each, true where it is too much.
-    fn sentences(&self) -> Vec<(bool, String)> {
+    /// Sentences of what is more than the region can take, where it gets more clients than before:
+    /// more than its capacity, or a load above `watermark`, 0 … 1.
+    pub fn excesses(&self, watermark: f64) -> Vec<String> {
+        let mut excesses = Vec::new();
+        for (is_over, sentence) in self.sentences(watermark) {
+            if is_over {
+                excesses.push(sentence);
+            }
+        }
+        excesses
+    }
+
+    /// Sentences of what it would reach, where it gets more clients than before and something says
+    /// how many are too many; with each, true where it is too much, for load above `watermark`.
+    fn sentences(&self, watermark: f64) -> Vec<(bool, String)> {
         let RegionShift { region, name, .. } = self;
         let mut sentences = Vec::new();
         if self.after <= self.before + 1e-9 {
@@ -131,7 +143,7 @@ impl RegionShift {
         if let Some((now, then)) = self.load {
             let [now, then] = [now, then].map(|load| (load * 100.0).round() / 100.0);
             sentences.push((
-                then > 1.0,
+                then > watermark,
                 format!("{region} reports a load of {now} and would reach {then}"),
             ));
         }

@@ -17,6 +17,8 @@ fn asked(dataset: &Dataset, action: Action, what: &str) -> OverrideRequest {
         starts_in: Duration::ZERO,
         lasts: None,
         force: false,
+        ramp: None,
+        drill: None,
     }
 }
 
