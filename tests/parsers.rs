@@ -82,7 +82,7 @@ macro_rules! targets {
 
 targets! {
     respond master_file includes names configuration zone_file compile render last_good history units overrides
-    acme token_file audit
+    acme token_file audit drills
     clients address_plan mmdb dns_answer icmp body grpc certificate tcp admin control
 }
 

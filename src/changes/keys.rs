@@ -61,7 +61,7 @@ fn label<S: Serializer>(family: &Option<Family>, to: S) -> Result<S::Ok, S::Erro
 }
 
 /// The journal's message ids by kind of object (journald's `MESSAGE_ID`): they never change.
-const MESSAGE_IDS: [(&str, &str); 8] = [
+const MESSAGE_IDS: [(&str, &str); 9] = [
     ("endpoint", "f39d8fb1595040c98ac58a73fab7b0eb"),
     ("pool", "d37e1126ee2e4ffebc6c22fdb8f55e70"),
     ("service", "01f99629382f404b9c2638bc47b96ba2"),
@@ -70,6 +70,7 @@ const MESSAGE_IDS: [(&str, &str); 8] = [
     ("unit", "30bff187fa0947d0afd5a5d68615eb60"),
     ("node", "bb3ed2c9753a4564a88a06c8a63ee112"),
     ("history", "1f471c6327014d18bbfd55ed3e059d01"),
+    ("drill", "e91c3b6f4a6c66e53c91bb82a6c4f978"),
 ];
 
 impl Keys {

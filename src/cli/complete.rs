@@ -51,8 +51,9 @@ enum List {
 }
 
 /// Arguments whose values are known, by their id: of one command, or of every one.
-const LISTS: [(Option<&str>, &str, List); 15] = [
+const LISTS: [(Option<&str>, &str, List); 16] = [
     (Some("release"), "what", List::Overrides),
+    (Some("start"), "target", List::Names(NameKind::Scope)),
     (Some("why"), "name", List::Names(NameKind::Service)),
     (Some("set"), "name", List::Names(NameKind::Service)),
     (Some("clear"), "name", List::Names(NameKind::Service)),

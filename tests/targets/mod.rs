@@ -58,6 +58,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("acme", read_acme),
     ("token_file", |bytes| read_token_file(&text(bytes))),
     ("audit", read_audit_log),
+    ("drills", read_drills),
     ("clients", |bytes| read_clients(&text(bytes))),
     ("address_plan", |bytes| read_address_plan(&text(bytes))),
     ("mmdb", read_mmdb),
@@ -596,6 +597,21 @@ fn read_audit_log(bytes: &[u8]) {
         let Some(next) = page.next else { return };
         assert!(Some(next) != query.before, "{page:?}");
         query.before = Some(next);
+    }
+}
+
+/// Reads any octets as reports of drills; what is accepted is shown, written and read again as it is.
+fn read_drills(bytes: &[u8]) {
+    match state::decode_drills(bytes) {
+        Ok(drills) => {
+            for report in &drills.reports {
+                assert!(!report.lines().is_empty());
+            }
+            let text = state::encode_drills(&drills);
+            let again = state::decode_drills(&text).expect("what is written is read");
+            assert_eq!(state::encode_drills(&again), text);
+        }
+        Err(why) => assert!(!why.to_string().contains('\n'), "{why:?}"),
     }
 }
 

@@ -212,6 +212,8 @@ pub(super) fn question(config: &Config, fields: &Fields) -> Result<Question, Pro
         r#for: own("for"),
         until_released: fields.get("until_released").is_some(),
         r#in: own("in"),
+        lower_ttl: false,
+        ramp: None,
         by: None,
         force: fields.get("force").is_some(),
         dry_run: false,
