@@ -17,6 +17,7 @@ mod admin;
 mod checks;
 mod context;
 mod digest;
+mod dnstap;
 mod document;
 mod drills;
 mod geography;
@@ -146,6 +147,8 @@ pub struct Config {
     pub notify: Vec<NotifySpec>,
     /// `[audit]`.
     pub audit: AuditSpec,
+    /// `[dnstap]`; `None` where no query is sampled.
+    pub dnstap: Option<DnstapSpec>,
     /// `[geo]`; without `city` the embedded default is used.
     pub geo: GeoSpec,
     /// By [`crate::model::RegionId`], in the order of their names.
@@ -316,6 +319,28 @@ impl Default for AuditSpec {
     }
 }
 
+/// `[dnstap]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnstapSpec {
+    /// The place that samples are written to.
+    pub place: DnstapPlace,
+    /// One query in so many is sampled; at least 1.
+    pub sample: u32,
+    /// The name in every frame; `None` takes the node's.
+    pub identity: Option<String>,
+    /// The version in every frame; `None` takes that of Meridian.
+    pub version: Option<String>,
+}
+
+/// A place that dnstap frames are written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DnstapPlace {
+    /// A unix socket on which a reader listens.
+    Socket(PathBuf),
+    /// A file.
+    File(PathBuf),
+}
+
 /// Options of the UDP transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UdpOptions {
@@ -440,7 +465,7 @@ fn load_files(
 
 /// The sections of `meridian.toml`: a file with none of them is another one.
 const SECTIONS: &[&str] = &[
-    "server", "admin", "audit", "geo", "regions", "maps", "checks", "notify", "drills",
+    "server", "admin", "audit", "dnstap", "geo", "regions", "maps", "checks", "notify", "drills",
 ];
 
 /// Reports a file without any section of `meridian.toml`: its kind, as far as that is to be seen,
@@ -503,6 +528,7 @@ struct Main {
     admin: Option<AdminSpec>,
     notify: Vec<NotifySpec>,
     audit: AuditSpec,
+    dnstap: Option<DnstapSpec>,
     geo: GeoSpec,
     region_names: Names,
     regions: Vec<Option<Region>>,
@@ -564,6 +590,10 @@ fn read_main(
         None => None,
     };
     let audit = admin::audit(root.table_or_empty(out, "audit"), out);
+    let dnstap = match root.table(out, "dnstap") {
+        Some(t) => dnstap::dnstap(t, directory, out),
+        None => None,
+    };
     let geo = match root.table(out, "geo") {
         Some(t) => server::geo(t, directory, source, out),
         None => GeoSpec::default(),
@@ -576,6 +606,7 @@ fn read_main(
         admin,
         notify,
         audit,
+        dnstap,
         geo,
         region_names,
         regions,
@@ -789,6 +820,7 @@ impl Main {
             admin: self.admin,
             notify: self.notify,
             audit: self.audit,
+            dnstap: self.dnstap,
             geo: self.geo,
             regions: self.regions.into_iter().collect::<Option<_>>()?,
             maps: self.maps.into_iter().collect::<Option<_>>()?,

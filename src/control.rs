@@ -57,6 +57,7 @@ use crate::clock::Clock;
 use crate::config::{AdminSpec, Config};
 use crate::dataset::Published;
 use crate::dns::{Name, Prefix, RrType};
+use crate::dnstap::Counters as Sampled;
 use crate::model::WallTime;
 use crate::probe::ProbeCounters;
 use crate::publisher::View;
@@ -107,6 +108,8 @@ pub struct Control {
     pub counters: Vec<Arc<Counters>>,
     /// The transports' counters.
     pub server: Arc<ServerCounters>,
+    /// The counters of query sampling.
+    pub sampled: Arc<Sampled>,
     /// The signs of life of this process.
     pub liveness: Arc<Liveness>,
     /// The times that work on files takes.

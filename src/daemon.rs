@@ -45,6 +45,7 @@ use crate::control::{
     self, Audit, Control, DrillDesk, Gate, Liveness, Reloads, Request, Started, StatePlace,
 };
 use crate::dataset::{Dataset, Published, Snapshot};
+use crate::dnstap::{Tap, Tapping};
 use crate::health::Outcome;
 use crate::model::{Moment, TargetId};
 use crate::probe::{Observed, ProbeLimit, Prober, Sight};
@@ -206,8 +207,13 @@ fn connect(
         connections: shares.tcp,
         ..dataset.config.server.tcp
     };
-    let (answering, counters) = Answering::start(listeners, limits, &published, clock)
-        .map_err(|error| Failure::System("start the transports", error))?;
+    let mut tap = dataset.config.dnstap.clone().map(Tap::new);
+    let (answering, counters) =
+        Answering::start(listeners, limits, &published, tap.as_mut(), clock)
+            .map_err(|error| Failure::System("start the transports", error))?;
+    let node = &dataset.config.server.node;
+    let tapping = tap.map(|tap| tap.start(node, published.clone()));
+    let (tapping, sampled) = tapping.transpose().map_err(thread)?.unzip();
     let (requests, operators) = Operators::new();
     let (desk, drills) = DrillDesk::new();
     let (tallies, events) = (log.tallies(), log.events());
@@ -218,6 +224,7 @@ fn connect(
         published,
         counters,
         server: answering.server.counters(),
+        sampled: Arc::new(sampled.unwrap_or_default()),
         // Nobody is to find the loop late before it has begun.
         liveness: Arc::new(Liveness::new(clock.now())),
         work: Arc::default(),
@@ -260,6 +267,7 @@ fn connect(
         publisher,
         publication,
         answering,
+        tapping,
         probing,
         state,
         operators,
@@ -365,6 +373,8 @@ struct Daemon {
     publisher: Publisher,
     publication: Publication,
     answering: Answering,
+    /// `None` where no query is sampled.
+    tapping: Option<Tapping>,
     probing: Probing,
     state: State,
     operators: Operators,
@@ -587,6 +597,9 @@ impl Daemon {
         let history = self.publisher.last_history(self.clock.now());
         let writer = self.state.write_last(history, self.clock.wall());
         tokio::task::block_in_place(|| self.answering.server.stop());
+        if let Some(tapping) = self.tapping {
+            tokio::task::block_in_place(|| tapping.stop());
+        }
         self.files.finish(LAST_WRITE).await;
         if writer.is_some_and(|writer| !tokio::task::block_in_place(|| writer.finish(LAST_WRITE))) {
             tracing::warn!(

@@ -52,6 +52,7 @@ pub mod cli;
 pub mod clock;
 pub mod control;
 pub mod daemon;
+pub mod dnstap;
 pub mod loader;
 pub mod log;
 pub mod notify;

@@ -1,4 +1,4 @@
-//! `respond` and `respond_all` allocate nothing: an allocator that counts holds them to that, over every kind of answer.
+//! `respond`, `respond_all` and the sampling of queries allocate nothing: an allocator that counts holds them to that, over every kind of answer.
 
 #![allow(
     unsafe_code,
@@ -15,8 +15,10 @@ use meridian::acme::{Challenge, LONGEST, Subject, Value};
 use meridian::answer::{
     Exchange, Query, Response, TCP_BUFFER, Transport, Worker, query_message, respond, respond_all,
 };
+use meridian::config::{DnstapPlace, DnstapSpec};
 use meridian::dataset::Snapshot;
 use meridian::dns::{Name, RrType, Ttl};
+use meridian::dnstap::Tap;
 use meridian::model::Moment;
 use meridian::publisher::{AcmeEvent, Publisher, UnitEvent};
 use meridian::units::UnitRecord;
@@ -474,4 +476,39 @@ fn respond_all_allocates_nothing() {
             queries.rotate_left(1);
         }
     }
+}
+
+/// With slots to spare, with none left, and for what is too long for a slot.
+#[test]
+fn sampling_allocates_nothing() {
+    let (snapshot, mut worker) = (snapshot(), Worker::numbered(3, 0));
+    let queries: Vec<_> = queries().into_iter().map(|(_, bytes, _)| bytes).collect();
+    let mut rooms = vec![vec![0; TCP_BUFFER]; queries.len()];
+    let mut tap = Tap::new(DnstapSpec {
+        place: DnstapPlace::File("unused".into()),
+        sample: 1,
+        identity: None,
+        version: None,
+    });
+    let mut sampler = tap.sampler(7);
+    let counters = sampler.counters();
+    let mut taken = 0;
+    while counters.queue_full.get() < 100 {
+        let messages = queries.iter().zip(&mut rooms);
+        let mut exchanges: Vec<_> = messages
+            .map(|(bytes, room)| exchange(bytes, room, Transport::Udp))
+            .collect();
+        taken += exchanges.len() as u64;
+        let work = || {
+            respond_all(&snapshot, &mut worker, &mut exchanges);
+            sampler.count_all(&exchanges);
+        };
+        assert_eq!(allocations(work), 0, "after {taken} samples");
+    }
+    // Some were taken before.
+    assert!(taken > counters.queue_full.get() + 100, "{taken}");
+    let long = vec![7; TCP_BUFFER];
+    let Exchange { query, out, .. } = exchange(&long, &mut rooms[0], Transport::Tcp);
+    assert_eq!(allocations(|| sampler.count(&query, Some(out))), 0);
+    assert_eq!(counters.too_long.get(), 1);
 }

@@ -9,6 +9,7 @@
 //! exposed that the page does not have.
 
 mod access;
+mod dnstap;
 mod family;
 mod format;
 mod node;
@@ -33,12 +34,13 @@ pub(super) use format::Format;
 pub use page::page;
 
 /// Every subject, in the order of the text and of the page.
-static SUBJECTS: [&Subject; 7] = [
+static SUBJECTS: [&Subject; 8] = [
     &queries::SUBJECT,
     &services::SUBJECT,
     &targets::SUBJECT,
     &operators::SUBJECT,
     &notify::SUBJECT,
+    &dnstap::SUBJECT,
     &access::SUBJECT,
     &node::SUBJECT,
 ];

@@ -14,6 +14,7 @@ use crate::answer::{Counters, Exchange, Query, Response, Worker, failed, respond
 use crate::clock::Clock;
 use crate::config::{ServerSpec, TcpLimits, UdpOptions};
 use crate::dataset::{Published, Snapshot};
+use crate::dnstap::{Sampler, Tap};
 use crate::model::WallTime;
 use crate::server::{self, Engine, Listeners, Server};
 
@@ -73,11 +74,13 @@ pub(super) struct Answering {
 }
 
 impl Answering {
-    /// Starts the threads; each answers from the newest snapshot in `published`.
+    /// Starts the threads; each answers from the newest snapshot in `published`, and has a sampler
+    /// of `tap`.
     pub(super) fn start(
         listeners: Listeners,
         limits: TcpLimits,
         published: &Arc<Published>,
+        mut tap: Option<&mut Tap>,
         clock: Clock,
     ) -> io::Result<(Answering, Vec<Arc<Counters>>)> {
         let wall = Arc::new(AtomicI64::new(clock.wall().to_nanos()));
@@ -91,6 +94,7 @@ impl Answering {
                 published: published.clone(),
                 current: published.load_full(),
                 worker,
+                sampler: tap.as_mut().map(|tap| tap.sampler(server::seed())),
                 wall: wall.clone(),
             }
         })?;
@@ -136,6 +140,8 @@ struct Queries {
     published: Arc<Published>,
     current: Arc<Snapshot>,
     worker: Worker,
+    /// `None` where no query is sampled.
+    sampler: Option<Sampler>,
     wall: Arc<AtomicI64>,
 }
 
@@ -158,10 +164,21 @@ impl Engine for Queries {
         let (current, worker) = (&self.current, &mut self.worker);
         // One loop serves all connections: it may not end by a query.
         let answered = catch_unwind(AssertUnwindSafe(|| respond(current, worker, query, out)));
-        answered.unwrap_or_else(|_| failed(&self.worker, query, out))
+        let response = answered.unwrap_or_else(|_| failed(&self.worker, query, out));
+        if let Some(sampler) = &mut self.sampler {
+            let answer = match response {
+                Response::Send(length) => Some(&out[..length]),
+                Response::Drop(_) => None,
+            };
+            sampler.count(query, answer);
+        }
+        response
     }
 
     fn answer_all(&mut self, exchanges: &mut [Exchange<'_>]) {
         respond_all(&self.current, &mut self.worker, exchanges);
+        if let Some(sampler) = &mut self.sampler {
+            sampler.count_all(exchanges);
+        }
     }
 }

@@ -635,10 +635,12 @@ impl Daemon {
             let limits = (admin.limits.connections, admin.limits.streams);
             Some((admin.listen.clone(), admin.push_listen.clone(), limits))
         };
-        if fixed(&old.server) != fixed(&new.server) || of_admin(&old.admin) != of_admin(&new.admin)
+        if fixed(&old.server) != fixed(&new.server)
+            || of_admin(&old.admin) != of_admin(&new.admin)
+            || old.dnstap != new.dnstap
         {
             tracing::warn!(
-                "listen, workers, pin_workers, udp_*, tcp_*, exec_processes and the listen addresses, connections and streams of [admin] of the new files take effect at the next restart"
+                "listen, workers, pin_workers, udp_*, tcp_*, exec_processes, [dnstap] and the listen addresses, connections and streams of [admin] of the new files take effect at the next restart"
             );
         }
     }

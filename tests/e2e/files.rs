@@ -104,11 +104,12 @@ fn a_broken_file_changes_nothing_and_every_fault_is_logged() {
 fn what_only_a_restart_changes_is_said() {
     let site = Site::new();
     let mut server = site.start();
-    let waits = "listen, workers, pin_workers, udp_*, tcp_*, exec_processes and [admin] of the new files take effect at the next restart";
+    let waits = "listen, workers, pin_workers, udp_*, tcp_*, exec_processes, [dnstap] and the listen addresses, connections and streams of [admin] of the new files take effect at the next restart";
     for (old, new) in [
         (":8053", ":8054"),
         ("[server]\n", "[server]\nudp_batch = 32\n"),
         ("[server]\n", "[server]\npin_workers = true\n"),
+        ("[admin]\n", "[dnstap]\nfile = \"queries\"\n[admin]\n"),
     ] {
         site.edit("meridian.toml", old, new);
         let log = server.reload("reloaded:");

@@ -20,6 +20,7 @@ mod commands;
 mod completions;
 mod demo;
 mod descriptors;
+mod dnstap;
 mod drills;
 mod events;
 mod figures;

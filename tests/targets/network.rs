@@ -380,6 +380,7 @@ static ADMIN: LazyLock<Admin> = LazyLock::new(|| {
                 requests,
                 reloads,
                 state,
+                sampled: Arc::default(),
                 liveness: Arc::new(Liveness::new(Moment::default())),
                 work: Arc::default(),
                 probes: Arc::default(),

@@ -6,7 +6,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::family::Families;
-use super::{access, node, notify, operators, queries, services, targets};
+use super::{access, dnstap, node, notify, operators, queries, services, targets};
 use crate::control::Control;
 use crate::model::WallTime;
 use crate::publisher::View;
@@ -39,6 +39,7 @@ impl Collector for Scrape {
         targets::write(control, view, *wall, out)?;
         operators::write(control, view, *wall, out)?;
         notify::write(control, out)?;
+        dnstap::write(control, out)?;
         access::write(control, out)?;
         node::write(control, view, *wall, out)
     }
