@@ -65,11 +65,11 @@ pub struct AuditEntry {
     pub reason: Option<String>,
     /// The state before it, where there is one to show.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub before: Value,
     /// The state after it, likewise.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub after: Value,
     /// The end of the attempt.
     pub result: AuditResult,

@@ -37,6 +37,11 @@ async fn audit(
     Params(wanted): Params<Wanted>,
 ) -> Result<Response, Problem> {
     let since = wanted.since.as_deref().map(time).transpose()?;
+    // No entry has such a number, and the description ends there.
+    if wanted.before.is_some_and(|before| before > i64::MAX as u64) {
+        let why = format!("an entry has a number of at most {}", i64::MAX);
+        return Err(Problem::wrong("before", "out-of-range", why));
+    }
     let query = AuditQuery {
         before: wanted.before,
         since,
