@@ -11,6 +11,7 @@
 
 pub mod acme;
 mod audit;
+mod before;
 pub mod drills;
 pub mod endpoints;
 pub mod events;
@@ -52,6 +53,7 @@ use super::{Started, catch_panics};
 
 pub use kept::KeptAnswers;
 
+pub(super) use before::Concern;
 pub(super) use params::{Params, Running, Segments};
 pub(super) use present::{Present, build};
 pub(super) use write::{Deed, Nothing, Write, Writer, carry_out};

@@ -80,7 +80,7 @@ impl Selector {
     }
 
     /// True for an override that is meant.
-    pub(super) fn selects(&self, own: &Override) -> bool {
+    pub fn selects(&self, own: &Override) -> bool {
         self.number == Some(own.id)
             || self.scope.as_ref() == Some(&own.scope)
             || own.scope.to_string() == self.text

@@ -662,6 +662,51 @@ fn every_change_is_in_the_audit_log_whether_a_server_runs_or_not() {
 }
 
 #[test]
+fn an_entry_has_the_state_before_and_after_and_a_dry_run_has_no_entry() {
+    let exposed = Exposed::new("");
+    let (site, _server) = (&exposed.site, exposed.site.start());
+    let drain =
+        "{\"action\": \"drain\", \"what\": \"dublin\", \"reason\": \"INC-7\", \"for\": \"1h\"";
+    let send = |method: &str, path: &str, body: &str| {
+        let json = "Content-Type: application/json";
+        let more = ["-X", method, "-H", json, "--data", body];
+        let answer = exposed.curl(path, "operate", &more);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    };
+    send(
+        "POST",
+        "/v1/overrides",
+        &format!("{drain}, \"dry_run\": true}}"),
+    );
+    send("POST", "/v1/overrides", &format!("{drain}}}"));
+    send("DELETE", "/v1/overrides/1", "");
+    send("PUT", "/v1/acme/gtm.example", "{\"value\": \"abc\"}");
+    send("DELETE", "/v1/acme/gtm.example", "");
+    let found = wait_for("an entry for each change", || {
+        let found = entries(site, &[]);
+        (found.len() >= 4).then_some(found)
+    });
+    let actions: Vec<_> = found.iter().map(|entry| &entry["action"]).collect();
+    assert_eq!(actions, ["drain", "release", "acme-set", "acme-clear"]);
+    assert!(
+        found.iter().all(|entry| entry["by"] == "operate"),
+        "{found:?}"
+    );
+    assert_eq!(found[0]["reason"], "INC-7");
+    assert_eq!(found[0]["before"]["overrides"], Value::Array(Vec::new()));
+    assert_eq!(found[0]["after"]["overrides"][0]["name"], "dublin");
+    assert_eq!(found[1]["before"]["overrides"][0]["id"], "1");
+    assert_eq!(found[1]["after"]["overrides"], Value::Array(Vec::new()));
+    assert_eq!(found[2]["before"]["challenges"], Value::Array(Vec::new()));
+    assert_eq!(found[2]["after"]["challenges"][0]["value"], "abc");
+    assert_eq!(
+        found[3]["before"]["challenges"][0]["by"],
+        "operate@test-node"
+    );
+    assert_eq!(found[3]["after"]["challenges"], Value::Array(Vec::new()));
+}
+
+#[test]
 fn a_full_disk_costs_entries_and_nothing_else() {
     let site = Site::with_app();
     std::fs::create_dir(site.path("state")).unwrap();

@@ -321,7 +321,11 @@ fn a_held_region_waits_for_an_operator_through_a_restart() {
     let json: Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!(
         json,
-        serde_json::json!({ "service": "app.gtm.example", "regions": ["dublin"] })
+        serde_json::json!({
+            "message": "resumed app.gtm.example in dublin",
+            "service": "app.gtm.example",
+            "regions": ["dublin"]
+        })
     );
     server.says("service app.gtm.example. region dublin: resumed by an operator");
     wait_for("dublin is answered", || {

@@ -8,7 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::{
-    Deed, Params, Present, Problem, Refusals, Routes, Running, Segments, Write, build, carry_out,
+    Concern, Deed, Nothing, Params, Present, Problem, Refusals, Routes, Running, Segments, Write,
+    build, carry_out,
 };
 use crate::acme::{Challenge, ChallengeRequest, LABEL, LONGEST, Subject, TTL, USUAL, Value};
 use crate::control::access::Scope;
@@ -98,6 +99,14 @@ fn list(present: &Present, is_meant: impl Fn(&Challenge) -> bool) -> Vec<Challen
         .collect()
 }
 
+/// The challenges of a name, as a request has it.
+pub(super) fn challenges_of(present: &Present, name: &str) -> Vec<ChallengeDocument> {
+    match Subject::parse(name) {
+        Ok(subject) => list(present, |own| own.subject == subject),
+        Err(_) => Vec::new(),
+    }
+}
+
 fn subject(name: &str) -> Result<Subject, Problem> {
     Subject::parse(name).map_err(|why| Problem::wrong("name", "bad-name", why.to_string()))
 }
@@ -161,13 +170,13 @@ async fn set(
     Write { writer, body }: Write<NewChallenge>,
 ) -> Result<Response, Problem> {
     let deed = deed("acme-set", &name);
-    let (control, caller) = (writer.control.clone(), writer.caller.clone());
+    let (control, asking) = (writer.control.clone(), writer.clone());
     let doing = async move {
         let subject = subject(&name)?;
         let asked = ChallengeRequest {
             subject: subject.clone(),
             value: value(body.value)?,
-            by: operator(move || caller.name()).await?,
+            by: asking.operator(None).await,
             lasts: lasting(body.r#for.as_deref())?,
         };
         change(control, subject, Command::SetChallenge(asked)).await
@@ -187,41 +196,30 @@ async fn set(
 async fn clear(
     Segments(name): Segments<String>,
     Params(cleared): Params<ClearedChallenge>,
-    Write { writer, body }: Write<Nothing>,
+    Write { writer, .. }: Write<Nothing>,
 ) -> Result<Response, Problem> {
-    let Nothing {} = body;
     let deed = deed("acme-clear", &name);
-    let (control, caller) = (writer.control.clone(), writer.caller.clone());
+    let (control, asking) = (writer.control.clone(), writer.clone());
     let doing = async move {
         let subject = subject(&name)?;
         let command = Command::ClearChallenges {
             subject: subject.clone(),
             value: cleared.value.map(value).transpose()?,
-            by: operator(move || caller.name()).await?,
+            by: asking.operator(None).await,
         };
         change(control, subject, command).await
     };
     carry_out(&writer, deed, doing).await
 }
 
-/// A body without fields.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
 fn deed<'d>(action: &'d str, name: &str) -> Deed<'d> {
     Deed {
         action,
         subject: format!("{LABEL}.{name}"),
         reason: None,
+        concern: Concern::Challenges(name.to_owned()),
         scope: Scope::Operate,
     }
-}
-
-/// The name of the party that asks, which the user database may take its time to tell.
-async fn operator(name: impl FnOnce() -> String + Send + 'static) -> Result<String, Problem> {
-    let name = tokio::task::spawn_blocking(name).await;
-    name.map_err(|why| Problem::unavailable(why.to_string()))
 }
 
 /// The routes of this subject.

@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 
 use super::overrides::{LONGEST_NAME, LONGEST_REASON, line};
 use super::{
-    Deed, Nothing, Params, Present, Problem, Refusals, Routes, Running, Segments, Write, build,
-    carry_out,
+    Concern, Deed, Nothing, Params, Present, Problem, Refusals, Routes, Running, Segments, Write,
+    build, carry_out,
 };
 use crate::config::Config;
 use crate::control::access::Scope;
@@ -171,6 +171,7 @@ async fn start(Write { writer, body }: Write<NewDrill>) -> Result<Response, Prob
         action: "drill",
         subject: body.target.clone(),
         reason: body.reason.clone(),
+        concern: Concern::Overrides(body.target.clone()),
         scope: Scope::Operate,
     };
     let (control, asking) = (writer.control.clone(), writer.clone());
@@ -205,6 +206,7 @@ async fn stop(
         action: "stop-drill",
         subject: String::new(),
         reason: None,
+        concern: Concern::Nothing,
         scope: Scope::Operate,
     };
     let (control, asking) = (writer.control.clone(), writer.clone());

@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 
 use super::written::{OverrideDocument, Written, change, command, dry_run};
 use super::{
-    Deed, Nothing, Params, Present, Problem, Refusals, Routes, Running, Segments, Write, Writer,
-    build, carry_out,
+    Concern, Deed, Nothing, Params, Present, Problem, Refusals, Routes, Running, Segments, Write,
+    Writer, build, carry_out,
 };
 use crate::config::Config;
 use crate::control::preflight::Wish;
@@ -289,6 +289,7 @@ async fn add(Write { writer, body }: Write<NewOverride>) -> Result<Response, Pro
         action: if body.dry_run { "dry run" } else { &action },
         subject: body.what.clone(),
         reason: Some(body.reason.clone()),
+        concern: Concern::Overrides(body.what.clone()),
         // Who may read may ask what would be.
         scope: match body.dry_run {
             true => access::Scope::Read,
@@ -353,6 +354,7 @@ async fn release(
         action: if how.dry_run { "dry run" } else { "release" },
         subject: id.clone(),
         reason: None,
+        concern: Concern::Overrides(id.clone()),
         scope: match how.dry_run {
             true => access::Scope::Read,
             false => access::Scope::Operate,
@@ -373,6 +375,7 @@ async fn accept_loss(Write { writer, .. }: Write<Nothing>) -> Result<Response, P
         action: "accept-loss",
         subject: "overrides".to_owned(),
         reason: None,
+        concern: Concern::Nothing,
         scope: access::Scope::Operate,
     };
     let control = writer.control.clone();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::{Deed, Problem, Refusals, Routes, Segments, Write, carry_out};
+use super::{Concern, Deed, Problem, Refusals, Routes, Segments, Write, carry_out};
 use crate::config::Config;
 use crate::control::access::Scope;
 use crate::control::{Control, Request, ask_about};
@@ -116,6 +116,7 @@ async fn push(
         action: "push",
         subject: format!("{check}/{endpoint}"),
         reason: None,
+        concern: Concern::Nothing,
         scope: Scope::Push(&check),
     };
     let control = writer.control.clone();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::{Deed, Problem, Refusals, Routes, Write, carry_out};
+use super::{Concern, Deed, Problem, Refusals, Routes, Write, carry_out};
 use crate::control::access::Scope;
 use crate::control::{Control, DiagnosticDocument, NotReloaded, Refused, Request, ask_within};
 
@@ -73,6 +73,7 @@ async fn reload(Write { writer, body }: Write<Reload>) -> Result<Response, Probl
         },
         subject: "files".to_owned(),
         reason: None,
+        concern: Concern::Nothing,
         scope: Scope::Operate,
     };
     let control = writer.control.clone();

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use super::{Deed, Problem, Refusals, Routes, Write, carry_out};
+use super::{Concern, Deed, Problem, Refusals, Routes, Write, carry_out};
 use crate::control::access::Scope;
 use crate::control::{Control, Request, ask_about};
 use crate::recovery::{self, NotResumed};
@@ -69,6 +69,7 @@ async fn resume(Write { writer, body }: Write<Resume>) -> Result<Response, Probl
             None => body.service.clone(),
         },
         reason: None,
+        concern: Concern::Returning(body.service.clone()),
         scope: Scope::Operate,
     };
     let control = writer.control.clone();

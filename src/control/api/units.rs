@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::written::{Written, command};
-use super::{Deed, Problem, Refusals, Routes, Running, Segments, Write, build, carry_out};
+use super::{Concern, Deed, Problem, Refusals, Routes, Running, Segments, Write, build, carry_out};
 use crate::control::Command;
 use crate::control::access::Scope;
 use crate::control::status::UnitsStatus;
@@ -51,6 +51,7 @@ async fn move_unit(
         action: "move",
         subject: format!("unit {unit} to {}", body.region),
         reason: None,
+        concern: Concern::Units(unit.clone()),
         scope: Scope::Operate,
     };
     let control = writer.control.clone();
@@ -98,6 +99,7 @@ async fn begin(
         action: "init",
         subject: format!("units {name}, epoch {epoch}"),
         reason: None,
+        concern: Concern::Units(name.clone()),
         scope: Scope::Operate,
     };
     let control = writer.control.clone();

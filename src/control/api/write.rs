@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 
 use super::kept::{Answer, Mark};
 use super::params::{Running, unreadable};
-use super::{MEDIA_TYPE, Problem};
+use super::{Concern, MEDIA_TYPE, Present, Problem};
 use crate::control::access::{Caller, Scope};
 use crate::control::gate::Requester;
 use crate::control::{AuditResult, Control, Entry, Started};
@@ -63,6 +63,8 @@ pub(in crate::control) struct Deed<'d> {
     pub(in crate::control) subject: String,
     /// The operator's reason, where one is given.
     pub(in crate::control) reason: Option<String>,
+    /// The part of the state that it is about.
+    pub(in crate::control) concern: Concern,
     /// The scope that the caller needs.
     pub(in crate::control) scope: Scope<'d>,
 }
@@ -96,19 +98,29 @@ pub(in crate::control) async fn carry_out<T: Serialize>(
         return Ok(answer.into_response());
     }
     let mark = writer.mark.clone();
+    // Reports of endpoints come all the time, and whoever only reads changes nothing: either would
+    // push out of the log what it is for.
+    let is_recorded = matches!(deed.scope, Scope::Operate);
+    let before = match is_recorded {
+        true => before(&writer.control, deed.concern).await,
+        false => Value::Null,
+    };
     // On a task of its own: a client that hangs up has not taken back what it asked for, and asks
     // for the answer with the same key.
     let done = tokio::spawn(async move {
         let answer = answer(doing.await);
-        // Names come from the user database, which may wait for a network.
-        let record = answer.clone();
-        tokio::task::spawn_blocking(move || {
-            let entry = Entry {
-                reason,
-                ..Entry::new(caller.name(), &action, subject)
-            };
-            audit.record(requester.record(record.ended(entry)));
-        });
+        if is_recorded {
+            let record = answer.clone();
+            // Names come from the user database, which may wait for a network.
+            tokio::task::spawn_blocking(move || {
+                let entry = Entry {
+                    reason,
+                    before,
+                    ..Entry::new(caller.name(), &action, subject)
+                };
+                audit.record(requester.record(record.ended(entry)));
+            });
+        }
         if let Some(mark) = &mark {
             // What the server could not do now may be asked for again.
             let is_final = !answer.status.is_server_error();
@@ -124,6 +136,21 @@ pub(in crate::control) async fn carry_out<T: Serialize>(
             Err(_) => Err(Problem::unavailable("stopping")),
         },
     }
+}
+
+/// The part of the state of this moment that a deed is about; null where it cannot be told just now,
+/// which is no reason to keep an operator waiting.
+async fn before(control: &Control, concern: Concern) -> Value {
+    if concern == Concern::Nothing {
+        return Value::Null;
+    }
+    let control = control.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        Present::read(&control).map(|present| concern.read(&present))
+    });
+    read.await
+        .map(Result::unwrap_or_default)
+        .unwrap_or_default()
 }
 
 fn answer<T: Serialize>(result: Result<T, Problem>) -> Answer {
