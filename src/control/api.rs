@@ -12,6 +12,7 @@
 pub mod acme;
 mod audit;
 mod before;
+mod challenges;
 pub mod drills;
 pub mod endpoints;
 pub mod events;

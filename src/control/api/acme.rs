@@ -7,14 +7,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use super::challenges::list;
 use super::{
     Concern, Deed, Nothing, Params, Present, Problem, Refusals, Routes, Running, Segments, Write,
     build, carry_out,
 };
-use crate::acme::{Challenge, ChallengeRequest, LABEL, LONGEST, Subject, TTL, USUAL, Value};
+use crate::acme::{ChallengeRequest, LABEL, LONGEST, Subject, USUAL, Value};
 use crate::control::access::Scope;
 use crate::control::{Command, Control, Request, ask};
-use crate::model::WallTime;
+
+pub use super::challenges::ChallengeDocument;
 
 /// The shortest challenge; a shorter one ends before anybody asks for it.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -24,23 +26,6 @@ const SHORTEST: Duration = Duration::from_secs(1);
 pub struct ChallengeList {
     /// The challenges, in the order in which they were set.
     pub challenges: Vec<ChallengeDocument>,
-}
-
-/// A challenge.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct ChallengeDocument {
-    /// The name that the certificate is for.
-    pub name: String,
-    /// The owner name of the TXT record.
-    pub record: String,
-    /// Its value.
-    pub value: String,
-    /// The TTL that it is answered with, in seconds.
-    pub ttl: u32,
-    /// The party that set it.
-    pub by: String,
-    /// The time of its end, in RFC 3339.
-    pub until: String,
 }
 
 /// A challenge to set.
@@ -75,36 +60,6 @@ pub struct WrittenChallenges {
     pub revision: Option<u64>,
     /// The challenges that the name has now.
     pub challenges: Vec<ChallengeDocument>,
-}
-
-impl ChallengeDocument {
-    fn new(challenge: &Challenge, wall: WallTime) -> ChallengeDocument {
-        ChallengeDocument {
-            name: challenge.subject.to_string(),
-            record: challenge.subject.owner().to_string(),
-            value: challenge.value.as_str().to_owned(),
-            ttl: TTL,
-            by: challenge.by.clone(),
-            until: wall.show(challenge.until).to_string(),
-        }
-    }
-}
-
-/// Every challenge that `is_meant`.
-fn list(present: &Present, is_meant: impl Fn(&Challenge) -> bool) -> Vec<ChallengeDocument> {
-    let challenges = present.view.challenges.iter();
-    challenges
-        .filter(|challenge| is_meant(challenge))
-        .map(|challenge| ChallengeDocument::new(challenge, present.wall))
-        .collect()
-}
-
-/// The challenges of a name, as a request has it.
-pub(super) fn challenges_of(present: &Present, name: &str) -> Vec<ChallengeDocument> {
-    match Subject::parse(name) {
-        Ok(subject) => list(present, |own| own.subject == subject),
-        Err(_) => Vec::new(),
-    }
 }
 
 fn subject(name: &str) -> Result<Subject, Problem> {

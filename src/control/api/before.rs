@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Present;
-use super::acme::challenges_of;
+use super::challenges::challenges_of;
 use super::written::OverrideDocument;
 use crate::control::status::{PoolStatus, UnitsStatus};
 use crate::overrides::Selector;
