@@ -62,8 +62,10 @@ async function watch(page) {
     const delay = page.evaluate(() => new Promise((resolve) => {
         const look = () => {
             if (!document.querySelector('tr[data-region="tokyo"] .state.doubt')) return;
-            observer.disconnect();
             const times = [...document.querySelectorAll(".events time")].map((time) => Date.parse(time.dateTime));
+            // A first failure shows before anything changed that would be an event.
+            if (times.length === 0) return;
+            observer.disconnect();
             resolve(Date.now() - Math.max(...times));
         };
         const observer = new MutationObserver(look);
