@@ -6,7 +6,7 @@
 //!                                    └──► carry_out ─► the publisher's loop ─► its answer
 //! ```
 //! Each subject has a file: its documents, the functions that build them, its handlers, and
-//! `routes`, which [`routes`] merges. Builders take the published state and nothing else, so that
+//! `routes`, which the one here merges. Builders take the published state and nothing else, so that
 //! whatever else shows the state calls them too. Every error is a [`Problem`].
 
 pub mod acme;
