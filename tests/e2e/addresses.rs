@@ -75,7 +75,10 @@ fn an_address_that_comes_later_is_answered_then() {
     let own = rcgen::generate_simple_self_signed(vec!["admin.example".to_owned()]).unwrap();
     site.write("admin.pem", &own.cert.pem());
     site.write("admin.key", &own.signing_key.serialize_pem());
-    let token = format!("[ops]\nscopes = [\"read\"]\nsha256 = \"{}\"\n", "5a".repeat(32));
+    let token = format!(
+        "[ops]\nscopes = [\"read\"]\nsha256 = \"{}\"\n",
+        "5a".repeat(32)
+    );
     site.write("tokens.toml", &token);
     let Some(mut serve) = serve_alone(&site, "") else {
         return;
