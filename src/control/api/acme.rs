@@ -9,8 +9,8 @@ use utoipa_axum::routes;
 
 use super::challenges::list;
 use super::{
-    Concern, Deed, Nothing, Params, Present, Problem, Refusals, Routes, Running, Segments, Write,
-    build, carry_out,
+    Concern, Deed, Nothing, Params, Problem, Refusals, Routes, Running, Segments, Write, build,
+    carry_out, look,
 };
 use crate::acme::{ChallengeRequest, LABEL, LONGEST, Subject, USUAL, Value};
 use crate::control::access::Scope;
@@ -89,16 +89,14 @@ async fn change(
     command: Command,
 ) -> Result<WrittenChallenges, Problem> {
     let done = ask(&control, |reply| Request::Command { command, reply }).await??;
-    let told = tokio::task::spawn_blocking(move || {
-        let present = Present::read(&control)?;
+    let told = look(&control, move |present| {
         Ok(WrittenChallenges {
             message: done.done.message(present.wall),
             revision: done.revision.map(|revision| revision.0),
-            challenges: list(&present, |own| own.subject == subject),
+            challenges: list(present, |own| own.subject == subject),
         })
     });
     told.await
-        .map_err(|why| Problem::unavailable(why.to_string()))?
 }
 
 /// List ACME challenges.

@@ -68,24 +68,32 @@ impl Present {
     }
 }
 
-/// Answers with the document that `make` builds of the state of this moment, on a thread that may
-/// take its time: documents of tens of thousands of endpoints take longer than others on this
-/// runtime should wait.
-pub(in crate::control) async fn build<T: Serialize>(
+/// Makes something of the state of this moment, on a thread that may take its time: documents of
+/// tens of thousands of endpoints take longer than others on this runtime should wait.
+pub(super) async fn look<T: Send + 'static>(
     control: &Control,
     make: impl FnOnce(&Present) -> Result<T, Problem> + Send + 'static,
-) -> Result<Response, Problem> {
+) -> Result<T, Problem> {
     let control = control.clone();
-    let made = tokio::task::spawn_blocking(move || {
-        let document = make(&Present::read(&control)?)?;
-        serde_json::to_vec(&document).map_err(|why| Problem::unavailable(why.to_string()))
-    });
+    let made = tokio::task::spawn_blocking(move || make(&Present::read(&control)?));
     match made.await {
-        Ok(body) => Ok(([(header::CONTENT_TYPE, "application/json")], body?).into_response()),
+        Ok(made) => made,
         Err(why) => match why.try_into_panic() {
             // Caught once more, by the layer that counts these.
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(Problem::unavailable("stopping")),
         },
     }
+}
+
+/// Answers with the document that `make` builds of the state of this moment.
+pub(in crate::control) async fn build<T: Serialize>(
+    control: &Control,
+    make: impl FnOnce(&Present) -> Result<T, Problem> + Send + 'static,
+) -> Result<Response, Problem> {
+    let body = look(control, |present| {
+        let document = make(present)?;
+        serde_json::to_vec(&document).map_err(|why| Problem::unavailable(why.to_string()))
+    });
+    Ok(([(header::CONTENT_TYPE, "application/json")], body.await?).into_response())
 }

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 
 use super::kept::{Answer, Mark};
 use super::params::{Running, unreadable};
-use super::{Concern, MEDIA_TYPE, Present, Problem};
+use super::{Concern, MEDIA_TYPE, Problem, look};
 use crate::control::access::{Caller, Scope};
 use crate::control::gate::Requester;
 use crate::control::{AuditResult, Control, Entry, Started};
@@ -144,13 +144,8 @@ async fn before(control: &Control, concern: Concern) -> Value {
     if concern == Concern::Nothing {
         return Value::Null;
     }
-    let control = control.clone();
-    let read = tokio::task::spawn_blocking(move || {
-        Present::read(&control).map(|present| concern.read(&present))
-    });
-    read.await
-        .map(Result::unwrap_or_default)
-        .unwrap_or_default()
+    let read = look(control, move |present| Ok(concern.read(present)));
+    read.await.unwrap_or_default()
 }
 
 fn answer<T: Serialize>(result: Result<T, Problem>) -> Answer {

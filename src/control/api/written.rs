@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Present, Problem};
+use super::{Present, Problem, look};
 use crate::control::preflight::{self, Preflight, Wish};
 use crate::control::{Command, Control, DiagnosticDocument, Durable, Request, ask};
 use crate::model::{Moment, WallTime};
@@ -123,13 +123,7 @@ impl OverrideDocument {
 /// Has the loop carry out a command; the answer comes once that is on the disk.
 pub(super) async fn command(control: &Control, command: Command) -> Result<Written, Problem> {
     let done = ask(control, |reply| Request::Command { command, reply }).await??;
-    let control = control.clone();
-    let told = tokio::task::spawn_blocking(move || {
-        let present = Present::read(&control)?;
-        Ok(written(&present, &done))
-    });
-    told.await
-        .map_err(|why| Problem::unavailable(why.to_string()))?
+    look(control, move |present| Ok(written(present, &done))).await
 }
 
 fn written(present: &Present, durable: &Durable) -> Written {
@@ -164,16 +158,13 @@ pub(super) async fn change(
     let preflight = judged.wait().await.ok();
     match result {
         Ok(done) => {
-            let control = control.clone();
-            let told = tokio::task::spawn_blocking(move || {
-                let present = Present::read(&control)?;
+            let told = look(control, move |present| {
                 Ok(Written {
                     preflight,
-                    ..written(&present, &done)
+                    ..written(present, &done)
                 })
             });
             told.await
-                .map_err(|why| Problem::unavailable(why.to_string()))?
         }
         Err(why @ NotDone::Refused(_)) => {
             let objections = preflight.map_or(Vec::new(), |own| own.objections);
