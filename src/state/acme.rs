@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{Fate, NotUsed, Unusable, moment, parse, read, written};
+use super::document::{Fate, NotUsed, Unusable, moment, parse, read, text, written};
 use super::files::{make_directory, write_atomically};
 use crate::acme::{Challenge, MOST, Subject, Value};
 use crate::model::WallTime;
@@ -52,9 +52,7 @@ pub fn encode_acme(challenges: &[Challenge], wall: WallTime) -> Vec<u8> {
         meridian: env!("CARGO_PKG_VERSION").into(),
         challenges: rows.collect(),
     };
-    let mut text = serde_json::to_vec_pretty(&file).expect("strings and numbers have a JSON form");
-    text.push(b'\n');
-    text
+    text(&file)
 }
 
 /// Reads the content of a file, its times as `wall` reads them.

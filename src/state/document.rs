@@ -7,9 +7,17 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Moment, WallTime};
+
+/// The text of a document, for people as well as for the next process.
+pub(super) fn text(document: &impl Serialize) -> Vec<u8> {
+    let pretty = serde_json::to_vec_pretty(document);
+    let mut text = pretty.expect("strings and numbers have a JSON form");
+    text.push(b'\n');
+    text
+}
 
 /// A reason not to use a file of the state directory. Its words complete "it …", in one line of
 /// bounded length whatever the file has.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{Fate, NotUsed, Unusable, parse, read};
+use super::document::{Fate, NotUsed, Unusable, parse, read, text};
 use super::files::{make_directory, write_atomically};
 use crate::drills::{DrillReport, StoredDrills};
 
@@ -39,9 +39,7 @@ pub fn encode_drills(drills: &StoredDrills) -> Vec<u8> {
         last: drills.last,
         reports: Cow::Borrowed(&drills.reports),
     };
-    let mut text = serde_json::to_vec_pretty(&file).expect("strings and numbers have a JSON form");
-    text.push(b'\n');
-    text
+    text(&file)
 }
 
 /// Reads the content of a file.

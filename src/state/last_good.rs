@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
-use super::document::{Unusable, parse};
+use super::document::{Unusable, parse, text};
 use super::files::{make_directory, sync_directory, write_atomically};
 
 /// The layout of the directory; a higher one is of a later version.
@@ -139,9 +139,7 @@ pub fn save_last_good<'f>(
 }
 
 fn write_manifest(directory: &Path, manifest: &Manifest) -> io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(manifest)?;
-    text.push(b'\n');
-    write_atomically(directory, MANIFEST, &text)
+    write_atomically(directory, MANIFEST, &text(manifest))
 }
 
 /// Keeps copies of location databases in `state` in place of what was kept of the files of the same

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{Unusable, moment, parse_since, read, written};
+use super::document::{Unusable, moment, parse_since, read, text, written};
 use super::files::{make_directory, write_atomically};
 use crate::model::{WallTime, Weight};
 use crate::overrides::{Action, Override, Overrides, Scope};
@@ -113,9 +113,7 @@ pub fn encode_overrides(overrides: &Overrides, last: u64, wall: WallTime) -> Vec
         last,
         overrides,
     };
-    let mut text = serde_json::to_vec_pretty(&file).expect("strings and numbers have a JSON form");
-    text.push(b'\n');
-    text
+    text(&file)
 }
 
 /// Writes the file, whole or not at all, and then its copy. A file that is there and cannot be used is set aside.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{Fate, NotUsed, Unusable, parse, read};
+use super::document::{Fate, NotUsed, Unusable, parse, read, text};
 use super::files::{make_directory, write_atomically};
 use crate::dns::Ttl;
 use crate::units::{MAX_EPOCH, UnitRecord, UnitRecords};
@@ -63,9 +63,7 @@ pub fn encode_units<'r>(
         meridian: env!("CARGO_PKG_VERSION").into(),
         units,
     };
-    let mut text = serde_json::to_vec_pretty(&file).expect("strings and numbers have a JSON form");
-    text.push(b'\n');
-    text
+    text(&file)
 }
 
 /// Reads the content of a file.
