@@ -157,7 +157,7 @@ impl Courier {
         {
             return Ok(client.clone());
         }
-        let client = webhook::client(spec.roots.as_ref()).map_err(Failed::once)?;
+        let client = webhook::client(spec.roots.as_ref())?;
         self.client = Some((spec.roots.clone(), client.clone()));
         Ok(client)
     }

@@ -59,7 +59,7 @@ pub(super) async fn post(
 }
 
 /// A client that trusts the system's authorities and `roots`, and nothing that the environment says.
-pub(super) fn client(roots: Option<&Roots>) -> Result<Client, String> {
+pub(super) fn client(roots: Option<&Roots>) -> Result<Client, Failed> {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(roots) = roots {
@@ -80,7 +80,7 @@ pub(super) fn client(roots: Option<&Roots>) -> Result<Client, String> {
         // Messages are rare: a connection that is kept is most often closed when it is wanted.
         .pool_max_idle_per_host(0)
         .build()
-        .map_err(|error| chain(&error))
+        .map_err(|error| Failed::once(chain(&error)))
 }
 
 fn headers(spec: &WebhookSpec, body: &str, kind: &str, unix: u64) -> Result<HeaderMap, Failed> {
