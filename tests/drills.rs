@@ -106,7 +106,7 @@ fn plan(
     (plan, up)
 }
 
-/// What a drill of `target` does where these hosts are down: the override that it asks for, if it
+/// The acts of a drill of `target` where these hosts are down: the override that it asks for, if it
 /// begins, and its report.
 fn drill(
     dataset: &Arc<Dataset>,

@@ -1,4 +1,4 @@
-//! What may be a name and a value.
+//! Names and values that may be, and those that may not.
 
 use super::*;
 

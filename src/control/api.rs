@@ -56,6 +56,7 @@ pub use kept::KeptAnswers;
 
 pub(super) use before::Concern;
 pub(super) use params::{Params, Running, Segments};
+use present::look;
 pub(super) use present::{Present, build};
 pub(super) use write::{Deed, Nothing, Write, Writer, carry_out};
 

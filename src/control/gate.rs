@@ -3,7 +3,7 @@
 //! ```text
 //! edge (connection, Peer) ─► host ─► token ─► rate ─► origin ─► scope ─► body ─► a route's handler
 //! ```
-//! What is refused on the way gets a [`Problem`], and is counted. Handlers find a [`Caller`] and a
+//! A request that is refused on the way gets a [`Problem`], and is counted. Handlers find a [`Caller`] and a
 //! [`Requester`] beside the request. `X-Forwarded-For` and its like are not read: whoever connects
 //! is who asks.
 

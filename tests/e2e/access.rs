@@ -109,7 +109,7 @@ impl Exposed {
         format!("{serial:X}")
     }
 
-    /// What curl gets from `path` at a port with these options.
+    /// The reply that curl gets from `path` at a port with these options.
     fn curl_at(&self, port: u16, path: &str, options: &[&str]) -> Reply {
         let resolve = format!("{NAME}:{port}:{}", self.site.net.host(1));
         let mut curl = command("curl");
@@ -132,7 +132,7 @@ impl Exposed {
         )
     }
 
-    /// What curl gets from `path` with the token in the file `token`.
+    /// The reply that curl gets from `path` with the token in the file `token`.
     fn curl(&self, path: &str, token: &str, options: &[&str]) -> Reply {
         self.curl_at(
             self.port,
@@ -187,7 +187,7 @@ fn net(site: &Site) -> String {
         .to_owned()
 }
 
-/// What curl got: 0 as status where there was no response.
+/// A reply as curl got it: 0 as status where there was no response.
 #[derive(Debug)]
 struct Reply {
     status: u16,

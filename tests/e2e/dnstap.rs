@@ -28,7 +28,7 @@ fn capture(socket: &Path, file: &Path) -> Process {
     Process::spawn(capture.arg("-w").arg(file))
 }
 
-/// What Debian's printer makes of a file, a document of YAML for each frame.
+/// The text that Debian's printer makes of a file, a document of YAML for each frame.
 fn printed(file: &Path) -> String {
     let output = command("dnstap-ldns")
         .args(["-y", "-r"])
